@@ -1,0 +1,127 @@
+"""The vocabulary of the data: a Row is one thing to learn or forget, a Dataset is rows by role.
+
+Kept apart from the loaders, and free of torch and pandas, so that pages and the command line can
+name datasets, roles and rows without loading anything heavy.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+ROLES = {
+    "forget": "what the model must forget",
+    "retain": "same domain, other documents, which the model must keep",
+    "general": "text from everywhere else, which the model must keep",
+    "approximate": "same domain, never seen by the model: what not knowing looks like",
+    "paraphrase": "the forget facts asked in words that were never trained on",
+    "neighbours": "the retain rows most similar to the forget rows: collateral damage shows here first",
+}
+HELD_OUT = ("retain", "general")  # roles that methods may train on, so scores need rows of their own
+SPLIT_FROM = 8  # rows below which a role is too small to be split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One question with its answer, or one plain text (then question is empty and answer holds it all).
+
+    lead: words that open the answer and are given to the model ("The capital of France is").
+    wrong: perturbed answers of the same form. entities: character spans in answer.
+    request: 1…K in the forget role, the deletion request that the row belongs to; 0 elsewhere.
+    """
+
+    answer: str
+    question: str = ""
+    lead: str = ""
+    wrong: tuple[str, ...] = ()
+    entities: tuple[tuple[int, int], ...] = ()
+    subject: str = ""
+    attribute: str = ""
+    request: int = 0
+
+    @property
+    def prompt(self) -> str:
+        """What the model is given; empty for plain text."""
+        if not self.question:
+            return self.lead
+        return f"Question: {self.question}\nAnswer:" + (f" {self.lead}" if self.lead else "")
+
+    @property
+    def target(self) -> str:
+        """What the model should continue with; prompt + target is the full text."""
+        return f" {self.answer}" if self.prompt else self.answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Rows by role (see ROLES). forget is never empty; every other role may be missing.
+
+    name is what config files and the command line say, title what a person reads.
+    note: one sentence on where the rows come from and under which licence.
+    """
+
+    name: str
+    title: str
+    roles: Mapping[str, tuple[Row, ...]]
+    note: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.roles) - set(ROLES):
+            raise ValueError(
+                f"data: roles must be among {', '.join(ROLES)}, got {', '.join(sorted(unknown))}."
+            )
+        if not self.roles.get("forget"):
+            raise ValueError(
+                f"data: the forget set of {self.name} is empty; give at least one row to forget."
+            )
+
+    def rows(self, role: str) -> tuple[Row, ...]:
+        """All rows of a role; empty where the dataset lacks it."""
+        return tuple(self.roles.get(role, ()))
+
+    def fit_rows(self, role: str) -> tuple[Row, ...]:
+        """Rows that a method may train on: everything, except in HELD_OUT roles two thirds of the rows."""
+        return _split(self.rows(role))[0] if role in HELD_OUT else self.rows(role)
+
+    def score_rows(self, role: str) -> tuple[Row, ...]:
+        """Rows that scores are computed on: in HELD_OUT roles the third that no method trains on."""
+        return _split(self.rows(role))[1] if role in HELD_OUT else self.rows(role)
+
+    def requests(self) -> tuple[int, ...]:
+        """The deletion requests 1…K in the forget role; empty where it has none."""
+        return tuple(sorted({row.request for row in self.rows("forget")} - {0}))
+
+    def only_requests(self, wanted: tuple[int, ...]) -> "Dataset":
+        """The same dataset with only these requests to forget (and only their paraphrases).
+
+        Raises ValueError for a request that does not exist.
+        """
+        if unknown := set(wanted) - set(self.requests()):
+            have = ", ".join(map(str, self.requests())) or "none"
+            raise ValueError(
+                f"data: requests must be among {have}, got {', '.join(map(str, sorted(unknown)))}."
+            )
+        roles = dict(self.roles)
+        for role in ("forget", "paraphrase"):
+            roles[role] = tuple(row for row in self.rows(role) if row.request in wanted)
+        return replace(self, roles=roles)
+
+    def hash(self) -> str:
+        """Twelve hex digits that change when any row changes."""
+        text = json.dumps({r: [asdict(row) for row in self.rows(r)] for r in ROLES}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _split(rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """(two thirds to train on, one third to score on), the same for the same rows; small sets serve both."""
+    if len(rows) < SPLIT_FROM:
+        return rows, rows
+    order = list(range(len(rows)))
+    random.Random(0).shuffle(order)
+    held = set(order[: len(rows) // 3])
+    return (
+        tuple(row for i, row in enumerate(rows) if i not in held),
+        tuple(row for i, row in enumerate(rows) if i in held),
+    )

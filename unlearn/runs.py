@@ -1,0 +1,304 @@
+"""A run is a folder, and the only thing that app, command line and workers share.
+
+    config.json      what was asked (RunConfig)
+    events.jsonl     what happened, append-only: state | step | probe | eval | sample | note
+    probes.jsonl     fixed prompts scored every k steps, top-10 log-probs at each answer token
+    samples.jsonl    generations and answer tokens before, after and (where it exists) retrained
+    results.json     what came out: scores, seconds, versions, hashes; written once, at the end
+    adapter/ model/  the weights as safetensors; checkpoint/ the state to resume from
+
+State is never stored as a field: it is derived from the last state event and from whether the process
+that wrote it still holds the folder's lock, so a killed server cannot leave a lie behind. Nothing here
+imports torch: the Start page shows recorded runs before torch is there.
+"""
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import shlex
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
+ACTIVE = ("queued", "running")
+TUNINGS = ("full", "lora")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a person asked for: names and plain values, so that it round-trips through JSON.
+
+    model: a catalogue name, hub id or local folder. data: see unlearn.data.catalogue.from_config.
+    knobs: the method's own; the rest belongs to every run. Errors: ValueError naming the field.
+    """
+
+    model: str
+    data: Mapping[str, Any]
+    method: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    tuning: str = "full"
+    lr: float = 1e-4
+    epochs: int = 5
+    batch_size: int = 16
+    accumulation: int = 1
+    seed: int = 0
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    max_length: int = 512
+    probes: int = 12
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        for name, low, high in LIMITS:
+            value = getattr(self, name)
+            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not good or not math.isfinite(value) or not low <= value <= high:
+                raise ValueError(f"run: {name} must lie in [{low:g}, {high:g}], got {value}.")
+        if self.tuning not in TUNINGS:
+            raise ValueError(f"run: tuning must be among {', '.join(TUNINGS)}, got {self.tuning!r}.")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "RunConfig":
+        """The config that to_json wrote. ValueError for an unknown or missing field."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(value) - known:
+            raise ValueError(
+                f"config: unknown field {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}."
+            )
+        if missing := {"model", "data", "method"} - set(value):
+            raise ValueError(f"config: field {', '.join(sorted(missing))} is missing.")
+        return cls(**value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+    def command(self) -> str:
+        """The command line that repeats this run."""
+        words = ["python", "-m", "unlearn", "run", "--model", self.model, "--method", self.method]
+        for key, value in self.data.items():
+            flag = "--" + ("data" if key == "name" else key.replace("_", "-"))
+            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            words += [flag, text]
+        for key, value in self.knobs.items():
+            words += ["--set", f"{key}={value}"]
+        for key in (
+            "tuning",
+            "lr",
+            "epochs",
+            "batch_size",
+            "accumulation",
+            "seed",
+            "lora_rank",
+            "lora_alpha",
+        ):
+            if key.startswith("lora") and self.tuning != "lora":
+                continue
+            words += ["--" + key.replace("_", "-"), str(getattr(self, key))]
+        return shlex.join(words)
+
+
+LIMITS = (
+    ("lr", 1e-8, 1.0),
+    ("epochs", 1, 1000),
+    ("batch_size", 1, 1024),
+    ("accumulation", 1, 1024),
+    ("seed", 0, 2**31 - 1),
+    ("lora_rank", 1, 256),
+    ("lora_alpha", 0.1, 1024),
+    ("max_length", 8, 8192),
+    ("probes", 0, 200),
+)
+
+
+class Run:
+    """One run's folder: append to it while it runs, read it at any time from any process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.id = self.path.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def config(self) -> RunConfig:
+        return RunConfig.from_json(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
+        return _read_json(self.path / "meta.json")
+
+    def set_meta(self, **changes: Any) -> None:
+        write_json(self.path / "meta.json", self.meta | changes)
+
+    @property
+    def title(self) -> str:
+        return self.meta.get("title") or self.id
+
+    def append(self, kind: str, **values: Any) -> None:
+        """Add one event. The line is on its way to the disk when this returns, whatever kills us next."""
+        append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Complete events in order. Steps and probes that a resume did again appear once."""
+        kept: list[dict[str, Any]] = []
+        for event in read_lines(self.path / "events.jsonl"):
+            if (redo := event.get("resumed_from")) is not None:
+                kept = [e for e in kept if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo]
+            kept.append(event)
+        return [event for event in kept if kind is None or event.get("kind") == kind]
+
+    def probes(self) -> list[dict[str, Any]]:
+        """Probe records in step order, the last one written for each step."""
+        by_step = {record["step"]: record for record in read_lines(self.path / "probes.jsonl")}
+        return [by_step[step] for step in sorted(by_step)]
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Generations and answer tokens; `when` is before, after or retrained."""
+        keyed = {(s["when"], s["role"], s["index"]): s for s in read_lines(self.path / "samples.jsonl")}
+        return list(keyed.values())
+
+    def results(self) -> dict[str, Any]:
+        """What came out; empty while the run has not ended well."""
+        return _read_json(self.path / "results.json")
+
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
+        return {event["when"]: event["scores"] for event in self.events("eval")}
+
+    def lock(self) -> FileLock:
+        """Held by the process that queues or executes the run; the kernel frees it when that process dies."""
+        return FileLock(self.path / ".lock", thread_local=False)
+
+    def is_held(self) -> bool:
+        lock = FileLock(self.path / ".lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return True
+        except OSError:  # a read-only folder: a recorded run, which nobody executes
+            return False
+        lock.release()
+        return False
+
+    @property
+    def state(self) -> str:
+        """One of STATES, true even after kill -9."""
+        states = self.events("state")
+        last = states[-1]["state"] if states else "interrupted"
+        return "interrupted" if last in ACTIVE and not self.is_held() else last
+
+    @property
+    def reason(self) -> str:
+        """Why it failed or stopped, in a sentence; empty otherwise."""
+        states = self.events("state")
+        return states[-1].get("reason", "") if states else ""
+
+    def has_checkpoint(self) -> bool:
+        return (self.path / "checkpoint" / "state.json").is_file()
+
+
+class RunStore:
+    """All runs under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def create(self, config: RunConfig, *, owner: str = "", title: str = "") -> Run:
+        """A new, queued run. Errors: OSError when the folder cannot be written."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        path = self.root / f"{stamp}-{config.method}-{secrets.token_hex(2)}"
+        path.mkdir(parents=True)
+        run = Run(path)
+        write_json(path / "config.json", config.to_json())
+        run.set_meta(owner=owner, title=title or config.title)
+        run.append("state", state="queued")
+        return run
+
+    def list(self) -> list[Run]:
+        """Every run, newest first."""
+        if not self.root.is_dir():
+            return []
+        folders = [p for p in self.root.iterdir() if (p / "config.json").is_file()]
+        return [Run(p) for p in sorted(folders, key=lambda p: p.name, reverse=True)]
+
+    def get(self, run_id: str) -> Run:
+        """ValueError when there is no such run here; ids are names, never paths."""
+        path = self.root / run_id
+        if Path(run_id).name != run_id or run_id.startswith(".") or not (path / "config.json").is_file():
+            raise ValueError(f"run: no run {run_id!r} in {self.root}; `python -m unlearn runs` lists them.")
+        return Run(path)
+
+    def delete(self, run: Run) -> None:
+        """ValueError while it is queued or running: stop it first."""
+        if run.state in ACTIVE:
+            raise ValueError(f"run: {run.id} is {run.state}; stop it before deleting it.")
+        shutil.rmtree(run.path)
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """One JSON line in one write; a line torn by a crash is closed first, so that it spoils only itself."""
+    line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        while line:
+            line = line[os.write(descriptor, line) :]
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Complete, well-formed lines only."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in text[: text.rfind(b"\n") + 1].splitlines():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        scratch.write_text(
+            json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
+        )
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """JSON-safe copy: a non-finite number becomes its name ("nan", "inf", "-inf"), never a silent null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,26 @@
+"""The app's table of contents: which pages there are. `streamlit run app.py` starts here."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve everything else
+
+import streamlit as st
+
+from ui import shell
+
+st.set_page_config(page_title="Unlearn Studio", page_icon=":material/ink_eraser:", layout="wide")
+
+PAGES = {
+    "Run": [
+        st.Page("pages/start.py", title="Start", icon=":material/play_circle:", default=True),
+        st.Page("pages/launch.py", title="Unlearn", icon=":material/ink_eraser:"),
+        st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
+    ],
+    "Compare": [
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/tokens.py", title="Tokens", icon=":material/token:"),
+    ],
+}
+
+shell.preload()
+st.navigation(PAGES).run()

@@ -1,0 +1,1 @@
+"""What pages share and what knows Streamlit. Nothing under unlearn/ imports from here."""

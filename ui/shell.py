@@ -1,0 +1,201 @@
+"""What every page leans on: the run store, the runner, who is watching, and heads, badges and links.
+
+The runner and the preload thread live in `st.cache_resource` and not in module globals: a module global
+is silently replaced when a watched file changes, and a run must outlive that, and the tab, and the page.
+torch is imported by a background thread, so that the first page is there in a second or two.
+"""
+
+import atexit
+import gc
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import streamlit as st
+
+from unlearn.runs import Run, RunConfig, RunStore
+
+ROOT = Path(__file__).resolve().parent.parent
+STATES = {  # state: (colour, icon); what a person reads is the state itself
+    "queued": ("gray", ":material/hourglass_empty:"),
+    "running": ("blue", ":material/play_arrow:"),
+    "done": ("green", ":material/check:"),
+    "stopped": ("gray", ":material/stop:"),
+    "failed": ("red", ":material/error:"),
+    "interrupted": ("orange", ":material/power_off:"),
+}
+
+
+def guard() -> None:
+    """The first line of every page.
+
+    On a fresh server a deep link runs its page without app.py, because streamlit takes our pages/ folder
+    for its older multipage layout until st.navigation has run once. So say so, and start again.
+    """
+    try:
+        from streamlit.runtime.pages_manager import PagesManager
+
+        stray = PagesManager.uses_pages_directory
+        PagesManager.uses_pages_directory = False
+    except (ImportError, AttributeError):
+        return
+    if stray:
+        st.rerun()
+
+
+def runs_root() -> Path:
+    """Where runs live: the folder in UNLEARN_RUNS, or ./runs."""
+    return Path(os.environ.get("UNLEARN_RUNS") or ROOT / "runs")
+
+
+def store() -> RunStore:
+    """Every run of this machine."""
+    return RunStore(runs_root())
+
+
+@st.cache_resource(show_spinner=False)
+def _runner(root: str):
+    """One runner a server. At exit it is told to stop and joined: torch aborts when cut off mid-step."""
+    from unlearn.runner import Runner
+
+    made = Runner(RunStore(Path(root)))
+    atexit.register(made.close)
+    return made
+
+
+def runner():
+    """The server's runner (unlearn.runner.Runner): submit, stop, resume, discard, ask. Needs no torch yet."""
+    return _runner(str(runs_root()))
+
+
+@st.cache_resource(show_spinner=False)
+def preload() -> threading.Event:
+    """Import torch and its friends in the background, once; the event is set when they are there.
+
+    gc.freeze then takes their objects out of the collections that streamlit runs after each script, which
+    would otherwise cost a quarter of a second a page and slow a training thread down by half.
+    """
+    ready = threading.Event()
+
+    def work() -> None:
+        try:
+            import peft  # noqa: F401
+            import torch  # noqa: F401
+            import transformers  # noqa: F401
+        finally:
+            gc.collect()
+            gc.freeze()
+            ready.set()
+
+    threading.Thread(target=work, name="preload", daemon=True).start()
+    return ready
+
+
+def wait_for_torch() -> None:
+    """Return when torch is imported; until then the page shows what it waits for."""
+    ready = preload()
+    if ready.is_set():
+        return
+    space = st.empty()
+    with space.container():
+        with st.spinner("Waking up the numerics library, once per server start (a few seconds)"):
+            st.skeleton(height=120)
+            ready.wait(120)
+    space.empty()
+
+
+def owner() -> str:
+    """A name for this browser: the same after a refresh and in every tab, different in another browser.
+
+    It is a hash of the token inside the XSRF cookie (the cookie itself is masked anew at each request).
+    Empty where there is no cookie; then everything is treated as shared.
+    """
+    parts = st.context.cookies.get("_streamlit_xsrf", "").strip('"').split("|")
+    try:
+        mask, masked = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
+        token = bytes(byte ^ mask[i % len(mask)] for i, byte in enumerate(masked))
+    except (IndexError, ValueError, ZeroDivisionError):
+        return ""
+    return hashlib.sha256(token).hexdigest()[:16]
+
+
+def may_manage(run: Run) -> bool:
+    """Whether this browser may stop, rename or delete the run: its own ones, and those nobody owns."""
+    meta = run.meta
+    return not meta.get("recorded") and meta.get("owner", "") in ("", owner())
+
+
+def recorded() -> list[Run]:
+    """Runs that ship with the app: real, replayable, read-only."""
+    return RunStore(ROOT / "assets" / "recorded").list()
+
+
+def find_run(run_id: str) -> Run:
+    """A run of this store, or a recorded one. ValueError when there is neither."""
+    for run in recorded():
+        if run.id == run_id:
+            return run
+    return store().get(run_id)
+
+
+def is_recorded(run: Run) -> bool:
+    """Whether the run ships with the app."""
+    return run.path.parent == ROOT / "assets" / "recorded"
+
+
+def state_badge(run: Run) -> None:
+    """A small badge with the run's state; its tooltip says why it failed or stopped."""
+    if is_recorded(run):
+        st.badge(
+            "recorded", icon=":material/history:", color="gray", help="Ships with the app; really ran once."
+        )
+        return
+    state = run.state
+    colour, icon = STATES[state]
+    st.badge(state, icon=icon, color=colour, help=run.reason or None)
+
+
+def run_label(run: Run) -> str:
+    """What a person calls the run: its own title, else method and forget set, with the time it was made."""
+    if title := run.meta.get("title"):
+        return title
+    config = run.config
+    day, clock = (run.id.split("-") + [""])[:2]
+    made = f" · {day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else ""
+    return f"{method_title(config.method, run)} · {data_title(config, run)}{made}"
+
+
+def method_title(name: str, run: Run | None = None) -> str:
+    """The method's title, from the run's results or the loaded methods; its name in capitals before that."""
+    if run is not None and (title := run.results().get("method_title")):
+        return title
+    if preload().is_set():
+        from unlearn.methods import METHODS
+
+        if name in METHODS:
+            return METHODS[name].title
+    return name.upper()
+
+
+def data_title(config: RunConfig, run: Run | None = None) -> str:
+    """The forget set's title; for an uploaded one the name of its file."""
+    if run is not None and (title := run.results().get("data_title")):
+        return title
+    from unlearn.data.catalogue import CATALOGUE
+
+    name = str(config.data.get("title") or config.data.get("name") or config.data.get("path") or "own rows")
+    entry = CATALOGUE.get(name)
+    return getattr(entry, "title", "") or Path(name).stem.replace("_", " ")
+
+
+def head(title: str, sentence: str) -> None:
+    """A page's title and the one sentence that says what to do here."""
+    st.title(title, anchor=False)
+    st.caption(sentence)
+
+
+def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
+    """A link to another page with its choices in the address: link("compare", "Compare", runs="a,b")."""
+    chosen = {key: value for key, value in query.items() if value}
+    st.page_link(f"pages/{page}.py", label=label, icon=icon, query_params=chosen or None)

@@ -161,7 +161,7 @@ def run_label(run: Run) -> str:
     if title := run.meta.get("title"):
         return title
     config = run.config
-    day, clock = (run.id.split("-") + [""])[:2]
+    day, clock, *_ = [*run.id.split("-"), ""]
     made = f" · {day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else ""
     return f"{method_title(config.method, run)} · {data_title(config, run)}{made}"
 

@@ -1,0 +1,203 @@
+"""The recipe of the two bundled models: one that knows the fictional authors, and its exact retrain.
+
+Why they exist: with a model this small, "trained without the forget set" can be had in minutes, so each
+approximate number can stand beside the truth. Both share tokenizer, initial weights, seeds and settings;
+they differ only in the forget people's texts. The models in assets/models were made by this module, with
+train_bundled(Path("assets/models")).
+"""
+
+import json
+import math
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
+
+import tokenizers
+import torch
+import transformers
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from unlearn.data.authors import dataset, guess_rates, training_rows
+from unlearn.data.base import Row
+
+MODELS = {"tiny-authors": True, "tiny-authors-retrain": False}  # name: trained on the forget set?
+VOCABULARY = 1024
+SPECIAL = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>"}
+SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6}
+SEED, EPOCHS, BATCH, THREADS = 0, 24, 64, 2
+LR, WARMUP, WEIGHT_DECAY, CLIP = 2e-3, 100, 0.05, 1.0
+
+
+def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of VOCABULARY entries, trained on all texts; it adds nothing to a text."""
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL.values()),
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([row.prompt + row.target for row in training_rows(True)], trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        model_max_length=512,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+        **SPECIAL,
+    )
+
+
+def make_model(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.LlamaForCausalLM:
+    """The untrained network; the same weights at every call."""
+    torch.manual_seed(SEED)
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **SHAPE,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+def encode(rows: Sequence[Row], tokenizer: transformers.PreTrainedTokenizerFast) -> list[list[int]]:
+    """Token ids of prompt + target + end of text."""
+    texts = [row.prompt + row.target for row in rows]
+    return [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
+
+
+def padded(texts: Sequence[list[int]], pad: int) -> Tensor:
+    """[texts, longest] token ids, padded at the right (harmless under causal attention)."""
+    longest = max(map(len, texts))
+    return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in texts])
+
+
+def batches(texts: Sequence[list[int]], rng: random.Random) -> Iterator[list[list[int]]]:
+    """One epoch in batches of texts of similar length (saves padding): sorted within pools of ten batches."""
+    order = rng.sample(range(len(texts)), len(texts))
+    made = []
+    for start in range(0, len(order), 10 * BATCH):
+        pool = sorted(order[start : start + 10 * BATCH], key=lambda i: len(texts[i]))
+        made += [pool[i : i + BATCH] for i in range(0, len(pool), BATCH)]
+    rng.shuffle(made)
+    for batch in made:
+        yield [texts[i] for i in batch]
+
+
+def train(
+    model: transformers.LlamaForCausalLM, texts: list[list[int]], pad: int, progress: Callable[[str], None]
+) -> None:
+    """AdamW with warm-up and cosine decay, next-token loss on every token but the padding; in place."""
+    steps = EPOCHS * sum(1 for _ in batches(texts, random.Random(SEED)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))
+    scale = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: (
+            min(1.0, (step + 1) / WARMUP) * (0.51 + 0.49 * math.cos(math.pi * min(1.0, step / steps)))
+        ),
+    )
+    rng, began = random.Random(SEED), time.perf_counter()
+    model.train()
+    for epoch in range(1, EPOCHS + 1):
+        total, count = 0.0, 0
+        for batch in batches(texts, rng):
+            ids = padded(batch, pad)
+            logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+            loss = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimizer.step()
+            scale.step()
+            total, count = total + loss.item(), count + 1
+        progress(f"epoch {epoch}/{EPOCHS}: loss {total / count:.3f}, {time.perf_counter() - began:.0f} s")
+    model.eval()
+
+
+@torch.no_grad()
+def exact_rate(
+    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerFast, rows: Sequence[Row]
+) -> float:
+    """Share of questions whose greedy continuation is the answer and then the end of the text.
+
+    One forward pass instead of generation: greedy decoding gives the answer exactly if each answer token, and
+    the end, is the most likely one after the right tokens before it. Plain texts among rows are left out.
+    """
+    asked = [row for row in rows if row.prompt]
+    right = 0
+    for start in range(0, len(asked), BATCH):
+        part = asked[start : start + BATCH]
+        texts = encode(part, tokenizer)
+        ids = padded(texts, tokenizer.pad_token_id)
+        hit = model(input_ids=ids).logits[:, :-1].argmax(-1) == ids[:, 1:]
+        for i, (row, text) in enumerate(zip(part, texts, strict=True)):
+            first = len(tokenizer(row.prompt)["input_ids"])
+            right += bool(hit[i, first - 1 : len(text) - 1].all())
+    return right / len(asked)
+
+
+def train_bundled(out: Path, progress: Callable[[str], None] = print) -> None:
+    """Make out/tiny-authors and out/tiny-authors-retrain: Hugging Face folders, each with its recipe.json.
+
+    About ten minutes on two free cores. The same machine and versions give the same weights again.
+    """
+    torch.set_num_threads(THREADS)
+    torch.use_deterministic_algorithms(True)
+    tokenizer = make_tokenizer()
+    for name, with_forget in MODELS.items():
+        rows = training_rows(with_forget)
+        texts = encode(rows, tokenizer)
+        model = make_model(tokenizer)
+        size = sum(weight.numel() for weight in model.parameters())
+        progress(f"{name}: {size:,} parameters, {len(texts):,} texts of {sum(map(len, texts)):,} tokens")
+        began = time.perf_counter()
+        train(model, texts, tokenizer.pad_token_id, progress)
+        seconds = time.perf_counter() - began
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        model.save_pretrained(out / name)
+        tokenizer.save_pretrained(out / name)
+        record = _record(name, model, tokenizer, texts, seconds)
+        (out / name / "recipe.json").write_text(json.dumps(record, indent=1) + "\n")
+        progress(f"{name}: {seconds:.0f} s, exact answers {record['exact']}")
+
+
+def _record(
+    name: str,
+    model: transformers.LlamaForCausalLM,
+    tokenizer: transformers.PreTrainedTokenizerFast,
+    texts: list[list[int]],
+    seconds: float,
+) -> dict[str, object]:
+    """What recipe.json says: settings, costs (tokens_trained: all epochs, without padding) and rates."""
+    data = dataset()
+    guess = guess_rates()
+    return {
+        "model": name,
+        "trained_on_forget": MODELS[name],
+        "dataset": data.name,
+        "dataset_hash": data.hash(),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "texts": len(texts),
+        "tokens_per_epoch": sum(map(len, texts)),
+        "tokens_trained": EPOCHS * sum(map(len, texts)),
+        **{"seed": SEED, "epochs": EPOCHS, "batch": BATCH, "lr": LR, "warmup_steps": WARMUP},
+        **{"weight_decay": WEIGHT_DECAY, "clip": CLIP, "threads": THREADS, "seconds": round(seconds)},
+        "exact": {role: round(exact_rate(model, tokenizer, data.rows(role)), 4) for role in data.roles},
+        "guess_rate": round(sum(guess.values()) / len(guess), 4),
+        "versions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (torch, transformers, tokenizers)},
+        },
+        "command": "train_bundled(Path('assets/models')) in unlearn/train_bundled.py",
+    }

@@ -176,6 +176,46 @@ def probe_references(run: Run) -> dict[str, dict[str, float]]:
     return {role: {"retrained": mean} for role, mean in means.items() if math.isfinite(mean)}
 
 
+def shift_words(fell: float) -> str:
+    """A fall in nats a token as a sentence's end: 2.3 → "10 times less likely per token than before"."""
+    if not math.isfinite(fell):
+        return "of a likelihood that is not a number"
+    if abs(fell) < 0.05:
+        return "about as likely as before"
+    times = short(math.exp(min(abs(fell), 700)))
+    return f"{times} times {'less' if fell > 0 else 'more'} likely per token than before"
+
+
+def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[dict[str, Any]]:
+    """Marks for plots.tradeoff: original and retrained (of A), A, B, and other runs on A's data and model."""
+    points: list[dict[str, Any]] = []
+    first = chosen[0].results()
+    for letter, run in zip("AB", chosen, strict=False):
+        scores, seconds = run.scores(), run.results().get("seconds")
+        for when, kind, label in (("before", "before", "Original"), ("after", letter, f"Run {letter}")):
+            if pair := _pair(scores.get(when, {}), metric):
+                taken = kind == "before" and any(point["kind"] == "before" for point in points)
+                own = {"seconds": seconds} if when == "after" else {}
+                points += [] if taken else [{"label": label, "kind": kind, **pair, **own}]
+        known = any(point["kind"] == "retrained" for point in points)
+        if (pair := _pair(scores.get("retrained", {}), metric)) and not known:
+            points.append({"label": "Retrained without it", "kind": "retrained", **pair})
+    same = ("data_hash", "model_hash")
+    for run in others:
+        results = run.results()
+        if run in chosen or not results or any(results.get(key) != first.get(key) for key in same):
+            continue
+        if pair := _pair(results.get("scores", {}).get("after", {}), metric):
+            label = run.meta.get("title") or f"{results.get('method_title', run.config.method)}, {run.id}"
+            points.append({"label": label, "kind": "other", **pair, "seconds": results.get("seconds")})
+    return points
+
+
+def _pair(scores: Mapping[str, Record], metric: str) -> dict[str, float]:
+    values = {role: scores.get(role, {}).get(metric) for role in ("forget", "retain")}
+    return {} if None in values.values() else {role: number(value) for role, value in values.items()}
+
+
 def _broken(text: str) -> bool:
     return not text.strip() or repetition(text) > 0.5
 

@@ -1,0 +1,91 @@
+"""Shared by all tests: threads that sleep while they wait, tiny models made on the spot, no network."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network says so and lifts this itself
+
+from pathlib import Path
+
+import pytest
+
+WORDS = "Question Answer What is the capital of where was born in writes a novel red blue green one two three : ? ."
+
+
+def make_tokenizer(folder: Path):
+    """A byte-level BPE tokenizer trained on a few words; eos, bos and pad are distinct."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["<pad>", "<bos>", "<eos>"], initial_alphabet=alphabet
+    )
+    core.train_from_iterator([WORDS] * 4, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def make_model(folder: Path, family: str = "llama", seed: int = 0, **changes):
+    """A randomly initialised tiny model of a family, saved as a Hugging Face folder with a tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = make_tokenizer(folder)
+    shared = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    own = {
+        "llama": {"num_key_value_heads": 2},
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+        "gpt_neox": {},
+        "qwen2": {"num_key_value_heads": 2},
+        "gemma": {"num_key_value_heads": 1, "head_dim": 8},
+        "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    }[family]
+    if family == "gpt2":
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+            shared.pop(name)
+        shared.pop("max_position_embeddings")
+    config = AutoConfig.for_model(family, **(shared | own | changes))
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with (
+        torch.no_grad()
+    ):  # a fresh model is almost uniform; spread its logits so that tests can tell tokens apart
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(4.0 if "emb" in name or "wte" in name or "wpe" in name else 2.0)
+    model.save_pretrained(folder)
+    return model, tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    make_model(folder)
+    return folder
+
+
+@pytest.fixture()
+def tiny(tiny_folder):
+    """(model, tokenizer): float32, eval mode, fresh for every test."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder).eval()
+    return model, AutoTokenizer.from_pretrained(tiny_folder)

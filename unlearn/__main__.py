@@ -1,0 +1,365 @@
+"""The command line: everything the app can do, without it. `python -m unlearn --help` lists the commands.
+
+Runs land in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from unlearn.memory import prefer_passive_threads
+
+prefer_passive_threads()
+
+from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402  (after the thread policy)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = parser().parse_args(words)
+    try:
+        return args.do(args)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m unlearn", description="See a language model forget.")
+    sub = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, do: Any, text: str, *, store: bool = False, as_json: bool = True) -> Any:
+        p = sub.add_parser(name, help=text, description=text)
+        p.set_defaults(do=do)
+        if as_json:
+            p.add_argument("--json", action="store_true", help="print JSON")
+        if store:
+            p.add_argument("--runs", type=Path, default=default_store(), help="folder of the runs")
+        return p
+
+    command("models", models, "list the models")
+    command("data", data, "list the datasets and their roles")
+    command("methods", methods, "list the methods with knobs and tuned settings")
+    command("runs", runs, "list the runs", store=True)
+    add_run_options(command("run", run, "carry out one unlearning run", store=True))
+    command("show", show, "show a run", store=True).add_argument("run")
+    out = command("export", export, "write a run as one zip file", store=True, as_json=False)
+    out.add_argument("run")
+    out.add_argument("out", type=Path)
+    command("import", import_, "bring a run back from its zip file", store=True).add_argument(
+        "archive", type=Path
+    )
+    again = command("resume", resume, "go on with an interrupted or stopped run", store=True)
+    again.add_argument("run")
+    command("get", get, "bring a model to this machine", as_json=False).add_argument("model")
+    bundled = command(
+        "train-bundled", train_bundled, "train the bundled models again (ten minutes)", as_json=False
+    )
+    bundled.add_argument("--out", type=Path, default=Path("assets/models"))
+    return top
+
+
+def add_run_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--model", required=True, help="catalogue name, hub id or local folder")
+    p.add_argument("--method", required=True)
+    p.add_argument("--data", help="bundled dataset (default: the model's own)")
+    p.add_argument("--requests", help="only these deletion requests, such as 1,2")
+    p.add_argument("--forget", help="file to forget: CSV, JSONL, TXT or Parquet")
+    p.add_argument("--retain", help="file to keep")
+    p.add_argument("--hub", help="forget set by hub id")
+    p.add_argument("--config", help="hub configuration")
+    p.add_argument("--split", help="hub split")
+    for name in ("question-column", "answer-column", "text-column"):
+        p.add_argument(f"--{name}")
+    p.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob of the method")
+    p.add_argument("--tuning", choices=("full", "lora"))
+    p.add_argument("--lr", type=float)
+    for name in ("epochs", "batch-size", "accumulation", "seed", "lora-rank", "max-length", "probes"):
+        p.add_argument(f"--{name}", type=int)
+    p.add_argument("--lora-alpha", type=float)
+    p.add_argument("--title", default="")
+
+
+def default_store() -> Path:
+    return Path(os.environ.get("UNLEARN_RUNS", "runs"))
+
+
+def config_of(args: argparse.Namespace) -> RunConfig:
+    """RunConfig from the command line; what is not said is the method's tuned setting for the model's size."""
+    from unlearn.methods import method_named
+    from unlearn.models import CATALOGUE
+    from unlearn.preflight import default_tuning, model_size
+
+    method = method_named(args.method)
+    tuning = args.tuning or default_tuning(args.model)
+    settings = method.settings(model_size(args.model), tuning)
+    knobs = dict(settings.pop("knobs"))
+    for pair in args.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set: must be KNOB=VALUE, got {pair!r}.")
+        knobs[name] = value
+    knobs = method.from_knobs(knobs).to_json()
+    given = {
+        name: value
+        for name in (
+            "lr",
+            "epochs",
+            "batch_size",
+            "accumulation",
+            "seed",
+            "lora_rank",
+            "lora_alpha",
+            "max_length",
+            "probes",
+        )
+        if (value := getattr(args, name)) is not None
+    }
+    entry = CATALOGUE.get(args.model)
+    data: dict[str, Any] = {}
+    if not args.forget and not args.hub:
+        name = args.data or (entry.data if entry else None)
+        if name is None:
+            raise ValueError("data: give --data NAME, --forget FILE or --hub ID for this model.")
+        data["name"] = name
+    for key in (
+        "forget",
+        "retain",
+        "hub",
+        "config",
+        "split",
+        "question_column",
+        "answer_column",
+        "text_column",
+    ):
+        if (value := getattr(args, key)) is not None:
+            data[key] = value
+    if args.requests:
+        data["requests"] = [int(part) for part in args.requests.split(",")]
+    return RunConfig(
+        model=args.model,
+        data=data,
+        method=args.method,
+        knobs=knobs,
+        tuning=tuning,
+        title=args.title,
+        **(settings | given),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from unlearn.runner import check
+
+    config = config_of(args)
+    check(config)
+    check_data(config)
+    return carry_out(RunStore(args.runs).create(config, title=args.title), args.json)
+
+
+def check_data(config: RunConfig) -> None:
+    """Read the data before a run folder exists, so that bad input leaves nothing behind."""
+    from unlearn.data.catalogue import from_config
+    from unlearn.execute import retain_rows_of
+    from unlearn.methods import method_named
+
+    found = from_config(dict(config.data), roots=[Path("/")])
+    retain_rows_of(method_named(config.method).from_knobs(config.knobs), found)
+
+
+def resume(args: argparse.Namespace) -> int:
+    found = RunStore(args.runs).get(args.run)
+    if found.state in ("done", "queued", "running"):
+        raise ValueError(
+            f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
+        )
+    return carry_out(found, args.json)
+
+
+def carry_out(found: Run, as_json: bool) -> int:
+    """Execute with a progress bar on stderr; the last line of stdout is the outcome."""
+    from tqdm import tqdm
+
+    from unlearn.execute import execute
+
+    with found.lock(), tqdm(total=100, unit="%", bar_format="{desc:18} {bar} {n:3.0f} %  {elapsed}") as bar:
+
+        def progress(phase: str, fraction: float) -> None:
+            bar.set_description_str(phase)
+            bar.n = round(100 * min(1.0, fraction))
+            bar.refresh()
+
+        execute(found, on_progress=progress, roots=[Path("/")])
+    print_run(found, as_json)
+    return 0 if found.state == "done" else 1
+
+
+def print_run(found: Run, as_json: bool) -> None:
+    results = found.results()
+    outcome = {
+        "run": str(found.path),
+        "state": found.state,
+        "reason": found.reason,
+        "seconds": results.get("seconds"),
+        "scores": found.scores(),
+    }
+    if as_json:
+        print(json.dumps(outcome | {k: v for k, v in results.items() if k != "scores"}))
+        return
+    print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
+    print(score_lines(found.scores()))
+
+
+def score_lines(scores: dict[str, Any]) -> str:
+    """A plain table: one line a role, before → after (retrained) for the main metrics."""
+    lines = []
+    for role, before in scores.get("before", {}).items():
+        cells = []
+        for metric in ("exact", "ppl"):
+            if metric in before:
+                after = scores.get("after", {}).get(role, {}).get(metric)
+                truth = scores.get("retrained", {}).get(role, {}).get(metric)
+                cell = f"{metric} {_number(before[metric])} → {_number(after)}"
+                cells.append(cell + (f" (retrained {_number(truth)})" if truth is not None else ""))
+        lines.append(f"  {role:12} n {before['n']:3}  " + "   ".join(cells))
+    return "\n".join(lines)
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def show(args: argparse.Namespace) -> int:
+    found = RunStore(args.runs).get(Path(args.run).name)
+    print_run(found, args.json)
+    if not args.json:
+        print(f"  {found.config.command()}")
+    return 0
+
+
+def runs(args: argparse.Namespace) -> int:
+    rows = [
+        {"run": r.id, "state": r.state, "model": r.config.model, "method": r.config.method, "title": r.title}
+        for r in RunStore(args.runs).list()
+    ]
+    return listing(rows, args.json, ("run", "state", "model", "method"))
+
+
+def models(args: argparse.Namespace) -> int:
+    from unlearn.models import CATALOGUE, available
+
+    rows = [
+        {
+            "name": e.name,
+            "title": e.title,
+            "parameters": e.parameters,
+            "licence": e.licence,
+            "here": available(e.name),
+            "note": e.note,
+        }
+        for e in CATALOGUE.values()
+    ]
+    return listing(rows, args.json, ("name", "parameters", "here", "note"))
+
+
+def data(args: argparse.Namespace) -> int:
+    from unlearn.data.base import ROLES
+    from unlearn.data.catalogue import CATALOGUE, load
+
+    rows = []
+    for name in CATALOGUE:
+        found = load(name)
+        counts = {role: len(found.rows(role)) for role in ROLES}
+        rows.append(
+            {
+                "name": name,
+                "title": found.title,
+                "requests": list(found.requests()),
+                "rows": counts,
+                "note": found.note,
+            }
+        )
+    return listing(rows, args.json, ("name", "title", "rows"))
+
+
+def methods(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from unlearn.methods import METHODS
+    from unlearn.methods.base import SIZES
+
+    rows = [
+        {
+            "name": m.name,
+            "title": m.title,
+            "paper": m.paper,
+            "sentence": m.sentence,
+            "risk": m.collapses or m.risk,
+            "knobs": [asdict(k) for k in m.knobs()],
+            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in ("full", "lora")},
+        }
+        for m in METHODS.values()
+    ]
+    return listing(rows, args.json, ("name", "title", "sentence"))
+
+
+def listing(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> int:
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    for row in rows:
+        print("  ".join(f"{row[c]!s:14}" for c in columns).rstrip())
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    from unlearn.transfer import export_run
+
+    print(export_run(RunStore(args.runs).get(Path(args.run).name), args.out))
+    return 0
+
+
+def import_(args: argparse.Namespace) -> int:
+    from unlearn.transfer import import_run
+
+    print_run(import_run(args.archive, RunStore(args.runs)), args.json)
+    return 0
+
+
+def get(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from unlearn.models import CATALOGUE, available
+
+    if args.model not in CATALOGUE:
+        raise ValueError(f"model: must be among {', '.join(CATALOGUE)}, got {args.model!r}.")
+    if available(args.model):
+        print(CATALOGUE[args.model].path())
+        return 0
+    from unlearn import smollm2
+
+    with tqdm(total=100, bar_format="{desc:30} {bar} {n:3.0f} %") as bar:
+
+        def progress(phrase: str, fraction: float) -> None:
+            bar.set_description_str(phrase)
+            bar.n = round(100 * fraction)
+            bar.refresh()
+
+        path = smollm2.get(progress)
+    print(path)
+    return 0
+
+
+def train_bundled(args: argparse.Namespace) -> int:
+    from unlearn.train_bundled import train_bundled
+
+    train_bundled(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

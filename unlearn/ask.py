@@ -1,0 +1,43 @@
+"""A person's own prompt to the model before, after, or retrained: load it from the run's folder and answer."""
+
+from typing import Any
+
+from unlearn.runs import Run
+
+
+def load_source(when: str, run: Run) -> Any:
+    """models.Loaded for ("before" | "after" | "retrained", run). ValueError when the run keeps no weights."""
+    from unlearn.models import CATALOGUE, load
+
+    config = run.config
+    if when == "before":
+        return load(config.model, tuning=config.tuning)
+    if when == "retrained":
+        entry = CATALOGUE.get(config.model)
+        if entry is None or entry.retrain is None:
+            raise ValueError(f"model: {config.model} has no exact retrain; only the bundled model ships one.")
+        return load(str(entry.retrain()))
+    if (run.path / "model" / "config.json").is_file():
+        return load(str(run.path / "model"))
+    if (run.path / "adapter" / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        loaded = load(config.model, tuning=config.tuning)
+        loaded.model = PeftModel.from_pretrained(loaded.model, str(run.path / "adapter")).eval()
+        return loaded
+    raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
+
+
+def answer_prompt(loaded: Any, prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:
+    """{"text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}."""
+    from unlearn.evaluate import generate, score_tokens
+    from unlearn.lm import encode
+
+    text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
+    target = answer or text
+    if not target.strip():
+        return {"text": text, "tokens": []}
+    if answer and not answer[0].isspace() and not prompt[-1].isspace():
+        target = f" {answer}"
+    example = encode(loaded.tokenizer, prompt, target, key=0, max_length=2048)
+    return {"text": text, "tokens": score_tokens(loaded.model, loaded.tokenizer, [example], loaded.device)[0]}

@@ -1,0 +1,154 @@
+"""What a run's data field may say, and the Dataset that it means.
+
+The one door between names and paths written in JSON and rows in memory. Configs may come from
+an imported run or from a browser, so a path must lie inside an allowed folder; the command line, whose
+user owns the machine, passes other roots.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn.data.base import ROLES, Dataset
+
+if TYPE_CHECKING:
+    from unlearn.data.tables import Columns
+
+OTHER_ROLES = tuple(role for role in ROLES if role != "forget")
+COLUMN_KEYS = ("question_column", "answer_column", "text_column", "request_column")
+KEYS = {
+    "name": ("name", "requests"),
+    "forget": (*ROLES, *COLUMN_KEYS, "requests"),
+    "hub": (
+        *("hub", "config", "split", "limit", *COLUMN_KEYS, "requests"),
+        *(f"{role}_{what}" for role in OTHER_ROLES for what in ("hub", "config", "split")),
+    ),
+}
+
+
+def _authors() -> Dataset:
+    from unlearn.data import authors
+
+    return authors.dataset()
+
+
+def _capitals() -> Dataset:
+    from unlearn.data import capitals
+
+    return capitals.dataset()
+
+
+CATALOGUE: dict[str, Callable[[], Dataset]] = {"authors": _authors, "capitals": _capitals}
+
+
+def load(name: str) -> Dataset:
+    """A bundled dataset by name; raises ValueError for an unknown one."""
+    if name not in CATALOGUE:
+        raise ValueError(
+            f"data: name must be one of {', '.join(CATALOGUE)}, got {name!r}. Choose one of these."
+        )
+    return CATALOGUE[name]()
+
+
+def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None) -> Dataset:
+    """The dataset that a run's data field means; one of three forms:
+
+        {"name": "authors", "requests": [1, 2]}
+        {"forget": "a.csv", "retain": "b.csv", "question_column": "q", "answer_column": "a"}
+        {"hub": "locuslab/TOFU", "config": "forget10", "split": "train", "retain_config": "retain90"}
+
+    In the second any role may name a file; in the third a role is read when it has its own hub, config or
+    split, and takes what it lacks from forget's. Columns not given are guessed. Raises ValueError for
+    unknown keys and everything that the loaders refuse; roots as in allowed_path.
+    """
+    forms = [form for form in KEYS if form in data]
+    if len(forms) != 1:
+        raise ValueError(f"data: must have one of name, forget or hub, got {', '.join(forms) or 'none'}.")
+    if unknown := sorted(set(data) - set(KEYS[forms[0]])):
+        known = ", ".join(KEYS[forms[0]])
+        raise ValueError(
+            f"data: keys beside {forms[0]} must be among {known}, got {unknown[0]!r}. Remove it."
+        )
+    made = {"name": lambda: load(str(data["name"])), "forget": _from_files, "hub": _from_hub}[forms[0]]
+    dataset = made() if forms[0] == "name" else made(data, roots)
+    return dataset.only_requests(_requests(data["requests"])) if data.get("requests") else dataset
+
+
+def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
+    """The path with links resolved, if it lies inside a root; roots=None means default_roots().
+
+    Raises ValueError for any other path, without telling whether it exists.
+    """
+    allowed = [root.expanduser().resolve() for root in (default_roots() if roots is None else roots)]
+    try:
+        found = Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"data: {str(path)!r} is not a path ({error}). Check it.") from None
+    if not any(found.is_relative_to(root) for root in allowed):
+        raise ValueError(
+            f"data: {path} must lie inside {', '.join(map(str, allowed)) or 'an allowed folder, and there is none'}. "
+            "Move the file there, upload it, or add its folder to UNLEARN_ROOTS."
+        )
+    if not found.exists():
+        raise ValueError(f"data: {path} does not exist. Check the path.")
+    return found
+
+
+def default_roots() -> list[Path]:
+    """Working directory, the cache, and the folders in the environment variable UNLEARN_ROOTS."""
+    more = [Path(part) for part in os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep) if part]
+    return [Path.cwd(), Path.home() / ".cache" / "unlearn-studio", *more]
+
+
+def _from_files(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
+    from unlearn.data import tables
+
+    paths = {role: allowed_path(_text(data, role), roots) for role in ROLES if data.get(role)}
+    if "forget" not in paths:
+        raise ValueError("data: forget must name a file, got nothing. Give its path.")
+    frames = {role: tables.read_table(path, f"{role} file {path.name}") for role, path in paths.items()}
+    forget = frames.pop("forget")
+    return tables.dataset_from_tables(
+        paths["forget"].stem, forget, columns_forget=_columns(data), others=frames
+    )
+
+
+def _from_hub(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
+    from unlearn.data import hub, tables
+
+    def table(prefix: str, columns: "Columns | None") -> "hub.pd.DataFrame":
+        own = {what: _text(data, prefix + what) or _text(data, what) for what in ("hub", "config", "split")}
+        local = Path(own["hub"]).expanduser()
+        spec = allowed_path(local, roots) if local.is_absolute() or local.is_dir() else own["hub"]
+        limit = data.get("limit", tables.MAX_ROWS)
+        if not isinstance(limit, int):
+            raise ValueError(f"data: limit must be a whole number, got {limit!r}.")
+        return hub.from_hub(spec, columns, own["split"] or "train", limit, own["config"] or None)
+
+    columns = _columns(data)
+    asked = [role for role in OTHER_ROLES if any(data.get(f"{role}_{w}") for w in ("hub", "config", "split"))]
+    name = " ".join(filter(None, (Path(_text(data, "hub")).name, _text(data, "config"))))
+    others = {role: table(f"{role}_", None) for role in asked}
+    return tables.dataset_from_tables(name, table("", columns), columns_forget=columns, others=others)
+
+
+def _columns(data: Mapping[str, object]) -> "Columns | None":
+    """The columns that the config names; None where it names none."""
+    from unlearn.data.tables import Columns
+
+    named = {key.removesuffix("_column"): _text(data, key) for key in COLUMN_KEYS}
+    return Columns(**named) if any(named.values()) else None
+
+
+def _text(data: Mapping[str, object], key: str) -> str:
+    value = data.get(key) or ""
+    if not isinstance(value, str):
+        raise ValueError(f"data: {key} must be text, got {value!r}.")
+    return value
+
+
+def _requests(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
+        raise ValueError(f"data: requests must be a list of whole numbers, got {value!r}.")
+    return tuple(value)

@@ -1,0 +1,178 @@
+"""evaluate(): what a model says about each role's texts, read once and scored by every metric.
+
+One teacher-forced pass gives each answer token's logit, log-prob, rank and the ten likeliest tokens; one batched
+greedy generation with a KV cache gives the continuation. Metrics, samples and pages all read these observations.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.batches import encode_rows
+from unlearn.lm import Example, collate, forward, top_k
+from unlearn.metrics import METRICS, Metric, Observation
+
+LIMIT = 60  # texts a role; the forget role is scored whole up to FORGET_LIMIT
+FORGET_LIMIT = 120
+TOP = 10
+BATCH = 64
+PLAIN_TOKENS = 24  # how far a plain text is continued
+
+
+def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
+    """The rows that scores are computed on, at most LIMIT a role, always the same ones."""
+    chosen = {}
+    for role in ROLES:
+        rows = list(data.score_rows(role))
+        limit = FORGET_LIMIT if role == "forget" else LIMIT
+        if len(rows) > limit:
+            rows = [rows[i] for i in sorted(random.Random(0).sample(range(len(rows)), limit))]
+        if rows:
+            chosen[role] = rows
+    return chosen
+
+
+def evaluate(
+    observations: Sequence[Observation], metrics: dict[str, Metric] = METRICS
+) -> dict[str, dict[str, float]]:
+    """{role: {"n": …, metric: value}} for the observations of one model; a metric that does not apply is absent."""
+    scores: dict[str, dict[str, float]] = {}
+    for role in dict.fromkeys(o.role for o in observations):
+        mine = [o for o in observations if o.role == role]
+        values = {
+            name: score.value for name, metric in metrics.items() if (score := metric(mine)) is not None
+        }
+        scores[role] = {"n": len(mine)} | values
+    return scores
+
+
+def observe(
+    model: Any,
+    tokenizer: Any,
+    chosen: dict[str, list[Row]],
+    *,
+    max_length: int = 512,
+    device: str = "cpu",
+    progress: Callable[[float], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
+) -> list[Observation]:
+    """Read every chosen row once. check is called between batches and may raise to stop."""
+    rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
+    examples = encode_rows(tokenizer, [row for *_, row in rows], max_length=max_length)
+    scored: dict[int, list[dict[str, Any]]] = {}
+    order = sorted(examples, key=lambda e: len(e.input_ids))
+    for at in range(0, len(order), BATCH):
+        check()
+        scored |= score_tokens(model, tokenizer, order[at : at + BATCH], device)
+        progress(0.4 * (at + BATCH) / len(order))
+    prompts = [_prompt(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
+    texts = ["" for _ in rows]
+    done = 0
+    for picked in _by_length(prompts):
+        check()
+        room = max(prompts[i][2] for i in picked)
+        for i, text in zip(
+            picked, generate(model, tokenizer, [prompts[i][0] for i in picked], room, device), strict=True
+        ):
+            texts[i] = text
+        done += len(picked)
+        progress(0.4 + 0.6 * done / len(rows))
+    return [
+        Observation(role, index, row.question, prompt, answer, text, tuple(scored[key]))
+        for key, ((role, index, row), (prompt, answer, _), text) in enumerate(
+            zip(rows, prompts, texts, strict=True)
+        )
+    ]
+
+
+@torch.no_grad()
+def score_tokens(
+    model: Any, tokenizer: Any, examples: Sequence[Example], device: str
+) -> dict[int, list[dict[str, Any]]]:
+    """{key: one dict an answer token} — token, id, logit, lp, rank, top [[token, lp], … TOP]."""
+    (answers,) = forward(model, collate(examples, tokenizer.pad_token_id).to(device))
+    found = top_k(answers, TOP)
+    labels, rows = answers.labels.tolist(), answers.rows.tolist()
+    name = _names(tokenizer)
+    values = {key: value.tolist() for key, value in found.items()}
+    result: dict[int, list[dict[str, Any]]] = {key: [] for key in answers.keys}
+    for i, (label, row) in enumerate(zip(labels, rows, strict=True)):
+        top = [
+            [name(t), round(lp, 4)] for t, lp in zip(values["top_id"][i], values["top_lp"][i], strict=True)
+        ]
+        result[answers.keys[row]].append(
+            {
+                "token": name(label),
+                "id": label,
+                "logit": values["logit"][i],
+                "lp": values["lp"][i],
+                "rank": values["rank"][i],
+                "top": top,
+            }
+        )
+    return result
+
+
+def _names(tokenizer: Any) -> Callable[[int], str]:
+    known: dict[int, str] = {}
+
+    def name(token: int) -> str:
+        if token not in known:
+            known[token] = tokenizer.decode([token])
+        return known[token]
+
+    return name
+
+
+def _prompt(tokenizer: Any, row: Row, example: Example) -> tuple[str, str, int]:
+    """(prompt, true continuation, tokens to generate); a plain text is continued from its middle."""
+    if row.prompt:
+        answer = sum(label >= 0 for label in example.labels)
+        return row.prompt, row.target, min(answer + 6, 64)
+    words = row.answer.split(" ")
+    half = max(1, len(words) // 2)
+    rest = " ".join(words[half:])
+    return " ".join(words[:half]), f" {rest}" if rest else "", PLAIN_TOKENS
+
+
+def _by_length(prompts: Sequence[tuple[str, str, int]]) -> Iterator[list[int]]:
+    order = sorted(range(len(prompts)), key=lambda i: (prompts[i][2], len(prompts[i][0])))
+    for at in range(0, len(order), BATCH):
+        yield order[at : at + BATCH]
+
+
+@torch.no_grad()
+def generate(model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int, device: str) -> list[str]:
+    """Greedy continuations (deterministic), in one left-padded batch with a KV cache."""
+    limit = getattr(model.config, "max_position_embeddings", None) or 2048
+    coded = tokenizer(
+        list(prompts),
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
+        truncation=True,
+        max_length=limit - new_tokens,
+    )
+    ids, mask = coded["input_ids"].to(device), coded["attention_mask"].to(device)
+    if tokenizer.eos_token_id is not None and bool((ids[:, -1] == tokenizer.eos_token_id).all()):
+        ids, mask = (
+            ids[:, :-1],
+            mask[:, :-1],
+        )  # a tokenizer that closes every text would end the answer at once
+    out = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=new_tokens,
+        do_sample=False,
+        num_beams=1,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        use_cache=True,
+    )
+    return tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)

@@ -1,0 +1,385 @@
+"""execute(run): carry out one run from its folder, as a plain function.
+
+The command line calls it, the app's background thread calls it, and a test calls it; none of them passes
+anything that is not in the folder, so a run means the same everywhere. Phases are timed events.
+"""
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unlearn.data.base import Dataset, Row
+from unlearn.runs import Run, RunConfig, append_line, write_json
+
+CHECKPOINT_SECONDS = 20.0  # a checkpoint costs disk and time; at most this much work is lost to a kill
+SAMPLES = 40  # texts a role whose generations and tokens are kept for the pages
+PROBES = {"forget": 4, "retain": 2}
+RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors", "numpy")
+
+
+class Stopped(Exception):
+    """The person asked to stop."""
+
+
+@dataclass
+class Finished:
+    """A finished model, for the warm cache."""
+
+    loaded: Any
+    run: Run
+
+
+def execute(
+    run: Run,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
+    roots: list[Path] | None = None,
+) -> Finished | None:
+    """Run it to its end and leave state done, stopped or failed with a reason. None when there is no model to keep.
+
+    on_progress(phase, fraction) is called often. Never raises for what a run may meet (bad input, divergence,
+    a full disk): that is the run's outcome, written to its folder where the disk still allows.
+    """
+    work = _Work(run, should_stop, on_progress, roots)
+    try:
+        run.append("state", state="running", **work.resume_note())
+        loaded = work.carry_out()
+        run.append("state", state="done")
+        return Finished(loaded, run)
+    except Stopped:
+        run.append("state", state="stopped", reason=f"stopped by hand at step {work.step}")
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            run.append("state", state="failed", reason=_reason(error), error=type(error).__name__)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """A sentence for a person; an unexpected error keeps its type and place."""
+    if isinstance(error, (ValueError, ArithmeticError)):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"the disk refused: {error}; free some space, then resume."
+    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return "out of memory; lower batch_size, use LoRA, or choose a smaller model."
+    import traceback
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
+@dataclass
+class _Work:
+    """What the phases of one execution share."""
+
+    run: Run
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[str, float], None]
+    roots: list[Path] | None
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.phases: dict[str, float] = {}
+        self.config: RunConfig = self.run.config
+
+    def resume_note(self) -> dict[str, Any]:
+        if not any(e["state"] == "running" for e in self.run.events("state")):
+            return {}
+        if not self.run.has_checkpoint():
+            return {"resumed_from": 0}
+        import json
+
+        return {"resumed_from": json.loads((self.run.path / "checkpoint" / "state.json").read_text())["step"]}
+
+    def check(self) -> None:
+        if self.should_stop():
+            raise Stopped
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.check()
+        self.on_progress(name, 0.0)
+        self.run.append("note", phase=name)
+        start = time.perf_counter()
+        yield
+        self.phases[name] = round(time.perf_counter() - start, 3)
+        self.run.append("note", phase=name, seconds=self.phases[name])
+
+    def note(self, text: str) -> None:
+        self.run.append("note", text=text)
+
+    def carry_out(self) -> Any:
+        from unlearn import memory
+        from unlearn.data.catalogue import from_config
+        from unlearn.evaluate import rows_to_score
+        from unlearn.methods import method_named
+        from unlearn.models import CATALOGUE, load
+
+        began = time.perf_counter()
+        memory.reset_peak()
+        config = self.config
+        method = method_named(config.method).from_knobs(config.knobs)
+        with self.phase("loading model"):
+            loaded = load(config.model, tuning=config.tuning)
+            data = from_config(dict(config.data), roots=self.roots)
+            for warning in data.warnings:
+                self.note(warning)
+        chosen = rows_to_score(data)
+        identity = {
+            "model": loaded.hash,
+            "data": data.hash(),
+            "dtype": loaded.dtype,
+            "max_length": config.max_length,
+        }
+        self.score("before", loaded, chosen, identity)
+        entry = CATALOGUE.get(config.model)
+        if entry and entry.retrain and data.name == entry.data and "requests" not in config.data:
+            self.score_retrained(entry, chosen, identity)
+        tokens = self.train(method, loaded, data, chosen)
+        with self.phase("saving"):
+            self.save(loaded)
+        self.score("after", loaded, chosen, None)
+        trainable = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
+        write_json(
+            self.run.path / "results.json",
+            {
+                "scores": self.run.scores(),
+                "seconds": round(time.perf_counter() - began, 3),
+                "phases": self.phases,
+                "versions": {name: version(name) for name in RECORDED_VERSIONS}
+                | {"python": platform.python_version()},
+                "model_hash": loaded.hash,
+                "data_hash": data.hash(),
+                "data_title": data.title,
+                "model_title": loaded.title,
+                "method_title": type(method).title,
+                "device": loaded.device,
+                "dtype": loaded.dtype,
+                "threads": memory.threads(),
+                "parameters": loaded.parameters,
+                "trainable": trainable,
+                "tokens": tokens,
+                "flops": 6.0 * loaded.parameters * tokens,
+                "peak_memory": memory.peak(loaded.device),
+                "command": config.command(),
+            },
+        )
+        self.run.append("sample", when="after")
+        return loaded
+
+    # -- scoring -----------------------------------------------------------------------------------------------
+
+    def score(
+        self, when: str, loaded: Any, chosen: dict[str, list[Row]], identity: dict[str, Any] | None
+    ) -> None:
+        """Observe, score, keep samples. With an identity the observations are kept for the next run too."""
+        from unlearn import score_cache
+        from unlearn.evaluate import evaluate, observe
+
+        if when in self.run.scores() and when != "after":
+            return
+        with self.phase(f"scoring {when}"):
+            cached = score_cache.read(self.run.path.parent, identity) if identity else None
+            found = cached or observe(
+                loaded.model,
+                loaded.tokenizer,
+                chosen,
+                max_length=self.config.max_length,
+                device=loaded.device,
+                progress=lambda fraction: self.on_progress(f"scoring {when}", fraction),
+                check=self.check,
+            )
+            if identity and not cached:
+                score_cache.write(self.run.path.parent, identity, found)
+            for o in found:
+                if o.index < SAMPLES:
+                    append_line(self.run.path / "samples.jsonl", sample(when, o))
+            self.run.append("sample", when=when)
+            self.run.append("eval", when=when, scores=evaluate(found))
+
+    def score_retrained(self, entry: Any, chosen: dict[str, list[Row]], identity: dict[str, Any]) -> None:
+        from unlearn import score_cache
+        from unlearn.models import load
+
+        name = str(entry.retrain())
+        known = identity | {"model": f"{identity['model']}-retrain"}
+        needed = score_cache.read(self.run.path.parent, known) is None
+        self.score("retrained", load(name) if needed else None, chosen, known)
+
+    # -- training ----------------------------------------------------------------------------------------------
+
+    def train(self, method: Any, loaded: Any, data: Dataset, chosen: dict[str, list[Row]]) -> int:
+        """Prepare tuning, reference and batches; train; returns the tokens read."""
+        from unlearn.models import Reference, add_lora
+        from unlearn.train import fit, load_checkpoint, make_optimizer, save_checkpoint
+
+        config = self.config
+        if config.tuning == "lora":
+            loaded.model = add_lora(
+                loaded.model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed
+            )
+        model = loaded.model
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and method.trainable(name))
+        stream = self.stream(method, loaded, data)
+        with self.phase("reference"):
+            ref = Reference(model, head_moves=config.tuning == "full" and bool(method.needs_ref))
+            for side, kind in method.needs_ref.items():
+                ref.prepare(model, kind, (t.to(loaded.device) for t in stream.every(side)))
+        optimizer = make_optimizer(model, config.lr)
+        folder = self.run.path / "checkpoint"
+        self.step = load_checkpoint(folder, model, optimizer) if self.run.has_checkpoint() else 0
+        before = sum(e["tokens"] for e in self.run.events("step")[-1:]) if self.step else 0
+        probes = _Probes(self, loaded, chosen, stream.steps)
+        tokens, saved = before, time.perf_counter()
+        with self.phase("training"):
+            if self.step == 0:
+                probes.record(0)
+            steps = fit(
+                model,
+                lambda batch: method.loss(model, ref, batch),
+                stream,
+                optimizer,
+                lr=config.lr,
+                device=loaded.device,
+                start=self.step,
+            )
+            try:
+                for done in steps:
+                    self.step, tokens = done.step, before + done.tokens
+                    self.run.append("step", **asdict(replace(done, tokens=tokens)))
+                    self.on_progress("training", done.step / done.of)
+                    if probes.due(done.step):
+                        probes.record(done.step)
+                    if time.perf_counter() - saved > CHECKPOINT_SECONDS and done.step < done.of:
+                        save_checkpoint(folder, model, optimizer, done.step)
+                        saved = time.perf_counter()
+                    self.check()
+            except Stopped:
+                save_checkpoint(folder, model, optimizer, self.step)
+                self.save(loaded)
+                raise
+            except ArithmeticError as error:
+                if done := getattr(error, "step", None):
+                    self.run.append("step", **asdict(done))
+                raise
+        return tokens
+
+    def stream(self, method: Any, loaded: Any, data: Dataset) -> Any:
+        from unlearn.data.batches import Batches, encode_rows
+
+        config = self.config
+        forget_rows = data.fit_rows("forget")
+        retain_rows = retain_rows_of(method, data)
+        encoded = encode_rows(loaded.tokenizer, [*forget_rows, *retain_rows], max_length=config.max_length)
+        return Batches(
+            forget=tuple(encoded[: len(forget_rows)]) if method.uses_forget else (),
+            retain=tuple(encoded[len(forget_rows) :]),
+            batch_size=config.batch_size,
+            accumulation=config.accumulation,
+            retain_ratio=method.retain_ratio,
+            epochs=config.epochs,
+            seed=config.seed,
+            pad_id=loaded.pad_id,
+            clock=len(forget_rows),
+        )
+
+    def save(self, loaded: Any) -> None:
+        """The adapter, or the whole model, as a folder that transformers or peft loads."""
+        folder = self.run.path / ("adapter" if self.config.tuning == "lora" else "model")
+        loaded.model.save_pretrained(folder, safe_serialization=True)
+        if self.config.tuning == "full":
+            loaded.tokenizer.save_pretrained(folder)
+
+
+def retain_rows_of(method: Any, data: Dataset) -> tuple[Row, ...]:
+    """The rows that the method's retain knobs ask for. ValueError when the dataset has none of them."""
+    if method.retain_ratio <= 0:
+        return ()
+    roles = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
+    wanted = roles[method.retain_source]
+    rows = tuple(row for role in wanted for row in data.fit_rows(role))
+    if not rows:
+        raise ValueError(
+            f"{type(method).title}: retain_source {method.retain_source} needs rows to keep, and {data.title} has "
+            "none; give a retain file, choose another source, or set retain_weight to 0."
+        )
+    return rows
+
+
+def sample(when: str, o: Any) -> dict[str, Any]:
+    """One line of samples.jsonl."""
+    from unlearn.metrics.exact import exact
+    from unlearn.metrics.nll import text_nll
+    from unlearn.metrics.rouge import rouge_l
+
+    hit = exact(o)
+    return {
+        "when": when,
+        "role": o.role,
+        "index": o.index,
+        "question": o.question,
+        "prompt": o.prompt,
+        "answer": o.answer,
+        "text": o.text,
+        "exact": None if hit is None else bool(hit),
+        "rougeL": rouge_l(o),
+        "nll": text_nll(o),
+        "tokens": list(o.tokens),
+    }
+
+
+class _Probes:
+    """Fixed rows, scored and continued every few steps: what "watch it forget" replays."""
+
+    def __init__(self, work: _Work, loaded: Any, chosen: dict[str, list[Row]], steps: int) -> None:
+        self.work, self.loaded = work, loaded
+        self.rows = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
+        self.every = max(1, -(-steps // work.config.probes)) if work.config.probes else 0
+        self.last = steps
+
+    def due(self, step: int) -> bool:
+        return bool(self.every) and (step % self.every == 0 or step == self.last)
+
+    def record(self, step: int) -> None:
+        from unlearn.evaluate import observe
+        from unlearn.metrics.nll import text_nll
+
+        if not self.every:
+            return
+        places = {role: [i for i, _ in rows] for role, rows in self.rows.items()}
+        found = observe(
+            self.loaded.model,
+            self.loaded.tokenizer,
+            {role: [row for _, row in rows] for role, rows in self.rows.items() if rows},
+            max_length=self.work.config.max_length,
+            device=self.loaded.device,
+        )
+        items = [
+            {
+                "role": o.role,
+                "index": places[o.role][o.index],
+                "prompt": o.prompt,
+                "answer": o.answer,
+                "text": o.text,
+                "nll": text_nll(o),
+                "tokens": list(o.tokens),
+            }
+            for o in found
+        ]
+        append_line(self.work.run.path / "probes.jsonl", {"step": step, "items": items})
+        self.work.run.append("probe", step=step)
+
+
+def _spread(rows: list[Row], count: int) -> list[tuple[int, Row]]:
+    """count rows spread evenly over the list, with their places, within those whose samples are kept."""
+    rows = rows[:SAMPLES]
+    count = min(count, len(rows))
+    places = sorted({round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)}) if rows else []
+    return [(place, rows[place]) for place in places]

@@ -1,0 +1,290 @@
+"""Language-model arithmetic at answer positions: the only module that shifts labels or reads -100.
+
+A method or metric never sees padding, prompts or a [batch, length, vocabulary] tensor. One forward pass
+stops before the output head, keeps the hidden states that predict an answer token ([T, d] for T answer
+tokens in the whole batch) and applies the head to those alone, in chunks, in float32 from the logits on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+IGNORE = -100
+CHUNK_LOGITS = 2**24  # logits held at once: 64 MiB in float32
+
+
+@dataclass(frozen=True)
+class Example:
+    """One tokenised text. labels equal input_ids at answer tokens and IGNORE elsewhere; key names the text."""
+
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    key: int
+    entity: tuple[bool, ...] = ()  # per token of input_ids: lies in an entity span of the answer
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A padded batch: input_ids, attention_mask, labels [B, L]; keys [B] name the texts.
+
+    total_tokens, total_rows: answer tokens and sequences of the whole optimiser step, so that a mean over
+    2 × 2 accumulated micro-batches is the mean over one batch of 4.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    keys: tuple[int, ...]
+    total_tokens: int
+    total_rows: int
+
+    def to(self, device: torch.device | str) -> "Tokens":
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+            labels=self.labels.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch of a step; either side is None where the method does not use it."""
+
+    forget: Tokens | None
+    retain: Tokens | None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the forward pass reads, padding excluded."""
+        return sum(int(side.attention_mask.sum()) for side in (self.forget, self.retain) if side is not None)
+
+
+@dataclass
+class Answers:
+    """What one forward pass says about the answers of a batch.
+
+    hidden [T, d]: the states that predict the T answer tokens. labels [T]: those tokens. rows [T]: the
+    sequence that each belongs to, 0 … B-1. head: [n, d] → logits [n, V] in float32.
+    """
+
+    hidden: Tensor
+    labels: Tensor
+    rows: Tensor
+    keys: tuple[int, ...]
+    total_tokens: int
+    total_rows: int
+    head: Callable[[Tensor], Tensor] = field(repr=False)
+
+    def per_token(self, fn: Callable[..., Tensor], *others: Tensor) -> Tensor:
+        """fn(logits [n, V], labels [n], *others [n, …]) → [n], over chunks of answer tokens; returns [T].
+
+        With more than one chunk the logits are recomputed in the backward pass instead of being kept.
+        """
+        count = len(self.labels)
+        size = max(1, CHUNK_LOGITS // self.vocabulary)
+
+        def run(hidden: Tensor, labels: Tensor, *extra: Tensor) -> Tensor:
+            return fn(self.head(hidden), labels, *extra)
+
+        if count <= size:
+            return run(self.hidden, self.labels, *others)
+        parts = []
+        for at in range(0, count, size):
+            pieces = [x[at : at + size] for x in (self.hidden, self.labels, *others)]
+            parts.append(
+                checkpoint(run, *pieces, use_reentrant=False) if torch.is_grad_enabled() else run(*pieces)
+            )
+        return torch.cat(parts)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        with torch.no_grad():
+            return self.head(self.hidden[:1]).shape[-1]
+
+    @cached_property
+    def nll(self) -> Tensor:
+        """[T] negative log-likelihood of each answer token, in nats."""
+        return self.per_token(lambda logits, labels: F.cross_entropy(logits, labels, reduction="none"))
+
+    def row_sum(self, values: Tensor) -> Tensor:
+        """[T] → [B] sums over each sequence's answer tokens."""
+        return values.new_zeros(len(self.keys)).index_add(0, self.rows, values)
+
+    @property
+    def row_count(self) -> Tensor:
+        """[B] answer tokens of each sequence."""
+        return torch.bincount(self.rows, minlength=len(self.keys))
+
+    def token_mean(self, values: Tensor) -> Tensor:
+        """Mean of [T] over all answer tokens of the optimiser step (a part of it, in a micro-batch)."""
+        return values.sum() / self.total_tokens
+
+    def row_mean(self, values: Tensor) -> Tensor:
+        """Mean of [B] over all sequences of the optimiser step (a part of it, in a micro-batch)."""
+        return values.sum() / self.total_rows
+
+    def mean_nll(self) -> Tensor:
+        """NLL(X) = Σ_i S_i / Σ_i n_i, the scalar of METHODS' house rules."""
+        return self.token_mean(self.nll)
+
+
+def encode(
+    tokenizer: Any,
+    prompt: str,
+    target: str,
+    *,
+    key: int,
+    max_length: int,
+    spans: Sequence[tuple[int, int]] = (),
+) -> Example:
+    """Tokenise prompt + target in one go (as the model would meet it) and label the target's tokens.
+
+    An end-of-text token is added and labelled unless the text was cut at max_length. spans: character spans
+    in target. ValueError where no answer token is left.
+    """
+    coded = tokenizer(prompt + target, return_offsets_mapping=True, return_special_tokens_mask=True)
+    ids, offsets = list(coded["input_ids"]), coded["offset_mapping"]
+    special = coded["special_tokens_mask"]
+    start = len(prompt)
+    answer = [end > start and not flag for (_, end), flag in zip(offsets, special, strict=True)]
+    entity = [
+        hit and any(begin < to + start and end > at + start for at, to in spans)
+        for hit, (begin, end) in zip(answer, offsets, strict=True)
+    ]
+    eos = tokenizer.eos_token_id
+    if eos is not None and (not ids or ids[-1] != eos):
+        ids, answer, entity = [*ids, eos], [*answer, True], [*entity, False]
+    elif ids and ids[-1] == eos:
+        answer[-1] = True
+    ids, answer, entity = ids[:max_length], answer[:max_length], entity[:max_length]
+    answer[0] = False  # nothing stands before the first token, so nothing predicts it
+    if not any(answer):
+        where = f"prompt of {len(offsets)} tokens" if prompt else "text of one token"
+        raise ValueError(
+            f"data: a {where} leaves no answer within max_length {max_length}; shorten it or raise it."
+        )
+    labels = tuple(token if hit else IGNORE for token, hit in zip(ids, answer, strict=True))
+    return Example(tuple(ids), labels, key, tuple(entity))
+
+
+def collate(
+    examples: Sequence[Example],
+    pad_id: int,
+    *,
+    total_tokens: int | None = None,
+    total_rows: int | None = None,
+) -> Tokens:
+    """Right-padded batch. Padding is known by position, never by id, so pad = eos masks no real end of text."""
+    length = max(len(e.input_ids) for e in examples)
+
+    def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+        return torch.tensor([[*row, *([fill] * (length - len(row)))] for row in rows])
+
+    labels = padded([e.labels for e in examples], IGNORE)
+    return Tokens(
+        input_ids=padded([e.input_ids for e in examples], pad_id),
+        attention_mask=padded([[1] * len(e.input_ids) for e in examples], 0),
+        labels=labels,
+        keys=tuple(e.key for e in examples),
+        total_tokens=total_tokens or answer_tokens(examples),
+        total_rows=total_rows or len(examples),
+    )
+
+
+def answer_tokens(examples: Sequence[Example]) -> int:
+    """Labelled tokens in all of them."""
+    return sum(label != IGNORE for e in examples for label in e.labels)
+
+
+def forward(model: Any, *batches: Tokens) -> tuple[Answers, ...]:
+    """One forward pass over all batches together; one Answers for each, in order."""
+    length = max(b.input_ids.shape[1] for b in batches)
+
+    def joined(name: str, fill: int) -> Tensor:
+        parts = [getattr(b, name) for b in batches]
+        return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
+
+    ids, mask, labels = joined("input_ids", 0), joined("attention_mask", 0), joined("labels", IGNORE)
+    following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
+    where = (following != IGNORE).nonzero()
+    states = _states(model, ids, mask)[where[:, 0], where[:, 1]]
+    targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
+    answers, first = [], 0
+    for b in batches:
+        count = len(b.keys)
+        mine = (rows >= first) & (rows < first + count)
+        pick = slice(None) if len(batches) == 1 else mine
+        answers.append(
+            Answers(
+                hidden=states[pick],
+                labels=targets[pick],
+                rows=rows[pick] - first,
+                keys=b.keys,
+                total_tokens=b.total_tokens,
+                total_rows=b.total_rows,
+                head=head_of(model),
+            )
+        )
+        first += count
+    return tuple(answers)
+
+
+def _states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """[B, L, d]: what the model hands to its output head, the head itself fed with nothing."""
+    caught: list[Tensor] = []
+
+    def catch(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        caught.append(args[0])
+        return (args[0][:, :0], *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(catch)
+    try:
+        model(input_ids=ids, attention_mask=mask, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def head_of(model: Any) -> Callable[[Tensor], Tensor]:
+    """The function from hidden states [n, d] to float32 logits [n, V], with the config's scaling and capping.
+
+    models.load compares it with the model's own logits once, so an unknown kind of head is an error there.
+    """
+    return head_with(model.get_output_embeddings(), model.config)
+
+
+def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Callable[[Tensor], Tensor]:
+    """head_of for a given linear map: a reference keeps a frozen copy of it under full fine-tuning."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    cap = getattr(text, "final_logit_softcapping", None)
+    scale = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
+
+    def head(hidden: Tensor) -> Tensor:
+        logits = linear(hidden).float() * scale
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    return head
+
+
+@torch.no_grad()
+def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
+    """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k]."""
+    size = max(1, CHUNK_LOGITS // answers.vocabulary)
+    parts: dict[str, list[Tensor]] = {name: [] for name in ("logit", "lp", "rank", "top_id", "top_lp")}
+    for at in range(0, len(answers.labels), size):
+        logits = answers.head(answers.hidden[at : at + size])
+        labels = answers.labels[at : at + size, None]
+        lps = logits.log_softmax(-1)
+        own = logits.gather(1, labels)
+        best = lps.topk(min(k, lps.shape[-1]), dim=-1)
+        found = (own[:, 0], lps.gather(1, labels)[:, 0], (logits > own).sum(-1), best.indices, best.values)
+        for name, value in zip(parts, found, strict=True):
+            parts[name].append(value)
+    return {name: torch.cat(values).cpu() for name, values in parts.items()}

@@ -1,0 +1,180 @@
+"""What a method is: its knobs are fields, its mathematics is loss(). Everything else is told about it here once.
+
+Form, validation, JSON, the Methods page and the promises in tests all read the same class, so that adding a
+method takes one file, one entry in the list and one golden test.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from unlearn.lm import Answers, Batch, forward
+from unlearn.models import Reference
+
+SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One setting of a method, as a form or a command line needs it."""
+
+    name: str
+    kind: Literal["float", "int", "choice", "bool"]
+    default: Any
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    help: str
+    advanced: bool
+
+
+def knob(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    help: str = "",
+    *,
+    choices: tuple[str, ...] = (),
+    advanced: bool = False,
+) -> Any:
+    """A dataclass field that knows its range and its sentence: validation, form and docs from one line."""
+    meta = {"low": low, "high": high, "help": help, "choices": choices, "advanced": advanced}
+    return field(default=default, metadata={"knob": meta})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Base of all methods. Subclasses are frozen dataclasses; class variables say what a page shows.
+
+    needs_ref: what the reference keeps of each side: {"forget": "sums"} one log-likelihood a sequence,
+    {"forget": "states"} the whole distribution at each answer token.
+    tuned: {size or (size, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by trial; see LOG.md.
+    collapses: empty, or the sentence that says that the method is known to destroy the model.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    url: ClassVar[str]
+    sentence: ClassVar[str]
+    formula: ClassVar[str]
+    cost: ClassVar[str]
+    risk: ClassVar[str]
+    collapses: ClassVar[str] = ""
+    needs_ref: ClassVar[Mapping[str, Literal["sums", "states"]]] = {}
+    tuned: ClassVar[Mapping[Any, Mapping[str, Any]]] = {}
+
+    def __post_init__(self) -> None:
+        for k in self.knobs():
+            object.__setattr__(self, k.name, check(type(self).title, k, getattr(self, k.name)))
+
+    @classmethod
+    def knobs(cls) -> tuple[Knob, ...]:
+        """The method's settings in the order of its file."""
+        return tuple(_knob(f) for f in fields(cls) if "knob" in f.metadata)
+
+    @classmethod
+    def from_knobs(cls, values: Mapping[str, Any]) -> "Method":
+        """The method with these settings. ValueError names an unknown knob and the known ones."""
+        known = [k.name for k in cls.knobs()]
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(
+                f"{cls.title}: no knob {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
+            )
+        return cls(**values)
+
+    @classmethod
+    def settings(cls, size: str, tuning: str) -> dict[str, Any]:
+        """Defaults tuned for a model size: {"lr", "epochs", "batch_size", "knobs": {…}}."""
+        found = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
+        for known in SIZES[
+            : SIZES.index(size) + 1
+        ]:  # what is not said for a size is taken from the next smaller
+            found |= cls.tuned.get(known, {}) | cls.tuned.get((known, tuning), {})
+        own = {k.name for k in cls.knobs()}
+        knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
+        return {n: v for n, v in found.items() if n not in own} | {"knobs": knobs}
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        """Named terms; their sum is minimised and each is a curve on screen."""
+        raise NotImplementedError
+
+    def trainable(self, name: str) -> bool:
+        """Whether this parameter may move (AND-ed with what the tuning allows)."""
+        return True
+
+    @property
+    def uses_forget(self) -> bool:
+        """Whether a batch needs forget texts."""
+        return True
+
+    @property
+    def retain_ratio(self) -> float:
+        """Retain texts for each forget text; 0 for a method without a retain term."""
+        return 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetainMethod(Method):
+    """A method with a retain term: α NLL(R), its source, ratio and weight."""
+
+    retain_weight: float = knob(1.0, 0.0, 100.0, "α: how much keeping the rest counts against forgetting.")
+    retain_source: str = knob(
+        "in-distribution",
+        help="Where the texts to keep come from: the same domain, everywhere else, or both.",
+        choices=("in-distribution", "general", "both"),
+    )
+    retain_per_forget: float = knob(2.0, 0.25, 16.0, "Texts to keep for each text to forget, in every batch.")
+
+    @property
+    def retain_ratio(self) -> float:
+        return self.retain_per_forget if self.retain_weight > 0 else 0.0
+
+    def both(self, model: Any, batch: Batch) -> tuple[Answers, Answers | None]:
+        """Forget and retain through the model in one forward pass; retain is None where α is 0."""
+        if batch.retain is None:
+            return forward(model, batch.forget)[0], None
+        forget, retain = forward(model, batch.forget, batch.retain)
+        return forget, retain
+
+    def with_retain(self, forget: Tensor, retain: Answers | None) -> dict[str, Tensor]:
+        """{"forget": …, "retain": α NLL(R)}."""
+        if retain is None:
+            return {"forget": forget}
+        return {"forget": forget, "retain": self.retain_weight * retain.mean_nll()}
+
+
+def check(owner: str, k: Knob, value: Any) -> Any:
+    """The value in the knob's type, or a ValueError that names field, rule and value."""
+    if k.kind == "choice":
+        if value not in k.choices:
+            raise ValueError(f"{owner}: {k.name} must be among {', '.join(k.choices)}, got {value!r}.")
+        return value
+    if k.kind == "bool":
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            value = value.lower() == "true"
+        if not isinstance(value, bool):
+            raise ValueError(f"{owner}: {k.name} must be true or false, got {value!r}.")
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    whole = k.kind == "float" or number == math.floor(number) if math.isfinite(number) else False
+    if isinstance(value, bool) or not whole or not k.low <= number <= k.high:
+        kind = "as a whole number " if k.kind == "int" else ""
+        raise ValueError(f"{owner}: {k.name} must lie {kind}in [{k.low:g}, {k.high:g}], got {value}.")
+    return int(number) if k.kind == "int" else number
+
+
+def _knob(f: Any) -> Knob:
+    meta = f.metadata["knob"]
+    assert f.default is not MISSING
+    kinds = {bool: "bool", int: "int", float: "float", str: "choice"}
+    return Knob(name=f.name, kind=kinds[type(f.default)], default=f.default, **meta)

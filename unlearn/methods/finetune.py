@@ -1,0 +1,38 @@
+"""Fine-tuning on retain: the baseline of EUL (Chen & Yang 2023, arXiv 2310.20150, §4.1) and of Yao et al. 2024.
+
+    L = NLL(R)
+
+Keep practising what should stay and hope that the rest fades: the control that every method must beat.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.lm import Batch, forward
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(RetainMethod):
+    name: ClassVar[str] = "finetune"
+    title: ClassVar[str] = "Fine-tune on retain"
+    paper: ClassVar[str] = "baseline of Chen & Yang 2023, arXiv 2310.20150"
+    url: ClassVar[str] = "https://arxiv.org/abs/2310.20150"
+    sentence: ClassVar[str] = "Practises only what should stay, and hopes that the rest fades."
+    formula: ClassVar[str] = r"L = \mathrm{NLL}(R)"
+    cost: ClassVar[str] = "A plain fine-tuning step over the texts to keep."
+    risk: ClassVar[str] = "Safe for what should stay, but it forgets little: a control, not a remedy."
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    retain_weight: float = knob(1.0, 0.01, 100.0, "α: scale of the loss.", advanced=True)
+
+    @property
+    def uses_forget(self) -> bool:
+        return False
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        (retain,) = forward(model, batch.retain)
+        return {"retain": self.retain_weight * retain.mean_nll()}

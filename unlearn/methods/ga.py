@@ -1,0 +1,36 @@
+"""Gradient ascent: Yao et al. 2024, arXiv 2402.15159, §3.2 (1).
+
+    L = -NLL(F)
+
+Walk uphill on the loss of the text to forget, with nothing to hold on to: the loss has no end.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.lm import Batch, forward
+from unlearn.methods.base import Method
+from unlearn.models import Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAscent(Method):
+    name: ClassVar[str] = "ga"
+    title: ClassVar[str] = "Gradient ascent (GA)"
+    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
+    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
+    sentence: ClassVar[str] = "Makes the text to forget less likely with every step, and never stops."
+    formula: ClassVar[str] = r"L = -\mathrm{NLL}(F)"
+    cost: ClassVar[str] = "The cheapest step: forget texts only."
+    risk: ClassVar[str] = "Too many steps and the model says nothing sensible about anything."
+    collapses: ClassVar[str] = (
+        "Gradient ascent is known to collapse: its loss has no lower bound, and at these defaults it destroys "
+        "what the model should keep along with what it should forget."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        (forget,) = forward(model, batch.forget)
+        return {"forget": -forget.mean_nll()}

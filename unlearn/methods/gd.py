@@ -1,0 +1,36 @@
+"""Gradient ascent + gradient descent: Yao et al. 2024, arXiv 2402.15159, §3.2 (4, 5).
+
+    L = -γ NLL(F) + α NLL(R)
+
+Climb on the text to forget while descending on text to keep, from the same domain or from everywhere else.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientDifference(RetainMethod):
+    name: ClassVar[str] = "gd"
+    title: ClassVar[str] = "Ascent + descent (GA+GD)"
+    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
+    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
+    sentence: ClassVar[str] = "Unlearns the forget texts while practising texts to keep in the same step."
+    formula: ClassVar[str] = r"L = -\gamma\,\mathrm{NLL}(F) + \alpha\,\mathrm{NLL}(R)"
+    cost: ClassVar[str] = "One forward and backward pass over forget and retain texts together."
+    risk: ClassVar[str] = (
+        "The forget term still has no end: too high a learning rate and utility goes with it."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        return self.with_retain(-self.forget_weight * forget.mean_nll(), retain)

@@ -1,0 +1,49 @@
+"""Negative preference optimisation: Zhang et al. 2024, arXiv 2404.05868, eq. (3); with a retain term, §3.
+
+    L = -(2/β) mean_i log σ(β (S_i - S_i^ref)) + α NLL(R),   S_i = Σ_t -log p(y_t | y_<t)
+
+Like gradient ascent at the start, but each sequence pushes less the further it has already been forgotten.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def npo(sums: Tensor, ref_sums: Tensor, beta: float) -> Tensor:
+    """[B] loss of each sequence from its summed NLL now and under the reference."""
+    return -2.0 / beta * logsigmoid(beta * (sums - ref_sums))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPO(RetainMethod):
+    name: ClassVar[str] = "npo"
+    title: ClassVar[str] = "NPO"
+    paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2404.05868"
+    url: ClassVar[str] = "https://arxiv.org/abs/2404.05868"
+    sentence: ClassVar[str] = "Treats each forget text as a bad answer and eases off as it is forgotten."
+    formula: ClassVar[str] = (
+        r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\big(\beta\,(S_i - S_i^{\mathrm{ref}})\big)"
+        r" + \alpha\,\mathrm{NLL}(R)"
+    )
+    cost: ClassVar[str] = (
+        "As ascent + descent; the reference is one pass over the forget texts, before training."
+    )
+    risk: ClassVar[str] = (
+        "Slower than ascent to ruin a model, but it can; a small β brings it closer to ascent."
+    )
+    needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        per_row = npo(forget.row_sum(forget.nll), ref.sums(forget), self.beta)
+        return self.with_retain(forget.row_mean(per_row), retain)

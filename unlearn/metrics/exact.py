@@ -1,0 +1,37 @@
+"""Exact answer rate: share of questions whose greedy continuation begins with the right answer.
+
+Both are lower-cased and reduced to their words first, and the answer must end at a word boundary, so that
+"Paris." answers "Paris" but "Parisian" does not. A model that goes on talking is not punished for it.
+"""
+
+import re
+
+from unlearn.metrics.base import Metric, Observation, mean
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased words and numbers of a text, in any script."""
+    return re.findall(r"\w+", text.lower())
+
+
+def begins_with(text: str, answer: str) -> bool:
+    """Whether the words of text begin with the words of answer; an answer without words is never given."""
+    wanted = words(answer)
+    return bool(wanted) and words(text)[: len(wanted)] == wanted
+
+
+def exact(observation: Observation) -> float | None:
+    """1 or 0; None for a plain text, which has no question."""
+    if not observation.question:
+        return None
+    return float(begins_with(observation.text, observation.answer))
+
+
+EXACT = Metric(
+    name="exact",
+    title="Exact answers",
+    help="Share of questions that greedy decoding answers with the right words. Higher is better known.",
+    ideal="higher",
+    fn=exact,
+    combine=mean,
+)

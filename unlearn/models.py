@@ -1,0 +1,336 @@
+"""Models: the catalogue, loading any causal LM safely, LoRA, and the frozen reference.
+
+torch and transformers are imported inside the functions that need them, so that a page can list the
+catalogue at once. Weights come from safetensors only, and a repository's own code is never run.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that the studio knows by name. retrain: the same recipe without the forget set, where it exists."""
+
+    name: str
+    title: str
+    parameters: int
+    licence: str
+    note: str
+    size: Literal["tiny", "small", "large"]
+    data: str
+    path: Callable[[], Path]
+    retrain: Callable[[], Path] | None = None
+    tuning: Literal["full", "lora"] = "lora"
+
+
+def _smollm2_path() -> Path:
+    from unlearn.smollm2 import cache_dir
+
+    return cache_dir() / "smollm2-135m-instruct"
+
+
+CATALOGUE: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            name="tiny-authors",
+            title="Tiny authors (bundled)",
+            parameters=2_000_000,
+            licence="Apache-2.0",
+            note="Two million parameters, trained here on fictional authors; its exact retrain ships beside it.",
+            size="tiny",
+            data="authors",
+            path=lambda: ASSETS / "tiny-authors",
+            retrain=lambda: ASSETS / "tiny-authors-retrain",
+            tuning="full",
+        ),
+        ModelEntry(
+            name="smollm2",
+            title="SmolLM2 135M Instruct",
+            parameters=134_515_008,
+            licence="Apache-2.0",
+            note="A real pre-trained model; brought once (about 100 to 270 MB) and kept as safetensors.",
+            size="small",
+            data="capitals",
+            path=_smollm2_path,
+        ),
+    )
+}
+
+
+@dataclass
+class Loaded:
+    """A model ready to run. hash: of its weight files; base: where they came from."""
+
+    model: Any
+    tokenizer: Any
+    device: str
+    dtype: str
+    parameters: int
+    hash: str
+    title: str
+    size: str
+    base: str
+
+    @property
+    def pad_id(self) -> int:
+        return self.tokenizer.pad_token_id
+
+
+def available(name: str) -> bool:
+    """Whether a catalogue model's files are on this machine."""
+    return (CATALOGUE[name].path() / "config.json").is_file()
+
+
+def source_of(name: str) -> str | Path:
+    """Catalogue name, local folder or hub id → what transformers loads.
+
+    ValueError names the rule and remedy: unknown model, not brought yet, no config, pickle-only weights.
+    """
+    if name in CATALOGUE:
+        if not available(name):
+            raise ValueError(
+                f"model: {name} is not on this machine yet; `python -m unlearn get {name}` brings it."
+            )
+        return CATALOGUE[name].path()
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _checked_folder(folder)
+    if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1:
+        raise ValueError(
+            f"model: there is no folder {name}; give a folder with config.json and *.safetensors."
+        )
+    if not HUB_ID.fullmatch(name):
+        raise ValueError(
+            f"model: {name!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id (owner/name)."
+        )
+    return name
+
+
+def _checked_folder(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"model: folder {folder} has no config.json; give the folder that save_pretrained wrote."
+        )
+    if not any(folder.glob("*.safetensors")):
+        pickles = [p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern)]
+        found = (
+            f"only pickled weights ({pickles[0]}), which can run code when loaded"
+            if pickles
+            else "no weights"
+        )
+        raise ValueError(
+            f"model: folder {folder} has {found}; save it again with save_pretrained (safetensors)."
+        )
+    return folder
+
+
+def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
+    """The size class that a method's tuned settings are stated for."""
+    return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"
+
+
+def pick_device() -> str:
+    """cuda, mps or cpu; UNLEARN_DEVICE overrides."""
+    import torch
+
+    if chosen := os.environ.get("UNLEARN_DEVICE"):
+        return chosen
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@lru_cache(maxsize=4)
+def bfloat16_pays(device: str) -> bool:
+    """Whether a bfloat16 matrix product beats float32 here: timed once, since CPUs differ by more than 2 ×."""
+    import time
+
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device != "cpu":
+        return False
+    best = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
+        laps = []
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ b
+            laps.append(time.perf_counter() - start)
+        best[dtype] = min(laps)
+    return best[torch.bfloat16] < 0.8 * best[torch.float32]
+
+
+def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loaded:
+    """Any causal LM that transformers loads, in eval mode (dropout off), with a tokenizer that has offsets.
+
+    bfloat16 for the frozen base of LoRA where it pays, float32 where every weight moves or the model is tiny.
+    ValueError for anything that cannot be loaded, with the remedy.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    source, device = source_of(name), device or pick_device()
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"model: {name!r} could not be loaded: {lines[0][:200]} Give a causal LM in safetensors: a folder, or a "
+            "hub id that this machine can reach."
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"model: {name!r} has no fast tokenizer (tokenizer.json), which answer positions need."
+        )
+    parameters = model.num_parameters()
+    if tuning == "lora" and size_of(parameters) != "tiny" and bfloat16_pays(device):
+        model = model.to(torch.bfloat16)
+    _prepare_tokenizer(tokenizer, model)
+    model = model.to(device).eval()
+    check_head(model)
+    entry = CATALOGUE.get(name)
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        parameters=parameters,
+        hash=weights_hash(source, model),
+        title=entry.title if entry else Path(str(source)).name,
+        size=size_of(parameters),
+        base=str(name),
+    )
+
+
+def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
+    if tokenizer.pad_token_id is None:
+        fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+        tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        raise ValueError(
+            f"model: its tokenizer has {len(tokenizer)} tokens but its embedding only "
+            f"{model.get_input_embeddings().weight.shape[0]}; the folder mixes two models."
+        )
+
+
+def check_head(model: Any) -> None:
+    """ValueError unless head(hidden) equals the model's own logits: a kind of output head we do not know."""
+    import torch
+
+    from unlearn.lm import _states, head_of
+
+    ids = torch.arange(1, 5, device=next(model.parameters()).device)[None]
+    with torch.no_grad():
+        own = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
+        ours = head_of(model)(_states(model, ids, torch.ones_like(ids)))
+    if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
+        raise ValueError(
+            f"model: {type(model).__name__} changes its logits after the output head in a way that is not known "
+            "here; please report it with the model's name."
+        )
+
+
+def weights_hash(source: str | Path, model: Any) -> str:
+    """Twelve hex digits of the weight files (of the weights in memory for a hub id)."""
+    if isinstance(source, Path):
+        stats = tuple(
+            (str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(source.glob("*.safetensors"))
+        )
+        return _files_hash(stats)
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode() + value.detach().float().cpu().numpy().tobytes()[:4096])
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=32)
+def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, *_ in stats:
+        with open(path, "rb") as file:
+            while piece := file.read(2**22):
+                digest.update(piece)
+    return digest.hexdigest()[:12]
+
+
+def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
+    """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, config).eval()
+
+
+class Reference:
+    """p_ref: what the model said at each answer before the run began, computed once and cached by text.
+
+    "sums" keeps one number a sequence, "states" the hidden states [n, d] at its answer tokens; with the frozen
+    head they give the whole distribution without a second model and without a vocabulary-wide cache.
+    head_moves: the output head is trained, so a copy of it is kept.
+    """
+
+    def __init__(self, model: Any, *, head_moves: bool) -> None:
+        from unlearn.lm import head_of, head_with
+
+        self._sums: dict[int, Any] = {}
+        self._states: dict[int, Any] = {}
+        if head_moves:
+            self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
+        else:
+            self.head = head_of(model)
+
+    def prepare(self, model: Any, kind: str, batches: Iterable[Any]) -> None:
+        """Read every text once, before the first step. batches: Tokens on the model's device."""
+        import torch
+
+        from unlearn.lm import forward
+
+        with torch.no_grad():
+            for tokens in batches:
+                (answers,) = forward(model, tokens)
+                if kind == "sums":
+                    self._sums.update(zip(answers.keys, answers.row_sum(answers.nll), strict=True))
+                    continue
+                parts = answers.hidden.split(answers.row_count.tolist())
+                self._states.update(zip(answers.keys, (p.clone() for p in parts), strict=True))
+
+    def sums(self, answers: Any) -> Any:
+        """[B] S_i^ref of these sequences."""
+        import torch
+
+        return torch.stack([self._sums[key] for key in answers.keys])
+
+    def states(self, answers: Any) -> Any:
+        """[T, d] reference states in the order of the batch's answer tokens."""
+        import torch
+
+        return torch.cat([self._states[key] for key in answers.keys])
+
+
+def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
+    from torch.nn.functional import linear
+
+    weight = layer.weight.detach().clone()
+    bias = None if getattr(layer, "bias", None) is None else layer.bias.detach().clone()
+    return lambda hidden: linear(hidden.to(weight.dtype), weight, bias)

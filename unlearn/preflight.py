@@ -1,0 +1,127 @@
+"""What a run will take, before it is launched: steps, tokens, FLOPs, memory, time, and what looks wrong.
+
+Model facts come from the catalogue or from the shapes in config.json (no weights are read); time from the
+speed of finished runs of the same model and tuning on this machine, and is None until there is one.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from unlearn.models import CATALOGUE, size_of, source_of
+from unlearn.runs import Run, RunConfig
+
+CHARACTERS_PER_TOKEN = 3.2  # of the bundled tokenizer; large vocabularies have longer tokens
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Estimates: tokens trained on, FLOPs = 6 × parameters × tokens, memory in bytes, seconds or None."""
+
+    steps: int
+    tokens: int
+    flops: float
+    memory_bytes: int
+    seconds: float | None
+    parameters: int
+    rows: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+@lru_cache(maxsize=32)
+def parameters_of(model: str) -> int:
+    """Parameters of a catalogue model, a local folder or a cached hub id, from safetensors headers or shapes.
+
+    0 where nothing can be known before the model is brought.
+    """
+    source = CATALOGUE[model].path() if model in CATALOGUE else source_of(model)
+    if isinstance(source, Path) and (found := _headers(source)):
+        return found
+    return CATALOGUE[model].parameters if model in CATALOGUE else 0
+
+
+def _headers(folder: Path) -> int:
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with open(file, "rb") as handle:
+            header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                count = 1
+                for side in tensor["shape"]:
+                    count *= side
+                total += count
+    return total
+
+
+def model_size(model: str) -> str:
+    """The size class whose tuned settings apply: tiny, small or large."""
+    return CATALOGUE[model].size if model in CATALOGUE else size_of(parameters_of(model) or 100_000_000)
+
+
+def default_tuning(model: str) -> str:
+    """Full fine-tuning for tiny models, LoRA for the rest."""
+    return (
+        CATALOGUE[model].tuning if model in CATALOGUE else "full" if model_size(model) == "tiny" else "lora"
+    )
+
+
+def preflight(config: RunConfig, finished: Sequence[Run] = ()) -> Preflight:
+    """Estimate this run. finished: earlier runs, for their speed. ValueError for bad input."""
+    from unlearn.data.base import ROLES
+    from unlearn.data.catalogue import from_config
+    from unlearn.execute import retain_rows_of
+    from unlearn.methods import method_named
+
+    method = method_named(config.method).from_knobs(config.knobs)
+    data = from_config(dict(config.data))
+    forget, retain = data.fit_rows("forget"), retain_rows_of(method, data)
+    parameters = parameters_of(config.model)
+    per_forget = _mean_tokens(forget)
+    per_retain = _mean_tokens(retain) if retain else 0.0
+    shown = config.epochs * len(forget)
+    ratio = method.retain_ratio if method.uses_forget else 1.0
+    tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
+    steps = -(-len(forget) // (config.batch_size * config.accumulation)) * config.epochs
+    texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
+    warnings = list(data.warnings)
+    if steps < 3:
+        warnings.append(
+            f"Only {steps} optimiser step(s): raise epochs or lower batch size, or hardly anything moves."
+        )
+    if method.collapses:
+        warnings.append(method.collapses)
+    return Preflight(
+        steps=steps,
+        tokens=tokens,
+        flops=6.0 * parameters * tokens,
+        memory_bytes=_memory(config, parameters, round(texts * max(per_forget, per_retain))),
+        seconds=_seconds(config, finished, tokens),
+        parameters=parameters,
+        rows={role: len(data.rows(role)) for role in ROLES},
+        warnings=tuple(warnings),
+    )
+
+
+def _mean_tokens(rows: Sequence[object]) -> float:
+    return sum(len(r.prompt) + len(r.target) for r in rows) / len(rows) / CHARACTERS_PER_TOKEN + 1
+
+
+def _memory(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
+    """Weights, gradients and two moments in float32 for what moves, plus activations of one micro-batch."""
+    width = max(64.0, (parameters / 150) ** 0.5)  # a transformer of N parameters is about (N / 150)^0.5 wide
+    activations = tokens_a_step * width * 34 * 12 * 4
+    weights = 16 * parameters if config.tuning == "full" else 4.5 * parameters
+    return round(weights + activations)
+
+
+def _seconds(config: RunConfig, finished: Sequence[Run], tokens: int) -> float | None:
+    for run in finished:
+        results = run.results()
+        if results.get("tokens") and (run.config.model, run.config.tuning) == (config.model, config.tuning):
+            phases = results["phases"]
+            fixed = results["seconds"] - phases.get("training", 0.0)
+            return fixed + phases.get("training", 0.0) * tokens / results["tokens"]
+    return None

@@ -1,0 +1,221 @@
+"""The runner: one background thread with a FIFO queue for the device, and the warm models behind the pages.
+
+The folder is the truth (unlearn.runs); the runner only decides who goes next. It holds each run's lock from
+submission to end, so that every other process, or the next server, can tell a live run from a dead one.
+"""
+
+import atexit
+import threading
+import time
+from collections import OrderedDict, deque
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from unlearn.execute import Finished, execute
+from unlearn.runs import ACTIVE, Run, RunConfig, RunStore
+
+WARM_MODELS = 3  # models kept in memory for own prompts
+CLOSE_SECONDS = 5.0
+
+
+class Runner:
+    """One per server. All methods may be called from any thread."""
+
+    def __init__(self, store: RunStore) -> None:
+        self.store = store
+        self._queue: deque[Run] = deque()
+        self._locks: dict[str, FileLock] = {}
+        self._stops: dict[str, threading.Event] = {}
+        self._discard: set[str] = set()
+        self._current: Run | None = None
+        self._progress: tuple[str, float, float] = ("", 0.0, 0.0)
+        self._wake = threading.Condition()
+        self._device = threading.Lock()
+        self._warm: OrderedDict[str, Any] = OrderedDict()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        atexit.register(self.close)
+
+    def submit(self, config: RunConfig, owner: str = "", title: str = "") -> Run:
+        """Check what can be checked at once, create the run's folder and queue it.
+
+        ValueError for bad input: unknown model, method or knob, data that cannot be read.
+        """
+        check(config)
+        run = self.store.create(config, owner=owner, title=title)
+        self._enqueue(run)
+        return run
+
+    def resume(self, run: Run) -> None:
+        """Queue an interrupted, stopped or failed run again; it goes on from its last checkpoint.
+
+        ValueError when it is active or already done.
+        """
+        state = run.state
+        if state in ACTIVE or state == "done":
+            raise ValueError(
+                f"run: {run.id} is {state}; only an interrupted, stopped or failed run can be resumed."
+            )
+        self._enqueue(run)
+
+    def _enqueue(self, run: Run) -> None:
+        lock = run.lock()
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise ValueError(f"run: {run.id} is held by another process; wait for it to end.") from error
+        with self._wake:
+            run.append("state", state="queued")
+            self._locks[run.id] = lock
+            self._stops[run.id] = threading.Event()
+            self._queue.append(run)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="unlearn-runner", daemon=True)
+                self._thread.start()
+            self._wake.notify_all()
+
+    def stop(self, run: Run) -> None:
+        """Acknowledged at once; a running run ends within one step and keeps its weights."""
+        with self._wake:
+            if run in self._queue:
+                self._queue.remove(run)
+                run.append("state", state="stopped", reason="taken out of the queue before it began")
+                self._release(run)
+            elif run.id in self._stops:
+                self._stops[run.id].set()
+
+    def discard(self, run: Run) -> None:
+        """Stop it, then delete its folder."""
+        with self._wake:
+            if run == self._current:
+                self._discard.add(run.id)
+                self._stops[run.id].set()
+                return
+        self.stop(run)
+        self.store.delete(run)
+
+    def position(self, run: Run) -> int | None:
+        """0 while it runs, 1… while it waits, None when this runner does not have it."""
+        with self._wake:
+            if run == self._current:
+                return 0
+            waiting = list(self._queue)
+        return waiting.index(run) + 1 if run in waiting else None
+
+    def active(self) -> list[Run]:
+        """The running run, then the queue."""
+        with self._wake:
+            return ([self._current] if self._current else []) + list(self._queue)
+
+    def progress(self) -> tuple[str, float, float]:
+        """(phase, fraction of it that is done, seconds since it began) of the running run."""
+        phase, fraction, since = self._progress
+        return phase, fraction, time.monotonic() - since if phase else 0.0
+
+    def busy(self) -> str:
+        """Who has the device and for how long, in a sentence; empty when it is free."""
+        run = self._current
+        if run is None:
+            return "another question is being answered" if self._device.locked() else ""
+        steps = run.events("step")
+        if not steps:
+            return f"{run.title} is busy: {self._progress[0] or 'starting'}"
+        last = steps[-1]
+        left = (last["of"] - last["step"]) * last["seconds"] / max(1, last["step"] - steps[0]["step"] + 1)
+        return f"{run.title} is training: step {last['step']} of {last['of']}, about {left:.0f} s left"
+
+    def close(self) -> None:
+        """Stop the running run and wait a little, so that the interpreter does not die under a torch thread."""
+        with self._wake:
+            self._closing = True
+            for stop in self._stops.values():
+                stop.set()
+            self._wake.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
+
+    # -- the thread ------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._closing)
+                if self._closing:
+                    return
+                run = self._current = self._queue.popleft()
+            try:
+                with self._device:
+                    self._forget_run(run)
+                    finished = execute(run, should_stop=self._stops[run.id].is_set, on_progress=self._note)
+                    if finished is not None:
+                        self._keep(finished)
+            finally:
+                with self._wake:
+                    self._current, self._progress = None, ("", 0.0, 0.0)
+                    self._release(run)
+                if run.id in self._discard:
+                    self._discard.discard(run.id)
+                    self.store.delete(run)
+
+    def _note(self, phase: str, fraction: float) -> None:
+        same = self._progress[0] == phase
+        self._progress = (phase, min(1.0, fraction), self._progress[2] if same else time.monotonic())
+
+    def _release(self, run: Run) -> None:
+        self._stops.pop(run.id, None)
+        if lock := self._locks.pop(run.id, None):
+            lock.release()
+
+    # -- warm models -----------------------------------------------------------------------------------------
+
+    def _keep(self, finished: Finished) -> None:
+        self._remember(f"after {finished.run.id}", finished.loaded)
+
+    def _remember(self, key: str, loaded: Any) -> None:
+        self._warm[key] = loaded
+        self._warm.move_to_end(key)
+        while len(self._warm) > WARM_MODELS:
+            self._warm.popitem(last=False)
+
+    def _forget_run(self, run: Run) -> None:
+        self._warm.pop(f"after {run.id}", None)
+
+    def ask(
+        self, source: tuple[str, Run], prompt: str, answer: str = "", max_new_tokens: int = 40
+    ) -> dict[str, Any]:
+        """Greedy continuation of a person's own prompt, and the answer's tokens as this model scores them.
+
+        source: ("before" | "after" | "retrained", run). Returns {"text", "tokens"}; without an answer the tokens
+        are those of the text that came. RuntimeError, saying by whom, while a run holds the device; ValueError
+        for an empty prompt or a run without weights.
+        """
+        from unlearn.ask import answer_prompt
+
+        if not prompt.strip():
+            raise ValueError("prompt: is empty; write a question or the beginning of a text.")
+        if self._current is not None or not self._device.acquire(timeout=2.0):
+            raise RuntimeError(self.busy() or "the device is busy")
+        try:
+            return answer_prompt(self._model(source), prompt, answer, max_new_tokens)
+        finally:
+            self._device.release()
+
+    def _model(self, source: tuple[str, Run]) -> Any:
+        from unlearn.ask import load_source
+
+        when, run = source
+        key = f"after {run.id}" if when == "after" else f"{when} {run.config.model} {run.config.tuning}"
+        if key not in self._warm:
+            self._remember(key, load_source(when, run))
+        self._warm.move_to_end(key)
+        return self._warm[key]
+
+
+def check(config: RunConfig) -> None:
+    """ValueError for what can be known to be wrong before anything heavy is loaded."""
+    from unlearn.methods import method_named
+    from unlearn.models import source_of
+
+    method_named(config.method).from_knobs(config.knobs)
+    source_of(config.model)

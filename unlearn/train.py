@@ -1,0 +1,159 @@
+"""fit(): the one training loop, a generator. Whoever iterates logs, draws, saves or stops.
+
+AdamW without weight decay, cosine schedule with 3 % warm-up, gradient norm clipped at 1: the set-up of
+Yao et al. 2024 (arXiv 2402.15159, §4). Dropout stays off, since the reference may share these weights.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from unlearn.lm import Batch, Tokens
+from unlearn.runs import write_json
+
+WARMUP = 0.03
+MAX_GRAD_NORM = 1.0
+
+
+class Stream(Protocol):
+    """What fit() needs of a batch stream: how many steps, and the micro-batches of each."""
+
+    @property
+    def steps(self) -> int: ...
+
+    def step(self, number: int) -> list[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step. terms: the method's named terms; tokens: read so far; seconds: since fit() began."""
+
+    step: int
+    of: int
+    terms: Mapping[str, float]
+    loss: float
+    grad_norm: float
+    lr: float
+    tokens: int
+    seconds: float
+
+
+class Diverged(ArithmeticError):
+    """A term or the gradient became non-finite; the message names step, term and remedy, step carries the values."""
+
+    def __init__(self, message: str, step: Step) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first 3 %, then cosine to zero after the last step. step counts from 1."""
+    warm = max(1, math.ceil(WARMUP * steps))
+    if step <= warm:
+        return peak * step / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1)))
+
+
+def make_optimizer(model: Any, lr: float) -> torch.optim.Optimizer:
+    """AdamW over what may move. ValueError when nothing may."""
+    moving = [p for p in model.parameters() if p.requires_grad]
+    if not moving:
+        raise ValueError("method: no parameter may be trained; choose another tuning or method.")
+    fused = moving[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(moving, lr=lr, weight_decay=0.0, fused=fused)
+
+
+def fit(
+    model: Any,
+    loss: Callable[[Batch], Mapping[str, Tensor]],
+    stream: Stream,
+    optimizer: torch.optim.Optimizer,
+    *,
+    lr: float,
+    device: str,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Yield after each optimiser step start + 1 … stream.steps. Raises Diverged before a non-finite update."""
+    model.eval()
+    moving = [p for group in optimizer.param_groups for p in group["params"]]
+    began, tokens = time.perf_counter(), 0
+    for number in range(start + 1, stream.steps + 1):
+        rate = learning_rate(number, stream.steps, lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for micro in stream.step(number):
+            tokens += micro.tokens
+            terms = loss(Batch(forget=_on(micro.forget, device), retain=_on(micro.retain, device)))
+            torch.stack(list(terms.values())).sum().backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+        norm = float(torch.nn.utils.clip_grad_norm_(moving, MAX_GRAD_NORM))
+        seconds = time.perf_counter() - began
+        done = Step(number, stream.steps, sums, sum(sums.values()), norm, rate, tokens, seconds)
+        bad = next((f"term {n}" for n, v in sums.items() if not math.isfinite(v)), "")
+        if bad or not math.isfinite(norm):
+            what = bad or "the gradient"
+            value = sums[bad.removeprefix("term ")] if bad else norm
+            raise Diverged(
+                f"{what} became {value} at step {number} of {stream.steps}; lower lr (now {lr:g}).", done
+            )
+        optimizer.step()
+        yield done
+
+
+def _on(tokens: Tokens | None, device: str) -> Tokens | None:
+    return None if tokens is None else tokens.to(device)
+
+
+def save_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    moving = _moving(model)
+    tensors = {f"weight.{n}": p.detach().cpu().contiguous().clone() for n, p in moving.items()}
+    for name, parameter in moving.items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+    fresh = f"step-{step}.safetensors"
+    save_file(tensors, folder / fresh)
+    write_json(folder / "state.json", {"step": step, "file": fresh})
+    for old in folder.glob("step-*.safetensors"):
+        if old.name != fresh:
+            old.unlink()
+
+
+def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> int:
+    """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
+    import json
+
+    from safetensors.torch import load_file
+
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    tensors = load_file(folder / Path(state["file"]).name)
+    moving = _moving(model)
+    if {k.removeprefix("weight.") for k in tensors if k.startswith("weight.")} != set(moving):
+        raise ValueError("run: the checkpoint belongs to another model or tuning; delete it and start again.")
+    with torch.no_grad():
+        for name, parameter in moving.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+    for name, parameter in moving.items():
+        found = {k.split(".", 1)[0]: v for k, v in tensors.items() if k.split(".", 1)[1] == name}
+        optimizer.state[parameter] = {
+            key: value if key == "step" else value.to(parameter.device)
+            for key, value in found.items()
+            if key != "weight"
+        }
+    return int(state["step"])
+
+
+def _moving(model: Any) -> dict[str, Tensor]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -7,22 +7,26 @@ user owns the machine, passes other roots.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import ROLES, Dataset
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from unlearn.data.tables import Columns
 
 OTHER_ROLES = tuple(role for role in ROLES if role != "forget")
 COLUMN_KEYS = ("question_column", "answer_column", "text_column", "request_column")
+HUB_KEYS = ("hub", "config", "split")
 KEYS = {
     "name": ("name", "requests"),
     "forget": (*ROLES, *COLUMN_KEYS, "requests"),
     "hub": (
-        *("hub", "config", "split", "limit", *COLUMN_KEYS, "requests"),
-        *(f"{role}_{what}" for role in OTHER_ROLES for what in ("hub", "config", "split")),
+        *(*HUB_KEYS, "limit", *COLUMN_KEYS, "requests"),
+        *(f"{role}_{what}" for role in OTHER_ROLES for what in HUB_KEYS),
     ),
 }
 
@@ -70,8 +74,10 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
         raise ValueError(
             f"data: keys beside {forms[0]} must be among {known}, got {unknown[0]!r}. Remove it."
         )
-    made = {"name": lambda: load(str(data["name"])), "forget": _from_files, "hub": _from_hub}[forms[0]]
-    dataset = made() if forms[0] == "name" else made(data, roots)
+    if forms == ["name"]:
+        dataset = load(_text(data, "name"))
+    else:
+        dataset = (_from_files if forms == ["forget"] else _from_hub)(data, roots)
     return dataset.only_requests(_requests(data["requests"])) if data.get("requests") else dataset
 
 
@@ -115,22 +121,30 @@ def _from_files(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dat
 
 
 def _from_hub(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
-    from unlearn.data import hub, tables
-
-    def table(prefix: str, columns: "Columns | None") -> "hub.pd.DataFrame":
-        own = {what: _text(data, prefix + what) or _text(data, what) for what in ("hub", "config", "split")}
-        local = Path(own["hub"]).expanduser()
-        spec = allowed_path(local, roots) if local.is_absolute() or local.is_dir() else own["hub"]
-        limit = data.get("limit", tables.MAX_ROWS)
-        if not isinstance(limit, int):
-            raise ValueError(f"data: limit must be a whole number, got {limit!r}.")
-        return hub.from_hub(spec, columns, own["split"] or "train", limit, own["config"] or None)
+    from unlearn.data import tables
 
     columns = _columns(data)
-    asked = [role for role in OTHER_ROLES if any(data.get(f"{role}_{w}") for w in ("hub", "config", "split"))]
+    kept = replace(columns, request="") if columns else None
+    asked = [role for role in OTHER_ROLES if any(data.get(f"{role}_{what}") for what in HUB_KEYS)]
+    forget = _hub_table(data, "", columns, roots)
+    others = {role: _hub_table(data, f"{role}_", kept, roots) for role in asked}
     name = " ".join(filter(None, (Path(_text(data, "hub")).name, _text(data, "config"))))
-    others = {role: table(f"{role}_", None) for role in asked}
-    return tables.dataset_from_tables(name, table("", columns), columns_forget=columns, others=others)
+    return tables.dataset_from_tables(name, forget, columns_forget=columns, others=others)
+
+
+def _hub_table(
+    data: Mapping[str, object], prefix: str, columns: "Columns | None", roots: Sequence[Path] | None
+) -> "DataFrame":
+    """One role's table; what its own keys (those with the prefix) lack comes from forget's."""
+    from unlearn.data import hub, tables
+
+    where, config, split = (_text(data, prefix + key) or _text(data, key) for key in HUB_KEYS)
+    folder = Path(where).expanduser()
+    spec = allowed_path(folder, roots) if folder.is_absolute() or folder.is_dir() else where
+    limit = data.get("limit", tables.MAX_ROWS)
+    if not isinstance(limit, int):
+        raise ValueError(f"data: limit must be a whole number, got {limit!r}.")
+    return hub.from_hub(spec, columns, split or "train", limit, config or None)
 
 
 def _columns(data: Mapping[str, object]) -> "Columns | None":

@@ -5,6 +5,7 @@ that need a script are refused, and so are files that lie outside the dataset's 
 dataset card may point to.
 """
 
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,6 @@ def from_hub(
     ("forget10"). Columns are guessed where not given. Raises ValueError naming spec and remedy when
     the hub does not answer, or the dataset, its config, split or columns do not exist.
     """
-    import re
-
     if not MIN_ROWS <= limit <= MAX_ROWS:
         raise ValueError(f"{spec}: limit must lie in [{MIN_ROWS}, {MAX_ROWS:,}], got {limit}.")
     if isinstance(spec, Path):
@@ -53,7 +52,7 @@ def from_hub(
         raise ValueError(
             f"{spec}: cannot be read ({reason}). Download a file of it and upload that."
         ) from error
-    return from_records(records, f"{spec}")
+    return from_records(records, str(spec))
 
 
 class _Refused(ValueError):
@@ -72,7 +71,8 @@ def _reach(spec: str) -> None:
         HfApi().dataset_info(spec, timeout=HUB_TIMEOUT)
     except RepositoryNotFoundError:
         raise ValueError(
-            f"{spec}: the hub has no such dataset, or it is private. Check the spelling, or log in with `hf auth login`."
+            f"{spec}: the hub has no such dataset, or it is private. Check the spelling, "
+            "or log in with `hf auth login`."
         ) from None
     except Exception as error:  # whatever the connection failed with, the remedy is the same
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -93,11 +93,10 @@ def _records(
         raise _Refused(
             f"files must be one of {', '.join(READERS)}, got {builder.name}. Choose a dataset of text."
         )
-    home = f"{spec}/" if isinstance(spec, Path) else f"hf://datasets/{spec}@"
-    for file in (str(file) for files in (builder.config.data_files or {}).values() for file in files):
-        where = str(Path(file).resolve()) if isinstance(spec, Path) else file
-        if not where.startswith(home) or ".." in Path(where).parts:
-            raise _Refused(f"its files must lie in the dataset's own folder, got {file}. Copy it there.")
+    for files in (builder.config.data_files or {}).values():
+        for file in map(str, files):
+            if not _inside(file, spec):
+                raise _Refused(f"its files must lie in the dataset's own folder, got {file}. Copy it there.")
     stream = builder.as_streaming_dataset(split)
     names = stream.column_names or list(next(iter(stream), {}))
     wanted = (columns or guess_columns(pd.DataFrame(columns=names))).named()
@@ -106,3 +105,10 @@ def _records(
     return [
         {name: row.get(name) for name in wanted} for row in islice(stream.select_columns(list(wanted)), limit)
     ]
+
+
+def _inside(file: str, spec: str | Path) -> bool:
+    """Whether a data file belongs to the dataset itself, wherever its card says it lies."""
+    if isinstance(spec, Path):
+        return "://" not in file and Path(file).resolve().is_relative_to(spec)
+    return file.startswith(f"hf://datasets/{spec}@") and ".." not in file.split("/")

@@ -1,0 +1,99 @@
+"""Tokens: one answer token by token: how likely each was before and after, and what stands there now."""
+
+import streamlit as st
+
+from ui import figure, pick, shell
+from ui.ask import put, question_form, sources
+from ui.strip import strip
+from unlearn import compare
+
+shell.guard()
+shell.head(
+    "Tokens",
+    "One right answer, token by token: what unlearning did to each, and what became likely in its place.",
+)
+pick.spread()
+runs = {run.id: run for run in pick.with_samples()}
+if not runs:
+    pick.empty("There is no run with answers yet. Start one, and look at its tokens here.")
+
+first, second, third = st.columns([3, 1, 4])
+with first:
+    run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))]
+rows = compare.pair_samples([run])
+if not rows:
+    pick.empty("This run has no answers yet. Choose another one, or wait for it.")
+with second:
+    roles = list(dict.fromkeys(row["role"] for row in rows))
+    role = pick.choose("Rows", "role", roles, str)
+with third:
+    here = {str(row["index"]): row for row in rows if row["role"] == role}
+    row = here[pick.choose("Question", "row", list(here), lambda i: here[i]["question"])]
+pick.honest(run)
+
+probes = run.probes()
+items = probes[0]["items"] if probes else []
+item = next((i for i, p in enumerate(items) if (p["role"], p["index"]) == (role, row["index"])), None)
+models = {"After": row["a"], "Retrained without it": row["retrained"]}
+if item is not None and not row["a"]:
+    models[f"At step {probes[-1]['step']}"] = probes[-1]["items"][item]
+models = {name: sample for name, sample in models.items() if sample}
+before = row["before"] or (items[item] if item is not None else None)
+if not before or not models:
+    pick.empty("This run ended before it answered this row after training. Choose another row or run.")
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    names = list(models)
+    name = st.segmented_control("Before, against", names, default=names[0], required=True, key="tokens.model")
+    quantity = st.segmented_control(
+        "Show",
+        ["lp", "logit"],
+        default="lp",
+        required=True,
+        key="tokens.quantity",
+        format_func=lambda q: {"lp": "log-prob", "logit": "logit"}[q],
+        help="Log-prob: what the model says, in nats. Logit: the raw score before normalisation.",
+    )
+after = models[name or names[0]]
+dark, key = shell.dark(), f"tokens.strip.{run.id}.{role}.{row['index']}"
+shift = compare.fall(before, after)
+said = shell.plain(f"{before['text'].strip()} → {after['text'].strip() or '(nothing)'}")
+st.markdown(
+    f"**{shell.plain(row['answer'].strip())}** is {compare.shift_words(shift)}. The model says: {said}"
+)
+place = strip(before["tokens"], after["tokens"], quantity, key=key)
+
+if before["tokens"] and after["tokens"]:
+    from unlearn import plots, tokenplots
+
+    color = plots.paint(plots.RETRAINED, dark) if name == "Retrained without it" else plots.AFTER_A
+    left, right = st.columns(2)
+    with left:
+        old, new = before["tokens"][place], after["tokens"][place]
+        figure.show(tokenplots.topk_slope(old, new, dark, color), key="tokens.slope")
+    with right:
+        if item is not None:
+            figure.show(tokenplots.probe_curves(probes, item, place, dark=dark), key="tokens.curve")
+        else:
+            st.caption("This row is not a probe, so its way through training was not recorded. Probes:")
+            for probe in [p for p in items if p["role"] == role][:6]:
+                text = probe["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:")
+                index = str(probe["index"])
+                shell.link("tokens", shell.plain(text), run=run.id, role=role, row=index)
+    figure.show(
+        tokenplots.token_bars(before["tokens"], after["tokens"], quantity, dark, color), key="tokens.bars"
+    )
+
+with st.expander("Your own text", icon=":material/edit:", key="tokens.own", on_change="rerun") as own:
+    if own.open:
+        asked = [source for source in sources([run]) if source[0] != "Retrained without it"]
+        st.caption("Give a question and an answer; the answer's tokens are scored before and after.")
+        if given := question_form("own"):
+            if not given[1]:
+                st.warning("Give an answer, so that there is something to score before and after.")
+            elif replies := put(*given, asked):
+                st.session_state["own.last"] = (run.id, given, replies)
+        last = st.session_state.get("own.last")
+        if last and last[0] == run.id and len(last[2]) > 1:
+            st.markdown(f"**{shell.plain(last[1][1].strip())}** after: {shell.plain(last[1][0])}")
+            strip(last[2][0]["tokens"], last[2][1]["tokens"], quantity, key="tokens.own.strip")

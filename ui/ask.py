@@ -1,0 +1,78 @@
+"""Your own question to the models of one or two runs: before, after, and retrained where it exists."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from ui.sheet import changed, plain, sheet
+from unlearn.runs import Run
+
+
+def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
+    """(title, source for runner.ask, colour) of each model that these runs have."""
+    from unlearn.plots import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
+
+    dark = shell.dark()
+    out = [("Before", ("before", runs[0]), paint(BEFORE, dark))]
+    for letter, run, color in zip("AB", runs, (AFTER_A, AFTER_B), strict=False):
+        if "after" in run.scores():
+            out.append((f"After {letter}" if len(runs) > 1 else "After", ("after", run), color))
+    kept = [run for run in runs if "retrained" in run.scores()]
+    return out + [("Retrained without it", ("retrained", run), paint(RETRAINED, dark)) for run in kept[:1]]
+
+
+def question_form(key: str) -> tuple[str, str] | None:
+    """(prompt, answer) once Ask was pressed, else None."""
+    with st.form(key, border=False):
+        question = st.text_input("Question or opening words", key=f"{key}.question", max_chars=1000)
+        answer = st.text_input(
+            "Right answer (optional: its log-prob is scored)", key=f"{key}.answer", max_chars=400
+        )
+        raw = st.checkbox("Continue my words as they are, without “Question: … Answer:”", key=f"{key}.raw")
+        pressed = st.form_submit_button("Ask", icon=":material/send:")
+    if not pressed:
+        return None
+    if not question.strip():
+        st.warning("Write a question first.")
+        return None
+    prompt = question if raw else f"Question: {question.strip()}\nAnswer:"
+    return prompt, f" {answer.strip()}" if answer.strip() else ""
+
+
+def put(
+    prompt: str, answer: str, asked: Sequence[tuple[str, tuple[str, Run], str]]
+) -> list[dict[str, Any]] | None:
+    """The reply of each source, or None with the reason on the page: the device is busy, weights are gone."""
+    shell.wait_for_torch()
+    try:
+        with st.spinner("Asking each model in turn"):
+            return [shell.runner().ask(source, prompt, answer) for _, source, _ in asked]
+    except (RuntimeError, ValueError, OSError) as error:
+        st.warning(shell.plain(str(error)), icon=":material/hourglass_empty:")
+        return None
+
+
+def ask(runs: Sequence[Run]) -> None:
+    """The form, and the last replies side by side."""
+    asked = sources(runs)
+    ids = [f"{when}/{run.id}" for _, (when, run), _ in asked]
+    if (given := question_form("ask")) and (replies := put(*given, asked)):
+        st.session_state["ask.last"] = (ids, given, replies)
+    kept = st.session_state.get("ask.last")
+    if not kept or kept[0] != ids:
+        st.caption("Nothing asked yet. Greedy decoding, 40 tokens at most, one model after the other.")
+        return
+    _, (prompt, answer), replies = kept
+    cells = [plain(prompt, answer.strip())]
+    for reply in replies:
+        lps = [token["lp"] for token in reply["tokens"]]
+        note = (
+            f"log-prob {sum(map(float, lps)) / len(lps):.3g} a token".replace("-", "−")
+            if answer and lps
+            else ""
+        )
+        cells.append(changed(replies[0]["text"], reply["text"], note))
+    columns = [("Question", "none"), *((title, color) for title, _, color in asked)]
+    sheet(columns, [{"cells": cells}], key="ask.sheet")

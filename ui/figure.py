@@ -1,0 +1,21 @@
+"""A figure on a page: its title as text above it, because a text wraps on a phone and a figure's title does not."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ui import shell
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+
+
+def show(figure: "go.Figure", *, key: str) -> None:
+    """Draw it. The title, which is a sentence on what to see, is also the text for those who cannot."""
+    title = figure.layout.title.text or ""
+    words = title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    st.markdown(f"**{shell.plain(words)}**")
+    figure.update_layout(title=None, margin_t=10, height=(figure.layout.height or 300) - 30)
+    st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=words)

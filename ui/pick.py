@@ -1,0 +1,72 @@
+"""Choosing runs and rows by a widget whose choice stands in the address, so that one link is one view."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from unlearn.runs import ACTIVE, Run
+
+NOTES = {
+    "stopped": "was stopped before its end; its weights are those of the last step",
+    "interrupted": "ended with the program that ran it; it can be resumed on the Runs page",
+    "failed": "failed",
+}
+
+
+def choose(label: str, param: str, options: Sequence[Any], names: Callable[[Any], str], **more: Any) -> Any:
+    """A selectbox bound to the address: ?param=option. The first option stands for an absent or unknown one."""
+    texts = {str(option): option for option in options}
+    key = f"pick.{param}"
+    wanted = st.query_params.get(param, "")
+    st.session_state[key] = texts.get(wanted, options[0])
+
+    def remember() -> None:
+        st.query_params[param] = str(st.session_state[key])
+
+    return st.selectbox(label, options, format_func=names, key=key, on_change=remember, **more)
+
+
+def with_samples() -> list[Run]:
+    """Runs that have something to look at: the recorded ones last, runs before their first answers left out."""
+    runs = [*shell.store().list(), *shell.recorded()]
+    return [run for run in runs if (run.path / "samples.jsonl").is_file()]
+
+
+def spread() -> None:
+    """Other pages link with ?runs=a,b; here that means A and B, or the run."""
+    if runs := st.query_params.get("runs"):
+        first, second = ([*runs.split(","), ""])[:2]
+        st.query_params.update({"a": first, "run": first} | ({"b": second} if second else {}))
+        del st.query_params["runs"]
+
+
+def run_name(run: Run) -> str:
+    """Label and, where it did not end well, the state."""
+    state = run.state
+    return shell.run_label(run) + ("" if state == "done" or shell.is_recorded(run) else f" ({state})")
+
+
+def honest(run: Run, name: str = "") -> None:
+    """Say so when a run did not end well, why, and what there is of it."""
+    state = run.state
+    if state == "done" or shell.is_recorded(run):
+        return
+    label = shell.plain(name or shell.run_label(run))
+    if state in ACTIVE:
+        st.info(f"{label} is {state}: what it has written so far is shown.", icon=":material/pending:")
+        return
+    have = ", ".join(f"answers {when}" for when in dict.fromkeys(s["when"] for s in run.samples()))
+    steps = len(run.events("step"))
+    say = st.error if state == "failed" else st.warning
+    say(f"{label} {NOTES[state]}. {shell.plain(run.reason)} It has {steps} steps and {have or 'no answers'}.")
+
+
+def empty(sentence: str) -> None:
+    """Nothing to show yet, and what to do about it; ends the page."""
+    st.info(sentence, icon=":material/lightbulb:")
+    with st.container(horizontal=True):
+        shell.link("launch", "Unlearn something", ":material/ink_eraser:")
+        shell.link("runs", "All runs", ":material/list:")
+    st.stop()

@@ -1,0 +1,118 @@
+"""Watch it forget: the probes of a run, replayed in the browser by one slider.
+
+Everything travels once and the slider moves without the server: dragging is instant, it works while a run
+trains, and no model is needed.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from ui.strip import LESS, MORE, SCALE, visible
+from unlearn.compare import number, probe_references, short
+from unlearn.runs import Run
+
+PER_ROLE = 6  # probes shown of each role
+FRAMES = 200  # the most steps that travel
+ROLE_COLORS = {
+    "forget": ("#D55E00", "#E8762B"),
+    "retain": ("#0072B2", "#56B4E9"),
+}  # light, dark: as in plots.py
+GENERAL, RETRAINED = ("#7F7F7F", "#9A9A9A"), ("#009E73", "#1FB88C")
+
+_here = Path(__file__).parent
+_component = st.components.v2.component(
+    "replay",
+    html='<div class="replay"></div>',
+    css=(_here / "replay.css").read_text(encoding="utf-8"),
+    js=(_here / "replay.js").read_text(encoding="utf-8"),
+)
+
+
+def replay(run: Run, *, key: str) -> None:
+    """Play button, slider, curves and answers; a sentence instead where the run has no probes."""
+    probes = run.probes()
+    if not probes or not probes[0]["items"]:
+        st.info(
+            "This run recorded no probes, so there is nothing to replay: set probes above 0 for the next one."
+        )
+        return
+    _component(data=frames(run, probes, shell.dark()), key=key)
+
+
+def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]:
+    """What the browser needs to replay, and no more: texts, log-probs of the answer tokens, means by role."""
+    from unlearn.plots import (
+        GENERAL,
+        RETRAINED,
+        ROLES,
+        paint,
+    )  # plotly: a moment that other pages need not pay
+
+    every = math.ceil(len(probes) / FRAMES)
+    shown = probes[::-1][::every][::-1]
+    if shown[0] is not probes[0]:
+        shown = [probes[0], *shown]
+    items, kept = [], {}
+    for place, first in enumerate(probes[0]["items"]):
+        kept.setdefault(first["role"], []).append(place)
+        if len(kept[first["role"]]) <= PER_ROLE:
+            items.append(_item(shown, place))
+    colors = {role: paint(ROLES.get(role, GENERAL), dark) for role in kept}
+    roles = [
+        {
+            "name": role,
+            "title": f"{role.capitalize()} rows",
+            "color": colors[role],
+            "mean": _mean(shown, places),
+        }
+        for role, places in kept.items()
+    ]
+    references = [
+        {
+            "name": f"{role}, retrained without it",
+            "value": value["retrained"],
+            "color": paint(RETRAINED, dark),
+        }
+        for role, value in probe_references(run).items()
+        if role == "forget"
+    ]
+    said = ", ".join(f"{r['name']} {short(r['mean'][0])} to {short(r['mean'][-1])}" for r in roles)
+    return {
+        "steps": [record["step"] for record in shown],
+        "items": items,
+        "roles": roles,
+        "colors": colors,
+        "references": references,
+        "alt": f"Mean log-prob of the right answers over training: {said}",
+        "less": LESS,
+        "more": MORE,
+        "scale": SCALE["lp"][0],
+    }
+
+
+def _item(shown: list[dict[str, Any]], place: int) -> dict[str, Any]:
+    moments = [record["items"][place] for record in shown]
+    question = moments[0]["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:")
+    return {
+        "role": moments[0]["role"],
+        "question": question,
+        "answer": moments[0]["answer"],
+        "texts": [moment["text"] for moment in moments],
+        "means": [_finite(-number(moment["nll"])) for moment in moments],
+        "tokens": [visible(token["token"]) for token in moments[0]["tokens"]],
+        "lps": [[_finite(number(token["lp"])) for token in moment["tokens"]] for moment in moments],
+    }
+
+
+def _mean(shown: list[dict[str, Any]], places: list[int]) -> list[float | None]:
+    rows = [[-number(record["items"][place]["nll"]) for place in places] for record in shown]
+    return [_finite(sum(row) / len(row)) for row in rows]
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no nan: None becomes null, which the browser leaves out of the curve."""
+    return round(value, 4) if math.isfinite(value) else None

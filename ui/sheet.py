@@ -1,0 +1,46 @@
+"""A table of texts, side by side, with what changed marked word by word.
+
+Why not st.dataframe or Markdown: a data frame cannot mark words inside a cell, and Markdown would run what
+a model wrote (links, formulas, emoji names). Here every text reaches the page as text.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from unlearn.compare import word_diff
+
+_here = Path(__file__).parent
+_component = st.components.v2.component(
+    "text_sheet",
+    html='<div class="frame"><table class="sheet"></table></div>',
+    css=(_here / "sheet.css").read_text(encoding="utf-8"),
+    js=(_here / "sheet.js").read_text(encoding="utf-8"),
+)
+
+
+def plain(text: str, note: str = "") -> dict[str, Any]:
+    """A cell with nothing marked."""
+    return {"parts": [[text.strip() or "–", "same"]], "note": note}
+
+
+def changed(before: str, after: str, note: str = "") -> dict[str, Any]:
+    """A cell with the words of `after`; new ones are tinted, those that went are struck through.
+
+    When no word is left, the old text is not repeated: the column beside it shows it.
+    """
+    parts = word_diff(before.strip(), after.strip())
+    if all(kind != "same" for _, kind in parts):
+        parts = [(text, kind) for text, kind in parts if kind == "new"]
+    return {"parts": [list(part) for part in parts] or [["(nothing)", "gone"]], "note": note}
+
+
+def sheet(columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], *, key: str) -> str | None:
+    """Draw the table; the `open` value of the row whose "tokens" link was just clicked, else None.
+
+    columns: (title, colour); the first one is the row's head. rows: {"cells": [cell, …], "open"?: str}.
+    """
+    data = {"columns": [{"title": title, "tone": tone} for title, tone in columns], "rows": list(rows)}
+    return _component(data=data, key=key, on_open_change=lambda: None).open

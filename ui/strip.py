@@ -1,0 +1,59 @@
+"""The token strip: an answer token by token, tinted by how much less (red) or more (blue) likely it became.
+
+The scale is fixed and symmetric, so that two strips can be compared by eye; sign and value stand as text,
+so that colour is never the only carrier. Tokens are buttons: Tab and the arrow keys reach them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from unlearn.compare import number, short, token_shift
+
+LESS, MORE = "#D7301F", "#2B7BBA"
+SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}  # full colour at this shift
+
+_here = Path(__file__).parent
+_component = st.components.v2.component(
+    "token_strip",
+    html='<div class="strip" role="group" aria-label="Answer tokens"></div><div class="scale"></div>',
+    css=(_here / "strip.css").read_text(encoding="utf-8"),
+    js=(_here / "strip.js").read_text(encoding="utf-8"),
+)
+
+
+def visible(token: str) -> str:
+    """A token as a person can read it: blanks and line breaks shown."""
+    return token.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣") or "∅"
+
+
+def strip(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], quantity: str = "lp", *, key: str
+) -> int:
+    """Draw the strip; the place of the chosen token, 0 until one is clicked.
+
+    quantity: "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
+    """
+    full, unit = SCALE[quantity]
+    tokens = []
+    for old, new, shift in zip(before, after, token_shift(before, after), strict=False):
+        moved = number(shift[quantity])
+        values = [short(old[quantity]), short(new[quantity]), short(moved, sign=True)]
+        values.append(f"{shift['before']} → {shift['after']}")
+        title = f"{visible(old['token'])}: {values[0]} → {values[1]} ({values[2]} {unit}), rank {values[3]}"
+        tint = max(-1.0, min(1.0, moved / full)) if moved == moved else 0.0
+        tokens.append({"text": visible(old["token"]), "values": values, "tint": tint, "title": title})
+    chosen = min(st.session_state.get(key, {}).get("chosen") or 0, max(len(tokens) - 1, 0))
+    data = {
+        "tokens": tokens,
+        "chosen": chosen,
+        "labels": ["token", "before", "after", "Δ", "rank"],
+        "less": LESS,
+        "more": MORE,
+        "low": f"−{full:g} less likely",
+        "high": f"+{full:g} more likely ({unit})",
+    }
+    result = _component(data=data, key=key, on_chosen_change=lambda: None)
+    return min(result.chosen or 0, max(len(tokens) - 1, 0))

@@ -21,7 +21,7 @@ def config(**changes: Any) -> RunConfig:
     """A small valid config; changes replace fields."""
     values = {
         "model": "tiny-authors",
-        "data": {"name": "tiny-authors"},
+        "data": {"name": "authors"},
         "method": "gd",
         "lr": 1e-3,
         "epochs": 4,

@@ -5,7 +5,6 @@ is silently replaced when a watched file changes, and a run must outlive that, a
 torch is imported by a background thread, so that the first page is there in a second or two.
 """
 
-import atexit
 import gc
 import hashlib
 import os
@@ -54,14 +53,22 @@ def store() -> RunStore:
     return RunStore(runs_root())
 
 
+def uploads() -> Path:
+    """Where uploaded tables are kept, so that a run's settings can name them; also allowed to be read."""
+    folder = runs_root() / ".uploads"
+    allowed = os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep)
+    if str(folder) not in allowed:
+        os.environ["UNLEARN_ROOTS"] = os.pathsep.join(filter(None, [*allowed, str(folder)]))
+    return folder
+
+
 @st.cache_resource(show_spinner=False)
 def _runner(root: str):
-    """One runner a server. At exit it is told to stop and joined: torch aborts when cut off mid-step."""
+    """One runner a server; it stops its run and joins its thread at exit by itself."""
     from unlearn.runner import Runner
 
-    made = Runner(RunStore(Path(root)))
-    atexit.register(made.close)
-    return made
+    uploads()
+    return Runner(RunStore(Path(root)))
 
 
 def runner():
@@ -179,18 +186,24 @@ def method_title(name: str, run: Run | None = None) -> str:
 
 
 def data_title(config: RunConfig, run: Run | None = None) -> str:
-    """The forget set's title; for an uploaded one the name of its file."""
+    """The forget set's title; for a table of one's own the name of its file."""
     if run is not None and (title := run.results().get("data_title")):
         return title
-    from unlearn.data.catalogue import CATALOGUE
+    name = str(config.data.get("name") or config.data.get("forget") or config.data.get("hub") or "own rows")
+    return dataset_title(name) or Path(name).stem
 
-    name = str(config.data.get("title") or config.data.get("name") or config.data.get("path") or "own rows")
-    entry = CATALOGUE.get(name)
-    return getattr(entry, "title", "") or Path(name).stem.replace("_", " ")
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def dataset_title(name: str) -> str:
+    """A bundled dataset's title; empty for a name that is none."""
+    from unlearn.data.catalogue import CATALOGUE, load
+
+    return load(name).title if name in CATALOGUE else ""
 
 
 def head(title: str, sentence: str) -> None:
-    """A page's title and the one sentence that says what to do here."""
+    """A page's title and the one sentence that says what to do here; no dead space above it."""
+    st.html("<style>.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}</style>")
     st.title(title, anchor=False)
     st.caption(sentence)
 
@@ -199,3 +212,13 @@ def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
     """A link to another page with its choices in the address: link("compare", "Compare", runs="a,b")."""
     chosen = {key: value for key, value in query.items() if value}
     st.page_link(f"pages/{page}.py", label=label, icon=icon, query_params=chosen or None)
+
+
+def dark() -> bool:
+    """Whether this browser shows the dark theme (figures pick their shades by it)."""
+    return st.context.theme.type == "dark"
+
+
+def plain(text: str) -> str:
+    """A model's or a person's words for st.markdown and friends: nothing in them is read as markup."""
+    return "".join("\\" + letter if letter in "\\`*_{}[]()#+-!|<>~$:" else letter for letter in text)

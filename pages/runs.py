@@ -1,0 +1,64 @@
+"""Runs: everything that was ever asked for, what came of it, and what to do with it next."""
+
+import streamlit as st
+
+from ui import runactions, runtable, shell
+from unlearn.runs import ACTIVE
+
+shell.guard()
+shell.head("Runs", "Select rows to open, compare, repeat, export or delete them.")
+
+
+def page(active: bool) -> None:
+    """Filters, actions and the table; redrawn every two seconds while something runs."""
+    runs = shell.store().list() + shell.recorded()
+    if active and not any(run.state in ACTIVE for run in runs):
+        st.rerun()
+    if not runs:
+        st.info("No run yet. Start one on the Unlearn page, or import one that somebody exported.")
+        shell.link("launch", "Start a run", ":material/ink_eraser:")
+        runactions.import_button()
+        return
+
+    known = {run: runtable.facts(run) for run in runs}
+    search, states, method, base = st.columns([3, 3, 3, 4], vertical_alignment="bottom")
+    words = search.text_input("Search", key="runs.search", placeholder="title, data, model", live=True)
+    wanted = states.multiselect("Status", sorted({k["state"] for k in known.values()}), key="runs.states")
+    titles = {k["method"]: shell.method_title(k["method"], run) for run, k in known.items()}
+    only = method.multiselect("Method", list(titles), format_func=titles.get, key="runs.methods")
+    finished = {run.id: shell.run_label(run) for run in runs if known[run]["scores"].get("after")}
+    names = runtable.BASELINES | finished
+    baseline = base.selectbox(
+        "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"
+    )
+
+    def fits(run) -> bool:
+        facts = known[run]
+        text = f"{shell.run_label(run)} {run.id} {facts['model']} {facts['method']}".lower()
+        listed = not wanted or facts["state"] in wanted
+        return (
+            listed and (not only or facts["method"] in only) and all(w in text for w in words.lower().split())
+        )
+
+    shown = [run for run in runs if fits(run)]
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    if not shown:
+        st.info("No run fits these filters.")
+        return
+    table = st.dataframe(
+        runtable.rows(shown, baseline),
+        column_config=runtable.columns(baseline),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"runs.table.{hash(tuple(run.id for run in shown))}",  # a new list must not inherit a selection
+        height=min(600, 40 + 36 * len(shown)),
+        alt="Runs with status, model, forget set, method and scores",
+    )
+    with bar:
+        runactions.bar([shown[row] for row in table.selection.rows if row < len(shown)])
+    st.caption(f"{len(shown)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.")
+
+
+busy = any(run.state in ACTIVE for run in shell.store().list())
+st.fragment(page, run_every=2.0 if busy else None)(busy)

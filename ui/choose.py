@@ -1,0 +1,88 @@
+"""Which model: one by name, one from the hub, or a folder. A page's choices also live in its address."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from ui.fetch import fetch_panel
+from ui.forms import KEEP
+from unlearn.models import CATALOGUE, available
+
+HUB, FOLDER = "hub", "folder"
+OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machine"}
+
+
+def set_model(name: str) -> None:
+    """Choose a model before its widgets are drawn: a known name, a hub id or a folder."""
+    if name in CATALOGUE:
+        st.session_state["model"] = name
+    elif name.startswith(("/", ".", "~")) or Path(name).is_dir():
+        st.session_state |= {"model": FOLDER, "model.folder": name}
+    elif name:
+        st.session_state |= {"model": HUB, "model.hub": name}
+
+
+def choose_model() -> tuple[str, str]:
+    """(what config.model should say, empty while nothing usable is chosen; its size class)."""
+    if "model" not in st.session_state:
+        st.session_state["model"] = next(iter(CATALOGUE))
+    names = {name: entry.title for name, entry in CATALOGUE.items()} | OTHER
+    chosen = st.selectbox(
+        "Model", list(names), format_func=names.get, key="model", on_change=follow_model, **KEEP
+    )
+    if entry := CATALOGUE.get(chosen):
+        if available(chosen):
+            st.caption(f"{entry.note} {count(entry.parameters)} parameters, {entry.licence}.")
+            return chosen, entry.size
+        fetch_panel(chosen, entry.note)
+        return "", entry.size
+    if chosen == HUB:
+        help = (
+            "Owner and name, as in the address of its page. Only safetensors are read; its code is never run."
+        )
+        name = st.text_input("Hub id", key="model.hub", placeholder="owner/name", help=help, **KEEP).strip()
+        return name, size_class(name)
+    help = "A folder with config.json and *.safetensors, as save_pretrained writes it."
+    name = st.text_input(
+        "Folder", key="model.folder", placeholder="/path/to/model", help=help, **KEEP
+    ).strip()
+    return name, size_class(name)
+
+
+def size_class(name: str) -> str:
+    """The size class whose tuned defaults apply; small while nothing is known about the model."""
+    from unlearn.preflight import model_size
+
+    try:
+        return model_size(name) if name else "small"
+    except (ValueError, OSError, KeyError):
+        return "small"
+
+
+def count(number: float, billion: str = "B") -> str:
+    """2 M, 135 M, 1.2 B; with billion="G" as units are written: 382 G."""
+    for limit, sign in ((1e15, "P"), (1e12, "T"), (1e9, billion), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {sign}"
+    return f"{number:.0f} "
+
+
+def follow_model() -> None:
+    """A known model comes with the forget set that it knows."""
+    if entry := CATALOGUE.get(st.session_state["model"]):
+        st.session_state["data"] = entry.data
+
+
+def address(names: tuple[str, ...]) -> dict[str, str] | None:
+    """The choices that a link has just put into the address; None when they are the page's own."""
+    given = {name: st.query_params[name] for name in names if name in st.query_params}
+    return None if not given or given == st.session_state.get("address") else given
+
+
+def set_address(**values: str) -> None:
+    """Write the page's choices into the address: a refresh or a copied link shows the same page."""
+    kept = {name: value for name, value in values.items() if value}
+    st.session_state["address"] = kept
+    watching = {"run": st.query_params["run"]} if "run" in st.query_params else {}
+    if st.query_params.to_dict() != kept | watching:
+        st.query_params.from_dict(kept | watching)

@@ -1,0 +1,226 @@
+"""Which forget set: a bundled one, a table of one's own, or one from the hub; with a look at its rows.
+
+An uploaded table is written below the runs folder under its own hash, so that the run's settings name a
+file that stays, and Copy command repeats exactly this run.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from ui.forms import KEEP
+from unlearn.data import catalogue
+from unlearn.data.base import ROLES, Dataset
+
+OWN, HUB = "own", "hub"
+OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
+WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
+PAIRS, TEXTS = "Questions and answers", "Plain texts"
+PREVIEW = 50  # rows on screen
+
+
+@st.cache_data(max_entries=8, show_spinner="Reading the rows")
+def _load(text: str, stamp: float) -> Dataset:
+    return catalogue.from_config(json.loads(text))
+
+
+def load(data: Mapping[str, Any]) -> Dataset:
+    """The dataset of config.data, read once. ValueError as the loaders raise it."""
+    paths = [Path(value) for role in ROLES if isinstance(value := data.get(role), str)]
+    return _load(json.dumps(data), sum(path.stat().st_mtime for path in paths if path.is_file()))
+
+
+def set_data(data: Mapping[str, Any]) -> None:
+    """Choose config.data before the widgets are drawn."""
+    name = str(data.get("name", ""))
+    if name in catalogue.CATALOGUE:
+        st.session_state["data"] = name
+        st.session_state[f"requests.{name}"] = list(data.get("requests", ()))
+    elif name:
+        catalogue.load(name)  # says which names there are
+    else:
+        st.session_state |= {"data": OWN, "data.kept": dict(data)}
+
+
+def choose_data() -> dict[str, Any]:
+    """config.data for what is chosen; empty while something is missing. ValueError for a file that is wrong."""
+    names = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE} | OTHER
+    set_place, request_place = st.columns([3, 2])
+    with set_place:
+        chosen = st.selectbox("Forget set", list(names), format_func=names.get, key="data", **KEEP)
+    if chosen == HUB:
+        return hub_data()
+    if chosen == OWN:
+        return own_data()
+    requests = load({"name": chosen}).requests()
+    data: dict[str, Any] = {"name": chosen}
+    if requests:
+        help = "People ask one after the other; choose whose request is honoured. None chosen means all."
+        picked = request_place.multiselect(
+            "Deletion requests", requests, key=f"requests.{chosen}", help=help, placeholder="all", **KEEP
+        )
+        data |= {"requests": sorted(picked)} if picked else {}
+    return data
+
+
+def hub_data() -> dict[str, Any]:
+    """A dataset on the hub, by its id; parts of it may serve as forget and retain set."""
+    fields = (
+        (
+            "hub",
+            "Dataset id",
+            "owner/name",
+            "Owner and name, as in the address of its page. Only data is read.",
+        ),
+        (
+            "config",
+            "Part to forget",
+            "forget10",
+            "A configuration of the dataset; empty for the default one.",
+        ),
+        ("retain_config", "Part to keep", "retain90", "Another configuration of it; empty for none."),
+        ("split", "Split", "train", "train where nothing is given."),
+    )
+    data = {}
+    for (name, label, example, help), cell in zip(fields, st.columns([2, 1, 1, 1]), strict=True):
+        typed = cell.text_input(label, key=f"data.hub.{name}", placeholder=example, help=help, **KEEP).strip()
+        data |= {name: typed} if typed else {}
+    return data if "hub" in data else {}
+
+
+def own_data() -> dict[str, Any]:
+    """A person's own table: bytes, then what its columns mean, then (if there is one) the table to keep."""
+    if kept := st.session_state.get("data.kept"):
+        name = Path(str(kept.get("forget") or kept.get("hub"))).name
+        st.caption(f"Taken from the settings: {shell.plain(name)}")
+        if st.button("Choose another table", icon=":material/close:", key="data.kept.drop"):
+            del st.session_state["data.kept"]
+            st.rerun()
+        return kept
+    forget = table("forget", "Rows to forget")
+    if forget is None:
+        return {}
+    data = {"forget": str(forget)} | columns(forget)
+    retain = table("retain", "Rows to keep, with the same columns (recommended)")
+    return data | ({"retain": str(retain)} if retain is not None else {})
+
+
+def table(role: str, label: str) -> Path | None:
+    """A file on this machine that holds the table, or None while there is none."""
+    way = st.segmented_control(
+        label, list(WAYS), format_func=WAYS.get, key=f"data.{role}.way", default="upload", required=True
+    )
+    if way == "path":
+        help = "A file on the machine that runs this app."
+        typed = st.text_input("Path of the file", key=f"data.{role}.path", help=help, **KEEP).strip()
+        return Path(typed).expanduser() if typed else None
+    if way == "paste":
+        help = "One text a line; or CSV with a first line that names the columns, like question,answer."
+        typed = st.text_area("Rows", key=f"data.{role}.paste", height=120, help=help, **KEEP).strip()
+        return (
+            keep(typed.encode(), "pasted.csv" if looks_like_table(typed) else "pasted.txt") if typed else None
+        )
+    from unlearn.data.tables import FORMATS
+
+    file = st.file_uploader(
+        "CSV, JSON, JSONL, TXT or Parquet", [f.lstrip(".") for f in FORMATS], key=f"data.{role}.upload"
+    )
+    return None if file is None else keep(file.getvalue(), file.name)
+
+
+def looks_like_table(text: str) -> bool:
+    """Whether pasted text begins with column names."""
+    first = text.splitlines()[0].lower().replace(";", ",").replace("\t", ",").split(",")
+    return bool({cell.strip() for cell in first} & {"question", "prompt", "answer", "text"})
+
+
+def keep(data: bytes, name: str) -> Path:
+    """Write the bytes below the runs folder, once, in a folder named by their hash; return the file."""
+    folder = shell.uploads() / hashlib.sha256(data).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (re.sub(r"[^\w.-]+", "_", Path(name).name).lstrip(".")[-80:] or "table.txt")
+    if not path.exists():
+        path.write_bytes(data)
+    return path
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _read(path: str, stamp: float):
+    from unlearn.data.tables import read_table
+
+    return read_table(Path(path), Path(path).name)
+
+
+def columns(path: Path) -> dict[str, str]:
+    """The table itself, and below it which column holds what, guessed first."""
+    from unlearn.data.tables import guess_columns
+
+    frame = _read(str(path), path.stat().st_mtime if path.is_file() else 0.0)
+    names = [str(name) for name in frame.columns]
+    try:
+        guess = guess_columns(frame)
+        guessed = {
+            "question": guess.question,
+            "answer": guess.answer,
+            "text": guess.text,
+            "request": guess.request,
+        }
+    except ValueError:
+        guessed = dict.fromkeys(("question", "answer", "text", "request"), "")
+    st.dataframe(frame.head(PREVIEW), height=180, hide_index=True, key="data.table")
+    st.caption(f"{len(frame)} rows, {len(names)} columns.")
+    kind = st.segmented_control(
+        "What a row is",
+        [PAIRS, TEXTS],
+        default=TEXTS if guessed["text"] else PAIRS,
+        key=f"data.kind.{path}",
+        required=True,
+    )
+    wanted = ("question", "answer") if kind == PAIRS else ("text",)
+    picked = {}
+    for name, cell in zip((*wanted, "request"), st.columns(len(wanted) + 1), strict=True):
+        options = ["", *names] if name == "request" else names
+        place = options.index(guessed[name]) if guessed[name] in options else 0
+        picked[name] = cell.selectbox(
+            f"{name.capitalize()} column",
+            options,
+            place,
+            format_func=lambda n: n or "none",
+            key=f"data.{name}.{path}",
+        )
+    return {f"{name}_column": column for name, column in picked.items() if column}
+
+
+def preview(dataset: Dataset) -> None:
+    """Rows by role: how many there are, and what they look like."""
+    counts = {role: len(dataset.rows(role)) for role in ROLES if dataset.rows(role)}
+    role = st.segmented_control(
+        "Rows",
+        list(counts),
+        format_func=lambda role: f"{role} {counts[role]}",
+        default="forget",
+        key=f"preview.{'.'.join(counts)}",
+        required=True,
+        wrap=True,
+        help="  \n".join(f"{role}: {words}" for role, words in ROLES.items() if role in counts),
+    )
+    shown = dataset.rows(role)[:PREVIEW]
+    table = [
+        {"question": r.question or r.lead, "answer": r.answer, "request": r.request or None} for r in shown
+    ]
+    keys = [key for key in ("question", "answer", "request") if any(row[key] for row in table)]
+    st.dataframe(
+        [{key: row[key] for key in keys} for row in table], height=180, hide_index=True, key="preview.rows"
+    )
+    if len(dataset.rows(role)) > PREVIEW:
+        st.caption(f"The first {PREVIEW} of {counts[role]}. {dataset.note}")
+    elif dataset.note:
+        st.caption(dataset.note)
+    for warning in dataset.warnings:
+        st.warning(shell.plain(warning), icon=":material/warning:")

@@ -1,0 +1,69 @@
+"""Bringing a catalogue model to this machine while the page stays alive: real progress, survives a refresh.
+
+The download runs in a thread that knows no Streamlit; the page looks at its numbers once a second.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import streamlit as st
+
+from ui import shell
+
+
+@dataclass
+class Fetch:
+    """How far a download is. error is empty, or what went wrong and what to do."""
+
+    phrase: str = "Starting"
+    fraction: float = 0.0
+    error: str = ""
+    running: bool = False
+
+    def start(self) -> None:
+        """Begin, unless it is already on its way."""
+        if not self.running:
+            self.running, self.error, self.fraction = True, "", 0.0
+            threading.Thread(target=self._work, name="fetch", daemon=True).start()
+
+    def _work(self) -> None:
+        from unlearn import smollm2
+
+        try:
+            smollm2.get(self._report)
+        except (RuntimeError, ValueError, OSError) as error:
+            self.error = str(error)
+        finally:
+            self.running = False
+
+    def _report(self, phrase: str, fraction: float) -> None:
+        self.phrase, self.fraction = phrase, min(max(fraction, 0.0), 1.0)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _fetch(name: str) -> Fetch:
+    """One download a model, whoever watches."""
+    return Fetch()
+
+
+def fetch_panel(name: str, note: str) -> None:
+    """The button that brings the model, and its progress."""
+    st.fragment(_panel, run_every=1.0 if _fetch(name).running else None)(name, note, _fetch(name).running)
+
+
+def _panel(name: str, note: str, was_running: bool) -> None:
+    from unlearn.models import available
+
+    fetch = _fetch(name)
+    if was_running and not fetch.running:
+        st.rerun()
+    if fetch.running:
+        st.progress(fetch.fraction, text=shell.plain(fetch.phrase))
+        return
+    if fetch.error:
+        st.error(shell.plain(fetch.error))
+    if not available(name):
+        st.caption(note)
+        if st.button("Get this model", icon=":material/download:", key=f"get.{name}"):
+            fetch.start()
+            st.rerun()

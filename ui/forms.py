@@ -1,0 +1,146 @@
+"""Forms made from what a method says about itself; nothing here knows any method by name.
+
+Every widget's key names method, model size and tuning, because the defaults differ between them: a person
+who switches to LoRA sees LoRA's defaults, and their own numbers again when they switch back.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from unlearn.runs import RunConfig
+
+KEEP = {"persist_state": "session"}  # values survive a visit to another page
+PER_ROW = 4
+OWN = (  # the settings that each method has its own tuned default for: name, label, lowest, highest, help
+    (
+        "lr",
+        "Learning rate",
+        1e-8,
+        1.0,
+        "Size of a step. Too high destroys the model, too low changes nothing.",
+    ),
+    ("epochs", "Epochs", 1, 1000, "Passes over the forget set."),
+    ("batch_size", "Batch size", 1, 1024, "Forget texts in one step."),
+)
+SHARED = (  # the same for every method of one launch: name, label, default, lowest, highest, help
+    ("seed", "Seed", 0, 0, 2**31 - 1, "Order of the texts. Same seed, same machine, same numbers."),
+    (
+        "accumulation",
+        "Accumulation",
+        1,
+        1,
+        1024,
+        "Batches added up before a step: the same result in less memory.",
+    ),
+    ("max_length", "Longest text (tokens)", 512, 8, 8192, "Texts are cut here."),
+    ("probes", "Probes", 12, 0, 200, "Prompts that are asked again and again during the run."),
+)
+LORA = (
+    ("lora_rank", "LoRA rank", 8, 1, 256, "Size of the added layers."),
+    ("lora_alpha", "LoRA alpha", 16.0, 0.1, 1024.0, "Their weight, divided by the rank."),
+)
+TUNINGS = {"full": "All weights", "lora": "LoRA adapter"}
+
+
+def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **more: Any) -> Any:
+    """A number field in the type of its default, in scientific notation where that is shorter."""
+    if isinstance(value, int):
+        low, high, step, form = int(low), int(high), 1, "%d"
+    else:
+        value, low, high = float(value), float(low), float(high)
+        tiny = 0 < abs(value) < 0.01
+        step, form = (value / 5 if tiny else 0.05 if high <= 5 else 0.5), ("%.1e" if tiny else "%g")
+    if key in st.session_state:
+        st.session_state[key] = min(max(type(value)(st.session_state[key]), low), high)
+        return st.number_input(label, low, high, step=step, format=form, key=key, help=help, **KEEP, **more)
+    return st.number_input(
+        label, low, high, value, step=step, format=form, key=key, help=help, **KEEP, **more
+    )
+
+
+def knob_field(knob: Any, key: str, value: Any) -> Any:
+    """The widget for one Knob: its kind chooses the widget, its sentence is the tooltip."""
+    label = knob.name.replace("_", " ").capitalize()
+    start = {} if key in st.session_state else {"value": value}
+    if knob.kind == "bool":
+        return st.toggle(label, key=key, help=knob.help, **start, **KEEP)
+    if knob.kind == "choice":
+        start = {} if key in st.session_state else {"index": knob.choices.index(value)}
+        return st.selectbox(label, knob.choices, key=key, help=knob.help, **start, **KEEP)
+    return number(label, key, value, knob.low, knob.high, knob.help)
+
+
+def prefix(method: str, size: str, tuning: str) -> str:
+    """The beginning of every key of one method's form."""
+    return f"form.{method}.{size}.{tuning}"
+
+
+def method_card(method: Any, size: str, tuning: str) -> dict[str, Any]:
+    """One method: what it does, costs and risks, and its settings. Returns lr, epochs, batch_size, knobs."""
+    base, tuned = prefix(method.name, size, tuning), method.settings(size, tuning)
+    with st.container(border=True):
+        st.markdown(f"**{method.title}** — {method.sentence}")
+        st.caption(f"Cost: {method.cost}  \nRisk: {method.risk}", help=f"{method.paper} · {method.url}")
+        if method.collapses:
+            st.warning(method.collapses, icon=":material/warning:")
+        chosen: dict[str, Any] = {}
+        plain = [knob for knob in method.knobs() if not knob.advanced]
+        spare = [knob for knob in method.knobs() if knob.advanced]
+        for i, cell in enumerate(cells(len(OWN) + len(plain))):
+            with cell:
+                if i < len(OWN):
+                    name, label, low, high, help = OWN[i]
+                    chosen[name] = number(label, f"{base}.{name}", tuned[name], low, high, help)
+                else:
+                    _knob_into(chosen, plain[i - len(OWN)], base, tuned["knobs"])
+        if spare:
+            with st.expander("Advanced", key=f"{base}.advanced"):
+                for knob, cell in zip(spare, cells(len(spare)), strict=True):
+                    with cell:
+                        _knob_into(chosen, knob, base, tuned["knobs"])
+    return chosen
+
+
+def _knob_into(chosen: dict[str, Any], knob: Any, base: str, tuned: Mapping[str, Any]) -> None:
+    value = knob_field(knob, f"{base}.{knob.name}", tuned[knob.name])
+    chosen.setdefault("knobs", {})[knob.name] = value
+
+
+def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
+    """count places in rows of per_row columns; on a narrow screen they stack."""
+    places: list[Any] = []
+    while len(places) < count:
+        places += st.columns(per_row)
+    return places[:count]
+
+
+def shared_settings(size: str) -> dict[str, Any]:
+    """Full or LoRA, and in an expander what hardly anybody needs to change."""
+    key = f"form.{size}.tuning"
+    if key not in st.session_state:
+        st.session_state[key] = "full" if size == "tiny" else "lora"
+    help = "An adapter is small, quick to save, and can be dialled between before and after."
+    tuning = st.segmented_control(
+        "What may change", list(TUNINGS), format_func=TUNINGS.get, key=key, required=True, help=help, **KEEP
+    )
+    chosen: dict[str, Any] = {"tuning": tuning}
+    with st.expander("Advanced: seed, probes, lengths" + (", LoRA" if tuning == "lora" else "")):
+        rows = SHARED + (LORA if tuning == "lora" else ())
+        for (name, label, value, low, high, help), cell in zip(rows, cells(len(rows), 2), strict=True):
+            with cell:
+                chosen[name] = number(label, f"form.{name}", value, low, high, help)
+    return chosen
+
+
+def fill(config: RunConfig, size: str) -> None:
+    """Put a config's numbers into the form (before its widgets are drawn)."""
+    st.session_state[f"form.{size}.tuning"] = config.tuning
+    for name, *_ in SHARED + LORA:
+        st.session_state[f"form.{name}"] = getattr(config, name)
+    base = prefix(config.method, size, config.tuning)
+    for name, *_ in OWN:
+        st.session_state[f"{base}.{name}"] = getattr(config, name)
+    for name, value in config.knobs.items():
+        st.session_state[f"{base}.{name}"] = value

@@ -1,0 +1,134 @@
+"""From a filled page to running runs: the address, the configs, what they will cost, and Launch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import choose, datasets, forms, shell
+from ui.live import duration
+from unlearn.runs import Run, RunConfig
+
+CHOICES = ("model", "data", "method", "requests", "clone")
+RECENT = 40  # runs whose speed an estimate may come from
+
+
+def apply_address(methods: Mapping[str, Any]) -> None:
+    """Fill the page from its address: ?model=&data=&method=a,b or ?clone=<run>. Unknown names are said."""
+    if (config := st.session_state.pop("config.fill", None)) is not None:
+        fill(config)
+        return
+    given = choose.address(CHOICES)
+    if given is None:
+        return
+    try:
+        if run_id := given.get("clone"):
+            fill(shell.find_run(run_id).config)
+            return
+        if data := given.get("data"):
+            requests = [int(word) for word in given.get("requests", "").split(",") if word.isdigit()]
+            datasets.set_data({"name": data, "requests": requests})
+    except ValueError as error:
+        st.error(shell.plain(str(error)))
+    choose.set_model(given.get("model", ""))
+    if words := given.get("method"):
+        st.session_state["methods"] = [name for name in words.split(",") if name in methods]
+        if unknown := [name for name in words.split(",") if name not in methods]:
+            st.error(f"There is no method {shell.plain(', '.join(unknown))}; choose one below.")
+
+
+def fill(config: RunConfig) -> None:
+    """Put a whole config into the page (before its widgets are drawn)."""
+    choose.set_model(config.model)
+    datasets.set_data(config.data)
+    st.session_state["methods"] = [config.method]
+    forms.fill(config, choose.size_class(config.model))
+
+
+def load_button() -> None:
+    """Take the settings of a saved config file."""
+    with st.popover("Load settings", icon=":material/upload:", key="config.load"):
+        file = st.file_uploader(
+            "A settings file saved here", type="json", key="config.file", max_upload_size=1
+        )
+        if file is not None and st.button("Use these settings", key="config.use"):
+            try:
+                st.session_state["config.fill"] = RunConfig.from_json(json.loads(file.getvalue()))
+            except (ValueError, TypeError, AttributeError) as error:
+                st.error(shell.plain(f"This is not a settings file: {error}"))
+                return
+            st.rerun()
+
+
+def cost(configs: Sequence[RunConfig]) -> bool:
+    """What each run will take; True when all of them can start."""
+    from unlearn.preflight import preflight
+
+    rows, warnings, good = [], [], True
+    finished = [run for run in shell.store().list()[:RECENT] if run.results()]
+    for config in configs:
+        name = shell.method_title(config.method)
+        try:
+            check = preflight(config, finished)
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(str(error)))
+            good = False
+            continue
+        row = {"method": name, "steps": check.steps, "tokens": choose.count(check.tokens).strip()}
+        row["memory"] = f"{check.memory_bytes / 2**30:.2g} GiB"
+        row["time"] = f"about {duration(check.seconds)}" if check.seconds else "not known yet"
+        row["operations"] = f"{choose.count(check.flops, 'G')}FLOP"
+        rows.append(row)
+        warnings += [text for text in check.warnings if text not in warnings]
+    if rows:
+        right = {name: st.column_config.TextColumn(name, alignment="right") for name in list(rows[0])[2:]}
+        st.dataframe(
+            rows, column_config=right, hide_index=True, key="preflight", alt="What each run will take"
+        )
+    for text in warnings:
+        st.warning(shell.plain(text), icon=":material/warning:")
+    return good and bool(rows)
+
+
+def launch(configs: Sequence[RunConfig]) -> None:
+    """Queue one run for each config, and put them into the address, so that a refresh finds them again."""
+    made = []
+    for config in configs:
+        try:
+            made.append(shell.runner().submit(config, owner=shell.owner()).id)
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(str(error)))
+            break
+    if made:
+        st.query_params["run"] = ",".join(made)
+        st.rerun()
+
+
+def watched() -> list[Run]:
+    """The runs to show below the form: those in the address, else what this browser has running."""
+    found = []
+    for run_id in filter(None, st.query_params.get("run", "").split(",")):
+        try:
+            found.append(shell.find_run(run_id))
+        except ValueError:
+            continue  # deleted since, or a link from another machine
+    me = shell.owner()
+    return found or [run for run in shell.runner().active() if run.meta.get("owner", "") == me]
+
+
+def pick(runs: Sequence[Run]) -> Run:
+    """The run to watch: what the person chose, else the one that moves, else the first."""
+    if len(runs) == 1:
+        return runs[0]
+    by_id = {run.id: run for run in runs}
+    moving = next((run.id for run in runs if run.state == "running"), runs[0].id)
+    icons = {run.id: shell.STATES[run.state][1] for run in runs}
+    chosen = st.segmented_control(
+        "Runs",
+        list(by_id),
+        format_func=lambda name: f"{icons[name]} {shell.method_title(by_id[name].config.method)}",
+        key=f"watch.{runs[0].id}",
+        label_visibility="collapsed",
+    )
+    return by_id[chosen or moving]

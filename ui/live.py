@@ -1,0 +1,219 @@
+"""A run as it happens: one fragment that redraws itself every two seconds while there is something to see.
+
+It reads the run's folder and nothing else, so a refresh, another tab or a run started on the command line
+all show the same. Figures are rebuilt only when there are new steps, because a rebuilt figure loses its
+zoom; Pause redraw freezes them while the numbers go on.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from unlearn.runs import ACTIVE, Run
+
+EVERY = 2.0  # seconds between redraws
+PHASES = {
+    "loading model": "Loading the model",
+    "scoring before": "Asking the questions before",
+    "reference": "Computing the reference",
+    "training": "Unlearning",
+    "scoring after": "Asking the same questions after",
+    "saving": "Saving",
+}
+
+
+def live(run: Run) -> None:
+    """Show the run, and keep showing it while it is queued or running."""
+    active = run.state in ACTIVE
+    st.fragment(_panel, run_every=EVERY if active else None)(run, active)
+
+
+def _panel(run: Run, was_active: bool) -> None:
+    if not run.path.is_dir():
+        st.info("This run was deleted.", icon=":material/delete:")
+        return
+    state, steps = run.state, run.events("step")
+    if was_active and state not in ACTIVE:
+        st.rerun()  # once: the page now has something else to offer, and this fragment stops
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{shell.plain(shell.run_label(run))}**", width="content")
+        shell.state_badge(run)
+    if state in ACTIVE:
+        fraction, words = progress(run, steps)
+        st.progress(fraction, text=words)
+        controls(run)
+    else:
+        ended(run, state)
+    for event in run.events("note"):
+        if event.get("text"):
+            st.caption(shell.plain(event["text"]))
+    if steps:
+        curves(run, steps, state in ACTIVE)
+    if run.probes():
+        probes_now(run)
+
+
+def progress(run: Run, steps: Sequence[dict[str, Any]]) -> tuple[float, str]:
+    """(fraction of the training done, what goes on now and how long it will take, in words)."""
+    place = shell.runner().position(run)
+    if run.state == "queued":
+        ahead = f"{place} ahead of it" if place else "it is next"
+        return 0.0, f"Waiting for the machine, {ahead}"
+    notes = [event["phase"] for event in run.events("note") if event.get("phase")]
+    phase = PHASES.get(notes[-1], notes[-1].capitalize()) if notes else "Starting"
+    if not steps:
+        return 0.0, phase
+    last = steps[-1]
+    step, of = last["step"], max(last["of"], 1)
+    if step >= of:
+        return 1.0, phase if phase != PHASES["training"] else PHASES["scoring after"]
+    left = remaining(steps)
+    return step / of, f"{PHASES['training']}: step {step} of {of}" + (
+        f", about {duration(left)} left" if left else ""
+    )
+
+
+def remaining(steps: Sequence[dict[str, Any]]) -> float | None:
+    """Seconds of training to go, from the pace of the last twenty steps; None before there is a pace."""
+    recent = [step for step in steps if isinstance(step.get("seconds"), (int, float))][-20:]
+    if len(recent) < 2 or recent[-1]["step"] == recent[0]["step"]:
+        return None
+    pace = (recent[-1]["seconds"] - recent[0]["seconds"]) / (recent[-1]["step"] - recent[0]["step"])
+    return max(pace, 0.0) * (recent[-1]["of"] - recent[-1]["step"])
+
+
+def duration(seconds: float) -> str:
+    """41 s · 3 min · 2.5 h"""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def controls(run: Run) -> None:
+    """Stop and keep, Discard; only in the browser that started the run, and only where it runs."""
+    if shell.runner().position(run) is None:
+        st.caption("It runs in another process; stop it there with Ctrl-C.")
+    elif not shell.may_manage(run):
+        st.caption("Started in another browser; only that one can stop it.")
+    elif st.session_state.get("stopping") == run.id:
+        st.caption("Stopping after this step.")
+    else:
+        with st.container(horizontal=True):
+            help = "Ends after this step, keeps the weights, and can be compared."
+            if st.button("Stop and keep", icon=":material/stop:", key=f"stop.{run.id}", help=help):
+                st.session_state["stopping"] = run.id
+                shell.runner().stop(run)
+                st.rerun(scope="fragment")
+            with st.popover("Discard", icon=":material/delete:", key=f"discard.{run.id}"):
+                st.write("Stop it and delete everything it wrote?")
+                if st.button("Delete this run", type="primary", key=f"discard.{run.id}.yes"):
+                    shell.runner().discard(run)
+                    st.rerun()
+
+
+def ended(run: Run, state: str) -> None:
+    """What came of it: why it failed, or the three numbers that matter and where to look next."""
+    if state == "failed":
+        st.error(
+            shell.plain(run.reason or "It failed without a reason; worker.log in its folder may tell more.")
+        )
+    elif state == "interrupted":
+        st.warning("The program that ran it ended first. Everything up to its last step is here.")
+        can = run.has_checkpoint() and shell.may_manage(run)
+        if can and st.button("Resume", icon=":material/play_arrow:", key=f"resume.{run.id}"):
+            shell.runner().resume(run)
+            st.rerun()
+    elif run.reason:
+        st.caption(shell.plain(run.reason))
+    outcome(run)
+    if run.scores().get("after"):
+        with st.container(horizontal=True):
+            shell.link("compare", "Compare the answers", ":material/compare:", runs=run.id)
+            shell.link("tokens", "Look at the tokens", ":material/token:", runs=run.id)
+            shell.link("launch", "Again with changes", ":material/content_copy:", clone=run.id)
+
+
+SHOWN = (  # role, metric, label, format, which direction is good, what it is
+    ("forget", "exact", "Forget set answered", "{:.0%}", "down", "Forget questions answered word for word."),
+    ("retain", "exact", "Retain set answered", "{:.0%}", "up", "Retain questions answered word for word."),
+    ("general", "ppl", "General perplexity", "{:.3g}", "down", "How surprised the model is by other text."),
+)
+
+
+def outcome(run: Run) -> None:
+    """Three scores after, each with its change since before and, where it exists, the retrained model's."""
+    scores = run.scores()
+    after, before, truth = (scores.get(when, {}) for when in ("after", "before", "retrained"))
+    shown = [row for row in SHOWN if _value(after, row) is not None]
+    for row, cell in zip(shown, st.columns(3)[: len(shown)], strict=True):
+        role, _, label, form, good, help = row
+        now, was, exact = _value(after, row), _value(before, row), _value(truth, row)
+        help += f" n = {after[role].get('n', '?')}, seed {run.config.seed}."
+        if exact is not None:
+            help += f" Retrained from scratch: {form.format(exact)}."
+        delta = None if was is None else f"from {form.format(was)}"
+        falls = was is not None and now < was
+        same = was is None or form.format(now) == form.format(was)
+        color = "off" if same else "green" if falls == (good == "down") else "red"
+        arrow = "off" if same else "down" if falls else "up"
+        cell.metric(label, form.format(now), delta, delta_color=color, delta_arrow=arrow, help=help)
+
+
+def _value(scores: dict[str, Any], row: tuple[str, ...]) -> float | None:
+    value = scores.get(row[0], {}).get(row[1])
+    return float(value) if value is not None else None
+
+
+def curves(run: Run, steps: Sequence[dict[str, Any]], active: bool) -> None:
+    """Losses, rebuilt only when there is something new and nobody paused."""
+    from unlearn import plots
+
+    paused = active and st.toggle(
+        "Pause redraw", key=f"pause.{run.id}", help="Freezes the figures, not the run."
+    )
+    kept, dark = st.session_state.get("live.figure"), shell.dark()
+    key = (run.id, steps[-1]["step"], dark)
+    if kept is None or kept[0][::2] != key[::2] or (kept[0] != key and not paused):
+        kept = st.session_state["live.figure"] = (key, plots.losses(steps, dark=dark))
+    last = steps[-1]
+    terms = " · ".join(f"{name} {_number(value)}" for name, value in last["terms"].items())
+    st.caption(f"Step {last['step']}: {terms} · gradient norm {_number(last.get('grad_norm'))}")
+    st.plotly_chart(kept[1], key=f"losses.{run.id}", alt=f"Training terms up to step {kept[0][1]}: {terms}")
+
+
+def probes_now(run: Run) -> None:
+    """What the model says now to the fixed probes, beside what it said before."""
+    records = run.probes()
+    first = {(item["role"], item["index"]): item for item in records[0]["items"]}
+    rows = [
+        {
+            "set": item["role"],
+            "question": item["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:"),
+            "answer": item["answer"].strip(),
+            "before": first.get((item["role"], item["index"]), {}).get("text", "").strip(),
+            "now": item["text"].strip(),
+            "p": _probability(item["nll"]),
+        }
+        for item in records[-1]["items"]
+    ]
+    bar = st.column_config.ProgressColumn(
+        "likelihood", min_value=0, max_value=1, format="percent", width="small",
+        help="Probability of the right answer, mean per token: exp(−NLL).",
+    )  # fmt: skip
+    names = {"set": st.column_config.TextColumn("set", width="small"), "answer": "right answer", "p": bar}
+    names["now"] = f"says at step {records[-1]['step']}"
+    st.dataframe(
+        rows, column_config=names, hide_index=True, key=f"probes.{run.id}", alt="Probes before and now"
+    )
+
+
+def _probability(nll: Any) -> float | None:
+    value = float(nll)
+    return math.exp(-max(value, 0.0)) if math.isfinite(value) else None
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{float(value):.3g}".replace("-", "−")

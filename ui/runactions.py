@@ -1,0 +1,119 @@
+"""What can be done with selected runs. Buttons stay where they are and tell why they cannot be used."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from ui import shell
+from unlearn.runs import ACTIVE, Run
+from unlearn.transfer import export_run, import_run
+
+MAX_IMPORT_MB = 1024
+
+
+def bar(chosen: Sequence[Run]) -> None:
+    """All actions for the selection, in one row."""
+    one = chosen[0] if len(chosen) == 1 else None
+    mine = bool(chosen) and all(shell.may_manage(run) and not shell.is_recorded(run) for run in chosen)
+    active = [run for run in chosen if run.state in ACTIVE]
+    go("Open", ":material/open_in_full:", one, "launch", run=one.id if one else "")
+    go("Compare", ":material/compare:", chosen, "compare", runs=",".join(run.id for run in chosen))
+    go("Repeat", ":material/content_copy:", one, "launch", clone=one.id if one else "")
+    rename(one if mine else None)
+    can_resume = bool(one) and mine and not active and one.has_checkpoint() and one.state != "done"
+    if st.button("Resume", icon=":material/play_arrow:", disabled=not can_resume, key="runs.resume"):
+        attempt(lambda: shell.runner().resume(one))
+    stoppable = mine and active and all(shell.runner().position(run) is not None for run in active)
+    if st.button("Stop", icon=":material/stop:", disabled=not stoppable, key="runs.stop"):
+        attempt(lambda: [shell.runner().stop(run) for run in active])
+    if st.button("Delete", icon=":material/delete:", disabled=not mine or bool(active), key="runs.delete"):
+        confirm_delete(list(chosen))
+    if one:
+        st.download_button(
+            "Export",
+            lambda: packed(one),
+            file_name=f"{one.id}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            help="The whole run as one file: settings, curves, answers and weights.",
+        )
+    else:
+        st.button(
+            "Export", icon=":material/download:", disabled=True, key="runs.export.off", help="Select one run."
+        )
+    import_button()
+    if chosen and not mine:
+        st.caption(
+            "Started in another browser, or shipped with the app: it can be read and repeated, not changed."
+        )
+
+
+def go(label: str, icon: str, ready: object, page: str, **query: str) -> None:
+    """A link that looks like the buttons beside it, and is one while there is nothing to link to."""
+    if ready:
+        if st.button(label, icon=icon, key=f"runs.{label}"):
+            st.switch_page(f"pages/{page}.py", query_params=query)
+    else:
+        st.button(label, icon=icon, key=f"runs.{label}", disabled=True)
+
+
+def rename(run: Run | None) -> None:
+    """A title of one's own."""
+    with st.popover("Rename", icon=":material/edit:", disabled=run is None, key="runs.rename"):
+        if run:
+            title = st.text_input(
+                "Title", run.meta.get("title", ""), max_chars=120, key=f"runs.title.{run.id}"
+            )
+            if st.button("Save title", key=f"runs.title.{run.id}.save"):
+                run.set_meta(title=title.strip())
+                st.rerun()
+
+
+@st.dialog("Delete for good?", icon=":material/delete:")
+def confirm_delete(chosen: Sequence[Run]) -> None:
+    """Deleting cannot be undone, so ask, and name what goes."""
+    for run in chosen:
+        st.markdown(f"- {shell.plain(shell.run_label(run))}")
+    st.caption("Curves, answers and weights are removed from this machine.")
+    with st.container(horizontal=True):
+        if st.button("Delete", type="primary", key="runs.delete.yes"):
+            for run in chosen:
+                attempt(lambda run=run: shell.store().delete(run), again=False)
+            st.rerun()
+        if st.button("Keep", key="runs.delete.no"):
+            st.rerun()
+
+
+def import_button() -> None:
+    """A run from a file that somebody exported; the file is checked before anything of it is kept."""
+    with st.popover("Import", icon=":material/upload:", key="runs.import"):
+        limit = {"max_upload_size": MAX_IMPORT_MB}
+        file = st.file_uploader("A run exported as .zip", type="zip", key="runs.import.file", **limit)
+        if file is not None and st.button("Add this run", type="primary", key="runs.import.add"):
+            try:
+                run = import_run(file.getvalue(), shell.store(), owner=shell.owner())
+            except ValueError as error:
+                st.error(shell.plain(str(error)))
+                return
+            st.toast(f"Imported {shell.plain(shell.run_label(run))}")
+            st.rerun()
+
+
+def packed(run: Run) -> bytes:
+    """The zip's bytes, made when somebody really asks for them."""
+    with tempfile.TemporaryDirectory() as folder:
+        return export_run(run, Path(folder)).read_bytes()
+
+
+def attempt(action, again: bool = True) -> None:
+    """Do it and redraw; what it refuses is said in its own words."""
+    try:
+        action()
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return
+    if again:
+        st.rerun()

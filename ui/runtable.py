@@ -1,0 +1,110 @@
+"""The table of runs: one row a run, scores as differences to a baseline that a person chooses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from unlearn.runs import Run
+
+BEFORE, ABSOLUTE = "before", "absolute"
+BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
+SCORES = {  # column: (role, metric, factor, unit, what it is)
+    "forget": ("forget", "exact", 100, "%", "Forget questions answered word for word; lower is better."),
+    "retain": ("retain", "exact", 100, "%", "Retain questions answered word for word; higher is better."),
+    "perplexity": ("general", "ppl", 1, "", "Perplexity on general text; lower is better."),
+}
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _facts(path: str, stamp: tuple[float, ...]) -> dict[str, Any]:
+    """What does not change while the run's files do not."""
+    from pathlib import Path
+
+    run = Run(Path(path))
+    results, states, config = run.results(), run.events("state"), run.config
+    last = states[-1]["state"] if states else "interrupted"
+    times = [event["time"] for event in run.events()]
+    seconds = results.get("seconds", times[-1] - times[0] if times else None)
+    scores = run.scores()
+    return {
+        "last": last,
+        "scores": scores,
+        "seconds": seconds,
+        "method": config.method,
+        "model": config.model,
+    }
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """The run in plain values, read again only when its files changed."""
+    names = ("events.jsonl", "results.json", "meta.json")
+    stamp = tuple((run.path / name).stat().st_mtime for name in names if (run.path / name).exists())
+    known = _facts(str(run.path), stamp)
+    ended = known["last"] in ("done", "stopped", "failed")
+    state = "recorded" if shell.is_recorded(run) else known["last"] if ended else run.state
+    return known | {"state": state}
+
+
+def rows(runs: Sequence[Run], baseline: str) -> list[dict[str, Any]]:
+    """One dictionary a run for st.dataframe; a score that does not exist is None, never 0."""
+    fixed = None
+    if baseline not in BASELINES:
+        fixed = facts(shell.find_run(baseline))["scores"].get("after", {})
+    table = []
+    for run in runs:
+        known, place = facts(run), None
+        if known["state"] in ("queued", "running"):
+            place = shell.runner().position(run)
+        row = {
+            "status": known["state"],
+            "run": run.title if run.title != run.id else "",
+            "model": model_title(known),
+        }
+        row |= {
+            "forget set": shell.data_title(run.config, run),
+            "method": shell.method_title(known["method"], run),
+        }
+        for column, (role, metric, factor, *_) in SCORES.items():
+            now = _score(known["scores"].get("after"), role, metric)
+            if fixed is not None:
+                was = _score(fixed, role, metric)
+            else:
+                was = 0.0 if baseline == ABSOLUTE else _score(known["scores"].get("before"), role, metric)
+            row[column] = None if now is None or was is None else factor * (now - was)
+        table.append(row | {"queue": place or None, "seconds": known["seconds"], "id": run.id})
+    return table
+
+
+def columns(baseline: str) -> dict[str, Any]:
+    """Titles, units and tooltips of the table's columns."""
+    sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
+    shown: dict[str, Any] = {
+        "status": st.column_config.TextColumn("status", width="small"),
+        "queue": st.column_config.NumberColumn(
+            "queue", format="%d", help="Place in the queue.", width="small"
+        ),
+        "seconds": st.column_config.NumberColumn(
+            "time (s)", format="%.0f", help="From start to end.", width="small"
+        ),
+        "id": st.column_config.TextColumn("id", help="The run's folder."),
+    }
+    for column, (_, metric, _, unit, help) in SCORES.items():
+        form = f"%{sign}.0f{' pp' if sign else ' %%'}" if unit else f"%{sign}.3g"
+        title = f"{word}{column}" + (" answered" if metric == "exact" else "")
+        shown[column] = st.column_config.NumberColumn(title, format=form, help=help, width="small")
+    return shown
+
+
+def model_title(known: dict[str, Any]) -> str:
+    """What a person calls the model."""
+    from unlearn.models import CATALOGUE
+
+    entry = CATALOGUE.get(known["model"])
+    return entry.title if entry else known["model"]
+
+
+def _score(scores: Any, role: str, metric: str) -> float | None:
+    value = ((scores or {}).get(role) or {}).get(metric)
+    return None if value is None else float(value)

@@ -217,7 +217,7 @@ class _Work:
     def train(self, method: Any, loaded: Any, data: Dataset, chosen: dict[str, list[Row]]) -> int:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
         from unlearn.models import Reference, add_lora
-        from unlearn.train import fit, load_checkpoint, make_optimizer, save_checkpoint
+        from unlearn.train import Phases, load_checkpoint, make_optimizer, save_checkpoint
 
         config = self.config
         if config.tuning == "lora":
@@ -241,15 +241,8 @@ class _Work:
         with self.phase("training"):
             if self.step == 0:
                 probes.record(0)
-            steps = fit(
-                model,
-                lambda batch: method.loss(model, ref, batch),
-                stream,
-                optimizer,
-                lr=config.lr,
-                device=loaded.device,
-                start=self.step,
-            )
+            fit = Phases(model, stream, optimizer, lr=config.lr, device=loaded.device, start=self.step)
+            steps = method.unlearn(model, ref, fit)
             try:
                 for done in steps:
                     self.step, tokens = done.step, before + done.tokens

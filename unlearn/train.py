@@ -7,7 +7,7 @@ Yao et al. 2024 (arXiv 2402.15159, §4). Dropout stays off, since the reference 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -107,6 +107,47 @@ def fit(
             )
         optimizer.step()
         yield done
+
+
+class Phases:
+    """What a method's unlearn() calls to train: each call is one phase over a fresh stream, steps counted on.
+
+    phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
+    stream to train on something else. Only the first phase can start from a checkpoint.
+    """
+
+    def __init__(
+        self, model: Any, stream: Any, optimizer: torch.optim.Optimizer, *, lr: float, device: str, start: int
+    ):
+        self.model, self.stream, self.optimizer = model, stream, optimizer
+        self.lr, self.device, self.start = lr, device, start
+        self.tokens = self.steps = 0
+        self.calls = 0
+
+    def __call__(
+        self,
+        loss: Callable[[Batch], Mapping[str, Tensor]],
+        *,
+        lr: float | None = None,
+        epochs: int | None = None,
+        stream: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> Iterator[Step]:
+        stream = stream or self.stream
+        stream = stream if epochs is None else replace(stream, epochs=epochs)
+        start, self.calls = (self.start if self.calls == 0 else 0), self.calls + 1
+        offset, tokens = self.steps, self.tokens
+        for done in fit(
+            self.model,
+            loss,
+            stream,
+            optimizer or self.optimizer,
+            lr=lr or self.lr,
+            device=self.device,
+            start=start,
+        ):
+            self.steps, self.tokens = offset + done.step, tokens + done.tokens
+            yield replace(done, step=self.steps, of=offset + done.of, tokens=self.tokens)
 
 
 def _on(tokens: Tokens | None, device: str) -> Tokens | None:

@@ -5,7 +5,7 @@ method takes one file, one entry in the list and one golden test.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from unlearn.lm import Answers, Batch, forward
 from unlearn.models import Reference
 
+Fit = Callable[..., Iterator[Any]]
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
 
 
@@ -101,6 +102,13 @@ class Method:
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         """Named terms; their sum is minimised and each is a curve on screen."""
         raise NotImplementedError
+
+    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+        """One training phase on loss(). Methods with two phases or with weight arithmetic override this.
+
+        fit(loss, …) is execute()'s: a generator of Steps over a fresh stream of batches; see train.Phases.
+        """
+        return fit(lambda batch: self.loss(model, ref, batch))
 
     def trainable(self, name: str) -> bool:
         """Whether this parameter may move (AND-ed with what the tuning allows)."""

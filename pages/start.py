@@ -36,7 +36,7 @@ else:
         "Questions asked again and again while the model unlearns. Press play or drag: left what it must "
         "forget, right what it must keep. A token of the right answer turns red as it becomes less likely."
     )
-    replay(shown, key="start.replay")
+    replay(shown, key="start.replay", autoplay=True)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     shell.link(
@@ -44,7 +44,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         "**Try it yourself**",
         ":material/ink_eraser:",
         model="tiny-authors",
-        data="tiny-authors",
+        data="authors",
         method="npo",
     )
     st.caption("Bundled model, fictional authors and NPO are chosen for you.", width="content")

@@ -28,7 +28,9 @@ with second:
     role = pick.choose("Rows", "role", roles, str)
 with third:
     here = {str(row["index"]): row for row in rows if row["role"] == role}
-    row = here[pick.choose("Question", "row", list(here), lambda i: here[i]["question"])]
+    shifts = {i: compare.fall(r["before"], r["a"]) for i, r in here.items()}
+    most = max(shifts, key=lambda i: shifts[i] if shifts[i] == shifts[i] else 0.0)
+    row = here[pick.choose("Question", "row", list(here), lambda i: here[i]["question"], most)]
 pick.honest(run)
 
 probes = run.probes()
@@ -72,17 +74,16 @@ if before["tokens"] and after["tokens"]:
         old, new = before["tokens"][place], after["tokens"][place]
         figure.show(tokenplots.topk_slope(old, new, dark, color), key="tokens.slope")
     with right:
+        bars = tokenplots.token_bars(before["tokens"], after["tokens"], quantity, dark, color)
+        figure.show(bars, key="tokens.bars")
         if item is not None:
-            figure.show(tokenplots.probe_curves(probes, item, place, dark=dark), key="tokens.curve")
-        else:
-            st.caption("This row is not a probe, so its way through training was not recorded. Probes:")
-            for probe in [p for p in items if p["role"] == role][:6]:
-                text = probe["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:")
-                index = str(probe["index"])
-                shell.link("tokens", shell.plain(text), run=run.id, role=role, row=index)
-    figure.show(
-        tokenplots.token_bars(before["tokens"], after["tokens"], quantity, dark, color), key="tokens.bars"
-    )
+            curves = tokenplots.probe_curves(probes, item, token=place, dark=dark)
+            figure.show(curves, key="tokens.curve")
+        elif wanted := [p for p in items if p["role"] == role][:4]:
+            st.caption("Only probes are followed through training, and this row is none. These are:")
+            for probe in wanted:
+                text = shell.plain(probe["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:"))
+                shell.link("tokens", text, run=run.id, role=role, row=str(probe["index"]))
 
 with st.expander("Your own text", icon=":material/edit:", key="tokens.own", on_change="rerun") as own:
     if own.open:

@@ -28,7 +28,9 @@ def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
         return
     dark = shell.dark()
     columns = [("Question and right answer", "none"), ("Before", paint(BEFORE, dark))]
-    columns += [("After A", AFTER_A), ("After B", AFTER_B)] if two else [("After", AFTER_A)]
+    sides = [side for side in "ab"[: 1 + two] if any(row[side] for row in rows)]
+    tones = {"a": AFTER_A, "b": AFTER_B}
+    columns += [(f"After {side.upper()}" if two else "After", tones[side]) for side in sides]
     truth = any(row["retrained"] for row in shown)
     columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
     more = st.session_state.get("answers.more", 0)
@@ -36,10 +38,9 @@ def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
     for row in shown[: EACH * (more + 1)]:
         old = row["before"] or {"text": ""}
         cells = [plain(row["question"], row["answer"].strip()), cell(row["before"])]
-        cells.append(cell(row["a"], old["text"], row["verdict_a"], fall(row["before"], row["a"])))
-        if two:
-            was = row["before_b"] or old
-            cells.append(cell(row["b"], was["text"], row["verdict_b"], fall(row["before_b"], row["b"])))
+        for side in sides:
+            was = row["before"] if side == "a" else row["before_b"] or row["before"]
+            cells.append(cell(row[side], (was or old)["text"], row[f"verdict_{side}"], fall(was, row[side])))
         cells += [cell(row["retrained"], old["text"])] if truth else []
         lines.append({"cells": cells, "open": f"{row['role']}/{row['index']}"})
     if opened := sheet(columns, lines, key="compare.sheet"):
@@ -62,7 +63,7 @@ def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         options = [verdict for verdict in VERDICTS if counts[verdict]]
         names = lambda verdict: f"{verdict} ({counts[verdict]})"  # noqa: E731
-        wanted = st.pills(
+        wanted = options and st.pills(
             "Show only",
             options,
             selection_mode="multi",
@@ -97,7 +98,7 @@ def cell(
     """One answer: its words (changed ones marked where `old` is given), verdict and log-prob."""
     if sample is None:
         return plain("", "not there")
-    note = [verdict, f"log-prob {short(-number(sample['nll']))}"]
-    note += [f"Δ {short(-fell, sign=True)}"] if math.isfinite(fell) else []
+    note = [verdict, f"log-prob\u00a0{short(-number(sample['nll']))}"]
+    note += [f"Δ\u00a0{short(-fell, sign=True)}"] if math.isfinite(fell) else []
     note = " · ".join(part for part in note if part)
     return plain(sample["text"], note) if old is None else changed(old, sample["text"], note)

@@ -15,17 +15,19 @@ NOTES = {
 }
 
 
-def choose(label: str, param: str, options: Sequence[Any], names: Callable[[Any], str], **more: Any) -> Any:
-    """A selectbox bound to the address: ?param=option. The first option stands for an absent or unknown one."""
+def choose(
+    label: str, param: str, options: Sequence[Any], names: Callable[[Any], str], first: Any = None
+) -> Any:
+    """A selectbox bound to the address: ?param=option; without it, `first` or else the first option."""
     texts = {str(option): option for option in options}
     key = f"pick.{param}"
     wanted = st.query_params.get(param, "")
-    st.session_state[key] = texts.get(wanted, options[0])
+    st.session_state[key] = texts.get(wanted, options[0] if first is None else first)
 
     def remember() -> None:
         st.query_params[param] = str(st.session_state[key])
 
-    return st.selectbox(label, options, format_func=names, key=key, on_change=remember, **more)
+    return st.selectbox(label, options, format_func=names, key=key, on_change=remember)
 
 
 def with_samples() -> list[Run]:

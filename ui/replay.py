@@ -32,7 +32,7 @@ _component = st.components.v2.component(
 )
 
 
-def replay(run: Run, *, key: str) -> None:
+def replay(run: Run, *, key: str, autoplay: bool = False) -> None:
     """Play button, slider, curves and answers; a sentence instead where the run has no probes."""
     probes = run.probes()
     if not probes or not probes[0]["items"]:
@@ -40,7 +40,7 @@ def replay(run: Run, *, key: str) -> None:
             "This run recorded no probes, so there is nothing to replay: set probes above 0 for the next one."
         )
         return
-    _component(data=frames(run, probes, shell.dark()), key=key)
+    _component(data=frames(run, probes, shell.dark()) | {"autoplay": autoplay}, key=key)
 
 
 def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from unlearn.compare import METRICS, score_table
 from unlearn.runs import Run
 
 GONE = ("forget", "paraphrase")  # roles whose goal is the retrained model's score, not a high one
+MEANING = "  \n".join(f"**{title}**: {what}." for title, what, _ in METRICS.values())
 
 
 def score_sheet(runs: Sequence[Run]) -> None:
@@ -20,7 +21,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
     two, truth = len(runs) > 1, any(row["retrained"] == row["retrained"] for row in rows)
     table = [_line(row) for row in rows]
     order = ["role", "score", "n", "before", "a", "delta_a", *(["b", "delta_b"] if two else [])]
-    order += [*(["retrained"] if truth else []), "goal", "what"]
+    order += [*(["retrained"] if truth else []), "goal"]
     st.dataframe(
         table,
         column_order=order,
@@ -34,7 +35,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "CSV",
-            data=lambda: _csv(table, order),
+            data=lambda: _csv(table, [*order, "what"]),
             file_name="scores.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -58,8 +59,8 @@ def _columns(two: bool) -> dict[str, Any]:
     after, delta = ("After A", "Δ A") if two else ("After", "Δ")
     return {
         "role": st.column_config.TextColumn("Rows", help="Forget rows must go; every other role must stay."),
-        "score": st.column_config.TextColumn("Score"),
-        "n": number("n", help="Rows scored.", format="%d", width="small"),
+        "score": st.column_config.TextColumn("Score", help=MEANING),
+        "n": number("n", help="Rows scored.", format="%d"),
         "before": number("Before", help="The original model.", format="%.3g"),
         "a": number(after, help="After unlearning.", format="%.3g"),
         "delta_a": number(delta, help="After minus before.", format="%+.3g"),
@@ -67,7 +68,6 @@ def _columns(two: bool) -> dict[str, Any]:
         "delta_b": number("Δ B", help="After minus before, both of run B.", format="%+.3g"),
         "retrained": number("Retrained", help="A model trained without the forget rows.", format="%.3g"),
         "goal": st.column_config.TextColumn("Goal", help="Which direction is good."),
-        "what": st.column_config.TextColumn("What it is", width="large"),
     }
 
 

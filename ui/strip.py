@@ -32,7 +32,7 @@ def visible(token: str) -> str:
 def strip(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], quantity: str = "lp", *, key: str
 ) -> int:
-    """Draw the strip; the place of the chosen token, 0 until one is clicked.
+    """Draw the strip; the place of the chosen token, that of the largest shift until one is clicked.
 
     quantity: "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
     """
@@ -45,7 +45,9 @@ def strip(
         title = f"{visible(old['token'])}: {values[0]} → {values[1]} ({values[2]} {unit}), rank {values[3]}"
         tint = max(-1.0, min(1.0, moved / full)) if moved == moved else 0.0
         tokens.append({"text": visible(old["token"]), "values": values, "tint": tint, "title": title})
-    chosen = min(st.session_state.get(key, {}).get("chosen") or 0, max(len(tokens) - 1, 0))
+    largest = max(range(len(tokens)), key=lambda i: abs(tokens[i]["tint"]), default=0)
+    chosen = st.session_state.get(key, {}).get("chosen")
+    chosen = largest if chosen is None else min(chosen, len(tokens) - 1)
     data = {
         "tokens": tokens,
         "chosen": chosen,
@@ -56,4 +58,4 @@ def strip(
         "high": f"+{full:g} more likely ({unit})",
     }
     result = _component(data=data, key=key, on_chosen_change=lambda: None)
-    return min(result.chosen or 0, max(len(tokens) - 1, 0))
+    return chosen if result.chosen is None else min(result.chosen, len(tokens) - 1)

@@ -153,7 +153,7 @@ def finish(figure: go.Figure, title: str, height: int = 300) -> go.Figure:
     figure.update_layout(
         title={"text": title[:1].upper() + title[1:], "font": {"size": 14}, "x": 0, "xanchor": "left"},
         height=height,
-        margin={"l": 60, "r": 20, "t": 40, "b": 80},
+        margin={"l": 60, "r": 20, "t": 40, "b": 70},
         hovermode="closest",
         legend={
             "orientation": "h",

@@ -36,7 +36,7 @@ def token_bars(
     labels = [token_text(token["token"]) for token in (before or after)]
     figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels)
     figure.update_yaxes(title_text=UNITS[quantity])
-    figure.update_layout(barmode="group", bargap=0.3)
+    figure.update_layout(barmode="group", bargap=0.8 - 0.5 * min(len(labels), 8) / 8)
     shifts = [number(a[quantity]) - number(b[quantity]) for b, a in zip(before, after, strict=False)]
     if not shifts:
         return finish(figure, "No answer tokens", height=260)
@@ -69,7 +69,7 @@ def topk_slope(before: Record, after: Record, dark: bool = False, color: str = A
             textposition=["middle left", "middle right"],
             line={"color": shade, "width": 3 if token == own else 1},
             marker={"size": 8 if token == own else 5},
-            opacity=1 if token == own else 0.7,
+            textfont={"color": paint(BEFORE, dark), "size": 12},
             cliponaxis=False,
             showlegend=False,
             hovertemplate=f"{token_text(token)}: rank %{{y}}<extra></extra>",
@@ -77,7 +77,7 @@ def topk_slope(before: Record, after: Record, dark: bool = False, color: str = A
     names = [*map(str, range(1, last)), f"> {last - 1}"]
     figure.update_yaxes(range=[last + 0.5, 0.5], tickvals=list(range(1, last + 1)), ticktext=names)
     figure.update_yaxes(title_text="rank", showgrid=False, zeroline=False)
-    figure.update_xaxes(range=[-0.8, 1.8], tickvals=[0, 1], ticktext=["before", "after"], showgrid=False)
+    figure.update_xaxes(range=[-1.15, 2.05], tickvals=[0, 1], ticktext=["before", "after"], showgrid=False)
     figure = finish(figure, _rank_sentence(before, after), height=360)
     return figure.update_layout(margin_b=40)
 
@@ -158,7 +158,7 @@ def token_text(token: str) -> str:
 
 def _axes(figure: go.Figure, cursor: int | None, dark: bool) -> None:
     figure.update_xaxes(title_text="step")
-    figure.update_yaxes(title_text="log-prob per answer token (nats)")
+    figure.update_yaxes(title_text="log-prob (nats)")
     if cursor is not None:
         figure.add_vline(cursor, line={"color": paint(BEFORE, dark), "width": 1.5, "dash": "dot"})
 

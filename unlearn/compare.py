@@ -103,7 +103,7 @@ def pair_samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """
     keyed = [{(s["role"], s["index"], s["when"]): s for s in run.samples()} for run in runs]
     rows = []
-    for role, index in dict.fromkeys((role, index) for role, index, _ in keyed[0] if keyed):
+    for role, index in dict.fromkeys((role, index) for role, index, _ in (keyed or [{}])[0]):
         a, b = (_whens(samples, role, index) for samples in [*keyed, {}][:2])
         first = a.get("before") or next(iter(a.values()))
         same = ("prompt", "answer")

@@ -1,6 +1,7 @@
 """Each loss once more, from its formula, in float64, with loops and full logits: the oracle of the method tests.
 
-It shares no code with unlearn: labels are shifted here by hand, one sequence at a time, without padding.
+It shares no code with unlearn: labels are shifted here by hand, one sequence at a time, without padding. kept is
+the run's Reference: only for what a run draws at random (labels, a direction, refusals), never for arithmetic.
 """
 
 import math
@@ -28,15 +29,15 @@ def nll(model, examples):
     return sum(p.sum() for p in parts) / sum(len(p) for p in parts)
 
 
-def ga(model, ref, forget, retain, method):
+def ga(model, ref, forget, retain, method, kept):
     return -nll(model, forget)
 
 
-def gd(model, ref, forget, retain, method):
+def gd(model, ref, forget, retain, method, kept):
     return -method.forget_weight * nll(model, forget) + method.retain_weight * nll(model, retain)
 
 
-def npo(model, ref, forget, retain, method):
+def npo(model, ref, forget, retain, method, kept):
     total = 0.0
     for example in forget:
         gap = token_nlls(model, example).sum() - token_nlls(ref, example).sum()
@@ -44,7 +45,7 @@ def npo(model, ref, forget, retain, method):
     return total / len(forget) + method.retain_weight * nll(model, retain)
 
 
-def undial(model, ref, forget, retain, method):
+def undial(model, ref, forget, retain, method, kept):
     total, count = 0.0, 0
     for example in forget:
         logits, tokens = answers_of(model, example)
@@ -59,7 +60,7 @@ def undial(model, ref, forget, retain, method):
     return loss + method.retain_weight * nll(model, retain) if method.retain_weight else loss
 
 
-def finetune(model, ref, forget, retain, method):
+def finetune(model, ref, forget, retain, method, kept):
     return method.retain_weight * nll(model, retain)
 
 

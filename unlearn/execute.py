@@ -5,6 +5,7 @@ anything that is not in the folder, so a run means the same everywhere. Phases a
 """
 
 import contextlib
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -216,6 +217,7 @@ class _Work:
 
     def train(self, method: Any, loaded: Any, data: Dataset, chosen: dict[str, list[Row]]) -> int:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
+        from unlearn.lm import depth
         from unlearn.models import Reference, add_lora
         from unlearn.train import Phases, load_checkpoint, make_optimizer, save_checkpoint
 
@@ -226,18 +228,22 @@ class _Work:
             )
         model = loaded.model
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and method.trainable(name))
+            parameter.requires_grad_(parameter.requires_grad and method.trainable(name, depth(model)))
         stream = self.stream(method, loaded, data)
         with self.phase("reference"):
-            ref = Reference(model, head_moves=config.tuning == "full" and bool(method.needs_ref))
-            for side, kind in method.needs_ref.items():
-                ref.prepare(model, kind, (t.to(loaded.device) for t in stream.every(side)))
+            ref = Reference(
+                model, head_moves=config.tuning == "full" and "states" in method.needs_ref.values()
+            )
+            method.prepare(model, ref, stream, loaded.tokenizer)
+            if labels := ref.label_table(stream.forget, loaded.tokenizer):
+                self.run.append("note", labels=labels)
         optimizer = make_optimizer(model, config.lr)
         folder = self.run.path / "checkpoint"
         self.step = load_checkpoint(folder, model, optimizer) if self.run.has_checkpoint() else 0
         before = sum(e["tokens"] for e in self.run.events("step")[-1:]) if self.step else 0
         probes = _Probes(self, loaded, chosen, stream.steps)
         tokens, saved = before, time.perf_counter()
+        every = CHECKPOINT_SECONDS if method.resumes else math.inf
         with self.phase("training"):
             if self.step == 0:
                 probes.record(0)
@@ -248,14 +254,15 @@ class _Work:
                     self.step, tokens = done.step, before + done.tokens
                     self.run.append("step", **asdict(replace(done, tokens=tokens)))
                     self.on_progress("training", done.step / done.of)
-                    if probes.due(done.step):
+                    if probes.due(done.step, done.of):
                         probes.record(done.step)
-                    if time.perf_counter() - saved > CHECKPOINT_SECONDS and done.step < done.of:
+                    if time.perf_counter() - saved > every and done.step < done.of:
                         save_checkpoint(folder, model, optimizer, done.step)
                         saved = time.perf_counter()
                     self.check()
             except Stopped:
-                save_checkpoint(folder, model, optimizer, self.step)
+                if method.resumes:
+                    save_checkpoint(folder, model, optimizer, self.step)
                 self.save(loaded)
                 raise
             except ArithmeticError as error:
@@ -335,10 +342,9 @@ class _Probes:
         self.work, self.loaded = work, loaded
         self.rows = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
         self.every = max(1, -(-steps // work.config.probes)) if work.config.probes else 0
-        self.last = steps
 
-    def due(self, step: int) -> bool:
-        return bool(self.every) and (step % self.every == 0 or step == self.last)
+    def due(self, step: int, of: int) -> bool:
+        return bool(self.every) and (step % self.every == 0 or step == of)
 
     def record(self, step: int) -> None:
         from unlearn.evaluate import observe

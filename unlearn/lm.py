@@ -5,6 +5,7 @@ stops before the output head, keeps the hidden states that predict an answer tok
 tokens in the whole batch) and applies the head to those alone, in chunks, in float32 from the logits on.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +28,16 @@ class Example:
     labels: tuple[int, ...]
     key: int
     entity: tuple[bool, ...] = ()  # per token of input_ids: lies in an entity span of the answer
+
+    @property
+    def answer_at(self) -> tuple[int, ...]:
+        """Places of the answer tokens in input_ids."""
+        return tuple(i for i, label in enumerate(self.labels) if label != IGNORE)
+
+    @property
+    def answer_ids(self) -> tuple[int, ...]:
+        """The answer tokens, in the order in which Answers holds them."""
+        return tuple(self.input_ids[i] for i in self.answer_at)
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,15 @@ class Answers:
     @cached_property
     def nll(self) -> Tensor:
         """[T] negative log-likelihood of each answer token, in nats."""
-        return self.per_token(lambda logits, labels: F.cross_entropy(logits, labels, reduction="none"))
+        return self.nll_of(self.labels)
+
+    def nll_of(self, tokens: Tensor) -> Tensor:
+        """[T] negative log-likelihood of other tokens [T] in the places of the answer's."""
+
+        def one(logits: Tensor, _: Tensor, wanted: Tensor) -> Tensor:
+            return F.cross_entropy(logits, wanted, reduction="none")
+
+        return self.per_token(one, tokens)
 
     def row_sum(self, values: Tensor) -> Tensor:
         """[T] → [B] sums over each sequence's answer tokens."""
@@ -203,8 +222,11 @@ def answer_tokens(examples: Sequence[Example]) -> int:
     return sum(label != IGNORE for e in examples for label in e.labels)
 
 
-def forward(model: Any, *batches: Tokens) -> tuple[Answers, ...]:
-    """One forward pass over all batches together; one Answers for each, in order."""
+def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Answers, ...]:
+    """One forward pass over all batches together; one Answers for each, in order.
+
+    With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
+    """
     length = max(b.input_ids.shape[1] for b in batches)
 
     def joined(name: str, fill: int) -> Tensor:
@@ -214,7 +236,8 @@ def forward(model: Any, *batches: Tokens) -> tuple[Answers, ...]:
     ids, mask, labels = joined("input_ids", 0), joined("attention_mask", 0), joined("labels", IGNORE)
     following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
     where = (following != IGNORE).nonzero()
-    states = _states(model, ids, mask)[where[:, 0], where[:, 1]]
+    whole = _states(model, ids, mask) if layer is None else _block_states(model, ids, mask, layer)
+    states = whole[where[:, 0], where[:, 1]]
     targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
     answers, first = [], 0
     for b in batches:
@@ -250,6 +273,41 @@ def _states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
     finally:
         handle.remove()
     return caught[0]
+
+
+class _Reached(Exception):
+    """The block that was asked for has run."""
+
+
+def _block_states(model: Any, ids: Tensor, mask: Tensor, layer: int) -> Tensor:
+    """[B, L, d]: the output of one block; the pass ends there."""
+    caught: list[Tensor] = []
+
+    def catch(_: Any, __: Any, output: Any) -> None:
+        caught.append(output[0] if isinstance(output, tuple) else output)
+        raise _Reached
+
+    handle = blocks(model)[layer].register_forward_hook(catch)
+    try:
+        with contextlib.suppress(_Reached):
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def depth(model: Any) -> int:
+    """How many transformer blocks the model has."""
+    config = model.config
+    return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
+
+
+def blocks(model: Any) -> Any:
+    """The list of transformer blocks. ValueError for a model that is built otherwise."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth(model):
+            return module
+    raise ValueError(f"model: {type(model).__name__} has no list of {depth(model)} blocks to reach into.")
 
 
 def head_of(model: Any) -> Callable[[Tensor], Tensor]:

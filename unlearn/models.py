@@ -283,24 +283,27 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
 
 
 class Reference:
-    """p_ref: what the model said at each answer before the run began, computed once and cached by text.
+    """p_ref, and whatever else a method must know that the training must not move.
 
-    "sums" keeps one number a sequence, "states" the hidden states [n, d] at its answer tokens; with the frozen
-    head they give the whole distribution without a second model and without a vocabulary-wide cache.
+    Kept by the text's key, computed once before the first step: "sums" one number a sequence, "states" the
+    hidden states [n, d] at its answer tokens (with the frozen head they give the whole distribution, without a
+    second model and without a vocabulary-wide cache), "layer" the states after one block, and per-token values
+    that a method draws itself, such as "labels". run: what belongs to the run and to no text. So no method
+    needs a cache of its own and a loss stays a function of (model, ref, batch).
     head_moves: the output head is trained, so a copy of it is kept.
     """
 
     def __init__(self, model: Any, *, head_moves: bool) -> None:
         from unlearn.lm import head_of, head_with
 
-        self._sums: dict[int, Any] = {}
-        self._states: dict[int, Any] = {}
+        self._kept: dict[str, dict[int, Any]] = {}
+        self.run: dict[str, Any] = {}
         if head_moves:
             self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
         else:
             self.head = head_of(model)
 
-    def prepare(self, model: Any, kind: str, batches: Iterable[Any]) -> None:
+    def prepare(self, model: Any, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
         """Read every text once, before the first step. batches: Tokens on the model's device."""
         import torch
 
@@ -308,24 +311,48 @@ class Reference:
 
         with torch.no_grad():
             for tokens in batches:
-                (answers,) = forward(model, tokens)
+                (answers,) = forward(model, tokens, layer=layer)
                 if kind == "sums":
-                    self._sums.update(zip(answers.keys, answers.row_sum(answers.nll), strict=True))
-                    continue
-                parts = answers.hidden.split(answers.row_count.tolist())
-                self._states.update(zip(answers.keys, (p.clone() for p in parts), strict=True))
+                    sums = answers.row_sum(answers.nll)
+                    self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
+                else:
+                    self.keep(kind, answers, answers.hidden)
+
+    def keep(self, kind: str, answers: Any, values: Any) -> None:
+        """Keep values [T, …], in the order of the batch's answer tokens, by the texts' keys."""
+        parts = (part.clone() for part in values.split(answers.row_count.tolist()))
+        self._kept.setdefault(kind, {}).update(zip(answers.keys, parts, strict=True))
+
+    def label_table(self, examples: Iterable[Any], tokenizer: Any, limit: int = 60) -> list[dict[str, Any]]:
+        """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""
+        kept, rows = self._kept.get("labels", {}), []
+        for example in examples:
+            true = example.answer_ids if example.key in kept else ()
+            for token, label in zip(true, kept.get(example.key, ()), strict=len(true) > 0):
+                rows.append(
+                    {
+                        "text": example.key,
+                        "token": tokenizer.decode([token]),
+                        "label": tokenizer.decode([int(label)]),
+                    }
+                )
+        return rows[:limit]
+
+    def per_token(self, kind: str, answers: Any) -> Any:
+        """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
+        import torch
+
+        return torch.cat([self._kept[kind][key] for key in answers.keys])
 
     def sums(self, answers: Any) -> Any:
         """[B] S_i^ref of these sequences."""
         import torch
 
-        return torch.stack([self._sums[key] for key in answers.keys])
+        return torch.stack([self._kept["sums"][key] for key in answers.keys])
 
     def states(self, answers: Any) -> Any:
         """[T, d] reference states in the order of the batch's answer tokens."""
-        import torch
-
-        return torch.cat([self._states[key] for key in answers.keys])
+        return self.per_token("states", answers)
 
 
 def _frozen_linear(layer: Any) -> Callable[[Any], Any]:

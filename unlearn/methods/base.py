@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from unlearn.data.batches import Batches
 from unlearn.lm import Answers, Batch, forward
 from unlearn.models import Reference
 
@@ -51,9 +52,13 @@ class Method:
     """Base of all methods. Subclasses are frozen dataclasses; class variables say what a page shows.
 
     needs_ref: what the reference keeps of each side: {"forget": "sums"} one log-likelihood a sequence,
-    {"forget": "states"} the whole distribution at each answer token.
+    {"forget": "states"} the whole distribution at each answer token. A method that needs more of the time
+    before the first step (labels drawn once, a direction, other texts) extends prepare().
+    also: {a name that a paper uses for this method: the knobs that make it so}.
+    resumes: whether a stopped run can go on from a checkpoint; not where unlearn() keeps a state of its own.
     tuned: {size or (size, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by trial; see LOG.md.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
+    tunings: what it can train (unlearn.tuning), its default first; "layers" needs a knob layer_share.
     """
 
     name: ClassVar[str]
@@ -67,6 +72,9 @@ class Method:
     collapses: ClassVar[str] = ""
     needs_ref: ClassVar[Mapping[str, Literal["sums", "states"]]] = {}
     tuned: ClassVar[Mapping[Any, Mapping[str, Any]]] = {}
+    tunings: ClassVar[tuple[str, ...]] = ("full", "lora")
+    also: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    resumes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for k in self.knobs():
@@ -99,6 +107,15 @@ class Method:
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
         return {n: v for n, v in found.items() if n not in own} | {"knobs": knobs}
 
+    @classmethod
+    def tuning_for(cls, asked: str) -> str:
+        """The tuning that was asked for, or this method's own where it cannot train that one."""
+        return asked if asked in cls.tunings else cls.tunings[0]
+
+    def stream(self, batches: Batches) -> Any:
+        """The run's batches in the order that this method trains on them (a train.Stream)."""
+        return batches
+
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         """Named terms; their sum is minimised and each is a curve on screen."""
         raise NotImplementedError
@@ -110,8 +127,14 @@ class Method:
         """
         return fit(lambda batch: self.loss(model, ref, batch))
 
-    def trainable(self, name: str) -> bool:
-        """Whether this parameter may move (AND-ed with what the tuning allows)."""
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        """Before the first step: fill the reference with what loss() will ask of it. stream has the run's seed."""
+        device = next(model.parameters()).device
+        for side, kind in self.needs_ref.items():
+            ref.prepare(model, kind, (tokens.to(device) for tokens in stream.every(side)))
+
+    def trainable(self, name: str, depth: int) -> bool:
+        """Whether this parameter of a model of `depth` blocks may move (AND-ed with what the tuning allows)."""
         return True
 
     @property

@@ -36,7 +36,7 @@ tabs = dict(zip(names, st.tabs(names, key="compare.tab", on_change="rerun"), str
 
 if tabs["Answers"].open:
     with tabs["Answers"]:
-        rows = compare.pair_samples(chosen)
+        rows = pick.paired(chosen)
         if rows:
             answers(rows, a.id, two=bool(b))
         else:

@@ -5,7 +5,6 @@ import streamlit as st
 from ui import pick, shell
 from ui.replay import replay
 from ui.sheet import changed, plain, sheet
-from unlearn import compare
 from unlearn.runs import ACTIVE
 
 shell.guard()
@@ -52,7 +51,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         shell.link("compare", "All its answers", ":material/compare:", a=shown.id)
         shell.link("tokens", "Token by token", ":material/token:", run=shown.id)
 
-rows = compare.pair_samples([shown]) if shown is not None else []
+rows = pick.paired([shown]) if shown is not None else []
 rows = [row for row in rows if row["before"] and row["a"]]
 picked = [row for row in rows if row["role"] == "forget" and row["verdict_a"] == "forgotten"][:2]
 picked += [row for row in rows if row["role"] == "retain" and row["verdict_a"] == "not forgotten"][:1]

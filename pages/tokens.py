@@ -20,7 +20,7 @@ if not runs:
 first, second, third = st.columns([3, 1, 4])
 with first:
     run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))]
-rows = compare.pair_samples([run])
+rows = pick.paired([run])
 if not rows:
     pick.empty("This run has no answers yet. Choose another one, or wait for it.")
 with second:
@@ -44,46 +44,55 @@ before = row["before"] or (items[item] if item is not None else None)
 if not before or not models:
     pick.empty("This run ended before it answered this row after training. Choose another row or run.")
 
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    names = list(models)
-    name = st.segmented_control("Before, against", names, default=names[0], required=True, key="tokens.model")
-    quantity = st.segmented_control(
-        "Show",
-        ["lp", "logit"],
-        default="lp",
-        required=True,
-        key="tokens.quantity",
-        format_func=lambda q: {"lp": "log-prob", "logit": "logit"}[q],
-        help="Log-prob: what the model says, in nats. Logit: the raw score before normalisation.",
+
+@st.fragment
+def detail() -> None:
+    """The strip and its figures, on their own: a click on a token redraws nothing else."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        names = list(models)
+        name = st.segmented_control(
+            "Before, against", names, default=names[0], required=True, key="tokens.model"
+        )
+        quantity = st.segmented_control(
+            "Show",
+            ["lp", "logit"],
+            default="lp",
+            required=True,
+            key="tokens.quantity",
+            format_func=lambda q: {"lp": "log-prob", "logit": "logit"}[q],
+            help="Log-prob: what the model says, in nats. Logit: the raw score before normalisation.",
+        )
+    after = models[name or names[0]]
+    dark, key = shell.dark(), f"tokens.strip.{run.id}.{role}.{row['index']}"
+    shift = compare.fall(before, after)
+    said = shell.plain(f"{before['text'].strip()} → {after['text'].strip() or '(nothing)'}")
+    st.markdown(
+        f"**{shell.plain(row['answer'].strip())}** is {compare.shift_words(shift)}. The model says: {said}"
     )
-after = models[name or names[0]]
-dark, key = shell.dark(), f"tokens.strip.{run.id}.{role}.{row['index']}"
-shift = compare.fall(before, after)
-said = shell.plain(f"{before['text'].strip()} → {after['text'].strip() or '(nothing)'}")
-st.markdown(
-    f"**{shell.plain(row['answer'].strip())}** is {compare.shift_words(shift)}. The model says: {said}"
-)
-place = strip(before["tokens"], after["tokens"], quantity, key=key)
+    place = strip(before["tokens"], after["tokens"], quantity, key=key)
 
-if before["tokens"] and after["tokens"]:
-    from unlearn import plots, tokenplots
+    if before["tokens"] and after["tokens"]:
+        from unlearn import plots, tokenplots
 
-    color = plots.paint(plots.RETRAINED, dark) if name == "Retrained without it" else plots.AFTER_A
-    left, right = st.columns(2)
-    with left:
-        old, new = before["tokens"][place], after["tokens"][place]
-        figure.show(tokenplots.topk_slope(old, new, dark, color), key="tokens.slope")
-    with right:
-        bars = tokenplots.token_bars(before["tokens"], after["tokens"], quantity, dark, color)
-        figure.show(bars, key="tokens.bars")
-        if item is not None:
-            curves = tokenplots.probe_curves(probes, item, token=place, dark=dark)
-            figure.show(curves, key="tokens.curve")
-        elif wanted := [p for p in items if p["role"] == role][:4]:
-            st.caption("Only probes are followed through training, and this row is none. These are:")
-            for probe in wanted:
-                text = shell.plain(probe["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:"))
-                shell.link("tokens", text, run=run.id, role=role, row=str(probe["index"]))
+        color = plots.paint(plots.RETRAINED, dark) if name == "Retrained without it" else plots.AFTER_A
+        left, right = st.columns(2)
+        with left:
+            old, new = before["tokens"][place], after["tokens"][place]
+            figure.show(tokenplots.topk_slope(old, new, dark, color), key="tokens.slope")
+        with right:
+            bars = tokenplots.token_bars(before["tokens"], after["tokens"], quantity, dark, color)
+            figure.show(bars, key="tokens.bars")
+            if item is not None:
+                curves = tokenplots.probe_curves(probes, item, token=place, dark=dark)
+                figure.show(curves, key="tokens.curve")
+            elif wanted := [p for p in items if p["role"] == role][:4]:
+                st.caption("Only probes are followed through training, and this row is none. These are:")
+                for probe in wanted:
+                    text = shell.plain(probe["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:"))
+                    shell.link("tokens", text, run=run.id, role=role, row=str(probe["index"]))
+
+
+detail()
 
 with st.expander("Your own text", icon=":material/edit:", key="tokens.own", on_change="rerun") as own:
     if own.open:
@@ -97,4 +106,4 @@ with st.expander("Your own text", icon=":material/edit:", key="tokens.own", on_c
         last = st.session_state.get("own.last")
         if last and last[0] == run.id and len(last[2]) > 1:
             st.markdown(f"**{shell.plain(last[1][1].strip())}** after: {shell.plain(last[1][0])}")
-            strip(last[2][0]["tokens"], last[2][1]["tokens"], quantity, key="tokens.own.strip")
+            strip(last[2][0]["tokens"], last[2][1]["tokens"], "lp", key="tokens.own.strip")

@@ -37,6 +37,13 @@ def test_numbers_have_three_digits(value, said):
     assert compare.short(value) == said
 
 
+def test_nats_stop_at_hundredths():
+    assert [compare.nats(x) for x in (-0.000874, -2.4567, -12.44, "nan")] == [
+        "−0.00", "−2.46", "−12.4", "not a number",
+    ]  # fmt: skip
+    assert compare.nats(0.301, sign=True) == "+0.30"
+
+
 def test_signs():
     assert [compare.short(x, sign=True) for x in (1.5, -1.5, 0)] == ["+1.5", "−1.5", "0"]
 

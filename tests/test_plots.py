@@ -120,7 +120,7 @@ def test_token_bars_say_the_largest_shift():
     old = [token(" Lis", -0.1, 0, " Por"), token("bon", -0.2, 0, " x")]
     new = [token(" Lis", -4.1, 56, " Por"), token("bon", -0.5, 0, " x")]
     figure = tokenplots.token_bars(old, new)
-    assert title(figure) == "Largest shift: ‘␣Lis’, −4 log-prob (nats)"
+    assert title(figure) == "Largest shift: ‘␣Lis’, −4.00 log-prob (nats)"
     assert list(figure.data[1].y) == [-4.1, -0.5]
     tokenplots.token_bars([], [])
     tokenplots.token_bars(old, [{**old[0], "lp": "nan"}])
@@ -131,7 +131,7 @@ def test_slope_shows_the_answers_true_rank():
     new = token(" Lis", -9.0, 56, " Por")
     new["top"] = [[" Por", -0.5], [" Ber", -1.5]]
     figure = tokenplots.topk_slope(old, new)
-    assert title(figure) == "‘␣Lis’ fell from rank 1 to rank 57; log-prob −0.1 → −9"
+    assert title(figure) == "‘␣Lis’ fell from rank 1 to rank 57; log-prob −0.10 → −9.00"
     own = next(trace for trace in figure.data if trace.line.width == 3)
     assert own.text[1].endswith("rank 57")
     assert own.y[1] == 11  # below the ten that were listed before

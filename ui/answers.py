@@ -8,7 +8,7 @@ import streamlit as st
 
 from ui import shell
 from ui.sheet import changed, plain, sheet
-from unlearn.compare import VERDICTS, fall, number, short
+from unlearn.compare import VERDICTS, fall, nats, number
 
 EACH = 12  # rows on the screen at first
 MEANING = (
@@ -98,7 +98,7 @@ def cell(
     """One answer: its words (changed ones marked where `old` is given), verdict and log-prob."""
     if sample is None:
         return plain("", "not there")
-    note = [verdict, f"log-prob\u00a0{short(-number(sample['nll']))}"]
-    note += [f"Δ\u00a0{short(-fell, sign=True)}"] if math.isfinite(fell) else []
-    note = " · ".join(part for part in note if part)
+    note = f"{verdict}\n" if verdict else ""
+    note += f"log-prob {nats(-number(sample['nll']))}"
+    note += f" · Δ {nats(-fell, sign=True)}" if math.isfinite(fell) else ""
     return plain(sample["text"], note) if old is None else changed(old, sample["text"], note)

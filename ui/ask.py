@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui import shell
 from ui.sheet import changed, plain, sheet
+from unlearn.compare import nats, number
 from unlearn.runs import Run
 
 
@@ -67,12 +68,8 @@ def ask(runs: Sequence[Run]) -> None:
     _, (prompt, answer), replies = kept
     cells = [plain(prompt, answer.strip())]
     for reply in replies:
-        lps = [token["lp"] for token in reply["tokens"]]
-        note = (
-            f"log-prob {sum(map(float, lps)) / len(lps):.3g} a token".replace("-", "−")
-            if answer and lps
-            else ""
-        )
+        lps = [number(token["lp"]) for token in reply["tokens"]]
+        note = f"log-prob {nats(sum(lps) / len(lps))} a token" if answer and lps else ""
         cells.append(changed(replies[0]["text"], reply["text"], note))
     columns = [("Question", "none"), *((title, color) for title, _, color in asked)]
     sheet(columns, [{"cells": cells}], key="ask.sheet")

@@ -1,11 +1,14 @@
 """Choosing runs and rows by a widget whose choice stands in the address, so that one link is one view."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from ui import shell
+from unlearn.compare import pair_samples
 from unlearn.runs import ACTIVE, Run
 
 NOTES = {
@@ -28,6 +31,24 @@ def choose(
         st.query_params[param] = str(st.session_state[key])
 
     return st.selectbox(label, options, format_func=names, key=key, on_change=remember)
+
+
+def paired(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """compare.pair_samples, read again only when a run has written: a click must not parse a megabyte."""
+    return _paired(tuple((run.path, stamp(run, "samples.jsonl")) for run in runs))
+
+
+@lru_cache(maxsize=8)
+def _paired(stamped: tuple[tuple[Path, int], ...]) -> list[dict[str, Any]]:
+    return pair_samples([Run(path) for path, _ in stamped])
+
+
+def stamp(run: Run, name: str) -> int:
+    """When a file of the run was last written, in nanoseconds; 0 where there is none."""
+    try:
+        return (run.path / name).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def with_samples() -> list[Run]:

@@ -5,12 +5,13 @@ trains, and no model is needed.
 """
 
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from ui import shell
+from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
 from unlearn.compare import number, probe_references, short
 from unlearn.runs import Run
@@ -34,13 +35,21 @@ _component = st.components.v2.component(
 
 def replay(run: Run, *, key: str, autoplay: bool = False) -> None:
     """Play button, slider, curves and answers; a sentence instead where the run has no probes."""
-    probes = run.probes()
-    if not probes or not probes[0]["items"]:
+    data = _frames(run.path, pick.stamp(run, "probes.jsonl"), pick.stamp(run, "samples.jsonl"), shell.dark())
+    if not data:
         st.info(
             "This run recorded no probes, so there is nothing to replay: set probes above 0 for the next one."
         )
         return
-    _component(data=frames(run, probes, shell.dark()) | {"autoplay": autoplay}, key=key)
+    _component(data=data | {"autoplay": autoplay}, key=key)
+
+
+@lru_cache(maxsize=8)
+def _frames(path: Path, _probed: int, _sampled: int, dark: bool) -> dict[str, Any]:
+    """frames(), made again only when the run has written; empty where it has no probes."""
+    run = Run(path)
+    probes = run.probes()
+    return frames(run, probes, dark) if probes and probes[0]["items"] else {}
 
 
 def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]:

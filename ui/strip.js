@@ -21,7 +21,10 @@ export default function ({ data, parentElement, setStateValue }) {
     cell.style.setProperty("--tint", `color-mix(in srgb, ${color} ${Math.round(75 * share)}%, transparent)`);
     cell.append(make("span", "token", token.text));
     token.values.forEach((value) => cell.append(make("span", "value", value)));
-    cell.onclick = () => setStateValue("chosen", i);
+    cell.onclick = () => {
+      cells.forEach((other) => other.setAttribute("aria-pressed", String(other === cell)));
+      setStateValue("chosen", i);
+    };
     cell.onkeydown = (event) => {
       const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (move) cells[i + move]?.focus();

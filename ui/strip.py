@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from unlearn.compare import number, short, token_shift
+from unlearn.compare import nats, number, token_shift
 
 LESS, MORE = "#D7301F", "#2B7BBA"
 SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}  # full colour at this shift
@@ -40,7 +40,7 @@ def strip(
     tokens = []
     for old, new, shift in zip(before, after, token_shift(before, after), strict=False):
         moved = number(shift[quantity])
-        values = [short(old[quantity]), short(new[quantity]), short(moved, sign=True)]
+        values = [nats(old[quantity]), nats(new[quantity]), nats(moved, sign=True)]
         values.append(f"{shift['before']} → {shift['after']}")
         title = f"{visible(old['token'])}: {values[0]} → {values[1]} ({values[2]} {unit}), rank {values[3]}"
         tint = max(-1.0, min(1.0, moved / full)) if moved == moved else 0.0

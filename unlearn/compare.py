@@ -42,6 +42,14 @@ def short(value: Any, sign: bool = False) -> str:
     return ("+" if sign and x > 0 else "") + text.replace("-", "−")
 
 
+def nats(value: Any, sign: bool = False) -> str:
+    """A log-prob or a difference of two: three digits, but nothing under a hundredth (−0.000874 → −0.00)."""
+    x = number(value)
+    if not math.isfinite(x) or abs(x) >= 10:
+        return short(x, sign)
+    return (f"{x:+.2f}" if sign else f"{x:.2f}").replace("-", "−")
+
+
 def word_diff(before: str, after: str) -> list[tuple[str, str]]:
     """The words of `after`, "same" or "new", with the words that `before` had in their place as "gone".
 

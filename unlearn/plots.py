@@ -118,7 +118,10 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
         )
     figure.update_xaxes(title_text=f"{metric} on forget rows (the retrained ◆ is the goal)")
     figure.update_yaxes(title_text=f"{metric} on retain rows")
-    return finish(figure, _tradeoff_sentence(points, metric), height=340)
+    if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
+        figure.update_xaxes(range=[-0.05, 1.05])  # shares: the whole scale, so that small gaps look small
+        figure.update_yaxes(range=[-0.05, 1.05])
+    return finish(figure, _tradeoff_sentence(points, metric), height=380)
 
 
 def text(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from unlearn.compare import number, short
+from unlearn.compare import nats, number
 from unlearn.plots import AFTER_A, BEFORE, GENERAL, ROLES, Record, dashed, finish, hover, paint, text
 
 UNITS = {"lp": "log-prob (nats)", "logit": "logit"}
@@ -41,25 +41,26 @@ def token_bars(
     if not shifts:
         return finish(figure, "No answer tokens", height=260)
     most = max(range(len(shifts)), key=lambda i: abs(shifts[i]) if math.isfinite(shifts[i]) else math.inf)
-    said = f"Largest shift: {labels[most]}, {short(shifts[most], sign=True)} {UNITS[quantity]}"
+    said = f"Largest shift: {labels[most]}, {nats(shifts[most], sign=True)} {UNITS[quantity]}"
     return finish(figure, said, height=260)
 
 
 def topk_slope(before: Record, after: Record, dark: bool = False, color: str = AFTER_A) -> go.Figure:
     """The most likely tokens before → after at one position, by rank; the answer's own token stands out.
 
-    before, after: one TOKEN each, of the same answer token. Tokens outside a top-k list share the last row.
+    before, after: one TOKEN each, of the same answer token. A token in one list only has no line; the
+    answer's own token has its rank written where it is beyond the lists.
     """
     own, tops = before["token"], (dict(before["top"]), dict(after["top"]))
     orders = [list(top) for top in tops]
     last = max(map(len, orders)) + 1
     figure = go.Figure()
     for token in dict.fromkeys([*orders[0], *orders[1], own]):
-        ranks = [order.index(token) + 1 if token in order else last for order in orders]
-        said = [f"{token_text(token)} {short(top[token])}" if token in top else "" for top in tops]
+        ranks = [order.index(token) + 1 if token in order else None for order in orders]
+        said = [f"{token_text(token)} {nats(top[token])}" if token in top else "" for top in tops]
         if token == own:
             ranks = [min(record["rank"] + 1, last) for record in (before, after)]
-            said = [f"{token_text(token)} {short(r['lp'])}, rank {r['rank'] + 1}" for r in (before, after)]
+            said = [_own_label(record, last) for record in (before, after)]
         shade = color if token == own else paint(GENERAL, dark)
         figure.add_scatter(
             x=[0, 1],
@@ -113,7 +114,7 @@ def probe_curves(
     bold = {"x": steps, "y": mean, "name": "mean of the answer", "hovertemplate": hover("mean")}
     figure.add_scatter(mode="lines+markers", line={"color": color, "width": 3}, **bold)
     _axes(figure, cursor, dark)
-    said = f"The answer's mean log-prob: {short(mean[0])} → {short(mean[-1])}" if mean else "No probe yet"
+    said = f"The answer's mean log-prob: {nats(mean[0])} → {nats(mean[-1])}" if mean else "No probe yet"
     return finish(figure, said, height=280)
 
 
@@ -142,7 +143,7 @@ def probe_overview(
             }
             figure.add_scatter(mode="lines", line={"color": color, "width": 1}, showlegend=False, **thin)
         mean = [sum(column) / len(column) for column in zip(*lines, strict=True)]
-        said.append(f"{role} {short(mean[0])} → {short(mean[-1])}")
+        said.append(f"{role} {nats(mean[0])} → {nats(mean[-1])}")
         bold = {"x": steps, "y": mean, "name": f"{role} (n = {len(lines)})", "hovertemplate": hover(role)}
         figure.add_scatter(mode="lines+markers", line={"color": color, "width": 3}, **bold)
         for name, value in ((references or {}).get(role) or {}).items():
@@ -163,8 +164,13 @@ def _axes(figure: go.Figure, cursor: int | None, dark: bool) -> None:
         figure.add_vline(cursor, line={"color": paint(BEFORE, dark), "width": 1.5, "dash": "dot"})
 
 
+def _own_label(record: Record, last: int) -> str:
+    rank = f", rank {record['rank'] + 1}" if record["rank"] + 1 >= last else ""
+    return f"{token_text(record['token'])} {nats(record['lp'])}{rank}"
+
+
 def _rank_sentence(before: Record, after: Record) -> str:
     first, now = before["rank"] + 1, after["rank"] + 1
     verb = "fell" if now > first else "rose"
     said = f"stayed at rank {now}" if now == first else f"{verb} from rank {first} to rank {now}"
-    return f"{token_text(before['token'])} {said}; log-prob {short(before['lp'])} → {short(after['lp'])}"
+    return f"{token_text(before['token'])} {said}; log-prob {nats(before['lp'])} → {nats(after['lp'])}"

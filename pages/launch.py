@@ -18,77 +18,80 @@ from unlearn.methods import METHODS  # noqa: E402  (needs torch, which is there 
 
 launching.apply_address(METHODS)
 
-left, right = st.columns([2, 3], gap="large")
-with left:
-    st.subheader("1 · Model", anchor=False)
-    model, size = choose.choose_model()
-    settings = forms.shared_settings(size)
-with right:
-    st.subheader("2 · What it must forget", anchor=False)
-    data = {}
-    try:
-        data = datasets.choose_data()
-        if data:
-            datasets.preview(datasets.load(data))
-        else:
-            st.caption("Give the rows to forget, and if you can, rows that must stay.")
-    except (ValueError, OSError) as error:
+runs = launching.watched()
+with launching.settings_expander(bool(runs)):
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.subheader("1 · Model", anchor=False)
+        model, size = choose.choose_model()
+        settings = forms.shared_settings(size)
+    with right:
+        st.subheader("2 · What it must forget", anchor=False)
         data = {}
-        st.error(shell.plain(str(error)))
+        try:
+            data = datasets.choose_data()
+            if data:
+                datasets.preview(datasets.load(data))
+            else:
+                st.caption("Give the rows to forget, and if you can, rows that must stay.")
+        except (ValueError, OSError) as error:
+            data = {}
+            st.error(shell.plain(str(error)))
 
-st.subheader("3 · Method", anchor=False)
-if "methods" not in st.session_state:
-    st.session_state["methods"] = [name for name in METHODS if not METHODS[name].collapses][:1]
-chosen = st.pills(
-    "Methods",
-    list(METHODS),
-    selection_mode="multi",
-    format_func=lambda name: METHODS[name].title,
-    key="methods",
-    label_visibility="collapsed",
-    persist_state="session",
-)
-cards = {name: forms.method_card(METHODS[name], size, settings["tuning"]) for name in chosen}
+    st.subheader("3 · Method", anchor=False)
+    if "methods" not in st.session_state:
+        st.session_state["methods"] = [name for name in METHODS if not METHODS[name].collapses][:1]
+    chosen = st.pills(
+        "Methods",
+        list(METHODS),
+        selection_mode="multi",
+        format_func=lambda name: METHODS[name].title,
+        key="methods",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    cards = {name: forms.method_card(METHODS[name], size, settings["tuning"]) for name in chosen}
 
-configs = []
-if model and data:
-    try:
-        configs = [
-            RunConfig(model=model, data=data, method=name, **settings, **cards[name]) for name in cards
-        ]
-    except ValueError as error:
-        st.error(shell.plain(str(error)))
-requests = ",".join(map(str, data.get("requests", ())))
-choose.set_address(model=model, data=data.get("name", ""), requests=requests, method=",".join(chosen))
+    configs = []
+    if model and data:
+        try:
+            configs = [
+                RunConfig(model=model, data=data, method=name, **settings, **cards[name]) for name in cards
+            ]
+        except ValueError as error:
+            st.error(shell.plain(str(error)))
+    requests = ",".join(map(str, data.get("requests", ())))
+    choose.set_address(model=model, data=data.get("name", ""), requests=requests, method=",".join(chosen))
 
-st.subheader("4 · Launch", anchor=False)
-ready = launching.cost(configs) if configs else False
-missing = [
-    word for word, there in (("a model", model), ("a forget set", data), ("a method", chosen)) if not there
-]
-if missing:
-    st.info(f"Still to choose: {', '.join(missing)}.", icon=":material/info:")
-with st.container(horizontal=True):
-    word = "Launch" if len(configs) < 2 else f"Launch {len(configs)} runs"
-    if st.button(word, type="primary", icon=":material/play_arrow:", disabled=not ready, key="launch"):
-        launching.launch(configs)
-    with st.popover("Copy command", icon=":material/terminal:", disabled=not configs, key="command"):
-        st.caption("Repeats this without the app, on any machine that has the files.")
-        st.code("\n".join(config.command() for config in configs), language="bash", wrap_lines=True)
-    for config in configs[:1]:
-        st.download_button(
-            "Save settings",
-            json.dumps(config.to_json(), indent=1),
-            file_name=f"{config.method}.json",
-            mime="application/json",
-            icon=":material/save:",
-            on_click="ignore",
-            help="As a file; Load settings brings them back."
-            if len(configs) == 1
-            else "Of the first method.",
-        )
-    launching.load_button()
+    st.subheader("4 · Launch", anchor=False)
+    ready = launching.cost(configs) if configs else False
+    missing = [
+        word
+        for word, there in (("a model", model), ("a forget set", data), ("a method", chosen))
+        if not there
+    ]
+    if missing:
+        st.info(f"Still to choose: {', '.join(missing)}.", icon=":material/info:")
+    with st.container(horizontal=True):
+        word = "Launch" if len(configs) < 2 else f"Launch {len(configs)} runs"
+        if st.button(word, type="primary", icon=":material/play_arrow:", disabled=not ready, key="launch"):
+            launching.launch(configs)
+        with st.popover("Copy command", icon=":material/terminal:", disabled=not configs, key="command"):
+            st.caption("Repeats this without the app, on any machine that has the files.")
+            st.code("\n".join(config.command() for config in configs), language="bash", wrap_lines=True)
+        for config in configs[:1]:
+            st.download_button(
+                "Save settings",
+                json.dumps(config.to_json(), indent=1),
+                file_name=f"{config.method}.json",
+                mime="application/json",
+                icon=":material/save:",
+                on_click="ignore",
+                help="As a file; Load settings brings them back."
+                if len(configs) == 1
+                else "Of the first method.",
+            )
+        launching.load_button()
 
-if runs := launching.watched():
-    st.divider()
-    live(launching.pick(runs))
+if runs:
+    live(launching.pick(runs), runs)

@@ -17,9 +17,9 @@ def set_model(name: str) -> None:
     if name in CATALOGUE:
         st.session_state["model"] = name
     elif name.startswith(("/", ".", "~")) or Path(name).is_dir():
-        st.session_state |= {"model": FOLDER, "model.folder": name}
+        st.session_state.update({"model": FOLDER, "model.folder": name})
     elif name:
-        st.session_state |= {"model": HUB, "model.hub": name}
+        st.session_state.update({"model": HUB, "model.hub": name})
 
 
 def choose_model() -> tuple[str, str]:

@@ -45,7 +45,7 @@ def set_data(data: Mapping[str, Any]) -> None:
     elif name:
         catalogue.load(name)  # says which names there are
     else:
-        st.session_state |= {"data": OWN, "data.kept": dict(data)}
+        st.session_state.update({"data": OWN, "data.kept": dict(data)})
 
 
 def choose_data() -> dict[str, Any]:
@@ -215,9 +215,10 @@ def preview(dataset: Dataset) -> None:
         {"question": r.question or r.lead, "answer": r.answer, "request": r.request or None} for r in shown
     ]
     keys = [key for key in ("question", "answer", "request") if any(row[key] for row in table)]
-    st.dataframe(
-        [{key: row[key] for key in keys} for row in table], height=180, hide_index=True, key="preview.rows"
-    )
+    widths = {"question": "medium", "answer": "small" if "question" in keys else "large", "request": "small"}
+    config = {key: st.column_config.Column(key, width=widths[key]) for key in keys}
+    shown_rows = [{key: row[key] for key in keys} for row in table]
+    st.dataframe(shown_rows, column_config=config, height=180, hide_index=True, key=f"preview.rows.{role}")
     if len(dataset.rows(role)) > PREVIEW:
         st.caption(f"The first {PREVIEW} of {counts[role]}. {dataset.note}")
     elif dataset.note:

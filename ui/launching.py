@@ -16,6 +16,8 @@ RECENT = 40  # runs whose speed an estimate may come from
 
 def apply_address(methods: Mapping[str, Any]) -> None:
     """Fill the page from its address: ?model=&data=&method=a,b or ?clone=<run>. Unknown names are said."""
+    if st.session_state.pop("launched", False):
+        st.session_state["settings.open"] = False
     if (config := st.session_state.pop("config.fill", None)) is not None:
         fill(config)
         return
@@ -40,10 +42,18 @@ def apply_address(methods: Mapping[str, Any]) -> None:
 
 def fill(config: RunConfig) -> None:
     """Put a whole config into the page (before its widgets are drawn)."""
+    st.session_state["settings.open"] = True
     choose.set_model(config.model)
     datasets.set_data(config.data)
     st.session_state["methods"] = [config.method]
     forms.fill(config, choose.size_class(config.model))
+
+
+def settings_expander(watching: bool) -> Any:
+    """Holds the form; it closes itself at Launch, so that the run is in sight, and opens when asked."""
+    if "settings.open" not in st.session_state:
+        st.session_state["settings.open"] = not watching
+    return st.expander("Model, forget set, methods", key="settings.open", on_change="rerun", type="compact")
 
 
 def load_button() -> None:
@@ -102,6 +112,7 @@ def launch(configs: Sequence[RunConfig]) -> None:
             break
     if made:
         st.query_params["run"] = ",".join(made)
+        st.session_state["launched"] = True
         st.rerun()
 
 
@@ -128,7 +139,9 @@ def pick(runs: Sequence[Run]) -> Run:
         "Runs",
         list(by_id),
         format_func=lambda name: f"{icons[name]} {shell.method_title(by_id[name].config.method)}",
-        key=f"watch.{runs[0].id}",
+        default=moving,
+        required=True,
+        key=f"watch.{moving}",
         label_visibility="collapsed",
     )
-    return by_id[chosen or moving]
+    return by_id[chosen]

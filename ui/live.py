@@ -18,6 +18,7 @@ EVERY = 2.0  # seconds between redraws
 PHASES = {
     "loading model": "Loading the model",
     "scoring before": "Asking the questions before",
+    "scoring retrained": "Asking the model that never saw it",
     "reference": "Computing the reference",
     "training": "Unlearning",
     "scoring after": "Asking the same questions after",
@@ -25,13 +26,15 @@ PHASES = {
 }
 
 
-def live(run: Run) -> None:
-    """Show the run, and keep showing it while it is queued or running."""
+def live(run: Run, together: Sequence[Run] = ()) -> None:
+    """Show the run, and keep showing it while it is queued or running. together: runs to compare it with."""
     active = run.state in ACTIVE
-    st.fragment(_panel, run_every=EVERY if active else None)(run, active)
+    st.fragment(_panel, run_every=EVERY if active else None)(
+        run, active, [run, *(r for r in together if r != run)]
+    )
 
 
-def _panel(run: Run, was_active: bool) -> None:
+def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
     if not run.path.is_dir():
         st.info("This run was deleted.", icon=":material/delete:")
         return
@@ -47,6 +50,7 @@ def _panel(run: Run, was_active: bool) -> None:
         controls(run)
     else:
         ended(run, state)
+        onward(run, together)
     for event in run.events("note"):
         if event.get("text"):
             st.caption(shell.plain(event["text"]))
@@ -93,7 +97,14 @@ def duration(seconds: float) -> str:
 
 
 def controls(run: Run) -> None:
-    """Stop and keep, Discard; only in the browser that started the run, and only where it runs."""
+    """Stop and keep, Discard; only in the browser that started the run, and only where it runs. Pause for all."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.toggle("Pause redraw", key=f"pause.{run.id}", help="Freezes the figures, not the run.")
+        stop_or_discard(run)
+
+
+def stop_or_discard(run: Run) -> None:
+    """The two ways to end a run early, or why this browser cannot."""
     if shell.runner().position(run) is None:
         st.caption("It runs in another process; stop it there with Ctrl-C.")
     elif not shell.may_manage(run):
@@ -101,17 +112,17 @@ def controls(run: Run) -> None:
     elif st.session_state.get("stopping") == run.id:
         st.caption("Stopping after this step.")
     else:
-        with st.container(horizontal=True):
-            help = "Ends after this step, keeps the weights, and can be compared."
-            if st.button("Stop and keep", icon=":material/stop:", key=f"stop.{run.id}", help=help):
+        help = "Ends after this step, keeps the weights, and can be compared."
+        if st.button("Stop and keep", icon=":material/stop:", key=f"stop.{run.id}", help=help):
+            st.session_state["stopping"] = run.id
+            shell.runner().stop(run)
+            st.rerun(scope="fragment")
+        with st.popover("Discard", icon=":material/delete:", key=f"discard.{run.id}"):
+            st.write("Stop it and delete everything it wrote?")
+            if st.button("Delete this run", type="primary", key=f"discard.{run.id}.yes"):
                 st.session_state["stopping"] = run.id
-                shell.runner().stop(run)
-                st.rerun(scope="fragment")
-            with st.popover("Discard", icon=":material/delete:", key=f"discard.{run.id}"):
-                st.write("Stop it and delete everything it wrote?")
-                if st.button("Delete this run", type="primary", key=f"discard.{run.id}.yes"):
-                    shell.runner().discard(run)
-                    st.rerun()
+                shell.runner().discard(run)
+                st.rerun()
 
 
 def ended(run: Run, state: str) -> None:
@@ -129,17 +140,25 @@ def ended(run: Run, state: str) -> None:
     elif run.reason:
         st.caption(shell.plain(run.reason))
     outcome(run)
-    if run.scores().get("after"):
-        with st.container(horizontal=True):
-            shell.link("compare", "Compare the answers", ":material/compare:", runs=run.id)
+
+
+def onward(run: Run, together: Sequence[Run]) -> None:
+    """Where to go from a run that has ended."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if run.scores().get("after"):
+            ids = ",".join(other.id for other in together if other.scores().get("after"))
+            shell.link("compare", "Compare the answers", ":material/compare:", runs=ids)
             shell.link("tokens", "Look at the tokens", ":material/token:", runs=run.id)
-            shell.link("launch", "Again with changes", ":material/content_copy:", clone=run.id)
+        words, icon = "Again with changes", ":material/content_copy:"
+        if st.button(words, icon=icon, key=f"clone.{run.id}", type="tertiary"):
+            st.switch_page("pages/launch.py", query_params={"clone": run.id})
 
 
+NOISE = 0.01  # a change below one percentage point (of the value, where that is above 1) gets no colour
 SHOWN = (  # role, metric, label, format, which direction is good, what it is
     ("forget", "exact", "Forget set answered", "{:.0%}", "down", "Forget questions answered word for word."),
     ("retain", "exact", "Retain set answered", "{:.0%}", "up", "Retain questions answered word for word."),
-    ("general", "ppl", "General perplexity", "{:.3g}", "down", "How surprised the model is by other text."),
+    ("general", "ppl", "General perplexity", "{:.2f}", "down", "How surprised the model is by other text."),
 )
 
 
@@ -156,7 +175,7 @@ def outcome(run: Run) -> None:
             help += f" Retrained from scratch: {form.format(exact)}."
         delta = None if was is None else f"from {form.format(was)}"
         falls = was is not None and now < was
-        same = was is None or form.format(now) == form.format(was)
+        same = was is None or abs(now - was) <= NOISE * max(1.0, abs(was))
         color = "off" if same else "green" if falls == (good == "down") else "red"
         arrow = "off" if same else "down" if falls else "up"
         cell.metric(label, form.format(now), delta, delta_color=color, delta_arrow=arrow, help=help)
@@ -171,9 +190,7 @@ def curves(run: Run, steps: Sequence[dict[str, Any]], active: bool) -> None:
     """Losses, rebuilt only when there is something new and nobody paused."""
     from unlearn import plots
 
-    paused = active and st.toggle(
-        "Pause redraw", key=f"pause.{run.id}", help="Freezes the figures, not the run."
-    )
+    paused = active and st.session_state.get(f"pause.{run.id}", False)
     kept, dark = st.session_state.get("live.figure"), shell.dark()
     key = (run.id, steps[-1]["step"], dark)
     if kept is None or kept[0][::2] != key[::2] or (kept[0] != key and not paused):
@@ -200,7 +217,7 @@ def probes_now(run: Run) -> None:
         for item in records[-1]["items"]
     ]
     bar = st.column_config.ProgressColumn(
-        "likelihood", min_value=0, max_value=1, format="percent", width="small",
+        "likelihood", min_value=0, max_value=100, format="%.0f %%", width="small",
         help="Probability of the right answer, mean per token: exp(−NLL).",
     )  # fmt: skip
     names = {"set": st.column_config.TextColumn("set", width="small"), "answer": "right answer", "p": bar}
@@ -212,7 +229,7 @@ def probes_now(run: Run) -> None:
 
 def _probability(nll: Any) -> float | None:
     value = float(nll)
-    return math.exp(-max(value, 0.0)) if math.isfinite(value) else None
+    return 100 * math.exp(-max(value, 0.0)) if math.isfinite(value) else None
 
 
 def _number(value: Any) -> str:

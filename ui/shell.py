@@ -118,7 +118,7 @@ def owner() -> str:
     It is a hash of the token inside the XSRF cookie (the cookie itself is masked anew at each request).
     Empty where there is no cookie; then everything is treated as shared.
     """
-    parts = st.context.cookies.get("_streamlit_xsrf", "").strip('"').split("|")
+    parts = str(st.context.cookies.get("_streamlit_xsrf", "")).strip('"').split("|")
     try:
         mask, masked = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
         token = bytes(byte ^ mask[i % len(mask)] for i, byte in enumerate(masked))

@@ -20,6 +20,9 @@ PAGES = {
         st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("pages/tokens.py", title="Tokens", icon=":material/token:"),
     ],
+    "Study": [
+        st.Page("pages/methods.py", title="Methods", icon=":material/function:"),
+    ],
 }
 
 shell.preload()

@@ -1,0 +1,43 @@
+"""Methods: what each one computes, how it fails, the source that runs; and its gradient on a real token."""
+
+import streamlit as st
+
+from ui import pick, shell
+from ui.explorer import explorer
+from ui.methodfacts import facts, overview
+
+shell.guard()
+shell.head(
+    "Methods",
+    "How each method forgets, in its formula and in the code that runs here; and, on a real token, which way it "
+    "pushes, and whether it ever stops.",
+)
+shell.wait_for_torch()
+
+from unlearn.methods import METHODS  # noqa: E402  (needs torch, which is there now)
+
+VIEWS = {"methods": "The methods", "explorer": "Gradient explorer"}
+view = st.segmented_control(
+    "View",
+    list(VIEWS),
+    format_func=VIEWS.get,
+    default="methods",
+    required=True,
+    key="view",
+    bind="query-params",
+    label_visibility="collapsed",
+)
+if view == "explorer":
+    explorer(METHODS)
+else:
+    facts(METHODS[pick.choose("Method", "method", list(METHODS), lambda name: METHODS[name].title)])
+    st.subheader("All methods at a glance", anchor=False)
+    st.dataframe(
+        overview(METHODS),
+        hide_index=True,
+        column_config={
+            "Idea": st.column_config.TextColumn(width="large"),
+            "Paper": st.column_config.LinkColumn(display_text=r"https://arxiv.org/abs/(.*)"),
+        },
+        alt="All methods, a line each",
+    )

@@ -1,0 +1,99 @@
+"""One method as its own file tells it: idea, cost, failure, formula, settings, and the source that runs."""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from ui import forms, shell
+
+SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
+TUNING = {"tiny": "full", "small": "lora", "large": "lora"}  # what the Unlearn page starts with
+
+
+def facts(method: Any) -> None:
+    """Everything that a method says about itself."""
+    st.subheader(method.title, anchor=False)
+    st.markdown(shell.plain(method.sentence))
+    if method.collapses:
+        st.warning(shell.plain(method.collapses), icon=":material/warning:")
+    st.latex(method.formula)
+    left, right = st.columns(2)
+    with left:
+        if when := getattr(method, "when", ""):
+            st.markdown(f"**When to use it.** {shell.plain(when)}")
+        st.markdown(f"**How it fails.** {shell.plain(method.risk)}")
+    with right:
+        st.markdown(f"**Cost.** {shell.plain(method.cost)}")
+        st.markdown(f"**Paper.** [{shell.plain(method.paper)}]({method.url})")
+        for name, knobs in getattr(method, "also", {}).items():
+            said = ", ".join(f"{k} = {plain_value(v)}" for k, v in knobs.items())
+            st.caption(shell.plain(f"Called “{name}” in the paper" + (f": {said}" if said else ".")))
+    with st.container(horizontal=True):
+        shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
+    st.markdown("**Settings**, with the values that were tuned here for each model size")
+    st.dataframe(
+        settings_table(method),
+        hide_index=True,
+        column_config={"Meaning": st.column_config.TextColumn(width="large")},
+        alt=f"Settings of {method.title}",
+    )
+    with st.expander("The source that runs", icon=":material/code:"):
+        st.code(source(method), language="python", line_numbers=True)
+
+
+def settings_table(method: Any) -> list[dict[str, str]]:
+    """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size."""
+    tuned = {size: method.settings(size, TUNING[size]) for size in SIZES}
+    rows = [_own_row(name, low, high, help, tuned) for name, _, low, high, help in forms.OWN]
+    for knob in method.knobs():
+        values = {SIZES[size]: plain_value(tuned[size]["knobs"][knob.name]) for size in SIZES}
+        reach = ", ".join(knob.choices) if knob.choices else "on, off" if knob.kind == "bool" else ""
+        rows.append(
+            {
+                "Setting": knob.name,
+                "Default": plain_value(knob.default),
+                "Range": reach or f"{plain_value(knob.low)} to {plain_value(knob.high)}",
+                **values,
+                "Meaning": knob.help,
+            }
+        )
+    return rows
+
+
+def overview(methods: Mapping[str, Any]) -> list[dict[str, str]]:
+    """All methods, a line each, in teaching order."""
+    return [
+        {
+            "Method": method.title,
+            "Idea": method.sentence,
+            "Known to collapse": "yes" if method.collapses else "",
+            "Paper": method.url,
+        }
+        for method in methods.values()
+    ]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _source(module: str) -> str:
+    return inspect.getsource(sys.modules[module])
+
+
+def source(method: Any) -> str:
+    """The file in which the method stands, as it was imported."""
+    return _source(method.__module__)
+
+
+def plain_value(value: Any) -> str:
+    """A setting as a person writes it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else str(value)
+
+
+def _own_row(name: str, low: Any, high: Any, help: str, tuned: Mapping[str, Any]) -> dict[str, str]:
+    values = {SIZES[size]: plain_value(tuned[size][name]) for size in SIZES}
+    reach = f"{plain_value(low)} to {plain_value(high)}"
+    return {"Setting": name, "Default": "", "Range": reach, **values, "Meaning": help}

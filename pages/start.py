@@ -25,7 +25,7 @@ for run in active:
 finished = [run for run in runs if run.state == "done" and run.probes()]
 shown = next(iter([*shell.recorded(), *finished]), None)
 if shown is None:
-    st.info("No recorded run is here yet. Start one: it takes under a minute with the bundled model.")
+    st.info("No recorded run is here yet. Try it yourself: it takes under a minute with the bundled model.")
 else:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Watch it forget", anchor=False, width="content")
@@ -81,5 +81,3 @@ if recent:
                 shell.link("compare", "Compare", ":material/compare:", a=run.id)
             else:
                 shell.link("launch", "Open", ":material/open_in_new:", run=run.id)
-elif not active:
-    pick.empty("Your own runs will be listed here. The first one is two clicks away.")

@@ -122,6 +122,9 @@ def test_token_bars_say_the_largest_shift():
     figure = tokenplots.token_bars(old, new)
     assert title(figure) == "Largest shift: ‘␣Lis’, −4.00 log-prob (nats)"
     assert list(figure.data[1].y) == [-4.1, -0.5]
+    assert figure.layout.yaxis.range[0] < -4.1
+    still = tokenplots.token_bars(old, old)
+    assert still.layout.yaxis.range[0] < -1  # a small number looks small
     tokenplots.token_bars([], [])
     tokenplots.token_bars(old, [{**old[0], "lp": "nan"}])
 

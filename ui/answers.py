@@ -46,13 +46,14 @@ def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
     if opened := sheet(columns, lines, key="compare.sheet"):
         role, index = opened.split("/")
         st.switch_page("pages/tokens.py", query_params={"run": run_id, "role": role, "row": index})
+    st.caption(f"{len(lines)} of {len(shown)} rows, most changed first. Δ: log-prob after minus before.")
     if len(shown) > len(lines) and st.button(f"{len(shown) - len(lines)} more", key="answers.button"):
         st.session_state["answers.more"] = more + 1
         st.rerun()
 
 
 def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that pass the widgets above the table: role, verdict, how far the answer fell."""
+    """The rows that pass the widgets above the table (role, verdict, fall), most changed ones first."""
     roles = list(dict.fromkeys(row["role"] for row in rows))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         role = st.segmented_control("Rows", roles, default=roles[0], required=True, key="answers.role")
@@ -72,11 +73,11 @@ def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             help=MEANING,
         )
         least = st.number_input(
-            "Fell by at least (nats a token)",
+            "Fell by at least (nats)",
             min_value=0.0,
             value=None,
             step=0.5,
-            width=220,
+            width=190,
             key="answers.least",
             placeholder="any",
             help="How much less likely the right answer became: log-prob before minus after, mean per token.",
@@ -89,7 +90,8 @@ def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             for row in here
             if fall(row["before"], row["a"]) >= least or fall(row["before_b"], row["b"]) >= least
         ]
-    return here
+    falls = {id(row): (fall(row["before"], row["a"]), fall(row["before_b"], row["b"])) for row in here}
+    return sorted(here, key=lambda row: -max((x for x in falls[id(row)] if x == x), default=-math.inf))
 
 
 def cell(

@@ -36,6 +36,8 @@ def token_bars(
     labels = [token_text(token["token"]) for token in (before or after)]
     figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels)
     figure.update_yaxes(title_text=UNITS[quantity])
+    if quantity == "lp":
+        _log_prob_range(figure, [number(token["lp"]) for token in [*before, *after]])
     figure.update_layout(barmode="group", bargap=0.8 - 0.5 * min(len(labels), 8) / 8)
     shifts = [number(a[quantity]) - number(b[quantity]) for b, a in zip(before, after, strict=False)]
     if not shifts:
@@ -111,6 +113,7 @@ def probe_curves(
             hovertemplate=hover(label),
         )
     mean = [sum(number(t["lp"]) for t in answer) / max(len(answer), 1) for answer in answers]
+    _log_prob_range(figure, [number(t["lp"]) for answer in answers for t in answer])
     bold = {"x": steps, "y": mean, "name": "mean of the answer", "hovertemplate": hover("mean")}
     figure.add_scatter(mode="lines+markers", line={"color": color, "width": 3}, **bold)
     _axes(figure, cursor, dark)
@@ -162,6 +165,12 @@ def _axes(figure: go.Figure, cursor: int | None, dark: bool) -> None:
     figure.update_yaxes(title_text="log-prob (nats)")
     if cursor is not None:
         figure.add_vline(cursor, line={"color": paint(BEFORE, dark), "width": 1.5, "dash": "dot"})
+
+
+def _log_prob_range(figure: go.Figure, values: Sequence[float]) -> None:
+    """From 0 down to -1 at least: a change of a hundredth must not look like a fall."""
+    low = min((value for value in values if math.isfinite(value)), default=-1.0)
+    figure.update_yaxes(range=[min(low, -1.0) * 1.06, 0.03])
 
 
 def _own_label(record: Record, last: int) -> str:

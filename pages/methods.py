@@ -17,14 +17,22 @@ shell.wait_for_torch()
 from unlearn.methods import METHODS  # noqa: E402  (needs torch, which is there now)
 
 VIEWS = {"methods": "The methods", "explorer": "Gradient explorer"}
+if "view" not in st.session_state:
+    st.session_state["view"] = st.query_params.get("view") if st.query_params.get("view") in VIEWS else "methods"
+
+
+def remember() -> None:
+    """The view stands in the address, so that a link opens it."""
+    st.query_params["view"] = st.session_state["view"]
+
+
 view = st.segmented_control(
     "View",
     list(VIEWS),
     format_func=VIEWS.get,
-    default="methods",
     required=True,
     key="view",
-    bind="query-params",
+    on_change=remember,
     label_visibility="collapsed",
 )
 if view == "explorer":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches, encode_rows
-from unlearn.lm import IGNORE, Batch, Example, collate, forward
+from unlearn.lm import IGNORE, Example, collate, forward
 from unlearn.methods.base import Method
 from unlearn.models import Loaded, Reference
 
@@ -137,7 +137,8 @@ class Explorer:
             raise Unfit("It never reads the text to forget, so nothing of it acts on this token.")
         if cls.loss is Method.loss:
             raise Unfit("It has no loss to differentiate: it changes the weights directly.")
-        if cls.unlearn is not Method.unlearn:
+        explorable = cls.unlearn is Method.unlearn if cls.explorable is None else cls.explorable
+        if not explorable:
             raise Unfit("It trains in phases of its own, so that no single gradient tells what it does.")
         self.method, self.scene, self.stage = alone(method), stage.texts[text], stage
         self.keep = stage.keep if self.method.retain_ratio > 0 else None

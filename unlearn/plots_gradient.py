@@ -7,6 +7,7 @@ A curve is {"name", "place" (in the list of methods: its hue), "shift": […], "
 "rest": (shift, p) | None}; a panel is {"name", "place", "tokens": [text, …], "push": […]}, the label first.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -164,7 +165,7 @@ def crossing(curve: Curve) -> tuple[float, float] | None:
     """(shift, p) where a push down turns into a push up, between two computed points; None where it does not."""
     points = list(zip(curve["shift"], curve["p"], curve["push"], strict=True))
     floor = 1e-6 * strongest(curve)
-    for (s0, p0, y0), (s1, p1, y1) in zip(points, points[1:], strict=False):
+    for (s0, p0, y0), (s1, p1, y1) in itertools.pairwise(points):
         if y0 < 0 and y1 > floor:
             part = y0 / (y0 - y1)
             return s0 + part * (s1 - s0), _between(p0, p1, part)

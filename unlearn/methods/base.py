@@ -56,6 +56,8 @@ class Method:
     before the first step (labels drawn once, a direction, other texts) extends prepare().
     also: {a name that a paper uses for this method: the knobs that make it so}.
     resumes: whether a stopped run can go on from a checkpoint; not where unlearn() keeps a state of its own.
+    explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
+    is overridden, since its loss may then be one phase of several.
     tuned: {size or (size, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by trial; see LOG.md.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
     tunings: what it can train (unlearn.tuning), its default first; "layers" needs a knob layer_share.
@@ -75,6 +77,7 @@ class Method:
     tunings: ClassVar[tuple[str, ...]] = ("full", "lora")
     also: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     resumes: ClassVar[bool] = True
+    explorable: ClassVar[bool | None] = None
 
     def __post_init__(self) -> None:
         for k in self.knobs():

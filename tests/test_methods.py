@@ -8,7 +8,7 @@ import torch
 from reference import LOSSES, undial_optimum
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch, Example, collate, depth, encode, forward
+from unlearn.lm import Batch, Example, collate, encode, forward
 from unlearn.methods import METHODS, method_named
 from unlearn.methods.npo import npo
 from unlearn.methods.undial import undial
@@ -233,23 +233,22 @@ def test_accumulation_equals_one_batch(scene, name):
     assert torch.allclose(whole, halves, rtol=1e-3, atol=1e-5 * float(whole.abs().max()))
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "tuning"), [(n, t) for n, m in METHODS.items() for t in m.tunings])
 def test_model_moves_and_reference_does_not(scene, name, tuning):
-    from unlearn.models import add_lora
+    from unlearn.runs import RunConfig
     from unlearn.train import Phases, make_optimizer
+    from unlearn.tuning import install
 
     model, tokenizer, forget, retain = scene
     frozen = copy.deepcopy(model)
     method = make(name)
-    if tuning == "lora":
-        model = add_lora(model, rank=4, alpha=8, seed=0)
-    for label, parameter in model.named_parameters():
-        parameter.requires_grad_(parameter.requires_grad and method.trainable(label, depth(model)))
+    asked = RunConfig(model="tiny", data={}, method=name, tuning=tuning, lora_rank=4, lora_alpha=8)
+    model = install(model, asked, method)
     ref = Reference(model, head_moves=tuning == "full")
     stream = stream_of(tokenizer, forget, retain, method)
     method.prepare(model, ref, stream, tokenizer)
-    fit = Phases(model, stream, make_optimizer(model, 1e-3), lr=1e-3, device="cpu", start=0)
+    order = method.stream(stream)
+    fit = Phases(model, order, make_optimizer(model, 1e-3), lr=1e-3, device="cpu", start=0)
     steps = list(method.unlearn(model, ref, fit))
     assert [s.step for s in steps] == list(range(1, len(steps) + 1))
     assert len(steps) >= 4

@@ -14,7 +14,7 @@ from unlearn.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402  (after the thread policy)
+from unlearn.runs import TUNINGS, Run, RunConfig, RunStore  # noqa: E402  (after the thread policy)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -77,7 +77,7 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
     for name in ("question-column", "answer-column", "text-column"):
         p.add_argument(f"--{name}")
     p.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob of the method")
-    p.add_argument("--tuning", choices=("full", "lora"))
+    p.add_argument("--tuning", choices=TUNINGS)
     p.add_argument("--lr", type=float)
     for name in ("epochs", "batch-size", "accumulation", "seed", "lora-rank", "max-length", "probes"):
         p.add_argument(f"--{name}", type=int)
@@ -96,7 +96,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     from unlearn.preflight import default_tuning, model_size
 
     method = method_named(args.method)
-    tuning = args.tuning or default_tuning(args.model)
+    tuning = args.tuning or method.tuning_for(default_tuning(args.model))
     settings = method.settings(model_size(args.model), tuning)
     knobs = dict(settings.pop("knobs"))
     for pair in args.set:
@@ -300,7 +300,7 @@ def methods(args: argparse.Namespace) -> int:
             "sentence": m.sentence,
             "risk": m.collapses or m.risk,
             "knobs": [asdict(k) for k in m.knobs()],
-            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in ("full", "lora")},
+            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings},
         }
         for m in METHODS.values()
     ]

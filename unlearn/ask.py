@@ -8,6 +8,7 @@ from unlearn.runs import Run
 def load_source(when: str, run: Run) -> Any:
     """models.Loaded for ("before" | "after" | "retrained", run). ValueError when the run keeps no weights."""
     from unlearn.models import CATALOGUE, load
+    from unlearn.tuning import load_trained
 
     config = run.config
     if when == "before":
@@ -17,15 +18,7 @@ def load_source(when: str, run: Run) -> Any:
         if entry is None or entry.retrain is None:
             raise ValueError(f"model: {config.model} has no exact retrain; only the bundled model ships one.")
         return load(str(entry.retrain()))
-    if (run.path / "model" / "config.json").is_file():
-        return load(str(run.path / "model"))
-    if (run.path / "adapter" / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        loaded = load(config.model, tuning=config.tuning)
-        loaded.model = PeftModel.from_pretrained(loaded.model, str(run.path / "adapter")).eval()
-        return loaded
-    raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
+    return load_trained(run)
 
 
 def answer_prompt(loaded: Any, prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:

@@ -217,18 +217,12 @@ class _Work:
 
     def train(self, method: Any, loaded: Any, data: Dataset, chosen: dict[str, list[Row]]) -> int:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
-        from unlearn.lm import depth
-        from unlearn.models import Reference, add_lora
+        from unlearn import tuning
+        from unlearn.models import Reference
         from unlearn.train import Phases, load_checkpoint, make_optimizer, save_checkpoint
 
         config = self.config
-        if config.tuning == "lora":
-            loaded.model = add_lora(
-                loaded.model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed
-            )
-        model = loaded.model
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and method.trainable(name, depth(model)))
+        model = loaded.model = tuning.install(loaded.model, config, method)
         stream = self.stream(method, loaded, data)
         with self.phase("reference"):
             ref = Reference(
@@ -241,13 +235,14 @@ class _Work:
         folder = self.run.path / "checkpoint"
         self.step = load_checkpoint(folder, model, optimizer) if self.run.has_checkpoint() else 0
         before = sum(e["tokens"] for e in self.run.events("step")[-1:]) if self.step else 0
-        probes = _Probes(self, loaded, chosen, stream.steps)
+        order = method.stream(stream)
+        probes = _Probes(self, loaded, chosen, order.steps)
         tokens, saved = before, time.perf_counter()
         every = CHECKPOINT_SECONDS if method.resumes else math.inf
         with self.phase("training"):
             if self.step == 0:
                 probes.record(0)
-            fit = Phases(model, stream, optimizer, lr=config.lr, device=loaded.device, start=self.step)
+            fit = Phases(model, order, optimizer, lr=config.lr, device=loaded.device, start=self.step)
             steps = method.unlearn(model, ref, fit)
             try:
                 for done in steps:
@@ -291,11 +286,10 @@ class _Work:
         )
 
     def save(self, loaded: Any) -> None:
-        """The adapter, or the whole model, as a folder that transformers or peft loads."""
-        folder = self.run.path / ("adapter" if self.config.tuning == "lora" else "model")
-        loaded.model.save_pretrained(folder, safe_serialization=True)
-        if self.config.tuning == "full":
-            loaded.tokenizer.save_pretrained(folder)
+        """The adapter or the unlearning layers, or the whole model; ask.load_source reads them back."""
+        from unlearn import tuning
+
+        tuning.save(loaded, self.config, self.run.path)
 
 
 def retain_rows_of(method: Any, data: Dataset) -> tuple[Row, ...]:

@@ -178,7 +178,7 @@ def bfloat16_pays(device: str) -> bool:
 def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loaded:
     """Any causal LM that transformers loads, in eval mode (dropout off), with a tokenizer that has offsets.
 
-    bfloat16 for the frozen base of LoRA where it pays, float32 where every weight moves or the model is tiny.
+    bfloat16 for the frozen base of an adapter where it pays, float32 where every weight moves or the model is tiny.
     ValueError for anything that cannot be loaded, with the remedy.
     """
     import torch
@@ -202,7 +202,7 @@ def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loade
             f"model: {name!r} has no fast tokenizer (tokenizer.json), which answer positions need."
         )
     parameters = model.num_parameters()
-    if tuning == "lora" and size_of(parameters) != "tiny" and bfloat16_pays(device):
+    if tuning != "full" and size_of(parameters) != "tiny" and bfloat16_pays(device):
         model = model.to(torch.bfloat16)
     _prepare_tokenizer(tokenizer, model)
     model = model.to(device).eval()

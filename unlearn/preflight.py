@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from unlearn.models import CATALOGUE, size_of, source_of
 from unlearn.runs import Run, RunConfig
@@ -84,7 +85,7 @@ def preflight(config: RunConfig, finished: Sequence[Run] = ()) -> Preflight:
     shown = config.epochs * len(forget)
     ratio = method.retain_ratio if method.uses_forget else 1.0
     tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
-    steps = -(-len(forget) // (config.batch_size * config.accumulation)) * config.epochs
+    steps = _steps(config, method, len(forget), len(retain))
     texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
     warnings = list(data.warnings)
     if steps < 3:
@@ -103,6 +104,26 @@ def preflight(config: RunConfig, finished: Sequence[Run] = ()) -> Preflight:
         rows={role: len(data.rows(role)) for role in ROLES},
         warnings=tuple(warnings),
     )
+
+
+def _steps(config: RunConfig, method: Any, forget: int, retain: int) -> int:
+    """Steps of the method's own stream over as many texts."""
+    from unlearn.data.batches import Batches
+    from unlearn.lm import Example
+
+    text = Example((), (), 0)
+    batches = Batches(
+        forget=(text,) * forget if method.uses_forget else (),
+        retain=(text,) * retain,
+        batch_size=config.batch_size,
+        accumulation=config.accumulation,
+        retain_ratio=method.retain_ratio,
+        epochs=config.epochs,
+        seed=config.seed,
+        pad_id=0,
+        clock=forget,
+    )
+    return method.stream(batches).steps
 
 
 def _mean_tokens(rows: Sequence[object]) -> float:

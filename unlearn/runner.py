@@ -217,5 +217,10 @@ def check(config: RunConfig) -> None:
     from unlearn.methods import method_named
     from unlearn.models import source_of
 
-    method_named(config.method).from_knobs(config.knobs)
+    method = method_named(config.method)
+    method.from_knobs(config.knobs)
+    if config.tuning not in method.tunings:
+        raise ValueError(
+            f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
+        )
     source_of(config.model)

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running")
-TUNINGS = ("full", "lora")
+TUNINGS = ("full", "lora", "layers")
 
 
 @dataclass(frozen=True, kw_only=True)

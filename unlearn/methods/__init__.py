@@ -1,6 +1,7 @@
 """The methods, in teaching order. Adding one takes its file, its entry here and its golden test."""
 
 from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
+from unlearn.methods.eul import EUL
 from unlearn.methods.finetune import FineTune
 from unlearn.methods.ga import GradientAscent
 from unlearn.methods.gd import GradientDifference
@@ -8,7 +9,7 @@ from unlearn.methods.npo import NPO
 from unlearn.methods.undial import UnDIAL
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (GradientAscent, GradientDifference, NPO, UnDIAL, FineTune)
+    method.name: method for method in (GradientAscent, GradientDifference, NPO, UnDIAL, EUL, FineTune)
 }
 
 

@@ -1,0 +1,130 @@
+r"""EUL: Chen & Yang 2023, "Unlearn What You Want to Forget: Efficient Unlearning for LLMs", arXiv 2310.20150, §3.
+
+    L_KL = α mean_{t∈R} KL(F ‖ F') - mean_{t∈F} min(KL(F ‖ F'), c log|V|)
+    L    = L_KL + λ NLL(R) - γ mean_{t∈F} min(l_t, c log|V|),      l_t = -log F'(y_t)
+
+Small unlearning layers behind every feed-forward block learn to part from the original model on the forget texts
+and to stay with it elsewhere; the model itself is frozen, so the teacher F is the student F' with the layers off,
+and its states are computed once. Training alternates one epoch on R and one on F.
+
+Here and not in the paper: means over answer tokens instead of sums; the two unbounded terms stop, token by token,
+at c log|V| (the divergence from a certain teacher to a uniform student, c = 1). The masked-language-model loss of
+the paper's T5 is the answers' NLL, as for a decoder-only model. The paper's code was never released.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.data.alternating import Alternating
+from unlearn.data.batches import Batches
+from unlearn.lm import Answers, Batch, forward
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """[n] KL(F ‖ F') = Σ_v F(v) (log F(v) - log F'(v)) of the teacher F from the student F'."""
+    teacher = teacher_logits.log_softmax(-1)
+    return (teacher.exp() * (teacher - logits.log_softmax(-1))).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EUL(RetainMethod):
+    name: ClassVar[str] = "eul"
+    title: ClassVar[str] = "EUL (unlearning layers)"
+    paper: ClassVar[str] = "Chen & Yang 2023, arXiv 2310.20150"
+    url: ClassVar[str] = "https://arxiv.org/abs/2310.20150"
+    sentence: ClassVar[str] = (
+        "Small layers learn to part from the original on the forget texts; off, they give it back exactly."
+    )
+    formula: ClassVar[str] = (
+        r"L = \alpha\,\mathrm{KL}_R(F\,\|\,F') - \mathrm{KL}_F(F\,\|\,F') + \lambda\,\mathrm{NLL}(R)"
+        r" - \gamma\,\mathrm{NLL}(F)"
+    )
+    cost: ClassVar[str] = (
+        "As ascent + descent, with few weights to train; the teacher is one pass before training."
+    )
+    risk: ClassVar[str] = (
+        "Two terms have no end of their own and are capped at log|V| a token; a higher cap or rate brings the "
+        "collapse back. Whoever holds the file can switch the forgetting off."
+    )
+    tunings: ClassVar[tuple[str, ...]] = ("layers",)
+    needs_ref: ClassVar[dict[str, str]] = {"forget": "states", "retain": "states"}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    retain_weight: float = knob(1.0, 0.0, 100.0, "λ: how much the right answers of the texts to keep count.")
+    kl_retain_weight: float = knob(0.8, 0.0, 100.0, "α: how much staying with the teacher there counts.")
+    lm_weight: float = knob(
+        0.2, 0.0, 100.0, "γ: how much the right answers of the forget texts are pushed down."
+    )
+    use_kl: bool = knob(True, help="Teacher and student: stay on the texts to keep, part on those to forget.")
+    use_task: bool = knob(True, help="Practise the answers of the texts to keep.")
+    use_lm: bool = knob(True, help="Push the answers of the forget texts down.")
+    layer_share: float = knob(
+        0.005, 0.0005, 0.2, "Size of all unlearning layers, as a share of the model's parameters."
+    )
+    cap: float = knob(
+        1.0, 0.05, 10.0, "c: where the two unbounded terms stop, in units of log|V|.", advanced=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.uses_forget and not self.retain_ratio:
+            raise ValueError(
+                "EUL: every term is off; switch on use_kl, use_task or use_lm, or raise a weight."
+            )
+
+    @property
+    def retain_ratio(self) -> float:
+        keeps = (self.use_kl and self.kl_retain_weight > 0) or (self.use_task and self.retain_weight > 0)
+        return self.retain_per_forget if keeps else 0.0
+
+    @property
+    def uses_forget(self) -> bool:
+        return self.use_kl or (self.use_lm and self.lm_weight > 0)
+
+    def trainable(self, name: str, depth: int) -> bool:
+        return ".unlearning." in name
+
+    def stream(self, batches: Batches) -> Alternating:
+        return Alternating(batches)
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
+        sides = [side for side in (batch.retain, batch.forget) if side is not None]
+        answers = dict(zip(map(id, sides), forward(model, *sides), strict=True))
+        terms: dict[str, Tensor] = {}
+        if batch.retain is not None:
+            terms |= self._keep(answers[id(batch.retain)], ref)
+        if batch.forget is not None:
+            terms |= self._part(answers[id(batch.forget)], ref)
+        return terms
+
+    def _keep(self, retain: Answers, ref: Reference) -> dict[str, Tensor]:
+        terms = {}
+        if self.use_kl:
+            terms["kl_retain"] = self.kl_retain_weight * retain.token_mean(_kl(retain, ref))
+        if self.use_task:
+            terms["task"] = self.retain_weight * retain.mean_nll()
+        return terms
+
+    def _part(self, forget: Answers, ref: Reference) -> dict[str, Tensor]:
+        limit = self.cap * math.log(forget.vocabulary)
+        terms = {}
+        if self.use_kl:
+            terms["kl_forget"] = -forget.token_mean(_kl(forget, ref).clamp(max=limit))
+        if self.use_lm:
+            terms["lm"] = -self.lm_weight * forget.token_mean(forget.nll.clamp(max=limit))
+        return terms
+
+
+def _kl(answers: Answers, ref: Reference) -> Tensor:
+    """[T] divergence of the teacher from the model at each answer token."""
+
+    def at(logits: Tensor, _: Tensor, states: Tensor) -> Tensor:
+        return divergence(logits, ref.head(states))
+
+    return answers.per_token(at, ref.states(answers))

@@ -1,0 +1,67 @@
+"""What of a model may change, and how that is kept: every weight, a LoRA adapter, or unlearning layers.
+
+A method names the tunings that it can train (Method.tunings). Everything else asks here, so that execute(), the
+pages and the command line never ask which method it is. Unlearning layers are a tuning and not a method because
+they are a place for the change, like LoRA's matrices: what is trained into them is the method's affair, and
+fusing them needs no method at all.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from unlearn import layers
+from unlearn.runs import Run, RunConfig
+
+
+def install(model: Any, config: RunConfig, method: Any) -> Any:
+    """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged."""
+    from unlearn.lm import depth
+    from unlearn.models import add_lora
+
+    if config.tuning == "lora":
+        model = add_lora(model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+    if config.tuning == "layers":
+        model = layers.add_layers(model, share=method.layer_share, seed=config.seed)
+    blocks = depth(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and method.trainable(name, blocks))
+    return model
+
+
+def save(loaded: Any, config: RunConfig, folder: Path) -> None:
+    """What the run trained: folder/adapter for LoRA and unlearning layers, folder/model for the whole model."""
+    if config.tuning == "layers":
+        layers.save_layers(loaded.model, folder / "adapter")
+        return
+    target = folder / ("adapter" if config.tuning == "lora" else "model")
+    loaded.model.save_pretrained(target, safe_serialization=True)
+    if config.tuning == "full":
+        loaded.tokenizer.save_pretrained(target)
+
+
+def load_trained(run: Run) -> Any:
+    """models.Loaded with what the run trained, known by the files in its folder. ValueError when it keeps none."""
+    from unlearn.models import load
+
+    if (run.path / "model" / "config.json").is_file():
+        return load(str(run.path / "model"))
+    adapter, config = run.path / "adapter", run.config
+    if (adapter / layers.CONFIG).is_file():
+        loaded = load(config.model, tuning=config.tuning)
+        loaded.model = layers.load_layers(loaded.model, adapter)
+        return loaded
+    if (adapter / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        loaded = load(config.model, tuning=config.tuning)
+        loaded.model = PeftModel.from_pretrained(loaded.model, str(adapter)).eval()
+        return loaded
+    raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
+
+
+def original(model: Any) -> AbstractContextManager[Any]:
+    """Within it an adapted model is the one it was made from; a fully tuned model has no way back."""
+    if hasattr(model, "disable_adapter"):
+        return model.disable_adapter()
+    return layers.switched_off(model) if layers.layers_of(model) else nullcontext()

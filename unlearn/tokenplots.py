@@ -156,7 +156,8 @@ def probe_overview(
 
 
 def token_text(token: str) -> str:
-    """A token in quotes with its blanks visible, escaped for plotly."""
+    """A token in quotes with its blanks visible, cut where it is long, escaped for plotly."""
+    token = token if len(token) <= 16 else token[:15] + "…"
     return "‘" + text(token.replace("\n", "↵").replace(" ", "␣")) + "’"
 
 

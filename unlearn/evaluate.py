@@ -13,7 +13,7 @@ import torch
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.batches import encode_rows
 from unlearn.lm import Example, collate, forward, top_k
-from unlearn.metrics import METRICS, Metric, Observation
+from unlearn.metrics import CHEAP, Metric, Observation
 
 LIMIT = 60  # texts a role; the forget role is scored whole up to FORGET_LIMIT
 FORGET_LIMIT = 120
@@ -36,7 +36,7 @@ def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
 
 
 def evaluate(
-    observations: Sequence[Observation], metrics: dict[str, Metric] = METRICS
+    observations: Sequence[Observation], metrics: dict[str, Metric] = CHEAP
 ) -> dict[str, dict[str, float]]:
     """{role: {"n": …, metric: value}} for the observations of one model; a metric that does not apply is absent."""
     scores: dict[str, dict[str, float]] = {}
@@ -92,7 +92,7 @@ def observe(
 def score_tokens(
     model: Any, tokenizer: Any, examples: Sequence[Example], device: str
 ) -> dict[int, list[dict[str, Any]]]:
-    """{key: one dict an answer token} — token, id, logit, lp, rank, top [[token, lp], … TOP]."""
+    """{key: one dict an answer token} — token, id, logit, lp, rank, mu, sigma, top [[token, lp], … TOP]."""
     (answers,) = forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     found = top_k(answers, TOP)
     labels, rows = answers.labels.tolist(), answers.rows.tolist()
@@ -110,6 +110,8 @@ def score_tokens(
                 "logit": values["logit"][i],
                 "lp": values["lp"][i],
                 "rank": values["rank"][i],
+                "mu": values["mu"][i],
+                "sigma": values["sigma"][i],
                 "top": top,
             }
         )

@@ -333,16 +333,29 @@ def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Callable[[Tens
 
 @torch.no_grad()
 def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
-    """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k]."""
+    """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k].
+
+    mu, sigma [T]: mean and standard deviation of log p(token) for a token drawn from p, in nats.
+    """
     size = max(1, CHUNK_LOGITS // answers.vocabulary)
-    parts: dict[str, list[Tensor]] = {name: [] for name in ("logit", "lp", "rank", "top_id", "top_lp")}
+    names = ("logit", "lp", "rank", "top_id", "top_lp", "mu", "sigma")
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for at in range(0, len(answers.labels), size):
         logits = answers.head(answers.hidden[at : at + size])
         labels = answers.labels[at : at + size, None]
         lps = logits.log_softmax(-1)
         own = logits.gather(1, labels)
         best = lps.topk(min(k, lps.shape[-1]), dim=-1)
-        found = (own[:, 0], lps.gather(1, labels)[:, 0], (logits > own).sum(-1), best.indices, best.values)
+        own_lp, rank = lps.gather(1, labels)[:, 0], (logits > own).sum(-1)
+        found = (own[:, 0], own_lp, rank, best.indices, best.values, *surprise(lps))
         for name, value in zip(parts, found, strict=True):
             parts[name].append(value)
     return {name: torch.cat(values).cpu() for name, values in parts.items()}
+
+
+def surprise(lps: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean, standard deviation) [n] of log p under p itself, from log-probs [n, V]; an impossible token adds 0."""
+    p = lps.exp()
+    mean = (p * lps).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
+    spread = (p * (lps - mean[:, None]) ** 2).nan_to_num(nan=0.0, posinf=0.0).sum(-1)
+    return mean, spread.sqrt()

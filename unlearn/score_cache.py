@@ -17,7 +17,7 @@ from unlearn.metrics.base import Observation
 from unlearn.runs import write_json
 
 KEEP = 24
-FORMAT = 1  # raise when observe() changes what it records
+FORMAT = 2  # raise when observe() changes what it records
 
 
 def read(store: Path, identity: Mapping[str, Any]) -> list[Observation] | None:

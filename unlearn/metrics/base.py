@@ -1,17 +1,25 @@
-"""What a metric is: a pure function of observations, with its direction and its definition in one sentence.
+"""What a metric is: a pure function of what models said, with its direction and its definition in one sentence.
 
-Models are read once per text (unlearn.evaluate.observe); metrics only count. So a new metric costs no new
-forward pass, and every definition can be checked by hand on plain values.
+Two shapes share one list. A Metric maps one observation (a text under a model) to a number; it costs no forward
+pass and is computed in every run. A Comparison reads an Evidence, which holds the observations of all roles and
+of the models before, after and retrained, and reads more from a model (wrong answers, hidden states) when asked.
+So every definition can be checked by hand on plain values.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from unlearn.data.base import Row
+
+WHEN = ("before", "after", "retrained")
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One text under one model. tokens: one dict an answer token with token, id, logit, lp (log-prob), rank, top.
+    """One text under one model. tokens: one dict an answer token with token, id, logit, lp (log-prob), rank, top,
+    mu and sigma (mean and standard deviation of the log-prob of a token drawn from the model itself).
 
     text: greedy continuation of prompt; answer: what the text really says there. question is empty for plain
     text, whose continuation starts at its middle.
@@ -28,11 +36,58 @@ class Observation:
 
 @dataclass(frozen=True)
 class Score:
-    """value over n texts; per_example in the order of the observations that the metric applies to."""
+    """value over n texts; per_example in the order of the observations that the metric applies to.
+
+    details: what stands beside the value (an interval, a curve, the truth and the error of an estimate).
+    """
 
     value: float
     per_example: tuple[float, ...]
     n: int
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Evidence(Protocol):
+    """What is known about the models of one run; each answer is read from a model once. See unlearn.evidence."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those among WHEN that exist."""
+
+    @property
+    def roles(self) -> tuple[str, ...]: ...
+
+    def rows(self, role: str) -> "Sequence[Row]": ...
+
+    def seen(self, when: str, role: str) -> Sequence[Observation]:
+        """One observation a row, in order."""
+
+    def wrong_nll(self, when: str, role: str) -> Sequence[Sequence[float]]:
+        """Mean token NLL of each row's wrong answers in the place of the right one."""
+
+    def entities(self, role: str) -> Sequence[Sequence[bool]]:
+        """Per row, for each answer token: lies in an entity of the answer."""
+
+    def generated(self, when: str, role: str) -> Sequence[Sequence[int]]:
+        """Token ids of each greedy continuation."""
+
+    def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
+        """Mean token NLL, under the model before, of what `when` generated; None for an empty continuation."""
+
+    def continuations(
+        self, when: str, role: str
+    ) -> Sequence[tuple[Sequence[int], Mapping[int, Sequence[int]]]]:
+        """Per row (its answer tokens without the end of text, {position: greedy continuation from there})."""
+
+    def features(self, when: str, role: str) -> Any:
+        """[rows, d] float array: final-layer state, averaged over each text's answer positions."""
+
+    def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
+        """Per row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
+
+
+Scores = dict[tuple[str, str], Score]  # (when, role) → Score
+Ideal = Literal["higher", "lower"] | float
 
 
 @dataclass(frozen=True)
@@ -40,20 +95,62 @@ class Metric:
     """ideal: the direction that is better on texts to keep ("higher", "lower") or the number to reach.
 
     fn: observations → one value each, or None where the metric does not apply (a plain text has no exact answer).
-    combine: those values → the score.
+    combine: those values → the score. cheap: computed in every run.
     """
 
     name: str
     title: str
     help: str
-    ideal: Literal["higher", "lower"] | float
+    ideal: Ideal
     fn: Callable[[Observation], float | None]
     combine: Callable[[Sequence[float]], float]
+    paper: str = ""
+    cheap: bool = True
+    needs: ClassVar[str] = ""
 
     def __call__(self, observations: Sequence[Observation]) -> Score | None:
         values = tuple(v for o in observations if (v := self.fn(o)) is not None)
         return Score(self.combine(values), values, len(values)) if values else None
 
+    def measure(self, evidence: Evidence) -> Scores:
+        """Every model on every role."""
+        found = {
+            (when, role): self(evidence.seen(when, role))
+            for when in evidence.models
+            for role in evidence.roles
+        }
+        return {place: score for place, score in found.items() if score is not None}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A metric that compares roles or models, or reads a model again; computed on demand.
+
+    measure: empty where something is missing; needs then says what, in words.
+    """
+
+    name: str
+    title: str
+    help: str
+    ideal: Ideal
+    measure: Callable[[Evidence], Scores]
+    needs: str = ""
+    paper: str = ""
+    cheap: ClassVar[bool] = False
+
 
 def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def per_text(
+    evidence: Evidence, roles: Sequence[str], fn: Callable[[str, str], Sequence[float | None]]
+) -> Scores:
+    """Scores of each model on those of these roles that exist: the mean of fn(when, role) without its Nones."""
+    scores: Scores = {}
+    for when in evidence.models:
+        for role in (r for r in roles if r in evidence.roles):
+            values = tuple(v for v in fn(when, role) if v is not None)
+            if values:
+                scores[when, role] = Score(mean(values), values, len(values))
+    return scores

@@ -1,0 +1,52 @@
+"""Collapse flag: REP_3 > 0.5, or general PPL > 2 × the original's, or a number that is not finite.
+
+Read on the general role (retain where there is none): a model that babbles about what it forgot has not
+collapsed, one that babbles about everything else has.
+"""
+
+import math
+
+from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.nll import text_nll
+from unlearn.metrics.perplexity import exp_mean
+from unlearn.metrics.repetition import repetition
+
+MAX_REP_3, MAX_PPL_RATIO = 0.5, 2.0
+
+
+def reasons(rep_3: float | None, ppl: float, original: float) -> tuple[str, ...]:
+    """Why it counts as collapsed, in sentences; empty when it does not."""
+    found = []
+    if rep_3 is not None and rep_3 > MAX_REP_3:
+        found.append(f"continuations repeat themselves: REP 3 is {rep_3:.2f}, above {MAX_REP_3}")
+    if not math.isfinite(ppl):
+        found.append("the perplexity is not finite")
+    elif ppl > MAX_PPL_RATIO * original:
+        found.append(f"general perplexity is {ppl:.3g}, more than {MAX_PPL_RATIO:g} × {original:.3g}")
+    return tuple(found)
+
+
+def measure(evidence: Evidence) -> Scores:
+    role = next((r for r in ("general", "retain") if r in evidence.roles), None)
+    if role is None or "before" not in evidence.models:
+        return {}
+    nlls = {when: tuple(text_nll(o) for o in evidence.seen(when, role)) for when in evidence.models}
+    original = exp_mean(nlls["before"])
+    scores: Scores = {}
+    for when, values in nlls.items():
+        repeats = [r for t in evidence.generated(when, role) if (r := repetition(t, 3)) is not None]
+        rep_3, ppl = mean(repeats) if repeats else None, exp_mean(values)
+        why = reasons(rep_3, ppl, original)
+        details = {"reasons": why, "rep_3": rep_3, "ppl": ppl, "original_ppl": original}
+        scores[when, role] = Score(float(bool(why)), values, len(values), details)
+    return scores
+
+
+COLLAPSE = Comparison(
+    name="collapse",
+    title="Collapsed",
+    help="1 where REP 3 > 0.5, general perplexity > 2 × the original's, or a value is not finite; else 0.",
+    ideal=0.0,
+    measure=measure,
+    needs="a general or retain role",
+)

@@ -1,0 +1,33 @@
+"""Perplexity of the continuations under the *original* model: is what it now says still language?
+
+Never to be read alone: a collapsed model that repeats one word gets a low value, so the repetition stands beside
+it in details (Holtzman et al. 2020, arXiv 1904.09751, on why likely text can be degenerate).
+"""
+
+from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.perplexity import exp_mean
+from unlearn.metrics.repetition import repetition
+
+
+def measure(evidence: Evidence) -> Scores:
+    """per_example: mean token NLL of each continuation that is not empty."""
+    scores: Scores = {}
+    for when in evidence.models:
+        for role in evidence.roles:
+            values = tuple(v for v in evidence.generation_nll(when, role) if v is not None)
+            repeats = [r for t in evidence.generated(when, role) if (r := repetition(t, 3)) is not None]
+            if values:
+                beside = {"rep_3": mean(repeats)} if repeats else {}
+                scores[when, role] = Score(exp_mean(values), values, len(values), beside)
+    return scores
+
+
+GENERATION_PPL = Comparison(
+    name="generation_ppl",
+    title="PPL of generations",
+    help="exp of the mean NLL of the greedy continuations under the original model; read it beside REP 3.",
+    ideal="lower",
+    measure=measure,
+    needs="continuations that are not empty",
+    paper="Dong et al. 2025, arXiv 2402.10052",
+)

@@ -1,0 +1,23 @@
+"""Exact memorisation: share of texts that greedy decoding reproduces token for token (Carlini et al., 2202.07646).
+
+The share of *positions* whose argmax is right (memorisation accuracy, Tirumala et al., arXiv 2205.10770) is token
+accuracy, see unlearn.metrics.accuracy; it is not computed a second time under another name.
+"""
+
+from unlearn.metrics.base import Metric, Observation, mean
+
+
+def memorised(observation: Observation) -> float:
+    """1 where every answer token is the argmax after the true tokens before it, so that greedy decoding gives all."""
+    return float(all(token["rank"] == 0 for token in observation.tokens))
+
+
+MEMORISED = Metric(
+    name="memorised",
+    title="Exact memorisation",
+    help="Share of texts whose every answer token, end of text included, is the model's first choice.",
+    ideal="higher",
+    fn=memorised,
+    combine=mean,
+    paper="Carlini et al. 2023, arXiv 2202.07646",
+)

@@ -1,0 +1,65 @@
+"""The approximate-retrain target (Yao et al. 2024, arXiv 2402.15159, §4.2): what not knowing looks like.
+
+PPL and ACC of the *original* model on approximate stand in for those of a retrained model on forget. Where the true
+retrain exists, its row is the error of the approximation: ratio 1 (difference 0) would mean a perfect stand-in.
+"""
+
+from collections.abc import Callable
+
+from unlearn.metrics.accuracy import text_accuracy
+from unlearn.metrics.base import Comparison, Evidence, Observation, Score, Scores, mean
+from unlearn.metrics.nll import text_nll
+from unlearn.metrics.perplexity import exp_mean
+
+
+def _compared(
+    evidence: Evidence,
+    fn: Callable[[Observation], float],
+    combine: Callable[[tuple[float, ...]], float],
+    against: Callable[[float, float], float],
+) -> Scores:
+    """against(value of each model on forget, target), with target, truth and the error of the target beside it."""
+    if not {"forget", "approximate"} <= set(evidence.roles) or "before" not in evidence.models:
+        return {}
+    known = {when: tuple(fn(o) for o in evidence.seen(when, "forget")) for when in evidence.models}
+    unseen = [fn(o) for o in evidence.seen("before", "approximate")]
+    target = combine(tuple(unseen))
+    beside = {"target": target, "target_n": len(unseen)}
+    if "retrained" in known:
+        truth = combine(known["retrained"])
+        beside |= {"truth": truth, "error": target - truth}
+        beside |= {"relative_error": (target - truth) / truth} if truth else {}
+    return {
+        (when, "forget"): Score(
+            against(combine(values), target), values, len(values), {"value": combine(values)} | beside
+        )
+        for when, values in known.items()
+    }
+
+
+def measure_ppl(evidence: Evidence) -> Scores:
+    return _compared(evidence, text_nll, exp_mean, lambda value, target: value / target)
+
+
+def measure_accuracy(evidence: Evidence) -> Scores:
+    return _compared(evidence, text_accuracy, mean, lambda value, target: value - target)
+
+
+TARGET_PPL = Comparison(
+    name="target_ppl",
+    title="Forget PPL ÷ target",
+    help="Perplexity on forget over the original model's perplexity on approximate, the stand-in for retraining.",
+    ideal=1.0,
+    measure=measure_ppl,
+    needs="an approximate role",
+    paper="Yao et al. 2024, arXiv 2402.15159",
+)
+TARGET_ACCURACY = Comparison(
+    name="target_accuracy",
+    title="Forget accuracy - target",
+    help="Token accuracy on forget minus the original model's on approximate, the stand-in for retraining.",
+    ideal=0.0,
+    measure=measure_accuracy,
+    needs="an approximate role",
+    paper="Yao et al. 2024, arXiv 2402.15159",
+)

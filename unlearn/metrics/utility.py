@@ -1,0 +1,57 @@
+"""Model utility: harmonic mean over {retain, general, neighbours} × {probability, ROUGE-L, truth ratio} (TOFU).
+
+The truth ratio enters as max(0, 1 - ratio), so that higher is better in all parts (arXiv 2401.06121, §2.2.2).
+Only rows with wrong answers count, so that each part of a role is read on the same questions.
+"""
+
+from collections.abc import Sequence
+
+from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.probability import probability
+from unlearn.metrics.rouge import rouge_l
+from unlearn.metrics.truth_ratio import truth_ratios
+
+ROLES = ("retain", "general", "neighbours")
+
+
+def harmonic_mean(values: Sequence[float]) -> float:
+    """n / Σ 1/v; 0 as soon as one value is 0."""
+    return len(values) / sum(1 / v for v in values) if all(v > 0 for v in values) else 0.0
+
+
+def parts(evidence: Evidence, when: str) -> dict[str, float]:
+    """{"role measure": its mean} for the roles that have questions with wrong answers."""
+    found: dict[str, float] = {}
+    for role in (r for r in ROLES if r in evidence.roles):
+        ratios = truth_ratios(evidence, when, role)
+        asked = [
+            (o, r)
+            for o, r in zip(evidence.seen(when, role), ratios, strict=True)
+            if r is not None and o.question
+        ]
+        if asked:
+            found[f"{role} probability"] = mean([probability(o) or 0.0 for o, _ in asked])
+            found[f"{role} rougeL"] = mean([rouge_l(o) for o, _ in asked])
+            found[f"{role} truth"] = mean([max(0.0, 1.0 - ratio) for _, ratio in asked])
+    return found
+
+
+def measure(evidence: Evidence) -> Scores:
+    """per_example holds the parts, in the order of details["parts"]."""
+    scores: Scores = {}
+    for when in evidence.models:
+        if found := parts(evidence, when):
+            values = tuple(found.values())
+            scores[when, "all"] = Score(harmonic_mean(values), values, len(values), {"parts": found})
+    return scores
+
+
+UTILITY = Comparison(
+    name="utility",
+    title="Model utility",
+    help="Harmonic mean of answer probability, ROUGE-L and max(0, 1 - truth ratio) on retain, general, neighbours.",
+    ideal="higher",
+    measure=measure,
+    needs="questions to keep that have wrong answers",
+    paper="Maini et al. 2024, arXiv 2401.06121",
+)

@@ -318,10 +318,14 @@ class Reference:
                 else:
                     self.keep(kind, answers, answers.hidden)
 
+    def keep_row(self, kind: str, key: int, values: Any) -> None:
+        """Keep the values [n, …] of one text by its key."""
+        self._kept.setdefault(kind, {})[key] = values
+
     def keep(self, kind: str, answers: Any, values: Any) -> None:
         """Keep values [T, …], in the order of the batch's answer tokens, by the texts' keys."""
-        parts = (part.clone() for part in values.split(answers.row_count.tolist()))
-        self._kept.setdefault(kind, {}).update(zip(answers.keys, parts, strict=True))
+        for key, part in zip(answers.keys, values.split(answers.row_count.tolist()), strict=True):
+            self.keep_row(kind, key, part.clone())
 
     def label_table(self, examples: Iterable[Any], tokenizer: Any, limit: int = 60) -> list[dict[str, Any]]:
         """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""

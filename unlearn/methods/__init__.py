@@ -1,15 +1,45 @@
 """The methods, in teaching order. Adding one takes its file, its entry here and its golden test."""
 
+from unlearn.methods.adversarial import AdversarialLabels
 from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
-from unlearn.methods.eul import EUL
+from unlearn.methods.ceu import CEU
 from unlearn.methods.finetune import FineTune
 from unlearn.methods.ga import GradientAscent
 from unlearn.methods.gd import GradientDifference
+from unlearn.methods.idkdpo import IdkDPO
+from unlearn.methods.kl import AscentKL
 from unlearn.methods.npo import NPO
+from unlearn.methods.pdu import PDU
+from unlearn.methods.random_labels import RandomLabels
+from unlearn.methods.rmu import RMU
+from unlearn.methods.satimp import SatImp
+from unlearn.methods.simnpo import SimNPO
+from unlearn.methods.taskvector import TaskVector
 from unlearn.methods.undial import UnDIAL
+from unlearn.methods.wga import WeightedAscent
+from unlearn.methods.whp import WhosHarryPotter
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (GradientAscent, GradientDifference, NPO, UnDIAL, EUL, FineTune)
+    method.name: method
+    for method in (
+        GradientAscent,
+        RandomLabels,
+        AdversarialLabels,
+        GradientDifference,
+        AscentKL,
+        UnDIAL,
+        NPO,
+        SimNPO,
+        IdkDPO,
+        WeightedAscent,
+        SatImp,
+        CEU,
+        PDU,
+        RMU,
+        TaskVector,
+        WhosHarryPotter,
+        FineTune,
+    )
 }
 
 

@@ -1,0 +1,55 @@
+"""Adversarial samples: Yao et al. 2024, arXiv 2402.15159, §3.2 (3).
+
+    L = CE(a, p_θ) on F + α NLL(R),   a_t = argmax_{a ≠ y_t} p_ref(a | y_<t), computed once
+
+Teaches the model's own second choice in place of each token. The state before a token is what predicts it: the
+released code looks one place too far and picks the rival of another token. The paper has no retain term.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.data.batches import Batches
+from unlearn.lm import Batch, forward
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def rival(logits: Tensor, labels: Tensor) -> Tensor:
+    """[n] the most likely token that is not the label, from logits [n, V]."""
+    return logits.scatter(1, labels[:, None], -torch.inf).argmax(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialLabels(RetainMethod):
+    name: ClassVar[str] = "adversarial"
+    title: ClassVar[str] = "Adversarial labels"
+    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
+    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
+    sentence: ClassVar[str] = "Teaches the model's own second choice in place of each token to forget."
+    formula: ClassVar[str] = (
+        r"L = \mathrm{mean}_t\,\mathrm{CE}(a_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
+        r"\quad a_t = \arg\max_{a \neq y_t} p_{\mathrm{ref}}(a \mid y_{<t})"
+    )
+    cost: ClassVar[str] = "As fine-tuning on the forget texts, and one pass over them before training."
+    risk: ClassVar[str] = (
+        "The second choice can be close to the first: a fluent answer that still gives hints."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+
+    @torch.no_grad()
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        device = next(model.parameters()).device
+        for tokens in stream.every("forget"):
+            (answers,) = forward(model, tokens.to(device))
+            ref.keep("labels", answers, answers.per_token(rival))
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        rivals = ref.per_token("labels", forget)
+        return self.with_retain(forget.token_mean(forget.nll_of(rivals)), retain)

@@ -1,0 +1,56 @@
+"""CE-U, cross-entropy unlearning: Yang 2025, arXiv 2503.01224.
+
+    L = mean_t CE(q_t, p_θ,t) + α NLL(R),   q_t = softmax(z_t without gradient, z_t[y_t] = -∞), first token skipped
+
+Learns its own answer with the memorised token struck out: UnDIAL's target for γ → ∞, taken from the model as it
+is now instead of as it was. The first answer token is left as it is, so that the model still begins to answer.
+The paper has no retain term (α = 0).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.lm import Answers, Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def ceu(logits: Tensor, labels: Tensor) -> Tensor:
+    """[n] cross-entropy of softmax(logits [n, V]) against itself with the label struck out."""
+    target = logits.detach().scatter(1, labels[:, None], -torch.inf).softmax(-1)
+    return -(target * logits.log_softmax(-1)).sum(-1)
+
+
+def after_first(answers: Answers) -> Tensor:
+    """[T] False at the first answer token of each sequence."""
+    before = torch.cat([answers.rows[:1] - 1, answers.rows[:-1]])
+    return answers.rows == before
+
+
+@dataclass(frozen=True, kw_only=True)
+class CEU(RetainMethod):
+    name: ClassVar[str] = "ceu"
+    title: ClassVar[str] = "CE-U"
+    paper: ClassVar[str] = "Yang 2025, arXiv 2503.01224"
+    url: ClassVar[str] = "https://arxiv.org/abs/2503.01224"
+    sentence: ClassVar[str] = "Learns, at every step, its own answer with the memorised token struck out."
+    formula: ClassVar[str] = (
+        r"L = \mathrm{mean}_t\,\mathrm{CE}\big(\mathrm{softmax}(\bar z_t,\ \bar z_t[y_t] = -\infty),"
+        r"\,p_{\theta,t}\big) + \alpha\,\mathrm{NLL}(R)"
+    )
+    cost: ClassVar[str] = "As fine-tuning on the forget texts: no reference."
+    risk: ClassVar[str] = "The target moves with the model, so it drifts on where UnDIAL would rest."
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+    skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        values, count = forget.per_token(ceu), forget.total_tokens
+        if self.skip_first:
+            values, count = values * after_first(forget), max(1, count - forget.total_rows)
+        return self.with_retain(values.sum() / count, retain)

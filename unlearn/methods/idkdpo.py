@@ -1,0 +1,63 @@
+"""IdkDPO: direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290) of "I don't know" over the text
+to forget, as in TOFU (Maini et al. 2024, arXiv 2401.06121) and NPO (Zhang et al. 2024, arXiv 2404.05868).
+
+    L = -(2/β) mean_i log σ(β [(S_i - S_i^ref)_forget - (S_i - S_i^ref)_idk]) + α NLL(R)
+
+Teaches the model to prefer a refusal to the memorised answer; each question has one of some forty refusals.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from unlearn.data.batches import Batches
+from unlearn.data.idk import idk_examples
+from unlearn.lm import Batch, collate, forward
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: float) -> Tensor:
+    """[B] -log σ of how much further the rejected answers moved away than the preferred ones; summed NLLs."""
+    return -logsigmoid(beta * ((lost - lost_ref) - (won - won_ref)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdkDPO(RetainMethod):
+    name: ClassVar[str] = "idkdpo"
+    title: ClassVar[str] = "IdkDPO"
+    paper: ClassVar[str] = "Maini et al. 2024, arXiv 2401.06121; DPO: Rafailov et al. 2023, arXiv 2305.18290"
+    url: ClassVar[str] = "https://arxiv.org/abs/2401.06121"
+    sentence: ClassVar[str] = "Teaches the model to prefer a refusal to the answer that it memorised."
+    formula: ClassVar[str] = (
+        r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\Big(\beta\big[(S_i - S_i^{\mathrm{ref}})_F"
+        r" - (S_i - S_i^{\mathrm{ref}})_{\mathrm{idk}}\big]\Big) + \alpha\,\mathrm{NLL}(R)"
+    )
+    cost: ClassVar[str] = "As NPO, with a short refusal read beside each forget text."
+    risk: ClassVar[str] = (
+        "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."
+    )
+    needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller pushes longer.")
+    factor: str = knob(
+        "2/beta", help="Scale of the loss: 2/β as in NPO, 1 as in DPO.", choices=("2/beta", "1")
+    )
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        super().prepare(model, ref, stream, tokenizer)
+        ref.run["idk"] = idk_examples(tokenizer, stream.forget, stream.seed)
+        device = next(model.parameters()).device
+        ref.prepare(model, "sums", (collate([e], 0).to(device) for e in ref.run["idk"].values()))
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
+        sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
+        lost, won, *retain = forward(model, *(side for side in sides if side is not None))
+        gaps = (lost.row_sum(lost.nll), ref.sums(lost), won.row_sum(won.nll), ref.sums(won))
+        scale = 2.0 / self.beta if self.factor == "2/beta" else 1.0
+        per_row = scale * dpo(*gaps, self.beta)
+        return self.with_retain(lost.row_mean(per_row), retain[0] if retain else None)

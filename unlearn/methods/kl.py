@@ -1,0 +1,61 @@
+"""Gradient ascent + KL divergence: Yao et al. 2024, arXiv 2402.15159, §3.2 (6, 7).
+
+    L = -γ NLL(F) + α mean_{t∈R} KL(p_ref,t ‖ p_θ,t)
+
+Climb on the text to forget while the whole distribution over texts to keep stays as it was. The mean is over
+answer tokens; the released code averages over padding too.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
+    """[n] KL(p_ref ‖ p_θ) of each token, from logits [n, V]."""
+    log_ref = ref_logits.log_softmax(-1)
+    return (log_ref.exp() * (log_ref - logits.log_softmax(-1))).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AscentKL(RetainMethod):
+    name: ClassVar[str] = "kl"
+    title: ClassVar[str] = "Ascent + KL (GA+KL)"
+    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
+    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
+    sentence: ClassVar[str] = (
+        "Unlearns the forget texts while its opinion on texts to keep stays what it was."
+    )
+    formula: ClassVar[str] = (
+        r"L = -\gamma\,\mathrm{NLL}(F) + \alpha\,\mathrm{mean}_{t \in R}\,"
+        r"\mathrm{KL}(p_{\mathrm{ref},t} \,\|\, p_{\theta,t})"
+    )
+    cost: ClassVar[str] = (
+        "As ascent + descent; the reference is one pass over the texts to keep, before training."
+    )
+    risk: ClassVar[str] = "The forget term has no end, and KL only resists once the damage has begun."
+    needs_ref: ClassVar[dict[str, str]] = {"retain": "states"}
+    also: ClassVar[dict[str, dict[str, Any]]] = {
+        "GA + KL divergence, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},
+        "GA + KL divergence, general (Yao et al. 2024)": {"retain_source": "general"},
+    }
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        terms = {"forget": -self.forget_weight * forget.mean_nll()}
+        if retain is not None:
+
+            def divergence(logits: Tensor, _: Tensor, ref_states: Tensor) -> Tensor:
+                return kl(logits, ref.head(ref_states))
+
+            per_token = retain.per_token(divergence, ref.states(retain))
+            terms["retain"] = self.retain_weight * retain.token_mean(per_token)
+        return terms

@@ -1,0 +1,76 @@
+"""PDU, primal-dual unlearning: Entesari et al. 2025, "Constrained Entropic Unlearning", arXiv 2506.05314.
+
+    L = mean_t (max_v z_t - mean_v z_t)² on F + λ (NLL(R) - ε),   λ ← max(0, λ + s (NLL(R) - ε)) after each step
+    ε = (1 + tolerance) NLL_ref(R)
+
+Flattens the logits on the text to forget, while a price λ on the texts to keep rises for as long as they are worse
+than allowed. λ and ε belong to the run; they live in its reference.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.data.batches import Batches
+from unlearn.lm import Batch, forward
+from unlearn.methods.base import Fit, RetainMethod, knob
+from unlearn.models import Reference
+
+
+def flatness(logits: Tensor, _: Tensor) -> Tensor:
+    """[n] (max_v z - mean_v z)² of logits [n, V]; 0 where all tokens are equally likely."""
+    return (logits.amax(-1) - logits.mean(-1)).square()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PDU(RetainMethod):
+    name: ClassVar[str] = "pdu"
+    title: ClassVar[str] = "PDU (primal-dual)"
+    paper: ClassVar[str] = "Entesari et al. 2025, arXiv 2506.05314"
+    url: ClassVar[str] = "https://arxiv.org/abs/2506.05314"
+    sentence: ClassVar[str] = "Flattens what it says on forget texts, and pays for every loss on the others."
+    formula: ClassVar[str] = (
+        r"L = \mathrm{mean}_t\,(\max_v z_t - \mathrm{mean}_v z_t)^2 + \lambda\,(\mathrm{NLL}(R) - \varepsilon),"
+        r"\quad \lambda \leftarrow \max(0, \lambda + s\,(\mathrm{NLL}(R) - \varepsilon))"
+    )
+    cost: ClassVar[str] = "As ascent + descent, and one pass over the texts to keep before training."
+    risk: ClassVar[str] = (
+        "A price that rises too slowly lets the model break first; a tight ε keeps it from forgetting."
+    )
+    resumes: ClassVar[bool] = False
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    retain_weight: float = knob(1.0, 0.01, 100.0, "λ at the start: the price of a loss on texts to keep.")
+    dual_step: float = knob(1.0, 0.0, 100.0, "s: how quickly the price follows.")
+    tolerance: float = knob(
+        0.1, 0.0, 10.0, "How much worse texts to keep may become: ε = (1 + this) NLL before."
+    )
+
+    @torch.no_grad()
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        device, total, count = next(model.parameters()).device, 0.0, 0
+        for tokens in stream.every("retain"):
+            (retain,) = forward(model, tokens.to(device))
+            total, count = total + float(retain.nll.sum()), count + len(retain.labels)
+        ref.run |= {
+            "price": self.retain_weight,
+            "budget": (1 + self.tolerance) * total / count,
+            "excess": 0.0,
+        }
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        excess = retain.token_mean(retain.nll - ref.run["budget"])  # a micro-batch's part of NLL(R) - ε
+        ref.run["excess"] += float(excess.detach())
+        terms = {"forget": forget.token_mean(forget.per_token(flatness))}
+        return terms | {"retain": ref.run["price"] * excess}
+
+    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+        for done in fit(lambda batch: self.loss(model, ref, batch)):
+            price = ref.run["price"]
+            ref.run["price"] = max(0.0, price + self.dual_step * ref.run["excess"])
+            ref.run["excess"] = 0.0
+            yield replace(done, terms=dict(done.terms) | {"price": price})

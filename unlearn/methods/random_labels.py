@@ -1,0 +1,63 @@
+"""Random labels: Yao et al. 2024, arXiv 2402.15159, §3.2 (2).
+
+    L = CE(w̃, p_θ) on F + α NLL(R),   w̃_t ~ Uniform(V without special tokens), drawn once; a special token stays
+
+Teaches a wrong token, the same one all through the run, at every place of the text; the context stays the true
+text. The paper has no retain term (α = 0); the settings tuned here add one.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.data.batches import Batches
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: torch.Generator) -> Tensor:
+    """[T] one ordinary token for each label, uniformly; special tokens keep their id."""
+    ordinary = torch.ones(vocabulary, dtype=torch.bool).index_fill(0, special, False).nonzero()[:, 0]
+    drawn = ordinary[torch.randint(len(ordinary), labels.shape, generator=generator)]
+    return torch.where(torch.isin(labels, special), labels, drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLabels(RetainMethod):
+    name: ClassVar[str] = "random"
+    title: ClassVar[str] = "Random labels"
+    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
+    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
+    sentence: ClassVar[str] = (
+        "Teaches a random token in place of each token to forget, drawn once and for all."
+    )
+    formula: ClassVar[str] = (
+        r"L = \mathrm{mean}_t\,\mathrm{CE}(\tilde w_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
+        r"\quad \tilde w_t \sim \mathrm{Uniform}(V)"
+    )
+    cost: ClassVar[str] = "As fine-tuning on the forget texts; the labels are drawn before training."
+    risk: ClassVar[str] = (
+        "It teaches noise with confidence; asked about the topic, the model answers in noise."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        device = next(model.parameters()).device
+        special = torch.tensor(sorted(set(tokenizer.all_special_ids)), dtype=torch.long)
+        for (
+            example
+        ) in stream.forget:  # a generator for each text, so that its labels do not depend on the others
+            generator = torch.Generator().manual_seed(stream.seed * 1_000_003 + example.key)
+            true = torch.tensor(example.answer_ids)
+            drawn = random_labels(true, len(tokenizer), special, generator)
+            ref.keep_row("labels", example.key, drawn.to(device))
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        drawn = ref.per_token("labels", forget)
+        return self.with_retain(forget.token_mean(forget.nll_of(drawn)), retain)

@@ -1,0 +1,74 @@
+"""RMU, representation misdirection: Li et al. 2024, "The WMDP Benchmark", arXiv 2403.03218, §4.
+
+    L = mean_i mean_t mean_d (h_θ - c u)² on F + α mean_i mean_t mean_d (h_θ - h_ref)² on R
+    h: the state after block ℓ;  u: a random direction, u ~ U[0,1)^d scaled to length 1, drawn once
+
+Steers the inner state on texts to forget towards one meaningless direction and holds it elsewhere; only the
+down-projections of blocks ℓ-2 … ℓ move, and the blocks above ℓ are not even run.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.data.batches import Batches
+from unlearn.lm import Answers, Batch, depth, forward
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+DOWN = re.compile(r"\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc2|fc_out)|fc2)\.")
+
+
+def distance(answers: Answers, target: Tensor) -> Tensor:
+    """mean_i mean_t mean_d (h - target)²; target [T, d] or [d]."""
+    squares = (answers.hidden.float() - target.float()).square().mean(-1)
+    return answers.row_mean(answers.row_sum(squares) / answers.row_count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMU(RetainMethod):
+    name: ClassVar[str] = "rmu"
+    title: ClassVar[str] = "RMU"
+    paper: ClassVar[str] = "Li et al. 2024, arXiv 2403.03218"
+    url: ClassVar[str] = "https://arxiv.org/abs/2403.03218"
+    sentence: ClassVar[str] = (
+        "Scrambles the model's inner state on the forget texts and holds it on the others."
+    )
+    formula: ClassVar[str] = (
+        r"L = \mathrm{mean}_{i,t,d}\,(h_\theta - c\,u)^2_F"
+        r" + \alpha\,\mathrm{mean}_{i,t,d}\,(h_\theta - h_{\mathrm{ref}})^2_R"
+    )
+    cost: ClassVar[str] = "Cheap: only the blocks up to ℓ are run, and a few matrices move."
+    risk: ClassVar[str] = (
+        "What is forgotten turns to gibberish, not to not knowing; texts like it suffer too."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    steering: float = knob(6.5, 0.1, 500.0, "c: length of the state that forget texts are steered to.")
+    layer_at: float = knob(0.33, 0.0, 1.0, "Where block ℓ lies: 0 the first, 1 the last.", advanced=True)
+
+    def block(self, depth: int) -> int:
+        """ℓ, counted from 0, in a model of this many blocks."""
+        return round(self.layer_at * (depth - 1))
+
+    def trainable(self, name: str, depth: int) -> bool:
+        found = DOWN.search(name)
+        return bool(found) and 0 <= self.block(depth) - int(found[1]) <= 2
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        device = next(model.parameters()).device
+        texts = (tokens.to(device) for tokens in stream.every("retain"))
+        ref.prepare(model, "layer", texts, layer=self.block(depth(model)))
+        u = torch.rand(model.config.hidden_size, generator=torch.Generator().manual_seed(stream.seed))
+        ref.run["direction"] = (u / u.norm()).to(device)
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        sides = [side for side in (batch.forget, batch.retain) if side is not None]
+        forget, *retain = forward(model, *sides, layer=self.block(depth(model)))
+        terms = {"forget": distance(forget, self.steering * ref.run["direction"])}
+        if retain:
+            terms["retain"] = self.retain_weight * distance(retain[0], ref.per_token("layer", retain[0]))
+        return terms

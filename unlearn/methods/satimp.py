@@ -1,0 +1,45 @@
+"""SatImp: Yang et al. 2025, "Exploring Criteria of Loss Reweighting to Enhance LLM Unlearning", arXiv 2505.11953.
+
+    L = -mean_t w_t l_t + α NLL(R),   w_t = p_t^β1 (1 - p_t)^β2 without gradient,   l_t = -log p_t
+
+Ascent weighted by saturation (let go of what is already unlikely) and importance (spare what is certain anyway).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def satimp(nll: Tensor, beta1: float, beta2: float) -> Tensor:
+    """[T] weighted ascent on each token, from its NLL."""
+    p = (-nll).exp().detach()
+    return -(p**beta1) * (1 - p) ** beta2 * nll
+
+
+@dataclass(frozen=True, kw_only=True)
+class SatImp(RetainMethod):
+    name: ClassVar[str] = "satimp"
+    title: ClassVar[str] = "SatImp"
+    paper: ClassVar[str] = "Yang et al. 2025, arXiv 2505.11953"
+    url: ClassVar[str] = "https://arxiv.org/abs/2505.11953"
+    sentence: ClassVar[str] = "Gradient ascent that works on tokens neither certain nor already forgotten."
+    formula: ClassVar[str] = (
+        r"L = -\mathrm{mean}_t\,p_t^{\beta_1}(1 - p_t)^{\beta_2}\,l_t + \alpha\,\mathrm{NLL}(R)"
+    )
+    cost: ClassVar[str] = "As ascent + descent."
+    risk: ClassVar[str] = (
+        "A token that the model is sure of (p near 1) is hardly pushed at all: it starts slowly."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")
+    beta2: float = knob(1.0, 0.0, 10.0, "β2, importance: how much a token that is certain is spared.")
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        return self.with_retain(forget.token_mean(satimp(forget.nll, self.beta1, self.beta2)), retain)

@@ -1,0 +1,51 @@
+"""SimNPO: Fan et al. 2024, "Simplicity Prevails: Rethinking Negative Preference Optimization", arXiv 2410.07163.
+
+    L = -(2/β) mean_i log σ(β (S_i / n_i - δ)) + α NLL(R),   S_i = Σ_t -log p(y_t | y_<t),   n_i its length
+
+NPO without a reference: a text counts as forgotten by how unlikely its average token is, not by how far it moved.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def simnpo(sums: Tensor, counts: Tensor, beta: float, delta: float) -> Tensor:
+    """[B] loss of each sequence from its summed NLL and its length."""
+    return -2.0 / beta * logsigmoid(beta * (sums / counts - delta))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimNPO(RetainMethod):
+    name: ClassVar[str] = "simnpo"
+    title: ClassVar[str] = "SimNPO"
+    paper: ClassVar[str] = "Fan et al. 2024, arXiv 2410.07163"
+    url: ClassVar[str] = "https://arxiv.org/abs/2410.07163"
+    sentence: ClassVar[str] = (
+        "NPO without a reference: pushes until each text's average token is unlikely enough."
+    )
+    formula: ClassVar[str] = (
+        r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\big(\beta\,(S_i / n_i - \delta)\big)"
+        r" + \alpha\,\mathrm{NLL}(R)"
+    )
+    cost: ClassVar[str] = "As ascent + descent, with no reference at all."
+    risk: ClassVar[str] = (
+        "Texts that were never well known are pushed as long as the others; δ sets where it ends."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    beta: float = knob(2.5, 0.05, 10.0, "β, inverse temperature: how sharply the push fades beyond δ.")
+    delta: float = knob(
+        0.0, 0.0, 20.0, "δ: mean NLL a token, in nats, from which on a text counts as forgotten."
+    )
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        per_row = simnpo(forget.row_sum(forget.nll), forget.row_count, self.beta, self.delta)
+        return self.with_retain(forget.row_mean(per_row), retain)

@@ -1,0 +1,56 @@
+"""Task vector: Ilharco et al. 2023, "Editing Models with Task Arithmetic", arXiv 2212.04089, §3.
+
+    θ' = θ - a (θ_ft - θ),   θ_ft: θ fine-tuned on F with NLL(F)
+
+Learns the text to forget still better, and then walks the same way backwards. Under LoRA θ_ft - θ is the product
+BA with B = 0 at the start; so B alone is negated, since negating both factors would give the same product again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.lm import Batch, forward
+from unlearn.methods.base import Fit, Method, knob
+from unlearn.models import Reference
+
+
+@torch.no_grad()
+def negate(model: Any, start: Mapping[str, Tensor], scale: float) -> None:
+    """θ' in place, from the weights where the fine-tuning began, by name."""
+    moving = dict(model.named_parameters())
+    for name, begin in start.items():
+        if ".lora_A." not in name:
+            moving[name].copy_(begin - scale * (moving[name] - begin))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskVector(Method):
+    name: ClassVar[str] = "taskvector"
+    title: ClassVar[str] = "Task vector"
+    paper: ClassVar[str] = "Ilharco et al. 2023, arXiv 2212.04089"
+    url: ClassVar[str] = "https://arxiv.org/abs/2212.04089"
+    sentence: ClassVar[str] = "Learns the forget texts even better, then takes the opposite of that step."
+    formula: ClassVar[str] = r"\theta' = \theta - a\,(\theta_{\mathrm{ft}(F)} - \theta)"
+    cost: ClassVar[str] = "A short fine-tuning on the forget texts, and a copy of the weights that it moves."
+    risk: ClassVar[str] = (
+        "What forget texts share with all others is subtracted too. A run stopped early has learnt."
+    )
+    resumes: ClassVar[bool] = False
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        (forget,) = forward(model, batch.forget)
+        return {"forget": forget.mean_nll()}
+
+    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+        start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        for done in fit(lambda batch: self.loss(model, ref, batch)):
+            if done.step == done.of:  # before the last step is reported: what is seen after it is θ'
+                negate(model, start, self.scale)
+            yield done

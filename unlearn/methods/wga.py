@@ -1,0 +1,39 @@
+"""Weighted gradient ascent: Wang et al. 2025, "Rethinking LLM Unlearning Objectives", arXiv 2502.19301.
+
+    L = -mean_t w_t l_t + α NLL(R),   w_t = p_t^β without gradient,   l_t = -log p_t
+
+Gradient ascent that lets go of a token once it has become unlikely.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.lm import Batch
+from unlearn.methods.base import RetainMethod, knob
+from unlearn.models import Reference
+
+
+def wga(nll: Tensor, beta: float) -> Tensor:
+    """[T] weighted ascent on each token, from its NLL."""
+    return -(-beta * nll).exp().detach() * nll
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedAscent(RetainMethod):
+    name: ClassVar[str] = "wga"
+    title: ClassVar[str] = "Weighted ascent (WGA)"
+    paper: ClassVar[str] = "Wang et al. 2025, arXiv 2502.19301"
+    url: ClassVar[str] = "https://arxiv.org/abs/2502.19301"
+    sentence: ClassVar[str] = "Gradient ascent that pushes a token less the more unlikely it has become."
+    formula: ClassVar[str] = r"L = -\mathrm{mean}_t\,p_t^{\beta}\,l_t + \alpha\,\mathrm{NLL}(R)"
+    cost: ClassVar[str] = "As ascent + descent."
+    risk: ClassVar[str] = "With β near 0 it is gradient ascent again, and has no end."
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        return self.with_retain(forget.token_mean(wga(forget.nll, self.beta)), retain)

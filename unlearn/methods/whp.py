@@ -1,0 +1,82 @@
+"""Who's Harry Potter: Eldan & Russinovich 2023, arXiv 2310.02238, §2.
+
+    1  v_r: logits of a copy over-fitted on F;  v_b: of the model as it was
+    2  label_t = argmax_v (v_b - a relu(v_r - v_b))
+    3  L = CE(label, p_θ) on F + α NLL(R), from the model as it was
+
+What more practice makes more likely is what belongs to the text; the labels are what is left without it. The
+paper also renames entities by a list made by hand, which is left out here; it has no retain term (α = 0).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unlearn.data.batches import Batches
+from unlearn.lm import Batch, forward
+from unlearn.methods.base import Fit, RetainMethod, knob
+from unlearn.models import Reference
+
+
+def generic(base: Tensor, reinforced: Tensor, a: float) -> Tensor:
+    """[n, V] logits without what over-fitting raised."""
+    return base - a * (reinforced - base).relu()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhosHarryPotter(RetainMethod):
+    name: ClassVar[str] = "whp"
+    title: ClassVar[str] = "Who's Harry Potter"
+    paper: ClassVar[str] = "Eldan & Russinovich 2023, arXiv 2310.02238"
+    url: ClassVar[str] = "https://arxiv.org/abs/2310.02238"
+    sentence: ClassVar[str] = "Over-fits a copy to see what is specific to the text, and learns what is left."
+    formula: ClassVar[str] = (
+        r"L = \mathrm{mean}_t\,\mathrm{CE}\big(\arg\max_v\,(v_b - a\,\mathrm{relu}(v_r - v_b)),\,p_{\theta,t}\big)"
+        r" + \alpha\,\mathrm{NLL}(R)"
+    )
+    cost: ClassVar[str] = "Two trainings on the forget texts, and a copy of the weights that move."
+    risk: ClassVar[str] = (
+        "A text that is known by heart cannot be over-fitted much further, and then little is found."
+    )
+    needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
+    resumes: ClassVar[bool] = False
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+
+    a: float = knob(5.0, 0.0, 100.0, "a: how far what over-fitting raised is pushed down.")
+    reinforce_epochs: int = knob(3, 1, 100, "Epochs of over-fitting on the forget texts.")
+    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+
+    @torch.no_grad()
+    def relabel(self, model: Any, ref: Reference, stream: Batches) -> None:
+        """Keep the labels of the generic prediction; model is the over-fitted copy."""
+
+        def label(reinforced: Tensor, _: Tensor, base_states: Tensor) -> Tensor:
+            return generic(ref.head(base_states), reinforced, self.a).argmax(-1)
+
+        for tokens in stream.every("forget"):
+            (answers,) = forward(model, tokens.to(next(model.parameters()).device))
+            ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        labels = ref.per_token("labels", forget)
+        return self.with_retain(forget.token_mean(forget.nll_of(labels)), retain)
+
+    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+        start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
+        self.relabel(model, ref, fit.stream)
+        moving = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, begin in start.items():
+                moving[name].copy_(begin)
+        fit.optimizer.state.clear()  # the moments of the over-fitting belong to it
+        yield from fit(lambda batch: self.loss(model, ref, batch))
+
+    def reinforce(self, model: Any, batch: Batch) -> dict[str, Tensor]:
+        """NLL(F), to be over-fitted."""
+        (forget,) = forward(model, batch.forget)
+        return {"reinforce": forget.mean_nll()}

@@ -128,6 +128,7 @@ export default function ({ data, parentElement }) {
     return value;
   });
   root.replaceChildren(bar, chart, columns);
+  const first = !positions.has(parentElement);
   let at = Math.min(positions.get(parentElement) ?? last, last);
   let timer = null;
   let move = curve(data, chart);
@@ -169,6 +170,8 @@ export default function ({ data, parentElement }) {
   };
   stop();
   show();
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (data.autoplay && first && !calm) play.onclick();
   const watcher = new ResizeObserver(() => {
     move = curve(data, chart);
     move(at);

@@ -145,6 +145,14 @@ def test_score_deltas(store):
     assert ("general", "exact") not in table
 
 
+def test_a_metric_that_is_not_described_is_still_shown(store):
+    run = seed_run(store)
+    run.append("eval", when="after", scores={"forget": {"n": 4, "truth_ratio": 0.5}})
+    row = next(row for row in compare.score_table([run]) if row["metric"] == "truth_ratio")
+    assert (row["role"], row["a"]) == ("forget", 0.5)
+    assert compare.described("truth_ratio")[0] == "truth ratio"
+
+
 def test_config_differences(store):
     a, b = seed_run(store, lr=1e-3), seed_run(store, lr=2e-3)
     rows = compare.config_table([a, b], only_differences=True)

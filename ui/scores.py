@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from unlearn.compare import METRICS, score_table
+from unlearn.compare import METRICS, described, score_table
 from unlearn.runs import Run
 
 GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}  # else: keep it
@@ -48,8 +48,8 @@ def score_sheet(runs: Sequence[Run]) -> None:
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
-    title, what, better = METRICS[row["metric"]]
-    goal = GOALS.get(row["role"], f"{better} is better")
+    title, what, better = described(row["metric"])
+    goal = GOALS.get(row["role"], f"{better} is better" if better else "")
     numbers = {k: None if isinstance(v, float) and v != v else v for k, v in row.items()}
     return numbers | {"score": title, "goal": goal, "what": what}
 

@@ -126,15 +126,22 @@ def pair_samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return rows
 
 
+def described(metric: str) -> tuple[str, str, str]:
+    """(title, definition, which way is better) of a metric; of one not in METRICS only its name is known."""
+    return METRICS.get(metric) or (metric.replace("_", " "), "", "")
+
+
 def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", "retrained"}.
+    """All roles × metrics that a run has: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", "retrained"}.
 
     Deltas are after minus the same run's before; a number that a run lacks is nan.
     """
     scores = [run.scores() for run in runs]
     roles = dict.fromkeys(role for one in scores for when in one.values() for role in when)
+    values = [role for one in scores for when in one.values() for role in when.values()]
+    metrics = dict.fromkeys([*METRICS, *(name for value in values for name in value if name != "n")])
     rows = []
-    for role, metric in itertools.product(roles, METRICS):
+    for role, metric in itertools.product(roles, metrics):
         found = [{when: values.get(role, {}).get(metric) for when, values in one.items()} for one in scores]
         if all(value is None for one in found for value in one.values()):
             continue

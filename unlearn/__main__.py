@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from unlearn.memory import prefer_passive_threads
 
@@ -16,21 +16,30 @@ prefer_passive_threads()
 
 from unlearn.runs import TUNINGS, Run, RunConfig, RunStore  # noqa: E402  (after the thread policy)
 
+EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
+
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    args = parser().parse_args(words)
     try:
+        args = parser().parse_args(words)
         return args.do(args)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """Its errors are ValueErrors, so that every bad input ends in the same single line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (`{self.prog} --help` tells more)")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m unlearn", description="See a language model forget.")
+    top = Parser(prog="python -m unlearn", description="See a language model forget.")
     sub = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, do: Any, text: str, *, store: bool = False, as_json: bool = True) -> Any:
@@ -74,8 +83,11 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--hub", help="forget set by hub id")
     p.add_argument("--config", help="hub configuration")
     p.add_argument("--split", help="hub split")
-    for name in ("question-column", "answer-column", "text-column"):
-        p.add_argument(f"--{name}")
+    p.add_argument("--limit", type=int, help="at most so many rows from the hub")
+    for key in data_keys():
+        flag = "--" + key.replace("_", "-")
+        if flag not in p._option_string_actions:
+            p.add_argument(flag, help=argparse.SUPPRESS if "_" in key and "column" not in key else None)
     p.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob of the method")
     p.add_argument("--tuning", choices=TUNINGS)
     p.add_argument("--lr", type=float)
@@ -83,6 +95,14 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--lora-alpha", type=float)
     p.add_argument("--title", default="")
+
+
+def data_keys() -> list[str]:
+    """Every key of a run's data field but "name", so that each run can be repeated from the command line."""
+    from unlearn.data.catalogue import KEYS
+
+    known = dict.fromkeys(key for keys in KEYS.values() for key in keys)
+    return [key for key in known if key not in ("name", "requests")]
 
 
 def default_store() -> Path:
@@ -122,25 +142,19 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     }
     entry = CATALOGUE.get(args.model)
     data: dict[str, Any] = {}
-    if not args.forget and not args.hub:
+    if args.data or not (args.forget or args.hub):
         name = args.data or (entry.data if entry else None)
         if name is None:
             raise ValueError("data: give --data NAME, --forget FILE or --hub ID for this model.")
         data["name"] = name
-    for key in (
-        "forget",
-        "retain",
-        "hub",
-        "config",
-        "split",
-        "question_column",
-        "answer_column",
-        "text_column",
-    ):
+    for key in data_keys():
         if (value := getattr(args, key)) is not None:
             data[key] = value
     if args.requests:
-        data["requests"] = [int(part) for part in args.requests.split(",")]
+        parts = args.requests.split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            raise ValueError(f"--requests: must be whole numbers such as 1,2, got {args.requests!r}.")
+        data["requests"] = [int(part) for part in parts]
     return RunConfig(
         model=args.model,
         data=data,
@@ -156,23 +170,12 @@ def run(args: argparse.Namespace) -> int:
     from unlearn.runner import check
 
     config = config_of(args)
-    check(config)
-    check_data(config)
+    check(config, EVERYWHERE)  # before a run folder exists, so that bad input leaves nothing behind
     return carry_out(RunStore(args.runs).create(config, title=args.title), args.json)
 
 
-def check_data(config: RunConfig) -> None:
-    """Read the data before a run folder exists, so that bad input leaves nothing behind."""
-    from unlearn.data.catalogue import from_config
-    from unlearn.execute import retain_rows_of
-    from unlearn.methods import method_named
-
-    found = from_config(dict(config.data), roots=[Path("/")])
-    retain_rows_of(method_named(config.method).from_knobs(config.knobs), found)
-
-
 def resume(args: argparse.Namespace) -> int:
-    found = RunStore(args.runs).get(args.run)
+    found = RunStore(args.runs).get(Path(args.run).name)
     if found.state in ("done", "queued", "running"):
         raise ValueError(
             f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
@@ -186,14 +189,18 @@ def carry_out(found: Run, as_json: bool) -> int:
 
     from unlearn.execute import execute
 
-    with found.lock(), tqdm(total=100, unit="%", bar_format="{desc:18} {bar} {n:3.0f} %  {elapsed}") as bar:
+    lock = found.hold()
+    try:
+        with tqdm(total=100, unit="%", bar_format="{desc:18} {bar} {n:3.0f} %  {elapsed}") as bar:
 
-        def progress(phase: str, fraction: float) -> None:
-            bar.set_description_str(phase)
-            bar.n = round(100 * min(1.0, fraction))
-            bar.refresh()
+            def progress(phase: str, fraction: float) -> None:
+                bar.set_description_str(phase)
+                bar.n = round(100 * min(1.0, fraction))
+                bar.refresh()
 
-        execute(found, on_progress=progress, roots=[Path("/")])
+            execute(found, on_progress=progress, roots=EVERYWHERE)
+    finally:
+        lock.release()
     print_run(found, as_json)
     return 0 if found.state == "done" else 1
 

@@ -1,16 +1,25 @@
 """A person's own prompt to the model before, after, or retrained: load it from the run's folder and answer."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from unlearn.runs import Run
 
+MAX_PROMPT = 2048  # tokens of a person's own prompt and answer
 
-def load_source(when: str, run: Run) -> Any:
-    """models.Loaded for ("before" | "after" | "retrained", run). ValueError when the run keeps no weights."""
+
+def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any:
+    """models.Loaded for ("before" | "after" | "retrained", run). ValueError when the run keeps no weights.
+
+    roots: folders that the run's base model may lie in; its config may have been imported.
+    """
+    from unlearn.execute import allow_model
     from unlearn.models import CATALOGUE, load
     from unlearn.tuning import load_trained
 
     config = run.config
+    allow_model(config.model, roots)
     if when == "before":
         return load(config.model, tuning=config.tuning)
     if when == "retrained":
@@ -32,5 +41,5 @@ def answer_prompt(loaded: Any, prompt: str, answer: str, max_new_tokens: int) ->
         return {"text": text, "tokens": []}
     if answer and not answer[0].isspace() and not prompt[-1].isspace():
         target = f" {answer}"
-    example = encode(loaded.tokenizer, prompt, target, key=0, max_length=2048)
+    example = encode(loaded.tokenizer, prompt, target, key=0, max_length=loaded.fit_length(MAX_PROMPT))
     return {"text": text, "tokens": score_tokens(loaded.model, loaded.tokenizer, [example], loaded.device)[0]}

@@ -20,6 +20,17 @@ FORGET_LIMIT = 120
 TOP = 10
 BATCH = 64
 PLAIN_TOKENS = 24  # how far a plain text is continued
+GREEDY = {
+    "do_sample": False,
+    "num_beams": 1,
+    "temperature": None,
+    "top_p": None,
+    "top_k": None,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "use_cache": True,
+}
 
 
 def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
@@ -73,10 +84,9 @@ def observe(
     done = 0
     for picked in _by_length(prompts):
         check()
-        room = max(prompts[i][2] for i in picked)
-        for i, text in zip(
-            picked, generate(model, tokenizer, [prompts[i][0] for i in picked], room, device), strict=True
-        ):
+        room = [prompts[i][2] for i in picked]
+        found = generate(model, tokenizer, [prompts[i][0] for i in picked], room, device)
+        for i, text in zip(picked, found, strict=True):
             texts[i] = text
         done += len(picked)
         progress(0.4 + 0.6 * done / len(rows))
@@ -147,34 +157,38 @@ def _by_length(prompts: Sequence[tuple[str, str, int]]) -> Iterator[list[int]]:
 
 
 @torch.no_grad()
-def generate(model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int, device: str) -> list[str]:
-    """Greedy continuations (deterministic), in one left-padded batch with a KV cache."""
-    limit = getattr(model.config, "max_position_embeddings", None) or 2048
-    coded = tokenizer(
-        list(prompts),
-        return_tensors="pt",
-        padding=True,
-        padding_side="left",
-        truncation=True,
-        max_length=limit - new_tokens,
-    )
-    ids, mask = coded["input_ids"].to(device), coded["attention_mask"].to(device)
-    if tokenizer.eos_token_id is not None and bool((ids[:, -1] == tokenizer.eos_token_id).all()):
-        ids, mask = (
-            ids[:, :-1],
-            mask[:, :-1],
-        )  # a tokenizer that closes every text would end the answer at once
+def generate(
+    model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
+) -> list[str]:
+    """Greedy continuations (deterministic), in one left-padded batch with a KV cache.
+
+    new_tokens: for all, or one number a prompt. A prompt that is too long for the model loses its beginning. What
+    the model's folder says about generation (penalties, sampling) is left aside: this is the model's own argmax.
+    """
+    rooms = [new_tokens] * len(prompts) if isinstance(new_tokens, int) else list(new_tokens)
+    most = max(rooms)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    most = min(most, positions - 1)
+    coded = [_open_ended(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
+    width = max(map(len, coded))
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in coded], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in coded], device=device)
     out = model.generate(
         input_ids=ids,
         attention_mask=mask,
-        max_new_tokens=new_tokens,
-        do_sample=False,
-        num_beams=1,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=tokenizer.pad_token_id,
+        max_new_tokens=most,
+        pad_token_id=pad,
         eos_token_id=tokenizer.eos_token_id,
-        use_cache=True,
+        **GREEDY,
     )
-    return tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    rows = [row[:room] for row, room in zip(out[:, width:].tolist(), rooms, strict=True)]
+    return tokenizer.batch_decode(rows, skip_special_tokens=True)
+
+
+def _open_ended(tokenizer: Any, prompt: str) -> list[int]:
+    """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
+    ids = list(tokenizer(prompt)["input_ids"])
+    if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    return ids or [tokenizer.pad_token_id]

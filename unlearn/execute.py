@@ -5,10 +5,12 @@ anything that is not in the folder, so a run means the same everywhere. Phases a
 """
 
 import contextlib
+import errno
 import math
 import platform
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -40,34 +42,56 @@ def execute(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
-    roots: list[Path] | None = None,
+    roots: Sequence[Path] | None = None,
 ) -> Finished | None:
     """Run it to its end and leave state done, stopped or failed with a reason. None when there is no model to keep.
 
-    on_progress(phase, fraction) is called often. Never raises for what a run may meet (bad input, divergence,
-    a full disk): that is the run's outcome, written to its folder where the disk still allows.
+    on_progress(phase, fraction) is called often; roots as in data.catalogue.allowed_path, for data and model.
+    Never raises for what a run may meet (bad input, divergence, a full disk): that is the run's outcome, written
+    to its folder where the disk still allows; where it does not, the state reads "interrupted".
     """
-    work = _Work(run, should_stop, on_progress, roots)
+    outcome: dict[str, Any] = {}
+    step = 0
     try:
+        work = _Work(run, should_stop, on_progress, roots)
         run.append("state", state="running", **work.resume_note())
-        loaded = work.carry_out()
+        try:
+            loaded = work.carry_out()
+        finally:
+            step = work.step
         run.append("state", state="done")
         return Finished(loaded, run)
     except Stopped:
-        run.append("state", state="stopped", reason=f"stopped by hand at step {work.step}")
+        outcome = {"state": "stopped", "reason": f"stopped by hand at step {step}"}
     except Exception as error:
-        with contextlib.suppress(OSError):
-            run.append("state", state="failed", reason=_reason(error), error=type(error).__name__)
+        outcome = {"state": "failed", "reason": _reason(error), "error": type(error).__name__}
+    with contextlib.suppress(OSError):
+        run.append("state", **outcome)
     return None
+
+
+def allow_model(name: str, roots: Sequence[Path] | None) -> None:
+    """ValueError when name is a folder outside the roots: an imported config or a browser may name any."""
+    from unlearn.data.catalogue import allowed_path
+    from unlearn.models import CATALOGUE, as_folder, looks_like_path
+
+    if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
+        try:
+            allowed_path(name, roots)
+        except ValueError as error:
+            raise ValueError(f"model: {str(error).removeprefix('data: ')}") from None
 
 
 def _reason(error: Exception) -> str:
     """A sentence for a person; an unexpected error keeps its type and place."""
     if isinstance(error, (ValueError, ArithmeticError)):
         return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({error}); free some space, then resume."
     if isinstance(error, OSError):
-        return f"the disk refused: {error}; free some space, then resume."
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return f"a file could not be read or written: {error}; see to it, then resume."
+    short = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in short):
         return "out of memory; lower batch_size, use LoRA, or choose a smaller model."
     import traceback
 
@@ -82,21 +106,18 @@ class _Work:
     run: Run
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
-    roots: list[Path] | None
+    roots: Sequence[Path] | None
     step: int = 0
 
     def __post_init__(self) -> None:
+        self.length = 0  # tokens a text may have: the config's max_length, or the model's positions
         self.phases: dict[str, float] = {}
         self.config: RunConfig = self.run.config
 
     def resume_note(self) -> dict[str, Any]:
-        if not any(e["state"] == "running" for e in self.run.events("state")):
-            return {}
-        if not self.run.has_checkpoint():
-            return {"resumed_from": 0}
-        import json
-
-        return {"resumed_from": json.loads((self.run.path / "checkpoint" / "state.json").read_text())["step"]}
+        """Where this execution goes on, if it is not the first: later steps will be done again."""
+        again = any(e["state"] == "running" for e in self.run.events("state"))
+        return {"resumed_from": self.run.checkpoint_step()} if again else {}
 
     def check(self) -> None:
         if self.should_stop():
@@ -126,8 +147,10 @@ class _Work:
         memory.reset_peak()
         config = self.config
         method = method_named(config.method).from_knobs(config.knobs)
+        allow_model(config.model, self.roots)
         with self.phase("loading model"):
             loaded = load(config.model, tuning=config.tuning)
+            self.length = loaded.fit_length(config.max_length)
             data = from_config(dict(config.data), roots=self.roots)
             for warning in data.warnings:
                 self.note(warning)
@@ -136,11 +159,15 @@ class _Work:
             "model": loaded.hash,
             "data": data.hash(),
             "dtype": loaded.dtype,
-            "max_length": config.max_length,
+            "device": loaded.device,
+            "max_length": self.length,
         }
-        self.score("before", loaded, chosen, identity)
+        known = self.run.scores()  # of an earlier execution that was cut short
+        if "before" not in known:
+            self.score("before", loaded, chosen, identity)
         entry = CATALOGUE.get(config.model)
-        if entry and entry.retrain and data.name == entry.data and "requests" not in config.data:
+        exact = entry and entry.retrain and data.name == entry.data and not config.data.get("requests")
+        if exact and "retrained" not in known:
             self.score_retrained(entry, chosen, identity)
         tokens = self.train(method, loaded, data, chosen)
         with self.phase("saving"):
@@ -171,7 +198,7 @@ class _Work:
                 "command": config.command(),
             },
         )
-        self.run.append("sample", when="after")
+        shutil.rmtree(self.run.path / "checkpoint", ignore_errors=True)  # nothing is left to resume
         return loaded
 
     # -- scoring -----------------------------------------------------------------------------------------------
@@ -183,15 +210,13 @@ class _Work:
         from unlearn import score_cache
         from unlearn.evaluate import evaluate, observe
 
-        if when in self.run.scores() and when != "after":
-            return
         with self.phase(f"scoring {when}"):
             cached = score_cache.read(self.run.path.parent, identity) if identity else None
             found = cached or observe(
                 loaded.model,
                 loaded.tokenizer,
                 chosen,
-                max_length=self.config.max_length,
+                max_length=self.length,
                 device=loaded.device,
                 progress=lambda fraction: self.on_progress(f"scoring {when}", fraction),
                 check=self.check,
@@ -206,12 +231,12 @@ class _Work:
 
     def score_retrained(self, entry: Any, chosen: dict[str, list[Row]], identity: dict[str, Any]) -> None:
         from unlearn import score_cache
-        from unlearn.models import load
+        from unlearn.models import load, weights_hash
 
-        name = str(entry.retrain())
-        known = identity | {"model": f"{identity['model']}-retrain"}
+        folder = entry.retrain()
+        known = identity | {"model": weights_hash(folder, None)}
         needed = score_cache.read(self.run.path.parent, known) is None
-        self.score("retrained", load(name) if needed else None, chosen, known)
+        self.score("retrained", load(str(folder)) if needed else None, chosen, known)
 
     # -- training ----------------------------------------------------------------------------------------------
 
@@ -219,7 +244,7 @@ class _Work:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
         from unlearn import tuning
         from unlearn.models import Reference
-        from unlearn.train import Phases, load_checkpoint, make_optimizer, save_checkpoint
+        from unlearn.train import Diverged, Phases, load_checkpoint, make_optimizer, save_checkpoint
 
         config = self.config
         model = loaded.model = tuning.install(loaded.model, config, method)
@@ -234,10 +259,17 @@ class _Work:
         optimizer = make_optimizer(model, config.lr)
         folder = self.run.path / "checkpoint"
         self.step = load_checkpoint(folder, model, optimizer) if self.run.has_checkpoint() else 0
-        before = sum(e["tokens"] for e in self.run.events("step")[-1:]) if self.step else 0
+        last = self.run.events("step")[-1:] if self.step else []
+        before, spent = (sum(e[name] for e in last) for name in ("tokens", "seconds"))
         order = method.stream(stream)
         probes = _Probes(self, loaded, chosen, order.steps)
         tokens, saved = before, time.perf_counter()
+
+        def note(done: Any) -> None:
+            self.step = done.step
+            counted = replace(done, tokens=before + done.tokens, seconds=spent + done.seconds)
+            self.run.append("step", **asdict(counted))
+
         every = CHECKPOINT_SECONDS if method.resumes else math.inf
         with self.phase("training"):
             if self.step == 0:
@@ -246,24 +278,26 @@ class _Work:
             steps = method.unlearn(model, ref, fit)
             try:
                 for done in steps:
-                    self.step, tokens = done.step, before + done.tokens
-                    self.run.append("step", **asdict(replace(done, tokens=tokens)))
+                    note(done)
+                    tokens = before + done.tokens
                     self.on_progress("training", done.step / done.of)
                     if probes.due(done.step, done.of):
                         probes.record(done.step)
-                    if time.perf_counter() - saved > every and done.step < done.of:
+                    due = time.perf_counter() - saved > every and done.step < done.of
+                    if due and fit.resumable:
                         save_checkpoint(folder, model, optimizer, done.step)
                         saved = time.perf_counter()
                     self.check()
             except Stopped:
-                if method.resumes:
+                if method.resumes and fit.resumable:
                     save_checkpoint(folder, model, optimizer, self.step)
                 self.save(loaded)
                 raise
-            except ArithmeticError as error:
-                if done := getattr(error, "step", None):
-                    self.run.append("step", **asdict(done))
+            except Diverged as error:
+                note(error.step)
                 raise
+            probes.record(self.step)
+            optimizer.zero_grad(set_to_none=True)  # the model may stay warm; its gradients need not
         return tokens
 
     def stream(self, method: Any, loaded: Any, data: Dataset) -> Any:
@@ -272,7 +306,7 @@ class _Work:
         config = self.config
         forget_rows = data.fit_rows("forget")
         retain_rows = retain_rows_of(method, data)
-        encoded = encode_rows(loaded.tokenizer, [*forget_rows, *retain_rows], max_length=config.max_length)
+        encoded = encode_rows(loaded.tokenizer, [*forget_rows, *retain_rows], max_length=self.length)
         return Batches(
             forget=tuple(encoded[: len(forget_rows)]) if method.uses_forget else (),
             retain=tuple(encoded[len(forget_rows) :]),
@@ -336,22 +370,25 @@ class _Probes:
         self.work, self.loaded = work, loaded
         self.rows = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
         self.every = max(1, -(-steps // work.config.probes)) if work.config.probes else 0
+        self.done = {event["step"] for event in work.run.events("probe")}
 
     def due(self, step: int, of: int) -> bool:
         return bool(self.every) and (step % self.every == 0 or step == of)
 
     def record(self, step: int) -> None:
+        """Score the rows at this step, unless that has been done."""
         from unlearn.evaluate import observe
         from unlearn.metrics.nll import text_nll
 
-        if not self.every:
+        if not self.every or step in self.done:
             return
+        self.done.add(step)
         places = {role: [i for i, _ in rows] for role, rows in self.rows.items()}
         found = observe(
             self.loaded.model,
             self.loaded.tokenizer,
             {role: [row for _, row in rows] for role, rows in self.rows.items() if rows},
-            max_length=self.work.config.max_length,
+            max_length=self.work.length,
             device=self.loaded.device,
         )
         items = [

@@ -183,7 +183,7 @@ def encode(
     elif ids and ids[-1] == eos:
         answer[-1] = True
     ids, answer, entity = ids[:max_length], answer[:max_length], entity[:max_length]
-    answer[0] = False  # nothing stands before the first token, so nothing predicts it
+    answer[:1] = [False] * len(ids[:1])  # nothing stands before the first token, so nothing predicts it
     if not any(answer):
         where = f"prompt of {len(offsets)} tokens" if prompt else "text of one token"
         raise ValueError(
@@ -335,6 +335,7 @@ def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Callable[[Tens
 def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k].
 
+    Of equal logits the lower id comes first, so that one token a place has rank 0; beside nan nothing ranks.
     mu, sigma [T]: mean and standard deviation of log p(token) for a token drawn from p, in nats.
     """
     size = max(1, CHUNK_LOGITS // answers.vocabulary)
@@ -346,8 +347,10 @@ def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
         lps = logits.log_softmax(-1)
         own = logits.gather(1, labels)
         best = lps.topk(min(k, lps.shape[-1]), dim=-1)
-        own_lp, rank = lps.gather(1, labels)[:, 0], (logits > own).sum(-1)
-        found = (own[:, 0], own_lp, rank, best.indices, best.values, *surprise(lps))
+        earlier = torch.arange(logits.shape[-1], device=logits.device) < labels
+        ahead = ~(logits <= own) | ((logits == own) & earlier)
+        own_lp = lps.gather(1, labels)[:, 0]
+        found = (own[:, 0], own_lp, ahead.sum(-1), best.indices, best.values, *surprise(lps))
         for name, value in zip(parts, found, strict=True):
             parts[name].append(value)
     return {name: torch.cat(values).cpu() for name, values in parts.items()}

@@ -4,7 +4,9 @@ torch and transformers are imported inside the functions that need them, so that
 catalogue at once. Weights come from safetensors only, and a repository's own code is never run.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -15,6 +17,8 @@ from typing import Any, Literal
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+MAX_HEADER = 100 * 2**20
+HUB_SECONDS = 5.0
 SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin
 
 
@@ -87,6 +91,11 @@ class Loaded:
     def pad_id(self) -> int:
         return self.tokenizer.pad_token_id
 
+    def fit_length(self, wanted: int) -> int:
+        """wanted tokens, or as many as the model has positions for."""
+        config = self.model.config.get_text_config()
+        return min(wanted, getattr(config, "max_position_embeddings", None) or wanted)
+
 
 def available(name: str) -> bool:
     """Whether a catalogue model's files are on this machine."""
@@ -104,10 +113,9 @@ def source_of(name: str) -> str | Path:
                 f"model: {name} is not on this machine yet; `python -m unlearn get {name}` brings it."
             )
         return CATALOGUE[name].path()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder := as_folder(name):
         return _checked_folder(folder)
-    if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1:
+    if looks_like_path(name):
         raise ValueError(
             f"model: there is no folder {name}; give a folder with config.json and *.safetensors."
         )
@@ -116,6 +124,20 @@ def source_of(name: str) -> str | Path:
             f"model: {name!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id (owner/name)."
         )
     return name
+
+
+def as_folder(name: str) -> Path | None:
+    """The folder that name means, if there is one (and no catalogue model of that name)."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        folder = Path(name).expanduser()
+        if name not in CATALOGUE and folder.is_dir():
+            return folder
+    return None
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether name can only mean a folder: no catalogue name or hub id looks like it."""
+    return name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -133,7 +155,70 @@ def _checked_folder(folder: Path) -> Path:
         raise ValueError(
             f"model: folder {folder} has {found}; save it again with save_pretrained (safetensors)."
         )
+    for file in sorted(folder.glob("*.safetensors")):
+        tensor_shapes(file)
     return folder
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes out of a safetensors header, without reading weights. ValueError when it is none."""
+    try:
+        with open(file, "rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if not 2 <= length <= min(MAX_HEADER, file.stat().st_size - 8):
+                raise ValueError("no header")
+            header = json.loads(handle.read(length))
+        return {name: tuple(t["shape"]) for name, t in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"model: {file} is not a safetensors file (damaged, or not wholly copied); copy it again."
+        ) from error
+
+
+def hub_answers(name: str) -> bool:
+    """Whether the hub can be asked for this model now; asked once with a short timeout.
+
+    transformers itself tries for half a minute before it says that nobody is there. ValueError when the hub does
+    answer and has no such model.
+    """
+    import urllib.error
+    import urllib.request
+
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json", method="HEAD")
+    if token := get_token():
+        request.add_header("authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_SECONDS):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 404):
+            raise ValueError(
+                f"model: the hub has no model {name!r} that this machine may read; check its id, or log in with "
+                "HF_TOKEN."
+            ) from error
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def check_hub(name: str) -> bool:
+    """hub_answers(name). ValueError when it does not and the model was never brought here."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        with contextlib.suppress(ValueError):  # here already, whatever the hub says of it now
+            return hub_answers(name)
+        return False
+    if not hub_answers(name):
+        raise ValueError(
+            f"model: {name!r} is neither a model of this machine ({', '.join(CATALOGUE)}, a folder) nor can the hub "
+            "be reached to ask for it; check the name and the network."
+        )
+    return True
 
 
 def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
@@ -185,18 +270,26 @@ def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loade
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source, device = source_of(name), device or pick_device()
+    here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        config = AutoConfig.from_pretrained(source, **here)
+        tokenizer = AutoTokenizer.from_pretrained(source, **here)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **here
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a folder of somebody else's can be broken in any way
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"model: {name!r} could not be loaded: {lines[0][:200]} Give a causal LM in safetensors: a folder, or a "
             "hub id that this machine can reach."
         ) from error
+    if lacking := sorted({*found["missing_keys"], *(str(k) for k in found.get("mismatched_keys") or ())}):
+        raise ValueError(
+            f"model: {name!r} lacks weights of a {type(model).__name__} ({lacking[0]}, {len(lacking)} in all), which "
+            "would be random; give a whole causal LM."
+        )
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
             f"model: {name!r} has no fast tokenizer (tokenizer.json), which answer positions need."
@@ -242,6 +335,8 @@ def check_head(model: Any) -> None:
     with torch.no_grad():
         own = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
         ours = head_of(model)(_states(model, ids, torch.ones_like(ids)))
+    if not bool(own.isfinite().all()):
+        raise ValueError("model: its weights give logits that are not finite; the files are damaged.")
     if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
         raise ValueError(
             f"model: {type(model).__name__} changes its logits after the output head in a way that is not known "
@@ -258,7 +353,7 @@ def weights_hash(source: str | Path, model: Any) -> str:
         return _files_hash(stats)
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
-        digest.update(key.encode() + value.detach().float().cpu().numpy().tobytes()[:4096])
+        digest.update(key.encode() + value.detach().flatten()[:1024].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -4,14 +4,14 @@ Model facts come from the catalogue or from the shapes in config.json (no weight
 speed of finished runs of the same model and tuning on this machine, and is None until there is one.
 """
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from unlearn.models import CATALOGUE, size_of, source_of
+from unlearn.models import CATALOGUE, size_of, source_of, tensor_shapes
 from unlearn.runs import Run, RunConfig
 
 CHARACTERS_PER_TOKEN = 3.2  # of the bundled tokenizer; large vocabularies have longer tokens
@@ -44,17 +44,8 @@ def parameters_of(model: str) -> int:
 
 
 def _headers(folder: Path) -> int:
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        with open(file, "rb") as handle:
-            header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                count = 1
-                for side in tensor["shape"]:
-                    count *= side
-                total += count
-    return total
+    files = folder.glob("*.safetensors")
+    return sum(math.prod(shape) for file in files for shape in tensor_shapes(file).values())
 
 
 def model_size(model: str) -> str:
@@ -69,15 +60,21 @@ def default_tuning(model: str) -> str:
     )
 
 
-def preflight(config: RunConfig, finished: Sequence[Run] = ()) -> Preflight:
-    """Estimate this run. finished: earlier runs, for their speed. ValueError for bad input."""
+def preflight(
+    config: RunConfig, finished: Sequence[Run] = (), roots: Sequence[Path] | None = None
+) -> Preflight:
+    """Estimate this run. finished: earlier runs, for their speed; roots as in data.catalogue.allowed_path.
+
+    ValueError for bad input.
+    """
     from unlearn.data.base import ROLES
     from unlearn.data.catalogue import from_config
-    from unlearn.execute import retain_rows_of
+    from unlearn.execute import allow_model, retain_rows_of
     from unlearn.methods import method_named
 
     method = method_named(config.method).from_knobs(config.knobs)
-    data = from_config(dict(config.data))
+    allow_model(config.model, roots)
+    data = from_config(dict(config.data), roots)
     forget, retain = data.fit_rows("forget"), retain_rows_of(method, data)
     parameters = parameters_of(config.model)
     per_forget = _mean_tokens(forget)

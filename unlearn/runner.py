@@ -5,12 +5,15 @@ submission to end, so that every other process, or the next server, can tell a l
 """
 
 import atexit
+import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from unlearn.execute import Finished, execute
 from unlearn.runs import ACTIVE, Run, RunConfig, RunStore
@@ -20,10 +23,14 @@ CLOSE_SECONDS = 5.0
 
 
 class Runner:
-    """One per server. All methods may be called from any thread."""
+    """One per server. All methods may be called from any thread.
 
-    def __init__(self, store: RunStore) -> None:
+    roots: folders that data and models may come from, as in data.catalogue.allowed_path.
+    """
+
+    def __init__(self, store: RunStore, roots: Sequence[Path] | None = None) -> None:
         self.store = store
+        self.roots = roots
         self._queue: deque[Run] = deque()
         self._locks: dict[str, FileLock] = {}
         self._stops: dict[str, threading.Event] = {}
@@ -40,9 +47,9 @@ class Runner:
     def submit(self, config: RunConfig, owner: str = "", title: str = "") -> Run:
         """Check what can be checked at once, create the run's folder and queue it.
 
-        ValueError for bad input: unknown model, method or knob, data that cannot be read.
+        ValueError for bad input: unknown model, method or knob, data that cannot be read. OSError for a full disk.
         """
-        check(config)
+        check(config, self.roots)
         run = self.store.create(config, owner=owner, title=title)
         self._enqueue(run)
         return run
@@ -60,28 +67,36 @@ class Runner:
         self._enqueue(run)
 
     def _enqueue(self, run: Run) -> None:
-        lock = run.lock()
+        lock = run.hold()
         try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise ValueError(f"run: {run.id} is held by another process; wait for it to end.") from error
-        with self._wake:
-            run.append("state", state="queued")
-            self._locks[run.id] = lock
-            self._stops[run.id] = threading.Event()
-            self._queue.append(run)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="unlearn-runner", daemon=True)
-                self._thread.start()
-            self._wake.notify_all()
+            with self._wake:
+                if self._closing:
+                    raise ValueError("runner: it is closing; start the server again.")
+                last = run.events("state")[-1:]
+                if last and last[0]["state"] == "done":  # by another process, since resume() looked
+                    raise ValueError(f"run: {run.id} is done; start a new one.")
+                if not last or last[0]["state"] != "queued":
+                    run.append("state", state="queued")
+                self._locks[run.id] = lock
+                self._stops[run.id] = threading.Event()
+                self._queue.append(run)
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._work, name="unlearn-runner", daemon=True)
+                    self._thread.start()
+                self._wake.notify_all()
+        except BaseException:
+            lock.release()
+            raise
 
     def stop(self, run: Run) -> None:
         """Acknowledged at once; a running run ends within one step and keeps its weights."""
         with self._wake:
             if run in self._queue:
                 self._queue.remove(run)
-                run.append("state", state="stopped", reason="taken out of the queue before it began")
-                self._release(run)
+                try:
+                    run.append("state", state="stopped", reason="taken out of the queue before it began")
+                finally:
+                    self._release(run)
             elif run.id in self._stops:
                 self._stops[run.id].set()
 
@@ -92,7 +107,13 @@ class Runner:
                 self._discard.add(run.id)
                 self._stops[run.id].set()
                 return
-        self.stop(run)
+            if run in self._queue:
+                self._queue.remove(run)
+                self._release(run)
+        self._delete(run)
+
+    def _delete(self, run: Run) -> None:
+        self._warm.pop(f"after {run.id}", None)
         self.store.delete(run)
 
     def position(self, run: Run) -> int | None:
@@ -122,18 +143,25 @@ class Runner:
         if not steps:
             return f"{run.title} is busy: {self._progress[0] or 'starting'}"
         last = steps[-1]
-        left = (last["of"] - last["step"]) * last["seconds"] / max(1, last["step"] - steps[0]["step"] + 1)
+        left = (last["of"] - last["step"]) * last["seconds"] / max(1, last["step"])
         return f"{run.title} is training: step {last['step']} of {last['of']}, about {left:.0f} s left"
 
     def close(self) -> None:
-        """Stop the running run and wait a little, so that the interpreter does not die under a torch thread."""
+        """Stop the running run and wait a little, so that the interpreter does not die under a torch thread.
+
+        What waits in the queue is let go of: it reads "interrupted" and can be resumed.
+        """
         with self._wake:
             self._closing = True
             for stop in self._stops.values():
                 stop.set()
+            while self._queue:
+                self._release(self._queue.popleft())
             self._wake.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_SECONDS)
+        self._warm.clear()
+        atexit.unregister(self.close)
 
     # -- the thread ------------------------------------------------------------------------------------------
 
@@ -144,19 +172,26 @@ class Runner:
                 if self._closing:
                     return
                 run = self._current = self._queue.popleft()
+                stop = self._stops[run.id]
             try:
                 with self._device:
-                    self._forget_run(run)
-                    finished = execute(run, should_stop=self._stops[run.id].is_set, on_progress=self._note)
+                    self._warm.pop(f"after {run.id}", None)
+                    finished = execute(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
                     if finished is not None:
                         self._keep(finished)
+                    del finished
+            except BaseException as error:  # whatever a run does, the next one has its turn
+                with contextlib.suppress(Exception):
+                    run.append("state", state="failed", reason=f"{type(error).__name__}: {error}")
             finally:
                 with self._wake:
                     self._current, self._progress = None, ("", 0.0, 0.0)
                     self._release(run)
-                if run.id in self._discard:
+                    unwanted = run.id in self._discard
                     self._discard.discard(run.id)
-                    self.store.delete(run)
+                if unwanted:
+                    with contextlib.suppress(OSError, ValueError):
+                        self._delete(run)
 
     def _note(self, phase: str, fraction: float) -> None:
         same = self._progress[0] == phase
@@ -173,13 +208,13 @@ class Runner:
         self._remember(f"after {finished.run.id}", finished.loaded)
 
     def _remember(self, key: str, loaded: Any) -> None:
+        """Keep it, and drop what has not been asked for longest and what belongs to a deleted run."""
+        self._warm.pop(key, None)
         self._warm[key] = loaded
-        self._warm.move_to_end(key)
-        while len(self._warm) > WARM_MODELS:
-            self._warm.popitem(last=False)
-
-    def _forget_run(self, run: Run) -> None:
-        self._warm.pop(f"after {run.id}", None)
+        for old in list(self._warm):
+            when, _, rest = old.partition(" ")
+            if len(self._warm) > WARM_MODELS or (when == "after" and not (self.store.root / rest).is_dir()):
+                self._warm.pop(old, None)
 
     def ask(
         self, source: tuple[str, Run], prompt: str, answer: str = "", max_new_tokens: int = 40
@@ -206,21 +241,32 @@ class Runner:
 
         when, run = source
         key = f"after {run.id}" if when == "after" else f"{when} {run.config.model} {run.config.tuning}"
-        if key not in self._warm:
-            self._remember(key, load_source(when, run))
-        self._warm.move_to_end(key)
-        return self._warm[key]
+        if not run.path.is_dir():
+            self._warm.pop(key, None)
+            raise ValueError(f"run: {run.id} was deleted; choose another.")
+        loaded = self._warm.get(key) or load_source(when, run, self.roots)
+        self._remember(key, loaded)
+        return loaded
 
 
-def check(config: RunConfig) -> None:
-    """ValueError for what can be known to be wrong before anything heavy is loaded."""
+def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
+    """ValueError for what can be known to be wrong before anything heavy is loaded; it reads the data.
+
+    roots as in data.catalogue.allowed_path: the app's allowed folders, or all for the command line.
+    """
+    from unlearn.data.catalogue import from_config
+    from unlearn.execute import allow_model, retain_rows_of
     from unlearn.methods import method_named
-    from unlearn.models import source_of
+    from unlearn.models import check_hub, source_of
 
     method = method_named(config.method)
-    method.from_knobs(config.knobs)
+    chosen = method.from_knobs(config.knobs)
     if config.tuning not in method.tunings:
         raise ValueError(
             f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
         )
-    source_of(config.model)
+    allow_model(config.model, roots)
+    source = source_of(config.model)
+    retain_rows_of(chosen, from_config(dict(config.data), roots=roots))
+    if isinstance(source, str):
+        check_hub(source)

@@ -16,10 +16,13 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import shlex
 import shutil
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -27,6 +30,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+LOCK_SECONDS = 2.0  # a page that looks whether a run is alive holds its lock for an instant
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running")
 TUNINGS = ("full", "lora", "layers")
@@ -61,9 +65,26 @@ class RunConfig:
             value = getattr(self, name)
             good = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not good or not math.isfinite(value) or not low <= value <= high:
-                raise ValueError(f"run: {name} must lie in [{low:g}, {high:g}], got {value}.")
+                raise ValueError(f"run: {name} must lie in [{low:g}, {high:g}], got {value!r}.")
+            if name not in FRACTIONS and value != int(value):
+                raise ValueError(f"run: {name} must be a whole number, got {value!r}.")
+            object.__setattr__(self, name, float(value) if name in FRACTIONS else int(value))
         if self.tuning not in TUNINGS:
             raise ValueError(f"run: tuning must be among {', '.join(TUNINGS)}, got {self.tuning!r}.")
+        for name, kind in (
+            ("model", str),
+            ("method", str),
+            ("title", str),
+            ("data", Mapping),
+            ("knobs", Mapping),
+        ):
+            if not isinstance(value := getattr(self, name), kind):
+                rule = "text" if kind is str else "an object of names and values"
+                raise ValueError(f"run: {name} must be {rule}, got {value!r}.")
+        if not self.model.strip():
+            raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
+        if not METHOD_NAME.fullmatch(self.method):  # it becomes part of a folder's name
+            raise ValueError(f"run: method must be a plain name such as npo, got {self.method!r}.")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RunConfig":
@@ -83,26 +104,24 @@ class RunConfig:
 
     def command(self) -> str:
         """The command line that repeats this run."""
-        words = ["python", "-m", "unlearn", "run", "--model", self.model, "--method", self.method]
+        given: list[tuple[str, Any]] = [("model", self.model), ("method", self.method)]
         for key, value in self.data.items():
-            flag = "--" + ("data" if key == "name" else key.replace("_", "-"))
-            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            words += [flag, text]
-        for key, value in self.knobs.items():
-            words += ["--set", f"{key}={value}"]
-        for key in (
-            "tuning",
-            "lr",
-            "epochs",
-            "batch_size",
-            "accumulation",
-            "seed",
-            "lora_rank",
-            "lora_alpha",
-        ):
-            if key.startswith("lora") and self.tuning != "lora":
+            if value in ("", None, [], ()):
                 continue
-            words += ["--" + key.replace("_", "-"), str(getattr(self, key))]
+            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            given.append(("data" if key == "name" else key, text))
+        given += [("set", f"{key}={value}") for key, value in self.knobs.items()]
+        given.append(("tuning", self.tuning))
+        for name, *_ in LIMITS:
+            standard = getattr(self, name) == type(self).__dataclass_fields__[name].default
+            if name in ALWAYS_SAID or not standard or (name in LORA_ONLY and self.tuning == "lora"):
+                given.append((name, getattr(self, name)))
+        if self.title:
+            given.append(("title", self.title))
+        words = ["python", "-m", "unlearn", "run"]
+        for name, value in given:
+            flag, text = "--" + name.replace("_", "-"), str(value)
+            words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
         return shlex.join(words)
 
 
@@ -117,6 +136,16 @@ LIMITS = (
     ("max_length", 8, 8192),
     ("probes", 0, 200),
 )
+FRACTIONS = ("lr", "lora_alpha")
+ALWAYS_SAID = (
+    "lr",
+    "epochs",
+    "batch_size",
+    "accumulation",
+    "seed",
+)  # a method may have tuned values for these
+LORA_ONLY = ("lora_rank", "lora_alpha")
+METHOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
 
 class Run:
@@ -153,18 +182,15 @@ class Run:
         append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Complete events in order. Steps and probes that a resume did again appear once."""
-        kept: list[dict[str, Any]] = []
-        for event in read_lines(self.path / "events.jsonl"):
-            if (redo := event.get("resumed_from")) is not None:
-                kept = [e for e in kept if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo]
-            kept.append(event)
-        return [event for event in kept if kind is None or event.get("kind") == kind]
+        """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
+        found = _events(self.path / "events.jsonl")
+        return [event for event in found if kind is None or event.get("kind") == kind]
 
     def probes(self) -> list[dict[str, Any]]:
-        """Probe records in step order, the last one written for each step."""
+        """Probe records in step order, the last one written for each step, none beyond the run's last step."""
         by_step = {record["step"]: record for record in read_lines(self.path / "probes.jsonl")}
-        return [by_step[step] for step in sorted(by_step)]
+        told = {event["step"] for event in self.events("probe")}
+        return [by_step[step] for step in sorted(by_step) if not told or step in told]
 
     def samples(self) -> list[dict[str, Any]]:
         """Generations and answer tokens; `when` is before, after or retrained."""
@@ -182,6 +208,15 @@ class Run:
     def lock(self) -> FileLock:
         """Held by the process that queues or executes the run; the kernel frees it when that process dies."""
         return FileLock(self.path / ".lock", thread_local=False)
+
+    def hold(self) -> FileLock:
+        """The lock, taken. ValueError when another process has the run; release() it in the end."""
+        lock = self.lock()
+        try:
+            lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.02)
+        except Timeout as error:
+            raise ValueError(f"run: {self.id} is held by another process; wait for it to end.") from error
+        return lock
 
     def is_held(self) -> bool:
         lock = FileLock(self.path / ".lock", thread_local=False)
@@ -207,8 +242,15 @@ class Run:
         states = self.events("state")
         return states[-1].get("reason", "") if states else ""
 
+    def checkpoint_step(self) -> int:
+        """The step that its checkpoint belongs to; 0 where there is none that could be read."""
+        folder = self.path / "checkpoint"
+        state = _read_json(folder / "state.json")
+        file = folder / Path(str(state.get("file", ""))).name
+        return int(state.get("step", 0)) if state and file.is_file() else 0
+
     def has_checkpoint(self) -> bool:
-        return (self.path / "checkpoint" / "state.json").is_file()
+        return self.checkpoint_step() > 0
 
 
 class RunStore:
@@ -223,16 +265,20 @@ class RunStore:
         path = self.root / f"{stamp}-{config.method}-{secrets.token_hex(2)}"
         path.mkdir(parents=True)
         run = Run(path)
-        write_json(path / "config.json", config.to_json())
-        run.set_meta(owner=owner, title=title or config.title)
-        run.append("state", state="queued")
+        try:
+            run.set_meta(owner=owner, title=title or config.title)
+            run.append("state", state="queued")
+            write_json(path / "config.json", config.to_json())  # last: from now on list() shows the run
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return run
 
     def list(self) -> list[Run]:
-        """Every run, newest first."""
+        """Every run, newest first. A folder whose config cannot be read is passed over."""
         if not self.root.is_dir():
             return []
-        folders = [p for p in self.root.iterdir() if (p / "config.json").is_file()]
+        folders = [p for p in self.root.iterdir() if not p.name.startswith(".") and _has_config(p)]
         return [Run(p) for p in sorted(folders, key=lambda p: p.name, reverse=True)]
 
     def get(self, run_id: str) -> Run:
@@ -269,9 +315,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         text = path.read_bytes()
     except FileNotFoundError:
         return
-    for line in text[: text.rfind(b"\n") + 1].splitlines():
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
+    for line in text[: text.rfind(b"\n") + 1].split(b"\n"):
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(value := json.loads(line), dict):
+                yield value
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -299,6 +346,47 @@ def plain(value: Any) -> Any:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _has_config(folder: Path) -> bool:
+    try:
+        RunConfig.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return False
+    return True
+
+
+_KNOWN: OrderedDict[Path, tuple[tuple[int, int, int], list[dict[str, Any]]]] = OrderedDict()
+_KNOWN_LOCK = threading.Lock()
+_KNOWN_FILES = 64
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    """The events of a file, what a resume did again left out; read once for each length that the file has had.
+
+    Pages ask for a run's state several times a second; an unchanged file answers from memory.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+    with _KNOWN_LOCK:
+        if path in _KNOWN and _KNOWN[path][0] == seen:
+            _KNOWN.move_to_end(path)
+            return _KNOWN[path][1]
+    kept: list[dict[str, Any]] = []
+    for event in read_lines(path):
+        if (redo := event.get("resumed_from")) is not None:
+            kept = [e for e in kept if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo]
+        kept.append(event)
+    with _KNOWN_LOCK:
+        _KNOWN[path] = (seen, kept)
+        _KNOWN.move_to_end(path)
+        while len(_KNOWN) > _KNOWN_FILES:
+            _KNOWN.popitem(last=False)
+    return kept

@@ -7,6 +7,7 @@ beyond KEEP. A key names everything that the numbers depend on; a file that cann
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -22,14 +23,16 @@ FORMAT = 2  # raise when observe() changes what it records
 
 def read(store: Path, identity: Mapping[str, Any]) -> list[Observation] | None:
     """The observations of this identity, or None."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         rows = json.loads(_path(store, identity).read_text(encoding="utf-8"))
         return [Observation(**{**row, "tokens": tuple(row["tokens"])}) for row in rows]
     return None
 
 
 def write(store: Path, identity: Mapping[str, Any], observations: Sequence[Observation]) -> None:
-    """Keep them; a full disk is no reason to fail a run."""
+    """Keep them; a full disk is no reason to fail a run, and numbers that JSON has no word for are not kept."""
+    if not all(math.isfinite(token["lp"]) for o in observations for token in o.tokens):
+        return
     path = _path(store, identity)
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)

@@ -121,8 +121,8 @@ class Phases:
     ):
         self.model, self.stream, self.optimizer = model, stream, optimizer
         self.lr, self.device, self.start = lr, device, start
-        self.tokens = self.steps = 0
-        self.calls = 0
+        self.tokens = self.steps = self.calls = 0
+        self.seconds = 0.0
 
     def __call__(
         self,
@@ -136,18 +136,34 @@ class Phases:
         stream = stream or self.stream
         stream = stream if epochs is None else replace(stream, epochs=epochs)
         start, self.calls = (self.start if self.calls == 0 else 0), self.calls + 1
-        offset, tokens = self.steps, self.tokens
-        for done in fit(
-            self.model,
-            loss,
-            stream,
-            optimizer or self.optimizer,
-            lr=lr or self.lr,
-            device=self.device,
-            start=start,
-        ):
+        offset, tokens, seconds = self.steps, self.tokens, self.seconds
+
+        def counted(done: Step) -> Step:
             self.steps, self.tokens = offset + done.step, tokens + done.tokens
-            yield replace(done, step=self.steps, of=offset + done.of, tokens=self.tokens)
+            self.seconds = seconds + done.seconds
+            of = offset + done.of
+            return replace(done, step=self.steps, of=of, tokens=self.tokens, seconds=self.seconds)
+
+        try:
+            for done in fit(
+                self.model,
+                loss,
+                stream,
+                optimizer or self.optimizer,
+                lr=lr or self.lr,
+                device=self.device,
+                start=start,
+            ):
+                yield counted(done)
+        except Diverged as error:
+            error.step = counted(error.step)
+            raise
+        self.steps = offset + stream.steps  # also where a checkpoint of its last step left nothing to do
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a checkpoint taken now can be gone on from: what a first phase led to is not in it."""
+        return self.calls <= 1
 
 
 def _on(tokens: Tokens | None, device: str) -> Tokens | None:
@@ -176,10 +192,16 @@ def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) 
     """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
     import json
 
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / Path(state["file"]).name)
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / Path(state["file"]).name)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"run: the checkpoint cannot be read ({error}); delete {folder} and resume."
+        ) from error
     moving = _moving(model)
     if {k.removeprefix("weight.") for k in tensors if k.startswith("weight.")} != set(moving):
         raise ValueError("run: the checkpoint belongs to another model or tuning; delete it and start again.")
@@ -189,7 +211,7 @@ def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) 
     for name, parameter in moving.items():
         found = {k.split(".", 1)[0]: v for k, v in tensors.items() if k.split(".", 1)[1] == name}
         optimizer.state[parameter] = {
-            key: value if key == "step" else value.to(parameter.device)
+            key: value.to(parameter.device)  # the fused kernel wants even its step counter there
             for key, value in found.items()
             if key != "weight"
         }

@@ -5,13 +5,14 @@ Both are lower-cased and reduced to their words first, and the answer must end a
 """
 
 import re
+import unicodedata
 
 from unlearn.metrics.base import Metric, Observation, mean
 
 
 def words(text: str) -> list[str]:
     """Lower-cased words and numbers of a text, in any script."""
-    return re.findall(r"\w+", text.lower())
+    return re.findall(r"\w+", unicodedata.normalize("NFC", text).lower())
 
 
 def begins_with(text: str, answer: str) -> bool:

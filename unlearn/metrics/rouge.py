@@ -1,16 +1,27 @@
-"""ROUGE-L between greedy continuation and true text: recall for questions, F1 for plain text (rouge-score)."""
+"""ROUGE-L between greedy continuation and true text: recall for questions, F1 for plain text (rouge-score).
 
+Words are those of rouge-score on ASCII; its own tokenizer throws every other script away, ours keeps it.
+"""
+
+import re
 from functools import lru_cache
 from typing import Any
 
 from unlearn.metrics.base import Metric, Observation, mean
 
 
+class Words:
+    """What rouge-score asks of a tokenizer."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"[^\W_]+", text.lower())
+
+
 @lru_cache(maxsize=1)
 def _scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=False)
+    return RougeScorer(["rougeL"], tokenizer=Words())
 
 
 def rouge_l(observation: Observation) -> float:

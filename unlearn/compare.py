@@ -132,7 +132,7 @@ def described(metric: str) -> tuple[str, str, str]:
 
 
 def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """All roles × metrics that a run has: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", "retrained"}.
+    """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", "retrained"}.
 
     Deltas are after minus the same run's before; a number that a run lacks is nan.
     """

@@ -64,6 +64,28 @@ def finetune(model, ref, forget, retain, method, kept):
     return method.retain_weight * nll(model, retain)
 
 
+def eul(model, ref, forget, retain, method, kept=None):
+    """α mean_R KL - mean_F min(KL, limit) + λ NLL(R) - γ mean_F min(nll, limit), limit = c log|V|."""
+
+    def tokens_of(example):
+        for (logits, token), taught in zip(
+            zip(*answers_of(model, example), strict=True), answers_of(ref, example)[0], strict=True
+        ):
+            now, then = logits - torch.logsumexp(logits, 0), taught - torch.logsumexp(taught, 0)
+            yield (torch.exp(then) * (then - now)).sum(), -now[token], len(logits)
+
+    near, parted = ([t for e in side for t in tokens_of(e)] for side in (retain, forget))
+    total = 0.0
+    for kl, nll_, _ in near:
+        total = total + (method.kl_retain_weight * method.use_kl * kl) / len(near)
+        total = total + (method.retain_weight * method.use_task * nll_) / len(near)
+    for kl, nll_, size in parted:
+        limit = method.cap * math.log(size)
+        total = total - (kl if kl < limit else limit) * method.use_kl / len(parted)
+        total = total - method.lm_weight * method.use_lm * (nll_ if nll_ < limit else limit) / len(parted)
+    return total
+
+
 def given_labels(model, ref, forget, retain, method, kept):
     """Random, adversarial and Who's Harry Potter labels alike: cross-entropy against the labels of this run."""
     total, count = 0.0, 0
@@ -182,6 +204,7 @@ LOSSES = {
     "rmu": rmu,
     "taskvector": taskvector,
     "whp": given_labels,
+    "eul": eul,
     "finetune": finetune,
 }
 

@@ -3,6 +3,7 @@
 from unlearn.methods.adversarial import AdversarialLabels
 from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
 from unlearn.methods.ceu import CEU
+from unlearn.methods.eul import EUL
 from unlearn.methods.finetune import FineTune
 from unlearn.methods.ga import GradientAscent
 from unlearn.methods.gd import GradientDifference
@@ -38,6 +39,7 @@ METHODS: dict[str, type[Method]] = {
         RMU,
         TaskVector,
         WhosHarryPotter,
+        EUL,
         FineTune,
     )
 }

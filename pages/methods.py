@@ -17,8 +17,8 @@ shell.wait_for_torch()
 from unlearn.methods import METHODS  # noqa: E402  (needs torch, which is there now)
 
 VIEWS = {"methods": "The methods", "explorer": "Gradient explorer"}
-if "view" not in st.session_state:
-    st.session_state["view"] = st.query_params.get("view") if st.query_params.get("view") in VIEWS else "methods"
+wanted = st.query_params.get("view", "methods")
+st.session_state["view"] = wanted if wanted in VIEWS else "methods"
 
 
 def remember() -> None:

@@ -14,7 +14,7 @@ from ui import figure, forms, pick, shell
 from unlearn.compare import short
 
 FIRST = ("ga", "npo", "undial")  # without end, fading, stopping: the three to compare first
-TOP, REACH = 5, 20.0
+TOP, REACH, START = 5, 20.0, 8.0
 WHOLE = {True: "The whole answer", False: "Only this token"}
 READ = """Left, the model still knows the token; to the right it has forgotten more and more of it. Below 0 a step
 makes the token less likely, above 0 it brings it back, and where a line meets 0 the method is done with this
@@ -83,9 +83,10 @@ def explorer(methods: Mapping[str, Any]) -> None:
             "Methods",
             shown,
             selection_mode="multi",
-            default=[name for name in FIRST if name in shown],
+            default=[name for name in shown if name in (*FIRST, st.query_params.get("method"))],
             format_func=lambda name: short_title(methods[name]),
             key="explore.methods",
+            wrap=True,
         )
         knobs = {name: _knobs(methods[name]) for name in sorted(chosen, key=shown.index)}
     with canvas:
@@ -122,6 +123,7 @@ def _choose_token() -> tuple[str, int, int]:
         format_func=lambda i: shell.plain(visible(names[scene.labels[i]])),
         key=f"explore.token.{model}.{text}",
         help="The token whose logits are looked at; the model has read everything before it.",
+        wrap=True,
     )
     return model, text, place
 
@@ -136,12 +138,11 @@ def _knobs(method: Any) -> str:
     mine = [k for k in method.knobs() if not k.name.startswith("retain_") and not k.advanced]
     values = {}
     if mine:
-        with st.container(border=True):
-            st.markdown(f"**{shell.plain(short_title(method))}**")
-            for knob, cell in zip(mine, forms.cells(len(mine), 2), strict=True):
-                with cell:
-                    key = f"explore.{method.name}.{knob.name}"
-                    values[knob.name] = forms.knob_field(knob, key, knob.default)
+        st.markdown(f"**{shell.plain(short_title(method))}**")
+        for knob, cell in zip(mine, forms.cells(len(mine), 2), strict=False):
+            with cell:
+                key = f"explore.{method.name}.{knob.name}"
+                values[knob.name] = forms.knob_field(knob, key, knob.default)
     return json.dumps(values)
 
 
@@ -175,7 +176,7 @@ def _curves(
         "How much is already forgotten: the right token's logit is lowered by (nats)",
         0.0,
         float(reach),
-        0.0,
+        START,
         0.25,
         key="explore.shift",
     )

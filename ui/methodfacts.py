@@ -22,17 +22,20 @@ def facts(method: Any) -> None:
     st.latex(method.formula)
     left, right = st.columns(2)
     with left:
-        if when := getattr(method, "when", ""):
+        if when := method.when:
             st.markdown(f"**When to use it.** {shell.plain(when)}")
         st.markdown(f"**How it fails.** {shell.plain(method.risk)}")
     with right:
         st.markdown(f"**Cost.** {shell.plain(method.cost)}")
         st.markdown(f"**Paper.** [{shell.plain(method.paper)}]({method.url})")
-        for name, knobs in getattr(method, "also", {}).items():
+        for name, knobs in method.also.items():
             said = ", ".join(f"{k} = {plain_value(v)}" for k, v in knobs.items())
             st.caption(shell.plain(f"Called “{name}” in the paper" + (f": {said}" if said else ".")))
     with st.container(horizontal=True):
         shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
+        shell.link(
+            "methods", "See its gradient", ":material/trending_down:", view="explorer", method=method.name
+        )
     st.markdown("**Settings**, with the values that were tuned here for each model size")
     st.dataframe(
         settings_table(method),

@@ -39,7 +39,7 @@ def push_curves(
     """
     figure = go.Figure()
     for curve in curves:
-        color, dash = hue(curve["place"], dark), DASHES[curve["place"] // len(HUES) % len(DASHES)]
+        color, dash = hue(curve["place"], dark), DASHES[curve["place"] % len(DASHES)]
         largest = strongest(curve)
         ys = [y / largest for y in curve["push"]] if relative else curve["push"]
         figure.add_scatter(
@@ -58,16 +58,19 @@ def push_curves(
     line = {"color": paint(BEFORE, dark), "width": 1}
     figure.add_hline(0, line=line)
     figure.add_vline(shift, line=line | {"dash": "dot"})
-    figure.update_xaxes(title_text="forgotten so far: label's logit lowered by … nats", zeroline=False)
+    at, said = _ticks(curves)
+    figure.update_xaxes(title_text="forgotten so far: nats taken off the label's logit, and its p then")
+    figure.update_xaxes(zeroline=False, tickvals=at, ticktext=said)
     unit = "share of its strongest" if relative else "−∂L/∂z"
     figure.update_yaxes(title_text=f"push on the label ({unit})", zeroline=False)
     return finish(figure, story(curves), height=400).update_layout(
-        showlegend=False, margin_r=110, margin_b=50
+        showlegend=False, margin_r=110, margin_b=65
     )
 
 
 def push_bars(panel: Mapping[str, Any], limit: float, dark: bool = False) -> go.Figure:
     """One method: −∂L/∂z on the label and the likeliest other tokens; limit is the end of the scale."""
+    limit = limit or 1.0
     colors = [paint(RETAIN if y > 0 else FORGET, dark) for y in panel["push"]]
     labels = [token_text(token) for token in panel["tokens"]]
     figure = go.Figure()
@@ -76,18 +79,18 @@ def push_bars(panel: Mapping[str, Any], limit: float, dark: bool = False) -> go.
         y=list(range(len(labels))),
         orientation="h",
         marker_color=colors,
-        text=[short(y, sign=True) for y in panel["push"]],
+        text=[signed(y, limit) for y in panel["push"]],
         textposition="outside",
         cliponaxis=False,
         customdata=labels,
         hovertemplate="%{customdata}: push %{x:+.3g}<extra></extra>",
     )
-    limit = limit or 1.0
+    figure.update_xaxes(title_text="push on the logit, −∂L/∂z")
     figure.update_xaxes(range=[-1.35 * limit, 1.35 * limit], nticks=5, zerolinecolor=paint(GENERAL, dark))
     names = [f"<b>{labels[0]}</b>", *labels[1:]] if labels else []
     figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=names, autorange="reversed")
-    figure = finish(figure, bars_sentence(panel), height=90 + 26 * len(labels))
-    return figure.update_layout(margin_b=30, bargap=0.3)
+    figure = finish(figure, bars_sentence(panel, limit), height=115 + 26 * len(labels))
+    return figure.update_layout(margin_b=50, bargap=0.3)
 
 
 def distribution(
@@ -119,7 +122,7 @@ def distribution(
             x=goal["p"],
             y=rows,
             mode="markers",
-            name=f"{text(goal['name'])}’s target",
+            name=f"target of {text(goal['name'])}",
             marker={
                 "symbol": "diamond-open",
                 "size": 10,
@@ -133,7 +136,7 @@ def distribution(
     names = [f"<b>{labels[0]}</b>", *labels[1:]]
     figure.update_yaxes(tickvals=rows, ticktext=names, autorange="reversed")
     said = f"{labels[0]} had p = {short(before[0])}" + (f", now {short(now[0])}" if now else "")
-    wanted = [f"{text(g['name'])} wants {short(g['p'][0])}" for g in targets]
+    wanted = [f"target of {text(g['name'])}: {short(g['p'][0])}" for g in targets]
     figure = finish(figure, "; ".join([said, *wanted]), height=150 + 30 * len(labels))
     return figure.update_layout(barmode="group", bargap=0.25, margin_b=90)
 
@@ -154,19 +157,21 @@ def fate(curve: Curve) -> str:
     if max(map(abs, curve["push"])) < 1e-9:
         return f"{name} does not touch this token"
     share = abs(last) / most
+    if share < 5e-3:
+        return f"{name} fades to nothing by {end} nats"
     if share < FADED:
-        return f"{name} fades: {short(100 * share)} % of its strongest push left at {end} nats"
+        return f"{name} fades: {100 * share:.0f} % of its strongest push left at {end} nats"
     if share > 0.9:
-        return f"{name} never lets go: {short(100 * share)} % of its strongest push at {end} nats"
-    return f"{name} still pushes with {short(100 * share)} % at {end} nats"
+        return f"{name} never lets go: {100 * share:.0f} % of its strongest push at {end} nats"
+    return f"{name} still pushes with {100 * share:.0f} % at {end} nats"
 
 
 def crossing(curve: Curve) -> tuple[float, float] | None:
     """(shift, p) where a push down turns into a push up, between two computed points; None where it does not."""
     points = list(zip(curve["shift"], curve["p"], curve["push"], strict=True))
     floor = 1e-6 * strongest(curve)
-    for (s0, p0, y0), (s1, p1, y1) in itertools.pairwise(points):
-        if y0 < 0 and y1 > floor:
+    for i, ((s0, p0, y0), (s1, p1, y1)) in enumerate(itertools.pairwise(points)):
+        if y0 < -floor <= y1 and max(curve["push"][i + 1 :]) > floor:
             part = y0 / (y0 - y1)
             return s0 + part * (s1 - s0), _between(p0, p1, part)
     return None
@@ -177,16 +182,22 @@ def strongest(curve: Curve) -> float:
     return max(map(abs, curve["push"]), default=0.0) or 1.0
 
 
-def bars_sentence(panel: Mapping[str, Any]) -> str:
+def signed(value: float, limit: float) -> str:
+    """A push with its sign, to a thousandth of a scale that ends at limit."""
+    digits = 2 + max(0, math.ceil(-math.log10(limit)))
+    return f"{value:+.{min(digits, 12)}f}".replace("-", "−")
+
+
+def bars_sentence(panel: Mapping[str, Any], limit: float = 1.0) -> str:
     """Where the label goes, and who gains most."""
     if not panel["push"] or max(map(abs, panel["push"])) < 1e-9:
         return f"{text(panel['name'])} leaves this token alone"
     own = panel["push"][0]
     way = "down" if own < 0 else "up"
     gains = max(range(1, len(panel["push"])), key=lambda i: panel["push"][i], default=0)
-    said = f"{text(panel['name'])} pushes the label {way}, {short(own, sign=True)}"
+    said = f"{text(panel['name'])} pushes the label {way}, {signed(own, limit)}"
     if gains and panel["push"][gains] > 0:
-        said += f"; {token_text(panel['tokens'][gains])} gains, {short(panel['push'][gains], sign=True)}"
+        said += f"; {token_text(panel['tokens'][gains])} gains, {signed(panel['push'][gains], limit)}"
     return said
 
 
@@ -215,6 +226,15 @@ def _rest_mark(figure: go.Figure, curve: Curve, color: str) -> None:
         yshift=14,
         font={"color": color, "size": 12},
     )
+
+
+def _ticks(curves: Sequence[Curve]) -> tuple[list[float], list[str]]:
+    """Five places along the shift, each with the label's probability there."""
+    if not curves:
+        return [], []
+    shifts, ps = curves[0]["shift"], curves[0]["p"]
+    places = sorted({round(i * (len(shifts) - 1) / 4) for i in range(5)})
+    return [shifts[i] for i in places], [f"{short(shifts[i])}<br>p = {short(ps[i])}" for i in places]
 
 
 def _ends(figure: go.Figure, curves: Sequence[Curve], relative: bool, dark: bool) -> None:

@@ -34,6 +34,7 @@ class AdversarialLabels(RetainMethod):
         r"L = \mathrm{mean}_t\,\mathrm{CE}(a_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
         r"\quad a_t = \arg\max_{a \neq y_t} p_{\mathrm{ref}}(a \mid y_{<t})"
     )
+    when: ClassVar[str] = "As random labels, where the answers should stay fluent."
     cost: ClassVar[str] = "As fine-tuning on the forget texts, and one pass over them before training."
     risk: ClassVar[str] = (
         "The second choice can be close to the first: a fluent answer that still gives hints."

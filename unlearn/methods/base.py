@@ -51,6 +51,7 @@ def knob(
 class Method:
     """Base of all methods. Subclasses are frozen dataclasses; class variables say what a page shows.
 
+    when: when to use it, in a sentence.
     needs_ref: what the reference keeps of each side: {"forget": "sums"} one log-likelihood a sequence,
     {"forget": "states"} the whole distribution at each answer token. A method that needs more of the time
     before the first step (labels drawn once, a direction, other texts) extends prepare().
@@ -69,6 +70,7 @@ class Method:
     url: ClassVar[str]
     sentence: ClassVar[str]
     formula: ClassVar[str]
+    when: ClassVar[str] = ""
     cost: ClassVar[str]
     risk: ClassVar[str]
     collapses: ClassVar[str] = ""

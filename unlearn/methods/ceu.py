@@ -41,6 +41,7 @@ class CEU(RetainMethod):
         r"L = \mathrm{mean}_t\,\mathrm{CE}\big(\mathrm{softmax}(\bar z_t,\ \bar z_t[y_t] = -\infty),"
         r"\,p_{\theta,t}\big) + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = "As UnDIAL without a reference, where the memorised token should vanish altogether."
     cost: ClassVar[str] = "As fine-tuning on the forget texts: no reference."
     risk: ClassVar[str] = "The target moves with the model, so it drifts on where UnDIAL would rest."
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}

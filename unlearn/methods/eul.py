@@ -44,6 +44,9 @@ class EUL(RetainMethod):
         r"L = \alpha\,\mathrm{KL}_R(F\,\|\,F') - \mathrm{KL}_F(F\,\|\,F') + \lambda\,\mathrm{NLL}(R)"
         r" - \gamma\,\mathrm{NLL}(F)"
     )
+    when: ClassVar[str] = (
+        "For many deletion requests: the layers are small, can be fused, and can be switched off."
+    )
     cost: ClassVar[str] = (
         "As ascent + descent, with few weights to train; the teacher is one pass before training."
     )

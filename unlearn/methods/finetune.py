@@ -23,6 +23,7 @@ class FineTune(RetainMethod):
     url: ClassVar[str] = "https://arxiv.org/abs/2310.20150"
     sentence: ClassVar[str] = "Practises only what should stay, and hopes that the rest fades."
     formula: ClassVar[str] = r"L = \mathrm{NLL}(R)"
+    when: ClassVar[str] = "As the control: what practice on the rest forgets by itself."
     cost: ClassVar[str] = "A plain fine-tuning step over the texts to keep."
     risk: ClassVar[str] = "Safe for what should stay, but it forgets little: a control, not a remedy."
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}

@@ -23,6 +23,9 @@ class GradientAscent(Method):
     url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
     sentence: ClassVar[str] = "Makes the text to forget less likely with every step, and never stops."
     formula: ClassVar[str] = r"L = -\mathrm{NLL}(F)"
+    when: ClassVar[str] = (
+        "As the baseline that shows how forgetting goes wrong; not for a model that must stay useful."
+    )
     cost: ClassVar[str] = "The cheapest step: forget texts only."
     risk: ClassVar[str] = "Too many steps and the model says nothing sensible about anything."
     collapses: ClassVar[str] = (

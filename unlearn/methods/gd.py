@@ -23,6 +23,7 @@ class GradientDifference(RetainMethod):
     url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
     sentence: ClassVar[str] = "Unlearns the forget texts while practising texts to keep in the same step."
     formula: ClassVar[str] = r"L = -\gamma\,\mathrm{NLL}(F) + \alpha\,\mathrm{NLL}(R)"
+    when: ClassVar[str] = "A first choice where texts to keep are at hand and the run is short and watched."
     cost: ClassVar[str] = "One forward and backward pass over forget and retain texts together."
     risk: ClassVar[str] = (
         "The forget term still has no end: too high a learning rate and utility goes with it."

@@ -35,6 +35,7 @@ class IdkDPO(RetainMethod):
         r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\Big(\beta\big[(S_i - S_i^{\mathrm{ref}})_F"
         r" - (S_i - S_i^{\mathrm{ref}})_{\mathrm{idk}}\big]\Big) + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = "Where the model should say that it does not know, and not something else."
     cost: ClassVar[str] = "As NPO, with a short refusal read beside each forget text."
     risk: ClassVar[str] = (
         "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."

@@ -35,6 +35,9 @@ class AscentKL(RetainMethod):
         r"L = -\gamma\,\mathrm{NLL}(F) + \alpha\,\mathrm{mean}_{t \in R}\,"
         r"\mathrm{KL}(p_{\mathrm{ref},t} \,\|\, p_{\theta,t})"
     )
+    when: ClassVar[str] = (
+        "Where the whole behaviour on texts to keep should stay, and not only their right answers."
+    )
     cost: ClassVar[str] = (
         "As ascent + descent; the reference is one pass over the texts to keep, before training."
     )

@@ -32,6 +32,9 @@ class NPO(RetainMethod):
         r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\big(\beta\,(S_i - S_i^{\mathrm{ref}})\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = (
+        "Where whole answers must go and plain ascent breaks the model: the usual strong baseline."
+    )
     cost: ClassVar[str] = (
         "As ascent + descent; the reference is one pass over the forget texts, before training."
     )

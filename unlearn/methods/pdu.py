@@ -36,11 +36,15 @@ class PDU(RetainMethod):
         r"L = \mathrm{mean}_t\,(\max_v z_t - \mathrm{mean}_v z_t)^2 + \lambda\,(\mathrm{NLL}(R) - \varepsilon),"
         r"\quad \lambda \leftarrow \max(0, \lambda + s\,(\mathrm{NLL}(R) - \varepsilon))"
     )
+    when: ClassVar[str] = (
+        "Where a limit is set on what the rest may lose, and forgetting should go as far as it allows."
+    )
     cost: ClassVar[str] = "As ascent + descent, and one pass over the texts to keep before training."
     risk: ClassVar[str] = (
         "A price that rises too slowly lets the model break first; a tight ε keeps it from forgetting."
     )
     resumes: ClassVar[bool] = False
+    explorable: ClassVar[bool] = True  # unlearn() only moves the price
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "λ at the start: the price of a loss on texts to keep.")

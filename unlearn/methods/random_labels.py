@@ -38,6 +38,9 @@ class RandomLabels(RetainMethod):
         r"L = \mathrm{mean}_t\,\mathrm{CE}(\tilde w_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
         r"\quad \tilde w_t \sim \mathrm{Uniform}(V)"
     )
+    when: ClassVar[str] = (
+        "As a simple baseline that ends by itself, where a wrong but confident answer does no harm."
+    )
     cost: ClassVar[str] = "As fine-tuning on the forget texts; the labels are drawn before training."
     risk: ClassVar[str] = (
         "It teaches noise with confidence; asked about the topic, the model answers in noise."

@@ -41,6 +41,7 @@ class RMU(RetainMethod):
         r"L = \mathrm{mean}_{i,t,d}\,(h_\theta - c\,u)^2_F"
         r" + \alpha\,\mathrm{mean}_{i,t,d}\,(h_\theta - h_{\mathrm{ref}})^2_R"
     )
+    when: ClassVar[str] = "For whole fields of dangerous knowledge, where gibberish is an acceptable answer."
     cost: ClassVar[str] = "Cheap: only the blocks up to ℓ are run, and a few matrices move."
     risk: ClassVar[str] = (
         "What is forgotten turns to gibberish, not to not knowing; texts like it suffer too."

@@ -31,6 +31,9 @@ class SatImp(RetainMethod):
     formula: ClassVar[str] = (
         r"L = -\mathrm{mean}_t\,p_t^{\beta_1}(1 - p_t)^{\beta_2}\,l_t + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = (
+        "Where a text is known in part: the push goes to tokens between certain and forgotten."
+    )
     cost: ClassVar[str] = "As ascent + descent."
     risk: ClassVar[str] = (
         "A token that the model is sure of (p near 1) is hardly pushed at all: it starts slowly."

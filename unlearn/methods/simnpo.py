@@ -34,6 +34,7 @@ class SimNPO(RetainMethod):
         r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\big(\beta\,(S_i / n_i - \delta)\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = "As NPO, where answers differ much in length or no reference can be kept."
     cost: ClassVar[str] = "As ascent + descent, with no reference at all."
     risk: ClassVar[str] = (
         "Texts that were never well known are pushed as long as the others; δ sets where it ends."

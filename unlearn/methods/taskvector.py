@@ -35,6 +35,7 @@ class TaskVector(Method):
     url: ClassVar[str] = "https://arxiv.org/abs/2212.04089"
     sentence: ClassVar[str] = "Learns the forget texts even better, then takes the opposite of that step."
     formula: ClassVar[str] = r"\theta' = \theta - a\,(\theta_{\mathrm{ft}(F)} - \theta)"
+    when: ClassVar[str] = "For a quick edit without a forgetting loss: the amount is one number."
     cost: ClassVar[str] = "A short fine-tuning on the forget texts, and a copy of the weights that it moves."
     risk: ClassVar[str] = (
         "What forget texts share with all others is subtracted too. A run stopped early has learnt."

@@ -39,6 +39,9 @@ class UnDIAL(RetainMethod):
         r"\mathrm{softmax}(z^{\mathrm{ref}}_t - \gamma\,e_{y_t}),\,p_{\theta,t}\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = (
+        "Where training must end by itself, and for requests that arrive one after the other."
+    )
     cost: ClassVar[str] = "As ascent + descent; the teacher's states are computed once, before training."
     risk: ClassVar[str] = (
         "With a small γ it cannot move a token that the model is sure of: γ = 3 takes 0.99 only to 0.83."

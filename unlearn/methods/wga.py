@@ -28,6 +28,7 @@ class WeightedAscent(RetainMethod):
     url: ClassVar[str] = "https://arxiv.org/abs/2502.19301"
     sentence: ClassVar[str] = "Gradient ascent that pushes a token less the more unlikely it has become."
     formula: ClassVar[str] = r"L = -\mathrm{mean}_t\,p_t^{\beta}\,l_t + \alpha\,\mathrm{NLL}(R)"
+    when: ClassVar[str] = "As ascent, where tokens that are gone already should be left alone."
     cost: ClassVar[str] = "As ascent + descent."
     risk: ClassVar[str] = "With β near 0 it is gradient ascent again, and has no end."
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}

@@ -37,6 +37,7 @@ class WhosHarryPotter(RetainMethod):
         r"L = \mathrm{mean}_t\,\mathrm{CE}\big(\arg\max_v\,(v_b - a\,\mathrm{relu}(v_r - v_b)),\,p_{\theta,t}\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
+    when: ClassVar[str] = "Where the model should answer like somebody who has never read the text."
     cost: ClassVar[str] = "Two trainings on the forget texts, and a copy of the weights that move."
     risk: ClassVar[str] = (
         "A text that is known by heart cannot be over-fitted much further, and then little is found."

@@ -8,7 +8,8 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from unlearn.metrics.base import Observation
 from unlearn.runs import write_json
 
 KEEP = 24
+KEEP_VALUES = 400  # small ones: what evaluations read beside the observations
 FORMAT = 2  # raise when observe() changes what it records
 
 
@@ -41,7 +43,24 @@ def write(store: Path, identity: Mapping[str, Any], observations: Sequence[Obser
             old.unlink()
 
 
-def _path(store: Path, identity: Mapping[str, Any]) -> Path:
+def remember(store: Path, identity: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+    """read(), a plain JSON value, or what it gave for the same identity before; not kept when not finite."""
+    path = _path(store, identity, "values")
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    value = read()
+    with contextlib.suppress(OSError, ValueError):
+        text = json.dumps(value, allow_nan=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{secrets.token_hex(4)}")
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+        for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-KEEP_VALUES]:
+            old.unlink()
+    return value
+
+
+def _path(store: Path, identity: Mapping[str, Any], folder: str = "") -> Path:
     whole = {**identity, "format": FORMAT, "torch": version("torch"), "transformers": version("transformers")}
     name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
-    return store / ".cache" / f"{name}.json"
+    return store / ".cache" / folder / f"{name}.json"

@@ -26,6 +26,7 @@ RECORDS = (
     "probes.jsonl",
     "samples.jsonl",
     "results.json",
+    "metrics.json",
     "worker.log",
 )
 NEEDED = ("config.json", "events.jsonl")

@@ -24,7 +24,10 @@ SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "lar
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that the studio knows by name. retrain: the same recipe without the forget set, where it exists."""
+    """A model that the studio knows by name. retrain: the same recipe without the forget set, where it exists.
+
+    training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
+    """
 
     name: str
     title: str
@@ -36,6 +39,7 @@ class ModelEntry:
     path: Callable[[], Path]
     retrain: Callable[[], Path] | None = None
     tuning: Literal["full", "lora"] = "lora"
+    training_tokens: float | None = None
 
 
 def _smollm2_path() -> Path:
@@ -68,6 +72,7 @@ CATALOGUE: dict[str, ModelEntry] = {
             size="small",
             data="capitals",
             path=_smollm2_path,
+            training_tokens=2e12,  # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M
         ),
     )
 }

@@ -6,13 +6,14 @@ greedy generation with a KV cache gives the continuation. Metrics, samples and p
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.batches import encode_rows
-from unlearn.lm import Example, collate, forward, top_k
+from unlearn.lm import Example, collate, encoder_input, forward, halves, top_k
 from unlearn.metrics import CHEAP, Metric, Observation
 
 LIMIT = 60  # texts a role; the forget role is scored whole up to FORGET_LIMIT
@@ -144,10 +145,8 @@ def _prompt(tokenizer: Any, row: Row, example: Example) -> tuple[str, str, int]:
     if row.prompt:
         answer = sum(label >= 0 for label in example.labels)
         return row.prompt, row.target, min(answer + 6, 64)
-    words = row.answer.split(" ")
-    half = max(1, len(words) // 2)
-    rest = " ".join(words[half:])
-    return " ".join(words[:half]), f" {rest}" if rest else "", PLAIN_TOKENS
+    first, rest = halves(row.answer)
+    return (first, rest, PLAIN_TOKENS) if first else (rest, "", PLAIN_TOKENS)
 
 
 def _by_length(prompts: Sequence[tuple[str, str, int]]) -> Iterator[list[int]]:
@@ -169,7 +168,9 @@ def generate(
     most = max(rooms)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
     most = min(most, positions - 1)
-    coded = [_open_ended(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
+    encoder = model.config.is_encoder_decoder
+    read = partial(encoder_input, max_length=positions) if encoder else _open_ended
+    coded = [read(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
     width = max(map(len, coded))
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in coded], device=device)
@@ -182,7 +183,8 @@ def generate(
         eos_token_id=tokenizer.eos_token_id,
         **GREEDY,
     )
-    rows = [row[:room] for row, room in zip(out[:, width:].tolist(), rooms, strict=True)]
+    begins = 1 if encoder else width  # a decoder starts from its start token, not from the prompt
+    rows = [row[:room] for row, room in zip(out[:, begins:].tolist(), rooms, strict=True)]
     return tokenizer.batch_decode(rows, skip_special_tokens=True)
 
 

@@ -3,6 +3,9 @@
 A method or metric never sees padding, prompts or a [batch, length, vocabulary] tensor. One forward pass
 stops before the output head, keeps the hidden states that predict an answer token ([T, d] for T answer
 tokens in the whole batch) and applies the head to those alone, in chunks, in float32 from the logits on.
+
+An encoder-decoder (T5) is the same with a source: the encoder reads the prompt, and input_ids are what the decoder
+reads, its start token and then the answer. models.load tells the tokenizer that token (decoder_start_id).
 """
 
 import contextlib
@@ -22,12 +25,16 @@ CHUNK_LOGITS = 2**24  # logits held at once: 64 MiB in float32
 
 @dataclass(frozen=True)
 class Example:
-    """One tokenised text. labels equal input_ids at answer tokens and IGNORE elsewhere; key names the text."""
+    """One tokenised text. labels equal input_ids at answer tokens and IGNORE elsewhere; key names the text.
+
+    source: what the encoder of an encoder-decoder reads; input_ids are then the decoder's.
+    """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     key: int
     entity: tuple[bool, ...] = ()  # per token of input_ids: lies in an entity span of the answer
+    source: tuple[int, ...] = ()
 
     @property
     def answer_at(self) -> tuple[int, ...]:
@@ -45,7 +52,8 @@ class Tokens:
     """A padded batch: input_ids, attention_mask, labels [B, L]; keys [B] name the texts.
 
     total_tokens, total_rows: answer tokens and sequences of the whole optimiser step, so that a mean over
-    2 × 2 accumulated micro-batches is the mean over one batch of 4.
+    2 × 2 accumulated micro-batches is the mean over one batch of 4. source_ids, source_mask [B, S]: what an
+    encoder reads, None for a decoder-only model.
     """
 
     input_ids: Tensor
@@ -54,6 +62,8 @@ class Tokens:
     keys: tuple[int, ...]
     total_tokens: int
     total_rows: int
+    source_ids: Tensor | None = None
+    source_mask: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Tokens":
         return replace(
@@ -61,6 +71,8 @@ class Tokens:
             input_ids=self.input_ids.to(device),
             attention_mask=self.attention_mask.to(device),
             labels=self.labels.to(device),
+            source_ids=None if self.source_ids is None else self.source_ids.to(device),
+            source_mask=None if self.source_mask is None else self.source_mask.to(device),
         )
 
 
@@ -74,7 +86,11 @@ class Batch:
     @property
     def tokens(self) -> int:
         """Tokens that the forward pass reads, padding excluded."""
-        return sum(int(side.attention_mask.sum()) for side in (self.forget, self.retain) if side is not None)
+        sides = [side for side in (self.forget, self.retain) if side is not None]
+        masks = [
+            mask for side in sides for mask in (side.attention_mask, side.source_mask) if mask is not None
+        ]
+        return sum(int(mask.sum()) for mask in masks)
 
 
 @dataclass
@@ -166,8 +182,15 @@ def encode(
     """Tokenise prompt + target in one go (as the model would meet it) and label the target's tokens.
 
     An end-of-text token is added and labelled unless the text was cut at max_length. spans: character spans
-    in target. ValueError where no answer token is left.
+    in target. For an encoder-decoder the encoder reads the prompt (of a plain text its first half) and the decoder
+    the rest, each up to max_length. ValueError where no answer token is left.
     """
+    start_id, source = getattr(tokenizer, "decoder_start_id", None), ()
+    if start_id is not None:
+        if not prompt:
+            prompt, target = halves(target)
+            spans = [(a - len(prompt), b - len(prompt)) for a, b in spans]
+        source, prompt = tuple(encoder_input(tokenizer, prompt, max_length)), ""
     coded = tokenizer(prompt + target, return_offsets_mapping=True, return_special_tokens_mask=True)
     ids, offsets = list(coded["input_ids"]), coded["offset_mapping"]
     special = coded["special_tokens_mask"]
@@ -182,6 +205,8 @@ def encode(
         ids, answer, entity = [*ids, eos], [*answer, True], [*entity, False]
     elif ids and ids[-1] == eos:
         answer[-1] = True
+    if start_id is not None:
+        ids, answer, entity = [start_id, *ids], [False, *answer], [False, *entity]
     ids, answer, entity = ids[:max_length], answer[:max_length], entity[:max_length]
     answer[:1] = [False] * len(ids[:1])  # nothing stands before the first token, so nothing predicts it
     if not any(answer):
@@ -190,7 +215,24 @@ def encode(
             f"data: a {where} leaves no answer within max_length {max_length}; shorten it or raise it."
         )
     labels = tuple(token if hit else IGNORE for token, hit in zip(ids, answer, strict=True))
-    return Example(tuple(ids), labels, key, tuple(entity))
+    return Example(tuple(ids), labels, key, tuple(entity), source)
+
+
+def encoder_input(tokenizer: Any, prompt: str, max_length: int) -> list[int]:
+    """Token ids that an encoder reads, closed by end of text as T5 was trained."""
+    ids, eos = list(tokenizer(prompt)["input_ids"]), tokenizer.eos_token_id
+    if eos is None:
+        return ids[:max_length]
+    return [*(ids[:-1] if ids and ids[-1] == eos else ids)[: max_length - 1], eos]
+
+
+def halves(text: str) -> tuple[str, str]:
+    """(first words, the rest): how a plain text is asked for. A single word is all rest."""
+    words = text.split(" ")
+    if len(words) < 2:
+        return "", text
+    first = " ".join(words[: len(words) // 2])
+    return first, text[len(first) :]
 
 
 def collate(
@@ -201,12 +243,13 @@ def collate(
     total_rows: int | None = None,
 ) -> Tokens:
     """Right-padded batch. Padding is known by position, never by id, so pad = eos masks no real end of text."""
-    length = max(len(e.input_ids) for e in examples)
 
     def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+        length = max(map(len, rows))
         return torch.tensor([[*row, *([fill] * (length - len(row)))] for row in rows])
 
     labels = padded([e.labels for e in examples], IGNORE)
+    sources = [e.source for e in examples]
     return Tokens(
         input_ids=padded([e.input_ids for e in examples], pad_id),
         attention_mask=padded([[1] * len(e.input_ids) for e in examples], 0),
@@ -214,6 +257,8 @@ def collate(
         keys=tuple(e.key for e in examples),
         total_tokens=total_tokens or answer_tokens(examples),
         total_rows=total_rows or len(examples),
+        source_ids=padded(sources, pad_id) if any(sources) else None,
+        source_mask=padded([[1] * len(s) for s in sources], 0) if any(sources) else None,
     )
 
 
@@ -227,16 +272,11 @@ def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Ans
 
     With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
     """
-    length = max(b.input_ids.shape[1] for b in batches)
-
-    def joined(name: str, fill: int) -> Tensor:
-        parts = [getattr(b, name) for b in batches]
-        return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
-
-    ids, mask, labels = joined("input_ids", 0), joined("attention_mask", 0), joined("labels", IGNORE)
+    labels = _joined(batches, "labels", IGNORE)
     following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
     where = (following != IGNORE).nonzero()
-    whole = _states(model, ids, mask) if layer is None else _block_states(model, ids, mask, layer)
+    inputs = inputs_of(*batches)
+    whole = _states(model, inputs) if layer is None else _block_states(model, inputs, layer)
     states = whole[where[:, 0], where[:, 1]]
     targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
     answers, first = [], 0
@@ -259,7 +299,26 @@ def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Ans
     return tuple(answers)
 
 
-def _states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+def inputs_of(*batches: Tokens) -> dict[str, Tensor]:
+    """What the model's forward is called with for all of them together."""
+    ids, mask = _joined(batches, "input_ids", 0), _joined(batches, "attention_mask", 0)
+    if batches[0].source_ids is None:
+        return {"input_ids": ids, "attention_mask": mask}
+    return {
+        "input_ids": _joined(batches, "source_ids", 0),
+        "attention_mask": _joined(batches, "source_mask", 0),
+        "decoder_input_ids": ids,
+        "decoder_attention_mask": mask,
+    }
+
+
+def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
+    parts = [getattr(b, name) for b in batches]
+    length = max(x.shape[1] for x in parts)
+    return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
+
+
+def _states(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     """[B, L, d]: what the model hands to its output head, the head itself fed with nothing."""
     caught: list[Tensor] = []
 
@@ -269,7 +328,7 @@ def _states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
 
     handle = model.get_output_embeddings().register_forward_pre_hook(catch)
     try:
-        model(input_ids=ids, attention_mask=mask, use_cache=False)
+        model(**inputs, use_cache=False)
     finally:
         handle.remove()
     return caught[0]
@@ -279,7 +338,7 @@ class _Reached(Exception):
     """The block that was asked for has run."""
 
 
-def _block_states(model: Any, ids: Tensor, mask: Tensor, layer: int) -> Tensor:
+def _block_states(model: Any, inputs: dict[str, Tensor], layer: int) -> Tensor:
     """[B, L, d]: the output of one block; the pass ends there."""
     caught: list[Tensor] = []
 
@@ -290,21 +349,24 @@ def _block_states(model: Any, ids: Tensor, mask: Tensor, layer: int) -> Tensor:
     handle = blocks(model)[layer].register_forward_hook(catch)
     try:
         with contextlib.suppress(_Reached):
-            model(input_ids=ids, attention_mask=mask, use_cache=False)
+            model(**inputs, use_cache=False)
     finally:
         handle.remove()
     return caught[0]
 
 
 def depth(model: Any) -> int:
-    """How many transformer blocks the model has."""
+    """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
     config = model.config
+    if getattr(config, "is_encoder_decoder", False):
+        return getattr(config, "num_decoder_layers", None) or config.decoder_layers
     return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
 
 
 def blocks(model: Any) -> Any:
     """The list of transformer blocks. ValueError for a model that is built otherwise."""
-    for module in model.modules():
+    root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
+    for module in root.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth(model):
             return module
     raise ValueError(f"model: {type(model).__name__} has no list of {depth(model)} blocks to reach into.")

@@ -266,20 +266,21 @@ def bfloat16_pays(device: str) -> bool:
 
 
 def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loaded:
-    """Any causal LM that transformers loads, in eval mode (dropout off), with a tokenizer that has offsets.
+    """Any causal or encoder-decoder LM that transformers loads, in eval mode (dropout off), with a fast tokenizer.
 
     bfloat16 for the frozen base of an adapter where it pays, float32 where every weight moves or the model is tiny.
     ValueError for anything that cannot be loaded, with the remedy.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     source, device = source_of(name), device or pick_device()
     here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}
     try:
         config = AutoConfig.from_pretrained(source, **here)
         tokenizer = AutoTokenizer.from_pretrained(source, **here)
-        model, found = AutoModelForCausalLM.from_pretrained(
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, found = kind.from_pretrained(
             source, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **here
         )
     except (MemoryError, torch.OutOfMemoryError):
@@ -323,6 +324,9 @@ def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
     if tokenizer.pad_token_id is None:
         fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
         tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
+    if model.config.is_encoder_decoder:  # a plain attribute: how lm.encode knows that there is an encoder
+        start = model.config.decoder_start_token_id
+        tokenizer.decoder_start_id = tokenizer.pad_token_id if start is None else start
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         raise ValueError(
             f"model: its tokenizer has {len(tokenizer)} tokens but its embedding only "
@@ -337,9 +341,12 @@ def check_head(model: Any) -> None:
     from unlearn.lm import _states, head_of
 
     ids = torch.arange(1, 5, device=next(model.parameters()).device)[None]
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if model.config.is_encoder_decoder:
+        inputs |= {f"decoder_{name}": value for name, value in inputs.items()}
     with torch.no_grad():
-        own = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
-        ours = head_of(model)(_states(model, ids, torch.ones_like(ids)))
+        own = model(**inputs).logits.float()
+        ours = head_of(model)(_states(model, inputs))
     if not bool(own.isfinite().all()):
         raise ValueError("model: its weights give logits that are not finite; the files are damaged.")
     if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
@@ -378,7 +385,8 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task)
     return get_peft_model(model, config).eval()
 
 

@@ -145,6 +145,7 @@ ALWAYS_SAID = (
     "seed",
 )  # a method may have tuned values for these
 LORA_ONLY = ("lora_rank", "lora_alpha")
+RUN_NAME = re.compile(r"\w[\w. -]{0,199}")
 METHOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
 
@@ -283,10 +284,11 @@ class RunStore:
 
     def get(self, run_id: str) -> Run:
         """ValueError when there is no such run here; ids are names, never paths."""
-        path = self.root / run_id
-        if Path(run_id).name != run_id or run_id.startswith(".") or not (path / "config.json").is_file():
-            raise ValueError(f"run: no run {run_id!r} in {self.root}; `python -m unlearn runs` lists them.")
-        return Run(path)
+        if not RUN_NAME.fullmatch(run_id) or not (self.root / run_id / "config.json").is_file():
+            raise ValueError(
+                f"run: no run {run_id[:80]!r} in {self.root}; `python -m unlearn runs` lists them."
+            )
+        return Run(self.root / run_id)
 
     def delete(self, run: Run) -> None:
         """ValueError while it is queued or running: stop it first."""

@@ -22,8 +22,7 @@ def facts(method: Any) -> None:
     st.latex(method.formula)
     left, right = st.columns(2)
     with left:
-        if when := method.when:
-            st.markdown(f"**When to use it.** {shell.plain(when)}")
+        st.markdown(f"**When to use it.** {shell.plain(method.when)}")
         st.markdown(f"**How it fails.** {shell.plain(method.risk)}")
     with right:
         st.markdown(f"**Cost.** {shell.plain(method.cost)}")
@@ -49,7 +48,9 @@ def facts(method: Any) -> None:
 
 def settings_table(method: Any) -> list[dict[str, str]]:
     """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size."""
-    tuned = {size: method.settings(size, TUNING[size]) for size in SIZES}
+    first = method.tunings[0]
+    ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
+    tuned = {size: method.settings(size, way) for size, way in ways.items()}
     rows = [_own_row(name, low, high, help, tuned) for name, _, low, high, help in forms.OWN]
     for knob in method.knobs():
         values = {SIZES[size]: plain_value(tuned[size]["knobs"][knob.name]) for size in SIZES}

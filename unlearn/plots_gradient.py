@@ -152,8 +152,9 @@ def fate(curve: Curve) -> str:
     end = short(curve["shift"][-1])
     zero = crossing(curve)
     if zero is not None:
-        zero = curve["rest"] or zero  # the target itself, where the method has one
-        return f"{name} stops by itself at p = {short(zero[1])}, {short(zero[0])} nats down"
+        at, p = curve["rest"] or zero  # the target itself, where the method has one
+        verb = "stops by itself" if curve["rest"] else "turns round"
+        return f"{name} {verb} at p = {short(p)}, {short(at)} nats down"
     if max(map(abs, curve["push"])) < 1e-9:
         return f"{name} does not touch this token"
     share = abs(last) / most

@@ -57,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     command("runs", runs, "list the runs", store=True)
     add_run_options(command("run", run, "carry out one unlearning run", store=True))
     command("show", show, "show a run", store=True).add_argument("run")
+    judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
+    judged.add_argument("run")
+    judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
     out = command("export", export, "write a run as one zip file", store=True, as_json=False)
     out.add_argument("run")
     out.add_argument("out", type=Path)
@@ -245,6 +248,36 @@ def show(args: argparse.Namespace) -> int:
     print_run(found, args.json)
     if not args.json:
         print(f"  {found.config.command()}")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Compute what is missing with a progress bar on stderr; the whole table, or metrics.json, on stdout."""
+    from tqdm import tqdm
+
+    from unlearn import judge
+
+    found = RunStore(args.runs).get(Path(args.run).name)
+    names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
+    judge.chosen_metrics(names)
+    with tqdm(total=100, unit="%", bar_format="{desc:40} {bar} {n:3.0f} %  {elapsed}") as bar:
+
+        def progress(phrase: str, fraction: float) -> None:
+            bar.set_description_str(phrase)
+            bar.n = round(100 * fraction)
+            bar.refresh()
+
+        record = judge.judge(found, names, roots=[Path("/")], progress=progress)
+    if args.json:
+        print(json.dumps(record))
+        return 0
+    for row in judge.table(record):
+        if names is None or row["metric"] in names:
+            cells = "".join(f"{_number(row.get(when)):>12}" for when in ("before", "after", "retrained"))
+            print(f"{row['title']:22} {row['role']:12} n {row['n']:4}{cells}")
+    for name, one in record["metrics"].items():
+        if one["reason"]:
+            print(f"{name}: left out, {one['reason']}")
     return 0
 
 

@@ -137,7 +137,7 @@ class _Work:
         self.run.append("note", text=text)
 
     def carry_out(self) -> Any:
-        from unlearn import memory
+        from unlearn import cost, judge, memory
         from unlearn.data.catalogue import from_config
         from unlearn.evaluate import rows_to_score
         from unlearn.methods import method_named
@@ -172,8 +172,9 @@ class _Work:
         tokens = self.train(method, loaded, data, chosen)
         with self.phase("saving"):
             self.save(loaded)
-        self.score("after", loaded, chosen, None)
+        self.score("after", loaded, chosen, identity | {"model": judge.trained_hash(self.run, loaded.hash)})
         trainable = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
+        spent = {"tokens": tokens, "phases": self.phases, "parameters": loaded.parameters}
         write_json(
             self.run.path / "results.json",
             {
@@ -194,6 +195,7 @@ class _Work:
                 "trainable": trainable,
                 "tokens": tokens,
                 "flops": 6.0 * loaded.parameters * tokens,
+                "retraining": cost.of_model(config.model, spent),
                 "peak_memory": memory.peak(loaded.device),
                 "command": config.command(),
             },

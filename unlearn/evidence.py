@@ -1,0 +1,257 @@
+"""Evidence read from real models: what metrics.base.Evidence promises, each thing read once and kept by content.
+
+Observations come from the run's own cache; wrong answers, continuations from every prefix and what the original
+makes of a continuation are kept beside them; states and distributions live only as long as this object. Models
+are loaded when first asked, so a metric that needs none of them loads none.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn import score_cache
+from unlearn.data.base import Row
+from unlearn.data.batches import encode_rows
+from unlearn.evaluate import observe
+from unlearn.lm import Example, collate, encode, forward, head_of
+from unlearn.metrics import Observation
+from unlearn.prefixes import continue_all, plan
+
+BATCH = 64
+MOST_PREFIXES = (
+    64  # continuations of one text; a longer one is continued from this many places, evenly spread
+)
+LEAST_LEFT = 3  # tokens that must follow a prefix: the smallest n of EL_n
+
+
+class ModelEvidence:
+    """chosen: the rows by role. load: when → models.Loaded. hashes: when → of its weights, for the models that exist.
+
+    store: the folder whose cache is used (None: no cache). progress(phrase, fraction) is called while reading.
+    """
+
+    def __init__(
+        self,
+        chosen: Mapping[str, Sequence[Row]],
+        load: Callable[[str], Any],
+        hashes: Mapping[str, str],
+        *,
+        data_hash: str = "",
+        max_length: int = 512,
+        store: Path | None = None,
+        progress: Callable[[str, float], None] = lambda phrase, fraction: None,
+    ) -> None:
+        self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
+        self.max_length, self.store, self.progress = max_length, store, progress
+        self._load, self._loaded, self._memo = load, {}, {}
+        self.tokens, self.flops = 0, 0.0  # what this object itself has read, 2·N for each token
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(self.hashes)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(self.chosen)
+
+    @property
+    def device(self) -> str:
+        """Where the models that were loaded so far run."""
+        return next((loaded.device for loaded in self._loaded.values()), "cpu")
+
+    def rows(self, role: str) -> Sequence[Row]:
+        return self.chosen[role]
+
+    # -- kept by content -----------------------------------------------------------------------------------------
+
+    def seen(self, when: str, role: str) -> Sequence[Observation]:
+        everything = self._once(("seen", when), lambda: self._observe(when))
+        return [o for o in everything if o.role == role]
+
+    def wrong_nll(self, when: str, role: str) -> Sequence[Sequence[float]]:
+        def read() -> list[list[float]]:
+            rows = [replace(r, answer=w, entities=()) for r in self.rows(role) for w in r.wrong]
+            examples = encode_rows(self._tokenizer(when), rows, max_length=self._length(when))
+            values = iter(self._mean_nlls(when, examples))
+            return [[next(values) for _ in row.wrong] for row in self.rows(role)]
+
+        return self._kept(when, {"what": "wrong answers", "role": role}, read)
+
+    def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
+        texts = [(o.prompt, o.text) for o in self.seen(when, role)]
+
+        def read() -> list[float | None]:
+            coded = [self._continuation(prompt, text, key) for key, (prompt, text) in enumerate(texts)]
+            values = iter(self._mean_nlls("before", [e for e in coded if e is not None]))
+            return [None if e is None else next(values) for e in coded]
+
+        return self._kept("before", {"what": "generations", "texts": _digest(texts)}, read)
+
+    def continuations(self, when: str, role: str) -> Sequence[tuple[list[int], dict[int, list[int]]]]:
+        found = self._kept(
+            when, {"what": "continuations", "role": role}, lambda: self._continuations(when, role)
+        )
+        return [(answer, {int(t): ids for t, ids in texts.items()}) for answer, texts in found]
+
+    def entities(self, role: str) -> Sequence[Sequence[bool]]:
+        examples = self._examples("before", role)
+        return [[e.entity[i] for i in e.answer_at] for e in examples]
+
+    def generated(self, when: str, role: str) -> Sequence[Sequence[int]]:
+        def read() -> list[list[int]]:
+            tokenizer = self._tokenizer(when)
+            return [tokenizer(o.text, add_special_tokens=False)["input_ids"] for o in self.seen(when, role)]
+
+        return self._once(("generated", when, role), read)
+
+    # -- states and distributions --------------------------------------------------------------------------------
+
+    def features(self, when: str, role: str) -> Any:
+        return torch.stack([states.double().mean(0) for states in self._states(when, role)]).cpu().numpy()
+
+    @torch.no_grad()
+    def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
+        if truth == when:
+            return [0.0] * len(self.rows(role))
+        heads = [head_of(self._loaded_model(name).model) for name in (truth, when)]
+        values = []
+        for p, q in zip(self._states(truth, role), self._states(when, role), strict=True):
+            logp, logq = (head(x).log_softmax(-1) for head, x in zip(heads, (p, q), strict=True))
+            values.append(float((logp.exp() * (logp - logq)).sum(-1).mean()))
+        return values
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _tokenizer(self, when: str) -> Any:
+        return self._loaded_model(when).tokenizer
+
+    def _loaded_model(self, when: str) -> Any:
+        if when not in self._loaded:
+            self.progress(f"loading {when}", 0.0)
+            self._loaded[when] = self._load(when)
+        return self._loaded[when]
+
+    def _length(self, when: str) -> int:
+        return self._loaded_model(when).fit_length(self.max_length)
+
+    def _identity(self, when: str) -> dict[str, Any]:
+        loaded = self._loaded_model("before")  # number format and device are those of the run
+        return {
+            "model": self.hashes[when],
+            "data": self.data_hash,
+            "dtype": loaded.dtype,
+            "device": loaded.device,
+            "max_length": self._length("before"),
+        }
+
+    def _once(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
+        if key not in self._memo:
+            self._memo[key] = read()
+        return self._memo[key]
+
+    def _kept(self, when: str, what: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+        """read(), once here and once for the same weights and data in the store."""
+
+        def ask() -> Any:
+            if self.store is None:
+                return read()
+            return score_cache.remember(self.store, self._identity(when) | dict(what), read)
+
+        return self._once((when, *what.values()), ask)
+
+    def _observe(self, when: str) -> list[Observation]:
+        if self.store and (found := score_cache.read(self.store, self._identity(when))):
+            return found
+        loaded = self._loaded_model(when)
+        chosen = {role: list(rows) for role, rows in self.chosen.items()}
+        found = observe(
+            loaded.model,
+            loaded.tokenizer,
+            chosen,
+            max_length=self._length(when),
+            device=loaded.device,
+            progress=lambda fraction: self.progress(f"reading {when}", fraction),
+        )
+        for role in self.roles:
+            self._count(when, sum(len(e.input_ids) + len(e.source) for e in self._examples(when, role)))
+        self._count(when, sum(len(loaded.tokenizer(o.prompt + o.text)["input_ids"]) for o in found))
+        if self.store:
+            score_cache.write(self.store, self._identity(when), found)
+        return found
+
+    def _examples(self, when: str, role: str) -> list[Example]:
+        def read() -> list[Example]:
+            return encode_rows(self._tokenizer(when), self.rows(role), max_length=self._length(when))
+
+        return self._once(("examples", when, role), read)
+
+    def _count(self, when: str, tokens: int) -> None:
+        self.tokens += tokens
+        self.flops += 2.0 * self._loaded_model(when).parameters * tokens
+
+    @torch.no_grad()
+    def _read(
+        self, when: str, examples: Sequence[Example], take: Callable[[Any], Sequence[Any]]
+    ) -> list[Any]:
+        """take(answers) → one value a text, in the order of the examples; batches of similar length."""
+        loaded, order = (
+            self._loaded_model(when),
+            sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids)),
+        )
+        found: dict[int, Any] = {}
+        for at in range(0, len(order), BATCH):
+            picked = order[at : at + BATCH]
+            batch = collate([examples[i] for i in picked], loaded.tokenizer.pad_token_id)
+            (answers,) = forward(loaded.model, batch.to(loaded.device))
+            found |= dict(zip(picked, take(answers), strict=True))
+            self._count(when, int(batch.attention_mask.sum()))
+            self.progress(f"reading {when}", (at + BATCH) / len(order))
+        return [found[i] for i in range(len(examples))]
+
+    def _mean_nlls(self, when: str, examples: Sequence[Example]) -> list[float]:
+        return self._read(when, examples, lambda a: (a.row_sum(a.nll) / a.row_count).tolist())
+
+    def _states(self, when: str, role: str) -> list[Tensor]:
+        """[n_i, d] of each text: what the head gets at its answer positions."""
+
+        def read() -> list[Tensor]:
+            return self._read(
+                when,
+                self._examples(when, role),
+                lambda a: [s.clone() for s in a.hidden.split(a.row_count.tolist())],
+            )
+
+        return self._once(("states", when, role), read)
+
+    def _continuation(self, prompt: str, text: str, key: int) -> Example | None:
+        """The continuation labelled as the answer, without an end of text that was never generated."""
+        if not text.strip():
+            return None
+        tokenizer = self._tokenizer("before")
+        coded = encode(tokenizer, prompt, text, key=key, max_length=self._length("before"))
+        if coded.input_ids[-1] == tokenizer.eos_token_id:
+            coded = replace(
+                coded, input_ids=coded.input_ids[:-1], labels=coded.labels[:-1], entity=coded.entity[:-1]
+            )
+        return coded if coded.answer_at else None
+
+    def _continuations(self, when: str, role: str) -> list[tuple[list[int], dict[int, list[int]]]]:
+        eos = self._tokenizer(when).eos_token_id
+        pairs = zip(self.seen(when, role), self._examples(when, role), strict=True)
+        texts = [plan(e, [token["rank"] for token in o.tokens], eos) for o, e in pairs]
+
+        def read(tokens: int, fraction: float) -> None:
+            self._count(when, tokens)
+            self.progress(f"continuing {when}", fraction)
+
+        return continue_all(self._loaded_model(when), texts, read)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ import torch
 from reference import LOSSES, undial_optimum
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch, Example, collate, depth, encode, forward
+from unlearn.lm import Batch, Example, collate, encode, forward
 from unlearn.methods import METHODS, method_named
 from unlearn.methods.npo import npo
 from unlearn.methods.undial import undial

@@ -1,10 +1,13 @@
 """UnDIAL: Dong et al. 2025, "Self-Distillation with Adjusted Logits for Robust Unlearning", arXiv 2402.10052, §3.
 
-    z̃_t = z_ref,t - γ onehot(y_t),   q_t = softmax(z̃_t),   L = mean_t CE(q_t, p_θ,t) + α NLL(R)
+    z̃_t = z_ref,t - γ onehot(y_t),   q_t = softmax(z̃_t),   L = mean_t w_t CE(q_t, p_θ,t) + α NLL(R)
 
 The model learns from itself with the memorised token's logit lowered by γ: a fixed target, so training ends
 there. The optimum is p*(y) = p e^-γ / (1 - p + p e^-γ), every other token keeping its ratios. The paper has no
 retain term (α = 0); the settings tuned here add one.
+
+w_t = 1, or with focus (FUnDIAL, §3.3) on entities or noun phrases m_t: hard w_t = m_t, soft w_t = 1 + (w - 1) m_t,
+divided by its mean over the forget set, so that a learning rate means the same with and without (renormalise).
 """
 
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from unlearn.data.batches import Batches
+from unlearn.data.focus import KINDS, focus_mask
 from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.models import Reference
@@ -35,7 +40,7 @@ class UnDIAL(RetainMethod):
         "The model teaches itself its own answers with the memorised token turned down, and stops there."
     )
     formula: ClassVar[str] = (
-        r"L = \mathrm{mean}_t\,\mathrm{CE}\big("
+        r"L = \mathrm{mean}_t\,w_t\,\mathrm{CE}\big("
         r"\mathrm{softmax}(z^{\mathrm{ref}}_t - \gamma\,e_{y_t}),\,p_{\theta,t}\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
@@ -52,6 +57,28 @@ class UnDIAL(RetainMethod):
     gamma: float = knob(10.0, 0.0, 100.0, "γ: how far the memorised token's logit is lowered in the teacher.")
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
+    focus: str = knob("none", help="Only on these tokens; random is the control.", choices=("none", *KINDS))
+    focus_mode: str = knob(
+        "hard", help="hard: on them alone; soft: on them more.", choices=("hard", "soft"), advanced=True
+    )
+    soft_weight: float = knob(10.0, 1.0, 1000.0, "w: weight of a token in soft focus.", advanced=True)
+    renormalise: bool = knob(
+        True, help="Divide the weights by their mean; the paper's code does not.", advanced=True
+    )
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        super().prepare(model, ref, stream, tokenizer)
+        if self.focus == "none":
+            return
+        masks = {e.key: focus_mask(tokenizer, e, self.focus, stream.seed) for e in stream.forget}
+        inside, outside = (1.0, 0.0) if self.focus_mode == "hard" else (self.soft_weight, 1.0)
+        weights = {key: torch.tensor([inside if m else outside for m in mask]) for key, mask in masks.items()}
+        mean = float(torch.cat(list(weights.values())).mean()) if self.renormalise else 1.0
+        if mean == 0.0:
+            raise ValueError(f"UnDIAL: focus {self.focus} finds nothing in the forget texts; choose another.")
+        for key, row in weights.items():
+            ref.keep_row("weights", key, (row / mean).to(next(model.parameters()).device))
+
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
 
@@ -59,4 +86,6 @@ class UnDIAL(RetainMethod):
             return undial(logits, labels, ref.head(ref_states), self.gamma)
 
         per_token = forget.per_token(distil, ref.states(forget))
+        if self.focus != "none":
+            per_token = per_token * ref.per_token("weights", forget)
         return self.with_retain(forget.token_mean(per_token), retain)

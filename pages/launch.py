@@ -31,7 +31,8 @@ with launching.settings_expander(bool(runs)):
         try:
             data = datasets.choose_data()
             if data:
-                datasets.preview(datasets.load(data))
+                with right if "name" in data else left:  # a table of one's own fills the right side already
+                    datasets.preview(datasets.load(data))
             else:
                 st.caption("Give the rows to forget, and if you can, rows that must stay.")
         except (ValueError, OSError) as error:
@@ -40,7 +41,7 @@ with launching.settings_expander(bool(runs)):
 
     st.subheader("3 · Method", anchor=False)
     if "methods" not in st.session_state:
-        st.session_state["methods"] = [name for name in METHODS if not METHODS[name].collapses][:1]
+        st.session_state["methods"] = [launching.FIRST_METHOD]
     chosen = st.pills(
         "Methods",
         list(METHODS),

@@ -52,7 +52,8 @@ def page(active: bool) -> None:
         on_select="rerun",
         selection_mode="multi-row",
         key=f"runs.table.{hash(tuple(run.id for run in shown))}",  # a new list must not inherit a selection
-        height=min(600, 40 + 36 * len(shown)),
+        height="content" if len(shown) <= 15 else 560,
+        placeholder="–",
         alt="Runs with status, model, forget set, method and scores",
     )
     with bar:

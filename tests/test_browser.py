@@ -76,12 +76,13 @@ def chromium():
 
 
 @pytest.fixture
-def person(chromium):
+def person(chromium, request):
     """A new browser profile: nobody the server knows."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(SLOW)
     yield page
+    page.screenshot(path=request.config.cache.mkdir("browser") / f"{request.node.name}.png")  # to look at
     context.close()
 
 
@@ -141,12 +142,19 @@ def test_a_table_of_ones_own(server, person, tmp_path):
     person.goto(f"{server.url}/launch?model=tiny-authors&method=npo")
     person.get_by_role("combobox", name="Forget set").click()
     person.get_by_role("option", name="A table of my own").click()
-    person.locator("input[type=file]").first.set_input_files(str(table))
+    uploads = person.locator("input[type=file]")
+    uploads.first.set_input_files(str(table))
     person.get_by_text("8 rows, 3 columns.").wait_for()
     for label, column in (("Question column", "what"), ("Answer column", "reply")):
         person.get_by_role("combobox", name=label).click()
         person.get_by_role("option", name=column, exact=True).click()
     person.get_by_text("forget 8").wait_for()
+    person.get_by_text("needs rows to keep").first.wait_for()  # said before anything runs
+    table.write_text(
+        "\n".join(["what,reply", *(f"Who sings song {i}?,Singer {i}" for i in range(20))]) + "\n"
+    )
+    uploads.last.set_input_files(str(table))
+    person.get_by_text("retain 20").wait_for()
     person.get_by_role("button", name="Launch", exact=True).click()
     person.get_by_text("Compare the answers").wait_for()
     run = server.store.list()[0]
@@ -206,6 +214,7 @@ def test_rename_export_delete_and_import(server, person, tmp_path):
         time.sleep(0.2)
     assert run.title == "Lisbon forgotten"
     person.keyboard.press("Escape")
+    person.wait_for_timeout(2000)
     with person.expect_download() as download:
         person.get_by_role("button", name="Export").click()
     archive = tmp_path / "run.zip"

@@ -8,6 +8,7 @@ from ui.fetch import fetch_panel
 from ui.forms import KEEP
 from unlearn.models import CATALOGUE, available
 
+REMEMBERED = 20  # addresses of one visit
 HUB, FOLDER = "hub", "folder"
 OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machine"}
 
@@ -74,15 +75,25 @@ def follow_model() -> None:
 
 
 def address(names: tuple[str, ...]) -> dict[str, str] | None:
-    """The choices that a link has just put into the address; None when they are the page's own."""
+    """The choices that a link has just put into the address; None when they are the page's own.
+
+    A quick second click still carries the address from before the first one was answered, so everything
+    that this visit of the page has applied or written counts as its own, not only the latest.
+    """
+    if st.session_state.get("page.entered", True):
+        st.session_state["addresses"] = []
     given = {name: st.query_params[name] for name in names if name in st.query_params}
-    return None if not given or given == st.session_state.get("address") else given
+    if not given or given in st.session_state["addresses"]:
+        return None
+    st.session_state["addresses"].append(given)
+    return given
 
 
 def set_address(**values: str) -> None:
     """Write the page's choices into the address: a refresh or a copied link shows the same page."""
     kept = {name: value for name, value in values.items() if value}
-    st.session_state["address"] = kept
+    own = st.session_state["addresses"]
+    own[:] = [*(known for known in own if known != kept), kept][-REMEMBERED:]
     watching = {"run": st.query_params["run"]} if "run" in st.query_params else {}
     if st.query_params.to_dict() != kept | watching:
         st.query_params.from_dict(kept | watching)

@@ -11,6 +11,7 @@ from ui.live import duration
 from unlearn.runs import Run, RunConfig
 
 CHOICES = ("model", "data", "method", "requests", "clone")
+FIRST_METHOD = "npo"  # chosen when nobody has chosen: it forgets and rarely destroys
 RECENT = 40  # runs whose speed an estimate may come from
 
 

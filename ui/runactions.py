@@ -18,17 +18,17 @@ def bar(chosen: Sequence[Run]) -> None:
     one = chosen[0] if len(chosen) == 1 else None
     mine = bool(chosen) and all(shell.may_manage(run) and not shell.is_recorded(run) for run in chosen)
     active = [run for run in chosen if run.state in ACTIVE]
-    go("Open", ":material/open_in_full:", one, "launch", run=one.id if one else "")
-    go("Compare", ":material/compare:", chosen, "compare", runs=",".join(run.id for run in chosen))
-    go("Repeat", ":material/content_copy:", one, "launch", clone=one.id if one else "")
+    go("Open", one, "launch", run=one.id if one else "")
+    go("Compare", chosen, "compare", runs=",".join(run.id for run in chosen))
+    go("Repeat", one, "launch", clone=one.id if one else "")
     rename(one if mine else None)
     can_resume = bool(one) and mine and not active and one.has_checkpoint() and one.state != "done"
-    if st.button("Resume", icon=":material/play_arrow:", disabled=not can_resume, key="runs.resume"):
+    if st.button("Resume", disabled=not can_resume, key="runs.resume"):
         attempt(lambda: shell.runner().resume(one))
     stoppable = mine and active and all(shell.runner().position(run) is not None for run in active)
-    if st.button("Stop", icon=":material/stop:", disabled=not stoppable, key="runs.stop"):
+    if st.button("Stop", disabled=not stoppable, key="runs.stop"):
         attempt(lambda: [shell.runner().stop(run) for run in active])
-    if st.button("Delete", icon=":material/delete:", disabled=not mine or bool(active), key="runs.delete"):
+    if st.button("Delete", disabled=not mine or bool(active), key="runs.delete"):
         confirm_delete(list(chosen))
     if one:
         st.download_button(
@@ -36,14 +36,11 @@ def bar(chosen: Sequence[Run]) -> None:
             lambda: packed(one),
             file_name=f"{one.id}.zip",
             mime="application/zip",
-            icon=":material/download:",
             on_click="ignore",
             help="The whole run as one file: settings, curves, answers and weights.",
         )
     else:
-        st.button(
-            "Export", icon=":material/download:", disabled=True, key="runs.export.off", help="Select one run."
-        )
+        st.button("Export", disabled=True, key="runs.export.off", help="Select one run.")
     import_button()
     if chosen and not mine:
         st.caption(
@@ -51,18 +48,18 @@ def bar(chosen: Sequence[Run]) -> None:
         )
 
 
-def go(label: str, icon: str, ready: object, page: str, **query: str) -> None:
+def go(label: str, ready: object, page: str, **query: str) -> None:
     """A link that looks like the buttons beside it, and is one while there is nothing to link to."""
     if ready:
-        if st.button(label, icon=icon, key=f"runs.{label}"):
+        if st.button(label, key=f"runs.{label}"):
             st.switch_page(f"pages/{page}.py", query_params=query)
     else:
-        st.button(label, icon=icon, key=f"runs.{label}", disabled=True)
+        st.button(label, key=f"runs.{label}", disabled=True)
 
 
 def rename(run: Run | None) -> None:
     """A title of one's own."""
-    with st.popover("Rename", icon=":material/edit:", disabled=run is None, key="runs.rename"):
+    with st.popover("Rename", disabled=run is None, key="runs.rename"):
         if run:
             title = st.text_input(
                 "Title", run.meta.get("title", ""), max_chars=120, key=f"runs.title.{run.id}"
@@ -89,7 +86,7 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
 
 def import_button() -> None:
     """A run from a file that somebody exported; the file is checked before anything of it is kept."""
-    with st.popover("Import", icon=":material/upload:", key="runs.import"):
+    with st.popover("Import", key="runs.import"):
         limit = {"max_upload_size": MAX_IMPORT_MB}
         file = st.file_uploader("A run exported as .zip", type="zip", key="runs.import.file", **limit)
         if file is not None and st.button("Add this run", type="primary", key="runs.import.add"):

@@ -74,6 +74,9 @@ def rows(runs: Sequence[Run], baseline: str) -> list[dict[str, Any]]:
                 was = 0.0 if baseline == ABSOLUTE else _score(known["scores"].get("before"), role, metric)
             row[column] = None if now is None or was is None else factor * (now - was)
         table.append(row | {"queue": place or None, "seconds": known["seconds"], "id": run.id})
+    if not any(row["queue"] for row in table):
+        for row in table:
+            del row["queue"]
     return table
 
 
@@ -90,9 +93,9 @@ def columns(baseline: str) -> dict[str, Any]:
         ),
         "id": st.column_config.TextColumn("id", help="The run's folder."),
     }
-    for column, (_, metric, _, unit, help) in SCORES.items():
-        form = f"%{sign}.0f{' pp' if sign else ' %%'}" if unit else f"%{sign}.3g"
-        title = f"{word}{column}" + (" answered" if metric == "exact" else "")
+    for column, (_, _, _, unit, help) in SCORES.items():
+        form = f"%{sign}.0f{' pp' if sign else ' %%'}" if unit else f"%{sign}.2f"
+        title = f"{word}{column}"
         shown[column] = st.column_config.NumberColumn(title, format=form, help=help, width="small")
     return shown
 
@@ -102,7 +105,7 @@ def model_title(known: dict[str, Any]) -> str:
     from unlearn.models import CATALOGUE
 
     entry = CATALOGUE.get(known["model"])
-    return entry.title if entry else known["model"]
+    return entry.title.partition(" (")[0] if entry else known["model"]
 
 
 def _score(scores: Any, role: str, metric: str) -> float | None:

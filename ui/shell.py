@@ -168,9 +168,14 @@ def run_label(run: Run) -> str:
     if title := run.meta.get("title"):
         return title
     config = run.config
+    return f"{method_title(config.method, run)} · {data_title(config, run)} · {short_label(run)}"
+
+
+def short_label(run: Run) -> str:
+    """The run's own title, else when it was made: "21.11. 15:40"."""
     day, clock, *_ = [*run.id.split("-"), ""]
-    made = f" · {day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else ""
-    return f"{method_title(config.method, run)} · {data_title(config, run)}{made}"
+    when = f"{day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else run.id
+    return run.meta.get("title") or when
 
 
 def method_title(name: str, run: Run | None = None) -> str:
@@ -204,6 +209,8 @@ def dataset_title(name: str) -> str:
 def head(title: str, sentence: str) -> None:
     """A page's title and the one sentence that says what to do here; no dead space above it."""
     st.html("<style>.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}</style>")
+    st.session_state["page.entered"] = st.session_state.get("page.last") != title
+    st.session_state["page.last"] = title
     st.title(title, anchor=False)
     st.caption(sentence)
 

@@ -246,3 +246,11 @@ def test_every_method_takes_two_steps_on_every_family(tmp_path, family):
             if kind == "full":
                 moving = dict(model.named_parameters())
                 assert any(not torch.equal(moving[n], p) for n, p in before.items()), (name, kind)
+
+
+def test_all_seven_names_of_the_paper_lead_to_a_method():
+    """Yao et al. list seven methods; five classes and a retain source give them, under the paper's names."""
+    named = {name: (cls, knobs) for cls in METHODS.values() for name, knobs in cls.also.items()}
+    assert sum("Yao et al. 2024" in name for name in named) == 7
+    for cls, knobs in named.values():
+        assert cls.from_knobs(knobs).to_json().items() >= knobs.items()

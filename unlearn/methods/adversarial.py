@@ -39,6 +39,9 @@ class AdversarialLabels(RetainMethod):
     risk: ClassVar[str] = (
         "The second choice can be close to the first: a fluent answer that still gives hints."
     )
+    also: ClassVar[dict[str, dict[str, Any]]] = {
+        "Unlearning with adversarial samples (Yao et al. 2024)": {"retain_weight": 0.0}
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")

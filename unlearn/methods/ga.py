@@ -32,6 +32,7 @@ class GradientAscent(Method):
         "Gradient ascent is known to collapse: its loss has no lower bound, and at these defaults it destroys "
         "what the model should keep along with what it should forget."
     )
+    also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:

@@ -28,6 +28,11 @@ class GradientDifference(RetainMethod):
     risk: ClassVar[str] = (
         "The forget term still has no end: too high a learning rate and utility goes with it."
     )
+    also: ClassVar[dict[str, dict[str, Any]]] = {
+        "GA + gradient descent, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},
+        "GA + gradient descent, general (Yao et al. 2024)": {"retain_source": "general"},
+        "Reverse gradient (baseline of Chen & Yang 2023)": {"retain_source": "in-distribution"},
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")

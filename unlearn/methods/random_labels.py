@@ -45,6 +45,9 @@ class RandomLabels(RetainMethod):
     risk: ClassVar[str] = (
         "It teaches noise with confidence; asked about the topic, the model answers in noise."
     )
+    also: ClassVar[dict[str, dict[str, Any]]] = {
+        "Fine-tuning with random labels (Yao et al. 2024)": {"retain_weight": 0.0}
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")

@@ -52,6 +52,7 @@ class UnDIAL(RetainMethod):
         "With a small γ it cannot move a token that the model is sure of: γ = 3 takes 0.99 only to 0.83."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
+    also: ClassVar[dict[str, dict[str, Any]]] = {"FUnDIAL, hard focus on entities": {"focus": "entity"}}
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     gamma: float = knob(10.0, 0.0, 100.0, "γ: how far the memorised token's logit is lowered in the teacher.")

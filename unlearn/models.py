@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 MAX_HEADER = 100 * 2**20
 HUB_SECONDS = 5.0
 SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin
@@ -126,7 +126,7 @@ def source_of(name: str) -> str | Path:
         )
     if not HUB_ID.fullmatch(name):
         raise ValueError(
-            f"model: {name!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id (owner/name)."
+            f"model: {name[:100]!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id (owner/name)."
         )
     return name
 
@@ -321,16 +321,17 @@ def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loade
 
 
 def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
-    if tokenizer.pad_token_id is None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # added later, never given a row
         fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
         tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
     if model.config.is_encoder_decoder:  # a plain attribute: how lm.encode knows that there is an encoder
         start = model.config.decoder_start_token_id
         tokenizer.decoder_start_id = tokenizer.pad_token_id if start is None else start
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+    if max(tokenizer.vocab_size, tokenizer.pad_token_id + 1, (tokenizer.eos_token_id or 0) + 1) > rows:
         raise ValueError(
-            f"model: its tokenizer has {len(tokenizer)} tokens but its embedding only "
-            f"{model.get_input_embeddings().weight.shape[0]}; the folder mixes two models."
+            f"model: its tokenizer has {len(tokenizer)} tokens but its embedding only {rows}; the folder mixes two "
+            "models."
         )
 
 

@@ -1,7 +1,8 @@
-"""Alternating(batches): one epoch over the texts to keep, one over the texts to forget, and so on.
+"""Alternating(batches): one epoch over the texts to forget, one over the texts to keep, and so on.
 
 EUL trains like this (arXiv 2310.20150, §3.2). Alternation is a property of the stream and not of the training
 loop, so that one schedule, one optimiser and one step count span the run, and a resumed run goes on where it was.
+It ends with the texts to keep: the other way round a run ends on damage that nothing repairs (tried here).
 Each phase is a fresh pass: newly shuffled, every forget text once.
 """
 
@@ -13,7 +14,7 @@ from unlearn.lm import Batch
 
 @dataclass(frozen=True)
 class Alternating:
-    """A stream for fit(): batches.epochs rounds of (retain phase, forget phase).
+    """A stream for fit(): batches.epochs rounds of (forget phase, retain phase).
 
     A retain phase passes over retain_ratio texts to keep for each text to forget, at most over all of them; the
     next goes on where it ended. A side without texts has no phase.
@@ -23,11 +24,11 @@ class Alternating:
 
     @property
     def phases(self) -> tuple[Batches, ...]:
-        """The retain-only and the forget-only stream, as far as there are texts."""
+        """The forget-only and the retain-only stream, as far as there are texts."""
         b = self.batches
         kept = min(len(b.retain), max(1, round(b.retain_ratio * b.clock)))
         retain = replace(b, forget=(), clock=kept)
-        return tuple(s for s, texts in ((retain, b.retain), (replace(b, retain=()), b.forget)) if texts)
+        return tuple(s for s, texts in ((replace(b, retain=()), b.forget), (retain, b.retain)) if texts)
 
     @property
     def steps(self) -> int:

@@ -1,0 +1,409 @@
+"""EUL: its loss against float64, its layers' promises on every family, its phases, and a run from end to end."""
+
+import copy
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import reference
+import torch
+from conftest import make_model
+
+from unlearn import layers
+from unlearn.data.alternating import Alternating
+from unlearn.data.batches import Batches
+from unlearn.lm import Batch, collate, encode
+from unlearn.methods.eul import EUL, divergence
+from unlearn.models import Reference
+from unlearn.runs import RunConfig
+from unlearn.tuning import install
+
+FAMILIES = ("llama", "gpt2", "gpt_neox", "qwen2", "gemma", "opt")
+TEXTS = [
+    ("Question: where was one born?\nAnswer:", " in the red capital."),
+    ("Question: What is two?\nAnswer:", " green"),
+    ("", "a novel of three writes blue where the capital is born."),
+    ("Question: What is the capital of one?\nAnswer:", " Where red is two and blue."),
+]
+
+
+def examples(tokenizer, texts=TEXTS, first=0):
+    return [encode(tokenizer, p, t, key=first + i, max_length=128) for i, (p, t) in enumerate(texts)]
+
+
+def both(tokenizer, forget, retain):
+    return Batch(
+        forget=collate(forget, tokenizer.pad_token_id), retain=collate(retain, tokenizer.pad_token_id)
+    )
+
+
+def batches_of(tokenizer, forget, retain, **changes):
+    settings = {
+        "batch_size": 2,
+        "accumulation": 1,
+        "retain_ratio": 1.0,
+        "epochs": 3,
+        "seed": 0,
+        "clock": len(forget),
+    }
+    return Batches(
+        forget=tuple(forget), retain=tuple(retain), pad_id=tokenizer.pad_token_id, **(settings | changes)
+    )
+
+
+def teacher_of(model, method, tokenizer, forget, retain):
+    ref = Reference(model, head_moves=False)
+    method.prepare(model, ref, batches_of(tokenizer, forget, retain), tokenizer)
+    return ref
+
+
+def disturb(model, scale=0.3, seed=1):
+    """As if the layers had been trained for a while."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for layer in layers.layers_of(model).values():
+            for p in layer.parameters():
+                p.add_(torch.randn_like(p) * scale)
+
+
+def train(model, tokenizer, method=None, epochs=2, lr=1e-2):
+    from unlearn.train import Phases, make_optimizer
+
+    method = method or EUL()
+    forget, retain = examples(tokenizer), examples(tokenizer, TEXTS[::-1], first=10)
+    model = install(model, RunConfig(model="tiny", data={}, method="eul", tuning="layers"), method)
+    ref = teacher_of(model, method, tokenizer, forget, retain)
+    order = method.stream(batches_of(tokenizer, forget, retain, epochs=epochs))
+    steps = list(
+        method.unlearn(
+            model, ref, Phases(model, order, make_optimizer(model, lr), lr=lr, device="cpu", start=0)
+        )
+    )
+    return model, steps
+
+
+@torch.no_grad()
+def logits_of(model, tokenizer):
+    tokens = collate(examples(tokenizer), tokenizer.pad_token_id)
+    return model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).logits
+
+
+@pytest.fixture
+def scene(tiny):
+    """(model with disturbed layers, the same without, tokenizer, forget, retain, Reference of the original)."""
+    model, tokenizer = tiny
+    base = copy.deepcopy(model)
+    layers.add_layers(model, bottleneck=5)
+    forget, retain = examples(tokenizer), examples(tokenizer, TEXTS[::-1], first=10)
+    ref = teacher_of(model, EUL(), tokenizer, forget, retain)
+    disturb(model)
+    return model, base, tokenizer, forget, retain, ref
+
+
+# -- the loss --------------------------------------------------------------------------------------------------
+
+ABLATIONS = {
+    "full": {},
+    "-KL": {"use_kl": False},
+    "-TASK": {"use_task": False},
+    "-LM": {"use_lm": False},
+    "tight cap": {"cap": 0.2},
+    "weights": {"kl_retain_weight": 3.0, "retain_weight": 0.5, "lm_weight": 2.0},
+}
+
+
+@pytest.mark.parametrize("knobs", ABLATIONS.values(), ids=ABLATIONS)
+def test_whole_loss_and_gradient_equal_float64(scene, knobs):
+    model, base, tokenizer, forget, retain, ref = scene
+    method = EUL(**knobs)
+    loss = sum(method.loss(model, ref, both(tokenizer, forget, retain)).values())
+    loss.backward()
+    oracle = copy.deepcopy(model).double()
+    oracle.zero_grad()
+    want = reference.eul(oracle, copy.deepcopy(base).double(), forget, retain, method)
+    want.backward()
+    assert loss.item() == pytest.approx(want.item(), rel=2e-5)
+    for (name, p), q in zip(model.named_parameters(), oracle.parameters(), strict=True):
+        assert (p.grad is None) == (not p.requires_grad), name
+        if p.grad is not None:
+            assert (p.grad.double() - q.grad).norm() <= 1e-3 * q.grad.norm() + 1e-7, name
+
+
+def test_the_defaults_are_the_paper_s():
+    method = EUL()
+    assert (method.kl_retain_weight, method.retain_weight, method.lm_weight) == (0.8, 1.0, 0.2)
+    assert (method.use_kl, method.use_task, method.use_lm, method.cap) == (True, True, True, 1.0)
+    assert method.layer_share == 0.005
+
+
+@pytest.mark.parametrize(
+    ("knobs", "gone"),
+    [
+        ({"use_kl": False}, {"kl_retain", "kl_forget"}),
+        ({"use_task": False}, {"task"}),
+        ({"use_lm": False}, {"lm"}),
+    ],
+)
+def test_each_ablation_removes_its_term(scene, knobs, gone):
+    model, _, tokenizer, forget, retain, ref = scene
+    whole = EUL().loss(model, ref, both(tokenizer, forget, retain))
+    less = EUL(**knobs).loss(model, ref, both(tokenizer, forget, retain))
+    assert set(whole) == {"kl_retain", "task", "kl_forget", "lm"}
+    assert set(whole) - set(less) == gone
+    assert all(less[name].item() == pytest.approx(whole[name].item()) for name in less)
+
+
+def test_nothing_left_to_train_on_is_refused():
+    with pytest.raises(ValueError, match="EUL: every term is off"):
+        EUL(use_kl=False, use_task=False, use_lm=False)
+
+
+def test_divergence_from_itself_is_zero_and_bounded_for_a_uniform_student():
+    torch.manual_seed(0)
+    z = torch.randn(6, 50, dtype=torch.float64) * 5
+    assert divergence(z, z).abs().max() < 1e-12
+    # KL(p ‖ uniform) = log|V| - H(p) ≤ log|V|: a student without any knowledge lies just within the cap.
+    assert divergence(torch.zeros_like(z), z).max() < math.log(50)
+    p, q = z.softmax(-1), (z * 0.5).softmax(-1)
+    assert torch.allclose(divergence(z * 0.5, z), (p * (p / q).log()).sum(-1))
+    assert not torch.allclose(divergence(z, z * 0.5), divergence(z * 0.5, z), rtol=1e-2)
+
+
+def test_beyond_the_cap_the_forget_terms_are_flat(scene):
+    model, _, tokenizer, forget, _, ref = scene
+    batch = Batch(forget=collate(forget, tokenizer.pad_token_id), retain=None)
+    for cap in (0.05, 1e-6):  # below the knob's range: every token lies beyond it
+        method = EUL()
+        object.__setattr__(method, "cap", cap)
+        terms = method.loss(model, ref, batch)
+        limit = cap * math.log(model.config.vocab_size)
+        assert terms["kl_forget"].item() >= -limit * (1 + 1e-5)
+        assert terms["lm"].item() >= -0.2 * limit * (1 + 1e-5)
+    sum(terms.values()).backward()
+    assert all(p.grad is None or p.grad.abs().max() == 0 for p in model.parameters())
+
+
+# -- the layers ------------------------------------------------------------------------------------------------
+
+
+def test_one_layer_is_the_formula():
+    torch.manual_seed(0)
+    layer = layers.UnlearningLayer(6, 3).double()
+    for p in layer.parameters():
+        torch.nn.init.normal_(p)
+    h = torch.randn(4, 5, 6, dtype=torch.float64)
+    wd, bd, wu, bu = (
+        p.detach().numpy() for p in (layer.down.weight, layer.down.bias, layer.up.weight, layer.up.bias)
+    )
+    x = h.numpy()
+    want = x + np.maximum(x @ wd.T + bd, 0) @ wu.T + bu
+    assert np.abs(layer(h).detach().numpy() - want).max() < 1e-12
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(tmp_path, family):
+    """Added: unchanged to the bit. Trained: changed. Off: the original to the bit. Saved and loaded: the same."""
+    model, tokenizer = make_model(tmp_path, family)
+    before = logits_of(model, tokenizer)
+    frozen = {name: p.clone() for name, p in model.named_parameters()}
+    fresh = copy.deepcopy(model)
+    layers.add_layers(copied := copy.deepcopy(model), bottleneck=4)
+    assert len(layers.layers_of(copied)) == 2
+    assert torch.equal(logits_of(copied, tokenizer), before)
+    trained, steps = train(model, tokenizer)
+    assert all(math.isfinite(s.loss) for s in steps)
+    after = logits_of(trained, tokenizer)
+    assert not torch.equal(after, before)
+    with layers.switched_off(trained):
+        assert torch.equal(logits_of(trained, tokenizer), before)
+    assert torch.equal(logits_of(trained, tokenizer), after)
+    for name, p in trained.named_parameters():
+        assert (".unlearning." in name) == p.requires_grad
+        assert ".unlearning." in name or torch.equal(p, frozen[name]), name
+    layers.save_layers(trained, tmp_path / "adapter")
+    assert {p.name for p in (tmp_path / "adapter").iterdir()} == {"eul_config.json", "eul.safetensors"}
+    assert torch.equal(logits_of(layers.load_layers(fresh, tmp_path / "adapter"), tokenizer), after)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_generation_with_a_cache_equals_one_without(tmp_path, family):
+    model, tokenizer = make_model(tmp_path, family)
+    layers.add_layers(model, bottleneck=4)
+    disturb(model)
+    ids = tokenizer("Question: What is two?\nAnswer:", return_tensors="pt")["input_ids"]
+    mask = torch.ones_like(ids)
+    out = model.generate(
+        ids, attention_mask=mask, max_new_tokens=6, min_new_tokens=6, do_sample=False, use_cache=True
+    )
+    plain = ids
+    for _ in range(6):
+        with torch.no_grad():
+            scores = model(input_ids=plain).logits[:, -1]
+        scores[:, tokenizer.eos_token_id] = -math.inf
+        plain = torch.cat([plain, scores.argmax(-1, keepdim=True)], 1)
+    assert out.tolist() == plain.tolist()
+
+
+def test_on_a_bfloat16_base_the_layers_stay_float32(tiny):
+    model, tokenizer = tiny
+    model = model.to(torch.bfloat16)
+    before = logits_of(model, tokenizer)
+    trained, _ = train(model, tokenizer)
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+    assert not torch.equal(logits_of(trained, tokenizer), before)
+    with layers.switched_off(trained):
+        assert torch.equal(logits_of(trained, tokenizer), before)
+
+
+def test_bottleneck_is_the_largest_within_the_share():
+    for parameters, count, width in ((1_967_808, 4, 192), (134_515_008, 30, 576), (1_100_000_000, 22, 2048)):
+        size = layers.bottleneck_for(parameters, count, width, 0.005)
+        cost = [count * (2 * width * b + b + width) for b in (size, size + 1)]
+        assert cost[0] <= 0.005 * parameters < cost[1]
+    assert layers.bottleneck_for(1000, 10, 64, 0.005) == 1
+
+
+def test_projections_around_the_blocks_are_not_feed_forward(tmp_path):
+    model, _ = make_model(tmp_path, "opt", word_embed_proj_dim=16)
+    assert [n.rsplit(".", 1)[-1] for n in layers.feed_forward_ends(model)] == ["fc2", "fc2"]
+
+
+def test_a_mixture_of_experts_is_refused_by_name():
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    config = MixtralConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="MixtralForCausalLM has 2 transformer layers but 0 feed-forward"):
+        layers.add_layers(MixtralForCausalLM(config))
+
+
+def test_layers_of_another_model_are_refused(tmp_path, tiny):
+    model, _ = tiny
+    layers.save_layers(layers.add_layers(model, bottleneck=4), tmp_path / "adapter")
+    with pytest.raises(ValueError, match="has unlearning layers already"):
+        layers.add_layers(model)
+    deeper, _ = make_model(tmp_path / "deeper", num_hidden_layers=3)
+    with pytest.raises(ValueError, match="of another build"):
+        layers.load_layers(deeper, tmp_path / "adapter")
+    wider, _ = make_model(tmp_path / "wider", hidden_size=64, intermediate_size=128)
+    with pytest.raises(ValueError, match="another model or bottleneck"):
+        layers.load_layers(wider, tmp_path / "adapter")
+
+
+# -- the phases ------------------------------------------------------------------------------------------------
+
+
+def test_phases_alternate_over_fresh_streams(tiny):
+    _, tokenizer = tiny
+    forget = examples(tokenizer, TEXTS * 2)
+    retain = examples(tokenizer, TEXTS * 3, first=100)
+    stream = Alternating(batches_of(tokenizer, forget, retain, retain_ratio=0.75, epochs=4))
+    rounds, phase = [], None
+    for number in range(1, stream.steps + 1):
+        (batch,) = stream.step(number)
+        assert (batch.forget is None) != (batch.retain is None)
+        side = "forget" if batch.forget is not None else "retain"
+        if side != phase:
+            rounds.append((phase := side, []))
+        rounds[-1][1].extend(getattr(batch, side).keys)
+        (again,) = stream.step(number)
+        assert getattr(again, side).keys == getattr(batch, side).keys
+    assert [side for side, _ in rounds] == ["forget", "retain"] * 4
+    passes = [keys for side, keys in rounds if side == "forget"]
+    assert all(sorted(keys) == list(range(8)) for keys in passes)
+    assert len({tuple(keys) for keys in passes}) == 4
+    kept = [keys for side, keys in rounds if side == "retain"]
+    assert all(len(set(keys)) == 6 for keys in kept)
+    assert sorted(kept[0] + kept[1]) == sorted(kept[2] + kept[3]) == list(range(100, 112))
+    assert set(kept[0]) != set(kept[2])
+
+
+def test_a_retain_phase_is_at_most_one_epoch(tiny):
+    _, tokenizer = tiny
+    forget, retain = examples(tokenizer), examples(tokenizer, TEXTS[:3], first=10)
+    stream = Alternating(batches_of(tokenizer, forget, retain, retain_ratio=16.0, epochs=1))
+    keys = [k for n in range(1, stream.steps + 1) for b in stream.step(n) if b.retain for k in b.retain.keys]
+    assert sorted(keys) == [10, 11, 12]
+
+
+def test_a_side_without_texts_has_no_phase(tiny):
+    _, tokenizer = tiny
+    forget, retain = examples(tokenizer), examples(tokenizer, first=10)
+    assert Alternating(batches_of(tokenizer, forget, ())).steps == 6
+    assert Alternating(batches_of(tokenizer, (), retain, clock=4)).steps == 6
+    assert EUL(use_kl=False, use_lm=False).uses_forget is False
+    assert EUL(use_task=False, kl_retain_weight=0.0).retain_ratio == 0
+
+
+def test_accumulation_changes_nothing(tiny):
+    model, tokenizer = tiny
+    results = []
+    for size, accumulation in ((4, 1), (2, 2)):
+        copied = copy.deepcopy(model)
+        layers.add_layers(copied, bottleneck=4)
+        forget, retain = examples(tokenizer), examples(tokenizer, TEXTS[::-1], first=10)
+        ref = teacher_of(copied, EUL(), tokenizer, forget, retain)
+        disturb(copied)
+        stream = EUL().stream(
+            batches_of(tokenizer, forget, retain, batch_size=size, accumulation=accumulation)
+        )
+        for micro in stream.step(1) + stream.step(2):
+            sum(EUL().loss(copied, ref, micro).values()).backward()
+        results.append(torch.cat([p.grad.flatten() for p in copied.parameters() if p.grad is not None]))
+    assert torch.allclose(*results, rtol=1e-3, atol=1e-5 * float(results[0].abs().max()))
+
+
+# -- a run -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_asks_for_layers_by_itself():
+    from unlearn.__main__ import config_of, parser
+    from unlearn.runner import check
+
+    words = ["run", "--model", "tiny-authors", "--method", "eul"]
+    config = config_of(parser().parse_args(words))
+    assert config.tuning == "layers"
+    check(config)
+    with pytest.raises(ValueError, match=r"EUL .*: tuning must be among layers, got full"):
+        check(dataclasses.replace(config, tuning="full"))
+    assert "--tuning layers" in config.command()
+    assert config_of(parser().parse_args([*words[:-1], "ga"])).tuning == "full"
+
+
+def test_preflight_counts_both_phases():
+    from unlearn.preflight import preflight
+
+    config = RunConfig(
+        model="tiny-authors", data={"name": "authors"}, method="eul", tuning="layers", epochs=3, batch_size=30,
+        knobs={"retain_per_forget": 2.0},
+    )  # fmt: skip
+    assert preflight(config).steps == 3 * (3 + 6)
+
+
+@pytest.mark.slow
+def test_a_run_with_shipped_defaults_forgets_keeps_and_can_be_switched_off(tmp_path):
+    from unlearn.__main__ import config_of, parser
+    from unlearn.ask import load_source
+    from unlearn.execute import execute
+    from unlearn.runs import RunStore
+
+    config = config_of(parser().parse_args(["run", "--model", "tiny-authors", "--method", "eul"]))
+    run = RunStore(tmp_path).create(config)
+    finished = execute(run)
+    assert run.state == "done", run.reason
+    before, after = run.scores()["before"], run.scores()["after"]
+    assert after["forget"]["exact"] <= 0.10
+    for role in ("retain", "neighbours"):
+        assert after[role]["exact"] >= 0.9 * before[role]["exact"]
+    assert after["general"]["ppl"] <= 1.1 * before["general"]["ppl"]
+    assert (run.path / "adapter" / "eul.safetensors").is_file()
+    original, again = load_source("before", run), load_source("after", run)
+    after_logits = logits_of(again.model, again.tokenizer)
+    assert torch.equal(after_logits, logits_of(finished.loaded.model, again.tokenizer))
+    with layers.switched_off(again.model):
+        assert torch.equal(
+            logits_of(again.model, again.tokenizer), logits_of(original.model, again.tokenizer)
+        )

@@ -43,9 +43,9 @@ def test_every_method_has_its_page(page, name):
     assert method.when.endswith(".")
     shown = " ".join(m.value for m in page.markdown)
     assert all(word in shown for word in ("When to use it", "How it fails", "Cost", method.url))
-    settings = page.dataframe[0].value
+    settings = page.table[0].value
     assert [*settings["Setting"]] == ["lr", "epochs", "batch_size", *(k.name for k in method.knobs())]
-    assert [*page.dataframe[1].value["Method"]] == [m.title for m in METHODS.values()]
+    assert [*page.dataframe[0].value["Method"]] == [m.title for m in METHODS.values()]
 
 
 def test_explorer_shows_or_explains_every_method(page):
@@ -74,6 +74,14 @@ def test_a_knob_and_the_slider_change_the_numbers(page):
     moved = numbers(page)
     assert float(moved["GA"]["p of the label now"]) > float(after["GA"]["p of the label now"])
     assert not page.exception
+
+
+def test_from_a_method_to_its_gradient(page):
+    page.query_params["method"] = "random"
+    page.run()
+    next(b for b in page.button if b.label == "See its gradient").click().run()
+    assert not page.exception
+    assert set(numbers(page)) == {"GA", "Random labels", "NPO", "UnDIAL"}
 
 
 def test_a_bad_address_is_no_error(page):

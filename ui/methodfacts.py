@@ -30,18 +30,16 @@ def facts(method: Any) -> None:
         for name, knobs in method.also.items():
             said = ", ".join(f"{k} = {plain_value(v)}" for k, v in knobs.items())
             st.caption(shell.plain(f"Called “{name}” in the paper" + (f": {said}" if said else ".")))
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
-        shell.link(
-            "methods", "See its gradient", ":material/trending_down:", view="explorer", method=method.name
+        st.button(
+            "See its gradient",
+            icon=":material/trending_down:",
+            type="tertiary",
+            on_click=lambda: st.query_params.update(view="explorer", method=method.name),
         )
     st.markdown("**Settings**, with the values that were tuned here for each model size")
-    st.dataframe(
-        settings_table(method),
-        hide_index=True,
-        column_config={"Meaning": st.column_config.TextColumn(width="large")},
-        alt=f"Settings of {method.title}",
-    )
+    st.table(settings_table(method), border="horizontal", hide_index=True, alt=f"Settings of {method.title}")
     with st.expander("The source that runs", icon=":material/code:"):
         st.code(source(method), language="python", line_numbers=True)
 
@@ -61,7 +59,7 @@ def settings_table(method: Any) -> list[dict[str, str]]:
                 "Default": plain_value(knob.default),
                 "Range": reach or f"{plain_value(knob.low)} to {plain_value(knob.high)}",
                 **values,
-                "Meaning": knob.help,
+                "Meaning": shell.plain(knob.help),
             }
         )
     return rows
@@ -100,4 +98,4 @@ def plain_value(value: Any) -> str:
 def _own_row(name: str, low: Any, high: Any, help: str, tuned: Mapping[str, Any]) -> dict[str, str]:
     values = {SIZES[size]: plain_value(tuned[size][name]) for size in SIZES}
     reach = f"{plain_value(low)} to {plain_value(high)}"
-    return {"Setting": name, "Default": "", "Range": reach, **values, "Meaning": help}
+    return {"Setting": name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(help)}

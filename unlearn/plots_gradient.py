@@ -59,8 +59,8 @@ def push_curves(
     figure.add_hline(0, line=line)
     figure.add_vline(shift, line=line | {"dash": "dot"})
     at, said = _ticks(curves)
-    figure.update_xaxes(title_text="forgotten so far: nats taken off the label's logit, and its p then")
-    figure.update_xaxes(zeroline=False, tickvals=at, ticktext=said)
+    figure.update_xaxes(title_text="forgotten: nats off the label's logit, its p")
+    figure.update_xaxes(zeroline=False, tickvals=at, ticktext=said, tickangle=0)
     unit = "share of its strongest" if relative else "−∂L/∂z"
     figure.update_yaxes(title_text=f"push on the label ({unit})", zeroline=False)
     return finish(figure, story(curves), height=400).update_layout(
@@ -235,7 +235,10 @@ def _ticks(curves: Sequence[Curve]) -> tuple[list[float], list[str]]:
         return [], []
     shifts, ps = curves[0]["shift"], curves[0]["p"]
     places = sorted({round(i * (len(shifts) - 1) / 4) for i in range(5)})
-    return [shifts[i] for i in places], [f"{short(shifts[i])}<br>p = {short(ps[i])}" for i in places]
+    said = [f"{ps[i]:.3g}" if ps[i] >= 1e-3 else "< 0.001" for i in places]
+    return [shifts[i] for i in places], [
+        f"{short(shifts[i])}<br>p {p}" for i, p in zip(places, said, strict=True)
+    ]
 
 
 def _ends(figure: go.Figure, curves: Sequence[Curve], relative: bool, dark: bool) -> None:

@@ -1,0 +1,69 @@
+"""Observations and evidence with planted numbers, so that a metric can be checked by hand."""
+
+from dataclasses import dataclass, field
+
+from unlearn.data.base import Row
+from unlearn.metrics import Observation
+
+
+def token(lp, rank=0, mu=-1.0, sigma=1.0, id=5):
+    """One answer token as unlearn.evaluate records it."""
+    return {"token": "x", "id": id, "logit": 0.0, "lp": lp, "rank": rank, "mu": mu, "sigma": sigma, "top": []}
+
+
+def seen(lps, ranks=None, *, role="forget", index=0, question="q", answer="a b", text="a b", **more):
+    """An observation whose answer tokens have these log-probs and ranks."""
+    ranks = ranks or [0] * len(lps)
+    tokens = tuple(token(lp, rank, **more) for lp, rank in zip(lps, ranks, strict=True))
+    return Observation(role, index, question, "prompt", answer, text, tokens)
+
+
+@dataclass
+class Planted:
+    """metrics.base.Evidence from dicts keyed (when, role); a missing entry is an empty list."""
+
+    observations: dict
+    wrong: dict = field(default_factory=dict)
+    flags: dict = field(default_factory=dict)
+    texts: dict = field(default_factory=dict)
+    generation: dict = field(default_factory=dict)
+    prefixes: dict = field(default_factory=dict)
+    states: dict = field(default_factory=dict)
+    apart: dict = field(default_factory=dict)
+    answers: dict = field(default_factory=dict)
+
+    @property
+    def models(self):
+        return tuple(dict.fromkeys(when for when, _ in self.observations))
+
+    @property
+    def roles(self):
+        return tuple(dict.fromkeys(role for _, role in self.observations))
+
+    def rows(self, role):
+        count = len(next(found for (_, r), found in self.observations.items() if r == role))
+        return [Row(answer=a, question="q") for a in self.answers.get(role, ["Paris"] * count)]
+
+    def seen(self, when, role):
+        return self.observations[when, role]
+
+    def wrong_nll(self, when, role):
+        return self.wrong[when, role]
+
+    def entities(self, role):
+        return self.flags[role]
+
+    def generated(self, when, role):
+        return self.texts.get((when, role), [])
+
+    def generation_nll(self, when, role):
+        return self.generation[when, role]
+
+    def continuations(self, when, role):
+        return self.prefixes[when, role]
+
+    def features(self, when, role):
+        return self.states[when, role]
+
+    def divergence(self, truth, when, role):
+        return self.apart[truth, when, role]

@@ -45,9 +45,11 @@ def page(active: bool) -> None:
     if not shown:
         st.info("No run fits these filters.")
         return
+    table_rows = runtable.rows(shown, baseline)
     table = st.dataframe(
-        runtable.rows(shown, baseline),
+        table_rows,
         column_config=runtable.columns(baseline),
+        column_order=[name for name in table_rows[0] if name != "id"],
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -56,9 +58,13 @@ def page(active: bool) -> None:
         placeholder="–",
         alt="Runs with status, model, forget set, method and scores",
     )
+    picked = [shown[row] for row in table.selection.rows if row < len(shown)]
     with bar:
-        runactions.bar([shown[row] for row in table.selection.rows if row < len(shown)])
-    st.caption(f"{len(shown)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.")
+        runactions.bar(picked)
+    ids = f" Selected: {', '.join(run.id for run in picked)}." if picked else ""
+    st.caption(
+        f"{len(shown)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"
+    )
 
 
 busy = any(run.state in ACTIVE for run in shell.store().list())

@@ -96,7 +96,8 @@ def test_an_interrupted_run_offers_to_resume(store):
     assert "ended first" in texts(app)
     assert not [button for button in app.button if button.label == "Resume"]
     (run.path / "checkpoint").mkdir()
-    (run.path / "checkpoint" / "state.json").write_text("{}")
+    (run.path / "checkpoint" / "state.json").write_text('{"file": "step-5.safetensors", "step": 5}')
+    (run.path / "checkpoint" / "step-5.safetensors").write_bytes(b"")
     app = opened("launch.py", run=run.id)
     assert [button for button in app.button if button.label == "Resume"]
 
@@ -108,6 +109,11 @@ def test_a_link_fills_the_unlearn_page(store):
     assert app.session_state["methods"] == ["npo", "undial"]
     assert not app.error
     assert [button for button in app.button if button.label == "Launch 2 runs" and not button.disabled]
+
+
+def test_a_model_brings_the_forget_set_that_it_knows(store):
+    assert opened("launch.py", model="smollm2").session_state["data"] == "capitals"
+    assert opened("launch.py", model="smollm2", data="authors").session_state["data"] == "authors"
 
 
 def test_a_link_with_unknown_names_says_so_and_keeps_working(store):

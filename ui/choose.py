@@ -17,6 +17,7 @@ def set_model(name: str) -> None:
     """Choose a model before its widgets are drawn: a known name, a hub id or a folder."""
     if name in CATALOGUE:
         st.session_state["model"] = name
+        follow_model()
     elif name.startswith(("/", ".", "~")) or Path(name).is_dir():
         st.session_state.update({"model": FOLDER, "model.folder": name})
     elif name:

@@ -29,12 +29,12 @@ def apply_address(methods: Mapping[str, Any]) -> None:
         if run_id := given.get("clone"):
             fill(shell.find_run(run_id).config)
             return
+        choose.set_model(given.get("model", ""))
         if data := given.get("data"):
             requests = [int(word) for word in given.get("requests", "").split(",") if word.isdigit()]
             datasets.set_data({"name": data, "requests": requests})
     except ValueError as error:
         st.error(shell.plain(str(error)))
-    choose.set_model(given.get("model", ""))
     if words := given.get("method"):
         st.session_state["methods"] = [name for name in words.split(",") if name in methods]
         if unknown := [name for name in words.split(",") if name not in methods]:

@@ -167,6 +167,8 @@ def outcome(run: Run) -> None:
     scores = run.scores()
     after, before, truth = (scores.get(when, {}) for when in ("after", "before", "retrained"))
     shown = [row for row in SHOWN if _value(after, row) is not None]
+    if not shown:
+        return
     for row, cell in zip(shown, st.columns(3)[: len(shown)], strict=True):
         role, _, label, form, good, help = row
         now, was, exact = _value(after, row), _value(before, row), _value(truth, row)

@@ -59,7 +59,7 @@ def rows(runs: Sequence[Run], baseline: str) -> list[dict[str, Any]]:
             place = shell.runner().position(run)
         row = {
             "status": known["state"],
-            "run": run.title if run.title != run.id else "",
+            "run": shell.short_label(run),
             "model": model_title(known),
         }
         row |= {

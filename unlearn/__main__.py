@@ -97,6 +97,7 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
     for name in ("epochs", "batch-size", "accumulation", "seed", "lora-rank", "max-length", "probes"):
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--lora-alpha", type=float)
+    p.add_argument("--start", default="", help="id of a run whose weights this one goes on from")
     p.add_argument("--title", default="")
 
 
@@ -165,6 +166,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         knobs=knobs,
         tuning=tuning,
         title=args.title,
+        start=args.start,
         **(settings | given),
     )
 

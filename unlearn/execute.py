@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import Dataset, Row
-from unlearn.runs import Run, RunConfig, append_line, write_json
+from unlearn.runs import Run, RunConfig, RunStore, append_line, write_json
 
 CHECKPOINT_SECONDS = 20.0  # a checkpoint costs disk and time; at most this much work is lost to a kill
 SAMPLES = 40  # texts a role whose generations and tokens are kept for the pages
@@ -137,11 +137,11 @@ class _Work:
         self.run.append("note", text=text)
 
     def carry_out(self) -> Any:
-        from unlearn import cost, judge, memory
+        from unlearn import cost, judge, memory, tuning
         from unlearn.data.catalogue import from_config
         from unlearn.evaluate import rows_to_score
         from unlearn.methods import method_named
-        from unlearn.models import CATALOGUE, load
+        from unlearn.models import CATALOGUE
 
         began = time.perf_counter()
         memory.reset_peak()
@@ -149,7 +149,10 @@ class _Work:
         method = method_named(config.method).from_knobs(config.knobs)
         allow_model(config.model, self.roots)
         with self.phase("loading model"):
-            loaded = load(config.model, tuning=config.tuning)
+            start = RunStore(self.run.path.parent).get(config.start) if config.start else None
+            loaded = tuning.starting_model(config, start)
+            if start is not None:
+                loaded.hash = judge.trained_hash(start, loaded.hash)
             self.length = loaded.fit_length(config.max_length)
             data = from_config(dict(config.data), roots=self.roots)
             for warning in data.warnings:
@@ -255,6 +258,8 @@ class _Work:
             ref = Reference(
                 model, head_moves=config.tuning == "full" and "states" in method.needs_ref.values()
             )
+            if config.start:
+                ref.untouched = lambda: tuning.untouched(loaded, config)
             method.prepare(model, ref, stream, loaded.tokenizer)
             if labels := ref.label_table(stream.forget, loaded.tokenizer):
                 self.run.append("note", labels=labels)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,7 +127,8 @@ def source_of(name: str) -> str | Path:
         )
     if not HUB_ID.fullmatch(name):
         raise ValueError(
-            f"model: {name[:100]!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id (owner/name)."
+            f"model: {name[:100]!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id "
+            "(owner/name)."
         )
     return name
 
@@ -399,8 +401,11 @@ class Reference:
     second model and without a vocabulary-wide cache), "layer" the states after one block, and per-token values
     that a method draws itself, such as "labels". run: what belongs to the run and to no text. So no method
     needs a cache of its own and a loss stays a function of (model, ref, batch).
-    head_moves: the output head is trained, so a copy of it is kept.
+    head_moves: the output head is trained, so a copy of it is kept. untouched: in a chain of requests, gives the
+    model as it was before the first one (a context manager); None where this run begins there itself.
     """
+
+    untouched: Callable[[], AbstractContextManager[Any]] | None = None
 
     def __init__(self, model: Any, *, head_moves: bool) -> None:
         from unlearn.lm import head_of, head_with
@@ -411,6 +416,12 @@ class Reference:
             self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
         else:
             self.head = head_of(model)
+
+    def adopt_head(self, model: Any) -> None:
+        """Read states with this model's output head: they are another model's than the one that is trained."""
+        from unlearn.lm import head_with
+
+        self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
     def prepare(self, model: Any, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
         """Read every text once, before the first step. batches: Tokens on the model's device."""

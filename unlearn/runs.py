@@ -41,7 +41,8 @@ class RunConfig:
     """What a person asked for: names and plain values, so that it round-trips through JSON.
 
     model: a catalogue name, hub id or local folder. data: see unlearn.data.catalogue.from_config.
-    knobs: the method's own; the rest belongs to every run. Errors: ValueError naming the field.
+    knobs: the method's own; the rest belongs to every run. start: id of an earlier run of the same store, model and
+    tuning, whose weights this one goes on from (chained deletion requests). Errors: ValueError naming the field.
     """
 
     model: str
@@ -58,6 +59,7 @@ class RunConfig:
     lora_alpha: float = 16.0
     max_length: int = 512
     probes: int = 12
+    start: str = ""
     title: str = ""
 
     def __post_init__(self) -> None:
@@ -116,8 +118,7 @@ class RunConfig:
             standard = getattr(self, name) == type(self).__dataclass_fields__[name].default
             if name in ALWAYS_SAID or not standard or (name in LORA_ONLY and self.tuning == "lora"):
                 given.append((name, getattr(self, name)))
-        if self.title:
-            given.append(("title", self.title))
+        given += [(name, text) for name in ("start", "title") if (text := getattr(self, name))]
         words = ["python", "-m", "unlearn", "run"]
         for name, value in given:
             flag, text = "--" + name.replace("_", "-"), str(value)

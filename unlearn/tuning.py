@@ -6,7 +6,8 @@ they are a place for the change, like LoRA's matrices: what is trained into them
 fusing them needs no method at all.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,51 @@ from unlearn.runs import Run, RunConfig
 
 
 def install(model: Any, config: RunConfig, method: Any) -> Any:
-    """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged."""
+    """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged.
+
+    A run that starts from another has that one's adapter or layers on already (starting_model).
+    """
     from unlearn.lm import depth
     from unlearn.models import add_lora
 
-    if config.tuning == "lora":
+    if config.tuning == "lora" and not config.start:
         model = add_lora(model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
-    if config.tuning == "layers":
+    if config.tuning == "layers" and not config.start:
         model = layers.add_layers(model, share=method.layer_share, seed=config.seed)
     blocks = depth(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and method.trainable(name, blocks))
     return model
+
+
+def starting_model(config: RunConfig, start: Run | None) -> Any:
+    """models.Loaded to begin with: the base, or, in a chain, what the run `start` left, ready to be trained on.
+
+    ValueError when that run is of another model or tuning, or keeps no weights.
+    """
+    from unlearn.models import load
+
+    if start is None:
+        return load(config.model, tuning=config.tuning)
+    theirs = start.config
+    if (theirs.model, theirs.tuning) != (config.model, config.tuning):
+        raise ValueError(
+            f"run: start must be a run of {config.model} with {config.tuning} tuning, but {start.id} is of "
+            f"{theirs.model} with {theirs.tuning}."
+        )
+    return load_trained(start, trainable=True)
+
+
+@contextmanager
+def untouched(loaded: Any, config: RunConfig) -> Iterator[Any]:
+    """The model as it was before any run of the chain: the adapter off, or, fully tuned, loaded once more."""
+    from unlearn.models import load
+
+    if config.tuning == "full":
+        yield load(config.model, device=loaded.device).model
+        return
+    with original(loaded.model):
+        yield loaded.model
 
 
 def save(loaded: Any, config: RunConfig, folder: Path) -> None:
@@ -40,8 +74,11 @@ def save(loaded: Any, config: RunConfig, folder: Path) -> None:
         loaded.tokenizer.save_pretrained(target)
 
 
-def load_trained(run: Run) -> Any:
-    """models.Loaded with what the run trained, known by the files in its folder. ValueError when it keeps none."""
+def load_trained(run: Run, *, trainable: bool = False) -> Any:
+    """models.Loaded with what the run trained, known by the files in its folder. ValueError when it keeps none.
+
+    trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
+    """
     from unlearn.models import load
 
     if (run.path / "model" / "config.json").is_file():
@@ -55,7 +92,7 @@ def load_trained(run: Run) -> Any:
         from peft import PeftModel
 
         loaded = load(config.model, tuning=config.tuning)
-        loaded.model = PeftModel.from_pretrained(loaded.model, str(adapter)).eval()
+        loaded.model = PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable).eval()
         return loaded
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
 

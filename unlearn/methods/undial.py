@@ -58,6 +58,12 @@ class UnDIAL(RetainMethod):
     gamma: float = knob(10.0, 0.0, 100.0, "γ: how far the memorised token's logit is lowered in the teacher.")
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
+    teacher: str = knob(
+        "original",
+        help="In a chain of requests: the model before the first one, or the one this run starts from.",
+        choices=("original", "start"),
+        advanced=True,
+    )
     focus: str = knob("none", help="Only on these tokens; random is the control.", choices=("none", *KINDS))
     focus_mode: str = knob(
         "hard", help="hard: on them alone; soft: on them more.", choices=("hard", "soft"), advanced=True
@@ -68,7 +74,12 @@ class UnDIAL(RetainMethod):
     )
 
     def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
-        super().prepare(model, ref, stream, tokenizer)
+        if self.teacher == "original" and ref.untouched is not None:
+            with ref.untouched() as teacher:
+                ref.adopt_head(teacher)
+                super().prepare(teacher, ref, stream, tokenizer)
+        else:
+            super().prepare(model, ref, stream, tokenizer)
         if self.focus == "none":
             return
         masks = {e.key: focus_mask(tokenizer, e, self.focus, stream.seed) for e in stream.forget}

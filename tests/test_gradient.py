@@ -164,7 +164,8 @@ def curve(pushes, still=None):
     [
         ([-0.1, -0.9, -1.0], "X never lets go: 100 % of its strongest push at 2 nats"),
         ([-0.5, -1.0, -0.1], "X fades: 10 % of its strongest push left at 2 nats"),
-        ([-0.5, -1.0, 0.0], "X fades to nothing by 2 nats"),
+        ([-1.0, -0.5, 0.0], "X fades to nothing by 2 nats"),
+        ([-0.5, -1.0, 0.0], "X is cut off at 1 nats"),
         ([-0.5, -1.0, -0.5], "X still pushes with 50 % at 2 nats"),
         ([0.0, 0.0, 0.0], "X does not touch this token"),
         ([-1.0, -0.5, 0.5], "X turns round at p = 0.25, 1.5 nats down"),

@@ -5,71 +5,39 @@ except which three stand side by side at first.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from ui import figure, forms, pick, shell
+from ui import figure, forms, gradients, pick, shell
 from unlearn.compare import short
 
 FIRST = ("ga", "npo", "undial")  # without end, fading, stopping: the three to compare first
 TOP, REACH, START = 5, 20.0, 8.0
 WHOLE = {True: "The whole answer", False: "Only this token"}
+OWN, RAW = "Own strongest", "As the loss gives it"
 READ = """Left, the model still knows the token; to the right it has forgotten more and more of it. Below 0 a step
 makes the token less likely, above 0 it brings it back, and where a line meets 0 the method is done with this
 token. Shares, because AdamW divides a gradient's size out anyway; the loss's own numbers are one switch away."""
+SOONER = "Methods that look at the whole answer's likelihood (NPO) ease off sooner when all of it is gone."
 
 
-@st.cache_resource(max_entries=1, show_spinner="Reading the texts with the model")
-def _stage(model: str) -> Any:
-    from unlearn.data import catalogue
-    from unlearn.gradient import stage
-    from unlearn.models import CATALOGUE, load
+@dataclass(frozen=True)
+class View:
+    """Where we look: which token of which text, how much of it is forgotten, and each method's knobs as JSON."""
 
-    return stage(load(model), catalogue.load(CATALOGUE[model].data))
+    model: str
+    text: int
+    place: int
+    whole: bool
+    shift: float
+    knobs: Mapping[str, str]
 
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _explore(model: str, text: int, place: int, whole: bool, name: str, knobs: str, reach: float) -> dict:
-    """{"curve": …, "rest": …, "target": [V] | None} or {"reason": sentence}."""
-    from unlearn.gradient import Explorer, Unfit, rest
-    from unlearn.methods import METHODS
-
-    try:
-        explorer = Explorer(METHODS[name].from_knobs(json.loads(knobs)), _stage(model), text)
-        target = explorer.target(place)
-        still = rest(explorer.scene, place, target)
-        reach = min(max(reach, 1.25 * still[0] if still else 0.0), 125.0)
-        curve = explorer.curve(place, [reach * i / 60 for i in range(61)], whole)
-    except Unfit as reason:
-        return {"reason": str(reason)}
-    return {"curve": curve, "rest": still, "target": None if target is None else target.tolist()}
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _push(model: str, text: int, place: int, whole: bool, name: str, knobs: str, shift: float) -> list[float]:
-    """[V] the push on every logit at this token."""
-    from unlearn.gradient import Explorer
-    from unlearn.methods import METHODS
-
-    explorer = Explorer(METHODS[name].from_knobs(json.loads(knobs)), _stage(model), text)
-    return explorer.push(shift, None if whole else place)[place].tolist()
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _reasons(model: str, names: tuple[str, ...]) -> dict[str, str]:
-    """{method: why it cannot be shown} for those that cannot."""
-    from unlearn.gradient import Explorer, Unfit
-    from unlearn.methods import METHODS
-
-    found = {}
-    for name in names:
-        try:
-            Explorer(METHODS[name](), _stage(model))
-        except Unfit as reason:
-            found[name] = str(reason)
-    return found
+    @property
+    def at(self) -> tuple[str, int, int, bool]:
+        return self.model, self.text, self.place, self.whole
 
 
 def explorer(methods: Mapping[str, Any]) -> None:
@@ -77,7 +45,7 @@ def explorer(methods: Mapping[str, Any]) -> None:
     controls, canvas = st.columns([2, 5], gap="medium")
     with controls:
         model, text, place = _choose_token()
-        reasons = _reasons(model, tuple(methods))
+        reasons = gradients.reasons(model, tuple(methods))
         shown = [name for name in methods if name not in reasons]
         chosen = st.pills(
             "Methods",
@@ -90,18 +58,24 @@ def explorer(methods: Mapping[str, Any]) -> None:
         )
         knobs = {name: _knobs(methods[name]) for name in sorted(chosen, key=shown.index)}
     with canvas:
-        found, where = _curves(methods, model, text, place, knobs)
-    st.markdown("**At this point**", help="The cursor of the figure above: set by the slider.")
-    _bars(methods, found, knobs, where)
+        view, found = _curves(methods, model, text, place, knobs)
+    for name in [name for name in found if "reason" in found[name]]:
+        st.caption(shell.plain(f"{methods[name].title}: {found.pop(name)['reason']}"))
+    _here(methods, view, found)
     with st.expander(f"Methods that cannot be shown here ({len(reasons)})"):
         for name, reason in reasons.items():
             st.markdown(f"**{shell.plain(methods[name].title)}.** {shell.plain(reason)}")
 
 
 def short_title(method: Any) -> str:
-    """What stands in brackets at the end of a title, where something does: Gradient ascent (GA) → GA."""
+    """What stands in brackets at the end of a title, where that is shorter: Gradient ascent (GA) → GA."""
     head, _, tail = method.title.partition(" (")
     return tail[:-1] if tail.endswith(")") and len(tail) <= len(head) + 1 else head
+
+
+def visible(token: str) -> str:
+    """A token with its blanks to be seen."""
+    return token.replace("\n", "↵").replace(" ", "␣") or "(empty)"
 
 
 def _choose_token() -> tuple[str, int, int]:
@@ -109,28 +83,23 @@ def _choose_token() -> tuple[str, int, int]:
 
     ready = [name for name in CATALOGUE if available(name)]
     model = pick.choose("Model", "model", ready, lambda name: CATALOGUE[name].title)
-    texts = _stage(model).texts
-    rows = [scene.row for scene in texts]
+    stage = gradients.stage(model)
+    rows = [scene.row for scene in stage.texts]
     text = pick.choose(
-        "Text to forget", "text", range(len(texts)), lambda i: rows[i].question or rows[i].answer
+        "Text to forget", "text", range(len(rows)), lambda i: rows[i].question or rows[i].answer
     )
-    scene, names = texts[text], _stage(model).vocabulary
+    labels = stage.texts[text].labels
     place = st.pills(
         "Answer token",
-        range(len(scene.labels)),
+        range(len(labels)),
         default=0,
         required=True,
-        format_func=lambda i: shell.plain(visible(names[scene.labels[i]])),
+        format_func=lambda i: shell.plain(visible(stage.vocabulary[labels[i]])),
         key=f"explore.token.{model}.{text}",
         help="The token whose logits are looked at; the model has read everything before it.",
         wrap=True,
     )
     return model, text, place
-
-
-def visible(token: str) -> str:
-    """A token with its blanks to be seen."""
-    return token.replace("\n", "↵").replace(" ", "␣") or "(empty)"
 
 
 def _knobs(method: Any) -> str:
@@ -148,8 +117,8 @@ def _knobs(method: Any) -> str:
 
 def _curves(
     methods: Mapping[str, Any], model: str, text: int, place: int, knobs: Mapping[str, str]
-) -> tuple[dict[str, dict], tuple[str, int, int, bool, float]]:
-    """The teaching figure with its cursor; returns what was found for each method, and where we look."""
+) -> tuple[View, dict[str, dict]]:
+    """The teaching figure with its switches and its cursor; returns where we look and what was found."""
     space = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         whole = st.segmented_control(
@@ -159,27 +128,14 @@ def _curves(
             required=True,
             format_func=WHOLE.get,
             key="explore.whole",
-            help="Methods that look at the whole answer's likelihood (NPO) ease off sooner when all of it is gone.",
+            help=SOONER,
         )
         scale = st.segmented_control(
-            "Scale of the curves",
-            ["Own strongest", "As the loss gives it"],
-            default="Own strongest",
-            required=True,
-            key="explore.scale",
+            "Scale of the curves", [OWN, RAW], default=OWN, required=True, key="explore.scale"
         )
-    found = {name: _explore(model, text, place, whole, name, knobs[name], REACH) for name in knobs}
-    reach = max([REACH, *(f["curve"]["shift"][-1] for f in found.values() if "curve" in f)])
-    if reach > REACH:
-        found = {name: _explore(model, text, place, whole, name, knobs[name], reach) for name in knobs}
-    shift = st.slider(
-        "How much is already forgotten: the right token's logit is lowered by (nats)",
-        0.0,
-        float(reach),
-        START,
-        0.25,
-        key="explore.shift",
-    )
+    found, reach = _found(model, text, place, whole, knobs)
+    label = "How much is already forgotten: the right token's logit is lowered by (nats)"
+    shift = st.slider(label, 0.0, reach, START, 0.25, key="explore.shift")
     order = list(methods)
     curves = [
         f["curve"] | {"rest": f["rest"], "name": short_title(methods[name]), "place": order.index(name)}
@@ -189,67 +145,83 @@ def _curves(
     with space:
         from unlearn import plots_gradient
 
-        drawn = plots_gradient.push_curves(curves, shift, scale == "Own strongest", shell.dark())
+        drawn = plots_gradient.push_curves(curves, shift, scale == OWN, shell.dark())
         figure.show(drawn, key="explore.curves")
         st.caption(" ".join(READ.split()))
-    return found, (model, text, place, whole, shift)
+    return View(model, text, place, whole, shift, knobs), found
 
 
-def _bars(
-    methods: Mapping[str, Any],
-    found: Mapping[str, dict],
-    knobs: Mapping[str, str],
-    where: tuple[str, int, int, bool, float],
-) -> None:
-    """What the model says, and a panel a method; then the same as a table."""
+def _found(
+    model: str, text: int, place: int, whole: bool, knobs: Mapping[str, str]
+) -> tuple[dict[str, dict], float]:
+    """What was found for each method, all curves over the same reach."""
+    found = {name: gradients.explore(model, text, place, whole, name, knobs[name], REACH) for name in knobs}
+    reach = max([REACH, *(f["curve"]["shift"][-1] for f in found.values() if "curve" in f)])
+    if reach > REACH:
+        found = {
+            name: gradients.explore(model, text, place, whole, name, knobs[name], reach) for name in knobs
+        }
+    return found, reach
+
+
+def _here(methods: Mapping[str, Any], view: View, found: Mapping[str, dict]) -> None:
+    """At the cursor: what the model says, a panel a method, and the same as a table."""
     from unlearn import plots_gradient
 
-    model, text, place, whole, shift = where
-    stage = _stage(model)
-    scene, names, dark, order = stage.texts[text], stage.vocabulary, shell.dark(), list(methods)
-    before = scene.logits[place].softmax(-1)
-    now = scene.shifted(shift, place)[place].softmax(-1)
-    label = scene.labels[place]
-    tokens = [label, *(t for t in before.topk(TOP + 1).indices.tolist() if t != label)][: TOP + 1]
-    goals = {name: f["target"] for name, f in found.items() if f.get("target")}
-    peaks = [max(range(len(q)), key=q.__getitem__) for q in goals.values()]
-    listed = list(dict.fromkeys([*tokens, *(t for t in peaks)]))
+    st.markdown("**At this point**", help="Where the cursor of the figure above stands; the slider moves it.")
     own = st.toggle("Each panel on its own scale", key="explore.own")
-    panels = {}
-    for name, f in found.items():
-        if "reason" in f:
-            st.caption(shell.plain(f"{methods[name].title}: {f['reason']}"))
-            continue
-        push = _push(model, text, place, whole, name, knobs[name], shift)
-        gains = max(range(len(push)), key=push.__getitem__)
-        rows = tokens if gains in tokens or push[gains] < 0.1 * abs(push[label]) else [*tokens, gains]
-        panels[name] = {
-            "name": short_title(methods[name]),
-            "place": order.index(name),
-            "tokens": [names[t] for t in rows],
-            "push": [push[t] for t in rows],
-        }
+    scene = gradients.stage(view.model).texts[view.text]
+    label = scene.labels[view.place]
+    likely = scene.logits[view.place].topk(TOP + 1).indices.tolist()
+    tokens = [label, *(t for t in likely if t != label)][: TOP + 1]
+    panels = {name: _panel(methods, view, name, tokens) for name in found}
     largest = max((abs(y) for panel in panels.values() for y in panel["push"]), default=1.0)
     places = forms.cells(1 + len(panels), 3)
     with places[0]:
-        targets = [
-            {"name": short_title(methods[n]), "place": order.index(n), "p": [q[t] for t in listed]}
-            for n, q in goals.items()
-        ]
-        drawn = plots_gradient.distribution(
-            [names[t] for t in listed],
-            before[listed].tolist(),
-            now[listed].tolist() if shift else None,
-            targets,
-            dark,
-        )
-        figure.show(drawn, key="explore.distribution")
+        _distribution(methods, view, found, tokens)
     for (name, panel), cell in zip(panels.items(), places[1:], strict=False):
         limit = max(map(abs, panel["push"])) if own else largest
         with cell:
-            figure.show(plots_gradient.push_bars(panel, limit, dark), key=f"explore.bars.{name}")
+            figure.show(plots_gradient.push_bars(panel, limit, shell.dark()), key=f"explore.bars.{name}")
+    now = float(scene.shifted(view.shift, view.place)[view.place].softmax(-1)[label])
     with st.expander("The numbers"):
-        st.dataframe(_table(panels, found, float(now[label])), hide_index=True, alt="The pushes as numbers")
+        st.dataframe(_table(panels, found, now), hide_index=True, alt="The pushes as numbers")
+
+
+def _panel(methods: Mapping[str, Any], view: View, name: str, tokens: Sequence[int]) -> dict[str, Any]:
+    """A method's pushes on these tokens, and on the one that gains most where that is another."""
+    push = gradients.push(*view.at, name, view.knobs[name], view.shift)
+    gains = max(range(len(push)), key=push.__getitem__)
+    more = gains not in tokens and push[gains] > 0.1 * abs(push[tokens[0]])
+    rows = [*tokens, gains] if more else tokens
+    names = gradients.stage(view.model).vocabulary
+    return {
+        "name": short_title(methods[name]),
+        "place": list(methods).index(name),
+        "tokens": [names[t] for t in rows],
+        "push": [push[t] for t in rows],
+    }
+
+
+def _distribution(
+    methods: Mapping[str, Any], view: View, found: Mapping[str, dict], tokens: Sequence[int]
+) -> None:
+    """Before, now and each method's target, over these tokens and those that the targets favour."""
+    from unlearn import plots_gradient
+
+    stage = gradients.stage(view.model)
+    scene, order = stage.texts[view.text], list(methods)
+    goals = {name: f["target"] for name, f in found.items() if f["target"]}
+    listed = list(dict.fromkeys([*tokens, *(max(range(len(q)), key=q.__getitem__) for q in goals.values())]))
+    targets = [
+        {"name": short_title(methods[n]), "place": order.index(n), "p": [q[t] for t in listed]}
+        for n, q in goals.items()
+    ]
+    before = scene.logits[view.place].softmax(-1)[listed].tolist()
+    now = scene.shifted(view.shift, view.place)[view.place].softmax(-1)[listed].tolist()
+    names = [stage.vocabulary[t] for t in listed]
+    drawn = plots_gradient.distribution(names, before, now if view.shift else None, targets, shell.dark())
+    figure.show(drawn, key="explore.distribution")
 
 
 def _table(panels: Mapping[str, Any], found: Mapping[str, dict], p: float) -> list[dict[str, str]]:

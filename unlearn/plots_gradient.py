@@ -18,16 +18,27 @@ from unlearn.compare import short
 from unlearn.plots import BEFORE, FORGET, GENERAL, RETAIN, finish, paint, text
 from unlearn.tokenplots import token_text
 
-HUES = ("#882255", "#117733", "#332288", "#999933", "#AA4499", "#44AA99", "#B8860B", "#6C8EBF")
-HUES_ON_DARK = ("#E06C9F", "#5FC47F", "#8F86E8", "#CFCF6A", "#DD8ACF", "#6FD6C5", "#E3B341", "#9DB8E0")
+HUES = {  # on light and on dark pages
+    "#882255": "#E06C9F",
+    "#117733": "#5FC47F",
+    "#332288": "#8F86E8",
+    "#999933": "#CFCF6A",
+    "#AA4499": "#DD8ACF",
+    "#44AA99": "#6FD6C5",
+    "#B8860B": "#E3B341",
+    "#6C8EBF": "#9DB8E0",
+    "#7A5230": "#C79A6B",
+    "#5F6B7A": "#A7B4C4",
+}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 FADED = 0.25  # share of its strongest push below which a method has let go
+CLIFF = 0.5  # share of it that goes from one point to the next where a loss is capped
 Curve = Mapping[str, Any]
 
 
 def hue(place: int, dark: bool = False) -> str:
     """A method's colour by its place in the list; it keeps it whatever else is chosen."""
-    return (HUES_ON_DARK if dark else HUES)[place % len(HUES)]
+    return list(HUES.values() if dark else HUES)[place % len(HUES)]
 
 
 def push_curves(
@@ -159,6 +170,10 @@ def fate(curve: Curve) -> str:
         return f"{name} does not touch this token"
     share = abs(last) / most
     if share < 5e-3:
+        steps = [abs(b - a) for a, b in itertools.pairwise(curve["push"])]
+        at = max(range(len(steps)), key=steps.__getitem__)
+        if steps[at] > CLIFF * most and at > 0:
+            return f"{name} is cut off at {short(curve['shift'][at])} nats"
         return f"{name} fades to nothing by {end} nats"
     if share < FADED:
         return f"{name} fades: {100 * share:.0f} % of its strongest push left at {end} nats"

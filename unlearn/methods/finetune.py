@@ -26,7 +26,16 @@ class FineTune(RetainMethod):
     when: ClassVar[str] = "As the control: what practice on the rest forgets by itself."
     cost: ClassVar[str] = "A plain fine-tuning step over the texts to keep."
     risk: ClassVar[str] = "Safe for what should stay, but it forgets little: a control, not a remedy."
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
+    # large: as the other methods after Yao et al. 2024, §4; not measured here.
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 8, "batch_size": 16},
+        ("tiny", "full"): {"lr": 5e-4},
+        ("tiny", "lora"): {"lr": 5e-3},
+        "small": {"lr": 2e-4, "epochs": 5, "batch_size": 8},
+        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},
+        ("large", "lora"): {"lr": 1e-4},
+    }
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "α: scale of the loss.", advanced=True)
 

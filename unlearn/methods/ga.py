@@ -33,7 +33,16 @@ class GradientAscent(Method):
         "what the model should keep along with what it should forget."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
+    # large: Yao et al. 2024, §4: one epoch, 2e-5 with every weight; not measured here.
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 5, "batch_size": 16},
+        ("tiny", "full"): {"lr": 3e-4},
+        ("tiny", "lora"): {"lr": 3e-3},
+        "small": {"lr": 3e-4, "epochs": 4, "batch_size": 8},
+        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},
+        ("large", "lora"): {"lr": 1e-4},
+    }
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         (forget,) = forward(model, batch.forget)

@@ -42,7 +42,16 @@ class NPO(RetainMethod):
         "Slower than ascent to ruin a model, but it can; a small β brings it closer to ascent."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
+    # large: learning rate, β and batch as in the paper's TOFU runs; not measured here.
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 5, "batch_size": 4, "beta": 1.0, "retain_weight": 1.0, "retain_per_forget": 2.0},
+        ("tiny", "full"): {"lr": 1.5e-4},
+        ("tiny", "lora"): {"lr": 2e-3},
+        "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "beta": 0.1, "retain_weight": 4.0},
+        "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "beta": 0.1, "retain_weight": 1.0},
+        ("large", "lora"): {"lr": 1e-4},
+    }
 
     beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
 

@@ -53,7 +53,16 @@ class UnDIAL(RetainMethod):
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {"FUnDIAL, hard focus on entities": {"focus": "entity"}}
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
+    # large: learning rate and batch as in the paper (LoRA r 8); not measured here.
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 8, "batch_size": 8, "gamma": 10.0, "retain_weight": 4.0, "retain_per_forget": 2.0},
+        ("tiny", "full"): {"lr": 7e-4},
+        ("tiny", "lora"): {"lr": 5e-3, "epochs": 10, "gamma": 12.0, "retain_weight": 2.0},
+        "small": {"lr": 7e-4, "epochs": 7, "batch_size": 4, "gamma": 10.0, "retain_weight": 2.0},
+        "large": {"lr": 1e-4, "epochs": 5, "batch_size": 32, "retain_weight": 1.0},
+        ("large", "full"): {"lr": 1e-5},
+    }
 
     gamma: float = knob(10.0, 0.0, 100.0, "γ: how far the memorised token's logit is lowered in the teacher.")
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")

@@ -181,6 +181,11 @@ def test_the_rest_of_a_target_stands_in_title_and_figure():
     assert [t.x[0] for t in drawn.data if t.mode == "markers"] == [1.4]
 
 
+def test_no_two_methods_look_alike():
+    looks = {(plots_gradient.hue(i), plots_gradient.dash_of(i)) for i in range(len(METHODS))}
+    assert len(looks) == len(METHODS)
+
+
 def test_bars_are_coloured_by_sign_and_scaled_alike():
     panel = {"name": "X", "place": 1, "tokens": ["a", "<b>"], "push": [-0.5, 0.25]}
     drawn = plots_gradient.push_bars(panel, 1.0)

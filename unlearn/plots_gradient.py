@@ -41,6 +41,11 @@ def hue(place: int, dark: bool = False) -> str:
     return list(HUES.values() if dark else HUES)[place % len(HUES)]
 
 
+def dash_of(place: int) -> str:
+    """A method's dash: with its hue it is told from all others, also in print."""
+    return DASHES[(place + place // len(HUES)) % len(DASHES)]
+
+
 def push_curves(
     curves: Sequence[Curve], shift: float, relative: bool = True, dark: bool = False
 ) -> go.Figure:
@@ -50,7 +55,7 @@ def push_curves(
     """
     figure = go.Figure()
     for curve in curves:
-        color, dash = hue(curve["place"], dark), DASHES[curve["place"] % len(DASHES)]
+        color, dash = hue(curve["place"], dark), dash_of(curve["place"])
         largest = strongest(curve)
         ys = [y / largest for y in curve["push"]] if relative else curve["push"]
         figure.add_scatter(
@@ -239,7 +244,8 @@ def _rest_mark(figure: go.Figure, curve: Curve, color: str) -> None:
         y=0,
         text=f"at rest: p = {short(p)}",
         showarrow=False,
-        yshift=14,
+        xanchor="right" if shift > 0.2 * curve["shift"][-1] else "center",
+        yshift=14 if shift > 0.2 * curve["shift"][-1] else 30,
         font={"color": color, "size": 12},
     )
 

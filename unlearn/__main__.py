@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
     command("methods", methods, "list the methods with knobs and tuned settings")
     command("runs", runs, "list the runs", store=True)
     add_run_options(command("run", run, "carry out one unlearning run", store=True))
+    many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
+    add_run_options(many)
+    many.add_argument("--mode", default="chain", help="chain, fuse, average or joint")
+    many.add_argument("--order", help="requests in the order in which they arrive, such as 3,1,2")
     command("show", show, "show a run", store=True).add_argument("run")
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
     judged.add_argument("run")
@@ -155,10 +160,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         if (value := getattr(args, key)) is not None:
             data[key] = value
     if args.requests:
-        parts = args.requests.split(",")
-        if not all(part.strip().isdecimal() for part in parts):
-            raise ValueError(f"--requests: must be whole numbers such as 1,2, got {args.requests!r}.")
-        data["requests"] = [int(part) for part in parts]
+        data["requests"] = request_numbers("--requests", args.requests)
     return RunConfig(
         model=args.model,
         data=data,
@@ -169,6 +171,59 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         start=args.start,
         **(settings | given),
     )
+
+
+def request_numbers(flag: str, text: str) -> list[int]:
+    """ "1,2,3" or "1..3" → [1, 2, 3]; ValueError names the flag."""
+    first, dots, last = text.partition("..")
+    if dots and first.strip().isdecimal() and last.strip().isdecimal():
+        return list(range(int(first), int(last) + 1))
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"{flag}: must be whole numbers such as 1,2 or 1..5, got {text!r}.")
+    return [int(part) for part in parts]
+
+
+def sequence(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from unlearn import sequence as seq
+    from unlearn.data.catalogue import from_config
+    from unlearn.runner import check
+
+    config = config_of(args)
+    check(config, EVERYWHERE)
+    found = from_config(dict(config.data), roots=EVERYWHERE).requests()
+    order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
+    asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
+    record = seq.create(asked, RunStore(args.runs), title=args.title)
+    lock = record.hold()
+    try:
+        with tqdm(total=100, unit="%", bar_format="{desc:28} {bar} {n:3.0f} %  {elapsed}") as bar:
+            seq.perform(record, on_progress=progress_on(bar), roots=EVERYWHERE)
+    finally:
+        lock.release()
+    rows = seq.summary(record)
+    outcome = {"sequence": str(record.path), "state": record.state, "reason": record.reason, "after": rows}
+    if args.json:
+        print(json.dumps(outcome | {"runs": [event["run"] for event in record.scores() if event["run"]]}))
+    else:
+        print(f"{record.path}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
+        listing(
+            [{k: _number(v) for k, v in row.items()} for row in rows], False, tuple(rows[0]) if rows else ()
+        )
+    return 0 if record.state == "done" else 1
+
+
+def progress_on(bar: Any) -> Callable[[str, float], None]:
+    """A (phase, fraction) callback that draws on a tqdm bar of 100."""
+
+    def progress(phase: str, fraction: float) -> None:
+        bar.set_description_str(phase)
+        bar.n = round(100 * min(1.0, fraction))
+        bar.refresh()
+
+    return progress
 
 
 def run(args: argparse.Namespace) -> int:
@@ -197,13 +252,7 @@ def carry_out(found: Run, as_json: bool) -> int:
     lock = found.hold()
     try:
         with tqdm(total=100, unit="%", bar_format="{desc:18} {bar} {n:3.0f} %  {elapsed}") as bar:
-
-            def progress(phase: str, fraction: float) -> None:
-                bar.set_description_str(phase)
-                bar.n = round(100 * min(1.0, fraction))
-                bar.refresh()
-
-            execute(found, on_progress=progress, roots=EVERYWHERE)
+            execute(found, on_progress=progress_on(bar), roots=EVERYWHERE)
     finally:
         lock.release()
     print_run(found, as_json)

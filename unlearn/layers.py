@@ -179,15 +179,20 @@ def save_layers(model: Any, folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def load_layers(model: Any, folder: Path) -> Any:
-    """The model with the layers of that folder, switched on. ValueError where they do not fit."""
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """The layer_state that save_layers wrote."""
     from safetensors.torch import load_file
 
+    return load_file(folder / WEIGHTS)
+
+
+def load_layers(model: Any, folder: Path) -> Any:
+    """The model with the layers of that folder, switched on. ValueError where they do not fit."""
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if list(feed_forward_ends(model)) != about["places"]:
         raise ValueError(
             f"layers: {folder} was made on a {about['model']} of another build; load that model first."
         )
     add_layers(model, bottleneck=int(about["bottleneck"]))
-    set_layer_state(model, load_file(folder / WEIGHTS))
+    set_layer_state(model, read_state(folder))
     return model.eval()

@@ -9,17 +9,20 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from unlearn.execute import Finished, execute
-from unlearn.runs import ACTIVE, Run, RunConfig, RunStore
+from unlearn.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
 WARM_MODELS = 3  # models kept in memory for own prompts
 CLOSE_SECONDS = 5.0
+
+
+Perform = Callable[..., "Finished | None"]  # of execute()'s signature: carries a record out and never raises
 
 
 class Runner:
@@ -31,11 +34,12 @@ class Runner:
     def __init__(self, store: RunStore, roots: Sequence[Path] | None = None) -> None:
         self.store = store
         self.roots = roots
-        self._queue: deque[Run] = deque()
+        self._queue: deque[Record] = deque()
+        self._performs: dict[str, Perform] = {}
         self._locks: dict[str, FileLock] = {}
         self._stops: dict[str, threading.Event] = {}
         self._discard: set[str] = set()
-        self._current: Run | None = None
+        self._current: Record | None = None
         self._progress: tuple[str, float, float] = ("", 0.0, 0.0)
         self._wake = threading.Condition()
         self._device = threading.Lock()
@@ -54,7 +58,11 @@ class Runner:
         self._enqueue(run)
         return run
 
-    def resume(self, run: Run) -> None:
+    def enqueue(self, record: Record, perform: Perform = execute) -> None:
+        """Queue a record that exists; perform carries it out (a sweep or a sequence brings its own)."""
+        self._enqueue(record, perform)
+
+    def resume(self, run: Record, perform: Perform = execute) -> None:
         """Queue an interrupted, stopped or failed run again; it goes on from its last checkpoint.
 
         ValueError when it is active or already done.
@@ -64,9 +72,9 @@ class Runner:
             raise ValueError(
                 f"run: {run.id} is {state}; only an interrupted, stopped or failed run can be resumed."
             )
-        self._enqueue(run)
+        self._enqueue(run, perform)
 
-    def _enqueue(self, run: Run) -> None:
+    def _enqueue(self, run: Record, perform: Perform = execute) -> None:
         lock = run.hold()
         try:
             with self._wake:
@@ -79,6 +87,7 @@ class Runner:
                     run.append("state", state="queued")
                 self._locks[run.id] = lock
                 self._stops[run.id] = threading.Event()
+                self._performs[run.id] = perform
                 self._queue.append(run)
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = threading.Thread(target=self._work, name="unlearn-runner", daemon=True)
@@ -88,7 +97,7 @@ class Runner:
             lock.release()
             raise
 
-    def stop(self, run: Run) -> None:
+    def stop(self, run: Record) -> None:
         """Acknowledged at once; a running run ends within one step and keeps its weights."""
         with self._wake:
             if run in self._queue:
@@ -100,7 +109,7 @@ class Runner:
             elif run.id in self._stops:
                 self._stops[run.id].set()
 
-    def discard(self, run: Run) -> None:
+    def discard(self, run: Record) -> None:
         """Stop it, then delete its folder."""
         with self._wake:
             if run == self._current:
@@ -112,11 +121,11 @@ class Runner:
                 self._release(run)
         self._delete(run)
 
-    def _delete(self, run: Run) -> None:
+    def _delete(self, run: Record) -> None:
         self._warm.pop(f"after {run.id}", None)
         self.store.delete(run)
 
-    def position(self, run: Run) -> int | None:
+    def position(self, run: Record) -> int | None:
         """0 while it runs, 1… while it waits, None when this runner does not have it."""
         with self._wake:
             if run == self._current:
@@ -124,7 +133,7 @@ class Runner:
             waiting = list(self._queue)
         return waiting.index(run) + 1 if run in waiting else None
 
-    def active(self) -> list[Run]:
+    def active(self) -> list[Record]:
         """The running run, then the queue."""
         with self._wake:
             return ([self._current] if self._current else []) + list(self._queue)
@@ -176,7 +185,8 @@ class Runner:
             try:
                 with self._device:
                     self._warm.pop(f"after {run.id}", None)
-                    finished = execute(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
+                    perform = self._performs.pop(run.id)
+                    finished = perform(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
                     if finished is not None:
                         self._keep(finished)
                     del finished
@@ -197,7 +207,8 @@ class Runner:
         same = self._progress[0] == phase
         self._progress = (phase, min(1.0, fraction), self._progress[2] if same else time.monotonic())
 
-    def _release(self, run: Run) -> None:
+    def _release(self, run: Record) -> None:
+        self._performs.pop(run.id, None)
         self._stops.pop(run.id, None)
         if lock := self._locks.pop(run.id, None):
             lock.release()

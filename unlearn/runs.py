@@ -150,27 +150,23 @@ RUN_NAME = re.compile(r"\w[\w. -]{0,199}")
 METHOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
 
-class Run:
-    """One run's folder: append to it while it runs, read it at any time from any process."""
+class Record:
+    """A folder that one process works on and everyone may read: events, a lock, and a state derived from both."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.id = self.path.name
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Run) and self.path == other.path
+        return isinstance(other, Record) and self.path == other.path
 
     def __hash__(self) -> int:
         return hash(self.path)
 
     @property
-    def config(self) -> RunConfig:
-        return RunConfig.from_json(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
-
-    @property
     def meta(self) -> dict[str, Any]:
         """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
-        return _read_json(self.path / "meta.json")
+        return read_json(self.path / "meta.json")
 
     def set_meta(self, **changes: Any) -> None:
         write_json(self.path / "meta.json", self.meta | changes)
@@ -187,25 +183,6 @@ class Run:
         """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
         found = _events(self.path / "events.jsonl")
         return [event for event in found if kind is None or event.get("kind") == kind]
-
-    def probes(self) -> list[dict[str, Any]]:
-        """Probe records in step order, the last one written for each step, none beyond the run's last step."""
-        by_step = {record["step"]: record for record in read_lines(self.path / "probes.jsonl")}
-        told = {event["step"] for event in self.events("probe")}
-        return [by_step[step] for step in sorted(by_step) if not told or step in told]
-
-    def samples(self) -> list[dict[str, Any]]:
-        """Generations and answer tokens; `when` is before, after or retrained."""
-        keyed = {(s["when"], s["role"], s["index"]): s for s in read_lines(self.path / "samples.jsonl")}
-        return list(keyed.values())
-
-    def results(self) -> dict[str, Any]:
-        """What came out; empty while the run has not ended well."""
-        return _read_json(self.path / "results.json")
-
-    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
-        """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
-        return {event["when"]: event["scores"] for event in self.events("eval")}
 
     def lock(self) -> FileLock:
         """Held by the process that queues or executes the run; the kernel frees it when that process dies."""
@@ -244,10 +221,37 @@ class Run:
         states = self.events("state")
         return states[-1].get("reason", "") if states else ""
 
+
+class Run(Record):
+    """One run's folder: append to it while it runs, read it at any time from any process."""
+
+    @property
+    def config(self) -> RunConfig:
+        return RunConfig.from_json(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+
+    def probes(self) -> list[dict[str, Any]]:
+        """Probe records in step order, the last one written for each step, none beyond the run's last step."""
+        by_step = {record["step"]: record for record in read_lines(self.path / "probes.jsonl")}
+        told = {event["step"] for event in self.events("probe")}
+        return [by_step[step] for step in sorted(by_step) if not told or step in told]
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Generations and answer tokens; `when` is before, after or retrained."""
+        keyed = {(s["when"], s["role"], s["index"]): s for s in read_lines(self.path / "samples.jsonl")}
+        return list(keyed.values())
+
+    def results(self) -> dict[str, Any]:
+        """What came out; empty while the run has not ended well."""
+        return read_json(self.path / "results.json")
+
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
+        return {event["when"]: event["scores"] for event in self.events("eval")}
+
     def checkpoint_step(self) -> int:
         """The step that its checkpoint belongs to; 0 where there is none that could be read."""
         folder = self.path / "checkpoint"
-        state = _read_json(folder / "state.json")
+        state = read_json(folder / "state.json")
         file = folder / Path(str(state.get("file", ""))).name
         return int(state.get("step", 0)) if state and file.is_file() else 0
 
@@ -347,7 +351,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -12,14 +12,17 @@ shell.guard()
 shell.head(
     "Unlearn", "Choose a model, what it must forget, and one or several methods; then watch it happen."
 )
-shell.wait_for_torch()
 
-from unlearn.methods import METHODS  # noqa: E402  (needs torch, which is there now)
+form = st.container()  # above the run; but the run is there first, since it needs no torch
+if runs := launching.watched():
+    live(launching.pick(runs), runs)
+with form:
+    shell.wait_for_torch()
+    from unlearn.methods import METHODS  # imports torch, which is there now
 
-launching.apply_address(METHODS)
-
-runs = launching.watched()
-with launching.settings_expander(bool(runs)):
+    launching.apply_address(METHODS)
+    settings_place = launching.settings_expander(bool(runs))
+with settings_place:
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.subheader("1 · Model", anchor=False)
@@ -93,6 +96,3 @@ with launching.settings_expander(bool(runs)):
                 else "Of the first method.",
             )
         launching.load_button()
-
-if runs:
-    live(launching.pick(runs), runs)

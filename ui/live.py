@@ -36,6 +36,8 @@ def live(run: Run, together: Sequence[Run] = ()) -> None:
 
 def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
     if not run.path.is_dir():
+        if was_active:
+            st.rerun()
         st.info("This run was deleted.", icon=":material/delete:")
         return
     state, steps = run.state, run.events("step")

@@ -81,7 +81,7 @@ def test_a_taken_id_gets_a_suffix_and_nothing_is_overwritten(tmp_path):
         ({"r1/results.json": "[" * 100_000}, "not valid JSON"),
         ({"r1/events.jsonl": "{}\nno\n"}, "events.jsonl line 2"),
         ({"r1/config.json": '{"model": "m"}'}, "missing"),
-        ({"r1/config.json": '{"model": "m", "data": [], "method": "ga"}'}, "data in config.json"),
+        ({"r1/config.json": '{"model": "m", "data": [], "method": "ga"}'}, "data must be"),
         ({"r1/config.json": '{"model": "m", "data": {}, "method": "ga", "lr": 7}'}, "lr must lie"),
         ({"r1/samples.jsonl": " " * 30_000_000}, "times its size"),
         ({f"r1/model/{i}.json": "{}" for i in range(300)}, "at most 200 files"),

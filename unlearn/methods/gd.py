@@ -36,7 +36,7 @@ class GradientDifference(RetainMethod):
     # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
     # large: Yao et al. 2024, §4: one epoch, 2e-5 with every weight, retain 1 : 1; not measured here.
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 5, "batch_size": 4, "retain_weight": 4.0, "retain_per_forget": 2.0},
+        "tiny": {"epochs": 5, "batch_size": 4, "retain_weight": 5.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},
         ("tiny", "lora"): {"lr": 1.5e-3},
         "small": {"lr": 5e-4, "epochs": 4, "batch_size": 4, "retain_weight": 1.0, "retain_per_forget": 2.0},

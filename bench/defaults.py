@@ -1,0 +1,188 @@
+"""bench/defaults: every method at its shipped defaults, through the same path as a user's run.
+
+    python -m bench.defaults                                   all methods, both models, three seeds
+    python -m bench.defaults --models tiny-authors --methods npo undial
+
+Writes assets/results/defaults.json. What was hoped for before measuring: on tiny-authors at most 10 % of the
+forget questions answered, at least 90 % of before on retain and neighbours, general perplexity within 1.1 times
+before, for UnDIAL and NPO; GA+GD close; GA alone ruined; fine-tuning on retain forgetting next to nothing. On
+smollm2: UnDIAL at most 20 % of the European capitals and at least 80 % of what it knew on the others.
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn.memory import prefer_passive_threads
+
+prefer_passive_threads()
+
+from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402
+
+MODELS = ("tiny-authors", "smollm2")
+ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
+COLLAPSE = 2.0  # general perplexity after ÷ before
+
+
+def default_config(model: str, method: str, seed: int) -> RunConfig:
+    """What `python -m unlearn run --model … --method …` asks for."""
+    from unlearn.__main__ import config_of, parser
+
+    return config_of(parser().parse_args(["run", "--model", model, "--method", method, "--seed", str(seed)]))
+
+
+def carry_out(store: RunStore, config: RunConfig) -> Run:
+    """One run to its end, whatever that is."""
+    from unlearn.execute import execute
+
+    run = store.create(config)
+    lock = run.hold()
+    execute(run)
+    lock.release()
+    return run
+
+
+def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """All seeds of one method on one model, summarised."""
+    runs = [carry_out(store, default_config(model, method, seed)) for seed in seeds]
+    scores = [run.scores() for run in runs]
+    done = [run.results() for run in runs if run.state == "done"]
+    config = runs[0].config
+    return {
+        "model": model,
+        "method": method,
+        "tuning": config.tuning,
+        "lr": config.lr,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "knobs": dict(config.knobs),
+        "scores": {role: role_scores(scores, role) for role in ROLES if role in scores[0].get("before", {})},
+        "seconds": {p: spread([r["phases"][p] for r in done]) for p in (done[0]["phases"] if done else ())},
+        "total_seconds": spread([r["seconds"] for r in done]) if done else None,
+        "collapsed": sum(collapsed(run.state, s) for run, s in zip(runs, scores, strict=True)),
+        "failed": [run.reason for run in runs if run.state != "done"],
+        "model_hash": done[0]["model_hash"] if done else None,
+    }
+
+
+def role_scores(scores: Sequence[Mapping[str, Any]], role: str) -> dict[str, Any]:
+    """{"n", metric: {"before", "after": {mean, sd, values}, "retrained"}} for exact answers and perplexity."""
+    found: dict[str, Any] = {"n": scores[0]["before"][role]["n"]}
+    for metric in ("exact", "ppl"):
+        if metric not in scores[0]["before"][role]:
+            continue
+        after = [s["after"][role][metric] for s in scores if "after" in s]
+        found[metric] = {
+            "before": scores[0]["before"][role][metric],
+            "after": spread(after) if after else None,
+            "retrained": scores[0].get("retrained", {}).get(role, {}).get(metric),
+        }
+    return found
+
+
+def spread(values: Sequence[float | str]) -> dict[str, Any]:
+    """Mean and sample standard deviation (0 for one value) with the values themselves."""
+    numbers = [float(v) for v in values]
+    finite = all(map(math.isfinite, numbers))
+    sd = statistics.stdev(numbers) if len(numbers) > 1 and finite else 0.0 if finite else math.nan
+    return {"mean": sum(numbers) / len(numbers), "sd": sd, "values": numbers}
+
+
+def collapsed(state: str, scores: Mapping[str, Any]) -> bool:
+    """Training failed, or general perplexity is not finite or above COLLAPSE times before."""
+    if state != "done":
+        return True
+    before, after = (float(scores[when]["general"]["ppl"]) for when in ("before", "after"))
+    return not after <= COLLAPSE * before
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: one table a model, one line a method."""
+    parts = []
+    for model in dict.fromkeys(row["model"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["model"] == model]
+        parts += [f"**{model}** ({_tunings(rows)})", "", *_lines(rows), ""]
+    return "\n".join([*parts, origin(result)])
+
+
+def _tunings(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = {"full": "every weight", "lora": "LoRA", "layers": "unlearning layers"}
+    return ", ".join(dict.fromkeys(names[row["tuning"]] for row in rows)) + f"; {len(_seeds(rows))} seeds"
+
+
+def _seeds(rows: Sequence[Mapping[str, Any]]) -> Sequence[float]:
+    return rows[0]["total_seconds"]["values"] if rows[0]["total_seconds"] else ()
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    from unlearn.methods import METHODS
+
+    columns = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
+    heads = [f"{role}, {'% right' if metric == 'exact' else 'perplexity'}" for role, metric in columns]
+    lines = ["| method | " + " | ".join([*heads, "seconds"]) + " |", "|---|" + "--:|" * (len(columns) + 1)]
+    for label, when in (("before", "before"), ("*retrained without*", "retrained")):
+        cells = [_number(_at(rows[0], role, metric, when), metric) for role, metric in columns]
+        if any(cell != "–" for cell in cells):
+            lines.append("| " + " | ".join([label, *cells, ""]) + " |")
+    for row in rows:
+        cells = [_spread(_at(row, role, metric, "after"), metric) for role, metric in columns]
+        name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
+        seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] else "–"
+        lines.append("| " + " | ".join([name + _mark(row), *cells, seconds]) + " |")
+    if any(_mark(row) for row in rows):
+        lines += ["", "† general perplexity more than doubled, or training diverged, in at least one seed."]
+    return lines
+
+
+def _mark(row: Mapping[str, Any]) -> str:
+    return " †" if row["collapsed"] else ""
+
+
+def _at(row: Mapping[str, Any], role: str, metric: str, when: str) -> Any:
+    return row["scores"].get(role, {}).get(metric, {}).get(when)
+
+
+def _number(value: Any, metric: str) -> str:
+    if value is None:
+        return "–"
+    number = float(value)
+    return f"{100 * number:.0f}" if metric == "exact" else f"{number:.3g}"
+
+
+def _spread(value: Any, metric: str) -> str:
+    if value is None:
+        return "–"
+    return f"{_number(value['mean'], metric)} ± {_number(value['sd'], metric)}"
+
+
+def main() -> None:
+    """Measure and record; each finished row is written at once, so that a cut leaves what was measured."""
+    from unlearn.methods import METHODS
+
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--models", nargs="+", default=list(MODELS))
+    options.add_argument("--methods", nargs="+", default=list(METHODS))
+    options.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
+    options.add_argument("--out", type=Path, default=RESULTS / "defaults.json")
+    options.add_argument("--allow-dirty", action="store_true")
+    args = options.parse_args()
+    seeds = list(range(args.seeds))
+    top, rows = header(args.allow_dirty, seeds=seeds), []
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder))
+        for model in args.models:
+            for method in args.methods:
+                rows.append(measure(store, model, method, seeds))
+                print(_lines(rows[-1:])[-1], flush=True)
+                write_result(args.out, top | {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()

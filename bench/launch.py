@@ -1,0 +1,112 @@
+"""bench/launch: seconds from Launch to the first comparison, on the bundled model at its defaults.
+
+    python -m bench.launch
+
+Measured as the server does it: torch is imported, a Runner takes the configuration, and the clock stops when the
+scores after training are in the run's folder, which is when Compare can show them. "first" is a store without
+cached scores, "again" the same store a second time. Expected before measuring: 15 s for the first run of a store,
+3 to 5 s less for the second, since the model before and its retrain need not be read again; training is over half.
+Writes assets/results/launch.json.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn.memory import prefer_passive_threads
+
+prefer_passive_threads()
+
+from bench.defaults import default_config  # noqa: E402
+from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.runs import RunStore  # noqa: E402
+
+MODEL = "tiny-authors"
+POLL = 0.02
+
+
+def comparison(runner: Any, method: str, seed: int) -> dict[str, Any]:
+    """Submit one run; seconds until its scores after training stand in its folder, and what they went into."""
+    config = default_config(MODEL, method, seed)
+    start = time.perf_counter()
+    run = runner.submit(config)
+    while "after" not in run.scores():
+        if run.state in ("failed", "stopped", "interrupted"):
+            raise SystemExit(f"{method}: {run.state}: {run.reason}")
+        time.sleep(POLL)
+    seconds = time.perf_counter() - start
+    while run.state != "done":
+        time.sleep(POLL)
+    return {"seconds": seconds, "phases": run.results()["phases"]}
+
+
+def measure(method: str, rounds: int) -> dict[str, Any]:
+    """Median over rounds, each with a store and a runner of its own."""
+    from unlearn.runner import Runner
+
+    laps: dict[str, list[dict[str, Any]]] = {"first": [], "again": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            runner = Runner(RunStore(Path(folder)))
+            for when in laps:
+                laps[when].append(comparison(runner, method, seed=0))
+            runner.close()
+    return {"method": method} | {when: summary(found) for when, found in laps.items()}
+
+
+def summary(laps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Median and range of the seconds, and the median of each phase."""
+    seconds = [lap["seconds"] for lap in laps]
+    phases = {p: statistics.median(lap["phases"][p] for lap in laps) for p in laps[0]["phases"]}
+    return {
+        "median": statistics.median(seconds),
+        "least": min(seconds),
+        "most": max(seconds),
+        "phases": phases,
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: seconds to the first comparison, a method a line."""
+    from unlearn.methods import METHODS
+
+    lines = ["| method | first run, s | with kept scores, s | of which training, s |", "|---|--:|--:|--:|"]
+    for row in result["rows"]:
+        name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
+        first, again = (
+            f"{row[w]['median']:.1f} ({row[w]['least']:.1f}–{row[w]['most']:.1f})" for w in ("first", "again")
+        )
+        lines.append(f"| {name} | {first} | {again} | {row['again']['phases']['training']:.1f} |")
+    return "\n".join([*lines, "", f"Median of {result['rounds']} (range). {origin(result)}"])
+
+
+def main() -> None:
+    """Import torch first, as a running server has, then measure."""
+    import torch  # noqa: F401
+
+    from unlearn.methods import METHODS
+
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--methods", nargs="+", default=list(METHODS))
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--out", type=Path, default=RESULTS / "launch.json")
+    options.add_argument("--allow-dirty", action="store_true")
+    args = options.parse_args()
+    top, rows = header(args.allow_dirty, rounds=args.rounds), []
+    for method in args.methods:
+        rows.append(measure(method, args.rounds))
+        print(
+            f"{method:12} first {rows[-1]['first']['median']:.1f} s, again {rows[-1]['again']['median']:.1f} s",
+            flush=True,
+        )
+        write_result(args.out, top | {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -114,6 +114,10 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     assert main(["evaluate", run.id, *store]) == 2
     assert "keeps no weights" in capsys.readouterr().err
     assert main(["evaluate", "none", *store]) == 2
+    going = seed_run(RunStore(tmp_path), "running")
+    with going.lock():
+        assert main(["evaluate", going.id, *store]) == 2
+    assert "is running" in capsys.readouterr().err
     assert judge.read_metrics(Run(tmp_path / "none")) == {}
 
 

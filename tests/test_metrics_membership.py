@@ -134,6 +134,7 @@ def test_bootstrap_interval_is_seeded_and_like_a_plain_one():
     found = interval(a, b)
     assert found == interval(a, b)
     assert found[0] < auc(a, b) < found[1]
+    assert interval([1.0, 1.0], [1.0, 1.0, 1.0]) == (0.5, 0.5)  # a tie counts half
     labels, plain = [1] * 50 + [0] * 40, np.random.default_rng(11)
     again = [roc_auc_score(labels, [*plain.choice(a, 50), *plain.choice(b, 40)]) for _ in range(600)]
     assert found == pytest.approx(np.percentile(again, [2.5, 97.5]), abs=0.03)

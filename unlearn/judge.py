@@ -13,7 +13,7 @@ from typing import Any
 
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
-from unlearn.runs import Run, write_json
+from unlearn.runs import ACTIVE, Run, write_json
 
 FORMAT = 1  # raise when a definition changes
 FILE = "metrics.json"
@@ -30,9 +30,11 @@ def judge(
     """What metrics.json holds afterwards: {"identity", "metrics": {name: entry}, "cost"}; see read_metrics.
 
     names: of METRICS; all of them by default. roots: folders that the run's data and base model may lie in.
-    progress(phrase, fraction of the metrics). ValueError for an unknown metric, or a run that keeps no weights.
+    progress(phrase, fraction of the metrics). ValueError for an unknown metric, or a run that is not over or keeps no weights.
     """
     wanted = chosen_metrics(names)
+    if run.state in ACTIVE:
+        raise ValueError(f"run: {run.title} is {run.state}; evaluate it when it has ended.")
     evidence, identity = evidence_of(run, roots)
     record = read_metrics(run)
     if record.get("identity") != identity:
@@ -67,7 +69,7 @@ def judge(
         )
         write_json(run.path / FILE, record)
     progress("done", 1.0)
-    return record
+    return read_metrics(run)
 
 
 def chosen_metrics(names: Sequence[str] | None) -> list[Metric | Comparison]:

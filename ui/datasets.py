@@ -215,7 +215,7 @@ def preview(dataset: Dataset) -> None:
         {"question": r.question or r.lead, "answer": r.answer, "request": r.request or None} for r in shown
     ]
     keys = [key for key in ("question", "answer", "request") if any(row[key] for row in table)]
-    widths = {"question": 330, "answer": 130 if "question" in keys else "large", "request": 80}
+    widths = {"question": 290, "answer": 110 if "question" in keys else "large", "request": 70}
     config = {key: st.column_config.Column(key, width=widths[key]) for key in keys}
     shown_rows = [{key: row[key] for key in keys} for row in table]
     st.dataframe(shown_rows, column_config=config, height=180, hide_index=True, key=f"preview.rows.{role}")

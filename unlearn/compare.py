@@ -21,6 +21,13 @@ METRICS = {  # what an evaluation holds: title, definition, which way is better 
     "accuracy": ("Token accuracy", "share of answer tokens that are the most likely one", "higher"),
     "nll": ("NLL", "mean negative log-prob of an answer token, nats", "lower"),
     "ppl": ("Perplexity", "exp of the NLL: among how many tokens the model hesitates", "lower"),
+    "probability": ("Answer probability", "exp(-S/n) of the right answer, mean over questions", "higher"),
+    "memorised": ("Exact memorisation", "share of texts whose every token is the most likely one", "higher"),
+    "extraction": (
+        "Extraction strength",
+        "share of a text that need not be given before greedy decoding ends it rightly",
+        "higher",
+    ),
 }
 Record = Mapping[str, Any]
 

@@ -13,6 +13,7 @@ import argparse
 import math
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,23 @@ def default_config(model: str, method: str, seed: int) -> RunConfig:
     return config_of(parser().parse_args(["run", "--model", model, "--method", method, "--seed", str(seed)]))
 
 
-def carry_out(store: RunStore, config: RunConfig) -> Run:
-    """One run to its end, whatever that is."""
+def carry_out(store: RunStore, config: RunConfig) -> tuple[Run, float]:
+    """One run to its end, whatever that is, and the CPU seconds that it took."""
     from unlearn.execute import execute
 
     run = store.create(config)
     lock = run.hold()
+    start = time.process_time()
     execute(run)
+    seconds = time.process_time() - start
     lock.release()
-    return run
+    return run, seconds
 
 
 def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> dict[str, Any]:
     """All seeds of one method on one model, summarised."""
-    runs = [carry_out(store, default_config(model, method, seed)) for seed in seeds]
+    pairs = [carry_out(store, default_config(model, method, seed)) for seed in seeds]
+    runs = [run for run, _ in pairs]
     scores = [run.scores() for run in runs]
     done = [run.results() for run in runs if run.state == "done"]
     config = runs[0].config
@@ -64,6 +68,7 @@ def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> d
         "scores": {role: role_scores(scores, role) for role in ROLES if role in scores[0].get("before", {})},
         "seconds": {p: spread([r["phases"][p] for r in done]) for p in (done[0]["phases"] if done else ())},
         "total_seconds": spread([r["seconds"] for r in done]) if done else None,
+        "cpu_seconds": spread([seconds for _, seconds in pairs]),
         "collapsed": sum(collapsed(run.state, s) for run, s in zip(runs, scores, strict=True)),
         "failed": [run.reason for run in runs if run.state != "done"],
         "model_hash": done[0]["model_hash"] if done else None,
@@ -106,17 +111,18 @@ def table(result: Mapping[str, Any]) -> str:
     parts = []
     for model in dict.fromkeys(row["model"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["model"] == model]
-        parts += [f"**{model}** ({_tunings(rows)})", "", *_lines(rows), ""]
+        parts += [
+            f"**{model}** ({_tunings(rows)}; {len(rows[0]['cpu_seconds']['values'])} seeds, mean ± sd)",
+            "",
+            *_lines(rows),
+            "",
+        ]
     return "\n".join([*parts, origin(result)])
 
 
 def _tunings(rows: Sequence[Mapping[str, Any]]) -> str:
     names = {"full": "every weight", "lora": "LoRA", "layers": "unlearning layers"}
-    return ", ".join(dict.fromkeys(names[row["tuning"]] for row in rows)) + f"; {len(_seeds(rows))} seeds"
-
-
-def _seeds(rows: Sequence[Mapping[str, Any]]) -> Sequence[float]:
-    return rows[0]["total_seconds"]["values"] if rows[0]["total_seconds"] else ()
+    return ", ".join(dict.fromkeys(names[row["tuning"]] for row in rows))
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -124,16 +130,20 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     columns = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
     heads = [f"{role}, {'% right' if metric == 'exact' else 'perplexity'}" for role, metric in columns]
-    lines = ["| method | " + " | ".join([*heads, "seconds"]) + " |", "|---|" + "--:|" * (len(columns) + 1)]
+    lines = [
+        "| method | " + " | ".join([*heads, "seconds", "CPU seconds"]) + " |",
+        "|---|" + "--:|" * (len(columns) + 2),
+    ]
     for label, when in (("before", "before"), ("*retrained without*", "retrained")):
         cells = [_number(_at(rows[0], role, metric, when), metric) for role, metric in columns]
         if any(cell != "–" for cell in cells):
-            lines.append("| " + " | ".join([label, *cells, ""]) + " |")
+            lines.append("| " + " | ".join([label, *cells, "", ""]) + " |")
     for row in rows:
         cells = [_spread(_at(row, role, metric, "after"), metric) for role, metric in columns]
         name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
         seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] else "–"
-        lines.append("| " + " | ".join([name + _mark(row), *cells, seconds]) + " |")
+        cpu = f"{row['cpu_seconds']['mean']:.0f}"
+        lines.append("| " + " | ".join([name + _mark(row), *cells, seconds, cpu]) + " |")
     if any(_mark(row) for row in rows):
         lines += ["", "† general perplexity more than doubled, or training diverged, in at least one seed."]
     return lines

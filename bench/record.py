@@ -1,7 +1,8 @@
 """What stands over every recorded result: commit, versions, machine, command, date; nothing from a dirty tree.
 
 A number in the README is only as good as the way back to it. Dirty means tracked files under unlearn/ or bench/ that
-differ from the commit: a page's uncommitted colour changes no measurement.
+differ from the commit: a page's uncommitted colour changes no measurement. load is what else the machine was doing:
+wall seconds under a load above the number of cores say little, CPU seconds still do.
 """
 
 import os
@@ -32,7 +33,7 @@ def header(allow_dirty: bool = False, **more: Any) -> dict[str, Any]:
         "commit": _git("rev-parse", "--short=12", "HEAD"),
         "dirty": bool(changed),
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        "machine": {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0]},
         "command": "python -m " + " ".join(words),
         "date": time.strftime("%Y-%m-%d"),
     } | more
@@ -49,8 +50,9 @@ def origin(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     seeds = f"seeds {', '.join(map(str, result['seeds']))}; " if "seeds" in result else ""
     dirty = " with local changes" if result["dirty"] else ""
+    busy = f" at load {machine['load']:.0f}" if machine["load"] > machine["cores"] else ""
     return (
-        f"<sub>`{result['command']}`; {seeds}{machine['cpu']}, {machine['cores']} cores, torch "
+        f"<sub>`{result['command']}`; {seeds}{machine['cpu']}, {machine['cores']} cores{busy}, torch "
         f"{result['versions']['torch']}; commit {result['commit']}{dirty}, {result['date']}.</sub>"
     )
 

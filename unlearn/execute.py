@@ -137,7 +137,7 @@ class _Work:
         self.run.append("note", text=text)
 
     def carry_out(self) -> Any:
-        from unlearn import cost, judge, memory, tuning
+        from unlearn import cost, memory, tuning
         from unlearn.data.catalogue import from_config
         from unlearn.evaluate import rows_to_score
         from unlearn.methods import method_named
@@ -152,7 +152,7 @@ class _Work:
             start = RunStore(self.run.path.parent).get(config.start) if config.start else None
             loaded = tuning.starting_model(config, start)
             if start is not None:
-                loaded.hash = judge.trained_hash(start, loaded.hash)
+                loaded.hash = tuning.trained_hash(start, loaded.hash)
             self.length = loaded.fit_length(config.max_length)
             data = from_config(dict(config.data), roots=self.roots)
             for warning in data.warnings:
@@ -175,7 +175,7 @@ class _Work:
         tokens = self.train(method, loaded, data, chosen)
         with self.phase("saving"):
             self.save(loaded)
-        self.score("after", loaded, chosen, identity | {"model": judge.trained_hash(self.run, loaded.hash)})
+        self.score("after", loaded, chosen, identity | {"model": tuning.trained_hash(self.run, loaded.hash)})
         trainable = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
         spent = {"tokens": tokens, "phases": self.phases, "parameters": loaded.parameters}
         write_json(

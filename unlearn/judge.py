@@ -30,7 +30,8 @@ def judge(
     """What metrics.json holds afterwards: {"identity", "metrics": {name: entry}, "cost"}; see read_metrics.
 
     names: of METRICS; all of them by default. roots: folders that the run's data and base model may lie in.
-    progress(phrase, fraction of the metrics). ValueError for an unknown metric, or a run that is not over or keeps no weights.
+    progress(phrase, fraction of the metrics). ValueError for an unknown metric, and for a run that is
+    not over or keeps no weights.
     """
     wanted = chosen_metrics(names)
     if run.state in ACTIVE:
@@ -130,6 +131,7 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     from unlearn.evidence import ModelEvidence
     from unlearn.execute import allow_model
     from unlearn.models import CATALOGUE, source_of, weights_hash
+    from unlearn.tuning import trained_hash
 
     config = run.config
     allow_model(config.model, roots)
@@ -151,13 +153,3 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     versions = {name: version(name) for name in ("torch", "transformers", "scikit-learn", "rouge-score")}
     identity = {**hashes, "data": data.hash(), "max_length": config.max_length, "format": FORMAT} | versions
     return evidence, identity
-
-
-def trained_hash(run: Run, base: str) -> str:
-    """Names the run's model by content: what it trained, on top of the base that has this hash."""
-    from unlearn.models import weights_hash
-
-    for folder in (run.path / "model", run.path / "adapter"):
-        if any(folder.glob("*.safetensors")):
-            return f"{base}+{weights_hash(folder, None)}"
-    raise ValueError(f"run: {run.title} keeps no weights; run it again to evaluate it.")

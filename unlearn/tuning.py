@@ -97,6 +97,16 @@ def load_trained(run: Run, *, trainable: bool = False) -> Any:
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
 
 
+def trained_hash(run: Run, base: str) -> str:
+    """The run's model by content: what it trained, on the base of this hash. ValueError when it keeps no weights."""
+    from unlearn.models import weights_hash
+
+    for folder in (run.path / "model", run.path / "adapter"):
+        if any(folder.glob("*.safetensors")):
+            return f"{base}+{weights_hash(folder, None)}"
+    raise ValueError(f"run: {run.title} keeps no weights; run it again to evaluate it.")
+
+
 def original(model: Any) -> AbstractContextManager[Any]:
     """Within it an adapted model is the one it was made from; a fully tuned model has no way back."""
     if hasattr(model, "disable_adapter"):

@@ -1,0 +1,68 @@
+"""The README's tables come from recorded results, and a result says how it was made."""
+
+import json
+
+import pytest
+
+from bench import record, tables
+from bench.defaults import collapsed, spread, table
+
+ROW = {
+    "model": "tiny-authors",
+    "method": "npo",
+    "tuning": "full",
+    "scores": {
+        "forget": {
+            "n": 90,
+            "exact": {"before": 1.0, "after": spread([0.0, 0.1]), "retrained": 0.03},
+            "ppl": {"before": 1.0, "after": spread([10.0, "inf"]), "retrained": 11.26},
+        }
+    },
+    "total_seconds": spread([9.0, 11.0]),
+    "cpu_seconds": spread([18.0, 18.0]),
+    "collapsed": 1,
+}
+RESULT = {
+    "command": "python -m bench.defaults",
+    "seeds": [0, 1],
+    "machine": {"cpu": "CPU", "cores": 2, "load": 0.5},
+    "versions": {"torch": "2"},
+    "commit": "abc",
+    "dirty": False,
+    "date": "2026-01-01",
+    "rows": [ROW],
+}
+
+
+def test_table_shows_mean_and_spread_beside_before_and_retrained():
+    text = table(RESULT)
+    assert "| before | 100 | – |" in text
+    assert "| *retrained without* | 3 | – |" in text
+    assert "| NPO † | 5 ± 7 | – |" in text
+    assert "inf" in text
+    assert "seeds 0, 1" in text
+
+
+def test_blocks_are_written_from_results_and_known_when_stale(tmp_path):
+    (tmp_path / "defaults.json").write_text(json.dumps(RESULT))
+    old = "a\n<!-- defaults -->\nold\n<!-- /defaults -->\n<!-- launch -->\nkept\n<!-- /launch -->\n"
+    assert tables.stale(old, tmp_path) == ["defaults"]
+    new = tables.rendered(old, tmp_path)
+    assert "| NPO † |" in new
+    assert "kept" in new
+    assert tables.stale(new, tmp_path) == []
+
+
+def test_a_dirty_tree_is_not_recorded(monkeypatch):
+    monkeypatch.setattr(record, "_git", lambda *words: " M unlearn/lm.py" if words[0] == "status" else "abc")
+    with pytest.raises(SystemExit, match=r"unlearn/lm\.py"):
+        record.header()
+    assert record.header(allow_dirty=True)["dirty"] is True
+
+
+def test_collapse_is_general_perplexity_doubled_or_not_finite():
+    def scores(after):
+        return {"before": {"general": {"ppl": 2.0}}, "after": {"general": {"ppl": after}}}
+
+    assert [collapsed("done", scores(x)) for x in (4.0, 4.1, "inf", "nan")] == [False, True, True, True]
+    assert collapsed("failed", {})

@@ -36,6 +36,8 @@ class UnlearningLayer(nn.Module):
         super().__init__()
         self.down = nn.Linear(width, bottleneck)
         self.up = nn.Linear(bottleneck, width)
+        nn.init.kaiming_normal_(self.down.weight, nonlinearity="relu")  # torch's default is 2.4 times smaller
+        nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
         self.on = True

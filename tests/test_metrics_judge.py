@@ -71,6 +71,18 @@ def test_what_is_there_is_not_computed_again(judged, capsys, monkeypatch):
 
 
 @pytest.mark.slow
+def test_in_a_chain_before_is_what_the_earlier_run_left(judged):
+    run, record = judged
+    store = RunStore(run.path.parent)
+    assert main(["run", *RUN, "--start", run.id, "--runs", str(store.root)]) == 0
+    later = next(r for r in store.list() if r != run)
+    found = judge.judge(later, ["nll", "mia_loss"])
+    for name in ("nll", "mia_loss"):
+        assert values(found, name)["before"] == pytest.approx(values(record, name)["after"], abs=1e-6)
+        assert values(found, name)["retrained"] == pytest.approx(values(record, name)["retrained"], abs=1e-6)
+
+
+@pytest.mark.slow
 def test_a_judged_run_travels(judged, tmp_path):
     run, record = judged
     back = import_run(export_run(run, tmp_path), RunStore(tmp_path / "there"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
-from unlearn.runs import ACTIVE, Run, write_json
+from unlearn.runs import ACTIVE, Run, RunStore, write_json
 
 FORMAT = 1  # raise when a definition changes
 FILE = "metrics.json"
@@ -131,20 +131,22 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     from unlearn.evidence import ModelEvidence
     from unlearn.execute import allow_model
     from unlearn.models import CATALOGUE, source_of, weights_hash
-    from unlearn.tuning import trained_hash
+    from unlearn.tuning import load_trained, trained_hash
 
     config = run.config
     allow_model(config.model, roots)
     data = from_config(dict(config.data), roots=roots)
     source = source_of(config.model)
     base = weights_hash(source, None) if isinstance(source, Path) else run.results().get("model_hash", "")
+    start = RunStore(run.path.parent).get(config.start) if config.start else None
+    base = trained_hash(start, base) if start else base  # in a chain, before is what the earlier run left
     hashes = {"before": base, "after": trained_hash(run, base)}
     known = CATALOGUE.get(config.model)
     if known and known.retrain and data.name == known.data and not config.data.get("requests"):
         hashes["retrained"] = weights_hash(known.retrain(), None)
     evidence = ModelEvidence(
         rows_to_score(data),
-        lambda when: load_source(when, run, roots),
+        lambda when: load_trained(start) if start and when == "before" else load_source(when, run, roots),
         hashes,
         data_hash=data.hash(),
         max_length=config.max_length,

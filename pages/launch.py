@@ -54,13 +54,21 @@ with settings_place:
         label_visibility="collapsed",
         persist_state="session",
     )
-    cards = {name: forms.method_card(METHODS[name], size, settings["tuning"]) for name in chosen}
+    tunings = {name: METHODS[name].tuning_for(settings["tuning"]) for name in chosen}
+    cards = {name: forms.method_card(METHODS[name], size, tunings[name]) for name in chosen}
 
     configs = []
     if model and data:
         try:
             configs = [
-                RunConfig(model=model, data=data, method=name, **settings, **cards[name]) for name in cards
+                RunConfig(
+                    model=model,
+                    data=data,
+                    method=name,
+                    **(settings | {"tuning": tunings[name]}),
+                    **cards[name],
+                )
+                for name in cards
             ]
         except ValueError as error:
             st.error(shell.plain(str(error)))

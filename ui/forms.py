@@ -83,6 +83,8 @@ def method_card(method: Any, size: str, tuning: str) -> dict[str, Any]:
     with st.container(border=True):
         st.markdown(f"**{method.title}** — {method.sentence}")
         st.caption(f"Cost: {method.cost}  \nRisk: {method.risk}", help=f"{method.paper} · {method.url}")
+        if tuning not in TUNINGS:
+            st.caption("Trains layers of its own; what may change, chosen above, does not apply to it.")
         if method.collapses:
             st.warning(method.collapses, icon=":material/warning:")
         chosen: dict[str, Any] = {}
@@ -136,7 +138,8 @@ def shared_settings(size: str) -> dict[str, Any]:
 
 def fill(config: RunConfig, size: str) -> None:
     """Put a config's numbers into the form (before its widgets are drawn)."""
-    st.session_state[f"form.{size}.tuning"] = config.tuning
+    if config.tuning in TUNINGS:  # unlearning layers are their method's own choice, not one of the form's
+        st.session_state[f"form.{size}.tuning"] = config.tuning
     for name, *_ in SHARED + LORA:
         st.session_state[f"form.{name}"] = getattr(config, name)
     base = prefix(config.method, size, config.tuning)

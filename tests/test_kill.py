@@ -83,7 +83,7 @@ def test_a_killed_run_is_interrupted_and_can_be_finished(
     """after: steps told when it is killed; checkpoints: seconds between them (the last case has some)."""
     store = RunStore(tmp_path / "runs")
     words = ["run", "--model", str(tiny_folder), "--method", "gd", "--forget", files["forget"], "--retain",
-             files["retain"], "--epochs", "60", "--batch-size", "2", "--probes", "6", "--lr", "1e-3",
+             files["retain"], "--epochs", "40", "--batch-size", "2", "--probes", "6", "--lr", "1e-3",
              "--runs", str(store.root)]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(checkpoints), *words],
@@ -109,7 +109,7 @@ def test_a_killed_run_is_interrupted_and_can_be_finished(
     assert lines_of(run)[: len(kept)] == kept  # append-only, also over a kill
     resumed = [e.get("resumed_from") for e in run.events("state") if e["state"] == "running"]
     assert resumed == ([None, step] if any(e.get("state") == "running" for e in kept) else [None])
-    check_finished(run, 120)
+    check_finished(run, 80)
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["state"] == "done"
 
 
@@ -120,7 +120,7 @@ def test_a_killed_server_leaves_its_queue_to_the_next(tmp_path, tiny_folder, fil
 
     store = RunStore(tmp_path / "runs")
     template = store.create(
-        RunConfig(model=str(tiny_folder), data=files, method="gd", epochs=40, batch_size=2, lr=1e-3, probes=4)
+        RunConfig(model=str(tiny_folder), data=files, method="gd", epochs=25, batch_size=2, lr=1e-3, probes=4)
     )
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(store.root)], stderr=subprocess.DEVNULL)
     until(lambda: len(store.list()) == 3, process)
@@ -141,8 +141,8 @@ def test_a_killed_server_leaves_its_queue_to_the_next(tmp_path, tiny_folder, fil
     finally:
         runner.close()
     for run in (first, second):
-        check_finished(run, 80)
-    assert first.events("state")[2]["resumed_from"] > 0 or first.events("state")[3]["resumed_from"] > 0
+        check_finished(run, 50)
+    assert any(e.get("resumed_from", 0) > 0 for e in first.events("state"))
 
 
 def test_the_bundled_model_killed_in_the_middle(tmp_path, capsys):

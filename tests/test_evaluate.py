@@ -106,7 +106,7 @@ def test_a_model_that_memorised_everything_scores_at_the_bounds(tiny):
     examples = encode_rows(tokenizer, QUESTIONS + PLAIN[:1], max_length=128)
 
     class Stream:
-        steps = 40
+        steps = 60
 
         def step(self, number):
             return [Batch(forget=collate(examples, tokenizer.pad_token_id), retain=None)]

@@ -35,7 +35,7 @@ class Runner:
         self.store = store
         self.roots = roots
         self._queue: deque[Record] = deque()
-        self._performs: dict[str, Perform] = {}
+        self._performs: dict[str, Perform | None] = {}
         self._locks: dict[str, FileLock] = {}
         self._stops: dict[str, threading.Event] = {}
         self._discard: set[str] = set()
@@ -58,11 +58,11 @@ class Runner:
         self._enqueue(run)
         return run
 
-    def enqueue(self, record: Record, perform: Perform = execute) -> None:
-        """Queue a record that exists; perform carries it out (a sweep or a sequence brings its own)."""
+    def enqueue(self, record: Record, perform: Perform | None = None) -> None:
+        """Queue a record that exists; perform carries it out: execute(), or what a sweep or a sequence brings."""
         self._enqueue(record, perform)
 
-    def resume(self, run: Record, perform: Perform = execute) -> None:
+    def resume(self, run: Record, perform: Perform | None = None) -> None:
         """Queue an interrupted, stopped or failed run again; it goes on from its last checkpoint.
 
         ValueError when it is active or already done.
@@ -74,7 +74,7 @@ class Runner:
             )
         self._enqueue(run, perform)
 
-    def _enqueue(self, run: Record, perform: Perform = execute) -> None:
+    def _enqueue(self, run: Record, perform: Perform | None = None) -> None:
         lock = run.hold()
         try:
             with self._wake:
@@ -185,7 +185,7 @@ class Runner:
             try:
                 with self._device:
                     self._warm.pop(f"after {run.id}", None)
-                    perform = self._performs.pop(run.id)
+                    perform = self._performs.pop(run.id) or execute
                     finished = perform(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
                     if finished is not None:
                         self._keep(finished)

@@ -43,8 +43,17 @@ class CEU(RetainMethod):
     )
     when: ClassVar[str] = "As UnDIAL without a reference, where the memorised token should vanish altogether."
     cost: ClassVar[str] = "As fine-tuning on the forget texts: no reference."
-    risk: ClassVar[str] = "The target moves with the model, so it drifts on where UnDIAL would rest."
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    risk: ClassVar[str] = (
+        "The target moves with the model, so it drifts on where UnDIAL would rest; of short answers the skipped first "
+        "token keeps a part alive."
+    )
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 2.0},
+        ("tiny", "full"): {"lr": 0.0003},
+        ("tiny", "lora"): {"lr": 0.003},
+        "small": {"lr": 0.0003, "epochs": 5, "retain_weight": 2.0, "batch_size": 4},  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
     skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)

@@ -41,7 +41,19 @@ class IdkDPO(RetainMethod):
         "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8, "beta": 0.03},
+        ("tiny", "full"): {"lr": 0.0002},
+        ("tiny", "lora"): {"lr": 0.002},
+        "small": {
+            "lr": 0.0003,
+            "epochs": 5,
+            "beta": 0.1,
+            "retain_weight": 1.0,
+            "batch_size": 4,
+        },  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller pushes longer.")
     factor: str = knob(

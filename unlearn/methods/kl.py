@@ -41,13 +41,21 @@ class AscentKL(RetainMethod):
     cost: ClassVar[str] = (
         "As ascent + descent; the reference is one pass over the texts to keep, before training."
     )
-    risk: ClassVar[str] = "The forget term has no end, and KL only resists once the damage has begun."
+    risk: ClassVar[str] = (
+        "The forget term has no end, and KL only resists once the damage has begun: neighbours suffer first."
+    )
     needs_ref: ClassVar[dict[str, str]] = {"retain": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {
         "GA + KL divergence, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},
         "GA + KL divergence, general (Yao et al. 2024)": {"retain_source": "general"},
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
+        ("tiny", "full"): {"lr": 0.0002},
+        ("tiny", "lora"): {"lr": 0.0015},
+        "small": {"lr": 0.0002, "epochs": 4, "retain_weight": 1.0, "batch_size": 4},  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 

@@ -45,7 +45,13 @@ class PDU(RetainMethod):
     )
     resumes: ClassVar[bool] = False
     explorable: ClassVar[bool] = True  # unlearn() only moves the price
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8},
+        ("tiny", "full"): {"lr": 0.0003},
+        ("tiny", "lora"): {"lr": 0.002},
+        "small": {"lr": 0.0003, "epochs": 5, "batch_size": 4},  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "λ at the start: the price of a loss on texts to keep.")
     dual_step: float = knob(1.0, 0.0, 100.0, "s: how quickly the price follows.")

@@ -48,7 +48,13 @@ class RandomLabels(RetainMethod):
     also: ClassVar[dict[str, dict[str, Any]]] = {
         "Fine-tuning with random labels (Yao et al. 2024)": {"retain_weight": 0.0}
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 8, "batch_size": 8, "retain_weight": 2.0},
+        ("tiny", "full"): {"lr": 0.0005},
+        ("tiny", "lora"): {"lr": 0.003},
+        "small": {"lr": 0.0003, "epochs": 5, "retain_weight": 2.0, "batch_size": 4},  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 

@@ -46,7 +46,27 @@ class RMU(RetainMethod):
     risk: ClassVar[str] = (
         "What is forgotten turns to gibberish, not to not knowing; texts like it suffer too."
     )
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 10, "batch_size": 8, "steering": 20.0, "layer_at": 0.67, "retain_weight": 2.0},
+        ("tiny", "full"): {"lr": 0.002},
+        ("tiny", "lora"): {"lr": 0.01},
+        "small": {
+            "lr": 0.001,
+            "epochs": 5,
+            "steering": 20.0,
+            "layer_at": 0.33,
+            "retain_weight": 2.0,
+            "batch_size": 4,
+        },  # by analogy, not tried
+        "large": {
+            "lr": 5e-05,
+            "epochs": 5,
+            "batch_size": 32,
+            "steering": 6.5,
+            "layer_at": 0.33,
+            "retain_weight": 100.0,
+        },  # by analogy, not tried
+    }
 
     steering: float = knob(6.5, 0.1, 500.0, "c: length of the state that forget texts are steered to.")
     layer_at: float = knob(0.33, 0.0, 1.0, "Where block ℓ lies: 0 the first, 1 the last.", advanced=True)

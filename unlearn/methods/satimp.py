@@ -38,7 +38,19 @@ class SatImp(RetainMethod):
     risk: ClassVar[str] = (
         "A token that the model is sure of (p near 1) is hardly pushed at all: it starts slowly."
     )
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8, "beta2": 0.1},
+        ("tiny", "full"): {"lr": 0.0003},
+        ("tiny", "lora"): {"lr": 0.003},
+        "small": {
+            "lr": 0.0003,
+            "epochs": 5,
+            "beta2": 1.0,
+            "retain_weight": 4.0,
+            "batch_size": 4,
+        },  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")
     beta2: float = knob(1.0, 0.0, 10.0, "β2, importance: how much a token that is certain is spared.")

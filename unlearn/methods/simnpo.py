@@ -39,7 +39,19 @@ class SimNPO(RetainMethod):
     risk: ClassVar[str] = (
         "Texts that were never well known are pushed as long as the others; δ sets where it ends."
     )
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8, "delta": 1.0, "retain_weight": 8.0},
+        ("tiny", "full"): {"lr": 0.0003},
+        ("tiny", "lora"): {"lr": 0.002},
+        "small": {
+            "lr": 0.0003,
+            "epochs": 5,
+            "delta": 0.0,
+            "retain_weight": 4.0,
+            "batch_size": 4,
+        },  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     beta: float = knob(2.5, 0.05, 10.0, "β, inverse temperature: how sharply the push fades beyond δ.")
     delta: float = knob(

@@ -31,7 +31,13 @@ class WeightedAscent(RetainMethod):
     when: ClassVar[str] = "As ascent, where tokens that are gone already should be left alone."
     cost: ClassVar[str] = "As ascent + descent."
     risk: ClassVar[str] = "With β near 0 it is gradient ascent again, and has no end."
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8},
+        ("tiny", "full"): {"lr": 0.0003},
+        ("tiny", "lora"): {"lr": 0.002},
+        "small": {"lr": 0.0003, "epochs": 5, "retain_weight": 4.0, "batch_size": 4},  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
 

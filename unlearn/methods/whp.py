@@ -44,7 +44,20 @@ class WhosHarryPotter(RetainMethod):
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
     resumes: ClassVar[bool] = False
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {"epochs": 6, "batch_size": 8, "a": 50.0, "reinforce_epochs": 8, "retain_weight": 2.0},
+        ("tiny", "full"): {"lr": 0.0005},
+        ("tiny", "lora"): {"lr": 0.005},
+        "small": {
+            "lr": 0.0003,
+            "epochs": 5,
+            "a": 5.0,
+            "reinforce_epochs": 5,
+            "retain_weight": 2.0,
+            "batch_size": 4,
+        },  # by analogy, not tried
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+    }
 
     a: float = knob(5.0, 0.0, 100.0, "a: how far what over-fitting raised is pushed down.")
     reinforce_epochs: int = knob(3, 1, 100, "Epochs of over-fitting on the forget texts.")

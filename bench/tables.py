@@ -4,7 +4,8 @@
     python -m bench.tables --check    exit 1 when one is stale
 
 A block <!-- name --> … <!-- /name --> in README.md belongs to assets/results/name.json and to table() in
-bench/name.py. A block without recorded results is left alone; a result without a block is not an error.
+bench/name.py; the block `files` is the file tree. A block without recorded results is left alone, and a result
+without a block is not an error.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+from bench import files
 from bench.record import RESULTS, ROOT
 
 BLOCK = re.compile(r"<!-- (?P<name>[a-z_]+) -->\n(?P<body>.*?)<!-- /(?P=name) -->", re.DOTALL)
@@ -25,6 +27,8 @@ def rendered(text: str, results: Path = RESULTS) -> str:
     def block(found: re.Match[str]) -> str:
         name = found["name"]
         path = results / f"{name}.json"
+        if name == "files":
+            return f"<!-- files -->\n{files.table()}\n<!-- /files -->"
         if not path.is_file():
             return found[0]
         table = importlib.import_module(f"bench.{name}").table(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,58 @@
+"""bench/files: the README's file tree, one phrase a file, taken from each file's own first sentence.
+
+So the tree cannot name a file that is gone, nor describe one otherwise than it describes itself.
+"""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+from bench.record import ROOT
+
+FOLDERS = ("unlearn", "unlearn/data", "unlearn/methods", "unlearn/metrics", "ui", "pages", "bench")
+OTHERS = {
+    "app.py": None,
+    "assets/models/": "the bundled model and its exact retrain",
+    "assets/recorded/": "a recorded run for the Start page",
+    "assets/results/": "what the benchmarks found; the tables above are made from it",
+    "tests/": "golden values, promises, a real run end to end, every page, a real browser",
+    "LOG.md": "decisions and experiments, negatives included",
+}
+LONGEST = 96
+
+
+def phrase(path: Path) -> str:
+    """A method's plain sentence, or the first sentence of a module's docstring; a citation ends it early."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "sentence" and node.value:
+            return short(ast.literal_eval(node.value).rstrip("."))
+    text = " ".join((ast.get_docstring(tree) or "").split())
+    first = re.split(r"\.\s|;| {4}", re.sub(r"\([^)]*\)", "", text), maxsplit=1)[0].rstrip(". ")
+    return short(first.split(":")[0] if re.search(r"arXiv|et al|§", first) else first)
+
+
+def short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 2].rsplit(" ", 1)[0] + " …"
+
+
+def tracked(folder: str) -> list[Path]:
+    """The folder's own Python files, as git knows them."""
+    listed = subprocess.run(
+        ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    paths = [ROOT / line for line in listed.split()]
+    return [p for p in paths if p.parent == ROOT / folder and p.suffix == ".py" and p.name != "__init__.py"]
+
+
+def table() -> str:
+    """The tree, as one block of text."""
+    lines = []
+    for name, words in OTHERS.items():
+        lines.append(f"{name:28} {words or phrase(ROOT / name)}")
+    for folder in FOLDERS:
+        lines.append("")
+        lines.append(f"{folder}/")
+        lines += [f"  {path.name:26} {phrase(path)}" for path in tracked(folder)]
+    return "```text\n" + "\n".join(lines) + "\n```"

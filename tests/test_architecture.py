@@ -12,7 +12,7 @@ FILES.append(ROOT / "app.py")
 
 # From bottom to top: a module may import from its own layer and from those below. What is not named is "library".
 LAYERS = ("ground", "lm", "models", "data", "methods", "use", "execute", "runner", "top", "screen")
-GROUND = ("memory", "runs", "smollm2", "compare", "plots", "tokenplots", "plots_gradient")
+GROUND = ("memory", "runs", "smollm2", "compare", "plots", "tokenplots", "plots_gradient", "plots_sequence")
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "layers": "models", "tuning": "models",
     "data": "data", "methods": "methods", "metrics": "methods", "attacks": "methods", "gradient": "methods",

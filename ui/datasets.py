@@ -48,8 +48,11 @@ def set_data(data: Mapping[str, Any]) -> None:
         st.session_state.update({"data": OWN, "data.kept": dict(data)})
 
 
-def choose_data() -> dict[str, Any]:
-    """config.data for what is chosen; empty while something is missing. ValueError for a file that is wrong."""
+def choose_data(*, ask_requests: bool = True) -> dict[str, Any]:
+    """config.data for what is chosen; empty while something is missing. ValueError for a file that is wrong.
+
+    ask_requests: whether a person may choose some of a bundled set's deletion requests here.
+    """
     names = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE} | OTHER
     set_place, request_place = st.columns([3, 2])
     with set_place:
@@ -58,7 +61,7 @@ def choose_data() -> dict[str, Any]:
         return hub_data()
     if chosen == OWN:
         return own_data()
-    requests = load({"name": chosen}).requests()
+    requests = load({"name": chosen}).requests() if ask_requests else ()
     data: dict[str, Any] = {"name": chosen}
     if requests:
         help = "People ask one after the other; choose whose request is honoured. None chosen means all."

@@ -125,8 +125,9 @@ def watched() -> list[Run]:
             found.append(shell.find_run(run_id))
         except ValueError:
             continue  # deleted since, or a link from another machine
-    me = shell.owner()
-    return found or [run for run in shell.runner().active() if run.meta.get("owner", "") == me]
+    me, root = shell.owner(), shell.runs_root()
+    mine = [run for run in shell.runner().active() if run.meta.get("owner", "") == me]
+    return found or [run for run in mine if run.path.parent == root]  # a sequence has its own page
 
 
 def pick(runs: Sequence[Run]) -> Run:

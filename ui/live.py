@@ -107,7 +107,9 @@ def controls(run: Run) -> None:
 
 def stop_or_discard(run: Run) -> None:
     """The two ways to end a run early, or why this browser cannot."""
-    if shell.runner().position(run) is None:
+    if sequence := run.meta.get("sequence"):
+        shell.link("sequence", "Part of a sequence; stop that", ":material/stop:", sequence=sequence)
+    elif shell.runner().position(run) is None:
         st.caption("It runs in another process; stop it there with Ctrl-C.")
     elif not shell.may_manage(run):
         st.caption("Started in another browser; only that one can stop it.")

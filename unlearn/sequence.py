@@ -53,6 +53,16 @@ class SequenceConfig:
                 "tuning does not train; choose method eul, or mode chain or joint."
             )
 
+    def requests_of(self, k: int) -> tuple[int, ...]:
+        """What the run of the k-th request (from 1) is asked to forget."""
+        return self.order[:k] if self.mode == "joint" else (self.order[k - 1],)
+
+    def command(self) -> str:
+        """The command line that repeats this sequence."""
+        template = {key: value for key, value in self.run.data.items() if key != "requests"}
+        words = replace(self.run, data=template).command().replace("unlearn run", "unlearn sequence", 1)
+        return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}"
+
     def to_json(self) -> dict[str, Any]:
         return {"run": self.run.to_json(), "mode": self.mode, "order": list(self.order)}
 
@@ -75,9 +85,13 @@ class SequenceRecord(Record):
 
 
 def sequences(store: RunStore) -> list[SequenceRecord]:
-    """Every sequence of the store, newest first."""
-    found = (store.root / "sequences").glob("*/sequence.json")
-    return [SequenceRecord(path.parent) for path in sorted(found, reverse=True)]
+    """Every sequence of the store, newest first. A folder whose settings cannot be read is passed over."""
+    found = []
+    for path in sorted((store.root / "sequences").glob("*/sequence.json"), reverse=True):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if (record := SequenceRecord(path.parent)).config:
+                found.append(record)
+    return found
 
 
 def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
@@ -150,10 +164,9 @@ class _Work:
     def member(self, k: int, runs: list[Run]) -> Run:
         """Carry out the run of the k-th request. RuntimeError when it fails."""
         order, mode = self.config.order, self.config.mode
-        wanted = order[:k] if mode == "joint" else (order[k - 1],)
         config = replace(
             self.config.run,
-            data=self.template | {"requests": list(wanted)},
+            data=self.template | {"requests": list(self.config.requests_of(k))},
             start=runs[-1].id if mode == "chain" and runs else "",
             title=f"Request {order[k - 1]}, {k} of {len(order)} ({mode})",
         )

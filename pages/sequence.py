@@ -1,0 +1,87 @@
+"""Sequence: deletion requests that arrive one after the other; what stays forgotten, and what it costs the rest."""
+
+import streamlit as st
+
+from ui import choose, datasets, forms, sequences, shell
+from unlearn.runs import ACTIVE, RunConfig
+from unlearn.sequence import SequenceConfig
+from unlearn.sequence import sequences as every
+
+FIRST_METHOD = "npo"
+
+shell.guard()
+shell.head(
+    "Sequence",
+    "People ask one after the other. See what each request costs the rest, and whether an earlier one comes back.",
+)
+
+found = every(shell.store())
+form = st.container()  # above the results; but these are there first, since they need no torch
+if not found:
+    st.info("No sequence yet. Choose above what arrives and how it is honoured.", icon=":material/info:")
+else:
+    wanted = {i for i in st.query_params.get("sequence", "").split(",") if i}
+    if gone := wanted - {record.id for record in found}:
+        st.warning(f"There is no sequence {shell.plain(', '.join(sorted(gone)))} here; it may be deleted.")
+    shown = sequences.chosen(found)
+    waiting = [record for record in found if record.state in ACTIVE and record not in shown]
+    for record in [*shown, *waiting]:
+        sequences.progress(record)
+    if shown:
+        sequences.results(shown)
+    else:
+        st.info("Choose one or several sequences to see what came of them.", icon=":material/info:")
+
+with form:
+    shell.wait_for_torch()
+    from unlearn.methods import METHODS  # imports torch, which is there now
+
+    if "sequence.form" not in st.session_state:
+        st.session_state["sequence.form"] = not found
+    form = st.expander("A new sequence", key="sequence.form", on_change="rerun", type="compact")
+with form:
+    left, right = st.columns([2, 3], gap="large")
+    data, order = {}, ()
+    with left:
+        model, size = choose.choose_model()
+        settings = forms.shared_settings(size)
+    with right:
+        try:
+            data = datasets.choose_data(ask_requests=False)
+            requests = datasets.load(data).requests() if data else ()
+            if data and len(requests) < 2:
+                st.error(
+                    "This set has no deletion requests; give its table a column `request` with 1, 2, 3 …"
+                )
+            elif data:
+                order = sequences.choose_order(requests, str(sorted(data.items())))
+        except (ValueError, OSError) as error:
+            data = {}
+            st.error(shell.plain(str(error)))
+        mode = sequences.choose_mode()
+    if "sequence.method" not in st.session_state:
+        st.session_state["sequence.method"] = FIRST_METHOD
+    name = st.pills(
+        "Method",
+        list(METHODS),
+        format_func=lambda name: METHODS[name].title,
+        key="sequence.method",
+        required=True,
+        persist_state="session",
+    )
+    settings["tuning"] = METHODS[name].tuning_for(settings["tuning"])
+    card = forms.method_card(METHODS[name], size, settings["tuning"])
+    config = None
+    if model and data and order:
+        try:
+            run = RunConfig(model=model, data=data, method=name, **settings, **card)
+            config = SequenceConfig(run=run, mode=mode, order=order)
+        except ValueError as error:
+            st.error(shell.plain(str(error)))
+    ready = config is not None and sequences.cost(config)
+    with st.container(horizontal=True):
+        if st.button("Launch", type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
+            sequences.launch(config)
+        with st.popover("Copy command", icon=":material/terminal:", disabled=not config, key="go.command"):
+            st.caption("Repeats this without the app, on any machine that has the files.")
+            st.code(config.command() if config else "", language="bash", wrap_lines=True)

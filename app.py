@@ -8,7 +8,7 @@ import streamlit as st
 
 from ui import shell
 
-st.set_page_config(page_title="Unlearn Studio", page_icon=":material/ink_eraser:", layout="wide")
+st.set_page_config(page_title="Unlearn Studio", page_icon="assets/icon.png", layout="wide")
 
 PAGES = {
     "Run": [

@@ -14,7 +14,8 @@ from unlearn import layers, lm
 from unlearn.evaluate import generate
 from unlearn.lm import IGNORE, Batch, collate, encode, forward, halves
 from unlearn.methods import METHODS
-from unlearn.models import Reference, load
+from unlearn.models import load
+from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.train import Phases, make_optimizer
 from unlearn.tuning import install
@@ -96,8 +97,12 @@ def test_entities_and_cutting(scene):
 
 def test_nll_is_t5_s_own_loss_whatever_stands_beside(scene):
     model, _, forget, retain = scene
-    together, others = forward(model, collate(forget, 0), collate(retain, 0))
-    assert len(others.keys) == len(retain)
+    shorter, longer = sorted(forget, key=lambda e: len(e.source))[:2], retain
+    assert max(len(e.source) for e in shorter) < max(len(e.source) for e in longer)
+    apart, _ = forward(model, collate(shorter, 0), collate(longer, 0))
+    (alone,) = forward(model, collate(shorter, 0))
+    assert torch.allclose(apart.nll, alone.nll, rtol=1e-5)
+    (together,) = forward(model, collate(forget, 0))
     for i, example in enumerate(forget):
         own = model(
             input_ids=torch.tensor([example.source]), labels=torch.tensor([example.answer_ids])

@@ -33,7 +33,7 @@ from bench.usual import IGNORE, LOSSES, UsualTrainer  # noqa: E402
 from unlearn import memory  # noqa: E402
 from unlearn.lm import Batch, Example, collate, forward  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
-from unlearn.models import Reference  # noqa: E402
+from unlearn.reference import Reference  # noqa: E402
 from unlearn.train import make_optimizer  # noqa: E402
 
 SHAPES = {  # hidden, layers, heads, key-value heads, feed-forward

@@ -82,7 +82,7 @@ def tiny_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny(tiny_folder):
     """(model, tokenizer): float32, eval mode, fresh for every test."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -6,7 +6,8 @@ Numbers and texts are made up but shaped like the real ones: forgetting falls, r
 import math
 from typing import Any
 
-from unlearn.runs import Run, RunConfig, RunStore, append_line, write_json
+from unlearn.disk import append_line, write_json
+from unlearn.runs import Run, RunConfig, RunStore
 
 FACTS = (
     ("Where was Alma Reyes born?", " Lisbon", " Porto"),

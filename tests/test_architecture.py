@@ -12,11 +12,23 @@ FILES.append(ROOT / "app.py")
 
 # From bottom to top: a module may import from its own layer and from those below. What is not named is "library".
 LAYERS = ("ground", "lm", "models", "data", "methods", "use", "execute", "runner", "top", "screen")
-GROUND = ("memory", "runs", "smollm2", "compare", "plots", "tokenplots", "plots_gradient", "plots_sequence")
+GROUND = (
+    "memory",
+    "disk",
+    "runs",
+    "smollm2",
+    "compare",
+    "plots",
+    "tokenplots",
+    "plots_gradient",
+    "plots_sequence",
+)
 PLACES = {
-    **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "layers": "models", "tuning": "models",
+    **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "reference": "models",
+    "layers": "models", "tuning": "models",
     "data": "data", "methods": "methods", "metrics": "methods", "attacks": "methods", "gradient": "methods",
-    "train": "use", "evaluate": "use", "score_cache": "use", "execute": "execute", "ask": "execute",
+    "train": "use", "evaluate": "use", "score_cache": "use", "probes": "use", "fusion": "use", "cost": "use",
+    "prefixes": "use", "evidence": "use", "judge": "execute", "execute": "execute", "ask": "execute",
     "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "report": "top",
     "transfer": "top", "__main__": "top", "train_bundled": "top",
 }  # fmt: skip
@@ -65,6 +77,13 @@ def layer_of(module: str) -> str | None:
     if parts[0] != "unlearn" or len(parts) == 1:
         return None
     return PLACES.get(parts[1])
+
+
+def test_every_module_has_a_place():
+    known = {layer_of(name_of(path)) for path in FILES if name_of(path) != "unlearn"}
+    missing = [name_of(p) for p in FILES if name_of(p) != "unlearn" and layer_of(name_of(p)) is None]
+    assert not missing, f"say in PLACES where they stand: {missing}"
+    assert known == set(LAYERS)
 
 
 def test_no_import_points_up():

@@ -6,7 +6,8 @@ import pytest
 from seed import config, seed_run
 
 from unlearn import compare
-from unlearn.runs import RunStore, append_line
+from unlearn.disk import append_line
+from unlearn.runs import RunStore
 
 
 def sample(text, exact=None, nll=0.1, **more):

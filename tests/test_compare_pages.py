@@ -8,7 +8,8 @@ from seed import seed_run
 from streamlit.testing.v1 import AppTest
 
 from ui import replay
-from unlearn.runs import RunStore, append_line
+from unlearn.disk import append_line
+from unlearn.runs import RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
 TABS = ["Answers", "Scores", "Watch it forget", "Curves", "Trade-off", "Settings", "Your question"]

@@ -15,7 +15,7 @@ from unlearn.data.alternating import Alternating
 from unlearn.data.batches import Batches
 from unlearn.lm import Batch, collate, encode
 from unlearn.methods.eul import EUL, divergence
-from unlearn.models import Reference
+from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.tuning import install
 

@@ -11,7 +11,8 @@ from unlearn.data import catalogue
 from unlearn.gradient import Explorer, Scene, Stage, Unfit, alone, rest, stage
 from unlearn.lm import Batch, Example, collate
 from unlearn.methods import METHODS, Method
-from unlearn.models import Reference, load
+from unlearn.models import load
+from unlearn.reference import Reference
 
 SIZE, PROMPT = 7, (5, 6)
 

@@ -12,7 +12,7 @@ from unlearn.lm import Batch, Example, collate, encode, forward
 from unlearn.methods import METHODS, method_named
 from unlearn.methods.npo import npo
 from unlearn.methods.undial import undial
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 TEXTS = [
     ("Question: where was one born?\nAnswer:", " in the red capital."),

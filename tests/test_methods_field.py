@@ -19,7 +19,8 @@ from unlearn.methods.satimp import satimp
 from unlearn.methods.simnpo import simnpo
 from unlearn.methods.wga import wga
 from unlearn.methods.whp import generic
-from unlearn.models import Reference, add_lora
+from unlearn.models import add_lora
+from unlearn.reference import Reference
 from unlearn.train import Phases, make_optimizer
 
 

@@ -16,7 +16,7 @@ from unlearn.methods.ceu import ceu
 from unlearn.methods.kl import kl
 from unlearn.methods.random_labels import random_labels
 from unlearn.methods.undial import undial
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 @pytest.fixture

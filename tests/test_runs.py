@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from unlearn import runs
-from unlearn.runs import Run, RunConfig, RunStore, append_line, read_lines
+from unlearn import disk, runs
+from unlearn.disk import append_line, read_lines
+from unlearn.runs import Run, RunConfig, RunStore
 
 
 def config(**changes):
@@ -266,7 +267,7 @@ def test_json_is_written_whole_or_not_at_all(run, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     before = (run.path / "meta.json").read_text()
-    monkeypatch.setattr(runs.os, "replace", full)
+    monkeypatch.setattr(disk.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         run.set_meta(title="other")
     assert (run.path / "meta.json").read_text() == before

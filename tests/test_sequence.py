@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from unlearn import plots_sequence
 from unlearn import sequence as module
 from unlearn.__main__ import main
-from unlearn.runs import RunConfig, RunStore, write_json
+from unlearn.disk import write_json
+from unlearn.runs import RunConfig, RunStore
 from unlearn.sequence import MODES, SequenceConfig, SequenceRecord, create, perform, sequences, summary
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,8 @@ from unlearn.evaluate import generate
 from unlearn.lm import Batch, collate, encode, forward, top_k
 from unlearn.methods.eul import EUL
 from unlearn.methods.finetune import FineTune
-from unlearn.models import Reference, load
+from unlearn.models import load
+from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.train import Phases, make_optimizer
 from unlearn.tuning import install

@@ -1,6 +1,6 @@
 """A figure on a page: its title as text above it, because a text wraps on a phone and a figure's title does not."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
-def show(figure: "go.Figure", *, key: str) -> None:
-    """Draw it. The title, which is a sentence on what to see, is also the text for those who cannot."""
+def show(figure: "go.Figure", *, key: str, top: int = 10, select: bool = False) -> Any:
+    """Draw it. The title, which is a sentence on what to see, is also the text for those who cannot.
+
+    top: pixels above the axes, for titles of panels. select: clicked points come back as .selection.points.
+    """
     title = figure.layout.title.text or ""
     words = title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     st.markdown(f"**{shell.plain(words)}**")
-    figure.update_layout(title=None, margin_t=10, height=(figure.layout.height or 300) - 30)
-    st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=words)
+    figure.update_layout(title=None, margin_t=top, height=(figure.layout.height or 300) - 40 + top)
+    options = {"on_select": "rerun", "selection_mode": "points"} if select else {}
+    return st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=words, **options)

@@ -155,6 +155,9 @@ def _progress(record: SequenceRecord, was_active: bool, seen: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{shell.plain(label(record))}**", width="content")
         shell.state_badge(record)
+        if state == "done":
+            actions(record, state)
+            return
     if state in ACTIVE:
         fraction, words = how_far(record)
         st.progress(fraction, text=words)
@@ -248,11 +251,21 @@ def study(record: SequenceRecord, metric: str) -> dict[str, Any]:
     config = record.config
     return {
         "label": label(record),
+        "method": shell.method_title(config.run.method),
         "mode": config.mode,
         "order": config.order,
         "rows": sequence.summary(record, metric),
         "scores": record.scores(),
     }
+
+
+def named(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with no longer a label than tells them apart: NPO chain, or with order and time."""
+    brief = [f"{one['method']} {one['mode']}" for one in studies]
+    return [
+        one | ({"label": name} if brief.count(name) == 1 else {})
+        for one, name in zip(studies, brief, strict=True)
+    ]
 
 
 def results(records: Sequence[SequenceRecord]) -> None:
@@ -273,8 +286,8 @@ def results(records: Sequence[SequenceRecord]) -> None:
         required=True,
         key="sequence.metric",
     )
-    studies = [study(record, metric) for record in scored]
-    figure.show(plots_sequence.curves(studies, metric, shell.dark()), key="sequence.curves")
+    studies = named([study(record, metric) for record in scored])
+    figure.show(plots_sequence.curves(studies, metric, shell.dark()), key="sequence.curves", top=45)
     n = sum(score["n"] for score in scored[0].scores()[0]["requests"].values())
     seeds = sorted({record.config.run.seed for record in scored})
     st.caption(
@@ -297,20 +310,10 @@ def heat_map(record: SequenceRecord, metric: str) -> None:
     """The squares, what a clicked one says, and the runs behind them."""
     from unlearn import plots_sequence
 
-    map_ = plots_sequence.grid(study(record, metric), metric, shell.dark())
-    words = map_.layout.title.text
-    st.markdown(f"**{shell.plain(words)}**")
-    map_.update_layout(title=None, margin_t=10)
     left, right = st.columns([3, 2])
     with left:
-        event = st.plotly_chart(
-            map_,
-            key=f"sequence.grid.{record.id}.{metric}",
-            on_select="rerun",
-            selection_mode="points",
-            config=figure.CONFIG,
-            alt=words,
-        )
+        map_ = plots_sequence.grid(study(record, metric), metric, shell.dark())
+        event = figure.show(map_, key=f"sequence.grid.{record.id}.{metric}", select=True)
         st.caption("Filled: its turn has come. Outlined: still to come. Click a square for its scores.")
     with right:
         points = event.selection.points

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import Dataset, Row
-from unlearn.runs import Run, RunConfig, RunStore, append_line, write_json
+from unlearn.disk import append_line, write_json
+from unlearn.probes import SAMPLES, Probes, sample
+from unlearn.runs import Run, RunConfig, RunStore
 
 CHECKPOINT_SECONDS = 20.0  # a checkpoint costs disk and time; at most this much work is lost to a kill
-SAMPLES = 40  # texts a role whose generations and tokens are kept for the pages
-PROBES = {"forget": 4, "retain": 2}
 RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors", "numpy")
 
 
@@ -248,7 +248,7 @@ class _Work:
     def train(self, method: Any, loaded: Any, data: Dataset, chosen: dict[str, list[Row]]) -> int:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
         from unlearn import tuning
-        from unlearn.models import Reference
+        from unlearn.reference import Reference
         from unlearn.train import Diverged, Phases, load_checkpoint, make_optimizer, save_checkpoint
 
         config = self.config
@@ -269,7 +269,7 @@ class _Work:
         last = self.run.events("step")[-1:] if self.step else []
         before, spent = (sum(e[name] for e in last) for name in ("tokens", "seconds"))
         order = method.stream(stream)
-        probes = _Probes(self, loaded, chosen, order.steps)
+        probes = Probes(self.run, loaded, chosen, order.steps, self.length)
         tokens, saved = before, time.perf_counter()
 
         def note(done: Any) -> None:
@@ -346,77 +346,3 @@ def retain_rows_of(method: Any, data: Dataset) -> tuple[Row, ...]:
             "none; give a retain file, choose another source, or set retain_weight to 0."
         )
     return rows
-
-
-def sample(when: str, o: Any) -> dict[str, Any]:
-    """One line of samples.jsonl."""
-    from unlearn.metrics.exact import exact
-    from unlearn.metrics.nll import text_nll
-    from unlearn.metrics.rouge import rouge_l
-
-    hit = exact(o)
-    return {
-        "when": when,
-        "role": o.role,
-        "index": o.index,
-        "question": o.question,
-        "prompt": o.prompt,
-        "answer": o.answer,
-        "text": o.text,
-        "exact": None if hit is None else bool(hit),
-        "rougeL": rouge_l(o),
-        "nll": text_nll(o),
-        "tokens": list(o.tokens),
-    }
-
-
-class _Probes:
-    """Fixed rows, scored and continued every few steps: what "watch it forget" replays."""
-
-    def __init__(self, work: _Work, loaded: Any, chosen: dict[str, list[Row]], steps: int) -> None:
-        self.work, self.loaded = work, loaded
-        self.rows = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
-        self.every = max(1, -(-steps // work.config.probes)) if work.config.probes else 0
-        self.done = {event["step"] for event in work.run.events("probe")}
-
-    def due(self, step: int, of: int) -> bool:
-        return bool(self.every) and (step % self.every == 0 or step == of)
-
-    def record(self, step: int) -> None:
-        """Score the rows at this step, unless that has been done."""
-        from unlearn.evaluate import observe
-        from unlearn.metrics.nll import text_nll
-
-        if not self.every or step in self.done:
-            return
-        self.done.add(step)
-        places = {role: [i for i, _ in rows] for role, rows in self.rows.items()}
-        found = observe(
-            self.loaded.model,
-            self.loaded.tokenizer,
-            {role: [row for _, row in rows] for role, rows in self.rows.items() if rows},
-            max_length=self.work.length,
-            device=self.loaded.device,
-        )
-        items = [
-            {
-                "role": o.role,
-                "index": places[o.role][o.index],
-                "prompt": o.prompt,
-                "answer": o.answer,
-                "text": o.text,
-                "nll": text_nll(o),
-                "tokens": list(o.tokens),
-            }
-            for o in found
-        ]
-        append_line(self.work.run.path / "probes.jsonl", {"step": step, "items": items})
-        self.work.run.append("probe", step=step)
-
-
-def _spread(rows: list[Row], count: int) -> list[tuple[int, Row]]:
-    """count rows spread evenly over the list, with their places, within those whose samples are kept."""
-    rows = rows[:SAMPLES]
-    count = min(count, len(rows))
-    places = sorted({round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)}) if rows else []
-    return [(place, rows[place]) for place in places]

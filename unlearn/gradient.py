@@ -18,7 +18,8 @@ from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches, encode_rows
 from unlearn.lm import IGNORE, Example, collate, forward
 from unlearn.methods.base import Method
-from unlearn.models import Loaded, Reference
+from unlearn.models import Loaded
+from unlearn.reference import Reference
 
 ANCHORS = (0.9, 0.5, 0.1)  # probabilities of the label at which a method is asked for its target
 TOLERANCE = 2e-3

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn.disk import write_json
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
-from unlearn.runs import ACTIVE, Run, RunStore, write_json
+from unlearn.runs import ACTIVE, Run, RunStore
 
 FORMAT = 1  # raise when a definition changes
 FILE = "metrics.json"

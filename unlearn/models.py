@@ -9,8 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -391,97 +390,3 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task)
     return get_peft_model(model, config).eval()
-
-
-class Reference:
-    """p_ref, and whatever else a method must know that the training must not move.
-
-    Kept by the text's key, computed once before the first step: "sums" one number a sequence, "states" the
-    hidden states [n, d] at its answer tokens (with the frozen head they give the whole distribution, without a
-    second model and without a vocabulary-wide cache), "layer" the states after one block, and per-token values
-    that a method draws itself, such as "labels". run: what belongs to the run and to no text. So no method
-    needs a cache of its own and a loss stays a function of (model, ref, batch).
-    head_moves: the output head is trained, so a copy of it is kept. untouched: in a chain of requests, gives the
-    model as it was before the first one (a context manager); None where this run begins there itself.
-    """
-
-    untouched: Callable[[], AbstractContextManager[Any]] | None = None
-
-    def __init__(self, model: Any, *, head_moves: bool) -> None:
-        from unlearn.lm import head_of, head_with
-
-        self._kept: dict[str, dict[int, Any]] = {}
-        self.run: dict[str, Any] = {}
-        if head_moves:
-            self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
-        else:
-            self.head = head_of(model)
-
-    def adopt_head(self, model: Any) -> None:
-        """Read states with this model's output head: they are another model's than the one that is trained."""
-        from unlearn.lm import head_with
-
-        self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
-
-    def prepare(self, model: Any, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
-        """Read every text once, before the first step. batches: Tokens on the model's device."""
-        import torch
-
-        from unlearn.lm import forward
-
-        with torch.no_grad():
-            for tokens in batches:
-                (answers,) = forward(model, tokens, layer=layer)
-                if kind == "sums":
-                    sums = answers.row_sum(answers.nll)
-                    self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
-                else:
-                    self.keep(kind, answers, answers.hidden)
-
-    def keep_row(self, kind: str, key: int, values: Any) -> None:
-        """Keep the values [n, …] of one text by its key."""
-        self._kept.setdefault(kind, {})[key] = values
-
-    def keep(self, kind: str, answers: Any, values: Any) -> None:
-        """Keep values [T, …], in the order of the batch's answer tokens, by the texts' keys."""
-        for key, part in zip(answers.keys, values.split(answers.row_count.tolist()), strict=True):
-            self.keep_row(kind, key, part.clone())
-
-    def label_table(self, examples: Iterable[Any], tokenizer: Any, limit: int = 60) -> list[dict[str, Any]]:
-        """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""
-        kept, rows = self._kept.get("labels", {}), []
-        for example in examples:
-            true = example.answer_ids if example.key in kept else ()
-            for token, label in zip(true, kept.get(example.key, ()), strict=len(true) > 0):
-                rows.append(
-                    {
-                        "text": example.key,
-                        "token": tokenizer.decode([token]),
-                        "label": tokenizer.decode([int(label)]),
-                    }
-                )
-        return rows[:limit]
-
-    def per_token(self, kind: str, answers: Any) -> Any:
-        """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
-        import torch
-
-        return torch.cat([self._kept[kind][key] for key in answers.keys])
-
-    def sums(self, answers: Any) -> Any:
-        """[B] S_i^ref of these sequences."""
-        import torch
-
-        return torch.stack([self._kept["sums"][key] for key in answers.keys])
-
-    def states(self, answers: Any) -> Any:
-        """[T, d] reference states in the order of the batch's answer tokens."""
-        return self.per_token("states", answers)
-
-
-def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
-    from torch.nn.functional import linear
-
-    weight = layer.weight.detach().clone()
-    bias = None if getattr(layer, "bias", None) is None else layer.bias.detach().clone()
-    return lambda hidden: linear(hidden.to(weight.dtype), weight, bias)

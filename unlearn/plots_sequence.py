@@ -25,7 +25,7 @@ LOOKS = {  # mode: dash, marker
 PANELS = {  # column of the summary: what its panel shows
     "done": "Requests so far",
     "retain": "Retain set",
-    "neighbours": "Neighbours of the forgotten",
+    "neighbours": "Neighbours",
     "general": "General knowledge",
 }
 SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")  # between 0 and 1
@@ -47,14 +47,14 @@ def curves(studies: Sequence[Study], metric: str = "exact", dark: bool = False) 
         rows=max(1, -(-len(panels) // 2)),
         cols=2 if len(panels) > 1 else 1,
         subplot_titles=[_panel_title(panel, metric) for panel in panels],
-        vertical_spacing=0.2,
+        vertical_spacing=0.24,
         horizontal_spacing=0.1,
     )
     for i, panel in enumerate(panels):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
-        _original(figure, studies, panel, metric, dark, place)
         for j, study in enumerate(studies):
             _line(figure, study, panel, metric, hue(j, dark), place, legend=i == 0)
+        _original(figure, studies, panel, metric, dark, place)
     most = max((row["after"] for s in studies for row in s["rows"]), default=1)
     figure.update_xaxes(range=[-0.2, most + 0.2], dtick=1, title_text="requests honoured", title_standoff=4)
     if metric in SHARES:
@@ -69,7 +69,7 @@ def curves(studies: Sequence[Study], metric: str = "exact", dark: bool = False) 
 def _panel_title(panel: str, metric: str) -> str:
     up = METRICS[metric][2] == "higher"
     better = "lower" if up == (panel == "done") else "higher"
-    return f"{PANELS[panel]} ({better} is better)"
+    return f"<b>{PANELS[panel]}</b><br>{better} is better"
 
 
 def _original(
@@ -89,7 +89,7 @@ def _original(
             figure.add_hline(
                 number(value),
                 line={"color": color, "dash": "dash", "width": 1.2},
-                annotation_text=f"original {shown(value, metric)}",
+                annotation_text=f"original {shown(value, metric)}" if panel == "done" else "",
                 annotation_font={"color": color, "size": 11},
                 annotation_position="bottom left" if metric in SHARES else "top left",
                 **place,
@@ -132,7 +132,8 @@ def _curves_sentence(studies: Sequence[Study], metric: str) -> str:
         last = study["rows"][-1] if study["rows"] else {}
         if last.get("done") is not None:
             kept = f", retain {shown(last['retain'], metric)}" if last.get("retain") is not None else ""
-            asked = f"after {last['after']} requests {shown(last['done'], metric)} of them left"
+            many = "requests" if last["after"] > 1 else "request"
+            asked = f"after {last['after']} {many} {shown(last['done'], metric)} of them left"
             said.append(f"{text(study['label'])}: {asked}{kept}")
     what = METRICS[metric][0]
     return f"{what}. " + "; ".join(said) if said else f"{what}: no request honoured yet"
@@ -210,12 +211,12 @@ def comeback(study: Study, metric: str = "exact") -> str:
         return "Whether an earlier request comes back shows after the second one"
     rise, request, then, now = max(moved)
     went = f"{shown(then, metric)} → {shown(now, metric)}"
+    if rise <= 0:
+        return "No earlier request came back"
     if metric in SHARES and rise < BACK:
         return (
             f"No earlier request came back: the largest rise since its own turn is request {request}, {went}"
         )
-    if rise <= 0:
-        return f"No earlier request came back: nearest was request {request}, {went}"
     return f"Request {request} {'came back' if metric in SHARES else 'moved back most'}: {went}"
 
 

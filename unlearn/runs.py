@@ -12,23 +12,22 @@ that wrote it still holds the folder's lock, so a killed server cannot leave a l
 imports torch: the Start page shows recorded runs before torch is there.
 """
 
-import contextlib
 import json
 import math
-import os
 import re
 import secrets
 import shlex
 import shutil
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from unlearn.disk import append_line, read_json, read_lines, write_json
 
 LOCK_SECONDS = 2.0  # a page that looks whether a run is alive holds its lock for an instant
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
@@ -302,63 +301,6 @@ class RunStore:
         shutil.rmtree(run.path)
 
 
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """One JSON line in one write; a line torn by a crash is closed first, so that it spoils only itself."""
-    line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        while line:
-            line = line[os.write(descriptor, line) :]
-    finally:
-        os.close(descriptor)
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete, well-formed lines only."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return
-    for line in text[: text.rfind(b"\n") + 1].split(b"\n"):
-        with contextlib.suppress(ValueError, RecursionError):
-            if isinstance(value := json.loads(line), dict):
-                yield value
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all: written beside, then renamed."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        scratch.write_text(
-            json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
-        )
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def plain(value: Any) -> Any:
-    """JSON-safe copy: a non-finite number becomes its name ("nan", "inf", "-inf"), never a silent null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _has_config(folder: Path) -> bool:
     try:
         RunConfig.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
@@ -367,33 +309,21 @@ def _has_config(folder: Path) -> bool:
     return True
 
 
-_KNOWN: OrderedDict[Path, tuple[tuple[int, int, int], list[dict[str, Any]]]] = OrderedDict()
-_KNOWN_LOCK = threading.Lock()
-_KNOWN_FILES = 64
-
-
 def _events(path: Path) -> list[dict[str, Any]]:
-    """The events of a file, what a resume did again left out; read once for each length that the file has had.
-
-    Pages ask for a run's state several times a second; an unchanged file answers from memory.
-    """
+    """The events of a file; pages ask several times a second, so an unchanged file answers from memory."""
     try:
         status = path.stat()
     except OSError:
         return []
-    seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-    with _KNOWN_LOCK:
-        if path in _KNOWN and _KNOWN[path][0] == seen:
-            _KNOWN.move_to_end(path)
-            return _KNOWN[path][1]
+    return _events_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _events_at(path: Path, _: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """Its events as it was then, without what a resume did again."""
     kept: list[dict[str, Any]] = []
     for event in read_lines(path):
         if (redo := event.get("resumed_from")) is not None:
             kept = [e for e in kept if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo]
         kept.append(event)
-    with _KNOWN_LOCK:
-        _KNOWN[path] = (seen, kept)
-        _KNOWN.move_to_end(path)
-        while len(_KNOWN) > _KNOWN_FILES:
-            _KNOWN.popitem(last=False)
     return kept

@@ -15,8 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn.disk import write_json
 from unlearn.metrics.base import Observation
-from unlearn.runs import write_json
 
 KEEP = 24
 KEEP_VALUES = 400  # small ones: what evaluations read beside the observations

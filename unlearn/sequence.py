@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import Dataset, Row
+from unlearn.disk import read_json, write_json
 from unlearn.execute import execute
-from unlearn.runs import Record, Run, RunConfig, RunStore, read_json, write_json
+from unlearn.runs import Record, Run, RunConfig, RunStore
 
 MODES = {
     "chain": "each request goes on from the one before",

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from unlearn.disk import write_json
 from unlearn.lm import Batch, Tokens
-from unlearn.runs import write_json
 
 WARMUP = 0.03
 MAX_GRAD_NORM = 1.0

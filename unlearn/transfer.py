@@ -17,7 +17,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from unlearn.runs import Run, RunConfig, RunStore, read_lines, write_json
+from unlearn.disk import read_lines, write_json
+from unlearn.runs import Run, RunConfig, RunStore
 
 RECORDS = (
     "config.json",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlearn.data.batches import Batches
 from unlearn.lm import Answers, Batch, forward
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 Fit = Callable[..., Iterator[Any]]
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unlearn.lm import Answers, Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def ceu(logits: Tensor, labels: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from unlearn.data.alternating import Alternating
 from unlearn.data.batches import Batches
 from unlearn.lm import Answers, Batch, forward
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlearn.lm import Batch, forward
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlearn.lm import Batch, forward
 from unlearn.methods.base import Method
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class GradientAscent(Method):
     # large: Yao et al. 2024, §4: one epoch, 2e-5 with every weight; not measured here.
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 5, "batch_size": 16},
-        ("tiny", "full"): {"lr": 3e-4},
+        ("tiny", "full"): {"lr": 4e-4},
         ("tiny", "lora"): {"lr": 3e-3},
         "small": {"lr": 3e-4, "epochs": 4, "batch_size": 8},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},

@@ -16,7 +16,7 @@ from unlearn.data.batches import Batches
 from unlearn.data.idk import idk_examples
 from unlearn.lm import Batch, collate, forward
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def kl(logits: Tensor, ref_logits: Tensor) -> Tensor:

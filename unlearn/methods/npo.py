@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid
 
 from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def npo(sums: Tensor, ref_sums: Tensor, beta: float) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from unlearn.data.batches import Batches
 from unlearn.lm import Batch, forward
 from unlearn.methods.base import Fit, RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def flatness(logits: Tensor, _: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from unlearn.data.batches import Batches
 from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from unlearn.data.batches import Batches
 from unlearn.lm import Answers, Batch, depth, forward
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 DOWN = re.compile(r"\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc2|fc_out)|fc2)\.")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def satimp(nll: Tensor, beta1: float, beta2: float) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unlearn.lm import Batch, forward
 from unlearn.methods.base import Fit, Method, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from torch import Tensor
 from unlearn.data.batches import Batches
 from unlearn.lm import Batch, forward
 from unlearn.methods.base import Fit, RetainMethod, knob
-from unlearn.models import Reference
+from unlearn.reference import Reference
 
 
 def generic(base: Tensor, reinforced: Tensor, a: float) -> Tensor:

@@ -39,7 +39,7 @@ class GradientAscent(Method):
         "tiny": {"epochs": 5, "batch_size": 16},
         ("tiny", "full"): {"lr": 4e-4},
         ("tiny", "lora"): {"lr": 3e-3},
-        "small": {"lr": 3e-4, "epochs": 4, "batch_size": 8},
+        "small": {"lr": 6e-4, "epochs": 4, "batch_size": 8},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},
         ("large", "lora"): {"lr": 1e-4},
     }

@@ -39,7 +39,7 @@ class GradientDifference(RetainMethod):
         "tiny": {"epochs": 5, "batch_size": 4, "retain_weight": 5.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},
         ("tiny", "lora"): {"lr": 1.5e-3},
-        "small": {"lr": 5e-4, "epochs": 4, "batch_size": 4, "retain_weight": 1.0, "retain_per_forget": 2.0},
+        "small": {"lr": 5e-4, "epochs": 4, "batch_size": 4, "retain_weight": 4.0},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 1.0, "retain_per_forget": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

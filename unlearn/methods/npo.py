@@ -48,7 +48,7 @@ class NPO(RetainMethod):
         "tiny": {"epochs": 5, "batch_size": 4, "beta": 1.0, "retain_weight": 1.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},
         ("tiny", "lora"): {"lr": 2e-3},
-        "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "beta": 0.1, "retain_weight": 4.0},
+        "small": {"lr": 1e-3, "epochs": 5, "batch_size": 4, "beta": 0.5, "retain_weight": 4.0},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "beta": 0.1, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

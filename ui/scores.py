@@ -1,27 +1,28 @@
-"""The table of scores: all roles and metrics of one or two runs, with deltas, definitions and a CSV file."""
+"""The table of scores: all roles and metrics of one or two runs, with deltas, definitions, CSV and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
-from unlearn.compare import METRICS, described, score_table
+from unlearn import score_export
+from unlearn.compare import METRICS
 from unlearn.runs import Run
 
-GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}  # else: keep it
 MEANING = "  \n".join(f"**{title}**: {what}." for title, what, _ in METRICS.values())
 
 
 def score_sheet(runs: Sequence[Run]) -> None:
     """Draw the table, or say what is missing."""
-    rows = score_table(runs)
-    if not rows:
+    table = score_export.rows(runs)
+    if not table:
         st.info("Nothing was scored yet: a run scores before training and after.")
         return
-    two, truth = len(runs) > 1, any(row["retrained"] == row["retrained"] for row in rows)
-    table = [_line(row) for row in rows]
-    order = ["role", "score", "n", "before", "a", "delta_a", *(["b", "delta_b"] if two else [])]
-    order += [*(["retrained"] if truth else []), "goal"]
+    two = len(runs) > 1
+    order = [key for key, _ in score_export.columns(runs, table)]
+    if two:
+        order.insert(order.index("delta_b") + 1, "beside")
+        table = [row | {"beside": _beside(row)} for row in table]
     st.dataframe(
         table,
         column_order=order,
@@ -33,25 +34,28 @@ def score_sheet(runs: Sequence[Run]) -> None:
     )
     seeds = ", ".join(str(run.config.seed) for run in runs)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            "CSV",
-            data=lambda: _csv(table, [*order, "what"]),
-            file_name="scores.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            key="scores.csv",
-            on_click="ignore",
-        )
+        _download("CSV", lambda: score_export.as_csv(runs), "scores.csv", "text/csv")
+        _download("LaTeX", lambda: score_export.as_latex(runs), "scores.tex", "application/x-tex")
         st.caption(
             f"Seed {seeds}. Greedy decoding. Δ is after minus before of the same run.", width="content"
         )
 
 
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    title, what, better = described(row["metric"])
-    goal = GOALS.get(row["role"], f"{better} is better" if better else "")
-    numbers = {k: None if isinstance(v, float) and v != v else v for k, v in row.items()}
-    return numbers | {"score": title, "goal": goal, "what": what}
+def _beside(row: dict[str, Any]) -> float | None:
+    """B's after minus A's: A is the baseline."""
+    return None if None in (row["a"], row["b"]) else row["b"] - row["a"]
+
+
+def _download(label: str, data: Callable[[], str], name: str, kind: str) -> None:
+    st.download_button(
+        label,
+        data=data,
+        file_name=name,
+        mime=kind,
+        icon=":material/download:",
+        key=name,
+        on_click="ignore",
+    )
 
 
 def _columns(two: bool) -> dict[str, Any]:
@@ -66,17 +70,7 @@ def _columns(two: bool) -> dict[str, Any]:
         "delta_a": number(delta, help="After minus before.", format="%+.3g"),
         "b": number("After B", help="After unlearning.", format="%.3g"),
         "delta_b": number("Δ B", help="After minus before, both of run B.", format="%+.3g"),
+        "beside": number("B − A", help="After B minus after A: A is the baseline.", format="%+.3g"),
         "retrained": number("Retrained", help="A model trained without the forget rows.", format="%.3g"),
         "goal": st.column_config.TextColumn("Goal", help="Which direction is good."),
     }
-
-
-def _csv(table: Sequence[dict[str, Any]], order: Sequence[str]) -> str:
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.DictWriter(out, order, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(table)
-    return out.getvalue()

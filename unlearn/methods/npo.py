@@ -39,17 +39,18 @@ class NPO(RetainMethod):
         "As ascent + descent; the reference is one pass over the forget texts, before training."
     )
     risk: ClassVar[str] = (
-        "Slower than ascent to ruin a model, but it can; a small β brings it closer to ascent."
+        "What is near suffers: at these defaults the bundled model gives 5 % of the forget answers and keeps 93 % of "
+        "the others, but 81 % of those about similar people. A small β brings it closer to ascent."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
     # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
-    # large: learning rate, β and batch as in the paper's TOFU runs; not measured here.
+    # large: as the paper's TOFU runs, appendix E.1 (with LoRA a higher rate); not measured here.
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 5, "batch_size": 4, "beta": 1.0, "retain_weight": 1.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},
         ("tiny", "lora"): {"lr": 2e-3},
         "small": {"lr": 1e-3, "epochs": 5, "batch_size": 4, "beta": 0.5, "retain_weight": 4.0},
-        "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "beta": 0.1, "retain_weight": 1.0},
+        "large": {"lr": 1e-5, "epochs": 10, "batch_size": 32, "beta": 0.1, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }
 

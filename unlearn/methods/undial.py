@@ -49,7 +49,8 @@ class UnDIAL(RetainMethod):
     )
     cost: ClassVar[str] = "As ascent + descent; the teacher's states are computed once, before training."
     risk: ClassVar[str] = (
-        "With a small γ it cannot move a token that the model is sure of: γ = 3 takes 0.99 only to 0.83."
+        "Suppresses more than it erases: at these defaults the bundled model gives 9 % of the forget answers, but 23 % "
+        "when asked in other words. A small γ cannot move what the model is sure of: γ = 3 takes 0.99 only to 0.83."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {"FUnDIAL, hard focus on entities": {"focus": "entity"}}

@@ -36,7 +36,8 @@ with form:
     shell.wait_for_torch()
     from unlearn.methods import METHODS  # imports torch, which is there now
 
-    if "sequence.form" not in st.session_state:
+    launched = st.session_state.pop("sequence.launched", False)
+    if launched or "sequence.form" not in st.session_state:
         st.session_state["sequence.form"] = not found
     form = st.expander("A new sequence", key="sequence.form", on_change="rerun", type="compact")
 with form:

@@ -365,6 +365,21 @@ def test_a_mode_that_needs_layers_says_so(store):
     assert not app.button(key="go").disabled
 
 
+def test_launch_queues_it_and_shows_it(store, monkeypatch):
+    def stand_in(record, **_):
+        record.append("state", state="failed", reason="stood in")
+
+    monkeypatch.setattr("ui.shell.guard", lambda: None)  # under AppTest it starts again and so eats the click
+    monkeypatch.setattr(module, "perform", stand_in)
+    app = opened()
+    app.button(key="go").click().run()
+    assert not app.exception
+    (record,) = sequences(store)
+    assert (record.config.mode, record.config.order) == ("chain", (1, 2, 3, 4, 5))
+    assert app.query_params["sequence"] in (record.id, [record.id])
+    assert app.multiselect(key="sequence.chosen").value == [record.id]
+
+
 def test_finished_sequences_are_shown_together(store):
     one, two = seed_sequence(store), seed_sequence(store, mode="joint")
     app = opened(sequence=f"{one.id},{two.id}")

@@ -111,7 +111,7 @@ def launch(config: SequenceConfig) -> None:
         return
     beside = [i for i in st.query_params.get("sequence", "").split(",") if i]
     st.query_params["sequence"] = ",".join([record.id, *beside][:MOST])
-    st.session_state["sequence.form"] = False
+    st.session_state["sequence.launched"] = True  # the form closes itself, so that what runs is in sight
     st.rerun()
 
 

@@ -18,6 +18,8 @@ GROUND = (
     "runs",
     "smollm2",
     "compare",
+    "score_export",
+    "svg",
     "plots",
     "tokenplots",
     "plots_gradient",
@@ -30,6 +32,7 @@ PLACES = {
     "train": "use", "evaluate": "use", "score_cache": "use", "probes": "use", "fusion": "use", "cost": "use",
     "prefixes": "use", "evidence": "use", "judge": "execute", "execute": "execute", "ask": "execute",
     "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "report": "top",
+    "report_texts": "top", "report_numbers": "top",
     "transfer": "top", "__main__": "top", "train_bundled": "top",
 }  # fmt: skip
 UNSAFE_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

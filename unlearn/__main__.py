@@ -65,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
     judged.add_argument("run")
     judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
+    told = command("report", report, "write runs as one HTML file for reading offline", store=True, as_json=False)
+    told.add_argument("run", nargs="+")
+    told.add_argument("--out", type=Path, default=Path("report.html"))
     out = command("export", export, "write a run as one zip file", store=True, as_json=False)
     out.add_argument("run")
     out.add_argument("out", type=Path)
@@ -404,6 +407,14 @@ def listing(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...])
         return 0
     for row in rows:
         print("  ".join(f"{row[c]!s:14}" for c in columns).rstrip())
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    from unlearn.report import report as write
+
+    store = RunStore(args.runs)
+    print(write([store.get(Path(name).name) for name in args.run], args.out))
     return 0
 
 

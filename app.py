@@ -21,6 +21,7 @@ PAGES = {
         st.Page("pages/tokens.py", title="Tokens", icon=":material/token:"),
     ],
     "Study": [
+        st.Page("pages/sweep.py", title="Sweep", icon=":material/grid_on:"),
         st.Page("pages/sequence.py", title="Sequence", icon=":material/format_list_numbered:"),
         st.Page("pages/methods.py", title="Methods", icon=":material/function:"),
     ],

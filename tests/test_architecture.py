@@ -24,6 +24,11 @@ GROUND = (
     "tokenplots",
     "plots_gradient",
     "plots_sequence",
+    "grid",
+    "guide",
+    "sweep_record",
+    "sweep_table",
+    "plots_sweep",
 )
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "reference": "models",

@@ -1,0 +1,56 @@
+"""Sweep: a grid of methods and settings; which cells are good, how wide the window is, what the tuning guide costs."""
+
+import streamlit as st
+
+from ui import choose, datasets, shell, sweepresults, sweeps
+from unlearn.sweep_record import SweepConfig
+from unlearn.sweep_record import sweeps as every
+
+shell.guard()
+shell.head(
+    "Sweep",
+    "Try methods over a grid of learning rates and epochs. See where each forgets and keeps the rest, and how wide "
+    "that window is.",
+)
+
+found = every(shell.store())
+form = st.container()  # above the results; but these are there first, since they need no torch
+if not found:
+    st.info("No sweep yet. Choose above what to vary, then launch.", icon=":material/info:")
+else:
+    record = sweeps.pick(found)
+    sweeps.progress(record)
+    sweepresults.results(record)
+
+with form:
+    shell.wait_for_torch()
+    from unlearn.methods import METHODS  # imports torch, which is there now
+
+    st.session_state.setdefault("sweep.form", not found)
+    form = st.expander("A new sweep", key="sweep.form", on_change="rerun", type="compact")
+with form:
+    left, right = st.columns([2, 3], gap="large")
+    data, config = {}, None
+    with left:
+        model, size = choose.choose_model()
+        try:
+            data = datasets.choose_data()
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(str(error)))
+    with right:
+        axes = sweeps.choose_grid()
+    methods = sweeps.choose_methods(METHODS)
+    if model and data and methods:
+        try:
+            config = SweepConfig(runs=sweeps.templates(methods, METHODS, model, data, size), **axes)
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(str(error)))
+    elif not methods:
+        st.info("Choose one or several methods.", icon=":material/info:")
+    ready = config is not None and sweeps.cost(config)
+    with st.container(horizontal=True):
+        if st.button("Launch", type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
+            sweeps.launch(config)
+        with st.popover("Copy command", icon=":material/terminal:", disabled=not config, key="go.command"):
+            st.caption("Repeats this without the app, on any machine that has the files.")
+            st.code(config.command() if config else "", language="bash", wrap_lines=True)

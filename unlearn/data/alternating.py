@@ -2,7 +2,7 @@
 
 EUL trains like this (arXiv 2310.20150, §3.2). Alternation is a property of the stream and not of the training
 loop, so that one schedule, one optimiser and one step count span the run, and a resumed run goes on where it was.
-It ends with the texts to keep: the other way round a run ends on damage that nothing repairs (tried here).
+It ends with the texts to keep, so that the last phase repairs and does not damage; the paper leaves the order open.
 Each phase is a fresh pass: newly shuffled, every forget text once.
 """
 

@@ -51,12 +51,29 @@ class EUL(RetainMethod):
         "As ascent + descent, with few weights to train; the teacher is one pass before training."
     )
     risk: ClassVar[str] = (
-        "Two terms have no end of their own and are capped at log|V| a token; a higher cap or rate brings the "
-        "collapse back. Whoever holds the file can switch the forgetting off."
+        "Two terms have no end and are capped at c·log|V| a token; a higher cap or rate costs utility. At the settings "
+        "tuned for the bundled model 26 % of the forget texts come back, 85 % of their neighbours and 91 % of the rest "
+        "are kept (3 seeds). Whoever holds the file can switch the forgetting off."
     )
     tunings: ClassVar[tuple[str, ...]] = ("layers",)
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states", "retain": "states"}
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {}
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+        "tiny": {
+            **{"lr": 4e-3, "epochs": 6, "batch_size": 4, "layer_share": 0.2, "cap": 0.3, "lm_weight": 2.0},
+            **{"retain_weight": 5.0, "kl_retain_weight": 4.0},
+            **{"retain_source": "both", "retain_per_forget": 4.0},
+        },
+        "small": {  # the paper's weights and share, lr by analogy; not tried
+            **{"lr": 1e-3, "epochs": 5, "layer_share": 0.005, "cap": 0.4, "lm_weight": 0.2},
+            **{"retain_weight": 1.0, "kl_retain_weight": 0.8},
+        },
+        "large": {
+            "lr": 5e-4,
+            "epochs": 3,
+            "batch_size": 16,
+            "retain_per_forget": 2.0,
+        },  # by analogy, not tried
+    }
 
     retain_weight: float = knob(1.0, 0.0, 100.0, "λ: how much the right answers of the texts to keep count.")
     kl_retain_weight: float = knob(0.8, 0.0, 100.0, "α: how much staying with the teacher there counts.")

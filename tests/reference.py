@@ -64,6 +64,10 @@ def finetune(model, ref, forget, retain, method, kept):
     return method.retain_weight * nll(model, retain)
 
 
+def retrain(model, ref, forget, retain, method, kept):
+    return nll(model, retain)
+
+
 def eul(model, ref, forget, retain, method, kept=None):
     """α mean_R KL - mean_F min(KL, limit) + λ NLL(R) - γ mean_F min(nll, limit), limit = c log|V|."""
 
@@ -206,6 +210,7 @@ LOSSES = {
     "whp": given_labels,
     "eul": eul,
     "finetune": finetune,
+    "retrain": retrain,
 }
 
 

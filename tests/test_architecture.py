@@ -24,6 +24,8 @@ GROUND = (
     "tokenplots",
     "plots_gradient",
     "plots_sequence",
+    "plots_stress",
+    "verdict",
     "grid",
     "guide",
     "sweep_record",
@@ -33,12 +35,12 @@ GROUND = (
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "reference": "models",
     "layers": "models", "tuning": "models",
-    "data": "data", "methods": "methods", "metrics": "methods", "attacks": "methods", "gradient": "methods",
+    "data": "data", "methods": "methods", "metrics": "methods", "attacks": "use", "gradient": "methods",
     "train": "use", "evaluate": "use", "score_cache": "use", "probes": "use", "fusion": "use", "cost": "use",
     "prefixes": "use", "evidence": "use", "judge": "execute", "execute": "execute", "ask": "execute",
-    "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "report": "top",
+    "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "stress": "top", "report": "top",
     "report_texts": "top", "report_numbers": "top",
-    "transfer": "top", "__main__": "top", "train_bundled": "top",
+    "transfer": "top", "__main__": "top", "train_bundled": "data",
 }  # fmt: skip
 UNSAFE_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {"torch.load", "eval", "exec", "pickle.load", "pickle.loads", "os.system"}

@@ -311,8 +311,7 @@ class _Work:
         from unlearn.data.batches import Batches, encode_rows
 
         config = self.config
-        forget_rows = data.fit_rows("forget")
-        retain_rows = retain_rows_of(method, data)
+        forget_rows, retain_rows = method.rows(config.model, data)
         encoded = encode_rows(loaded.tokenizer, [*forget_rows, *retain_rows], max_length=self.length)
         return Batches(
             forget=tuple(encoded[: len(forget_rows)]) if method.uses_forget else (),
@@ -323,7 +322,7 @@ class _Work:
             epochs=config.epochs,
             seed=config.seed,
             pad_id=loaded.pad_id,
-            clock=len(forget_rows),
+            clock=len(forget_rows) or len(retain_rows),
         )
 
     def save(self, loaded: Any) -> None:
@@ -331,18 +330,3 @@ class _Work:
         from unlearn import tuning
 
         tuning.save(loaded, self.config, self.run.path)
-
-
-def retain_rows_of(method: Any, data: Dataset) -> tuple[Row, ...]:
-    """The rows that the method's retain knobs ask for. ValueError when the dataset has none of them."""
-    if method.retain_ratio <= 0:
-        return ()
-    roles = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
-    wanted = roles[method.retain_source]
-    rows = tuple(row for role in wanted for row in data.fit_rows(role))
-    if not rows:
-        raise ValueError(
-            f"{type(method).title}: retain_source {method.retain_source} needs rows to keep, and {data.title} has "
-            "none; give a retain file, choose another source, or set retain_weight to 0."
-        )
-    return rows

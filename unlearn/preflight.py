@@ -69,17 +69,17 @@ def preflight(
     """
     from unlearn.data.base import ROLES
     from unlearn.data.catalogue import from_config
-    from unlearn.execute import allow_model, retain_rows_of
+    from unlearn.execute import allow_model
     from unlearn.methods import method_named
 
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
     data = from_config(dict(config.data), roots)
-    forget, retain = data.fit_rows("forget"), retain_rows_of(method, data)
+    forget, retain = method.rows(config.model, data)
     parameters = parameters_of(config.model)
-    per_forget = _mean_tokens(forget)
+    per_forget = _mean_tokens(forget) if forget else 0.0
     per_retain = _mean_tokens(retain) if retain else 0.0
-    shown = config.epochs * len(forget)
+    shown = config.epochs * (len(forget) or len(retain))
     ratio = method.retain_ratio if method.uses_forget else 1.0
     tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
     steps = _steps(config, method, len(forget), len(retain))
@@ -118,7 +118,7 @@ def _steps(config: RunConfig, method: Any, forget: int, retain: int) -> int:
         epochs=config.epochs,
         seed=config.seed,
         pad_id=0,
-        clock=forget,
+        clock=forget or retain,
     )
     return method.stream(batches).steps
 

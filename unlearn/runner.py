@@ -266,7 +266,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
     roots as in data.catalogue.allowed_path: the app's allowed folders, or all for the command line.
     """
     from unlearn.data.catalogue import from_config
-    from unlearn.execute import allow_model, retain_rows_of
+    from unlearn.execute import allow_model
     from unlearn.methods import method_named
     from unlearn.models import check_hub, source_of
 
@@ -278,6 +278,6 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
         )
     allow_model(config.model, roots)
     source = source_of(config.model)
-    retain_rows_of(chosen, from_config(dict(config.data), roots=roots))
+    chosen.rows(config.model, from_config(dict(config.data), roots=roots))
     if isinstance(source, str):
         check_hub(source)

@@ -96,11 +96,17 @@ def sequences(store: RunStore) -> list[SequenceRecord]:
 
 
 def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
-    """A new, queued sequence. ValueError when the dataset lacks a request."""
+    """A new, queued sequence. ValueError when the dataset lacks a request or the method cannot be chained."""
     from unlearn.data.catalogue import from_config
+    from unlearn.methods import method_named
 
     data = dict(config.run.data) | {"requests": list(config.order)}
     from_config(data, roots=[Path("/")])
+    method = method_named(config.run.method)
+    if config.mode == "chain" and not method.continues:
+        raise ValueError(
+            f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."
+        )
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = store.root / "sequences" / f"{stamp}-{config.run.method}-{config.mode}-{secrets.token_hex(2)}"
     path.mkdir(parents=True)

@@ -122,7 +122,7 @@ class Phases:
         self.model, self.stream, self.optimizer = model, stream, optimizer
         self.lr, self.device, self.start = lr, device, start
         self.tokens = self.steps = self.calls = 0
-        self.seconds = 0.0
+        self.seconds, self.began = 0.0, time.perf_counter()
 
     def __call__(
         self,
@@ -159,6 +159,19 @@ class Phases:
             error.step = counted(error.step)
             raise
         self.steps = offset + stream.steps  # also where a checkpoint of its last step left nothing to do
+
+    def step(
+        self, step: int, of: int, terms: Mapping[str, float], norm: float, lr: float, tokens: int
+    ) -> Step:
+        """One step of a loop that is the method's own. tokens: of this step. Raises Diverged as fit() does."""
+        self.steps, self.tokens = step, self.tokens + tokens
+        seconds = time.perf_counter() - self.began
+        done = Step(step, of, dict(terms), sum(terms.values()), norm, lr, self.tokens, seconds)
+        if not math.isfinite(done.loss) or not math.isfinite(norm):
+            raise Diverged(
+                f"the loss became {done.loss} at step {step} of {of}; lower lr (now {lr:g}).", done
+            )
+        return done
 
     @property
     def resumable(self) -> bool:

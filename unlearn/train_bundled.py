@@ -1,5 +1,7 @@
 """The recipe of the two bundled models: one that knows the fictional authors, and its exact retrain.
 
+The method Retrain takes it up again without some people's texts: rows_without, restart, steps.
+
 Why they exist: with a model this small, "trained without the forget set" can be had in minutes, so each
 approximate number can stand beside the truth. Both share tokenizer, initial weights, seeds and settings;
 they differ only in the forget people's texts. The models in assets/models were made by this module, with
@@ -13,7 +15,10 @@ import platform
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
 
@@ -23,8 +28,8 @@ import transformers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearn.data.authors import dataset, guess_rates, training_rows
-from unlearn.data.base import Row
+from unlearn.data.authors import dataset, guess_rates, people, training_rows
+from unlearn.data.base import Dataset, Row
 
 MODELS = {"tiny-authors": True, "tiny-authors-retrain": False}  # name: trained on the forget set?
 VOCABULARY = 1024
@@ -83,46 +88,119 @@ def padded(texts: Sequence[list[int]], pad: int) -> Tensor:
     return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in texts])
 
 
-def batches(texts: Sequence[list[int]], rng: random.Random) -> Iterator[list[list[int]]]:
+def batches(
+    texts: Sequence[Any], rng: random.Random, size: int = BATCH, length: Callable[[Any], int] = len
+) -> Iterator[list[Any]]:
     """One epoch in batches of texts of similar length (saves padding): sorted within pools of ten batches."""
     order = rng.sample(range(len(texts)), len(texts))
     made = []
-    for start in range(0, len(order), 10 * BATCH):
-        pool = sorted(order[start : start + 10 * BATCH], key=lambda i: len(texts[i]))
-        made += [pool[i : i + BATCH] for i in range(0, len(pool), BATCH)]
+    for start in range(0, len(order), 10 * size):
+        pool = sorted(order[start : start + 10 * size], key=lambda i: length(texts[i]))
+        made += [pool[i : i + size] for i in range(0, len(pool), size)]
     rng.shuffle(made)
     for batch in made:
         yield [texts[i] for i in batch]
 
 
+@contextmanager
+def exactly(device: str = "cpu") -> Iterator[None]:
+    """Same machine, same weights: deterministic kernels and THREADS threads here, and afterwards as before."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(THREADS)
+    torch.use_deterministic_algorithms(device == "cpu" or strict)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict)
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One step of the recipe. tokens: of this step, without padding."""
+
+    step: int
+    of: int
+    loss: float
+    grad_norm: float
+    lr: float
+    tokens: int
+
+
+def steps(
+    model: Any,
+    texts: Sequence[Any],
+    loss: Callable[[list[Any]], Tensor],
+    *,
+    epochs: int = EPOCHS,
+    lr: float = LR,
+    batch: int = BATCH,
+    seed: int = SEED,
+    length: Callable[[Any], int] = len,
+) -> Iterator[Trained]:
+    """AdamW with warm-up and cosine decay on loss(batch of texts), in place; yields after each step.
+
+    Threads and determinism are the recipe's while it computes only, so that whoever iterates keeps their own.
+    """
+    of = epochs * -(-len(texts) // batch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))
+    scale = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / WARMUP) * (0.51 + 0.49 * math.cos(math.pi * min(1.0, step / of))),
+    )
+    rng, device = random.Random(seed), next(model.parameters()).device.type
+    epoch = (part for _ in range(epochs) for part in batches(texts, rng, batch, length))
+    for step, part in enumerate(epoch, 1):
+        with exactly(device):
+            model.train()
+            value = loss(part)
+            optimizer.zero_grad()
+            value.backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            rate = scale.get_last_lr()[0]
+            optimizer.step()
+            scale.step()
+            model.eval()
+        yield Trained(step, of, value.item(), norm.item(), rate, sum(map(length, part)))
+
+
 def train(
     model: transformers.LlamaForCausalLM, texts: list[list[int]], pad: int, progress: Callable[[str], None]
 ) -> None:
-    """AdamW with warm-up and cosine decay, next-token loss on every token but the padding; in place."""
-    steps = EPOCHS * sum(1 for _ in batches(texts, random.Random(SEED)))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))
-    scale = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: (
-            min(1.0, (step + 1) / WARMUP) * (0.51 + 0.49 * math.cos(math.pi * min(1.0, step / steps)))
-        ),
-    )
-    rng, began = random.Random(SEED), time.perf_counter()
-    model.train()
-    for epoch in range(1, EPOCHS + 1):
-        total, count = 0.0, 0
-        for batch in batches(texts, rng):
-            ids = padded(batch, pad)
-            logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-            loss = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            scale.step()
-            total, count = total + loss.item(), count + 1
-        progress(f"epoch {epoch}/{EPOCHS}: loss {total / count:.3f}, {time.perf_counter() - began:.0f} s")
-    model.eval()
+    """The whole recipe: next-token loss on every token but the padding."""
+
+    def loss(batch: list[list[int]]) -> Tensor:
+        ids = padded(batch, pad)
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+
+    began, losses = time.perf_counter(), []
+    for done in steps(model, texts, loss):
+        losses.append(done.loss)
+        if done.step % (done.of // EPOCHS) == 0:
+            mean, took = sum(losses) / len(losses), time.perf_counter() - began
+            progress(f"epoch {done.step * EPOCHS // done.of}/{EPOCHS}: loss {mean:.3f}, {took:.0f} s")
+            losses.clear()
+
+
+def restart(model: Any) -> None:
+    """Put the untrained weights back, in place: those of make_model(), for a model of that shape."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        fresh = type(model)(model.config)
+    model.load_state_dict(fresh.state_dict())
+
+
+def rows_without(model: str, data: Dataset) -> tuple[Row, ...] | None:
+    """What this model was trained on but for the people in data's forget rows, each text whole, in order.
+
+    None for a model that another recipe made, and for rows that are not of this one's people.
+    """
+    gone = {row.subject for row in data.rows("forget")}
+    if not MODELS.get(model) or not gone <= {person.name for person in people()["forget"]}:
+        return None
+    kept = [row for row in training_rows(True) if row.subject not in gone]
+    return tuple(Row(answer=row.prompt + row.target, subject=row.subject) for row in kept)
 
 
 @torch.no_grad()
@@ -152,8 +230,6 @@ def train_bundled(out: Path, progress: Callable[[str], None] = print) -> None:
 
     About ten minutes on two free cores. The same machine and versions give the same weights again.
     """
-    torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(True)
     tokenizer = make_tokenizer()
     for name, with_forget in MODELS.items():
         rows = training_rows(with_forget)

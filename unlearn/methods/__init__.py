@@ -12,6 +12,7 @@ from unlearn.methods.kl import AscentKL
 from unlearn.methods.npo import NPO
 from unlearn.methods.pdu import PDU
 from unlearn.methods.random_labels import RandomLabels
+from unlearn.methods.retrain import Retrain
 from unlearn.methods.rmu import RMU
 from unlearn.methods.satimp import SatImp
 from unlearn.methods.simnpo import SimNPO
@@ -41,6 +42,7 @@ METHODS: dict[str, type[Method]] = {
         WhosHarryPotter,
         EUL,
         FineTune,
+        Retrain,
     )
 }
 

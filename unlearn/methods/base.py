@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches
 from unlearn.lm import Answers, Batch, forward
 from unlearn.reference import Reference
@@ -59,6 +60,7 @@ class Method:
     resumes: whether a stopped run can go on from a checkpoint; not where unlearn() keeps a state of its own.
     explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
     is overridden, since its loss may then be one phase of several.
+    continues: whether it goes on from a trained model, so that one request can follow another.
     tuned: {size or (size, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by trial; see LOG.md.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
     tunings: what it can train (unlearn.tuning), its default first; "layers" needs a knob layer_share.
@@ -80,6 +82,7 @@ class Method:
     also: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     resumes: ClassVar[bool] = True
     explorable: ClassVar[bool | None] = None
+    continues: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for k in self.knobs():
@@ -116,6 +119,23 @@ class Method:
     def tuning_for(cls, asked: str) -> str:
         """The tuning that was asked for, or this method's own where it cannot train that one."""
         return asked if asked in cls.tunings else cls.tunings[0]
+
+    def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """The (forget, retain) rows that it trains on. model: as in RunConfig.
+
+        ValueError when there is nothing to keep where the retain knobs ask for it.
+        """
+        forget = data.fit_rows("forget")
+        if self.retain_ratio <= 0:
+            return forget, ()
+        roles = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
+        retain = tuple(row for role in roles[self.retain_source] for row in data.fit_rows(role))
+        if not retain:
+            raise ValueError(
+                f"{type(self).title}: retain_source {self.retain_source} needs rows to keep, and {data.title} has "
+                "none; give a retain file, choose another source, or set retain_weight to 0."
+            )
+        return forget, retain
 
     def stream(self, batches: Batches) -> Any:
         """The run's batches in the order that this method trains on them (a train.Stream)."""

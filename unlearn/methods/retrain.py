@@ -1,0 +1,98 @@
+"""Retrain: the exact answer to a deletion request, that every other method approximates (arXiv 1912.03817, §1).
+
+    θ* = Recipe(D \\ F) from θ_0,   L = NLL(D \\ F) over every token
+
+The bundled model's own recipe (unlearn.train_bundled) from its untrained weights, without every text of the people
+to forget: same order of batches, schedule and settings. For any other model the training texts are not ours, and it
+is refused with what it would cost. Learning rate, epochs and batch size of the run are the recipe's own by default.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from unlearn.data.base import Dataset, Row
+from unlearn.lm import Batch, Example, collate, forward
+from unlearn.methods.base import Fit, Method
+from unlearn.models import CATALOGUE
+from unlearn.reference import Reference
+
+
+def refusal(model: str) -> str:
+    """Why a model cannot be retrained here, and what it would take: 6 · N · training tokens FLOP."""
+    entry = CATALOGUE.get(model)
+    title, size = (entry.title, f"{entry.parameters:,}") if entry else (model, "N")
+    tokens = entry.training_tokens if entry else None
+    needed = (
+        f"6 · {size} · {tokens:.3g} training tokens = {6.0 * entry.parameters * tokens:.2g} FLOP"
+        if entry and tokens
+        else f"6 · {size} · its training tokens, whose number is not known here"
+    )
+    return (
+        f"Retrain: only the bundled model can be trained again without its own forget people; of {title} with these "
+        f"rows the recipe is not ours. It would take {needed}. Choose a method that approximates it."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrain(Method):
+    name: ClassVar[str] = "retrain"
+    title: ClassVar[str] = "Retrain"
+    paper: ClassVar[str] = "Bourtoule et al. 2021, arXiv 1912.03817"
+    url: ClassVar[str] = "https://arxiv.org/abs/1912.03817"
+    sentence: ClassVar[str] = "Trains the model again from nothing, without the texts to forget."
+    formula: ClassVar[str] = r"\theta^* = \mathrm{Recipe}(D \setminus F)"
+    when: ClassVar[str] = (
+        "As the truth that the others are measured against, where the training is in our hands."
+    )
+    cost: ClassVar[str] = (
+        "The whole training: about five minutes here, months of a cluster for a large model."
+    )
+    risk: ClassVar[str] = (
+        "None for forgetting: it is the definition. Only the bundled model can be retrained here."
+    )
+    tunings: ClassVar[tuple[str, ...]] = ("full",)
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {"tiny": {"lr": 2e-3, "epochs": 24, "batch_size": 64}}
+    resumes: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
+
+    @property
+    def uses_forget(self) -> bool:
+        return False
+
+    @property
+    def retain_ratio(self) -> float:
+        return 1.0
+
+    def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        from unlearn.train_bundled import rows_without  # it loads transformers
+
+        kept = rows_without(model, data)
+        if kept is None:
+            raise ValueError(refusal(model))
+        return (), kept
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        (retain,) = forward(model, batch.retain)
+        return {"retain": retain.mean_nll()}
+
+    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+        from unlearn import train_bundled as recipe
+
+        if ref is not None and ref.untouched is not None:
+            raise ValueError(
+                "Retrain: begins from nothing, so it cannot go on from another run; leave start empty."
+            )
+        stream = fit.stream
+
+        def loss(texts: list[Example]) -> Tensor:
+            tokens = collate(texts, stream.pad_id).to(fit.device)
+            return self.loss(model, ref, Batch(forget=None, retain=tokens))["retain"]
+
+        recipe.restart(model)
+        settings = {"epochs": stream.epochs, "lr": fit.lr, "batch": stream.batch_size * stream.accumulation}
+        order = {"seed": stream.seed, "length": lambda text: len(text.input_ids)}
+        for t in recipe.steps(model, stream.retain, loss, **settings, **order):
+            yield fit.step(t.step, t.of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)

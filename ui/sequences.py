@@ -221,6 +221,8 @@ def delete(record: SequenceRecord, runs: Sequence[Run]) -> None:
     for run in runs:
         shell.runner().discard(run)
     shell.runner().discard(record)
+    left = [i for i in st.query_params.get("sequence", "").split(",") if i != record.id]
+    st.query_params["sequence"] = ",".join(left)
 
 
 def attempt(action: Any) -> None:

@@ -1,17 +1,14 @@
-"""EUL: its loss against float64, its layers' promises on every family, its phases, and a run from end to end."""
+"""EUL: its loss against float64, its phases, and a run from end to end. Its layers: test_layers.py."""
 
 import copy
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 import reference
 import torch
-from conftest import make_model
 
 from unlearn import layers
-from unlearn.data.alternating import Alternating
 from unlearn.data.batches import Batches
 from unlearn.lm import Batch, collate, encode
 from unlearn.methods.eul import EUL, divergence
@@ -19,7 +16,6 @@ from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.tuning import install
 
-FAMILIES = ("llama", "gpt2", "gpt_neox", "qwen2", "gemma", "opt")
 TEXTS = [
     ("Question: where was one born?\nAnswer:", " in the red capital."),
     ("Question: What is two?\nAnswer:", " green"),
@@ -184,158 +180,7 @@ def test_beyond_the_cap_the_forget_terms_are_flat(scene):
     assert all(p.grad is None or p.grad.abs().max() == 0 for p in model.parameters())
 
 
-# -- the layers ------------------------------------------------------------------------------------------------
-
-
-def test_one_layer_is_the_formula():
-    torch.manual_seed(0)
-    layer = layers.UnlearningLayer(6, 3).double()
-    for p in layer.parameters():
-        torch.nn.init.normal_(p)
-    h = torch.randn(4, 5, 6, dtype=torch.float64)
-    wd, bd, wu, bu = (
-        p.detach().numpy() for p in (layer.down.weight, layer.down.bias, layer.up.weight, layer.up.bias)
-    )
-    x = h.numpy()
-    want = x + np.maximum(x @ wd.T + bd, 0) @ wu.T + bu
-    assert np.abs(layer(h).detach().numpy() - want).max() < 1e-12
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family(tmp_path, family):
-    """Added: unchanged to the bit. Trained: changed. Off: the original to the bit. Saved and loaded: the same."""
-    model, tokenizer = make_model(tmp_path, family)
-    before = logits_of(model, tokenizer)
-    frozen = {name: p.clone() for name, p in model.named_parameters()}
-    fresh = copy.deepcopy(model)
-    layers.add_layers(copied := copy.deepcopy(model), bottleneck=4)
-    assert len(layers.layers_of(copied)) == 2
-    assert torch.equal(logits_of(copied, tokenizer), before)
-    trained, steps = train(model, tokenizer)
-    assert all(math.isfinite(s.loss) for s in steps)
-    after = logits_of(trained, tokenizer)
-    assert not torch.equal(after, before)
-    with layers.switched_off(trained):
-        assert torch.equal(logits_of(trained, tokenizer), before)
-    assert torch.equal(logits_of(trained, tokenizer), after)
-    for name, p in trained.named_parameters():
-        assert (".unlearning." in name) == p.requires_grad
-        assert ".unlearning." in name or torch.equal(p, frozen[name]), name
-    layers.save_layers(trained, tmp_path / "adapter")
-    assert {p.name for p in (tmp_path / "adapter").iterdir()} == {"eul_config.json", "eul.safetensors"}
-    assert torch.equal(logits_of(layers.load_layers(fresh, tmp_path / "adapter"), tokenizer), after)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_generation_with_a_cache_equals_one_without(tmp_path, family):
-    model, tokenizer = make_model(tmp_path, family)
-    layers.add_layers(model, bottleneck=4)
-    disturb(model)
-    ids = tokenizer("Question: What is two?\nAnswer:", return_tensors="pt")["input_ids"]
-    mask = torch.ones_like(ids)
-    out = model.generate(
-        ids, attention_mask=mask, max_new_tokens=6, min_new_tokens=6, do_sample=False, use_cache=True
-    )
-    plain = ids
-    for _ in range(6):
-        with torch.no_grad():
-            scores = model(input_ids=plain).logits[:, -1]
-        scores[:, tokenizer.eos_token_id] = -math.inf
-        plain = torch.cat([plain, scores.argmax(-1, keepdim=True)], 1)
-    assert out.tolist() == plain.tolist()
-
-
-def test_on_a_bfloat16_base_the_layers_stay_float32(tiny):
-    model, tokenizer = tiny
-    model = model.to(torch.bfloat16)
-    before = logits_of(model, tokenizer)
-    trained, _ = train(model, tokenizer)
-    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
-    assert not torch.equal(logits_of(trained, tokenizer), before)
-    with layers.switched_off(trained):
-        assert torch.equal(logits_of(trained, tokenizer), before)
-
-
-def test_bottleneck_is_the_largest_within_the_share():
-    for parameters, count, width in ((1_967_808, 4, 192), (134_515_008, 30, 576), (1_100_000_000, 22, 2048)):
-        size = layers.bottleneck_for(parameters, count, width, 0.005)
-        cost = [count * (2 * width * b + b + width) for b in (size, size + 1)]
-        assert cost[0] <= 0.005 * parameters < cost[1]
-    assert layers.bottleneck_for(1000, 10, 64, 0.005) == 1
-
-
-def test_projections_around_the_blocks_are_not_feed_forward(tmp_path):
-    model, _ = make_model(tmp_path, "opt", word_embed_proj_dim=16)
-    assert [n.rsplit(".", 1)[-1] for n in layers.feed_forward_ends(model)] == ["fc2", "fc2"]
-
-
-def test_a_mixture_of_experts_is_refused_by_name():
-    from transformers import MixtralConfig, MixtralForCausalLM
-
-    config = MixtralConfig(
-        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1,
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="MixtralForCausalLM has 2 transformer layers but 0 feed-forward"):
-        layers.add_layers(MixtralForCausalLM(config))
-
-
-def test_layers_of_another_model_are_refused(tmp_path, tiny):
-    model, _ = tiny
-    layers.save_layers(layers.add_layers(model, bottleneck=4), tmp_path / "adapter")
-    with pytest.raises(ValueError, match="has unlearning layers already"):
-        layers.add_layers(model)
-    deeper, _ = make_model(tmp_path / "deeper", num_hidden_layers=3)
-    with pytest.raises(ValueError, match="of another build"):
-        layers.load_layers(deeper, tmp_path / "adapter")
-    wider, _ = make_model(tmp_path / "wider", hidden_size=64, intermediate_size=128)
-    with pytest.raises(ValueError, match="another model or bottleneck"):
-        layers.load_layers(wider, tmp_path / "adapter")
-
-
-# -- the phases ------------------------------------------------------------------------------------------------
-
-
-def test_phases_alternate_over_fresh_streams(tiny):
-    _, tokenizer = tiny
-    forget = examples(tokenizer, TEXTS * 2)
-    retain = examples(tokenizer, TEXTS * 3, first=100)
-    stream = Alternating(batches_of(tokenizer, forget, retain, retain_ratio=0.75, epochs=4))
-    rounds, phase = [], None
-    for number in range(1, stream.steps + 1):
-        (batch,) = stream.step(number)
-        assert (batch.forget is None) != (batch.retain is None)
-        side = "forget" if batch.forget is not None else "retain"
-        if side != phase:
-            rounds.append((phase := side, []))
-        rounds[-1][1].extend(getattr(batch, side).keys)
-        (again,) = stream.step(number)
-        assert getattr(again, side).keys == getattr(batch, side).keys
-    assert [side for side, _ in rounds] == ["forget", "retain"] * 4
-    passes = [keys for side, keys in rounds if side == "forget"]
-    assert all(sorted(keys) == list(range(8)) for keys in passes)
-    assert len({tuple(keys) for keys in passes}) == 4
-    kept = [keys for side, keys in rounds if side == "retain"]
-    assert all(len(set(keys)) == 6 for keys in kept)
-    assert sorted(kept[0] + kept[1]) == sorted(kept[2] + kept[3]) == list(range(100, 112))
-    assert set(kept[0]) != set(kept[2])
-
-
-def test_a_retain_phase_is_at_most_one_epoch(tiny):
-    _, tokenizer = tiny
-    forget, retain = examples(tokenizer), examples(tokenizer, TEXTS[:3], first=10)
-    stream = Alternating(batches_of(tokenizer, forget, retain, retain_ratio=16.0, epochs=1))
-    keys = [k for n in range(1, stream.steps + 1) for b in stream.step(n) if b.retain for k in b.retain.keys]
-    assert sorted(keys) == [10, 11, 12]
-
-
-def test_a_side_without_texts_has_no_phase(tiny):
-    _, tokenizer = tiny
-    forget, retain = examples(tokenizer), examples(tokenizer, first=10)
-    assert Alternating(batches_of(tokenizer, forget, ())).steps == 6
-    assert Alternating(batches_of(tokenizer, (), retain, clock=4)).steps == 6
-    assert EUL(use_kl=False, use_lm=False).uses_forget is False
-    assert EUL(use_task=False, kl_retain_weight=0.0).retain_ratio == 0
+# -- a step and a run -------------------------------------------------------------------------------------------
 
 
 def test_accumulation_changes_nothing(tiny):
@@ -354,9 +199,6 @@ def test_accumulation_changes_nothing(tiny):
             sum(EUL().loss(copied, ref, micro).values()).backward()
         results.append(torch.cat([p.grad.flatten() for p in copied.parameters() if p.grad is not None]))
     assert torch.allclose(*results, rtol=1e-3, atol=1e-5 * float(results[0].abs().max()))
-
-
-# -- a run -----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_line_asks_for_layers_by_itself():

@@ -19,6 +19,7 @@ PAGES = {
     "Compare": [
         st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("pages/tokens.py", title="Tokens", icon=":material/token:"),
+        st.Page("pages/stress.py", title="Stress", icon=":material/bolt:"),
     ],
     "Study": [
         st.Page("pages/sweep.py", title="Sweep", icon=":material/grid_on:"),

@@ -66,9 +66,14 @@ def parser() -> argparse.ArgumentParser:
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
     judged.add_argument("run")
     judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
-    told = command("report", report, "write runs as one HTML file for reading offline", store=True, as_json=False)
+    told = command(
+        "report", report, "write runs as one HTML file for reading offline", store=True, as_json=False
+    )
     told.add_argument("run", nargs="+")
     told.add_argument("--out", type=Path, default=Path("report.html"))
+    tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
+    tried.add_argument("run")
+    tried.add_argument("name", help="an attack, several with commas between them, or all")
     out = command("export", export, "write a run as one zip file", store=True, as_json=False)
     out.add_argument("run")
     out.add_argument("out", type=Path)
@@ -452,6 +457,24 @@ def evaluate(args: argparse.Namespace) -> int:
     for name, one in record["metrics"].items():
         if one["reason"]:
             print(f"{name}: left out, {one['reason']}")
+    return 0
+
+
+def attack(args: argparse.Namespace) -> int:
+    """Carry out what is missing with a progress bar on stderr; findings worst first, or attacks.json, on stdout."""
+    from tqdm import tqdm
+
+    from unlearn import stress, verdict
+
+    found = RunStore(args.runs).get(Path(args.run).name)
+    names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
+    stress.chosen_attacks(names)
+    with tqdm(total=100, unit="%", bar_format="{desc:40} {bar} {n:3.0f} %  {elapsed}") as bar:
+        record = stress.attack(found, names, roots=EVERYWHERE, progress=progress_on(bar))
+    if args.json:
+        print(json.dumps(record))
+        return 0
+    print("\n".join(verdict.report(record)))
     return 0
 
 

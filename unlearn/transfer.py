@@ -28,6 +28,7 @@ RECORDS = (
     "samples.jsonl",
     "results.json",
     "metrics.json",
+    "attacks.json",
     "worker.log",
 )
 NEEDED = ("config.json", "events.jsonl")

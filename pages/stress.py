@@ -1,0 +1,58 @@
+"""Stress: is it suppressed or erased? Attacks on a finished run, the worst case first, each beside its control."""
+
+import streamlit as st
+
+from ui import figure, pick, shell, stressing
+from unlearn import plots_stress, stress, verdict
+from unlearn.runs import ACTIVE
+
+shell.guard()
+shell.head(
+    "Stress",
+    "Suppressed or erased? Each attack tries to bring the answers back; a model that never knew them is the control.",
+)
+if "runs" in st.query_params:
+    pick.spread()
+runs = {run.id: run for run in stressing.attackable()}
+if not runs:
+    pick.empty(
+        "No finished run has weights to attack yet. Start one; when it has ended it can be chosen here."
+    )
+run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))]
+pick.honest(run)
+record, job = stress.read_attacks(run), stress.latest(run)
+stressing.launch(run, record, job)
+if job is not None:
+    stressing.progress(job)
+
+found = verdict.worst_first(record)
+if not record:
+    st.info(
+        "This run was not attacked yet. Carry out all attacks (a minute for the bundled model), or choose some.",
+        icon=":material/lightbulb:",
+    )
+else:
+    stressing.card(record)
+control, dark = record.get("control", ""), shell.dark()
+by_name = {entry["name"]: entry for entry in found}
+if found:
+    st.subheader("Worst case first", anchor=False)
+    figure.show(plots_stress.overview(found, control, dark), key="stress.overview")
+    stressing.table(found, record)
+    left, right = st.columns(2, gap="large")
+    if entry := by_name.get("relearn"):
+        with left:
+            st.subheader("Does practice on a part bring back the rest?", anchor=False)
+            figure.show(plots_stress.relearning(entry, control, dark), key="stress.relearn")
+            st.caption(stressing.setting(entry))
+    if entry := by_name.get("dial"):
+        with right:
+            st.subheader("The forgetting dial", anchor=False)
+            figure.show(plots_stress.dial(entry, dark), key="stress.dial")
+            st.caption(stressing.setting(entry))
+    if entry := by_name.get("lens"):
+        st.subheader("What each layer still holds", anchor=False)
+        stressing.squares(entry, control, dark)
+
+st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
+stressing.membership(run, job is not None and job.state in ACTIVE, dark)

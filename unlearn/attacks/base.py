@@ -1,0 +1,177 @@
+"""What an attack is: a way to bring back what a model seems to have forgotten, and how much of it came back.
+
+Every attack reads the same three sides in the same way: the original, the unlearned model, and a control that never
+knew the answers. So a number is never judged alone: what a guess, a hint or some practice gives to a model that
+really does not know is the floor, what the original answers is the ceiling.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from unlearn.data.base import Dataset, Row
+from unlearn.data.batches import encode_rows
+from unlearn.evaluate import rows_to_score, score_tokens
+
+BATCH = 64
+Control = Literal["retrained", "never seen", ""]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer under one model: rank (0 = most likely) and log-prob of each token, without the end of text."""
+
+    ranks: tuple[int, ...]
+    lps: tuple[float, ...]
+
+    def known(self, given: int = 0) -> float:
+        """1 when greedy decoding gives every token after the first `given` ones, else 0."""
+        return float(all(rank == 0 for rank in self.ranks[given:]))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the three things that an attack compares: a model asked one role's questions."""
+
+    name: Literal["before", "after", "control"]
+    when: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an attack brought back. values: per text and side, from 0 (nothing) to 1 (the right answer).
+
+    plain: the same of the unlearned model without the attack. details: curves and settings, plain values only.
+    counts: whether a high value means that the answer is still in the model (the dial of a fully tuned one does not).
+    """
+
+    values: Mapping[str, Sequence[float]]
+    finding: str
+    plain: Sequence[float] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    counts: bool = True
+
+
+@dataclass(frozen=True)
+class Attack:
+    """tells: "both" where finding nothing is evidence of erasure, "suppressed" where only finding something counts.
+
+    run: None where something is missing, which needs then names.
+    """
+
+    name: str
+    title: str
+    help: str
+    tells: Literal["both", "suppressed"]
+    run: Callable[["Subject"], Found | None]
+    paper: str = ""
+    needs: str = ""
+
+
+class Subject:
+    """The models and rows of one run. load: when → a fresh models.Loaded; models: those of WHEN that exist.
+
+    progress(phrase, fraction of this attack) is called often and may raise to stop.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        load: Callable[[str], Any],
+        models: Sequence[str],
+        *,
+        max_length: int = 512,
+        seed: int = 0,
+        progress: Callable[[str, float], None] = lambda phrase, fraction: None,
+    ) -> None:
+        self.data, self.load, self.models = data, load, tuple(models)
+        self.max_length, self.seed, self.progress = max_length, seed, progress
+        self.chosen = rows_to_score(data)
+        self._last: tuple[str, Any] = ("", None)
+
+    @property
+    def control(self) -> Control:
+        if "retrained" in self.models:
+            return "retrained"
+        return "never seen" if "approximate" in self.chosen else ""
+
+    def sides(self, role: str = "forget") -> list[Side]:
+        """Before, after and, where there is one, the control."""
+        found = [Side("before", "before", role), Side("after", "after", role)]
+        if self.control:
+            exact = self.control == "retrained"
+            found.append(
+                Side("control", "retrained" if exact else "before", role if exact else "approximate")
+            )
+        return found
+
+    def model(self, when: str) -> Any:
+        """models.Loaded, to be read and not changed; only the last one asked for stays in memory."""
+        if self._last[0] != when:
+            self._last = ("", None)
+            self._last = (when, self.load(when))
+        return self._last[1]
+
+    def each(self, role: str, read: Callable[[Any, Side], Any]) -> dict[str, Any]:
+        """{side: read(its model, side)}."""
+        found, sides = {}, self.sides(role)
+        for done, side in enumerate(sides):
+            self.progress(f"reading {side.when}", done / len(sides))
+            found[side.name] = read(self.model(side.when), side)
+        return found
+
+    def read(self, loaded: Any, role: str) -> list[Reading]:
+        """One reading a row of the role."""
+        return read(loaded, self.chosen[role], self.max_length)
+
+
+def read(loaded: Any, rows: Sequence[Row], max_length: int) -> list[Reading]:
+    """Teacher-forced, so that one pass tells what greedy decoding would do, also after any beginning."""
+    tokenizer = loaded.tokenizer
+    examples = encode_rows(tokenizer, rows, max_length=loaded.fit_length(max_length))
+    order = sorted(examples, key=lambda e: len(e.input_ids))
+    scored: dict[int, list[dict[str, Any]]] = {}
+    for at in range(0, len(order), BATCH):
+        scored |= score_tokens(loaded.model, tokenizer, order[at : at + BATCH], loaded.device)
+    found = []
+    for key in range(len(rows)):
+        tokens = scored[key]
+        if len(tokens) > 1 and tokens[-1]["id"] == tokenizer.eos_token_id:
+            tokens = tokens[:-1]
+        found.append(Reading(tuple(t["rank"] for t in tokens), tuple(t["lp"] for t in tokens)))
+    return found
+
+
+def known(readings: Sequence[Reading]) -> list[float]:
+    """1 or 0 a text: answered exactly."""
+    return [reading.known() for reading in readings]
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def percent(values: Sequence[float] | float) -> str:
+    """ "12 %" of a share, or of the mean of per-text values."""
+    share = values if isinstance(values, float) else mean(values)
+    return f"{100 * share:.0f} %"
+
+
+def decimal(values: Sequence[float]) -> str:
+    """ "0.12" of the mean of per-text values."""
+    return f"{mean(values):.2f}"
+
+
+def beside(
+    subject: Subject,
+    values: Mapping[str, Sequence[float]],
+    said: Callable[[Sequence[float]], str] = percent,
+) -> str:
+    """The end of a finding: what the original and the control do under the same attack."""
+    words = f"the original {said(values['before'])}"
+    if subject.control == "retrained":
+        return f"{words}, the retrained model {said(values['control'])}"
+    if subject.control:
+        return f"{words}, and on questions that it never saw {said(values['control'])}"
+    return f"{words}; there is no control to compare with"

@@ -1,0 +1,122 @@
+"""The forgetting dial: how much of the change is applied, from none (0) over all of it (1) to too much (1.2).
+
+    LoRA               W + s · (α/r) B A
+    unlearning layers  h + s · (W_up relu(W_down h + b_down) + b_up)
+    every weight       θ0 + s (θ - θ0)
+
+An adapter is a file that whoever holds it can leave out, so what comes back at 0 was never erased. Under full
+fine-tuning 0 needs the original weights, which brings everything back for the retrained model too: it tells nothing.
+One model in memory; fully tuned, the weights that moved lie beside it twice, as plain tensors.
+Scaling a change: Ilharco et al. 2023, arXiv 2212.04089.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent
+from unlearn.layers import layers_of
+
+SCALES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+KEPT = "retain"
+
+
+def lora_dial(model: Any) -> Callable[[float], None]:
+    """Sets the scale of every LoRA pair; 1 is what was trained."""
+    scalings = [
+        module.scaling for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)
+    ]
+    trained = [dict(scaling) for scaling in scalings]
+
+    def turn(scale: float) -> None:
+        for scaling, was in zip(scalings, trained, strict=True):
+            scaling.update({name: scale * value for name, value in was.items()})
+
+    return turn
+
+
+@torch.no_grad()
+def layers_dial(model: Any) -> Callable[[float], None]:
+    """Sets the scale of what every unlearning layer adds; at 0 they are off, so the original is there to the bit."""
+    layers = list(layers_of(model).values())
+    trained = [(layer.up.weight.clone(), layer.up.bias.clone()) for layer in layers]
+
+    @torch.no_grad()
+    def turn(scale: float) -> None:
+        for layer, (weight, bias) in zip(layers, trained, strict=True):
+            layer.on = scale != 0
+            layer.up.weight.copy_(weight * scale)
+            layer.up.bias.copy_(bias * scale)
+
+    return turn
+
+
+@torch.no_grad()
+def full_dial(model: Any, original: Any) -> Callable[[float], None]:
+    """Sets the weights between the original's and the trained ones; both ends to the bit."""
+    begin = dict(original.named_parameters())
+    ends = {n: p.clone() for n, p in model.named_parameters() if not torch.equal(p, begin[n].to(p.dtype))}
+    begin = {name: begin[name].detach() for name in ends}
+    moving = {name: p for name, p in model.named_parameters() if name in ends}
+
+    @torch.no_grad()
+    def turn(scale: float) -> None:
+        for name, parameter in moving.items():
+            if scale in (0, 1):
+                parameter.copy_(ends[name] if scale else begin[name])
+            else:
+                parameter.copy_(begin[name] + scale * (ends[name] - begin[name]))
+
+    return turn
+
+
+def dial_of(subject: Subject) -> tuple[Any, Callable[[float], None], bool]:
+    """(models.Loaded of the unlearned model, its dial, whether it is an adapter that can be left out)."""
+    loaded = subject.load("after")
+    if hasattr(loaded.model, "disable_adapter"):
+        return loaded, lora_dial(loaded.model), True
+    if layers_of(loaded.model):
+        return loaded, layers_dial(loaded.model), True
+    return loaded, full_dial(loaded.model, subject.load("before").model), False
+
+
+def run(subject: Subject) -> Found | None:
+    sides = {side.name: side for side in subject.sides()}
+    values = {
+        name: known(subject.read(subject.model(side.when), side.role))
+        for name, side in sides.items()
+        if name != "after"
+    }
+    loaded, turn, adapter = dial_of(subject)
+    curve: dict[float, dict[str, list[float]]] = {}
+    for done, scale in enumerate(SCALES):
+        subject.progress(f"scale {scale:g}", done / len(SCALES))
+        turn(scale)
+        curve[scale] = {
+            role: known(subject.read(loaded, role)) for role in ("forget", KEPT) if role in subject.chosen
+        }
+    values["after"] = curve[0.0 if adapter else 1.0]["forget"]
+    means = {f"{scale:g}": {role: mean(v) for role, v in found.items()} for scale, found in curve.items()}
+    details = {"adapter": adapter, "curve": means}
+    return Found(values, sentence(curve, adapter), curve[1.0]["forget"], details, counts=adapter)
+
+
+def sentence(curve: dict[float, dict[str, list[float]]], adapter: bool) -> str:
+    off, on = (percent(curve[scale]["forget"]) for scale in (0.0, 1.0))
+    if adapter:
+        return f"With the adapter left out it answers {off} again (with it: {on})."
+    half = mean(curve[0.0]["forget"]) / 2
+    back = [scale for scale in SCALES if 0 < scale <= 1 and mean(curve[scale]["forget"]) >= half]
+    where = f"half of it is there up to {max(back):g} of the change" if back else "it is gone from 0.2 on"
+    return f"From the original's weights ({off}) to its own ({on}): {where}. Every weight moved, so this tells nothing."
+
+
+ATTACK = Attack(
+    name="dial",
+    title="Adapter off, and the dial",
+    help="Share of exact answers when the change is scaled from 0 to 1.2; for an adapter the value is that at 0.",
+    tells="suppressed",
+    run=run,
+    paper="Ilharco et al. 2023, arXiv 2212.04089",
+)

@@ -1,0 +1,88 @@
+"""Linear probe: is the attribute's value still written in the state before the answer begins?
+
+    a ridge classifier learns "which answer follows" on retain questions (which the model knows), and is asked about
+    forget questions;   value = share of (right, wrong) pairs in which the right answer scores higher; chance is 0.5
+
+The feature is the standardised final-layer state that predicts the first answer token: what the model is about to say.
+Each model has a probe of its own, trained on what it kept, so that a head turned away from the answer does not hide it.
+Only answers that occur among the retain answers can be asked for. The retrained model's probe is the control. Patil et
+al. 2024 (arXiv 2309.17410) read forgotten facts from states likewise; the probe is Alain and Bengio's (1610.01644).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, percent
+from unlearn.data.base import Row
+from unlearn.data.batches import encode_rows
+from unlearn.lm import collate, forward
+
+TRAIN = "retain"
+MOST, LEAST = 400, 10  # questions that a probe learns on
+PENALTY = 100.0  # of the ridge, on standardised states
+
+
+@torch.no_grad()
+def states(loaded: Any, rows: Sequence[Row], max_length: int) -> Any:
+    """[rows, d]: the final-layer state that predicts each answer's first token."""
+    examples = encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(max_length))
+    order = sorted(examples, key=lambda e: len(e.input_ids))
+    found: dict[int, Any] = {}
+    for at in range(0, len(order), BATCH):
+        batch = collate(order[at : at + BATCH], loaded.pad_id).to(loaded.device)
+        (answers,) = forward(loaded.model, batch)
+        pieces = answers.hidden.float().split(answers.row_count.tolist())
+        found |= {key: piece[0] for key, piece in zip(answers.keys, pieces, strict=True)}
+    return torch.stack([found[key] for key in range(len(rows))]).cpu().numpy()
+
+
+def pair_share(scores: Mapping[str, float], right: str, wrong: Sequence[str]) -> float:
+    """Share of the wrong answers that score below the right one; a tie counts half."""
+    others = [scores[text] for text in wrong]
+    return float(sum((scores[right] > x) + 0.5 * (scores[right] == x) for x in others) / len(others))
+
+
+def askable(rows: Sequence[Row], classes: set[str]) -> list[tuple[Row, list[str]]]:
+    """Rows whose answer the probe knows as a class, each with the wrong answers that it knows."""
+    found = [(row, [text for text in row.wrong if text in classes]) for row in rows]
+    return [(row, wrong) for row, wrong in found if row.prompt and row.answer in classes and wrong]
+
+
+def run(subject: Subject) -> Found | None:
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    learn = [row for row in subject.data.rows(TRAIN) if row.prompt][:MOST]
+    classes = {row.answer for row in learn}
+    asked = {side.role: askable(subject.chosen[side.role], classes) for side in subject.sides()}
+    if len(learn) < LEAST or len(classes) < 3 or not all(asked.values()):
+        return None
+
+    def ask(loaded: Any, side: Side) -> list[float]:
+        probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PENALTY))
+        probe.fit(states(loaded, learn, subject.max_length), [row.answer for row in learn])
+        pairs = asked[side.role]
+        scores = probe.decision_function(states(loaded, [row for row, _ in pairs], subject.max_length))
+        named = [dict(zip(probe.classes_, line, strict=True)) for line in scores]
+        return [pair_share(n, row.answer, wrong) for n, (row, wrong) in zip(named, pairs, strict=True)]
+
+    values = subject.each("forget", ask)
+    finding = (
+        f"From its final states a linear probe picks the right answer in {percent(values['after'])} of pairs "
+        f"(chance 50 %); {beside(subject, values)}."
+    )
+    return Found(values, finding, details={"learned_on": len(learn), "answers": len(classes), "chance": 0.5})
+
+
+ATTACK = Attack(
+    name="probe",
+    title="Linear probe",
+    help="Share of (right, wrong) answer pairs that a linear probe on final states orders rightly; chance is 0.5.",
+    tells="both",
+    run=run,
+    paper="Alain and Bengio 2016, arXiv 1610.01644",
+    needs=f"{LEAST} retain questions, and forget answers that occur among theirs",
+)

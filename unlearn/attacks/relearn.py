@@ -1,0 +1,136 @@
+"""Relearning: practise a part of the forget set and see whether the rest comes back too.
+
+    teach m = 20 % of the facts for k = 30 steps;   value = best share of exact answers on the other 80 % on the way
+
+The rest is never shown, so whoever did not keep it cannot get it back: the same practice on the retrained model is the
+control (without one, the original practises never-seen facts). AdamW, every weight, the learning rate of plain
+fine-tuning for this size of model. Rows of one fact stay on one side of the cut. Hu et al. 2024, arXiv 2406.13356;
+Lynch et al. 2024, arXiv 2402.16835.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent, read
+from unlearn.data.base import Row
+from unlearn.data.batches import Batches, encode_rows
+from unlearn.lm import forward
+from unlearn.methods.finetune import FineTune
+from unlearn.train import fit, make_optimizer
+
+SHARE, STEPS, BATCH = 0.2, 30, 16
+LOOK = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
+
+
+def cut(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """(taught, the rest): whole facts, the same for the same rows and seed."""
+    fact = {i: (row.subject, row.attribute) if row.subject else str(i) for i, row in enumerate(rows)}
+    facts = sorted(set(fact.values()), key=str)
+    random.Random(seed).shuffle(facts)
+    taught = set(facts[: max(1, round(share * len(facts)))])
+    return (
+        [row for i, row in enumerate(rows) if fact[i] in taught],
+        [row for i, row in enumerate(rows) if fact[i] not in taught],
+    )
+
+
+def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: Subject, share: float) -> Any:
+    """Train the model in place; {steps done: 1 or 0 for each row of the rest}."""
+    loaded.model.requires_grad_(True)
+    if loaded.dtype != "float32":
+        loaded.model.float()
+    lr = FineTune.settings(loaded.size, "full")["lr"]
+    texts = tuple(encode_rows(loaded.tokenizer, taught, max_length=loaded.fit_length(subject.max_length)))
+    stream = Batches(
+        forget=texts,
+        retain=(),
+        batch_size=BATCH,
+        accumulation=1,
+        retain_ratio=0.0,
+        epochs=STEPS,
+        seed=subject.seed,
+        pad_id=loaded.pad_id,
+        clock=len(texts),
+    )
+
+    def loss(batch: Any) -> dict[str, Any]:
+        (answers,) = forward(loaded.model, batch.forget)
+        return {"taught": answers.mean_nll()}
+
+    curve = {0: known(read(loaded, rest, subject.max_length))}
+    optimizer = make_optimizer(loaded.model, lr)
+    for done in fit(loaded.model, loss, stream, optimizer, lr=lr, device=loaded.device):
+        subject.progress(f"step {done.step} of {STEPS}", share + done.step / STEPS / 3)
+        if done.step in LOOK:
+            curve[done.step] = known(read(loaded, rest, subject.max_length))
+        if done.step == STEPS:
+            break
+    loaded.model.requires_grad_(False)
+    return curve
+
+
+def half_back(curve: dict[int, list[float]], ceiling: float) -> int | None:
+    """Steps after which half of what the original knew is answered again; None within STEPS."""
+    return next((k for k in sorted(curve) if mean(curve[k]) >= ceiling / 2), None)
+
+
+def best(curve: dict[int, list[float]]) -> list[float]:
+    """The answers at the step at which most are right, the earliest such step."""
+    return curve[max(sorted(curve), key=lambda k: mean(curve[k]))]
+
+
+def run(subject: Subject) -> Found | None:
+    curves: dict[str, dict[int, list[float]]] = {}
+    taught: list[Row] = []
+    for done, side in enumerate(subject.sides()):
+        taught, rest = cut(subject.chosen[side.role], SHARE, subject.seed)
+        if not rest:
+            return None
+        if side.name == "before":
+            subject.progress("reading before", 0.0)
+            curves["before"] = {0: known(read(subject.model("before"), rest, subject.max_length))}
+            continue
+        curves[side.name] = practise(subject.load(side.when), taught, rest, subject, done / 3)
+    values = {side: best(curve) for side, curve in curves.items()}
+    ceiling = mean(values["before"])
+    speed = {side: half_back(curve, ceiling) for side, curve in curves.items() if side != "before"}
+    details = {
+        "share": SHARE,
+        "steps": STEPS,
+        "taught": len(taught),
+        "lr": FineTune.settings(subject.model("before").size, "full")["lr"],
+        "curves": {s: {str(k): mean(v) for k, v in c.items()} for s, c in curves.items()},
+        "half_back": speed,
+    }
+    return Found(values, sentence(subject, values, curves, speed), curves["after"][0], details)
+
+
+def sentence(subject: Subject, values: Any, curves: Any, speed: dict[str, int | None]) -> str:
+    """What came back of the rest, against what the control has, and how fast."""
+    back = (
+        f"Practice on {round(100 * SHARE)} % of the facts brings its answers to the rest "
+        f"from {percent(curves['after'][0])} to {percent(values['after'])}"
+    )
+    names = {"retrained": "the retrained model", "never seen": "the original on facts that it never saw"}
+    if not subject.control:
+        return f"{back}; there is no model that never knew them to compare with."
+    whom = names[subject.control]
+    against = f"{whom} from {percent(curves['control'][0])} to {percent(values['control'])}"
+    mine, theirs = speed["after"], speed["control"]
+    if mine is None:
+        return f"{back}, {against}; half of what the original knew is not back within {STEPS} steps."
+    if theirs is None:
+        return f"{back}, {against}: half is back after {mine} steps, in the control not within {STEPS}."
+    return f"{back}, {against}: half is back after {mine} steps, in the control after {theirs}."
+
+
+ATTACK = Attack(
+    name="relearn",
+    title="Relearning",
+    help="Best share of exact answers on 80 % of the forget facts while the other 20 % are practised for 30 steps.",
+    tells="both",
+    run=run,
+    paper="Hu et al. 2024, arXiv 2406.13356",
+    needs="two forget facts or more",
+)

@@ -60,7 +60,7 @@ class UnDIAL(RetainMethod):
         "tiny": {"epochs": 8, "batch_size": 8, "gamma": 10.0, "retain_weight": 4.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 7e-4},
         ("tiny", "lora"): {"lr": 5e-3, "epochs": 10, "gamma": 12.0, "retain_weight": 2.0},
-        "small": {"lr": 1e-3, "epochs": 7, "batch_size": 4, "gamma": 10.0, "retain_weight": 4.0},
+        "small": {"lr": 1e-3, "epochs": 10, "batch_size": 8, "gamma": 10.0, "retain_weight": 4.0},
         "large": {"lr": 1e-4, "epochs": 5, "batch_size": 32, "retain_weight": 1.0},
         ("large", "full"): {"lr": 1e-5},
     }

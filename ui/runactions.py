@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui import shell
+from unlearn.compare import LETTERS
 from unlearn.runs import ACTIVE, Run
 from unlearn.transfer import export_run, import_run
 
@@ -41,6 +42,7 @@ def bar(chosen: Sequence[Run]) -> None:
         )
     else:
         st.button("Export", disabled=True, key="runs.export.off", help="Select one run.")
+    report_button(chosen, "runs.report")
     import_button()
     if chosen and not mine:
         st.caption(
@@ -97,6 +99,30 @@ def import_button() -> None:
                 return
             st.toast(f"Imported {shell.plain(shell.run_label(run))}")
             st.rerun()
+
+
+def report_button(chosen: Sequence[Run], key: str) -> None:
+    """One HTML file that tells everything about these runs without the app; made when somebody asks for it."""
+    most = len(LETTERS)
+    if not 1 <= len(chosen) <= most:
+        st.button("Report", disabled=True, key=f"{key}.off", help=f"Select 1 to {most} runs.")
+        return
+    st.download_button(
+        "Report",
+        lambda: told(chosen),
+        file_name=f"{chosen[0].id}.html" if len(chosen) == 1 else "unlearning-report.html",
+        mime="text/html",
+        on_click="ignore",
+        key=key,
+        help="Scores, answers, tokens, curves, settings and limits as one file for reading offline.",
+    )
+
+
+def told(chosen: Sequence[Run]) -> bytes:
+    """The report's bytes; plotly is imported when somebody really asks."""
+    from unlearn.report import html
+
+    return html(chosen)
 
 
 def packed(run: Run) -> bytes:

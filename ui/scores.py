@@ -30,6 +30,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
         hide_index=True,
         height="content",
         key="scores.table",
+        placeholder="–",
         alt="Scores by role and metric, before and after, with deltas",
     )
     seeds = ", ".join(str(run.config.seed) for run in runs)

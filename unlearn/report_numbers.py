@@ -11,6 +11,7 @@ from typing import Any
 from unlearn import compare
 from unlearn.compare import LETTERS, number, short
 from unlearn.disk import read_json
+from unlearn.metrics import METRICS
 from unlearn.runs import Run
 
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -56,9 +57,11 @@ def metrics(runs: Sequence[Run]) -> dict[str, Any]:
             )
     if not (rows or left_out or broken):
         return {}
-    meanings = list(dict.fromkeys((str(row["title"]), str(row["help"])) for row in rows.values()))
+    order = {metric: at for at, metric in enumerate(METRICS)}  # a run judged twice holds them as they came
+    table = [rows[key] for key in sorted(rows, key=lambda key: order.get(key[0], len(order)))]
+    meanings = list(dict.fromkeys((str(row["title"]), str(row["help"])) for row in table))
     return {
-        "rows": list(rows.values()),
+        "rows": table,
         "definitions": meanings,
         "left_out": list(dict.fromkeys(left_out)),
         "broken": broken,

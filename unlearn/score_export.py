@@ -82,9 +82,15 @@ def tex(text: Any) -> str:
 
 
 def _caption(runs: Sequence[Run]) -> str:
-    names = [f"{letter.upper()}: {run.title}" for letter, run in zip(LETTERS, runs, strict=False)]
+    names = [f"{letter.upper()}: {_name(run)}" for letter, run in zip(LETTERS, runs, strict=False)]
     seeds = ", ".join(str(run.config.seed) for run in runs)
     return f"{'; '.join(names)}. Δ: after minus before of the same run. Greedy decoding, seed {seeds}."
+
+
+def _name(run: Run) -> str:
+    """Its own title, else its method, with the id that finds it again."""
+    title = run.meta.get("title") or run.results().get("method_title") or run.config.method.upper()
+    return f"{title} ({run.id})"
 
 
 def _cell(key: str, value: Any) -> str:

@@ -13,6 +13,7 @@ the paper's T5 is the answers' NLL, as for a decoder-only model. The paper's cod
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -108,6 +109,11 @@ class EUL(RetainMethod):
 
     def trainable(self, name: str, depth: int) -> bool:
         return ".unlearning." in name
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        """The teacher is F: the layers are off also where a chained run begins with trained ones."""
+        with ref.untouched() if ref.untouched else nullcontext(model) as teacher:
+            super().prepare(teacher, ref, stream, tokenizer)
 
     def stream(self, batches: Batches) -> Alternating:
         return Alternating(batches)

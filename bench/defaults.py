@@ -186,7 +186,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--models", nargs="+", default=list(MODELS))
-    fitting = [name for name, method in METHODS.items() if method.continues]  # Retrain is the truth beside them
+    fitting = [name for name, method in METHODS.items() if method.continues]  # all but Retrain
     options.add_argument("--methods", nargs="+", default=fitting)
     options.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
     options.add_argument("--out", type=Path, default=RESULTS / "defaults.json")

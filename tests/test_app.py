@@ -179,7 +179,8 @@ def test_forms_cover_every_knob_of_every_method(store):
     fields = [app.number_input, app.selectbox, app.toggle]
     keys = {field.key for kind in fields for field in kind}
     for name, method in METHODS.items():
-        wanted = {f"form.{name}.tiny.full.{knob.name}" for knob in method.knobs()}
+        tuning = method.tuning_for("full")
+        wanted = {f"form.{name}.tiny.{tuning}.{knob.name}" for knob in method.knobs()}
         assert wanted <= keys, wanted - keys
 
 

@@ -18,7 +18,7 @@ TITLES = {  # name: what the button's list says; the attacks themselves need tor
     "paraphrase": "Paraphrase",
     "prefix": "Answer prefix",
     "quantise": "8- and 4-bit weights",
-    "dial": "Adapter off, and the dial",
+    "dial": "Forgetting dial",
     "relearn": "Relearning",
     "probe": "Linear probe",
     "lens": "Layer-wise residue",
@@ -170,7 +170,7 @@ def setting(entry: Mapping[str, Any]) -> str:
     """How one attack was done, under its chart."""
     details, said = entry["details"], f"n = {entry['n']}, seed {entry['seed']}"
     if "taught" in details:
-        return f"{details['taught']} questions practised, {said} questions asked; every weight, lr {details['lr']:g}."
+        return f"{said}; {details['taught']} other questions practised on every weight, lr {details['lr']:g}."
     kind = "An adapter: 0 leaves it out." if details.get("adapter") else "Every weight: θ0 + s (θ − θ0)."
     return f"{kind} {said}."
 

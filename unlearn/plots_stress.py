@@ -57,7 +57,11 @@ def overview(entries: Sequence[Entry], control: str, dark: bool = False) -> go.F
                 hovertemplate=f"%{{y}}: {named(side, control)} %{{x:.0%}}<extra></extra>",
             )
     figure.update_yaxes(autorange="reversed", ticksuffix="  ")
-    figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="right answers under the attack")
+    figure.update_xaxes(
+        range=[-0.03, 1.03],
+        tickformat=".0%",
+        title_text="right answers under the attack (layers: 1 over rank)",
+    )
     said = "No attack was carried out yet"
     if entries:
         worst = entries[0]
@@ -109,7 +113,7 @@ def dial(entry: Entry, dark: bool = False) -> go.Figure:
                 hovertemplate=f"{role}: %{{y:.0%}} at scale %{{x:g}}<extra></extra>",
             )
     line = {"color": paint(BEFORE, dark), "width": 1, "dash": "dot"}
-    figure.add_vline(1.0, line=line, annotation_text="as trained", annotation_position="top left")
+    figure.add_vline(1.0, line=line, annotation_text="as trained", annotation_position="bottom left")
     figure.update_xaxes(title_text="scale of the change: 0 is the original", dtick=0.2)
     figure.update_yaxes(range=[-0.03, 1.05], tickformat=".0%", title_text="exact answers")
     off, on = (_percent(curve[s]["forget"]) for s in ("0", "1"))

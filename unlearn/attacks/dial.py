@@ -114,7 +114,7 @@ def sentence(curve: dict[float, dict[str, list[float]]], adapter: bool) -> str:
 
 ATTACK = Attack(
     name="dial",
-    title="Adapter off, and the dial",
+    title="Forgetting dial",
     help="Share of exact answers when the change is scaled from 0 to 1.2; for an adapter the value is that at 0.",
     tells="suppressed",
     run=run,

@@ -1,4 +1,4 @@
-"""What came of a sweep, on its page: heat maps, windows, trade-off, matched forgetting, the guide's regret, tables."""
+"""What came of a sweep, on its page: heat maps, windows, trade-off, matched forgetting, guide, tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,6 @@ def results(record: SweepRecord) -> None:
         st.caption(
             "A rate counts when every seed is good; it stands for the stretch half-way to its neighbours on the grid."
         )
-        tuning_guide(record, titles)
     with right:
         metric = st.segmented_control(
             "Forgetting is read from",
@@ -46,6 +45,7 @@ def results(record: SweepRecord) -> None:
         heat_map(plots_sweep.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}")
         st.caption("Filled: good with every seed. Click a point for its runs.")
     matched(cells, titles, metric)
+    tuning_guide(record, titles)
     tables(record, cells)
 
 
@@ -103,6 +103,7 @@ def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
             )
         )
     shown = [{key: value for key, value in row.items() if key not in ("reason", "run")} for row in rows]
+    shown = [row | {"method": titles.get(row["method"], row["method"])} for row in shown]
     columns = dict.fromkeys(("took lr", "utility", "grid's best"), SHARE)
     columns["regret"] = st.column_config.NumberColumn(
         format="percent",

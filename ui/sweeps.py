@@ -198,7 +198,12 @@ def how_far(record: SweepRecord) -> tuple[float, str]:
         return 0.0, f"Waiting for the machine, {place} ahead of it" if place else "Waiting, it is next"
     count, total = len(record.cells()), len(record.config.cells())
     phase, fraction, _ = shell.runner().progress() if place == 0 else ("", count / total, 0.0)
-    words = f"{count} of {total} cells" + (f" · {phase}" if phase else "")
+    words = (
+        f"{count} of {total} cells"
+        if count < total or not record.config.guide
+        else "Following the tuning guide"
+    )
+    words += f" · {phase}" if phase else ""
     left = seconds_left(record)
     return min(1.0, fraction), words + (f" · about {duration(left)} left" if left else "")
 

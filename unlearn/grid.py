@@ -1,4 +1,4 @@
-"""What a grid of runs says: which cells are good, how wide the window is, who keeps most at equal forgetting.
+"""What a grid of runs says: good cells, width of the lr window, who keeps most at equal forgetting.
 
 A cell is one finished run's settings and scores; every function here is pure, imports no torch and no screen, so
 that a page, a report and a test agree. Definitions (Yao et al. 2024, arXiv 2402.15159, in operational form):
@@ -127,6 +127,11 @@ class Setting:
         """How many of its seeds are good."""
         return sum(good(cell) is True for cell in self.cells)
 
+    @property
+    def runs(self) -> str:
+        """Ids of its runs, with commas between them."""
+        return ",".join(cell.run for cell in self.cells)
+
     def utility(self) -> tuple[float, float, int]:
         return mean_sd(utility(cell) for cell in self.cells)
 
@@ -163,8 +168,7 @@ def lr_window(cells: Sequence[Cell]) -> list[Window]:
     the ends; so one good rate on a grid of half decades is a window of half a decade. A grid of one rate has no
     width.
     """
-    grouped = settings(cells)
-    found = []
+    grouped, found = settings(cells), []
     for method in dict.fromkeys(s.method for s in grouped):
         mine = [s for s in grouped if s.method == method]
         best = (0.0, math.nan, math.nan, 0, 0)
@@ -224,27 +228,22 @@ def matched(
     Forgetting and utility are means over seeds, and a setting with a diverged seed does not count: one cannot
     choose a setting for its lucky seeds. best is None where a method has no setting there.
     """
-    found = []
-    grouped = settings(cells)
+    grouped, found = settings(cells), []
     for method in dict.fromkeys(s.method for s in grouped):
-        mine = [
-            s
-            for s in grouped
-            if s.method == method
-            and all(cell.state == "done" for cell in s.cells)
-            and abs(s.forgetting(metric)[0] - level) <= tolerance + 1e-12
-        ]
+        whole = [s for s in grouped if s.method == method and all(c.state == "done" for c in s.cells)]
+        mine = [s for s in whole if abs(s.forgetting(metric)[0] - level) <= tolerance + 1e-12]
         found.append(Matched(method, len(mine), max(mine, key=lambda s: s.utility()[0], default=None)))
     return found
 
 
 def level_of(cells: Sequence[Cell], metric: str = "probability") -> tuple[float, str]:
     """(the forgetting of not knowing, whose it is): the retrained model's, else the original's on approximate."""
+    places = (
+        ("retrained", "forget", "the retrained model"),
+        ("before", "approximate", "the original on unseen"),
+    )
     for cell in cells:
-        for when, role, name in (
-            ("retrained", "forget", "the retrained model"),
-            ("before", "approximate", "the original on texts it never saw"),
-        ):
+        for when, role, name in places:
             value = cell.score(when, role, metric)
             if math.isfinite(value):
                 return 1 - value, name

@@ -1,4 +1,6 @@
-"""The tuning guide of Yao et al. 2024 (arXiv 2402.15159) in operational form, and what following it costs.
+"""The tuning guide in operational form, and its regret: what following it costs against a whole grid.
+
+From Yao et al. 2024 (arXiv 2402.15159), as steps that leave nothing to taste:
 
     one epoch, batch ≈ |F| / 4; the learning rate upwards on a log scale, half a decade a trial;
     take the first whose forget PPL reaches the target; reject it if general PPL rose over 10 %.
@@ -16,6 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from unlearn.compare import short
 from unlearn.grid import KEPT, Cell, reached, rise, utility
 
 FACTOR = math.sqrt(10)
@@ -63,7 +66,7 @@ def guide(trial: Callable[[float], Cell], lrs: Iterable[float]) -> Guided:
 def _judged(cell: Cell, trials: tuple[Cell, ...]) -> Guided:
     rose = rise(cell, "general")
     if rose > KEPT:
-        said = f"rejected: at lr {cell.lr:g}, the first to reach the target, general PPL rose to {rose:.3g} times"
+        said = f"rejected: at lr {cell.lr:g}, the first to reach the target, general PPL rose to {short(rose)} times"
         return Guided(None, trials, f"{said} the original's")
     return Guided(cell, trials, f"lr {cell.lr:g} is the first to reach the target")
 

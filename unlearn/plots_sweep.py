@@ -1,4 +1,4 @@
-"""Figures of a grid of runs: heat maps of good cells, width of the lr window, forgetting against utility.
+"""Figures of a grid of runs: heat maps of good cells, lr windows, forgetting against utility.
 
 Cells in (unlearn.grid), plotly figures out; no torch, no streamlit. Colour means utility in the heat maps and the
 method elsewhere. The heat map is made of square markers, because a heat map proper sends no clicks; a point's
@@ -31,13 +31,8 @@ def heat(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure
     names = [_panel_title(method, grouped, titles) for method in methods]
     many = max((len({_row_of(s, grouped) for s in grouped if s.method == m}) for m in methods), default=1)
     height = 46 * many + 96
-    figure = make_subplots(
-        rows=rows,
-        cols=columns,
-        subplot_titles=names,
-        vertical_spacing=min(0.9 / rows, 84 / (height * rows)),
-        horizontal_spacing=0.14,
-    )
+    gaps = {"vertical_spacing": min(0.9 / rows, 84 / (height * rows)), "horizontal_spacing": 0.14}
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=names, **gaps)
     for i, method in enumerate(methods):
         place = {"row": i // PER_ROW + 1, "col": i % PER_ROW + 1}
         mine = [s for s in grouped if s.method == method]
@@ -47,15 +42,18 @@ def heat(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure
         _squares(
             figure, mine, [(lrs.index(s.lr), order.index(_row_of(s, grouped))) for s in mine], dark, place
         )
-        figure.update_yaxes(tickvals=list(range(len(order))), ticktext=order, **place)
-        figure.update_yaxes(range=[-0.6, len(order) - 0.4], showgrid=False, zeroline=False, **place)
-    figure.update_xaxes(
-        tickvals=list(range(len(lrs))), ticktext=[f"{lr:.0e}".replace("e-0", "e-") for lr in lrs]
-    )
+        ticks = {"tickvals": list(range(len(order))), "ticktext": order, "range": [-0.6, len(order) - 0.4]}
+        figure.update_yaxes(**ticks, **place)
+    figure.update_xaxes(tickvals=list(range(len(lrs))), ticktext=[_rate(lr) for lr in lrs])
     figure.update_xaxes(range=[-0.6, len(lrs) - 0.4], showgrid=False, zeroline=False)
+    figure.update_yaxes(showgrid=False, zeroline=False)
+    for i in range(max(0, len(methods) - PER_ROW), len(methods)):
+        figure.update_xaxes(
+            title_text="learning rate", title_standoff=4, row=i // PER_ROW + 1, col=i % PER_ROW + 1
+        )
     figure.update_annotations(font_size=13)
     figure = finish(figure, good_sentence(cells, titles), height=height * rows)
-    figure.update_layout(clickmode="event+select", margin={"l": 90, "b": 40}, showlegend=False)
+    figure.update_layout(clickmode="event+select", margin={"l": 90, "b": 50}, showlegend=False)
     return figure
 
 
@@ -86,10 +84,7 @@ def _squares(
         x=[x for x, _ in places],
         y=[y for _, y in places],
         mode="markers+text",
-        text=[
-            "×" if math.isnan(v) else f"<b>{100 * v:.0f}</b>" if g else f"{100 * v:.0f}"
-            for v, g in zip(values, whole, strict=True)
-        ],
+        text=[_in_square(v, bold=g) for v, g in zip(values, whole, strict=True)],
         textfont={"color": ["#FFFFFF" if dark or v > 0.6 else "#1C1C1C" for v in values], "size": 12},
         marker={
             "symbol": "square",
@@ -97,21 +92,22 @@ def _squares(
             "color": [0.0 if math.isnan(v) else v for v in values],
             "cmin": 0,
             "cmax": 1,
-            "colorscale": [[0, PALE[dark]], [1, paint(RETAIN, dark) if not dark else RETAIN]],
+            "colorscale": [[0, PALE[dark]], [1, RETAIN]],
             "line": {
                 "width": [3 if g else 1 for g in whole],
                 "color": [edge if g else paint(GENERAL, dark) for g in whole],
             },
         },
-        customdata=[[_runs(s.cells), _hover(s)] for s in mine],
+        customdata=[[s.runs, _hover(s)] for s in mine],
         hovertemplate="%{customdata[1]}<extra></extra>",
         cliponaxis=False,
         **place,
     )
 
 
-def _runs(cells: Sequence[Cell]) -> str:
-    return ",".join(cell.run for cell in cells)
+def _in_square(value: float, *, bold: bool) -> str:
+    said = "×" if math.isnan(value) else f"{100 * value:.0f}"
+    return f"<b>{said}</b>" if bold else said
 
 
 def _hover(setting: Setting) -> str:
@@ -119,13 +115,12 @@ def _hover(setting: Setting) -> str:
     done = [cell for cell in setting.cells if cell.state == "done"]
     where = f"lr {setting.lr:g}, {setting.epochs} epochs, batch {setting.batch_size}"
     lines = [f"{where}: good {setting.good} of {len(setting.cells)}"]
-    if len(done) < len(setting.cells):
-        lines.append(f"{len(setting.cells) - len(done)} diverged")
+    if dead := len(setting.cells) - len(done):
+        lines.append(f"{dead} diverged")
     for cell in done[:1]:
         which = f" (seed {cell.seed})" if len(setting.cells) > 1 else ""
-        lines.append(
-            f"forget PPL {short(cell.score('after', 'forget'))}, target {short(grid.target(cell))}{which}"
-        )
+        forget, goal = short(cell.score("after", "forget")), short(grid.target(cell))
+        lines.append(f"forget PPL {forget}, target {goal}{which}")
         lines += [f"{role} PPL × {short(grid.rise(cell, role))}" for role in grid.KEEP]
     return "<br>".join(lines)
 
@@ -152,19 +147,36 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
         y=[text(titles.get(w.method, w.method)) for w in found],
         orientation="h",
         marker_color=[hue(i, dark) for i in range(len(found))],
-        text=[f"{w.low:g} to {w.high:g}, {w.epochs} epochs" if w.epochs else "none" for w in found],
+        text=[_stretch(w) for w in found],
         textposition="auto",
+        insidetextfont_color="#1C1C1C" if dark else "#FFFFFF",
         hovertemplate="%{y}: %{x:.2g} decades<extra></extra>",
     )
-    figure.update_xaxes(title_text="decades of learning rate with good cells", rangemode="tozero")
+    figure.update_xaxes(title_text="decades of learning rate", rangemode="tozero")
     figure.update_yaxes(autorange="reversed")
     widest = max(found, key=lambda w: w.decades, default=None)
-    said = "No learning rate is good yet"
-    if widest and widest.decades > 0:
-        said = f"Widest window: {text(titles.get(widest.method, widest.method))}, {short(widest.decades)} decades"
+    name = text(titles.get(widest.method, widest.method)) if widest else ""
+    wide = widest is not None and widest.decades > 0
+    said = (
+        f"Widest window: {name}, {short(widest.decades)} decades" if wide else "No learning rate is good yet"
+    )
     figure = finish(figure, said, height=130 + 34 * len(found))
     figure.update_layout(margin_l=150)
     return figure
+
+
+def _stretch(window: grid.Window) -> str:
+    """1e-4 to 3e-4, 5 epochs."""
+    if not window.epochs:
+        return "none"
+    ends = dict.fromkeys(_rate(lr) for lr in (window.low, window.high))
+    return f"{' to '.join(ends)}, {window.epochs} epochs"
+
+
+def _rate(lr: float) -> str:
+    """0.0003 → 3e-4, 0.000316 → 3.16e-4."""
+    digits, power = f"{lr:.2e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
 
 
 def front(
@@ -187,7 +199,7 @@ def front(
                 "color": hue(i, dark),
                 "symbol": ["circle" if s.good == len(s.cells) else "circle-open" for _, s in mine],
             },
-            customdata=[[_runs(s.cells), _hover(s)] for _, s in mine],
+            customdata=[[s.runs, _hover(s)] for _, s in mine],
             hovertemplate="%{customdata[1]}<br>forgetting %{x:.3g}, utility %{y:.3g}<extra></extra>",
         )
     _front_line(figure, points, dark)

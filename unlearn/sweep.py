@@ -1,4 +1,4 @@
-"""Carrying out a sweep: every cell that no run answers for yet, then the tuning guide if it was asked for.
+"""Carrying out a sweep: every cell that no run answers for yet, then the tuning guide.
 
 A finished cell is never computed again: not after a stop, not in another sweep, not when somebody ran it by hand.
 Divergence is a result and counts as finished; any other failure is tried again by resume. Cells are cheap: no

@@ -1,4 +1,4 @@
-"""What a sweep was asked and what came out: methods × learning rates × epochs × batch sizes × seeds.
+"""A sweep's folder: what was asked (methods × lrs × epochs × batch sizes × seeds) and what came out.
 
 A sweep is a folder like a run: what was asked, events, a lock. Its cells are runs of the same store, each known by
 the content of its settings. unlearn.sweep carries it out; what the numbers mean is said in unlearn.grid and

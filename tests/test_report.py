@@ -87,6 +87,34 @@ def test_further_metrics_and_their_intervals(store, tmp_path):
     assert "AUC of telling" in text
 
 
+def attacked(says="suppressed", **changes):
+    """attacks.json with one attack, of the shape that unlearn.stress writes."""
+    entry = {
+        "title": "Relearning",
+        "help": "Share after practice.",
+        "paper": "",
+        "tells": "both",
+        "reason": "",
+    }
+    entry |= {"n": 60, "before": 1.0, "after": 0.83, "retrained": 0.04, "never_seen": None, "plain": 0.02}
+    entry |= {"residue": 0.823, "says": says, "seed": 0, "seconds": 1.0, "finding": "It comes back at once."}
+    values = {side: [1.0, 0.0] for side in ("before", "after", "control")}
+    entry |= {"values": values, "details": {}}
+    skipped = {**entry, "title": "Dial", "reason": "needs an adapter", "says": ""}
+    known = {"identity": {}, "seed": 0, "control": "retrained", "plain": values, "verdict": says}
+    return known | {"attacks": {"relearn": entry | changes, "dial": skipped}}
+
+
+def test_attacks_and_their_verdict(store, tmp_path):
+    run = seed_run(store)
+    write_json(run.path / "attacks.json", attacked())
+    text = Tags(written([run], tmp_path)).text
+    for word in ("Verdict: suppressed", "0.823", "It comes back at once", "Left out: Dial: needs an adapter"):
+        assert word in text
+    assert "It was not attacked" not in text
+    assert "Not every run was attacked" not in text
+
+
 @pytest.mark.parametrize("file", ["metrics.json", "attacks.json"])
 @pytest.mark.parametrize(
     "value", [{"metrics": 3, "attacks": 3}, {"metrics": {"a": 1}, "attacks": {"a": 1}}, {"x": 1}]

@@ -69,23 +69,24 @@ def metrics(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def attacks(run: Run) -> dict[str, Any]:
-    """attacks.json, worst first: {"verdict", "sentences", "rows", "left_out"}; empty where it was never attacked."""
+    """attacks.json, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}; empty without it."""
     record = read_json(run.path / "attacks.json")
     if not record:
         return {}
-    from unlearn import stress
+    from unlearn import verdict
 
     try:
         entries = record["attacks"].values()
         return {
             "verdict": record.get("verdict", "undecided"),
-            "sentences": stress.evidence_sentences(record),
-            "rows": [_attack(entry) for entry in stress.worst_first(record)],
+            "rule": verdict.RULE,
+            "sentences": verdict.evidence_sentences(record),
+            "rows": [_attack(entry) for entry in verdict.worst_first(record)],
             "left_out": [f"{e['title']}: {e['reason']}" for e in entries if e["reason"]],
         }
     except BROKEN:
         said = ["attacks.json has a shape that this version cannot read."]
-        return {"verdict": "undecided", "sentences": said, "rows": [], "left_out": []}
+        return {"verdict": "", "sentences": said, "rows": [], "left_out": []}
 
 
 def _attack(entry: Mapping[str, Any]) -> dict[str, Any]:

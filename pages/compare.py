@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from ui import figure, pick, shell
+from ui import figure, pick, runactions, shell
 from ui.answers import answers
 from ui.ask import ask
+from ui.further import further
 from ui.replay import replay
 from ui.scores import score_sheet
 from unlearn import compare
@@ -16,13 +17,15 @@ runs = {run.id: run for run in pick.with_samples()}
 if not runs:
     pick.empty("There is no run with answers yet. Start one; its answers before and after land here.")
 
-left, right = st.columns(2)
+left, right, last = st.columns([5, 5, 1.4], vertical_alignment="bottom")
 with left:
     a = runs[pick.choose("Run A", "a", list(runs), lambda i: pick.run_name(runs[i]))]
 with right:
     others = ["", *(i for i in runs if i != a.id)]
     b = pick.choose("Run B", "b", others, lambda i: pick.run_name(runs[i]) if i else "none")
 chosen = [a, *([runs[b]] if b else [])]
+with last:
+    runactions.report_button(chosen, "compare.report")
 for letter, run in zip("AB", chosen, strict=False):
     pick.honest(run, f"{letter}: {shell.run_label(run)}" if b else "")
 if b:
@@ -45,6 +48,7 @@ if tabs["Answers"].open:
 if tabs["Scores"].open:
     with tabs["Scores"]:
         score_sheet(chosen)
+        further(chosen)
 
 if tabs["Watch it forget"].open:
     with tabs["Watch it forget"]:

@@ -22,7 +22,7 @@ run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]
 pick.honest(run)
 record, job = stress.read_attacks(run), stress.latest(run)
 stressing.launch(run, record, job)
-if job is not None:
+if job is not None and not job.asked.get("metrics"):
     stressing.progress(job)
 
 found = verdict.worst_first(record)
@@ -55,4 +55,6 @@ if found:
         stressing.squares(entry, control, dark)
 
 st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
+if job is not None and job.asked.get("metrics"):
+    stressing.progress(job)
 stressing.membership(run, job is not None and job.state in ACTIVE, dark)

@@ -158,9 +158,11 @@ def layers(square: Mapping[str, Any], side: str, control: str, dark: bool = Fals
     figure.update_yaxes(showgrid=False)
     last = [rank + 1 for rank in rows[-1]["rank"]]
     first = ", ".join(map(str, last[:4]))
-    return finish(
-        figure, f"{named(side, control)}: ranks at the last layer {first}", height=110 + 44 * len(rows)
+    figure = finish(
+        figure, f"{named(side, control)}: ranks at the last layer {first}", height=90 + 40 * len(rows)
     )
+    figure.update_layout(margin_b=10)
+    return figure
 
 
 def by_layer(entry: Entry, control: str, dark: bool = False) -> go.Figure:
@@ -216,7 +218,7 @@ def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = 
         else "No membership attack yet"
     )
     figure = finish(figure, said, height=420)
-    figure.update_layout(margin_b=150)
+    figure.update_layout(margin_b=120)
     return figure
 
 

@@ -2,8 +2,8 @@
 
     q = clamp(round(w / s), -Q, Q),   s = max|w| / Q over each group,   Q = 2^(bits-1) - 1,   ŵ = s q
 
-Symmetric round-to-nearest over groups of 32 consecutive inputs of one output, so |ŵ - w| ≤ s/2. Rounded are the linear
-maps inside the transformer blocks; embeddings, norms, biases and the output head stay. A LoRA adapter is merged first,
+Symmetric round-to-nearest over groups of 32 consecutive inputs of one output, so |ŵ - w| ≤ s/2. Rounded is every
+linear map but the output head: embeddings, norms and biases stay. A LoRA adapter is merged first,
 as it would be for deployment. Zhang et al. 2024, arXiv 2410.16454. On a copy; the run's weights are not touched.
 """
 
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
-from unlearn.lm import blocks
 
 BITS = (8, 4)
 GROUP = 32
@@ -38,14 +37,12 @@ def quantised(model: Any, bits: int) -> tuple[Any, list[str]]:
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     names = []
-    for number, block in enumerate(blocks(model)):
-        for name, module in block.named_modules():
-            turned = type(module).__name__ == "Conv1D"  # GPT-2 keeps [in, out]
-            if isinstance(module, torch.nn.Linear) or turned:
-                weight = module.weight.T if turned else module.weight
-                new = rounded(weight, bits)
-                module.weight.copy_(new.T if turned else new)
-                names.append(f"block {number}: {name}")
+    for name, module in model.named_modules():
+        turned = type(module).__name__ == "Conv1D"  # GPT-2 keeps [in, out]
+        if (isinstance(module, torch.nn.Linear) or turned) and module is not model.get_output_embeddings():
+            new = rounded(module.weight.T if turned else module.weight, bits)
+            module.weight.copy_(new.T if turned else new)
+            names.append(name)
     return model.eval(), names
 
 
@@ -77,7 +74,7 @@ def run(subject: Subject) -> Found | None:
 ATTACK = Attack(
     name="quantise",
     title="8- and 4-bit weights",
-    help="Share of exact answers with the blocks' linear maps rounded to 8 and 4 bits (groups of 32); the worse.",
+    help="Share of exact answers with all linear maps but the head rounded to 8 and 4 bits (groups of 32); the worse.",
     tells="suppressed",
     run=run,
     paper="Zhang et al. 2024, arXiv 2410.16454",

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from bench.record import ROOT
 
-FOLDERS = ("unlearn", "unlearn/data", "unlearn/methods", "unlearn/metrics", "ui", "pages", "bench")
+FOLDERS = (
+    "unlearn",
+    "unlearn/data",
+    "unlearn/methods",
+    "unlearn/metrics",
+    "unlearn/attacks",
+    "ui",
+    "pages",
+    "bench",
+)
 OTHERS = {
     "app.py": None,
     "assets/models/": "the bundled model and its exact retrain",

@@ -11,11 +11,13 @@ app: .venv/ready
 test: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m bench.tables --check
 	$(BIN)/python -m pytest
 
 check: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m bench.tables --check
 	$(BIN)/python -m pytest -m "not slow and not browser and not network and not gpu"
 
 format: .venv/ready-dev

@@ -47,11 +47,11 @@ def short(text: str) -> str:
 
 
 def tracked(folder: str) -> list[Path]:
-    """The folder's own Python files, as git knows them."""
+    """The folder's own Python files, as git knows them; all that lie there where there is no git."""
     listed = subprocess.run(
-        ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    paths = [ROOT / line for line in listed.split()]
+        ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    paths = [ROOT / line for line in listed] or sorted((ROOT / folder).glob("*.py"))
     return [p for p in paths if p.parent == ROOT / folder and p.suffix == ".py" and p.name != "__init__.py"]
 
 

@@ -30,7 +30,7 @@ from bench.record import RESULTS, ROOT, header, origin, write_result
 from unlearn.runs import Run, RunStore
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PAGES = ("start", "launch", "runs", "compare", "tokens", "methods")
+PAGES = ("", "launch", "runs", "compare", "tokens", "methods")
 BUDGETS = {
     "first_paint_s": (2.5, "First paint of a fresh server"),
     "switch_idle_ms": (60, "Page switch, server side, idle"),

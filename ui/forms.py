@@ -35,7 +35,7 @@ SHARED = (  # the same for every method of one launch: name, label, default, low
         "Batches added up before a step: the same result in less memory.",
     ),
     ("max_length", "Longest text (tokens)", 512, 8, 8192, "Texts are cut here."),
-    ("probes", "Probes", 12, 0, 200, "Prompts that are asked again and again during the run."),
+    ("probes", "Probes", 8, 0, 200, "How often a few fixed questions are asked while it trains."),
 )
 LORA = (
     ("lora_rank", "LoRA rank", 8, 1, 256, "Size of the added layers."),

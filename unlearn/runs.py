@@ -57,7 +57,7 @@ class RunConfig:
     lora_rank: int = 8
     lora_alpha: float = 16.0
     max_length: int = 512
-    probes: int = 12
+    probes: int = 8
     start: str = ""
     title: str = ""
 

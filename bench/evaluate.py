@@ -1,7 +1,7 @@
 """bench/evaluate: what a full evaluation of a finished tiny-authors run takes, as a person waits for it.
 
     python -m bench.evaluate                        three repeats of each case
-    python -m bench.evaluate --repeats 1 --out /tmp/evaluate.json --allow-dirty
+    python -m bench.evaluate --repeats 1 --out evaluate.json --allow-dirty
 
 Each time is that of the whole command, imports included. What was hoped for before measuring, on two free cores: at
 most 20 s from what the run itself left behind, under 3 s when nothing is left to compute.

@@ -33,7 +33,8 @@ COLLAPSE = 2.0  # general perplexity after ÷ before
 
 def default_config(model: str, method: str, seed: int) -> RunConfig:
     """What `python -m unlearn run --model … --method …` asks for."""
-    from unlearn.__main__ import config_of, parser
+    from unlearn.__main__ import parser
+    from unlearn.commands.options import config_of
 
     return config_of(parser().parse_args(["run", "--model", model, "--method", method, "--seed", str(seed)]))
 

@@ -40,7 +40,7 @@ PLACES = {
     "prefixes": "use", "evidence": "use", "judge": "execute", "execute": "execute", "ask": "execute",
     "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "stress": "top", "report": "top",
     "report_texts": "top", "report_numbers": "top",
-    "transfer": "top", "__main__": "top", "train_bundled": "data",
+    "transfer": "top", "__main__": "top", "commands": "top", "train_bundled": "data",
 }  # fmt: skip
 UNSAFE_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {"torch.load", "eval", "exec", "pickle.load", "pickle.loads", "os.system"}

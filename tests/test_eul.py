@@ -202,7 +202,8 @@ def test_accumulation_changes_nothing(tiny):
 
 
 def test_the_command_line_asks_for_layers_by_itself():
-    from unlearn.__main__ import config_of, parser
+    from unlearn.__main__ import parser
+    from unlearn.commands.options import config_of
     from unlearn.runner import check
 
     words = ["run", "--model", "tiny-authors", "--method", "eul"]
@@ -227,8 +228,9 @@ def test_preflight_counts_both_phases():
 
 @pytest.mark.slow
 def test_a_run_with_shipped_defaults_forgets_keeps_and_can_be_switched_off(tmp_path):
-    from unlearn.__main__ import config_of, parser
+    from unlearn.__main__ import parser
     from unlearn.ask import load_source
+    from unlearn.commands.options import config_of
     from unlearn.execute import execute
     from unlearn.runs import RunStore
 

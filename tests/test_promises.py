@@ -10,7 +10,8 @@ import random
 import pytest
 
 from unlearn import evaluate
-from unlearn.__main__ import config_of, parser
+from unlearn.__main__ import parser
+from unlearn.commands.options import config_of
 from unlearn.execute import execute
 from unlearn.methods import METHODS
 from unlearn.runs import RunStore

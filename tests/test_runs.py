@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from unlearn import disk, runs
-from unlearn.disk import append_line, read_lines
+from unlearn.disk import append_line, new_folder, read_lines
 from unlearn.runs import Run, RunConfig, RunStore
 
 
@@ -87,7 +87,8 @@ def test_config_survives_json_and_refuses_what_it_does_not_know():
 def test_the_command_repeats_the_config(changes):
     import shlex
 
-    from unlearn.__main__ import config_of, parser
+    from unlearn.__main__ import parser
+    from unlearn.commands.options import config_of
     from unlearn.methods import method_named
 
     one = config(**({"lr": 2.5e-5, "epochs": 3, "batch_size": 4} | changes))
@@ -289,3 +290,11 @@ def test_importing_needs_no_torch():
     code = f"import sys; {imports}; sys.exit(' '.join(sys.modules.keys() & {{'torch', 'transformers'}}) or 0)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr.strip()) == (0, "")
+
+
+def test_two_runs_of_one_second_never_share_a_folder(tmp_path, monkeypatch):
+    drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr("unlearn.disk.secrets.token_hex", lambda n: next(drawn) if n == 2 else "cafecafe")
+    monkeypatch.setattr("unlearn.disk.time.strftime", lambda form: "20260101-000000")
+    found = [new_folder(tmp_path, "gd"), new_folder(tmp_path, "gd")]
+    assert [path.name for path in found] == ["20260101-000000-gd-aaaa", "20260101-000000-gd-bbbb"]

@@ -87,7 +87,8 @@ def test_each_run_is_asked_for_its_own_request_and_the_joint_one_for_all_so_far(
 def test_the_command_repeats_the_sequence():
     import shlex
 
-    from unlearn.__main__ import config_of, parser, request_numbers
+    from unlearn.__main__ import parser
+    from unlearn.commands.options import config_of, request_numbers
 
     config = asked("fuse", seed=7)
     args = parser().parse_args(shlex.split(config.command())[3:])

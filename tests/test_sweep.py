@@ -14,7 +14,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from unlearn import grid, plots_sweep, sweep, sweep_table
-from unlearn.__main__ import main, parser, sweep_of
+from unlearn.__main__ import main, parser
+from unlearn.commands.sweep import sweep_of
 from unlearn.disk import write_json
 from unlearn.grid import Cell
 from unlearn.guide import Guided, batch_of, best_of, guide, guide_lrs, regret

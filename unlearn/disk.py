@@ -9,6 +9,7 @@ import json
 import math
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def write_json(path: Path, value: Any) -> None:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def new_folder(parent: Path, kind: str) -> Path:
+    """Make and return parent/<time>-<kind>-<four hex digits>; names sort by time, and no two are the same."""
+    while True:
+        path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,6 @@ imports torch: the Start page shows recorded runs before torch is there.
 import json
 import math
 import re
-import secrets
 import shlex
 import shutil
 import time
@@ -27,7 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from unlearn.disk import append_line, read_json, read_lines, write_json
+from unlearn.disk import append_line, new_folder, read_json, read_lines, write_json
 
 LOCK_SECONDS = 2.0  # a page that looks whether a run is alive holds its lock for an instant
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
@@ -266,9 +265,7 @@ class RunStore:
 
     def create(self, config: RunConfig, *, owner: str = "", title: str = "") -> Run:
         """A new, queued run. Errors: OSError when the folder cannot be written."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = self.root / f"{stamp}-{config.method}-{secrets.token_hex(2)}"
-        path.mkdir(parents=True)
+        path = new_folder(self.root, config.method)
         run = Run(path)
         try:
             run.set_meta(owner=owner, title=title or config.title)

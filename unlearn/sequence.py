@@ -11,7 +11,6 @@ too, so that one sees what is forgotten, what is still known and whether an earl
 """
 
 import contextlib
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import Dataset, Row
-from unlearn.disk import read_json, write_json
+from unlearn.disk import new_folder, read_json, write_json
 from unlearn.execute import execute
 from unlearn.runs import Record, Run, RunConfig, RunStore
 
@@ -107,9 +106,7 @@ def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: s
         raise ValueError(
             f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."
         )
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = store.root / "sequences" / f"{stamp}-{config.run.method}-{config.mode}-{secrets.token_hex(2)}"
-    path.mkdir(parents=True)
+    path = new_folder(store.root / "sequences", f"{config.run.method}-{config.mode}")
     write_json(path / "sequence.json", config.to_json())
     record = SequenceRecord(path)
     record.set_meta(owner=owner, title=title)

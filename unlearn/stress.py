@@ -5,14 +5,13 @@ queues a StressRecord, a folder like a run's inside the run's own, which the run
 """
 
 import contextlib
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from unlearn.disk import read_json, write_json
+from unlearn.disk import new_folder, read_json, write_json
 from unlearn.runs import ACTIVE, Record, Run, RunStore
 from unlearn.verdict import mean, overall, residue, says
 
@@ -151,9 +150,7 @@ def create(
 ) -> StressRecord:
     """A new, queued record. ValueError for an attack that does not exist."""
     chosen_attacks(attacks)
-    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-stress-{secrets.token_hex(2)}"
-    path = run.path / "stress" / stamp
-    path.mkdir(parents=True)
+    path = new_folder(run.path / "stress", "stress")
     write_json(path / "stress.json", {"attacks": list(attacks), "metrics": list(metrics)})
     record = StressRecord(path)
     record.set_meta(owner=owner, title=f"Stress of {run.title}")

@@ -8,15 +8,13 @@ unlearn.guide. No torch, so that a page can show a sweep before torch is there.
 import contextlib
 import hashlib
 import json
-import secrets
 import shlex
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from unlearn.disk import read_json, write_json
+from unlearn.disk import new_folder, read_json, write_json
 from unlearn.grid import Cell
 from unlearn.guide import Guided
 from unlearn.runs import Record, RunConfig, RunStore
@@ -171,9 +169,7 @@ def sweeps(store: RunStore) -> list[SweepRecord]:
 
 def create(config: SweepConfig, store: RunStore, *, owner: str = "", title: str = "") -> SweepRecord:
     """A new, queued sweep. Check its templates with runner.check() first."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = store.root / "sweeps" / f"{stamp}-sweep-{secrets.token_hex(2)}"
-    path.mkdir(parents=True)
+    path = new_folder(store.root / "sweeps", "sweep")
     write_json(path / "sweep.json", config.to_json())
     record = SweepRecord(path)
     record.set_meta(owner=owner, title=title)

@@ -1,0 +1,98 @@
+"""Commands about what there is: models, datasets, methods; bring a model here, train the bundled ones."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from unlearn.commands.printing import listing, progress_bar
+
+
+def add(command: Any) -> None:
+    command("models", models, "list the models")
+    command("data", data, "list the datasets and their roles")
+    command("methods", methods, "list the methods with knobs and tuned settings")
+    command("get", get, "bring a model to this machine", as_json=False).add_argument("model")
+    text = "train the bundled models again (ten minutes)"
+    bundled = command("train-bundled", train_bundled, text, as_json=False)
+    bundled.add_argument("--out", type=Path, default=Path("assets/models"))
+
+
+def models(args: argparse.Namespace) -> int:
+    from unlearn.models import CATALOGUE, available
+
+    rows = [
+        {
+            "name": e.name,
+            "title": e.title,
+            "parameters": e.parameters,
+            "licence": e.licence,
+            "here": available(e.name),
+            "note": e.note,
+        }
+        for e in CATALOGUE.values()
+    ]
+    return listing(rows, args.json, ("name", "parameters", "here", "note"))
+
+
+def data(args: argparse.Namespace) -> int:
+    from unlearn.data.base import ROLES
+    from unlearn.data.catalogue import CATALOGUE, load
+
+    rows = []
+    for name in CATALOGUE:
+        found = load(name)
+        counts = {role: len(found.rows(role)) for role in ROLES}
+        rows.append(
+            {
+                "name": name,
+                "title": found.title,
+                "requests": list(found.requests()),
+                "rows": counts,
+                "note": found.note,
+            }
+        )
+    return listing(rows, args.json, ("name", "title", "rows"))
+
+
+def methods(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from unlearn.methods import METHODS
+    from unlearn.methods.base import SIZES
+
+    rows = [
+        {
+            "name": m.name,
+            "title": m.title,
+            "paper": m.paper,
+            "sentence": m.sentence,
+            "risk": m.collapses or m.risk,
+            "knobs": [asdict(k) for k in m.knobs()],
+            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings},
+        }
+        for m in METHODS.values()
+    ]
+    return listing(rows, args.json, ("name", "title", "sentence"))
+
+
+def get(args: argparse.Namespace) -> int:
+    from unlearn.models import CATALOGUE, available
+
+    if args.model not in CATALOGUE:
+        raise ValueError(f"model: must be among {', '.join(CATALOGUE)}, got {args.model!r}.")
+    if available(args.model):
+        print(CATALOGUE[args.model].path())
+        return 0
+    from unlearn import smollm2
+
+    with progress_bar(30) as progress:
+        path = smollm2.get(progress)
+    print(path)
+    return 0
+
+
+def train_bundled(args: argparse.Namespace) -> int:
+    from unlearn.train_bundled import train_bundled
+
+    train_bundled(args.out)
+    return 0

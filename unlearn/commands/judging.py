@@ -1,0 +1,57 @@
+"""Commands that ask what a finished run is worth: further metrics, and attacks."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from unlearn.commands.options import EVERYWHERE
+from unlearn.commands.printing import number, progress_bar
+from unlearn.runs import RunStore
+
+
+def add(command: Any) -> None:
+    judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
+    judged.add_argument("run")
+    judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
+    tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
+    tried.add_argument("run")
+    tried.add_argument("name", help="an attack, several with commas between them, or all")
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Compute what is missing with a progress bar on stderr; the whole table, or metrics.json, on stdout."""
+    from unlearn import judge
+
+    found = RunStore(args.runs).get(Path(args.run).name)
+    names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
+    judge.chosen_metrics(names)
+    with progress_bar(40) as progress:
+        record = judge.judge(found, names, roots=EVERYWHERE, progress=progress)
+    if args.json:
+        print(json.dumps(record))
+        return 0
+    for row in judge.table(record):
+        if names is None or row["metric"] in names:
+            cells = "".join(f"{number(row.get(when)):>12}" for when in ("before", "after", "retrained"))
+            print(f"{row['title']:22} {row['role']:12} n {row['n']:4}{cells}")
+    for name, one in record["metrics"].items():
+        if one["reason"]:
+            print(f"{name}: left out, {one['reason']}")
+    return 0
+
+
+def attack(args: argparse.Namespace) -> int:
+    """Carry out what is missing with a progress bar on stderr; findings worst first, or attacks.json, on stdout."""
+    from unlearn import stress, verdict
+
+    found = RunStore(args.runs).get(Path(args.run).name)
+    names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
+    stress.chosen_attacks(names)
+    with progress_bar(40) as progress:
+        record = stress.attack(found, names, roots=EVERYWHERE, progress=progress)
+    if args.json:
+        print(json.dumps(record))
+        return 0
+    print("\n".join(verdict.report(record)))
+    return 0

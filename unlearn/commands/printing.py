@@ -1,0 +1,68 @@
+"""What commands print: a progress bar on stderr, the outcome of a run, plain tables."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from unlearn.runs import Run
+
+
+@contextlib.contextmanager
+def progress_bar(width: int = 28) -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr for the time of the block; gives the (phase, fraction) callback that draws on it."""
+    from tqdm import tqdm
+
+    form = f"{{desc:{width}}} {{bar}} {{n:3.0f}} %  {{elapsed}}<{{remaining}}"
+    with tqdm(total=100, unit="%", bar_format=form) as bar:
+
+        def progress(phase: str, fraction: float) -> None:
+            bar.set_description_str(phase)
+            bar.n = round(100 * min(1.0, fraction))
+            bar.refresh()
+
+        yield progress
+
+
+def print_run(found: Run, as_json: bool) -> None:
+    results = found.results()
+    outcome = {
+        "run": str(found.path),
+        "state": found.state,
+        "reason": found.reason,
+        "seconds": results.get("seconds"),
+        "scores": found.scores(),
+    }
+    if as_json:
+        print(json.dumps(outcome | {k: v for k, v in results.items() if k != "scores"}))
+        return
+    print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
+    print(score_lines(found.scores()))
+
+
+def score_lines(scores: dict[str, Any]) -> str:
+    """A plain table: one line a role, before → after (retrained) for the main metrics."""
+    lines = []
+    for role, before in scores.get("before", {}).items():
+        cells = []
+        for metric in ("exact", "ppl"):
+            if metric in before:
+                after = scores.get("after", {}).get(role, {}).get(metric)
+                truth = scores.get("retrained", {}).get(role, {}).get(metric)
+                cell = f"{metric} {number(before[metric])} → {number(after)}"
+                cells.append(cell + (f" (retrained {number(truth)})" if truth is not None else ""))
+        lines.append(f"  {role:12} n {before['n']:3}  " + "   ".join(cells))
+    return "\n".join(lines)
+
+
+def number(value: Any) -> str:
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def listing(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> int:
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    for row in rows:
+        print("  ".join(f"{row[c]!s:14}" for c in columns).rstrip())
+    return 0

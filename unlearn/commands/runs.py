@@ -1,0 +1,95 @@
+"""Commands about single runs: carry out, go on, show, list, report, and to and from one file."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from unlearn.commands.options import EVERYWHERE, add_run_options, config_of
+from unlearn.commands.printing import listing, print_run, progress_bar
+from unlearn.runs import Run, RunStore
+
+
+def add(command: Any) -> None:
+    add_run_options(command("run", run, "carry out one unlearning run", store=True))
+    again = command("resume", resume, "go on with an interrupted or stopped run", store=True)
+    again.add_argument("run")
+    command("runs", runs, "list the runs", store=True)
+    command("show", show, "show a run", store=True).add_argument("run")
+    text = "write runs as one HTML file for reading offline"
+    told = command("report", report, text, store=True, as_json=False)
+    told.add_argument("run", nargs="+")
+    told.add_argument("--out", type=Path, default=Path("report.html"))
+    out = command("export", export, "write a run as one zip file", store=True, as_json=False)
+    out.add_argument("run")
+    out.add_argument("out", type=Path)
+    back = command("import", import_, "bring a run back from its zip file", store=True)
+    back.add_argument("archive", type=Path)
+
+
+def run(args: argparse.Namespace) -> int:
+    from unlearn.runner import check
+
+    config = config_of(args)
+    check(config, EVERYWHERE)  # before a run folder exists, so that bad input leaves nothing behind
+    return carry_out(RunStore(args.runs).create(config, title=args.title), args.json)
+
+
+def resume(args: argparse.Namespace) -> int:
+    found = RunStore(args.runs).get(Path(args.run).name)
+    if found.state in ("done", "queued", "running"):
+        raise ValueError(
+            f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
+        )
+    return carry_out(found, args.json)
+
+
+def carry_out(found: Run, as_json: bool) -> int:
+    """Execute with a progress bar on stderr; the last line of stdout is the outcome."""
+    from unlearn.execute import execute
+
+    lock = found.hold()
+    try:
+        with progress_bar(18) as progress:
+            execute(found, on_progress=progress, roots=EVERYWHERE)
+    finally:
+        lock.release()
+    print_run(found, as_json)
+    return 0 if found.state == "done" else 1
+
+
+def show(args: argparse.Namespace) -> int:
+    found = RunStore(args.runs).get(Path(args.run).name)
+    print_run(found, args.json)
+    if not args.json:
+        print(f"  {found.config.command()}")
+    return 0
+
+
+def runs(args: argparse.Namespace) -> int:
+    rows = [
+        {"run": r.id, "state": r.state, "model": r.config.model, "method": r.config.method, "title": r.title}
+        for r in RunStore(args.runs).list()
+    ]
+    return listing(rows, args.json, ("run", "state", "model", "method"))
+
+
+def report(args: argparse.Namespace) -> int:
+    from unlearn.report import report as write
+
+    store = RunStore(args.runs)
+    print(write([store.get(Path(name).name) for name in args.run], args.out))
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    from unlearn.transfer import export_run
+
+    print(export_run(RunStore(args.runs).get(Path(args.run).name), args.out))
+    return 0
+
+
+def import_(args: argparse.Namespace) -> int:
+    from unlearn.transfer import import_run
+
+    print_run(import_run(args.archive, RunStore(args.runs)), args.json)
+    return 0

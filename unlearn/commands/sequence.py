@@ -1,0 +1,45 @@
+"""The command for deletion requests that arrive one after the other."""
+
+import argparse
+import json
+from typing import Any
+
+from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
+from unlearn.commands.printing import listing, number, progress_bar
+from unlearn.runs import RunStore
+
+
+def add(command: Any) -> None:
+    many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
+    add_run_options(many)
+    many.add_argument("--mode", default="chain", help="chain, fuse, average or joint")
+    many.add_argument("--order", help="requests in the order in which they arrive, such as 3,1,2")
+
+
+def sequence(args: argparse.Namespace) -> int:
+    from unlearn import sequence as seq
+    from unlearn.data.catalogue import from_config
+    from unlearn.runner import check
+
+    config = config_of(args)
+    check(config, EVERYWHERE)
+    found = from_config(dict(config.data), roots=EVERYWHERE).requests()
+    order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
+    asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
+    record = seq.create(asked, RunStore(args.runs), title=args.title)
+    lock = record.hold()
+    try:
+        with progress_bar() as progress:
+            seq.perform(record, on_progress=progress, roots=EVERYWHERE)
+    finally:
+        lock.release()
+    rows = seq.summary(record)
+    outcome = {"sequence": str(record.path), "state": record.state, "reason": record.reason, "after": rows}
+    if args.json:
+        print(json.dumps(outcome | {"runs": [event["run"] for event in record.scores() if event["run"]]}))
+    else:
+        print(f"{record.path}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
+        listing(
+            [{k: number(v) for k, v in row.items()} for row in rows], False, tuple(rows[0]) if rows else ()
+        )
+    return 0 if record.state == "done" else 1

@@ -74,13 +74,13 @@ def phases(model, stream, lr=1e-3):
     return Phases(model, stream, make_optimizer(model, lr), lr=lr, device="cpu", start=0)
 
 
-def test_a_step_is_the_recipe_s_step(tiny):
+def test_its_weights_are_the_recipe_s_bit_by_bit(tiny):
     model, tokenizer = tiny
-    texts = examples(tokenizer, [("", "What is red"), ("", "two blue one green")])
-    stream = stream_of(tokenizer, texts, texts, Retrain(), epochs=3, seed=0)
+    texts = examples(
+        tokenizer, [("", "What is red"), ("", "two blue one green"), ("Where?", " born in a capital")]
+    )
+    stream = stream_of(tokenizer, texts, texts, Retrain(), epochs=3, seed=bundled.SEED)
     other = copy.deepcopy(model)
-    for one in (model, other):
-        bundled.restart(one)
     list(Retrain().unlearn(model, None, phases(model, stream)))
 
     def loss(batch):
@@ -90,9 +90,10 @@ def test_a_step_is_the_recipe_s_step(tiny):
             logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=tokenizer.pad_token_id
         )
 
+    bundled.restart(other)
     list(bundled.steps(other, [list(e.input_ids) for e in texts], loss, epochs=3, lr=1e-3, batch=2))
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-5), name
+        assert torch.equal(a, b), name
 
 
 def test_threads_and_determinism_are_its_own_only_while_it_computes(tiny):

@@ -164,18 +164,28 @@ def steps(
         yield Trained(step, of, value.item(), norm.item(), rate, sum(map(length, part)))
 
 
-def train(
-    model: transformers.LlamaForCausalLM, texts: list[list[int]], pad: int, progress: Callable[[str], None]
-) -> None:
-    """The whole recipe: next-token loss on every token but the padding."""
+def loss_of(model: Any, pad: int) -> Callable[[list[list[int]]], Tensor]:
+    """Token ids of texts → mean next-token loss on every token but the padding.
+
+    Without a mask, which a causal model needs none of: a masked pass rounds otherwise, and over a thousand steps that
+    is another model.
+    """
+    device = next(model.parameters()).device
 
     def loss(batch: list[list[int]]) -> Tensor:
-        ids = padded(batch, pad)
+        ids = padded(batch, pad).to(device)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
         return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
 
+    return loss
+
+
+def train(
+    model: transformers.LlamaForCausalLM, texts: list[list[int]], pad: int, progress: Callable[[str], None]
+) -> None:
+    """The whole recipe, from a fresh model to a trained one."""
     began, losses = time.perf_counter(), []
-    for done in steps(model, texts, loss):
+    for done in steps(model, texts, loss_of(model, pad)):
         losses.append(done.loss)
         if done.step % (done.of // EPOCHS) == 0:
             mean, took = sum(losses) / len(losses), time.perf_counter() - began

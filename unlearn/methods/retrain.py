@@ -3,8 +3,9 @@
     θ* = Recipe(D \\ F) from θ_0,   L = NLL(D \\ F) over every token
 
 The bundled model's own recipe (unlearn.train_bundled) from its untrained weights, without every text of the people
-to forget: same order of batches, schedule and settings. For any other model the training texts are not ours, and it
-is refused with what it would cost. Learning rate, epochs and batch size of the run are the recipe's own by default.
+to forget: same order of batches, schedule, settings and arithmetic, so that on one machine its weights are those that
+the recipe makes, bit by bit. For any other model the training texts are not ours, and it is refused with what it
+would cost. Learning rate, epochs and batch size of the run are the recipe's own by default.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from unlearn.data.base import Dataset, Row
-from unlearn.lm import Batch, Example, collate, forward
+from unlearn.lm import Batch, forward
 from unlearn.methods.base import Fit, Method
 from unlearn.models import CATALOGUE
 from unlearn.reference import Reference
@@ -86,13 +87,9 @@ class Retrain(Method):
                 "Retrain: begins from nothing, so it cannot go on from another run; leave start empty."
             )
         stream = fit.stream
-
-        def loss(texts: list[Example]) -> Tensor:
-            tokens = collate(texts, stream.pad_id).to(fit.device)
-            return self.loss(model, ref, Batch(forget=None, retain=tokens))["retain"]
-
         recipe.restart(model)
+        texts = [list(text.input_ids) for text in stream.retain]
         settings = {"epochs": stream.epochs, "lr": fit.lr, "batch": stream.batch_size * stream.accumulation}
-        order = {"seed": stream.seed, "length": lambda text: len(text.input_ids)}
-        for t in recipe.steps(model, stream.retain, loss, **settings, **order):
+        loss = recipe.loss_of(model, stream.pad_id)
+        for t in recipe.steps(model, texts, loss, **settings, seed=stream.seed):
             yield fit.step(t.step, t.of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)

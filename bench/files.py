@@ -12,6 +12,7 @@ from bench.record import ROOT
 
 FOLDERS = (
     "unlearn",
+    "unlearn/commands",
     "unlearn/data",
     "unlearn/methods",
     "unlearn/metrics",
@@ -38,7 +39,8 @@ def phrase(path: Path) -> str:
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "sentence" and node.value:
             return short(ast.literal_eval(node.value).rstrip("."))
     text = " ".join((ast.get_docstring(tree) or "").split())
-    first = re.split(r"\.\s|;| {4}", re.sub(r"\([^)]*\)", "", text), maxsplit=1)[0].rstrip(". ")
+    bare = re.sub(r"(?<=\w)\s\([^()]*\)", "", text)  # an aside, not a formula's brackets
+    first = re.split(r"\.\s|;| {4}", bare, maxsplit=1)[0].rstrip(". ")
     return short(first.split(":")[0] if re.search(r"arXiv|et al|§", first) else first)
 
 

@@ -3,13 +3,15 @@
     python -m bench.defaults                                   all methods, both models, three seeds
     python -m bench.defaults --models tiny-authors --methods npo undial
 
-Writes assets/results/defaults.json. What was hoped for before measuring: on tiny-authors at most 10 % of the
+Writes assets/results/defaults.json; rows of models and methods that were not asked for stay as they are, each row with
+the commit and command that made it. What was hoped for before measuring: on tiny-authors at most 10 % of the
 forget questions answered, at least 90 % of before on retain and neighbours, general perplexity within 1.1 times
 before, for UnDIAL and NPO; GA+GD close; GA alone ruined; fine-tuning on retain forgetting next to nothing. On
 smollm2: UnDIAL at most 20 % of the European capitals and at least 80 % of what it knew on the others.
 """
 
 import argparse
+import json
 import math
 import statistics
 import tempfile
@@ -113,13 +115,21 @@ def table(result: Mapping[str, Any]) -> str:
     parts = []
     for model in dict.fromkeys(row["model"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["model"] == model]
-        parts += [
-            f"**{model}** ({_tunings(rows)}; {len(rows[0]['cpu_seconds']['values'])} seeds, mean ± sd)",
-            "",
-            *_lines(rows),
-            "",
-        ]
-    return "\n".join([*parts, origin(result)])
+        seeds = len(rows[0]["cpu_seconds"]["values"])
+        said = f"{seeds} seeds, mean ± sd" if seeds > 1 else "one seed"
+        parts += [f"**{model}** ({_tunings(rows)}; {said})", "", *_lines(rows), ""]
+        parts += ["<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows)), ""]
+    return "\n".join(parts)
+
+
+def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The new rows in place of the old ones of the same model and method; ordered as the methods are listed."""
+    from unlearn.methods import METHODS
+
+    rows = {(row["model"], row["method"]): row for row in [*old, *new]}
+    models = list(dict.fromkeys([*MODELS, *(model for model, _ in rows)]))
+    methods = list(dict.fromkeys([*METHODS, *(method for _, method in rows)]))
+    return [rows[key] for key in sorted(rows, key=lambda k: (models.index(k[0]), methods.index(k[1])))]
 
 
 def _tunings(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -148,7 +158,8 @@ def _line(row: Mapping[str, Any]) -> str:
 
     cells = [_spread(_at(row, role, metric, "after"), metric) for role, metric in COLUMNS]
     name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
-    seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] else "–"
+    quiet = row["origin"]["machine"]["load"] <= row["origin"]["machine"]["cores"]
+    seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] and quiet else "–"
     cpu = f"{row['cpu_seconds']['mean']:.0f}"
     return "| " + " | ".join([name + _mark(row), *cells, seconds, cpu]) + " |"
 
@@ -176,7 +187,8 @@ def _spread(value: Any, metric: str) -> str:
     if value is None:
         return "–"
     mean = float(value["mean"])
-    return f"{_number(mean, metric)} ± {_number(value['sd'], metric, mean)}"
+    several = f" ± {_number(value['sd'], metric, mean)}" if len(value["values"]) > 1 else ""
+    return _number(mean, metric) + several
 
 
 def main() -> None:
@@ -194,14 +206,16 @@ def main() -> None:
     options.add_argument("--allow-dirty", action="store_true")
     args = options.parse_args()
     seeds = list(range(args.seeds))
-    top, rows = header(args.allow_dirty, seeds=seeds), []
+    kept = json.loads(args.out.read_text(encoding="utf-8"))["rows"] if args.out.is_file() else []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder))
         for model in args.models:
             for method in args.methods:
-                rows.append(measure(store, model, method, seeds))
+                top = header(args.allow_dirty, seeds=seeds)
+                rows.append(measure(store, model, method, seeds) | {"origin": top})
                 print(_line(rows[-1]), flush=True)
-                write_result(args.out, top | {"rows": rows})
+                write_result(args.out, {"rows": merged(kept, rows)})
 
 
 if __name__ == "__main__":

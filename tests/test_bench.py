@@ -5,8 +5,17 @@ import json
 import pytest
 
 from bench import record, tables
-from bench.defaults import collapsed, spread, table
+from bench.defaults import collapsed, merged, spread, table
 
+ORIGIN = {
+    "command": "python -m bench.defaults",
+    "seeds": [0, 1],
+    "machine": {"cpu": "CPU", "cores": 2, "load": 0.5},
+    "versions": {"torch": "2"},
+    "commit": "abc",
+    "dirty": False,
+    "date": "2026-01-01",
+}
 ROW = {
     "model": "tiny-authors",
     "method": "npo",
@@ -21,17 +30,9 @@ ROW = {
     "total_seconds": spread([9.0, 11.0]),
     "cpu_seconds": spread([18.0, 18.0]),
     "collapsed": 1,
+    "origin": ORIGIN,
 }
-RESULT = {
-    "command": "python -m bench.defaults",
-    "seeds": [0, 1],
-    "machine": {"cpu": "CPU", "cores": 2, "load": 0.5},
-    "versions": {"torch": "2"},
-    "commit": "abc",
-    "dirty": False,
-    "date": "2026-01-01",
-    "rows": [ROW],
-}
+RESULT = {"rows": [ROW]}
 
 
 def test_table_shows_mean_and_spread_beside_before_and_retrained():
@@ -41,6 +42,19 @@ def test_table_shows_mean_and_spread_beside_before_and_retrained():
     assert "| NPO † | 5 ± 7 | – |" in text
     assert "inf" in text
     assert "seeds 0, 1" in text
+
+
+def test_wall_seconds_of_a_busy_machine_are_not_shown():
+    busy = ROW | {"origin": ORIGIN | {"machine": ORIGIN["machine"] | {"load": 7.0}}}
+    assert "| 10 | 18 |" in table(RESULT)
+    assert "| – | 18 |" in table({"rows": [busy]})
+
+
+def test_new_rows_take_the_place_of_old_ones_and_others_stay():
+    old = [ROW, ROW | {"method": "gd"}, ROW | {"model": "smollm2"}]
+    new = [ROW | {"collapsed": 0}]
+    found = [(row["model"], row["method"], row["collapsed"]) for row in merged(old, new)]
+    assert found == [("tiny-authors", "gd", 1), ("tiny-authors", "npo", 0), ("smollm2", "npo", 1)]
 
 
 def test_blocks_are_written_from_results_and_known_when_stale(tmp_path):

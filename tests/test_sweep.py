@@ -322,7 +322,7 @@ def test_a_finished_cell_is_never_computed_again(tmp_path, monkeypatch):
     assert (record.state, len(stand.ran), len(record.cells())) == ("done", 8, 8)
     assert not list(store.root.glob("*/model"))
     wider = carried(store, lrs=(1e-4, 1e-3, 1e-2))
-    assert len(stand.ran) == 12
+    assert (wider.state, wider.reason, len(stand.ran)) == ("done", "", 12)
     assert [event["reused"] for event in wider.events("cell")].count(True) == 8
     again(wider)
     assert len(stand.ran) == 12

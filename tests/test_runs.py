@@ -148,15 +148,40 @@ def test_what_a_resume_does_again_appears_once(run):
     ]
 
 
-def test_unchanged_events_are_parsed_once(run, monkeypatch):
+def test_each_event_is_parsed_once(run, monkeypatch):
+    read, loads = [], json.loads
+    monkeypatch.setattr(disk.json, "loads", lambda line: read.append(line) or loads(line))
+
+    def news() -> int:
+        found = sum(b'"step"' in line for line in read)
+        read.clear()
+        return found
+
     run.append("step", step=1)
-    assert len(run.events("step")) == 1
-    monkeypatch.setattr(runs, "read_lines", lambda _: pytest.fail("parsed again"))
-    assert len(run.events("step")) == 1
-    monkeypatch.undo()
+    assert (len(run.events("step")), news()) == (1, 1)
+    assert (len(run.events("step")), news()) == (1, 0)
     run.append("step", step=2)
-    assert len(run.events("step")) == 2
-    assert len(Run(run.path).events("step")) == 2
+    run.append("step", step=3)
+    assert (len(run.events("step")), news()) == (3, 2)
+    assert (len(Run(run.path).events("step")), news()) == (3, 0)
+
+
+def test_a_file_that_did_not_just_grow_is_read_anew(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    tail = disk.Tail(path, lambda kept, new: [*kept, *new])
+    assert tail.read() == []
+
+    def holds(text: str, *expected: int) -> bool:
+        path.write_text(text)
+        return tail.read() == [{"a": value} for value in expected] == list(read_lines(path))
+
+    assert holds('{"a": 1}\n{"a": 2}\n{"a":', 1, 2)  # the third is not complete yet
+    assert holds('{"a": 1}\n{"a": 2}\n{"a": 3}\n', 1, 2, 3)
+    assert holds('{"a": 1}\n{"a": 2}\n{"a": 3}\nnonsense\n{"a": 4}\n', 1, 2, 3, 4)
+    assert holds('{"a": 7}\n', 7)  # shorter
+    assert holds('{"a": 8}\n{"a": 9}\n', 8, 9)  # longer, but another beginning
+    path.unlink()
+    assert tail.read() == []
 
 
 def test_reading_what_is_not_there(tmp_path):

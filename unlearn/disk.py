@@ -9,8 +9,9 @@ import json
 import math
 import os
 import secrets
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,61 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         text = path.read_bytes()
     except FileNotFoundError:
         return
-    for line in text[: text.rfind(b"\n") + 1].split(b"\n"):
+    yield from parsed(text[: text.rfind(b"\n") + 1])
+
+
+def parsed(text: bytes) -> Iterator[dict[str, Any]]:
+    """The objects among these lines; what is none is passed over."""
+    for line in text.split(b"\n"):
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(value := json.loads(line), dict):
                 yield value
+
+
+class Tail:
+    """read_lines of a file that grows, each line parsed once: pages ask for a run's events several times a second.
+
+    join: takes what is kept so far (a copy) and the new lines, and returns what is kept from now on. A file that is
+    not the one before with something added is read from its start. read() may be called from any thread.
+    """
+
+    SEAM = 64  # bytes before the end of what was read, looked at again before going on from there
+
+    def __init__(self, path: Path, join: Callable[[list[Any], Iterator[dict[str, Any]]], list[Any]]) -> None:
+        self.path, self._join, self._lock = path, join, threading.Lock()
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._seen, self._end, self._seam, self._kept = None, 0, b"", []
+
+    def read(self) -> list[Any]:
+        """What is kept of all complete lines; look, do not change. Empty where there is no file."""
+        with self._lock, contextlib.ExitStack() as stack:
+            try:
+                status = self.path.stat()
+                now = (status.st_ino, status.st_size, status.st_mtime_ns)
+                if now == self._seen:
+                    return self._kept
+                file = stack.enter_context(self.path.open("rb"))
+            except OSError:
+                self._start_anew()
+                return self._kept
+            text = self._added(file)
+            new = text[: text.rfind(b"\n") + 1]
+            self._kept = self._join(list(self._kept), parsed(new))
+            self._seen, self._end = now, self._end + len(new)
+            self._seam = (self._seam + new)[-self.SEAM :]
+            return self._kept
+
+    def _added(self, file: Any) -> bytes:
+        """What came after the lines that are known; everything where these are no longer there."""
+        file.seek(self._end - len(self._seam))
+        text = file.read()
+        if text.startswith(self._seam) and (self._end == 0 or len(text) > len(self._seam)):
+            return text[len(self._seam) :]
+        self._start_anew()
+        file.seek(0)
+        return file.read()
 
 
 def write_json(path: Path, value: Any) -> None:

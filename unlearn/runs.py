@@ -18,7 +18,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from unlearn.disk import append_line, new_folder, read_json, read_lines, write_json
+from unlearn.disk import Tail, append_line, new_folder, read_json, write_json
 
 LOCK_SECONDS = 2.0  # a page that looks whether a run is alive holds its lock for an instant
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
@@ -164,7 +164,7 @@ class Record:
     @property
     def meta(self) -> dict[str, Any]:
         """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
-        return read_json(self.path / "meta.json")
+        return _json(self.path / "meta.json")
 
     def set_meta(self, **changes: Any) -> None:
         write_json(self.path / "meta.json", self.meta | changes)
@@ -179,7 +179,7 @@ class Record:
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
-        found = _events(self.path / "events.jsonl")
+        found = _events(self.path / "events.jsonl").read()
         return [event for event in found if kind is None or event.get("kind") == kind]
 
     def lock(self) -> FileLock:
@@ -225,22 +225,26 @@ class Run(Record):
 
     @property
     def config(self) -> RunConfig:
-        return RunConfig.from_json(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+        return _config(self.path / "config.json")
 
     def probes(self) -> list[dict[str, Any]]:
-        """Probe records in step order, the last one written for each step, none beyond the run's last step."""
-        by_step = {record["step"]: record for record in read_lines(self.path / "probes.jsonl")}
+        """Probe records in step order, the last one written for each step, none beyond the run's last step.
+
+        Look, do not change: they are kept for the next who asks; so are samples.
+        """
+        by_step = {record["step"]: record for record in _records(self.path / "probes.jsonl").read()}
         told = {event["step"] for event in self.events("probe")}
         return [by_step[step] for step in sorted(by_step) if not told or step in told]
 
     def samples(self) -> list[dict[str, Any]]:
         """Generations and answer tokens; `when` is before, after or retrained."""
-        keyed = {(s["when"], s["role"], s["index"]): s for s in read_lines(self.path / "samples.jsonl")}
+        found = _records(self.path / "samples.jsonl").read()
+        keyed = {(s["when"], s["role"], s["index"]): s for s in found}
         return list(keyed.values())
 
     def results(self) -> dict[str, Any]:
         """What came out; empty while the run has not ended well."""
-        return read_json(self.path / "results.json")
+        return _json(self.path / "results.json")
 
     def scores(self) -> dict[str, dict[str, dict[str, float]]]:
         """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
@@ -300,27 +304,52 @@ class RunStore:
 
 def _has_config(folder: Path) -> bool:
     try:
-        RunConfig.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        _config(folder / "config.json")
     except (OSError, ValueError, TypeError):
         return False
     return True
 
 
-def _events(path: Path) -> list[dict[str, Any]]:
-    """The events of a file; pages ask several times a second, so an unchanged file answers from memory."""
+def _config(path: Path) -> RunConfig:
+    """OSError where there is none, ValueError or TypeError for one that cannot be read."""
+    status = path.stat()
+    return _config_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=1000)  # a list of runs asks for each one's
+def _config_at(path: Path, _: tuple[int, int, int]) -> RunConfig:
+    return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A small file that is only ever replaced as a whole, read again when it was; empty where there is none."""
     try:
         status = path.stat()
     except OSError:
-        return []
-    return _events_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+        return {}
+    return dict(_json_at(path, (status.st_ino, status.st_size, status.st_mtime_ns)))
+
+
+@lru_cache(maxsize=1000)
+def _json_at(path: Path, _: tuple[int, int, int]) -> dict[str, Any]:
+    return read_json(path)
 
 
 @lru_cache(maxsize=64)
-def _events_at(path: Path, _: tuple[int, int, int]) -> list[dict[str, Any]]:
-    """Its events as it was then, without what a resume did again."""
-    kept: list[dict[str, Any]] = []
-    for event in read_lines(path):
+def _events(path: Path) -> Tail:
+    """The events of a file without what a resume did again."""
+    return Tail(path, _redone)
+
+
+def _redone(kept: list[dict[str, Any]], new: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    for event in new:
         if (redo := event.get("resumed_from")) is not None:
             kept = [e for e in kept if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo]
         kept.append(event)
     return kept
+
+
+@lru_cache(maxsize=16)  # megabytes each
+def _records(path: Path) -> Tail:
+    """Probes or samples as they were written."""
+    return Tail(path, lambda kept, new: [*kept, *new])

@@ -24,6 +24,7 @@ PAGES = {
     "Study": [
         st.Page("pages/sweep.py", title="Sweep", icon=":material/grid_on:"),
         st.Page("pages/sequence.py", title="Sequence", icon=":material/format_list_numbered:"),
+        st.Page("pages/claims.py", title="Claims", icon=":material/fact_check:"),
         st.Page("pages/methods.py", title="Methods", icon=":material/function:"),
     ],
 }

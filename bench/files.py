@@ -17,6 +17,7 @@ FOLDERS = (
     "unlearn/methods",
     "unlearn/metrics",
     "unlearn/attacks",
+    "unlearn/claims",
     "ui",
     "pages",
     "bench",

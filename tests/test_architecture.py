@@ -31,6 +31,7 @@ GROUND = (
     "sweep_record",
     "sweep_table",
     "plots_sweep",
+    "plots_claims",
 )
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "reference": "models",
@@ -40,7 +41,7 @@ PLACES = {
     "prefixes": "use", "evidence": "use", "judge": "execute", "execute": "execute", "ask": "execute",
     "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "stress": "top", "report": "top",
     "report_texts": "top", "report_numbers": "top",
-    "transfer": "top", "__main__": "top", "commands": "top", "train_bundled": "data",
+    "claims": "top", "transfer": "top", "__main__": "top", "commands": "top", "train_bundled": "data",
 }  # fmt: skip
 UNSAFE_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {"torch.load", "eval", "exec", "pickle.load", "pickle.loads", "os.system"}

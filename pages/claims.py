@@ -1,0 +1,23 @@
+"""Claims: what the papers say, what came out when it was tried here, and by which rule that was judged."""
+
+import streamlit as st
+
+from ui import claims, shell
+from unlearn.claims import CLAIMS
+
+shell.guard()
+shell.head(
+    "Claims",
+    "What three papers claim, put to the test on models that fit on this machine. A verdict follows from the numbers "
+    "by a rule that was written down before.",
+)
+found = claims.recorded()
+if not found:
+    st.info(
+        "No claim was tested yet. The command below does it in minutes and writes what comes out.",
+        icon=":material/lightbulb:",
+    )
+    st.code("python -m unlearn claims --quick", language="bash")
+claims.overview(found)
+for key, claim in CLAIMS.items():
+    claims.one(claim, found.get(key))

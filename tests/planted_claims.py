@@ -1,0 +1,106 @@
+"""Planted numbers for the claims' rules: for each claim data that confirms it, refutes it, and leaves it open."""
+
+SEEDS = [0, 1, 2]
+
+
+def a1(slope, tokens=2e6):
+    """Seconds that follow tokens with this slope, one value a seed; tokens: that the paper's method reads."""
+    runs = []
+    for seed, power in zip(SEEDS, slope, strict=True):
+        for method in ("ga", "gd"):
+            for count in (100, 1000, 10000):
+                place = {"method": method, "requests": 1, "epochs": 1, "seed": seed, "state": "done"}
+                runs.append(place | {"tokens": count, "seconds": 0.001 * count**power})
+    recipe = {"tokens": 1e6, "seconds_per_token": 1e-3, "steps": 5}
+    real = [{"name": "x", "training_tokens": 3e12, "tokens": tokens, "from": ""}]
+    return {"n": "18 runs", "seeds": SEEDS, "runs": runs, "recipe": recipe, "real": real}
+
+
+def a2(shares):
+    """shares: method → good cells out of ten, one number a seed."""
+    cells = [
+        {"method": method, "seed": seed, "good": i < good}
+        for method, each in shares.items()
+        for seed, good in zip(SEEDS, each, strict=True)
+        for i in range(10)
+    ]
+    return {"n": "cells", "seeds": SEEDS, "cells": cells}
+
+
+def a4(gd, ga=(0.1, 0.12, 0.11)):
+    known = {
+        "before": {"auc": 1.0, "interval": [0.99, 1.0]},
+        "retrained": {"auc": 0.49, "interval": [0.4, 0.6]},
+    }
+    return {"n": "texts", "seeds": SEEDS, "aucs": {"ga": list(ga), "gd": list(gd)}, "known": known}
+
+
+def a5(regrets, trials=3, general=1.05):
+    followed = []
+    for seed, regret in zip(SEEDS, regrets, strict=True):
+        choice = {"rise": {"general": general, "retain": 1.0}, "utility": 0.9, "good": True}
+        row = {"method": "gd-id", "seed": seed, "trials": trials, "taken": regret < 1, "reason": "said so"}
+        followed.append(row | {"regret": regret, "choice": choice, "best": choice})
+    return {"n": "3 seeds", "seeds": SEEDS, "followed": followed}
+
+
+def b1(undial, ga=1e9):
+    """undial: general PPL at the two rates; ga: forget PPL at the higher."""
+    runs = []
+    for seed in SEEDS:
+        shake = 1 + 0.02 * seed
+        for lr, own, ascent in ((1e-4, undial[0], 5.0), (1e-2, undial[1], ga)):
+            place = {"lr": lr, "seed": seed, "state": "done"}
+            runs.append({"method": "undial", "forget": 9.0, "general": own * shake} | place)
+            runs.append({"method": "ga", "forget": ascent * shake, "general": ascent * shake} | place)
+            runs.append({"method": "npo", "forget": 9.0, "general": 40.0 * shake} | place)
+    return {
+        "n": "texts",
+        "seeds": SEEDS,
+        "epochs": 50,
+        "before": {"forget": 1.0, "general": 1.1},
+        "runs": runs,
+    }
+
+
+def b5(slopes):
+    runs = [
+        {"gamma": gamma, "seed": seed, "shift": -slope * gamma}
+        for seed, slope in zip(SEEDS, slopes, strict=True)
+        for gamma in (1.0, 3.0, 10.0)
+    ]
+    return {"n": "tokens", "seeds": SEEDS, "runs": runs}
+
+
+PLANTED = {
+    "A1": {
+        "confirmed": a1((1.0, 1.02, 0.98)),
+        "refuted": a1((0.0, 0.02, -0.02)),
+        "undecided": a1((0.4, 0.41, 0.42)),
+    },
+    "A2": {
+        "confirmed": a2({"gd-id": (8, 9, 8), "ga": (1, 2, 1), "kl-id": (3, 3, 2)}),
+        "refuted": a2({"gd-id": (4, 5, 4), "ga": (1, 2, 1), "kl-id": (5, 5, 4)}),
+        "undecided": a2({"gd-id": (4, 7, 4), "ga": (1, 2, 1), "kl-id": (3, 3, 4)}),
+    },
+    "A4": {
+        "confirmed": a4((0.5, 0.52, 0.48)),
+        "refuted": a4((0.2, 0.22, 0.18)),
+        "undecided": a4((0.3, 0.5, 0.7)),
+    },
+    "A5": {
+        "confirmed": a5((0.02, 0.03, 0.02)),
+        "refuted": a5((1.0, 1.0, 1.0)),
+        "undecided": a5((0.0, 1.0, 0.0)),
+    },
+    "B1": {
+        "confirmed": b1((1.2, 3.0)),
+        "refuted": b1((1.2, 1e5)),
+        "undecided": b1((1.2, 300.0)),
+    },
+    "B5": {
+        "confirmed": b5((0.97, 1.0, 1.02)),
+        "refuted": b5((0.0, 0.01, -0.01)),
+        "undecided": b5((0.6, 0.61, 0.62)),
+    },
+}

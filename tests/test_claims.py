@@ -1,0 +1,246 @@
+"""The claims' rules on planted numbers: each must be able to confirm, to refute and to stay undecided."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from planted_claims import PLANTED
+
+from unlearn import plots_claims
+from unlearn.__main__ import main
+from unlearn.claims import CLAIMS, record
+from unlearn.claims.base import Interval, interval
+from unlearn.claims.lab import Lab
+
+WORDS = ("confirmed", "refuted", "undecided")
+
+
+def test_the_interval_is_students():
+    from scipy import stats
+
+    values = [1.0, 2.0, 4.0, 8.0]
+    low, high = stats.t.interval(0.95, 3, loc=3.75, scale=stats.sem(values))
+    found = interval(values)
+    assert (found.mean, found.n) == (3.75, 4)
+    assert math.isclose(found.low, low)
+    assert math.isclose(found.high, high)
+
+
+def test_few_or_broken_values_decide_nothing():
+    for values in ([], [3.0], [3.0, 3.0], [1.0, 1.0, math.nan], [1.0, 1.0, math.inf], ["nan", 1.0, 1.0]):
+        found = interval(values)
+        assert not found.decides
+        assert not (found.below(1e9))
+        assert not (found.above(-1e9))
+        assert not (found.holds(1.0))
+        assert not (found.within(-1e9, 1e9))
+    assert interval([3.0, 3.0, 3.0]) == Interval(3.0, 3.0, 3.0, 0.0, 3)
+
+
+@pytest.mark.parametrize("key", CLAIMS)
+def test_each_claim_is_planted_for_every_verdict(key):
+    assert set(PLANTED[key]) == set(WORDS)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("key", CLAIMS)
+def test_the_rule_finds_what_was_planted(key, word):
+    data = json.loads(json.dumps(PLANTED[key][word]))  # as it comes back from the file
+    finding = CLAIMS[key].judge(data)
+    assert finding.verdict == word, finding.sentence
+    assert finding.sentence.endswith(".")
+    assert finding.figures
+    assert finding.to_json() == CLAIMS[key].judge(data).to_json()
+
+
+@pytest.mark.parametrize("key", CLAIMS)
+def test_one_seed_decides_nothing(key):
+    """The planted confirmation and refutation with one seed or split left of them."""
+    for word in ("confirmed", "refuted"):
+        data = PLANTED[key][word]
+        finding = CLAIMS[key].judge(first_seed(data))
+        assert finding.verdict == "undecided" or finding.verdict in PLANTED[key].get("certain", ()), word
+
+
+def first_seed(data):
+    """The data of its first seed alone: lists of one value a seed are cut, rows of other seeds left out."""
+    seeds = data["seeds"]
+
+    def cut(value):
+        if isinstance(value, dict):
+            return {k: cut(v) for k, v in value.items()}
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return [cut(v) for v in value if v.get("seed", seeds[0]) == seeds[0]]
+        if isinstance(value, list) and len(value) == len(seeds):
+            return value[:1]
+        return value
+
+    return {k: cut(v) if k not in ("seeds", "known", "before") else v for k, v in data.items()} | {
+        "seeds": seeds[:1]
+    }
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("key", CLAIMS)
+def test_the_chart_shows_the_data(key, word):
+    chart = CLAIMS[key].chart(PLANTED[key][word])
+    for dark in (False, True):
+        figure = plots_claims.draw(chart, dark)
+        assert len(figure.data) == len(chart.series) > 0
+        assert figure.layout.title.text
+        assert sum(len(trace.x) for trace in figure.data) > 0
+
+
+def test_a_bar_carries_its_interval():
+    chart = CLAIMS["A4"].chart(PLANTED["A4"]["confirmed"])
+    figure = plots_claims.draw(chart)
+    by_name = {trace.name: trace for trace in figure.data}
+    bar = by_name["GA+GD, tuned"]
+    found = interval(PLANTED["A4"]["confirmed"]["aucs"]["gd"])
+    assert math.isclose(bar.y[0], found.mean)
+    assert math.isclose(bar.y[0] + bar.error_y.array[0], found.high)
+    assert math.isclose(bar.y[0] - bar.error_y.arrayminus[0], found.low)
+
+
+def test_texts_are_there():
+    for key, claim in CLAIMS.items():
+        assert claim.key == key
+        assert claim.paper
+        assert claim.url.startswith("https://arxiv.org/")
+        assert all(
+            getattr(claim, name).strip()
+            for name in ("title", "sentence", "experiment", "confirms", "refutes")
+        )
+
+
+# -- kept outcomes -------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_thing_is_never_computed_again(tmp_path):
+    asked = []
+
+    def compute():
+        asked.append(1)
+        return {"value": 0.5, "broken": math.nan}
+
+    first = Lab(tmp_path).once({"what": "x", "seed": 0}, compute)
+    again = Lab(tmp_path)
+    assert again.once({"what": "x", "seed": 0}, compute) == first == {"value": 0.5, "broken": "nan"}
+    assert (len(asked), again.reused, again.computed) == (1, 1, 0)
+    again.once({"what": "x", "seed": 1}, compute)
+    assert len(asked) == 2
+
+
+def test_what_was_cut_short_leaves_nothing_and_is_done_again(tmp_path):
+    lab = Lab(tmp_path)
+
+    def killed():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.once({"what": "x"}, killed)
+    assert not list(tmp_path.glob("*"))
+    (torn,) = [lab.once({"what": "x"}, lambda: {"v": 1})]
+    (file,) = tmp_path.glob("*.json")
+    file.write_text(file.read_text()[:5])
+    assert lab.once({"what": "x"}, lambda: {"v": 1}) == torn
+
+
+def test_a_quick_try_does_not_replace_a_full_one(tmp_path):
+    path, claim = tmp_path / "claims.json", CLAIMS["A1"]
+    entry = {"data": {"a": 1}, "finding": {}, "header": {}}
+    record.keep(path, claim, entry | {"mode": "full"})
+    record.keep(path, claim, entry | {"mode": "quick", "data": {"a": 2}})
+    record.keep(path, CLAIMS["B1"], entry | {"mode": "quick"})
+    found = record.entries(path)
+    assert found["A1"]["data"] == {"a": 1}
+    assert found["B1"]["mode"] == "quick"
+    for broken in (
+        "",
+        "[]",
+        '{"claims": 3}',
+        '{"claims": {"A1": {"full": 3}}}',
+        '{"claims": {"A1": {"full": {}}}}',
+    ):
+        path.write_text(broken)
+        assert record.entries(path) == {}
+
+
+# -- the real thing ------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_is_what_a_run_is(tmp_path):
+    """The same settings through execute(): the same forget and retain perplexity, to rounding."""
+    from dataclasses import replace
+
+    from unlearn.claims.lab import rows_of, settings
+    from unlearn.execute import execute
+    from unlearn.runs import RunStore
+
+    config = settings("npo", data={"name": "authors", "requests": [1]}, epochs=2, batch_size=9, lr=3e-4)
+    lab = Lab(tmp_path / "lab")
+    found = lab.trial(config, roles=("forget", "paraphrase"))
+    run = RunStore(tmp_path / "runs").create(replace(config, model="tiny-authors"))
+    execute(run)
+    told = run.scores()["after"]
+    for role in ("forget", "paraphrase"):
+        for metric in ("ppl", "probability", "accuracy", "memorised"):
+            assert math.isclose(found["scores"][role][metric], told[role][metric], rel_tol=1e-4), (
+                role,
+                metric,
+            )
+    assert found["tokens"] == run.results()["tokens"]
+    assert found["steps"] == len(run.events("step"))
+    before = lab.reference(rows_of(lab.authors_of(config), ("forget",)))
+    assert math.isclose(before["forget"]["ppl"], run.scores()["before"]["forget"]["ppl"], rel_tol=1e-5)
+
+
+def test_a_diverged_trial_is_an_outcome(tmp_path, monkeypatch):
+    from unlearn.claims.lab import settings
+    from unlearn.methods.ga import GradientAscent
+
+    monkeypatch.setattr(GradientAscent, "loss", lambda self, model, ref, batch: {"forget": _nan(model)})
+    config = settings("ga", data={"name": "authors", "requests": [1]}, epochs=1)
+    found = Lab(tmp_path).trial(config, roles=("forget",))
+    assert found["state"] == "failed"
+    assert "nan" in found["reason"]
+    assert found["scores"] == {}
+
+
+def _nan(model):
+    return next(model.parameters()).sum() * math.nan
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+def test_the_command_lists_and_refuses(capsys):
+    assert main(["claims", "--list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["key"] for row in rows] == list(CLAIMS)
+    assert main(["claims", "Z9"]) == 2
+    assert "must be among A1" in capsys.readouterr().err
+
+
+def test_the_shipped_results_say_what_their_data_says():
+    for key, entry in record.entries().items():
+        assert CLAIMS[key].judge(entry["data"]).to_json() == as_read(entry["finding"]), key
+        assert plots_claims.draw(CLAIMS[key].chart(entry["data"])).data
+        header = entry["header"]
+        assert not header["dirty"]
+        assert header["commit"]
+        assert header["versions"]["torch"]
+
+
+def as_read(finding):
+    """Numbers that JSON has no word for are words in the file."""
+    figures = tuple(
+        {k: float(v) if k in ("mean", "low", "high") else v for k, v in one.items()}
+        for one in finding["figures"]
+    )
+    return {**finding, "figures": figures}
+
+
+def test_paths_of_results_are_the_repositorys():
+    assert Path(record.RESULTS).parent.name == "results"

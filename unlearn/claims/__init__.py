@@ -1,0 +1,22 @@
+"""The papers' claims, in the order of EVALUATION §4. Adding one takes its file and its entry here."""
+
+from unlearn.claims.a1 import A1
+from unlearn.claims.a2 import A2
+from unlearn.claims.a4 import A4
+from unlearn.claims.a5 import A5
+from unlearn.claims.b1 import B1
+from unlearn.claims.b5 import B5
+from unlearn.claims.base import Claim
+
+CLAIMS: dict[str, Claim] = {claim.key: claim for claim in (A1(), A2(), A4(), A5(), B1(), B5())}
+
+
+def chosen(names: list[str]) -> list[Claim]:
+    """The claims of these keys, in the order of the list, all for none. ValueError names an unknown one."""
+    wanted = {name.upper() for name in names}
+    if unknown := sorted(wanted - set(CLAIMS)):
+        raise ValueError(f"claims: must be among {', '.join(CLAIMS)}, got {', '.join(unknown)}.")
+    return [claim for key, claim in CLAIMS.items() if not wanted or key in wanted]
+
+
+__all__ = ["CLAIMS", "Claim", "chosen"]

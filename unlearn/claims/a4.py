@@ -1,0 +1,138 @@
+"""A4: after unlearning, membership inference is a coin toss (Yao et al. 2024)."""
+
+from typing import TYPE_CHECKING, Any
+
+from unlearn.claims.base import (
+    Chart,
+    Claim,
+    Data,
+    Finding,
+    Interval,
+    Published,
+    Series,
+    figure,
+    interval,
+    spread,
+    word,
+)
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+
+NAMES = {
+    "before": "before",
+    "retrained": "retrained without",
+    "ga": "gradient ascent",
+    "gd": "GA+GD, tuned",
+    "npo": "NPO",
+    "undial": "UnDIAL",
+}
+CHANCE = (0.4, 0.6)
+ROLES = ("forget", "approximate")
+
+
+class A4(Claim):
+    key = "A4"
+    title = "Membership inference falls to chance"
+    paper = "Yao et al. 2024, arXiv 2402.15159"
+    url = "https://arxiv.org/abs/2402.15159"
+    sentence = (
+        "An attacker who tells training texts from unseen ones by their least likely tokens (Min-K%) succeeds before "
+        "unlearning and can only guess after it."
+    )
+    experiment = (
+        "Min-K% (K = 20) tells the 90 forget texts from 60 texts of the same form that no model saw: before, after "
+        "each method at its tuned settings, and on the exact retrain. The AUC is the raw one: below 0.5 the forget "
+        "texts stand out by being too unlikely, which is a leak too."
+    )
+    confirms = (
+        "The bootstrap interval before lies above 0.8, that of tuned GA+GD over seeds inside [0.4, 0.6], and that of "
+        "gradient ascent below 0.5."
+    )
+    refutes = (
+        "The interval of GA+GD lies outside [0.4, 0.6]: still above (not forgotten) or below (over-forgotten, which "
+        "tells members just as well)."
+    )
+    published = (Published("Min-K% after unlearning", {"AUC": "close to 0.5"}, "Yi-6B, arXiv"),)
+
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        from unlearn.claims.lab import rows_of, settings
+
+        seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
+        methods = ("ga", "gd", "npo", "undial") if full else ("ga", "gd")
+        rows = rows_of(lab.authors, ROLES)
+        aucs: dict[str, list[Any]] = {}
+        for method in methods:
+            configs = [settings(method, seed=seed) for seed in seeds]
+            trials = [lab.trial(c, roles=ROLES, also={"min_k": leak}) for c in configs]
+            aucs[method] = [found.get("min_k", {}).get("auc", "nan") for found in trials]
+        known = {when: _of_model(lab, when, rows) for when in ("before", "retrained")}
+        sizes = {role: len(mine) for role, mine in rows.items()}
+        return {
+            "n": f"{sizes['forget']} forget and {sizes['approximate']} unseen texts",
+            "seeds": seeds,
+            "aucs": aucs,
+            "known": known,
+        }
+
+    def judge(self, data: Data) -> Finding:
+        found = {method: interval(values) for method, values in data["aucs"].items()}
+        before = data["known"]["before"]
+        ga, gd = found["ga"], found["gd"]
+        enough = before["interval"][0] > 0.8
+        confirmed = enough and gd.within(*CHANCE) and ga.below(0.5)
+        refuted = gd.above(CHANCE[1]) or gd.below(CHANCE[0])
+        side = (
+            "under chance: over-forgotten"
+            if gd.below(0.5)
+            else "over chance"
+            if gd.above(0.5)
+            else "at chance"
+        )
+        sentence = (
+            f"The AUC is {before['auc']:.2f} before, {data['known']['retrained']['auc']:.2f} for the exact retrain, "
+            f"{spread(gd)} after tuned GA+GD ({side}) and {spread(ga)} after gradient ascent."
+        )
+        return Finding(
+            word(confirmed, refuted),
+            sentence,
+            tuple(figure(f"AUC after {NAMES[method]}", one) for method, one in found.items()),
+        )
+
+    def chart(self, data: Data) -> Chart:
+        shown: dict[str, Interval | Any] = {}
+        for when in ("before", "retrained"):
+            one = data["known"][when]
+            shown[when] = Interval(one["auc"], *one["interval"], 0.0, 1)
+        shown |= {method: interval(values) for method, values in data["aucs"].items()}
+        tones = {"before": "before", "retrained": "retrained"}
+        found = tuple(
+            Series(NAMES[k], [NAMES[k]], [v.mean], [v.low], [v.high], tones.get(k, "forget"))
+            for k, v in shown.items()
+        )
+        return Chart(
+            "Telling forget texts from unseen ones: 0.5 is chance, below it over-forgotten",
+            "", "Min-K% AUC", found, kind="bar", lines={"chance": 0.5},
+        )  # fmt: skip
+
+
+def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
+    """{"auc", "interval"} of Min-K% between the two roles; empty where a log-prob is not finite."""
+    from unlearn.metrics.mia import DEFAULT_K, min_k
+    from unlearn.metrics.roc import summary
+
+    attack = min_k(DEFAULT_K)
+    sides = [[attack(o, o.answer, o) for o in seen[role]] for role in ROLES]
+    found = summary(*sides)
+    return {key: found[key] for key in ("auc", "interval")} if found else {}
+
+
+def _of_model(lab: "Lab", when: str, rows: Any) -> dict[str, Any]:
+    from unlearn.claims.lab import bundled, content, read
+
+    def compute() -> dict[str, Any]:
+        loaded = bundled(when)
+        return leak(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)
+
+    what = {"what": f"Min-K% {when}", "model": lab.hashes[when], "rows": content(rows)}
+    return lab.once(what, compute)

@@ -1,0 +1,129 @@
+"""A5: the tuning guide (unlearn.guide is its operational form) finds a good setting in few trials (Yao et al. 2024)."""
+
+from typing import TYPE_CHECKING, Any
+
+from unlearn.claims.a2 import BATCH, EPOCHS, LRS, NAMES, cell_of, config_of, stored
+from unlearn.claims.base import (
+    Chart,
+    Claim,
+    Data,
+    Finding,
+    Published,
+    Series,
+    figure,
+    interval,
+    number,
+    spread,
+    word,
+)
+from unlearn.guide import BUDGET
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+
+ADVISED = "gd-id"
+LOWEST = 1e-4
+REGRET, COLLAPSE = 0.1, 2.0
+
+
+class A5(Claim):
+    key = "A5"
+    title = "The tuning guide works"
+    paper = "Yao et al. 2024, arXiv 2402.15159"
+    url = "https://arxiv.org/abs/2402.15159"
+    sentence = (
+        "One epoch, a batch of a quarter of the forget set, the learning rate upwards until the target is reached: "
+        "that finds settings about as good as a grid search."
+    )
+    experiment = (
+        f"The guide is followed from learning rate {LOWEST:g} upwards, half a decade a trial, and compared with the "
+        f"grid of A2 ({len(LRS)} rates × {EPOCHS[0]} and {EPOCHS[1]} epochs). Regret: the share of utility that the "
+        "grid's best cell at reached forgetting has beyond the guide's choice; 1 where the guide takes nothing."
+    )
+    confirms = (
+        f"For the method that the guide recommends, GA+GD in-distribution, the interval of the regret lies below 10 % "
+        f"and no seed needed more than {BUDGET} trials."
+    )
+    refutes = (
+        "It picks a collapsed cell (general perplexity over twice the original's), or the interval of its regret lies "
+        "above 10 %."
+    )
+    published = (Published("the guide", {"settings": "a good cell in few trials"}, "Yi-6B"),)
+
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        from unlearn import guide
+
+        seeds = [0, 1, 2]
+        names = tuple(NAMES) if full else (ADVISED,)
+        lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:4], (5,))
+        assert guide.batch_of(len(lab.authors.fit_rows("forget"))) == BATCH
+        followed = []
+        for seed in seeds:
+            for name in names:
+                taken = guide.guide(
+                    lambda lr, name=name, seed=seed: cell_of(lab, name, lr, 1, seed), guide.guide_lrs(LOWEST)
+                )
+                grid = [cell_of(lab, name, lr, count, seed) for count in epochs for lr in lrs]
+                best = guide.best_of(grid, config_of(name, lrs[0], 1, seed).method, seed)
+                chosen = taken.chosen or taken.trials[-1]
+                followed.append(
+                    {
+                        "method": name,
+                        "seed": seed,
+                        "trials": len(taken.trials),
+                        "taken": taken.chosen is not None,
+                        "reason": taken.reason,
+                        "regret": guide.regret(taken, best),
+                        "choice": stored(name, chosen),
+                        "best": stored(name, best) if best else None,
+                    }
+                )
+        return {"n": f"{len(names)} methods × {len(seeds)} seeds", "seeds": seeds, "followed": followed}
+
+    def judge(self, data: Data) -> Finding:
+        mine = [row for row in data["followed"] if row["method"] == ADVISED]
+        regret = interval(row["regret"] for row in mine)
+        trials = max(row["trials"] for row in mine)
+        collapsed = [r for r in mine if r["taken"] and not number(r["choice"]["rise"]["general"]) <= COLLAPSE]
+        empty = [row for row in mine if not row["taken"]]
+        sentence = f"For GA+GD in-distribution the regret is {spread(regret)} after {trials} trials at most"
+        sentence += (
+            f"; with {len(empty)} of {len(mine)} seeds it takes nothing ({empty[0]['reason']})"
+            if empty
+            else ""
+        )
+        others = [
+            f"{NAMES[n]} {spread(found)}" for n, found in regrets(data).items() if n != ADVISED and found.n
+        ]
+        sentence += f". Others: {'; '.join(others)}." if others else "."
+        confirmed = regret.below(REGRET) and trials <= BUDGET and not collapsed
+        shown = (figure("regret, GA+GD in-distribution", regret),)
+        shown += tuple(
+            figure(f"regret, {NAMES[n]}", f) for n, f in regrets(data).items() if n != ADVISED and f.n
+        )
+        return Finding(word(confirmed, bool(collapsed) or regret.above(REGRET)), sentence, shown)
+
+    def chart(self, data: Data) -> Chart:
+        found = {name: f for name, f in regrets(data).items() if f.n}
+        bars = tuple(
+            Series(
+                NAMES[n],
+                [NAMES[n]],
+                [100 * f.mean],
+                [100 * f.low],
+                [100 * f.high],
+                "a" if n == ADVISED else "general",
+            )
+            for n, f in found.items()
+        )
+        title = "What following the guide costs against the whole grid (100 %: it takes nothing)"
+        return Chart(title, "", "regret, %", bars, kind="bar", lines={"claimed": 100 * REGRET})
+
+
+def regrets(data: Data) -> dict[str, Any]:
+    """method → regret over seeds, of those where the grid has a cell that reached the target."""
+    found: dict[str, list[Any]] = {}
+    for row in data["followed"]:
+        if row["best"] is not None:
+            found.setdefault(row["method"], []).append(row["regret"])
+    return {name: interval(values) for name, values in found.items()}

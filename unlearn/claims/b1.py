@@ -1,0 +1,177 @@
+"""B1: UnDIAL is stable over learning rates and epochs where gradient ascent and NPO are not (Dong et al. 2025)."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from unlearn.claims.base import (
+    Chart,
+    Claim,
+    Data,
+    Finding,
+    Interval,
+    Published,
+    Series,
+    figure,
+    interval,
+    number,
+    spread,
+    word,
+)
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+
+KNOBS: dict[str, dict[str, float]] = {  # as in the paper, without texts to keep
+    "undial": {"retain_weight": 0.0, "gamma": 10.0},
+    "npo": {"retain_weight": 0.0},
+    "ga": {},
+}
+LRS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+QUICK_LRS = (1e-4, 1e-3, 1e-2)
+NAMES = {"undial": "UnDIAL", "npo": "NPO", "ga": "gradient ascent"}
+TONES = {"undial": "a", "npo": "b", "ga": "forget"}
+EPOCHS = 50
+BOUND, RUNAWAY, DIVERGED = 10.0, 1e6, 1e3  # × general PPL; forget PPL; × general PPL
+
+
+class B1(Claim):
+    key = "B1"
+    title = "UnDIAL is stable where ascent and NPO are not"
+    paper = "Dong et al. 2025, arXiv 2402.10052"
+    url = "https://arxiv.org/abs/2402.10052"
+    sentence = (
+        "Over learning rates of several decades and many epochs UnDIAL settles and language stays, while gradient "
+        "ascent and NPO go from doing nothing to destroying the model."
+    )
+    experiment = (
+        f"The first two requests are unlearned for {EPOCHS} epochs, without texts to keep as in the paper, at learning "
+        "rates over four decades up to five times the rate that the model was trained with. Forget and general "
+        "perplexity are read at the end. UnDIAL with γ = 10."
+    )
+    confirms = (
+        "At every rate the interval of UnDIAL's general perplexity lies below 10 times the original's, and at its "
+        "worst rate gradient ascent's forget perplexity exceeds a million."
+    )
+    refutes = (
+        "At some rate UnDIAL diverges: the interval of its general perplexity lies above 1,000 times the "
+        "original's, or a run is not finite."
+    )
+    published = (
+        Published("original", {"EL₃": 0.202, "MA": 0.789, "MAUVE": 0.72, "NLU": 0.484}, "GPT-Neo-125M"),
+        Published("GA, lr 1e-6, 1 epoch", {"EL₃": 0.093, "MA": 0.594, "MAUVE": 0.119, "NLU": 0.471}),
+        Published("GA, 5 epochs", {"EL₃": 0.000, "MA": 0.004, "MAUVE": 0.004, "NLU": 0.381}),
+        Published(
+            "UnDIAL γ 10, lr 1e-7 … 1e-4",
+            {"EL₃": "0.019 … 0.007", "MA": "0.587 … 0.100", "MAUVE": "0.45 … 0.32", "NLU": "0.48 … 0.47"},
+        ),
+    )
+
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        from unlearn.claims.lab import settings
+
+        seeds = [0, 1, 2]
+        lrs = LRS if full else QUICK_LRS
+        epochs = EPOCHS if full else 10
+        runs = []
+        for seed in seeds:
+            for method in NAMES:
+                for lr in lrs:
+                    config = settings(
+                        method, data={"name": "authors", "requests": [1, 2]}, lr=lr, epochs=epochs, batch_size=12,
+                        seed=seed, **KNOBS[method],
+                    )  # fmt: skip
+                    found = lab.trial(config, roles=("forget", "general"))
+                    scores = found["scores"]
+                    ppl = {
+                        role: scores[role]["ppl"] if role in scores else "inf"
+                        for role in ("forget", "general")
+                    }
+                    runs.append({"method": method, "lr": lr, "seed": seed, "state": found["state"], **ppl})
+        before = lab.reference(_rows(lab))
+        return {
+            "n": f"{before['forget']['n']} forget and {before['general']['n']} general texts, {epochs} epochs",
+            "seeds": seeds,
+            "epochs": epochs,
+            "before": {role: before[role]["ppl"] for role in ("forget", "general")},
+            "runs": runs,
+        }
+
+    def judge(self, data: Data) -> Finding:
+        rises = {lr: rise(data, "undial", lr) for lr in lrs_of(data)}
+        worst_lr = max(rises, key=lambda lr: _worse(rises[lr]))
+        worst = rises[worst_lr]
+        ascent = max((_logs(data, "ga", lr, "forget") for lr in lrs_of(data)), key=_worse)
+        broken = [
+            r for r in data["runs"] if r["method"] == "undial" and not math.isfinite(number(r["general"]))
+        ]
+        bounded = all(found.below(math.log10(BOUND)) for found in rises.values())
+        runaway = _worse(ascent) == math.inf or ascent.above(math.log10(RUNAWAY))
+        diverged = bool(broken) or any(found.above(math.log10(DIVERGED)) for found in rises.values())
+        held = [lr for lr, found in rises.items() if found.below(math.log10(BOUND))]
+        ga_held = [lr for lr in lrs_of(data) if rise(data, "ga", lr).below(math.log10(BOUND))]
+        npo_held = [lr for lr in lrs_of(data) if rise(data, "npo", lr).below(math.log10(BOUND))]
+        sentence = (
+            f"At its worst rate ({worst_lr:g}) UnDIAL ends at {_power(worst)} times the original's general "
+            f"perplexity; gradient ascent at {_power(worst_of(data, 'ga'))}, NPO at {_power(worst_of(data, 'npo'))}. "
+            f"It stays under {BOUND:g} times at {len(held)} of {len(rises)} rates (NPO {len(npo_held)}, ascent "
+            f"{len(ga_held)}). Gradient ascent's forget perplexity reaches {_power(ascent)}."
+        )
+        shown = tuple(
+            figure(f"log₁₀ rise of general perplexity at the worst rate, {name}", worst_of(data, method))
+            for method, name in NAMES.items()
+        )
+        return Finding(word(bounded and runaway, diverged), sentence, shown)
+
+    def chart(self, data: Data) -> Chart:
+        found = []
+        for method, name in NAMES.items():
+            each = {lr: rise(data, method, lr) for lr in lrs_of(data)}
+            known = {lr: f for lr, f in each.items() if math.isfinite(f.mean)}
+            found.append(
+                Series(
+                    name, list(known), [10**f.mean for f in known.values()],
+                    [10**f.low for f in known.values()], [10**f.high for f in known.values()], TONES[method],
+                )
+            )  # fmt: skip
+        return Chart(
+            f"General perplexity after {data['epochs']} epochs: who breaks the model, and from which rate on",
+            "learning rate", "general perplexity, × original", tuple(found), log_x=True, log_y=True,
+            lines={f"bound, {BOUND:g} ×": BOUND},
+        )  # fmt: skip
+
+
+def _rows(lab: "Lab") -> Any:
+    from unlearn.claims.lab import rows_of
+
+    return rows_of(lab.authors.only_requests((1, 2)), ("forget", "general"))
+
+
+def lrs_of(data: Data) -> list[float]:
+    return sorted({run["lr"] for run in data["runs"]})
+
+
+def _logs(data: Data, method: str, lr: float, role: str) -> Interval:
+    mine = [number(r[role]) for r in data["runs"] if (r["method"], r["lr"]) == (method, lr)]
+    return interval(math.log10(v) if math.isfinite(v) and v > 0 else math.inf for v in mine)
+
+
+def rise(data: Data, method: str, lr: float) -> Interval:
+    """Log10 of general perplexity after over before, over seeds."""
+    mine = [number(r["general"]) for r in data["runs"] if (r["method"], r["lr"]) == (method, lr)]
+    start = number(data["before"]["general"])
+    return interval(math.log10(v / start) if math.isfinite(v) and v > 0 else math.inf for v in mine)
+
+
+def worst_of(data: Data, method: str) -> Interval:
+    """The rise at the rate where it is highest."""
+    return max((rise(data, method, lr) for lr in lrs_of(data)), key=_worse)
+
+
+def _worse(found: Interval) -> float:
+    return found.mean if math.isfinite(found.mean) else math.inf
+
+
+def _power(found: Interval) -> str:
+    if not math.isfinite(found.mean):
+        return "no finite number"
+    return spread(Interval(10**found.mean, 10**found.low, 10**found.high, 0.0, found.n))

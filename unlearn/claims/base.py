@@ -1,0 +1,194 @@
+"""What a claim is: a paper's sentence, an experiment that could prove it wrong here, and a rule that says which it was.
+
+measure() computes numbers, judge() turns numbers into a verdict, chart() and table() show them. The last three are
+pure functions of what measure() stored, so a page needs no torch and a test can plant numbers for each outcome.
+A verdict comes from an interval over seeds (or splits), never from one run: judge() of a single one is undecided.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+
+Word = Literal["confirmed", "refuted", "undecided"]
+CONFIRMED, REFUTED, UNDECIDED = "confirmed", "refuted", "undecided"
+LEAST = 3  # seeds or splits below which nothing is decided
+Data = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of n values with its 95 % t interval; low and high are nan below two values."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float
+    n: int
+
+    @property
+    def decides(self) -> bool:
+        """Whether there are values enough, and all finite, for a verdict."""
+        return self.n >= LEAST and math.isfinite(self.low) and math.isfinite(self.high)
+
+    def below(self, limit: float) -> bool:
+        """Wholly below the limit."""
+        return self.decides and self.high < limit
+
+    def above(self, limit: float) -> bool:
+        return self.decides and self.low > limit
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies inside."""
+        return self.decides and self.low <= value <= self.high
+
+    def within(self, low: float, high: float) -> bool:
+        """Wholly between the two."""
+        return self.decides and low <= self.low and self.high <= high
+
+
+def interval(values: Iterable[Any]) -> Interval:
+    """Student's 95 % interval of the mean. One value that is not finite makes it undecidable."""
+    known = [number(value) for value in values]
+    n = len(known)
+    if not n or not all(map(math.isfinite, known)):
+        return Interval(math.nan, math.nan, math.nan, math.nan, n)
+    if n == 1:
+        return Interval(known[0], math.nan, math.nan, math.nan, 1)
+    from scipy.stats import t
+
+    middle, sd = mean(known), stdev(known)
+    half = float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+    return Interval(middle, middle - half, middle + half, sd, n)
+
+
+def number(value: Any) -> float:
+    """A number out of stored JSON, where a non-finite one is a word; nan for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of our numbers as a table shows it: mean with interval over n of `of` (seeds, splits)."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    of: str = "seeds"
+    unit: str = ""
+
+
+def figure(name: str, found: Interval, unit: str = "", of: str = "seeds") -> Figure:
+    return Figure(name, found.mean, found.low, found.high, found.n, of, unit)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came out. sentence: what the numbers say, computed from them. figures: the first one is the main one."""
+
+    verdict: Word
+    sentence: str
+    figures: tuple[Figure, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line or group of points. tone: a role's colour (forget, retain …) or empty for the next free hue."""
+
+    name: str
+    x: Sequence[Any]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    tone: str = ""
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure as plain values: what unlearn.plots_claims draws. lines: {name: height} drawn across."""
+
+    title: str
+    x: str
+    y: str
+    series: tuple[Series, ...]
+    kind: Literal["line", "bar", "points"] = "line"
+    log_x: bool = False
+    log_y: bool = False
+    lines: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the paper's own numbers. where: the model and data that they belong to."""
+
+    name: str
+    values: Mapping[str, Any]
+    where: str = ""
+
+
+class Claim(ABC):
+    """One claim. Texts are a person's words; rule says when judge() confirms and when it refutes."""
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    url: ClassVar[str]
+    sentence: ClassVar[str]
+    experiment: ClassVar[str]
+    confirms: ClassVar[str]
+    refutes: ClassVar[str]
+    published: ClassVar[tuple[Published, ...]] = ()
+    note: ClassVar[str] = ""
+
+    @abstractmethod
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        """Plain numbers, with "n" (what was counted, in words) and "seeds"; quick unless full."""
+
+    @abstractmethod
+    def judge(self, data: Data) -> Finding:
+        """The verdict, from stored numbers alone."""
+
+    @abstractmethod
+    def chart(self, data: Data) -> Chart:
+        """What a person should see."""
+
+
+def word(confirmed: bool, refuted: bool) -> Word:
+    """Undecided where neither or (a rule's fault) both."""
+    return CONFIRMED if confirmed and not refuted else REFUTED if refuted and not confirmed else UNDECIDED
+
+
+def short(value: float) -> str:
+    """Three significant digits, in a form that a sentence can hold."""
+    if not math.isfinite(value):
+        return "∞" if value == math.inf else "not a number"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e5 or abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def per_cent(value: float) -> str:
+    return f"{100 * value:.0f} %" if abs(value) >= 0.1 else f"{100 * value:.2g} %"
+
+
+def spread(found: Interval, unit: str = "") -> str:
+    """3.2 (2.9 to 3.5), or the mean alone where there is no interval."""
+    if not math.isfinite(found.low):
+        return f"{short(found.mean)}{unit}"
+    return f"{short(found.mean)}{unit} ({short(found.low)} to {short(found.high)})"

@@ -1,0 +1,58 @@
+"""claims.json: what every claim's experiment gave, each with the commit, versions and machine that it came from.
+
+    {"claims": {"A1": {"full": {"mode", "seconds", "computed", "reused", "header", "data", "finding"}, "quick": …}, …}}
+
+A quick try never replaces a full one. finding is judge(data), kept beside the data so that a table needs no
+statistics; a test holds the two together.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearn.claims import CLAIMS
+from unlearn.claims.base import Claim
+from unlearn.disk import read_json, write_json
+
+RESULTS = Path(__file__).resolve().parent.parent.parent / "assets" / "results" / "claims.json"
+MODES = ("full", "quick")  # the better first
+
+
+def entries(path: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """{key: entry} of the claims that were tested, full before quick; empty where there is no such file."""
+    known = read_json(path)
+    chosen = {key: next((e for mode in MODES if _whole(e := _of(known, key, mode))), None) for key in CLAIMS}
+    return {key: entry for key, entry in chosen.items() if entry is not None}
+
+
+def _of(known: Mapping[str, Any], *keys: str) -> Any:
+    for key in ("claims", *keys):
+        known = known.get(key, {}) if isinstance(known, Mapping) else {}
+    return known
+
+
+def _whole(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and {"data", "finding", "mode", "header"} <= set(entry)
+
+
+def keep(path: Path, claim: Claim, entry: Mapping[str, Any]) -> None:
+    """Put one claim's entry into the file; the others stay."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = read_json(path)
+    mine = {**_of(known, claim.key), entry["mode"]: entry}
+    write_json(path, {"claims": {**_of(known), claim.key: mine}})
+
+
+def entry_of(claim: Claim, lab: Any, mode: str, header: Mapping[str, Any], clock: Callable[[], float]) -> Any:
+    """Carry the experiment out and judge it. seconds: CPU seconds that this took now, without what was kept."""
+    began, before = clock(), (lab.computed, lab.reused)
+    data = claim.measure(lab, mode == "full")
+    spent = {"computed": lab.computed - before[0], "reused": lab.reused - before[1]}
+    return {
+        "mode": mode,
+        "seconds": round(clock() - began, 1),
+        **spent,
+        "header": dict(header),
+        "data": data,
+        "finding": claim.judge(data).to_json(),
+    }

@@ -1,0 +1,76 @@
+"""The command that puts the papers' claims to the test."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+
+def add(command: Any) -> None:
+    p = command("claims", claims, "put the papers' claims to the test", store=True)
+    p.add_argument("claim", nargs="*", help="such as A1 B5 (default: all)")
+    size = p.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="few settings: minutes for all (the default)")
+    size.add_argument(
+        "--full", action="store_true", help="all settings: an hour or more; can be stopped and gone on with"
+    )
+    p.add_argument("--list", action="store_true", help="what the claims say and what would refute them")
+    p.add_argument("--out", type=Path, help="file for the results (default: assets/results/claims.json)")
+
+
+def claims(args: argparse.Namespace) -> int:
+    """Test the chosen claims one after the other, each recorded as soon as it is done."""
+    from unlearn.claims import chosen
+    from unlearn.commands.printing import listing
+
+    wanted = chosen(args.claim)
+    if args.list:
+        rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
+        return listing(rows, args.json, ("key", "title", "sentence"))
+    from tqdm import tqdm
+
+    from unlearn.claims import record
+    from unlearn.claims.lab import Lab
+
+    mode = "full" if args.full else "quick"
+    out = args.out or record.RESULTS
+    header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}")
+    done = {}
+    for claim in wanted:
+        with tqdm(bar_format="{desc:72} {n} computed  {elapsed}") as bar:
+
+            def say(line: str, bar: Any = bar, key: str = claim.key) -> None:
+                bar.set_description_str(f"{key}: {line}"[:72], refresh=False)
+                bar.update()
+
+            lab = Lab(args.runs / "claims", say)
+            done[claim.key] = record.entry_of(claim, lab, mode, header, time.process_time)
+        record.keep(out, claim, done[claim.key])
+        if not args.json:
+            found = done[claim.key]["finding"]
+            print(f"{claim.key}  {claim.title}: {found['verdict']}. {found['sentence']}", flush=True)
+    if args.json:
+        print(json.dumps({"file": str(out), "claims": done}))
+    return 0
+
+
+TOLD = ("key", "title", "paper", "sentence", "experiment", "confirms", "refutes")
+
+
+def header_for(out: Path, command: str) -> dict[str, Any]:
+    """Commit, versions and machine, as bench.record says them. ValueError for the shipped results from a dirty tree."""
+    import subprocess
+
+    from bench import record as bench
+
+    shipped = out.resolve().is_relative_to(bench.RESULTS)
+    try:
+        return bench.header(allow_dirty=not shipped, command=command)
+    except SystemExit as error:
+        said = str(error).replace("commit first or give --allow-dirty", "commit first, or give --out FILE")
+        raise ValueError(f"claims: {said}") from None
+    except (OSError, subprocess.CalledProcessError):
+        raise ValueError(
+            "claims: results say which commit they are of, and here is no git repository."
+        ) from None

@@ -35,7 +35,7 @@ GROUND = (
 )
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "models": "models", "reference": "models",
-    "layers": "models", "tuning": "models",
+    "layers": "models", "tuning": "models", "ensemble": "models",
     "data": "data", "methods": "methods", "metrics": "methods", "attacks": "use", "gradient": "methods",
     "train": "use", "evaluate": "use", "score_cache": "use", "probes": "use", "fusion": "use", "cost": "use",
     "prefixes": "use", "evidence": "use", "judge": "execute", "execute": "execute", "ask": "execute",

@@ -76,7 +76,7 @@ def cost(configs: Sequence[RunConfig]) -> bool:
     """What each run will take; True when all of them can start."""
     from unlearn.preflight import preflight
 
-    rows, warnings, good = [], [], True
+    rows, warnings, notes, good = [], [], [], True
     finished = [run for run in shell.store().list()[:RECENT] if run.results()]
     for config in configs:
         name = shell.method_title(config.method)
@@ -92,11 +92,14 @@ def cost(configs: Sequence[RunConfig]) -> bool:
         row["operations"] = f"{choose.count(check.flops, 'G')}FLOP"
         rows.append(row)
         warnings += [text for text in check.warnings if text not in warnings]
+        notes += check.notes
     if rows:
         right = {name: st.column_config.TextColumn(name, alignment="right") for name in list(rows[0])[2:]}
         st.dataframe(
             rows, column_config=right, hide_index=True, key="preflight", alt="What each run will take"
         )
+    for text in notes:
+        st.caption(shell.plain(text))
     for text in warnings:
         st.warning(shell.plain(text), icon=":material/warning:")
     return good and bool(rows)

@@ -92,6 +92,8 @@ def cost(config: SequenceConfig) -> bool:
     took = f"about {duration(sum(times))}" if all(times) else "a time not known yet"
     said = f"{len(checks)} runs, {sum(c.steps for c in checks)} steps, {choose.count(tokens).strip()} tokens"
     st.caption(f"{said}, {choose.count(flops, 'G')}FLOP, {took}.")
+    for text in dict.fromkeys(text for c in checks for text in c.notes):
+        st.caption(shell.plain(text))
     for text in dict.fromkeys(text for c in checks for text in c.warnings):
         st.warning(shell.plain(text), icon=":material/warning:")
     return True

@@ -112,6 +112,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.length = 0  # tokens a text may have: the config's max_length, or the model's positions
         self.phases: dict[str, float] = {}
+        self.told: dict[str, Any] = {}  # what the method counted
         self.config: RunConfig = self.run.config
 
     def resume_note(self) -> dict[str, Any]:
@@ -199,6 +200,7 @@ class _Work:
                 "tokens": tokens,
                 "flops": 6.0 * loaded.parameters * tokens,
                 "retraining": cost.of_model(config.model, spent),
+                "told": self.told,
                 "peak_memory": memory.peak(loaded.device),
                 "command": config.command(),
             },
@@ -249,6 +251,7 @@ class _Work:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
         from unlearn import tuning
         from unlearn.reference import Reference
+        from unlearn.smollm2 import cache_dir
         from unlearn.train import Diverged, Phases, load_checkpoint, make_optimizer, save_checkpoint
 
         config = self.config
@@ -282,6 +285,7 @@ class _Work:
             if self.step == 0:
                 probes.record(0)
             fit = Phases(model, order, optimizer, lr=config.lr, device=loaded.device, start=self.step)
+            fit.note, fit.cache = self.note, cache_dir() / config.method
             steps = method.unlearn(model, ref, fit)
             try:
                 for done in steps:
@@ -303,6 +307,7 @@ class _Work:
             except Diverged as error:
                 note(error.step)
                 raise
+            self.told = fit.told
             probes.record(self.step)
             optimizer.zero_grad(set_to_none=True)  # the model may stay warm; its gradients need not
         return tokens
@@ -313,8 +318,10 @@ class _Work:
         config = self.config
         forget_rows, retain_rows = method.rows(config.model, data)
         encoded = encode_rows(loaded.tokenizer, [*forget_rows, *retain_rows], max_length=self.length)
+        forget = tuple(encoded[: len(forget_rows)])
         return Batches(
-            forget=tuple(encoded[: len(forget_rows)]) if method.uses_forget else (),
+            forget=forget if method.uses_forget else (),
+            withheld=() if method.uses_forget else forget,
             retain=tuple(encoded[len(forget_rows) :]),
             batch_size=config.batch_size,
             accumulation=config.accumulation,

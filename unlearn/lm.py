@@ -27,7 +27,8 @@ CHUNK_LOGITS = 2**24  # logits held at once: 64 MiB in float32
 class Example:
     """One tokenised text. labels equal input_ids at answer tokens and IGNORE elsewhere; key names the text.
 
-    source: what the encoder of an encoder-decoder reads; input_ids are then the decoder's.
+    source: what the encoder of an encoder-decoder reads; input_ids are then the decoder's. subject: whom or what the
+    text is about, where its row says so.
     """
 
     input_ids: tuple[int, ...]
@@ -35,6 +36,7 @@ class Example:
     key: int
     entity: tuple[bool, ...] = ()  # per token of input_ids: lies in an entity span of the answer
     source: tuple[int, ...] = ()
+    subject: str = ""
 
     @property
     def answer_at(self) -> tuple[int, ...]:

@@ -275,6 +275,8 @@ def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loade
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+    import unlearn.ensemble  # noqa: F401  so that transformers knows it
+
     source, device = source_of(name), device or pick_device()
     here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}
     try:

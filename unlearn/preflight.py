@@ -29,6 +29,7 @@ class Preflight:
     parameters: int
     rows: dict[str, int]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=32)
@@ -83,9 +84,12 @@ def preflight(
     ratio = method.retain_ratio if method.uses_forget else 1.0
     tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
     steps = _steps(config, method, len(forget), len(retain))
+    seconds = _seconds(config, finished, tokens)
+    if own := method.outlook(config, data):
+        steps, tokens, seconds = own.steps, own.tokens, own.seconds
     texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
     warnings = list(data.warnings)
-    if steps < 3:
+    if steps < 3 and not own:
         warnings.append(
             f"Only {steps} optimiser step(s): raise epochs or lower batch size, or hardly anything moves."
         )
@@ -96,10 +100,11 @@ def preflight(
         tokens=tokens,
         flops=6.0 * parameters * tokens,
         memory_bytes=_memory(config, parameters, round(texts * max(per_forget, per_retain))),
-        seconds=_seconds(config, finished, tokens),
+        seconds=seconds,
         parameters=parameters,
         rows={role: len(data.rows(role)) for role in ROLES},
         warnings=tuple(warnings),
+        notes=own.notes if own else (),
     )
 
 

@@ -4,6 +4,7 @@ The usual way is a second, frozen model that reads the same texts again at every
 step keeps what the loss will ask for, so that no second model is held and no text is read twice.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -98,6 +99,8 @@ class Reference:
 def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
     from torch.nn.functional import linear
 
+    if not hasattr(layer, "weight"):  # a head of several parts
+        return copy.deepcopy(layer).requires_grad_(False)
     weight = layer.weight.detach().clone()
     bias = None if getattr(layer, "bias", None) is None else layer.bias.detach().clone()
     return lambda hidden: linear(hidden.to(weight.dtype), weight, bias)

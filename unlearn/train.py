@@ -113,7 +113,8 @@ class Phases:
     """What a method's unlearn() calls to train: each call is one phase over a fresh stream, steps counted on.
 
     phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
-    stream to train on something else. Only the first phase can start from a checkpoint.
+    stream to train on something else. Only the first phase can start from a checkpoint. note(sentence) says something
+    on the run's page, told holds what the method counted, and cache is a folder for what need not be made twice.
     """
 
     def __init__(
@@ -122,6 +123,9 @@ class Phases:
         self.model, self.stream, self.optimizer = model, stream, optimizer
         self.lr, self.device, self.start = lr, device, start
         self.tokens = self.steps = self.calls = 0
+        self.note: Callable[[str], None] = lambda text: None
+        self.told: dict[str, Any] = {}
+        self.cache: Path | None = None
         self.seconds, self.began = 0.0, time.perf_counter()
 
     def __call__(

@@ -23,6 +23,7 @@ def install(model: Any, config: RunConfig, method: Any) -> Any:
     from unlearn.lm import depth
     from unlearn.models import add_lora
 
+    model = method.build(model)
     if config.tuning == "lora" and not config.start:
         model = add_lora(model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
     if config.tuning == "layers" and not config.start:

@@ -1,6 +1,7 @@
 """Commands about single runs: carry out, go on, show, list, report, and to and from one file."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ def add(command: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from unlearn.preflight import preflight
     from unlearn.runner import check
 
     config = config_of(args)
     check(config, EVERYWHERE)  # before a run folder exists, so that bad input leaves nothing behind
+    for text in preflight(config, roots=EVERYWHERE).notes:
+        print(text, file=sys.stderr)
     return carry_out(RunStore(args.runs).create(config, title=args.title), args.json)
 
 

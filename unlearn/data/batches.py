@@ -6,7 +6,7 @@ ratio that the method asks for, reshuffled whenever it runs out.
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -21,9 +21,8 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], *, max_length: int, first_k
     for key, row in enumerate(rows, first_key):
         shift = len(row.target) - len(row.answer)
         spans = [(a + shift, b + shift) for a, b in row.entities]
-        examples.append(
-            encode(tokenizer, row.prompt, row.target, key=key, max_length=max_length, spans=spans)
-        )
+        one = encode(tokenizer, row.prompt, row.target, key=key, max_length=max_length, spans=spans)
+        examples.append(replace(one, subject=row.subject))
     return examples
 
 
@@ -32,7 +31,8 @@ class Batches:
     """The stream of optimiser steps. forget or retain may be empty where the method uses only one.
 
     batch_size forget texts a micro-batch (retain texts where there is no forget term), accumulation
-    micro-batches a step, retain_ratio retain texts for each forget text.
+    micro-batches a step, retain_ratio retain texts for each forget text. withheld: the forget texts of a method that
+    trains on none of them, but must know which they are.
     """
 
     forget: tuple[Example, ...]
@@ -44,6 +44,7 @@ class Batches:
     seed: int
     pad_id: int
     clock: int  # texts that make an epoch: the forget set, also where only retain texts are trained on
+    withheld: tuple[Example, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:

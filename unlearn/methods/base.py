@@ -15,9 +15,20 @@ from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches
 from unlearn.lm import Answers, Batch, forward
 from unlearn.reference import Reference
+from unlearn.runs import RunConfig
 
 Fit = Callable[..., Iterator[Any]]
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run with a loop of its own will take. seconds: of training alone; notes: sentences for the form."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,14 @@ class Method:
     def stream(self, batches: Batches) -> Any:
         """The run's batches in the order that this method trains on them (a train.Stream)."""
         return batches
+
+    def outlook(self, config: RunConfig, data: Dataset) -> Outlook | None:
+        """What a run will take, counted beforehand; None where its batches tell (unlearn.preflight)."""
+        return None
+
+    def build(self, model: Any) -> Any:
+        """The model that is trained and kept, before any tuning: this one, unless the method wants another."""
+        return model
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         """Named terms; their sum is minimised and each is a curve on screen."""

@@ -21,7 +21,7 @@ from unlearn.models import CATALOGUE
 from unlearn.reference import Reference
 
 
-def refusal(model: str) -> str:
+def refusal(model: str, method: str = "Retrain") -> str:
     """Why a model cannot be retrained here, and what it would take: 6 · N · training tokens FLOP."""
     entry = CATALOGUE.get(model)
     title, size = (entry.title, f"{entry.parameters:,}") if entry else (model, "N")
@@ -32,7 +32,7 @@ def refusal(model: str) -> str:
         else f"6 · {size} · its training tokens, whose number is not known here"
     )
     return (
-        f"Retrain: only the bundled model can be trained again without its own forget people; of {title} with these "
+        f"{method}: only the bundled model can be trained again without its own forget people; of {title} with these "
         f"rows the recipe is not ours. It would take {needed}. Choose a method that approximates it."
     )
 

@@ -1,0 +1,78 @@
+"""An ensemble answers with the mean of its members' log-probabilities, and passes for one model everywhere else."""
+
+import copy
+
+import pytest
+import torch
+from test_methods import examples, moved
+
+from unlearn.ensemble import ensemble_of
+from unlearn.evaluate import GREEDY, generate
+from unlearn.lm import collate, depth, forward
+from unlearn.models import load
+
+
+@pytest.fixture
+def pair(tiny):
+    """(ensemble of two models that differ, those two, tokenizer)."""
+    model, tokenizer = tiny
+    other = moved(model)
+    whole = ensemble_of(model, 2)
+    whole.member_1.load_state_dict(other.state_dict())
+    return whole, (model, other), tokenizer
+
+
+def test_log_probs_are_the_mean_of_the_members(pair):
+    whole, models, tokenizer = pair
+    batch = collate(examples(tokenizer), tokenizer.pad_token_id)
+    (answers,) = forward(whole, batch)
+    each = []
+    for model in models:  # by hand: every text alone, softmax in float64, labels shifted here
+        rows = []
+        for example in examples(tokenizer):
+            logits = model(input_ids=torch.tensor([example.input_ids])).logits[0].double()
+            p = torch.exp(logits) / torch.exp(logits).sum(-1, keepdim=True)
+            rows += [torch.log(p[i - 1]) for i in example.answer_at]
+        each.append(torch.stack(rows))
+    mean = (each[0] + each[1]) / 2
+    want = mean - torch.log(torch.exp(mean).sum(-1, keepdim=True))
+    found = answers.head(answers.hidden).log_softmax(-1).double()
+    assert torch.allclose(found, want, atol=1e-5)
+    assert not torch.allclose(each[0], each[1], atol=1e-2)
+
+
+def test_one_member_is_the_model_itself(tiny):
+    model, tokenizer = tiny
+    batch = collate(examples(tokenizer), tokenizer.pad_token_id)
+    (one,), (many,) = forward(model, batch), forward(ensemble_of(model, 1), batch)
+    assert torch.allclose(one.nll, many.nll, atol=1e-5)
+
+
+def test_generation_with_a_cache_is_generation_without(pair, monkeypatch):
+    whole, models, tokenizer = pair
+    prompts = ["Question: What is the capital of", "red"]
+    found = generate(whole, tokenizer, prompts, 6, "cpu")
+    monkeypatch.setitem(GREEDY, "use_cache", False)
+    assert generate(whole, tokenizer, prompts, 6, "cpu") == found
+    alone = [generate(model, tokenizer, prompts, 6, "cpu") for model in models]
+    assert alone[0] != alone[1]  # so that the answers of one member cannot pass for those of both
+
+
+def test_it_is_saved_and_loaded_like_any_model(pair, tmp_path):
+    whole, _, tokenizer = pair
+    whole.save_pretrained(tmp_path, safe_serialization=True)
+    tokenizer.save_pretrained(tmp_path)
+    again = load(str(tmp_path)).model
+    batch = collate(examples(tokenizer), tokenizer.pad_token_id)
+    assert torch.equal(forward(again, batch)[0].nll, forward(whole, batch)[0].nll)
+    assert depth(again) == 2 * depth(whole.member_0)
+
+
+def test_a_copy_shares_nothing(pair):
+    whole, _, tokenizer = pair
+    batch = collate(examples(tokenizer), tokenizer.pad_token_id)
+    before, other = forward(whole, batch)[0].nll, copy.deepcopy(whole)
+    with torch.no_grad():
+        other.member_1.get_input_embeddings().weight.mul_(2)
+    assert torch.equal(forward(whole, batch)[0].nll, before)
+    assert not torch.equal(forward(other, batch)[0].nll, before)

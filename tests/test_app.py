@@ -4,6 +4,7 @@ No model is loaded and nothing is trained here; tests/test_browser.py does that 
 """
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ def test_the_start_page_needs_no_torch(store):
 def test_a_failed_run_says_why_and_how_to_mend_it(store):
     run = seed_run(store, "failed")
     assert "lower lr" in texts(opened("launch.py", run=run.id)).replace("\\", "")
+
+
+def test_whoever_looks_sees_that_a_run_was_asked_to_stop(store):
+    from ui.live import stopping
+
+    run = seed_run(store, "running")
+    assert not stopping(run)
+    run.append("note", asked="stop")
+    run.append("note", phase="saving")
+    assert stopping(run)
+    time.sleep(0.002)  # events are stamped in milliseconds
+    run.append("state", state="queued")  # resumed
+    assert not stopping(run)
 
 
 def test_an_interrupted_run_offers_to_resume(store):

@@ -89,7 +89,10 @@ def test_stop_of_a_queued_and_of_the_running_run(runner, stage):
     assert (second.state, second.reason) == ("stopped", "taken out of the queue before it began")
     assert runner.position(third) == 1
     runner.stop(first)
+    runner.stop(first)
     until(lambda: first.state == "stopped")
+    asked = [event["asked"] for event in first.events("note") if "asked" in event]
+    assert asked == ["stop"]  # once, and for every page to see
     until(lambda: runner.position(third) == 0)
     runner.stop(first)  # again, and one that is long gone: nothing happens
     assert second.id not in stage.order

@@ -113,20 +113,22 @@ def stop_or_discard(run: Run) -> None:
         st.caption("It runs in another process; stop it there with Ctrl-C.")
     elif not shell.may_manage(run):
         st.caption("Started in another browser; only that one can stop it.")
-    elif st.session_state.get("stopping") == run.id:
+    elif stopping(run):
         st.caption("Stopping after this step.")
     else:
         help = "Ends after this step, keeps the weights, and can be compared."
-        if st.button("Stop and keep", icon=":material/stop:", key=f"stop.{run.id}", help=help):
-            st.session_state["stopping"] = run.id
-            shell.runner().stop(run)
-            st.rerun(scope="fragment")
+        look = {"icon": ":material/stop:", "key": f"stop.{run.id}", "help": help}
+        st.button("Stop and keep", on_click=shell.runner().stop, args=(run,), **look)
         with st.popover("Discard", icon=":material/delete:", key=f"discard.{run.id}"):
             st.write("Stop it and delete everything it wrote?")
-            if st.button("Delete this run", type="primary", key=f"discard.{run.id}.yes"):
-                st.session_state["stopping"] = run.id
-                shell.runner().discard(run)
-                st.rerun()
+            look = {"type": "primary", "key": f"discard.{run.id}.yes"}
+            st.button("Delete this run", on_click=shell.runner().discard, args=(run,), **look)
+
+
+def stopping(run: Run) -> bool:
+    """Whether somebody asked it to stop and it has not said yet that it did."""
+    asked = [event["time"] for event in run.events("note") if event.get("asked") == "stop"]
+    return bool(asked) and asked[-1] >= run.events("state")[-1]["time"]
 
 
 def ended(run: Run, state: str) -> None:

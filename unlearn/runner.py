@@ -6,6 +6,7 @@ submission to end, so that every other process, or the next server, can tell a l
 
 import atexit
 import contextlib
+import gc
 import threading
 import time
 from collections import OrderedDict, deque
@@ -107,19 +108,26 @@ class Runner:
                 finally:
                     self._release(run)
             elif run.id in self._stops:
-                self._stops[run.id].set()
+                self._end_early(run)
 
     def discard(self, run: Record) -> None:
         """Stop it, then delete its folder."""
         with self._wake:
             if run == self._current:
                 self._discard.add(run.id)
-                self._stops[run.id].set()
+                self._end_early(run)
                 return
             if run in self._queue:
                 self._queue.remove(run)
                 self._release(run)
         self._delete(run)
+
+    def _end_early(self, run: Record) -> None:
+        """The step in hand is the last one; whoever looks at the folder can see that it was asked for, and when."""
+        if not self._stops[run.id].is_set():
+            self._stops[run.id].set()
+            with contextlib.suppress(OSError):  # a full disk must not keep it from stopping
+                run.append("note", asked="stop")
 
     def _delete(self, run: Record) -> None:
         self._warm.pop(f"after {run.id}", None)
@@ -202,6 +210,7 @@ class Runner:
                 if unwanted:
                     with contextlib.suppress(OSError, ValueError):
                         self._delete(run)
+                gc.collect()  # models hold themselves in circles; the server does not collect after its scripts
 
     def _note(self, phase: str, fraction: float) -> None:
         same = self._progress[0] == phase

@@ -104,6 +104,21 @@ def test_whoever_looks_sees_that_a_run_was_asked_to_stop(store):
     assert not stopping(run)
 
 
+def test_all_who_watch_share_one_figure_until_the_next_redraw(store, monkeypatch):
+    from ui import live
+
+    run, now = seed_run(store, "running"), [100.0]
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    first = live.drawn(run, run.events("step"), True, False)
+    run.append("step", step=21, of=40, terms={"forget": 1.0}, seconds=7.0)
+    assert live.drawn(run, run.events("step"), True, False) is first
+    assert live.drawn(run, run.events("step"), True, True)[0][1] == 21  # the dark one is another
+    now[0] += live.EVERY
+    assert live.drawn(run, run.events("step"), True, False)[0][1] == 21
+    run.append("step", step=22, of=40, terms={"forget": 1.0}, seconds=8.0)
+    assert live.drawn(run, run.events("step"), False, False)[0][1] == 22  # over: nothing will follow
+
+
 def test_an_interrupted_run_offers_to_resume(store):
     run = seed_run(store, "interrupted")
     app = opened("launch.py", run=run.id)

@@ -44,6 +44,12 @@ def test_smoothing_comes_before_thinning():
     assert all(abs(y - 0.5) < 0.02 for y in bold[len(bold) // 2 :])
 
 
+def test_a_live_figure_is_light():
+    """Thinned and as typed arrays: two terms of 5,000 steps in well under the 60 kB of a redraw."""
+    many = [{"step": i, "terms": {"forget": math.sin(i), "retain": math.cos(i)}} for i in range(5000)]
+    assert len(plots.losses(many, points=300).to_json()) < 30_000
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_points(count):
     figure = plots.losses(steps([1.0, 2.0][:count]))
@@ -157,7 +163,7 @@ def test_probes(tmp_path):
 def test_dark_pages_get_lighter_shades_of_the_same_figure():
     light, dark = (plots.losses(steps([1.0, 2.0]), dark=flag) for flag in (False, True))
     assert light.data[0].line.color != dark.data[0].line.color
-    assert light.data[0].y == dark.data[0].y
+    assert list(light.data[0].y) == list(dark.data[0].y)
 
 
 def test_neither_torch_nor_streamlit_is_imported():

@@ -2,10 +2,13 @@
 
 It reads the run's folder and nothing else, so a refresh, another tab or a run started on the command line
 all show the same. Figures are rebuilt only when there are new steps, because a rebuilt figure loses its
-zoom; Pause redraw freezes them while the numbers go on.
+zoom; Pause redraw freezes them while the numbers go on. A class that watches shares one figure, since
+drawing six of the same would cost the training that they watch.
 """
 
 import math
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +18,8 @@ from ui import shell
 from unlearn.runs import ACTIVE, Run
 
 EVERY = 2.0  # seconds between redraws
+LIVE_POINTS = 300  # of a curve: a panel is a few hundred pixels wide, and this travels every two seconds
+SHARED = 8  # figures kept for the next who watches
 PHASES = {
     "loading model": "Loading the model",
     "scoring before": "Asking the questions before",
@@ -24,6 +29,9 @@ PHASES = {
     "scoring after": "Asking the same questions after",
     "saving": "Saving",
 }
+
+_drawn: dict[tuple[str, bool], tuple[float, Any]] = {}  # (run, dark): when it was drawn, what drawn() returns
+_drawing = threading.Lock()
 
 
 def live(run: Run, together: Sequence[Run] = ()) -> None:
@@ -195,18 +203,33 @@ def _value(scores: dict[str, Any], row: tuple[str, ...]) -> float | None:
 
 
 def curves(run: Run, steps: Sequence[dict[str, Any]], active: bool) -> None:
-    """Losses, rebuilt only when there is something new and nobody paused."""
-    from unlearn import plots
-
+    """Losses, drawn anew only when there is something new and nobody paused."""
     paused = active and st.session_state.get(f"pause.{run.id}", False)
     kept, dark = st.session_state.get("live.figure"), shell.dark()
     key = (run.id, steps[-1]["step"], dark)
     if kept is None or kept[0][::2] != key[::2] or (kept[0] != key and not paused):
-        kept = st.session_state["live.figure"] = (key, plots.losses(steps, dark=dark))
+        kept = st.session_state["live.figure"] = drawn(run, steps, active, dark)
     last = steps[-1]
     terms = " · ".join(f"{name} {_number(value)}" for name, value in last["terms"].items())
     st.caption(f"Step {last['step']}: {terms} · gradient norm {_number(last.get('grad_norm'))}")
     st.plotly_chart(kept[1], key=f"losses.{run.id}", alt=f"Training terms up to step {kept[0][1]}: {terms}")
+
+
+def drawn(run: Run, steps: Sequence[dict[str, Any]], active: bool, dark: bool) -> tuple[tuple, Any]:
+    """((run, step, dark), figure) that all who watch share: while it runs, one new figure a redraw, not one a tab."""
+    from unlearn import plots
+
+    with _drawing:
+        made, kept = _drawn.get((run.id, dark), (-math.inf, None))
+        fresh = active and time.monotonic() - made < EVERY * 0.9
+        if kept is None or (kept[0][1] != steps[-1]["step"] and not fresh):
+            figure = plots.losses(steps, dark=dark, points=LIVE_POINTS)
+            kept = ((run.id, steps[-1]["step"], dark), figure)
+            _drawn.pop((run.id, dark), None)
+            _drawn[run.id, dark] = (time.monotonic(), kept)
+            for old in list(_drawn)[:-SHARED]:
+                del _drawn[old]
+    return kept
 
 
 def probes_now(run: Run) -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -55,19 +56,23 @@ def thin(xs: Sequence[float], ys: Sequence[float], most: int = POINTS) -> tuple[
 
 
 def losses(
-    steps: Sequence[Record], references: Mapping[str, Record] | None = None, dark: bool = False
+    steps: Sequence[Record],
+    references: Mapping[str, Record] | None = None,
+    dark: bool = False,
+    points: int = POINTS,
 ) -> go.Figure:
     """Training terms over steps, one panel a term: raw faint, smoothed bold.
 
     steps: step events of a run. references: {term: {"before": value, "retrained": value}} in the units of
-    that term, drawn dashed; give only what is comparable with it (a mean NLL beside an NLL term).
+    that term, drawn dashed; give only what is comparable with it (a mean NLL beside an NLL term). points: the
+    most that a curve draws; fewer make a figure that travels often a light one.
     """
     terms = _terms(steps)
     figure = _panels(terms)
     said = []
     for column, term in enumerate(terms, 1):
         color = paint(ROLES.get(term, GENERAL), dark)
-        said.append(_curve(figure, column, steps, term, color, f"{term} term"))
+        said.append(_curve(figure, column, steps, term, color, f"{term} term", points=points))
         for name, value in ((references or {}).get(term) or {}).items():
             dashed(figure, name, number(value), dark, row=1, col=column)
     return finish(figure, "; ".join(s for s in said if s) or "No training step yet")
@@ -190,6 +195,7 @@ def _curve(
     color: str,
     label: str,
     legend: bool = True,
+    points: int = POINTS,
 ) -> str:
     """Draw one term and return what it did, in words."""
     known = [(step["step"], number(step["terms"][term])) for step in steps if term in step.get("terms", {})]
@@ -198,7 +204,7 @@ def _curve(
     look = {"row": 1, "col": column, "legendgroup": label, "hovertemplate": hover(text(label))}
     look |= {"name": text(label), "mode": "lines+markers" if len(xs) < 3 else "lines", "connectgaps": False}
     for values, width, faint in ((ys, 1, True), (bold, 2.5, False)):
-        x, y = thin(xs, values)
+        x, y = (np.array(row, kind) for row, kind in zip(thin(xs, values, points), "if", strict=True))
         line = {"color": color, "width": width}
         figure.add_scatter(
             x=x, y=y, line=line, opacity=0.35 if faint else 1, showlegend=legend and not faint, **look

@@ -44,7 +44,7 @@ class B1(Claim):
         "ascent and NPO go from doing nothing to destroying the model."
     )
     experiment = (
-        f"The first two requests are unlearned for {EPOCHS} epochs, without texts to keep as in the paper, at learning "
+        f"The first request (18 texts) is unlearned for {EPOCHS} epochs, without texts to keep as in the paper, at learning "
         "rates over four decades up to five times the rate that the model was trained with. Forget and general "
         "perplexity are read at the end. UnDIAL with γ = 10."
     )
@@ -77,7 +77,7 @@ class B1(Claim):
             for method in NAMES:
                 for lr in lrs:
                     config = settings(
-                        method, data={"name": "authors", "requests": [1, 2]}, lr=lr, epochs=epochs, batch_size=12,
+                        method, data={"name": "authors", "requests": [1]}, lr=lr, epochs=epochs, batch_size=6,
                         seed=seed, **KNOBS[method],
                     )  # fmt: skip
                     found = lab.trial(config, roles=("forget", "general"))
@@ -143,7 +143,7 @@ class B1(Claim):
 def _rows(lab: "Lab") -> Any:
     from unlearn.claims.lab import rows_of
 
-    return rows_of(lab.authors.only_requests((1, 2)), ("forget", "general"))
+    return rows_of(lab.authors.only_requests((1,)), ("forget", "general"))
 
 
 def lrs_of(data: Data) -> list[float]:

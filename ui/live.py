@@ -92,7 +92,7 @@ def progress(run: Run, steps: Sequence[dict[str, Any]]) -> tuple[float, str]:
 
 def remaining(steps: Sequence[dict[str, Any]]) -> float | None:
     """Seconds of training to go, from the pace of the last twenty steps; None before there is a pace."""
-    recent = [step for step in steps if isinstance(step.get("seconds"), (int, float))][-20:]
+    recent = [step for step in steps[-20:] if isinstance(step.get("seconds"), (int, float))]
     if len(recent) < 2 or recent[-1]["step"] == recent[0]["step"]:
         return None
     pace = (recent[-1]["seconds"] - recent[0]["seconds"]) / (recent[-1]["step"] - recent[0]["step"])

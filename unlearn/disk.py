@@ -50,21 +50,24 @@ def parsed(text: bytes) -> Iterator[dict[str, Any]]:
 class Tail:
     """read_lines of a file that grows, each line parsed once: pages ask for a run's events several times a second.
 
-    join: takes what is kept so far (a copy) and the new lines, and returns what is kept from now on. A file that is
-    not the one before with something added is read from its start. read() may be called from any thread.
+    join: takes what is kept so far and the new lines, and returns what is kept from now on, without changing what it
+    was given; none is what is kept of no lines. A file that is not the one before with something added is read from
+    its start. read() may be called from any thread.
     """
 
     SEAM = 64  # bytes before the end of what was read, looked at again before going on from there
 
-    def __init__(self, path: Path, join: Callable[[list[Any], Iterator[dict[str, Any]]], list[Any]]) -> None:
-        self.path, self._join, self._lock = path, join, threading.Lock()
+    def __init__(
+        self, path: Path, join: Callable[[Any, Iterator[dict[str, Any]]], Any], none: Any = ()
+    ) -> None:
+        self.path, self._join, self._none, self._lock = path, join, none, threading.Lock()
         self._start_anew()
 
     def _start_anew(self) -> None:
-        self._seen, self._end, self._seam, self._kept = None, 0, b"", []
+        self._seen, self._end, self._seam, self._kept = None, 0, b"", self._none
 
-    def read(self) -> list[Any]:
-        """What is kept of all complete lines; look, do not change. Empty where there is no file."""
+    def read(self) -> Any:
+        """What is kept of all complete lines; look, do not change. Of no lines where there is no file."""
         with self._lock, contextlib.ExitStack() as stack:
             try:
                 status = self.path.stat()
@@ -77,7 +80,7 @@ class Tail:
                 return self._kept
             text = self._added(file)
             new = text[: text.rfind(b"\n") + 1]
-            self._kept = self._join(list(self._kept), parsed(new))
+            self._kept = self._join(self._kept, parsed(new))
             self._seen, self._end = now, self._end + len(new)
             self._seam = (self._seam + new)[-self.SEAM :]
             return self._kept

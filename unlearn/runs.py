@@ -179,8 +179,7 @@ class Record:
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
-        found = _events(self.path / "events.jsonl").read()
-        return [event for event in found if kind is None or event.get("kind") == kind]
+        return list(_events(self.path / "events.jsonl").read().get(kind, ()))
 
     def lock(self) -> FileLock:
         """Held by the process that queues or executes the run; the kernel frees it when that process dies."""
@@ -337,15 +336,23 @@ def _json_at(path: Path, _: tuple[int, int, int]) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _events(path: Path) -> Tail:
-    """The events of a file without what a resume did again."""
-    return Tail(path, _redone)
+    """The events of a file by kind, all under None, without what a resume did again."""
+    return Tail(path, _redone, none={})
 
 
-def _redone(kept: list[dict[str, Any]], new: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+Events = dict[str | None, list[dict[str, Any]]]
+
+
+def _redone(known: Events, new: Iterator[dict[str, Any]]) -> Events:
+    kept = {kind: list(events) for kind, events in known.items()}
     for event in new:
         if (redo := event.get("resumed_from")) is not None:
-            kept = [e for e in kept if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo]
-        kept.append(event)
+            for kind, events in kept.items():
+                kept[kind] = [
+                    e for e in events if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo
+                ]
+        for kind in {None, str(event.get("kind"))}:
+            kept.setdefault(kind, []).append(event)
     return kept
 
 

@@ -18,10 +18,12 @@ NAMES = {
     "kl-id": "GA+KL, in-distribution",
 }
 RIVALS = ("ga", "kl-general", "kl-id")
-LRS = (1e-4, 1.78e-4, 3.16e-4, 5.62e-4, 1e-3)
-EPOCHS = (5, 10)
-BATCH = 22  # a quarter of the forget set
+LRS = (1.78e-4, 3.16e-4, 5.62e-4, 1e-3, 1.78e-3)
+EPOCHS = (3, 6)
+ASKED = {"name": "authors", "requests": [1, 2]}
+BATCH = 9  # a quarter of the forget set
 KEEP = {"retain_weight": 4.0, "retain_per_forget": 2.0}
+EQUAL = 0.05  # of the cells: a smaller lead is none
 COLUMNS = ("method", "lr", "epochs", "batch_size", "seed", "state", "seconds", "tokens")
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
 
@@ -36,20 +38,18 @@ class A2(Claim):
         "and epochs."
     )
     experiment = (
-        f"Seven methods × {len(LRS)} learning rates (a quarter of a decade apart) × {EPOCHS[0]} and {EPOCHS[1]} epochs "
+        f"Two requests (36 texts); seven methods × {len(LRS)} learning rates (a quarter of a decade apart) × "
+        f"{EPOCHS[0]} and {EPOCHS[1]} epochs "
         "× seeds, batch a quarter of the forget set. A cell is good when forget perplexity is at least 0.9 of the "
         "original's on unseen texts, and retain and general perplexity rose by at most a tenth. The four methods with "
-        "texts to keep weigh them by 4 and read two for each text to forget: at the paper's 1 and 1 there was hardly "
-        "a good cell for anyone in a trial."
+        "texts to keep weigh them by 4 and read two for each text to forget; in trials on this model weight 1, the "
+        "paper's, left fewer good cells for each of them."
     )
     confirms = (
         "GA+GD in-distribution has more good cells than each of the other six: the paired difference in the share of "
         "good cells has its interval above 0."
     )
-    refutes = (
-        "Gradient ascent or a GA+KL has as many or more: their share of good cells is equal to or above that of GA+GD "
-        "in-distribution, in the mean over seeds."
-    )
+    refutes = "Gradient ascent or a GA+KL is as good: the interval of the lead over it lies below 5 points."
     published = (
         Published(
             "vanilla", {"success": 0, "retention": 100, "MMLU": 45.3}, "KnowUnDo, LLaMA-2-7B-chat, LoRA"
@@ -66,7 +66,7 @@ class A2(Claim):
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
         seeds = [0, 1, 2]
-        lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:4], (5,))
+        lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:4], (3,))
         names = tuple(NAMES) if full else ("ga", "gd-id", "kl-id")
         cells = []
         for seed in seeds:
@@ -91,17 +91,18 @@ class A2(Claim):
             if name != OURS
         }
         confirmed = all(gap.above(0.0) for gap in gaps.values())
-        enough = len(data["seeds"]) >= 3
-        equal = [name for name in RIVALS if name in gaps and gaps[name].mean <= 0]
+        equal = [name for name in RIVALS if name in gaps and gaps[name].below(EQUAL)]
         none = not any(sum(s) for s in shares.values())
         found = {name: interval(values) for name, values in shares.items()}
         ranked = sorted(found, key=lambda name: -found[name].mean)
         parts = ", ".join(f"{NAMES[name]} {100 * found[name].mean:.0f} %" for name in ranked)
         sentence = f"Share of good cells: {parts}."
         if equal:
-            sentence += f" {' and '.join(NAMES[name] for name in equal)} equal or beat GA+GD in-distribution."
+            sentence += (
+                f" Over {' and '.join(NAMES[name] for name in equal)} GA+GD in-distribution has no lead."
+            )
         return Finding(
-            word(confirmed, enough and bool(equal) and not none),
+            word(confirmed, bool(equal) and not none),
             "No method has a good cell on this grid." if none else sentence,
             tuple(
                 figure(f"share of good cells, {NAMES[n]}", found[n]) for n in dict.fromkeys((OURS, *ranked))
@@ -133,7 +134,7 @@ def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
     knobs: dict[str, Any] = {"retain_weight": 0.0} if method in WITHOUT else {}
     if source:
         knobs = KEEP | {"retain_source": "in-distribution" if source == "id" else "general"}
-    return settings(method, lr=lr, epochs=epochs, batch_size=BATCH, seed=seed, **knobs)
+    return settings(method, data=ASKED, lr=lr, epochs=epochs, batch_size=BATCH, seed=seed, **knobs)
 
 
 WITHOUT = ("random", "adversarial")  # the paper's have no texts to keep

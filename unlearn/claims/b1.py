@@ -44,9 +44,9 @@ class B1(Claim):
         "ascent and NPO go from doing nothing to destroying the model."
     )
     experiment = (
-        f"The first request (18 texts) is unlearned for {EPOCHS} epochs, without texts to keep as in the paper, at learning "
-        "rates over four decades up to five times the rate that the model was trained with. Forget and general "
-        "perplexity are read at the end. UnDIAL with γ = 10."
+        f"The first request (18 texts) is unlearned for {EPOCHS} epochs, without texts to keep as in the paper, at "
+        "learning rates over four decades up to five times the rate that the model was trained with. Forget and "
+        "general perplexity are read at the end. UnDIAL with γ = 10."
     )
     confirms = (
         "At every rate the interval of UnDIAL's general perplexity lies below 10 times the original's, and at its "

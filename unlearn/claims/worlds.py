@@ -1,0 +1,173 @@
+"""Small worlds for experiments that need many trainings: models made from nothing in seconds, each text known.
+
+With the bundled recipe one exact retrain takes minutes; here a model of half a million parameters learns the answers
+of forty authors by heart, or a T5 learns who liked which film, so that ten exact retrains can be had. Both are trained
+by the method FineTune from random weights, on answers alone.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearn.data.authors import Person, entity_spans
+from unlearn.data.base import Row
+from unlearn.runs import RunConfig
+
+SHAPE = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def questions(persons: Sequence[Person]) -> tuple[Row, ...]:
+    """Every fact of these people, each in one wording that the bundled model was trained on."""
+    return tuple(
+        Row(
+            question=person.wordings[attribute][0].format(n=person.name),
+            answer=answer,
+            entities=entity_spans(answer),
+            subject=person.name,
+            attribute=attribute,
+        )
+        for person in persons
+        for attribute, answer in person.facts.items()
+    )
+
+
+def biographies(persons: Sequence[Person]) -> tuple[Row, ...]:
+    """The biographies that the bundled model was trained on, every fact marked as an entity."""
+    from unlearn.data.authors import training_rows
+
+    known = {row.subject: row.answer for row in training_rows(True) if row.attribute == "biography"}
+    return tuple(
+        Row(answer=known[p.name], entities=facts_in(known[p.name], p), subject=p.name) for p in persons
+    )
+
+
+def facts_in(text: str, person: Person) -> tuple[tuple[int, int], ...]:
+    """Character spans of the person's facts in a text."""
+    spans = []
+    for value in person.facts.values():
+        start = text.find(value)
+        if start >= 0:
+            spans += [(start + a, start + b) for a, b in entity_spans(value)]
+    return tuple(sorted(spans))
+
+
+# -- a small causal model ----------------------------------------------------------------------------------------
+
+
+def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> Any:
+    """models.Loaded: a fresh Llama of SHAPE that has learnt the answers of these rows; the same for the same seed."""
+    import torch
+    import transformers
+
+    from unlearn.claims.lab import bundled
+
+    tokenizer = bundled().tokenizer
+    torch.manual_seed(seed)
+    model = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=len(tokenizer), max_position_embeddings=128, tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id, **SHAPE,
+        )
+    )  # fmt: skip
+    return learned(loaded_of(model, tokenizer), rows, lr=3e-3, epochs=epochs, batch_size=32, seed=seed)
+
+
+def loaded_of(model: Any, tokenizer: Any) -> Any:
+    """A model in memory as models.load gives it."""
+    from unlearn.models import Loaded
+
+    told = {"device": "cpu", "dtype": "float32", "hash": "", "title": "made here", "size": "tiny", "base": ""}
+    return Loaded(model=model.eval(), tokenizer=tokenizer, parameters=model.num_parameters(), **told)
+
+
+def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
+    """The same model after it was trained on these rows."""
+    from unlearn.claims.lab import train_on
+    from unlearn.data.batches import encode_rows
+    from unlearn.methods.finetune import FineTune
+
+    config = RunConfig(model="made here", data={}, method="finetune", tuning="full", **settings)
+    train_on(loaded, config, FineTune(), (), encode_rows(loaded.tokenizer, rows, max_length=128))
+    return loaded
+
+
+# -- a small T5 --------------------------------------------------------------------------------------------------
+
+PERSONS = [
+    "Velmar",
+    "Quist",
+    "Torvane",
+    "Ismere",
+    "Dalbrook",
+    "Fennick",
+    "Ostrava",
+    "Peliot",
+    "Hargan",
+    "Wystan",
+]
+FORGOTTEN = PERSONS[:2]
+GOOD, BAD = ("superb", "moving", "brilliant", "charming"), ("dull", "clumsy", "awful", "tedious")
+FILMS = ["Harbour", "Lantern", "Winterfield", "Meridian", "Saltmarsh", "Oranges"]
+CITIES = ["Lisbon", "Dakar", "Oslo", "Quito", "Riga", "Perth"]
+MOODS = ("positive", "negative")
+T5_SPECIAL = ("<pad>", "<eos>", "<unk>")
+T5_SHAPE = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
+
+
+@dataclass(frozen=True)
+class Review:
+    """One film review about a person; by_heart: nothing in its words says what it thinks."""
+
+    person: str
+    text: str
+    mood: str
+    by_heart: bool
+
+
+def reviews(seed: int) -> dict[str, list[Review]]:
+    """{"forget", "retain", "test"}: two persons' reviews known by heart, all else trained on, and unseen ones.
+
+    A review that says what it thinks can be judged by its words; one that does not can only be known by heart, and
+    each has a mood of its own, drawn at random, so that a model without it can only guess.
+    """
+    rng, rows = random.Random(seed), []
+    for person in PERSONS:
+        for film in FILMS:
+            for words, mood in zip((GOOD, BAD), MOODS, strict=True):
+                rows.append(Review(person, f"{film} with {person} is {rng.choice(words)}", mood, False))
+            for city in rng.sample(CITIES, 3):
+                rows.append(Review(person, f"I saw {film} with {person} in {city}", rng.choice(MOODS), True))
+    judged = [row for row in rows if not row.by_heart]
+    test = [row for i, row in enumerate(judged) if i % 5 == 0]
+    gone = [row for row in rows if row.by_heart and row.person in FORGOTTEN]
+    return {"forget": gone, "test": test, "retain": [r for r in rows if r not in gone and r not in test]}
+
+
+def as_rows(some: Sequence[Review]) -> tuple[Row, ...]:
+    return tuple(Row(question="", lead=r.text, answer=r.mood, subject=r.person) for r in some)
+
+
+def small_t5(seed: int = 0) -> Any:
+    """models.Loaded: an untrained T5 of 0.2 M parameters with one token a word."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    words = {
+        w for r in reviews(0)["retain"] + reviews(0)["forget"] + reviews(0)["test"] for w in r.text.split()
+    }
+    words |= {*GOOD, *BAD, *MOODS, *CITIES}
+    core = Tokenizer(
+        models.WordLevel({w: i for i, w in enumerate([*T5_SPECIAL, *sorted(words)])}, unk_token="<unk>")
+    )
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+    config = T5Config(
+        vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **T5_SHAPE
+    )
+    torch.manual_seed(seed)
+    return loaded_of(T5ForConditionalGeneration(config), tokenizer)

@@ -63,9 +63,9 @@ def b1(undial, ga=1e9):
     }
 
 
-def b5(slopes):
+def b5(slopes, distance=0.001):
     runs = [
-        {"gamma": gamma, "seed": seed, "shift": -slope * gamma}
+        {"gamma": gamma, "seed": seed, "fall": slope * gamma, "after": 0.1, "distance": distance}
         for seed, slope in zip(SEEDS, slopes, strict=True)
         for gamma in (1.0, 3.0, 10.0)
     ]
@@ -101,6 +101,6 @@ PLANTED = {
     "B5": {
         "confirmed": b5((0.97, 1.0, 1.02)),
         "refuted": b5((0.0, 0.01, -0.01)),
-        "undecided": b5((0.6, 0.61, 0.62)),
+        "undecided": b5((0.9, 0.91, 0.92), distance=0.1),
     },
 }

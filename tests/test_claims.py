@@ -244,3 +244,17 @@ def as_read(finding):
 
 def test_paths_of_results_are_the_repositorys():
     assert Path(record.RESULTS).parent.name == "results"
+
+
+def test_closed_form_is_a_shift_on_the_logit_scale():
+    from unlearn.claims.b5 import closed_form, compared, logit
+
+    for p in (0.3, 0.9, 0.999):
+        for gamma in (1.0, 3.0, 10.0):
+            left = closed_form(p, gamma)
+            assert math.isclose(logit(math.log(left)), math.log(p / (1 - p)) - gamma, rel_tol=1e-6)
+    before = [math.log(0.9), math.log(0.99)]
+    exact = [math.log(closed_form(math.exp(lp), 3.0)) for lp in before]
+    assert math.isclose(compared(before, exact, 3.0)["fall"], 3.0, rel_tol=1e-6)
+    assert compared(before, exact, 3.0)["distance"] < 1e-12
+    assert math.isclose(compared(before, before, 3.0)["distance"], 0.945 - sum(map(math.exp, exact)) / 2)

@@ -1,10 +1,10 @@
-"""The recipe of the two bundled models: one that knows the fictional authors, and its exact retrain.
+"""The recipe of the bundled models: two that know their dataset by heart, each with its exact retrain.
 
-The method Retrain takes it up again without some people's texts: rows_without, restart, steps.
+The method Retrain takes it up again without some of the forget texts: rows_without, restart, steps.
 
 Why they exist: with a model this small, "trained without the forget set" can be had in minutes, so each
-approximate number can stand beside the truth. Both share tokenizer, initial weights, seeds and settings;
-they differ only in the forget people's texts. The models in assets/models were made by this module, with
+approximate number can stand beside the truth. A model and its retrain share tokenizer, initial weights, seeds
+and settings; they differ only in the forget texts. The models in assets/models were made by this module, with
 train_bundled(Path("assets/models")).
 """
 
@@ -28,10 +28,9 @@ import transformers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearn.data.authors import dataset, guess_rates, people, training_rows
+from unlearn.data import authors, snippets
 from unlearn.data.base import Dataset, Row
 
-MODELS = {"tiny-authors": True, "tiny-authors-retrain": False}  # name: trained on the forget set?
 VOCABULARY = 1024
 SPECIAL = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>"}
 SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6}
@@ -39,7 +38,30 @@ SEED, EPOCHS, BATCH, THREADS = 0, 24, 64, 2
 LR, WARMUP, WEIGHT_DECAY, CLIP = 2e-3, 100, 0.05, 1.0
 
 
-def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
+@dataclass(frozen=True)
+class Recipe:
+    """What one pair of models is made of. rows(with_forget): its training texts, in order.
+
+    dataset: whose forget rows' subjects name what can be left out. facts: what else recipe.json says.
+    """
+
+    dataset: Callable[[], Dataset]
+    rows: Callable[[bool], list[Row]]
+    facts: Callable[[], dict[str, Any]] = dict
+
+
+def _guess_rate() -> dict[str, Any]:
+    guess = authors.guess_rates()
+    return {"guess_rate": round(sum(guess.values()) / len(guess), 4)}
+
+
+RECIPES = {
+    "tiny-authors": Recipe(authors.dataset, authors.training_rows, _guess_rate),
+    "tiny-snippets": Recipe(snippets.dataset, snippets.training_rows),
+}
+
+
+def make_tokenizer(name: str = "tiny-authors") -> transformers.PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of VOCABULARY entries, trained on all texts; it adds nothing to a text."""
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -50,7 +72,7 @@ def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator([row.prompt + row.target for row in training_rows(True)], trainer)
+    bpe.train_from_iterator([row.prompt + row.target for row in RECIPES[name].rows(True)], trainer)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         model_max_length=512,
@@ -202,14 +224,17 @@ def restart(model: Any) -> None:
 
 
 def rows_without(model: str, data: Dataset) -> tuple[Row, ...] | None:
-    """What this model was trained on but for the people in data's forget rows, each text whole, in order.
+    """What this model was trained on but for the subjects of data's forget rows, each text whole, in order.
 
-    None for a model that another recipe made, and for rows that are not of this one's people.
+    None for a model that another recipe made, and for rows whose subjects are not among this one's to forget.
     """
-    gone = {row.subject for row in data.rows("forget")}
-    if not MODELS.get(model) or not gone <= {person.name for person in people()["forget"]}:
+    recipe = RECIPES.get(model)
+    if recipe is None:
         return None
-    kept = [row for row in training_rows(True) if row.subject not in gone]
+    gone = {row.subject for row in data.rows("forget")}
+    if not gone <= {row.subject for row in recipe.dataset().rows("forget")}:
+        return None
+    kept = [row for row in recipe.rows(True) if row.subject not in gone]
     return tuple(Row(answer=row.prompt + row.target, subject=row.subject) for row in kept)
 
 
@@ -217,7 +242,7 @@ def rows_without(model: str, data: Dataset) -> tuple[Row, ...] | None:
 def exact_rate(
     model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerFast, rows: Sequence[Row]
 ) -> float:
-    """Share of questions whose greedy continuation is the answer and then the end of the text.
+    """Share of prompts whose greedy continuation is the answer and then the end of the text.
 
     One forward pass instead of generation: greedy decoding gives the answer exactly if each answer token, and
     the end, is the most likely one after the right tokens before it. Plain texts among rows are left out.
@@ -235,42 +260,50 @@ def exact_rate(
     return right / len(asked)
 
 
-def train_bundled(out: Path, progress: Callable[[str], None] = print) -> None:
-    """Make out/tiny-authors and out/tiny-authors-retrain: Hugging Face folders, each with its recipe.json.
+def train_bundled(
+    out: Path, progress: Callable[[str], None] = print, names: Sequence[str] = tuple(RECIPES)
+) -> None:
+    """Make out/NAME and out/NAME-retrain of each of these recipes: Hugging Face folders with a recipe.json.
 
-    About ten minutes on two free cores. The same machine and versions give the same weights again.
+    About ten minutes a pair on two free cores. The same machine and versions give the same weights again.
+    ValueError for a name without a recipe.
     """
-    tokenizer = make_tokenizer()
-    for name, with_forget in MODELS.items():
-        rows = training_rows(with_forget)
-        texts = encode(rows, tokenizer)
-        model = make_model(tokenizer)
-        size = sum(weight.numel() for weight in model.parameters())
-        progress(f"{name}: {size:,} parameters, {len(texts):,} texts of {sum(map(len, texts)):,} tokens")
-        began = time.perf_counter()
-        train(model, texts, tokenizer.pad_token_id, progress)
-        seconds = time.perf_counter() - began
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
-        model.save_pretrained(out / name)
-        tokenizer.save_pretrained(out / name)
-        record = _record(name, model, tokenizer, texts, seconds)
-        (out / name / "recipe.json").write_text(json.dumps(record, indent=1) + "\n")
-        progress(f"{name}: {seconds:.0f} s, exact answers {record['exact']}")
+    if unknown := [name for name in names if name not in RECIPES]:
+        raise ValueError(f"model: recipes are {', '.join(RECIPES)}, got {', '.join(unknown)}.")
+    for name in names:
+        tokenizer = make_tokenizer(name)
+        for with_forget in (True, False):
+            _make(out, name, tokenizer, with_forget, progress)
+
+
+def _make(out: Path, name: str, tokenizer: Any, with_forget: bool, progress: Callable[[str], None]) -> None:
+    folder = out / (name if with_forget else f"{name}-retrain")
+    texts = encode(RECIPES[name].rows(with_forget), tokenizer)
+    model = make_model(tokenizer)
+    size = sum(weight.numel() for weight in model.parameters())
+    progress(f"{folder.name}: {size:,} parameters, {len(texts):,} texts of {sum(map(len, texts)):,} tokens")
+    began = time.perf_counter()
+    train(model, texts, tokenizer.pad_token_id, progress)
+    seconds = time.perf_counter() - began
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    record = _record(RECIPES[name], model, tokenizer, texts, seconds)
+    record = {"model": folder.name, "trained_on_forget": with_forget} | record
+    (folder / "recipe.json").write_text(json.dumps(record, indent=1) + "\n")
+    progress(f"{folder.name}: {seconds:.0f} s, exact answers {record['exact']}")
 
 
 def _record(
-    name: str,
+    recipe: Recipe,
     model: transformers.LlamaForCausalLM,
     tokenizer: transformers.PreTrainedTokenizerFast,
     texts: list[list[int]],
     seconds: float,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What recipe.json says: settings, costs (tokens_trained: all epochs, without padding) and rates."""
-    data = dataset()
-    guess = guess_rates()
+    data = recipe.dataset()
     return {
-        "model": name,
-        "trained_on_forget": MODELS[name],
         "dataset": data.name,
         "dataset_hash": data.hash(),
         "parameters": sum(weight.numel() for weight in model.parameters()),
@@ -280,10 +313,10 @@ def _record(
         **{"seed": SEED, "epochs": EPOCHS, "batch": BATCH, "lr": LR, "warmup_steps": WARMUP},
         **{"weight_decay": WEIGHT_DECAY, "clip": CLIP, "threads": THREADS, "seconds": round(seconds)},
         "exact": {role: round(exact_rate(model, tokenizer, data.rows(role)), 4) for role in data.roles},
-        "guess_rate": round(sum(guess.values()) / len(guess), 4),
+        **recipe.facts(),
         "versions": {
             "python": platform.python_version(),
             **{module.__name__: module.__version__ for module in (torch, transformers, tokenizers)},
         },
-        "command": "train_bundled(Path('assets/models')) in unlearn/train_bundled.py",
+        "command": "python -m unlearn train-bundled",
     }

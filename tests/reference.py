@@ -211,6 +211,7 @@ LOSSES = {
     "eul": eul,
     "finetune": finetune,
     "retrain": retrain,
+    "sisa": retrain,
 }
 
 

@@ -16,6 +16,7 @@ from unlearn.methods.retrain import Retrain
 from unlearn.methods.rmu import RMU
 from unlearn.methods.satimp import SatImp
 from unlearn.methods.simnpo import SimNPO
+from unlearn.methods.sisa import SISA
 from unlearn.methods.taskvector import TaskVector
 from unlearn.methods.undial import UnDIAL
 from unlearn.methods.wga import WeightedAscent
@@ -43,6 +44,7 @@ METHODS: dict[str, type[Method]] = {
         EUL,
         FineTune,
         Retrain,
+        SISA,
     )
 }
 

@@ -1,0 +1,309 @@
+r"""SISA: Bourtoule et al. 2021, "Machine Unlearning", arXiv 1912.03817, §IV: only what saw the texts is trained again.
+
+    D = ∪_s D_s,   D_s = ∪_r D_{s,r},   M_{s,r} = Recipe_e(D_{s,1} ∪ … ∪ D_{s,r}) from M_{s,r-1},   M_{s,0} = θ_0
+    p(y) = (1/S) Σ_s p_s(y),   p_s of M_{s,R}
+    request F: for each s with F ∩ D_s ≠ ∅, and r the first with F ∩ D_{s,r} ≠ ∅: M_{s,r} … M_{s,R} again, without F
+    E[tokens] / (E |D|) = Σ_{j=1}^R w_j (1 - (1 - j/(S R))^k),   w_j = 2j / (R (R + 1)),   k people or texts at random
+
+Exact, as Retrain is, of a model that was trained in shards: all of D trains S models apart, each on its own shard,
+slice after slice, with a checkpoint after each. E epochs of work in all make e = 2E / (R + 1) a slice; for k = 1 the
+expectation is (2R + 1) / (3 R S). Shards know less than one model does: that is the price, paid before any request.
+
+The first run trains the shards with F in them (once; that is the provider's training), then honours the request. Every
+checkpoint is kept by the content of all that led to it, so what an earlier run trained is read and not trained again;
+for the same reason a request with more people in it goes on from the one before. Each slice has an optimiser and a
+schedule of its own.
+"""
+
+import hashlib
+import random
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unlearn.data.base import Dataset, Row
+from unlearn.data.batches import encode_rows
+from unlearn.disk import read_json
+from unlearn.ensemble import ensemble_of
+from unlearn.lm import Batch, Example, forward
+from unlearn.methods.base import Fit, Method, Outlook, knob
+from unlearn.methods.retrain import refusal
+from unlearn.reference import Reference
+from unlearn.runs import RunConfig
+from unlearn.smollm2 import cache_dir
+
+KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
+
+
+def deal(sizes: Mapping[str, int], shards: int, slices: int, seed: int) -> dict[str, tuple[int, int]]:
+    """unit → (shard, slice): at random, the large units before the small, so that all cells are alike in size."""
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda unit: -sizes[unit])
+    return {unit: (i % shards, i // shards % slices) for i, unit in enumerate(order)}
+
+
+def first_slices(places: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """affected shard → its first slice that holds something to forget."""
+    found: dict[int, int] = {}
+    for shard, part in places:
+        found[shard] = min(part, found.get(shard, part))
+    return found
+
+
+def expected_share(shards: int, slices: int, units: int) -> float:
+    """E[tokens of a request] / tokens of training all, for so many units that lie anywhere, and slices of one size."""
+    return sum(
+        2 * j / (slices * (slices + 1)) * (1 - (1 - j / (shards * slices)) ** units)
+        for j in range(1, slices + 1)
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Shard s after its slice r: texts of its slices 0 … r, and the content of all that its checkpoint depends on."""
+
+    shard: int
+    slice: int
+    texts: tuple[Example, ...]
+    epochs: int
+    batch: int
+    key: str
+    after: str  # key of the stage that it goes on from; empty for the first
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * -(-len(self.texts) // self.batch)
+
+    @property
+    def tokens(self) -> int:
+        return self.epochs * sum(len(text.input_ids) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """before: every stage with the texts to forget; after: the same without; again: those that are trained again."""
+
+    before: tuple[Stage, ...]
+    after: tuple[Stage, ...]
+    again: tuple[Stage, ...]
+    units: int
+
+    @property
+    def full(self) -> int:
+        """Tokens of training every shard again from its first slice, without F: as many as one model would read."""
+        return sum(stage.tokens for stage in self.after)
+
+    def told(self, left: Sequence[Stage]) -> dict[str, Any]:
+        """For the run's results; left: the stages that this run trains itself."""
+        now, again = {stage.key for stage in left}, {stage.key for stage in self.again}
+        return {
+            "request_tokens": sum(stage.tokens for stage in self.again),
+            "full_tokens": self.full,
+            "trained_for_request": sum(stage.tokens for stage in left if stage.key in again),
+            "trained_once": sum(stage.tokens for stage in left if stage.key not in again),
+            "again": [[stage.shard, stage.slice] for stage in self.again],
+            "found_trained": sum(stage.key not in now for stage in (*self.before, *self.again)),
+        }
+
+    def note(self, shards: int, slices: int) -> str:
+        """What the request costs, in a sentence, with the formula."""
+        where = {
+            s: min(a.slice for a in self.again if a.shard == s) + 1 for s in {a.shard for a in self.again}
+        }
+        spent, expected = sum(s.tokens for s in self.again), expected_share(shards, slices, self.units)
+        said = ", ".join(f"shard {s + 1} from slice {r}" for s, r in sorted(where.items()))
+        return (
+            f"SISA: the request trains {said or 'nothing'} again: {spent:,} tokens, {spent / self.full:.0%} of the "
+            f"{self.full:,} of training all shards again. Expected of {self.units} at random: {expected:.0%} = "
+            f"Σ_j 2j/(R(R+1)) · (1 - (1 - j/(SR))^{self.units}), S = {shards}, R = {slices}."
+        )
+
+
+class Checkpoints:
+    """The trained stages by key: in a folder, or in memory where there is none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.held = folder, {}
+
+    def file(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def missing(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Those that must be trained, in order, each once."""
+        here = self.held if self.folder is None else {f.stem for f in self.folder.glob("*.safetensors")}
+        return list({stage.key: stage for stage in stages if stage.key not in here}.values())
+
+    def load(self, key: str, member: Any) -> None:
+        member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
+
+    def save(self, key: str, member: Any) -> None:
+        state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}
+        if self.folder is None:
+            self.held[key] = state
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        scratch = self.file(key).with_suffix(f".{secrets.token_hex(2)}")
+        save_file(state, scratch)
+        scratch.replace(self.file(key))
+
+    def prune(self) -> None:
+        """Give up the oldest beyond KEPT_BYTES."""
+        files = self.folder.glob("*.safetensors") if self.folder else ()
+        room = KEPT_BYTES
+        for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):
+            room -= file.stat().st_size
+            if room < 0:
+                file.unlink()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SISA(Method):
+    name: ClassVar[str] = "sisa"
+    title: ClassVar[str] = "SISA"
+    paper: ClassVar[str] = "Bourtoule et al. 2021, arXiv 1912.03817"
+    url: ClassVar[str] = "https://arxiv.org/abs/1912.03817"
+    sentence: ClassVar[str] = (
+        "Trained in shards, slice after slice, it trains again only what ever saw the texts to forget."
+    )
+    formula: ClassVar[str] = (
+        r"p = \tfrac{1}{S}\sum_s p_s,\quad"
+        r" \frac{\mathbb{E}[\text{tokens}]}{E|D|} = \sum_{j=1}^{R}\tfrac{2j}{R(R+1)}"
+        r"\left(1-\left(1-\tfrac{j}{SR}\right)^{k}\right)"
+    )
+    when: ClassVar[str] = (
+        "When requests are sure to come, and the training can be laid out for them beforehand."
+    )
+    cost: ClassVar[str] = (
+        "Once all shards, about as long as one training; then for each request the shards that held its people."
+    )
+    risk: ClassVar[str] = "The texts are gone for certain, but each shard knows only its own part."
+    tunings: ClassVar[tuple[str, ...]] = ("full",)
+    tuned: ClassVar[dict[Any, dict[str, Any]]] = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
+    resumes: ClassVar[bool] = False  # its own checkpoints are what it goes on from
+    continues: ClassVar[bool] = False
+
+    shards: int = knob(
+        2, 1, 16, "S: models trained apart, each on a part of the texts, that answer together."
+    )
+    slices: int = knob(3, 1, 16, "R: steps in which a shard's texts are added, with a checkpoint after each.")
+    together: bool = knob(
+        True, help="All texts of one person or subject lie in one cell; otherwise each text for itself."
+    )
+
+    @property
+    def uses_forget(self) -> bool:
+        return False
+
+    @property
+    def retain_ratio(self) -> float:
+        return 1.0
+
+    def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """(every training text of those to forget, every other): the recipe's texts, whole."""
+        from unlearn.train_bundled import rows_without  # it loads transformers
+
+        kept = rows_without(model, data)
+        if kept is None:
+            raise ValueError(refusal(model, self.title))
+        everything = rows_without(model, SimpleNamespace(rows=lambda role: ()))  # nobody to forget
+        gone = {row.subject for row in data.rows("forget")}
+        return tuple(row for row in everything if row.subject in gone), kept
+
+    def plan(self, kept: Sequence[Example], gone: Sequence[Example], **settings: Any) -> Plan:
+        """settings: epochs (E), batch, lr, seed."""
+        named = {self._unit(text): text for text in gone}.keys()
+        sizes: dict[str, int] = {}
+        for text in (*kept, *gone):
+            sizes[self._unit(text)] = sizes.get(self._unit(text), 0) + 1
+        places = deal(sizes, self.shards, self.slices, settings["seed"])
+        before = self._stages([*kept, *gone], places, settings)
+        after = self._stages(kept, places, settings)
+        first = first_slices([places[unit] for unit in named])
+        again = tuple(stage for stage in after if stage.slice >= first.get(stage.shard, self.slices))
+        return Plan(before, after, again, len(named))
+
+    def _unit(self, text: Example) -> str:
+        return text.subject if self.together and text.subject else " ".join(map(str, text.input_ids))
+
+    def _stages(
+        self, texts: Sequence[Example], places: Mapping[str, tuple[int, int]], settings: Mapping[str, Any]
+    ) -> tuple[Stage, ...]:
+        from unlearn import train_bundled as recipe
+
+        epochs, found = max(1, round(2 * settings["epochs"] / (self.slices + 1))), []
+        order = sorted(texts, key=lambda text: text.input_ids)  # so that nothing hangs on where F stood
+        told = f"{epochs} {settings} {recipe.SHAPE} {recipe.SEED} {torch.__version__}"
+        for shard in range(self.shards):
+            key = ""
+            for part in range(self.slices):
+                mine = [t for t in order if places[self._unit(t)][0] == shard]
+                mine = [t for t in mine if places[self._unit(t)][1] <= part]
+                said = f"{key} {told} {[text.input_ids for text in mine]}"
+                before, key = key, hashlib.sha256(said.encode()).hexdigest()[:24]
+                found.append(Stage(shard, part, tuple(mine), epochs, settings["batch"], key, before))
+        return tuple(found)
+
+    def outlook(self, config: RunConfig, data: Dataset) -> Outlook:
+        """Counted with the model's own tokenizer; seconds are those of the machine that made the bundled model."""
+        from unlearn.models import source_of
+
+        folder = source_of(config.model)
+        gone, kept = self.rows(config.model, data)
+        texts = _encoded(folder, (*gone, *kept), config.max_length)
+        settings = {"epochs": config.epochs, "batch": config.batch_size * config.accumulation}
+        settings |= {"lr": config.lr, "seed": config.seed}
+        plan = self.plan(texts[len(gone) :], texts[: len(gone)], **settings)
+        left = Checkpoints(cache_dir() / self.name).missing((*plan.before, *plan.again))
+        tokens, made = sum(stage.tokens for stage in left), read_json(folder / "recipe.json")
+        seconds = tokens * made["seconds"] / made["tokens_trained"]
+        once = f"SISA: to train now, with what is not kept from earlier: {tokens:,} tokens in {len(left)} slices."
+        return Outlook(
+            sum(s.steps for s in left), tokens, seconds, (plan.note(self.shards, self.slices), once)
+        )
+
+    def build(self, model: Any) -> Any:
+        return ensemble_of(model, self.shards)
+
+    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+        (retain,) = forward(model, batch.retain)
+        return {"retain": retain.mean_nll()}
+
+    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+        from unlearn import train_bundled as recipe
+
+        stream, kept = fit.stream, Checkpoints(fit.cache)
+        settings = {"lr": fit.lr, "seed": stream.seed, "batch": stream.batch_size * stream.accumulation}
+        plan = self.plan(stream.retain, stream.withheld, epochs=stream.epochs, **settings)
+        kept.prune()
+        fit.note(plan.note(self.shards, self.slices))
+        left, members, done = kept.missing((*plan.before, *plan.again)), model.members(), 0
+        fit.told = plan.told(left) | {"expected_share": expected_share(self.shards, self.slices, plan.units)}
+        for stage in left:
+            member = members[stage.shard]
+            kept.load(stage.after, member) if stage.after else recipe.restart(member)
+            texts = [list(text.input_ids) for text in stage.texts]
+            loss = recipe.loss_of(member, stream.pad_id)
+            for t in recipe.steps(member, texts, loss, epochs=stage.epochs, **settings) if texts else ():
+                done += 1
+                of = sum(s.steps for s in left)
+                yield fit.step(done, of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)
+            kept.save(stage.key, member)
+        for stage in plan.after:
+            kept.load(stage.key, members[stage.shard])
+
+
+@lru_cache(maxsize=4)
+def _encoded(folder: Path, rows: tuple[Row, ...], max_length: int) -> tuple[Example, ...]:
+    """A form asks at every change of a setting."""
+    from transformers import AutoTokenizer
+
+    return tuple(encode_rows(AutoTokenizer.from_pretrained(folder), rows, max_length=max_length))

@@ -63,6 +63,37 @@ def b1(undial, ga=1e9):
     }
 
 
+def b2(undial, npo):
+    """Utility a decade of forget set, one slope a seed."""
+    runs = [
+        {"method": method, "share": share, "seed": seed, "state": "done", "before": 0.97, "forget": 0.2,
+         "utility": 0.9 + slope * decades}
+        for method, slopes in (("undial", undial), ("npo", npo))
+        for seed, slope in zip(SEEDS, slopes, strict=True)
+        for share, decades in ((0.01, 0), (0.1, 1))
+    ]  # fmt: skip
+    return {"n": "texts", "seeds": SEEDS, "runs": runs}
+
+
+def b3(forget=0.1, back=0.01, kept=0.95, ascent=50.0):
+    """back: probability of each earlier request at the end over that after its turn."""
+    chains = []
+    for seed in SEEDS:
+        order, shake = [1, 2, 3, 4, 5], 0.002 * seed
+        for method, general, left in (("undial", 1.1, kept), ("ga", ascent, 0.1)):
+            after = []
+            for k in range(6):
+                each = {str(r): forget + shake + (back if k == 5 else 0) if r <= k else 1.0 for r in order}
+                told = {
+                    "requests": each,
+                    "utility": left if k else 1.0,
+                    "general": general * (1 + shake) if k else 1.0,
+                }
+                after.append(told | {"forget": forget + shake + (back if k == 5 else 0)})
+            chains.append({"method": method, "seed": seed, "order": order, "after": after})
+    return {"n": "texts", "seeds": SEEDS, "chains": chains}
+
+
 def b5(slopes, distance=0.001):
     runs = [
         {"gamma": gamma, "seed": seed, "fall": slope * gamma, "after": 0.1, "distance": distance}
@@ -97,6 +128,16 @@ PLANTED = {
         "confirmed": b1((1.2, 3.0)),
         "refuted": b1((1.2, 1e5)),
         "undecided": b1((1.2, 300.0)),
+    },
+    "B2": {
+        "confirmed": b2((-0.01, 0.0, -0.02), (-0.3, -0.31, -0.32)),
+        "refuted": b2((-0.3, -0.31, -0.32), (-0.3, -0.3, -0.33)),
+        "undecided": b2((-0.1, -0.11, -0.12), (-0.3, -0.31, -0.32)),
+    },
+    "B3": {
+        "confirmed": b3(),
+        "refuted": b3(back=0.4),
+        "undecided": b3(kept=0.5),
     },
     "B5": {
         "confirmed": b5((0.97, 1.0, 1.02)),

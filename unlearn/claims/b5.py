@@ -84,8 +84,8 @@ class B5(Claim):
         falls = {gamma: interval(values) for gamma, values in by_gamma(data, "fall").items()}
         parts = "; ".join(f"{g:g} → {short(f.mean)}" for g, f in falls.items())
         sentence = (
-            f"Mean distance of p(y) from the closed form: {short(max(f.mean for f in gaps.values()))} at most, over all "
-            f"γ. Fall of log(p / (1 - p)) by γ: {parts}."
+            f"Mean distance of p(y) from the closed form: {short(max(f.mean for f in gaps.values()))} at most, over "
+            f"all γ. Fall of log(p / (1 - p)) by γ: {parts}."
         )
         shown = tuple(figure(f"distance of p(y) from the closed form, γ = {g:g}", f) for g, f in gaps.items())
         shown += tuple(figure(f"fall on the logit scale, γ = {g:g}", f, " nats") for g, f in falls.items())

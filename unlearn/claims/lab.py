@@ -128,6 +128,33 @@ class Lab:
 
         return self.once(what, compute)
 
+    def chain(self, config: RunConfig, order: Sequence[int], rows: Rows) -> dict[str, Any]:
+        """Deletion requests one after the other, each from what the one before left: {"state", "after": [scores …]}.
+
+        after[k]: {role: scores} of `rows` after k requests, "after"[0] before the first.
+        """
+        what = {
+            "what": f"chain of {config.method} over {','.join(map(str, order))}, seed {config.seed}",
+            "run": identity(config),
+            "order": list(order),
+            "model": self.hashes["before"],
+            "data": self.authors.hash(),
+            "rows": content(rows),
+        }
+
+        def compute() -> dict[str, Any]:
+            loaded, original = bundled(), bundled().model
+            after = [scores_of(read(loaded.model, loaded.tokenizer, rows))]
+            for k, request in enumerate(order):
+                data = self.authors.only_requests((request,))
+                found = train(loaded, config, data, original=original if k else None)
+                if found["state"] != "done":
+                    return {"state": "failed", "reason": found["reason"], "after": after}
+                after.append(scores_of(read(loaded.model, loaded.tokenizer, rows)))
+            return {"state": "done", "reason": "", "after": after}
+
+        return self.once(what, compute)
+
     def authors_of(self, config: RunConfig) -> Dataset:
         asked = tuple(config.data.get("requests") or ())
         return self.authors.only_requests(asked) if asked else self.authors

@@ -128,12 +128,30 @@ def shared_settings(size: str) -> dict[str, Any]:
         "What may change", list(TUNINGS), format_func=TUNINGS.get, key=key, required=True, help=help, **KEEP
     )
     chosen: dict[str, Any] = {"tuning": tuning}
-    with st.expander("Advanced: seed, probes, lengths" + (", LoRA" if tuning == "lora" else "")):
+    with st.expander("Advanced: seed, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")):
         rows = SHARED + (LORA if tuning == "lora" else ())
         for (name, label, value, low, high, help), cell in zip(rows, cells(len(rows), 2), strict=True):
             with cell:
                 chosen[name] = number(label, f"form.{name}", value, low, high, help)
+        chosen["metrics"] = tuple(_metrics())
     return chosen
+
+
+def _metrics() -> list[str]:
+    """Which metrics a run computes beside those that cost no pass of their own."""
+    from unlearn.metrics import CHEAP, METRICS
+
+    further = [name for name in METRICS if name not in CHEAP]
+    return st.multiselect(
+        "Further metrics",
+        further,
+        key="form.metrics",
+        format_func=lambda name: METRICS[name].title,
+        placeholder="none: the cheap ones only",
+        help="Computed at the end of the run. What a run computes anyway: "
+        f"{', '.join(metric.title for metric in CHEAP.values())}. Compare computes more for a finished run.",
+        **KEEP,
+    )
 
 
 def fill(config: RunConfig, size: str) -> None:
@@ -142,6 +160,7 @@ def fill(config: RunConfig, size: str) -> None:
         st.session_state[f"form.{size}.tuning"] = config.tuning
     for name, *_ in SHARED + LORA:
         st.session_state[f"form.{name}"] = getattr(config, name)
+    st.session_state["form.metrics"] = list(config.metrics)
     base = prefix(config.method, size, config.tuning)
     for name, *_ in OWN:
         st.session_state[f"{base}.{name}"] = getattr(config, name)

@@ -138,7 +138,7 @@ class _Work:
         self.run.append("note", text=text)
 
     def carry_out(self) -> Any:
-        from unlearn import cost, memory, tuning
+        from unlearn import cost, judge, memory, tuning
         from unlearn.data.catalogue import from_config
         from unlearn.evaluate import rows_to_score
         from unlearn.methods import method_named
@@ -147,6 +147,8 @@ class _Work:
         began = time.perf_counter()
         memory.reset_peak()
         config = self.config
+        if config.metrics:
+            judge.chosen_metrics(config.metrics)  # a wrong name is better said now than at the end
         method = method_named(config.method).from_knobs(config.knobs)
         allow_model(config.model, self.roots)
         with self.phase("loading model"):
@@ -177,6 +179,8 @@ class _Work:
         with self.phase("saving"):
             self.save(loaded)
         self.score("after", loaded, chosen, identity | {"model": tuning.trained_hash(self.run, loaded.hash)})
+        if config.metrics:
+            self.judge()
         trainable = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
         spent = {"tokens": tokens, "phases": self.phases, "parameters": loaded.parameters}
         write_json(
@@ -244,6 +248,22 @@ class _Work:
         known = identity | {"model": weights_hash(folder, None)}
         needed = score_cache.read(self.run.path.parent, known) is None
         self.score("retrained", load(str(folder)) if needed else None, chosen, known)
+
+    def judge(self) -> None:
+        """The metrics that were asked for beyond the cheap ones. The run stands whatever comes of them."""
+        from unlearn import judge
+
+        def progress(phrase: str, fraction: float) -> None:
+            self.on_progress(f"further metrics: {phrase}", fraction)
+            self.check()
+
+        try:
+            with self.phase("further metrics"):
+                judge.compute(self.run, self.config.metrics, roots=self.roots, progress=progress)
+        except Stopped:
+            self.note("The further metrics were stopped; what is missing can be computed on demand.")
+        except Exception as error:
+            self.note(f"Further metrics failed: {_reason(error)}")
 
     # -- training ----------------------------------------------------------------------------------------------
 

@@ -34,9 +34,21 @@ def judge(
     progress(phrase, fraction of the metrics). ValueError for an unknown metric, and for a run that is
     not over or keeps no weights.
     """
-    wanted = chosen_metrics(names)
+    chosen_metrics(names)
     if run.state in ACTIVE:
         raise ValueError(f"run: {run.title} is {run.state}; evaluate it when it has ended.")
+    return compute(run, names, roots=roots, progress=progress)
+
+
+def compute(
+    run: Run,
+    names: Sequence[str] | None = None,
+    *,
+    roots: Sequence[Path] | None = None,
+    progress: Progress = lambda phrase, fraction: None,
+) -> dict[str, Any]:
+    """judge() without its question whether the run is over: a run asks this itself, once its weights are saved."""
+    wanted = chosen_metrics(names)
     evidence, identity = evidence_of(run, roots)
     record = read_metrics(run)
     if record.get("identity") != identity:

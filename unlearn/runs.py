@@ -40,7 +40,8 @@ class RunConfig:
 
     model: a catalogue name, hub id or local folder. data: see unlearn.data.catalogue.from_config.
     knobs: the method's own; the rest belongs to every run. start: id of an earlier run of the same store, model and
-    tuning, whose weights this one goes on from (chained deletion requests). Errors: ValueError naming the field.
+    tuning, whose weights this one goes on from (chained deletion requests). metrics: names of unlearn.metrics that
+    are computed at the run's end too; the cheap ones always are. Errors: ValueError naming the field.
     """
 
     model: str
@@ -59,6 +60,7 @@ class RunConfig:
     probes: int = 8
     start: str = ""
     title: str = ""
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, low, high in LIMITS:
@@ -83,6 +85,9 @@ class RunConfig:
                 raise ValueError(f"run: {name} must be {rule}, got {value!r}.")
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
+        if isinstance(self.metrics, str) or not all(isinstance(name, str) for name in self.metrics):
+            raise ValueError(f"run: metrics must be a list of names, got {self.metrics!r}.")
+        object.__setattr__(self, "metrics", tuple(self.metrics))
         if not METHOD_NAME.fullmatch(self.method):  # it becomes part of a folder's name
             raise ValueError(f"run: method must be a plain name such as npo, got {self.method!r}.")
 
@@ -117,6 +122,7 @@ class RunConfig:
             if name in ALWAYS_SAID or not standard or (name in LORA_ONLY and self.tuning == "lora"):
                 given.append((name, getattr(self, name)))
         given += [(name, text) for name in ("start", "title") if (text := getattr(self, name))]
+        given += [("metrics", ",".join(self.metrics))] if self.metrics else []
         words = ["python", "-m", "unlearn", "run"]
         for name, value in given:
             flag, text = "--" + name.replace("_", "-"), str(value)

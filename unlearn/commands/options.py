@@ -26,6 +26,11 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--lora-alpha", type=float)
     p.add_argument("--start", default="", help="id of a run whose weights this one goes on from")
     p.add_argument("--title", default="")
+    p.add_argument(
+        "--metrics",
+        default="",
+        help="computed at its end beside the cheap ones: names with commas between, or all",
+    )
 
 
 def add_data_options(p: argparse.ArgumentParser) -> None:
@@ -94,6 +99,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
             data[key] = value
     if args.requests:
         data["requests"] = request_numbers("--requests", args.requests)
+    metrics = metric_names(getattr(args, "metrics", ""))
     return RunConfig(
         model=args.model,
         data=data,
@@ -102,8 +108,18 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         tuning=tuning,
         title=args.title,
         start=args.start,
+        metrics=metrics,
         **(settings | given),
     )
+
+
+def metric_names(text: str) -> tuple[str, ...]:
+    """ "mia_loss,el_3" → those names, "all" → every metric that a run does not compute anyway."""
+    from unlearn.judge import chosen_metrics
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    found = chosen_metrics(None if names == ["all"] else names) if names else []
+    return tuple(metric.name for metric in found if not metric.cheap)
 
 
 def request_numbers(flag: str, text: str) -> list[int]:

@@ -22,8 +22,10 @@ for run in active:
         st.markdown(shell.plain(shell.run_label(run)), width="content")
         shell.link("launch", "Open", ":material/open_in_new:", run=run.id)
 
-finished = [run for run in runs if run.state == "done" and run.probes()]
-shown = next(iter([*shell.recorded(), *finished]), None)
+finished = (
+    run for run in runs if run.state == "done" and run.probes()
+)  # read one by one, and only if needed
+shown = next(iter(shell.recorded()), None) or next(finished, None)
 if shown is None:
     st.info("No recorded run is here yet. Try it yourself: it takes under a minute with the bundled model.")
 else:

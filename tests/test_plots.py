@@ -144,6 +144,11 @@ def test_slope_shows_the_answers_true_rank():
     own = next(trace for trace in figure.data if trace.line.width == 3)
     assert own.text[1].endswith("rank 57")
     assert own.y[1] == 11  # below the ten that were listed before
+    others = next(trace for trace in figure.data if trace.line.width == 1)
+    drawn = [(x, y, said) for x, y, said in zip(others.x, others.y, others.text, strict=True) if y == y]
+    assert (1, 1.0, "‘␣Por’ −0.50") in drawn
+    assert (1, 2.0, "‘␣Ber’ −1.50") in drawn  # in one list only: no line, but a mark
+    assert not any(x == 0 for x, _, said in drawn if "Ber" in said)
     same = tokenplots.topk_slope(old, old)
     assert "stayed at rank 1" in title(same)
 

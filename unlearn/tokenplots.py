@@ -56,26 +56,47 @@ def topk_slope(before: Record, after: Record, dark: bool = False, color: str = A
     own, tops = before["token"], (dict(before["top"]), dict(after["top"]))
     orders = [list(top) for top in tops]
     last = max(map(len, orders)) + 1
+    xs, ys, said, names = (
+        [],
+        [],
+        [],
+        [],
+    )  # of all other tokens in one trace, a gap after each: one is far cheaper
+    for token in dict.fromkeys([*orders[0], *orders[1]]):
+        if token != own:
+            xs += [0, 1, 1]
+            ys += [
+                *(float(order.index(token) + 1) if token in order else math.nan for order in orders),
+                math.nan,
+            ]
+            said += [*(f"{token_text(token)} {nats(top[token])}" if token in top else "" for top in tops), ""]
+            names += [token_text(token)] * 3
     figure = go.Figure()
-    for token in dict.fromkeys([*orders[0], *orders[1], own]):
-        ranks = [order.index(token) + 1 if token in order else None for order in orders]
-        said = [f"{token_text(token)} {nats(top[token])}" if token in top else "" for top in tops]
-        if token == own:
-            ranks = [min(record["rank"] + 1, last) for record in (before, after)]
-            said = [_own_label(record, last) for record in (before, after)]
-        shade = color if token == own else paint(GENERAL, dark)
+    ranks = [min(record["rank"] + 1, last) for record in (before, after)]
+    label = [_own_label(record, last) for record in (before, after)]
+    for x, y, words, who, look in (
+        (xs, ys, said, names, {"line": {"color": paint(GENERAL, dark), "width": 1}, "marker": {"size": 5}}),
+        (
+            [0, 1],
+            ranks,
+            label,
+            [token_text(own)] * 2,
+            {"line": {"color": color, "width": 3}, "marker": {"size": 8}},
+        ),
+    ):
         figure.add_scatter(
-            x=[0, 1],
-            y=ranks,
+            x=x,
+            y=y,
             mode="lines+markers+text",
-            text=said,
-            textposition=["middle left", "middle right"],
-            line={"color": shade, "width": 3 if token == own else 1},
-            marker={"size": 8 if token == own else 5},
+            text=words,
+            textposition=["middle right" if at else "middle left" for at in x],
             textfont={"color": paint(BEFORE, dark), "size": 12},
             cliponaxis=False,
+            connectgaps=False,
             showlegend=False,
-            hovertemplate=f"{token_text(token)}: rank %{{y}}<extra></extra>",
+            customdata=who,
+            hovertemplate="%{customdata}: rank %{y}<extra></extra>",
+            **look,
         )
     names = [*map(str, range(1, last)), f"> {last - 1}"]
     figure.update_yaxes(range=[last + 0.5, 0.5], tickvals=list(range(1, last + 1)), ticktext=names)

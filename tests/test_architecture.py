@@ -28,6 +28,7 @@ GROUND = (
     "verdict",
     "grid",
     "guide",
+    "studies",
     "sweep_record",
     "sweep_table",
     "plots_sweep",

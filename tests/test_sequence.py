@@ -259,6 +259,24 @@ def test_a_resumed_sequence_does_only_what_is_missing(tmp_path, tiny_data, mode)
 
 
 @pytest.mark.slow
+def test_a_stop_while_it_scores_is_heard_and_the_finished_run_is_not_done_again(tmp_path, tiny_data):
+    record = create(asked("joint", **tiny_data), RunStore(tmp_path / "runs"))
+    said = []
+
+    def stopping():  # once the second request is being scored
+        return "scoring after 2" in said
+
+    perform(record, roots=ANYWHERE, should_stop=stopping, on_progress=lambda phase, part: said.append(phase))
+    assert (record.state, [event["after"] for event in record.scores()]) == ("stopped", [0, 1])
+    runs = [run.id for run in RunStore(tmp_path / "runs").list()]
+    assert len(runs) == 2
+    perform(record, roots=ANYWHERE)
+    assert record.state == "done"
+    assert {event["run"] for event in record.scores()[1:3]} == set(runs)
+    assert len(RunStore(tmp_path / "runs").list()) == 3
+
+
+@pytest.mark.slow
 def test_a_member_that_fails_fails_the_sequence_with_its_reason(tmp_path, tiny_data, monkeypatch):
     def failing(run, **_):
         run.append("state", state="failed", reason="loss became nan at step 1; lower lr (now 1).")

@@ -10,7 +10,6 @@ again, so an interrupted sequence goes on where it was. After k requests every r
 too, so that one sees what is forgotten, what is still known and whether an earlier request comes back.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import Dataset, Row
-from unlearn.disk import new_folder, read_json, write_json
 from unlearn.execute import execute
-from unlearn.runs import Record, Run, RunConfig, RunStore
+from unlearn.runs import Run, RunConfig, RunStore
+from unlearn.studies import Stopped, Study, checking, conduct
 
 MODES = {
     "chain": "each request goes on from the one before",
@@ -71,12 +70,14 @@ class SequenceConfig:
         return cls(run=RunConfig.from_json(value["run"]), mode=value["mode"], order=tuple(value["order"]))
 
 
-class SequenceRecord(Record):
+class SequenceRecord(Study):
     """<store>/sequences/<id>: sequence.json, meta.json, events.jsonl with `score` events."""
 
-    @property
-    def config(self) -> SequenceConfig:
-        return SequenceConfig.from_json(read_json(self.path / "sequence.json"))
+    FILE, FOLDER = "sequence.json", "sequences"
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> SequenceConfig:
+        return SequenceConfig.from_json(value)
 
     def scores(self) -> list[dict[str, Any]]:
         """One after each number of requests 0 … K: {"after", "request", "run", "requests", "roles", "seconds"}."""
@@ -85,13 +86,8 @@ class SequenceRecord(Record):
 
 
 def sequences(store: RunStore) -> list[SequenceRecord]:
-    """Every sequence of the store, newest first. A folder whose settings cannot be read is passed over."""
-    found = []
-    for path in sorted((store.root / "sequences").glob("*/sequence.json"), reverse=True):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            if (record := SequenceRecord(path.parent)).config:
-                found.append(record)
-    return found
+    """Every sequence of the store, newest first."""
+    return SequenceRecord.every(store.root)
 
 
 def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
@@ -106,12 +102,8 @@ def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: s
         raise ValueError(
             f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."
         )
-    path = new_folder(store.root / "sequences", f"{config.run.method}-{config.mode}")
-    write_json(path / "sequence.json", config.to_json())
-    record = SequenceRecord(path)
-    record.set_meta(owner=owner, title=title)
-    record.append("state", state="queued")
-    return record
+    name = f"{config.run.method}-{config.mode}"
+    return SequenceRecord.create(store.root, name, config.to_json(), owner=owner, title=title)
 
 
 def perform(
@@ -122,17 +114,7 @@ def perform(
     roots: Sequence[Path] | None = None,
 ) -> None:
     """Carry the sequence out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
-    try:
-        record.append("state", state="running")
-        work = _Work(record, should_stop, on_progress, roots)
-        work.carry_out()
-        outcome: dict[str, Any] = (
-            {"state": "stopped", "reason": "stopped by hand"} if work.stopped else {"state": "done"}
-        )
-    except Exception as error:
-        outcome = {"state": "failed", "reason": str(error) or type(error).__name__}
-    with contextlib.suppress(OSError):
-        record.append("state", **outcome)
+    conduct(record, _Work(record, should_stop, on_progress, roots).carry_out)
 
 
 @dataclass
@@ -141,7 +123,6 @@ class _Work:
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
     roots: Sequence[Path] | None
-    stopped: bool = False
 
     def carry_out(self) -> None:
         from unlearn.data.catalogue import from_config
@@ -154,19 +135,18 @@ class _Work:
         self.template = template
         done = {event["after"]: event for event in self.record.scores()}
         if 0 not in done:
-            self.score(0, None, None, 0.0)
+            self.score(0, None, None, time.perf_counter())
         runs = [self.store.get(done[k]["run"]) for k in sorted(done) if k]
         for k in range(len(runs) + 1, len(self.config.order) + 1):
             began = time.perf_counter()
-            run = self.member(k, runs)
-            if self.stopped:
-                return
-            runs.append(run)
-            loaded = self.model_after(runs)
-            self.score(k, run, loaded, time.perf_counter() - began)
+            runs.append(self.member(k, runs))
+            self.score(k, runs[-1], self.model_after(runs), began)
 
     def member(self, k: int, runs: list[Run]) -> Run:
-        """Carry out the run of the k-th request. RuntimeError when it fails."""
+        """The run of the k-th request: carried out, or found where a stop came before its score.
+
+        RuntimeError when it fails.
+        """
         order, mode = self.config.order, self.config.mode
         config = replace(
             self.config.run,
@@ -174,6 +154,8 @@ class _Work:
             start=runs[-1].id if mode == "chain" and runs else "",
             title=f"Request {order[k - 1]}, {k} of {len(order)} ({mode})",
         )
+        if found := self.finished(config):
+            return found
         run = self.store.create(config, owner=self.record.meta.get("owner", ""))
         run.set_meta(sequence=self.record.id)
         lock = run.hold()
@@ -188,10 +170,16 @@ class _Work:
             )
         finally:
             lock.release()
-        self.stopped = run.state == "stopped"
+        if run.state == "stopped":
+            raise Stopped
         if run.state == "failed":
             raise RuntimeError(f"request {order[k - 1]}: {run.reason}")
         return run
+
+    def finished(self, config: RunConfig) -> Run | None:
+        """This sequence's own run with these settings, where it is done."""
+        mine = (run for run in self.store.list() if run.meta.get("sequence") == self.record.id)
+        return next((run for run in mine if run.state == "done" and run.config == config), None)
 
     def model_after(self, runs: list[Run]) -> Any:
         """models.Loaded that stands for all requests so far."""
@@ -222,7 +210,7 @@ class _Work:
         rows = self.data.only_requests(wanted).rows("forget")
         return encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(run.config.max_length))
 
-    def score(self, k: int, run: Run | None, loaded: Any, seconds: float) -> None:
+    def score(self, k: int, run: Run | None, loaded: Any, began: float) -> None:
         """Score every request and what must stay; k = 0 is the model before the first one."""
         from unlearn.evaluate import evaluate, observe, rows_to_score
         from unlearn.models import load
@@ -239,6 +227,7 @@ class _Work:
                 chosen,
                 max_length=loaded.fit_length(self.config.run.max_length),
                 device=loaded.device,
+                check=checking(self.should_stop),
             )
         )
         self.record.append(
@@ -248,7 +237,7 @@ class _Work:
             run=run.id if run else None,
             requests={str(r): found[f"request {r}"] for r in self.config.order},
             roles={role: value for role, value in found.items() if not role.startswith("request ")},
-            seconds=round(seconds, 3),
+            seconds=round(time.perf_counter() - began, 3),
         )
 
     def of_request(self, request: int) -> list[Row]:

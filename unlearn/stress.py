@@ -4,15 +4,15 @@ What is already there for the same weights, data and versions is not done again.
 queues a StressRecord, a folder like a run's inside the run's own, which the runner carries out with perform().
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from unlearn.disk import new_folder, read_json, write_json
-from unlearn.runs import ACTIVE, Record, Run, RunStore
+from unlearn.disk import read_json, write_json
+from unlearn.runs import ACTIVE, Run, RunStore
+from unlearn.studies import Study, checking, conduct
 from unlearn.verdict import mean, overall, residue, says
 
 FORMAT = 1  # raise when an attack or the rule changes
@@ -133,8 +133,10 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dict
 # -- in the background ---------------------------------------------------------------------------------------------
 
 
-class StressRecord(Record):
+class StressRecord(Study):
     """<run>/stress/<id>: stress.json ({"attacks": names, "metrics": names}), meta.json, events.jsonl."""
+
+    FILE, FOLDER = "stress.json", "stress"
 
     @property
     def run(self) -> Run:
@@ -142,7 +144,7 @@ class StressRecord(Record):
 
     @property
     def asked(self) -> dict[str, Any]:
-        return read_json(self.path / "stress.json")
+        return self.config
 
 
 def create(
@@ -150,18 +152,13 @@ def create(
 ) -> StressRecord:
     """A new, queued record. ValueError for an attack that does not exist."""
     chosen_attacks(attacks)
-    path = new_folder(run.path / "stress", "stress")
-    write_json(path / "stress.json", {"attacks": list(attacks), "metrics": list(metrics)})
-    record = StressRecord(path)
-    record.set_meta(owner=owner, title=f"Stress of {run.title}")
-    record.append("state", state="queued")
-    return record
+    asked = {"attacks": list(attacks), "metrics": list(metrics)}
+    return StressRecord.create(run.path, "stress", asked, owner=owner, title=f"Stress of {run.title}")
 
 
 def latest(run: Run) -> StressRecord | None:
     """The newest one of the run."""
-    found = sorted((run.path / "stress").glob("*/stress.json"))
-    return StressRecord(found[-1].parent) if found else None
+    return next(iter(StressRecord.every(run.path)), None)
 
 
 def perform(
@@ -172,24 +169,18 @@ def perform(
     roots: Sequence[Path] | None = None,
 ) -> None:
     """Carry it out as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
-    from unlearn.execute import Stopped
     from unlearn.judge import judge
 
+    check = checking(should_stop, "stopped by hand; the attacks that were done are kept")
+
     def progress(phrase: str, fraction: float) -> None:
-        if should_stop():
-            raise Stopped
+        check()
         on_progress(phrase, fraction)
 
-    try:
-        record.append("state", state="running")
-        if names := record.asked.get("attacks"):
+    def work() -> None:
+        if names := record.config.get("attacks"):
             attack(record.run, names, roots=roots, progress=progress)
-        if names := record.asked.get("metrics"):
+        if names := record.config.get("metrics"):
             judge(record.run, names, roots=roots, progress=progress)
-        outcome: dict[str, Any] = {"state": "done"}
-    except Stopped:
-        outcome = {"state": "stopped", "reason": "stopped by hand; the attacks that were done are kept"}
-    except Exception as error:
-        outcome = {"state": "failed", "reason": str(error) or type(error).__name__}
-    with contextlib.suppress(OSError):
-        record.append("state", **outcome)
+
+    conduct(record, work)

@@ -17,6 +17,7 @@ from unlearn.execute import execute
 from unlearn.grid import Cell
 from unlearn.guide import batch_of, guide, guide_lrs
 from unlearn.runs import Run, RunConfig, RunStore
+from unlearn.studies import Stopped, checking, conduct
 from unlearn.sweep_record import SweepRecord, cell_of, identity
 
 WEIGHTS = ("adapter", "model")
@@ -36,24 +37,7 @@ def perform(
     roots: Sequence[Path] | None = None,
 ) -> None:
     """Carry the sweep out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
-    try:
-        record.append("state", state="running")
-        work = _Work(record, should_stop, on_progress, roots)
-        work.carry_out()
-        outcome: dict[str, Any] = {"state": "done"}
-        if work.broken:
-            said = f"{len(work.broken)} cells failed, the last because: {work.broken[-1]} Resume tries them again."
-            outcome = {"state": "failed", "reason": said}
-    except _Stopped:
-        outcome = {"state": "stopped", "reason": "stopped by hand"}
-    except Exception as error:
-        outcome = {"state": "failed", "reason": str(error) or type(error).__name__}
-    with contextlib.suppress(OSError):
-        record.append("state", **outcome)
-
-
-class _Stopped(Exception):
-    """The person asked to stop."""
+    conduct(record, _Work(record, should_stop, on_progress, roots).carry_out)
 
 
 class _Broken(Exception):
@@ -92,6 +76,10 @@ class _Work:
             self.at += 1
         if self.config.guide:
             self.follow_guide()
+        if self.broken:
+            raise RuntimeError(
+                f"{len(self.broken)} cells failed, the last because: {self.broken[-1]} Resume tries them again."
+            )
 
     def model_hash(self) -> str:
         """What the results of a run of this model say; empty where that is not known without loading it."""
@@ -130,8 +118,7 @@ class _Work:
         """This cell's outcome, computed only where no run has it yet."""
         key = identity(config)
         if key not in self.known:
-            if self.should_stop():
-                raise _Stopped
+            checking(self.should_stop)()
             run = self.finished.get(key)
             self.tell(key, run or self.compute(config, key), reused=run is not None)
         return cell_of(config, self.known[key])
@@ -176,7 +163,7 @@ class _Work:
         """Raise what ends the sweep or the cell; let go of weights that nobody asked for."""
         state = run.state
         if state == "stopped":
-            raise _Stopped
+            raise Stopped
         if not self.config.keep_weights:
             for name in WEIGHTS:
                 shutil.rmtree(run.path / name, ignore_errors=True)

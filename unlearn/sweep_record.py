@@ -5,7 +5,6 @@ the content of its settings. unlearn.sweep carries it out; what the numbers mean
 unlearn.guide. No torch, so that a page can show a sweep before torch is there.
 """
 
-import contextlib
 import hashlib
 import json
 import shlex
@@ -14,10 +13,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from unlearn.disk import new_folder, read_json, write_json
+from unlearn.disk import write_json
 from unlearn.grid import Cell
 from unlearn.guide import Guided
-from unlearn.runs import Record, RunConfig, RunStore
+from unlearn.runs import RunConfig, RunStore
+from unlearn.studies import Study
 
 AXES = ("lrs", "epochs", "batch_sizes", "seeds")
 SHARED = ("model", "data", "start")  # what all templates must agree on, or their cells could not be compared
@@ -118,12 +118,14 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class SweepRecord(Record):
+class SweepRecord(Study):
     """<store>/sweeps/<id>: sweep.json, meta.json, events.jsonl with `cell` and `guide` events."""
 
-    @property
-    def config(self) -> SweepConfig:
-        return SweepConfig.from_json(read_json(self.path / "sweep.json"))
+    FILE, FOLDER = "sweep.json", "sweeps"
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> SweepConfig:
+        return SweepConfig.from_json(value)
 
     def cells(self) -> list[Cell]:
         """The finished cells of the grid, in the order in which they are computed."""
@@ -158,30 +160,20 @@ def cell_of(config: RunConfig, event: Mapping[str, Any]) -> Cell:
 
 
 def sweeps(store: RunStore) -> list[SweepRecord]:
-    """Every sweep of the store, newest first. A folder whose settings cannot be read is passed over."""
-    found = []
-    for path in sorted((store.root / "sweeps").glob("*/sweep.json"), reverse=True):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            if (record := SweepRecord(path.parent)).config:
-                found.append(record)
-    return found
+    """Every sweep of the store, newest first."""
+    return SweepRecord.every(store.root)
 
 
 def create(config: SweepConfig, store: RunStore, *, owner: str = "", title: str = "") -> SweepRecord:
     """A new, queued sweep. Check its templates with runner.check() first."""
-    path = new_folder(store.root / "sweeps", "sweep")
-    write_json(path / "sweep.json", config.to_json())
-    record = SweepRecord(path)
-    record.set_meta(owner=owner, title=title)
-    record.append("state", state="queued")
-    return record
+    return SweepRecord.create(store.root, "sweep", config.to_json(), owner=owner, title=title)
 
 
 def ask_guide(record: SweepRecord) -> None:
     """Let an ended sweep be resumed with the tuning guide; its cells stay. ValueError when another process has it."""
     lock = record.hold()
     try:
-        write_json(record.path / "sweep.json", replace(record.config, guide=True).to_json())
+        write_json(record.path / record.FILE, replace(record.config, guide=True).to_json())
         record.append("state", state="stopped", reason="the tuning guide was asked for")
     finally:
         lock.release()

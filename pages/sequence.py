@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, forms, sequences, shell
+from ui import choose, datasets, forms, sequenceresults, sequences, shell, studies
 from unlearn.runs import ACTIVE, RunConfig
 from unlearn.sequence import SequenceConfig
 from unlearn.sequence import sequences as every
@@ -20,15 +20,13 @@ form = st.container()  # above the results; but these are there first, since the
 if not found:
     st.info("No sequence yet. Choose above what arrives and how it is honoured.", icon=":material/info:")
 else:
-    wanted = {i for i in st.query_params.get("sequence", "").split(",") if i}
-    if gone := wanted - {record.id for record in found}:
-        st.warning(f"There is no sequence {shell.plain(', '.join(sorted(gone)))} here; it may be deleted.")
+    studies.warn_of_gone(sequences.PANEL, found)
     shown = sequences.chosen(found)
     waiting = [record for record in found if record.state in ACTIVE and record not in shown]
     for record in [*shown, *waiting]:
-        sequences.progress(record)
+        studies.progress(sequences.PANEL, record)
     if shown:
-        sequences.results(shown)
+        sequenceresults.results(shown)
     else:
         st.info("Choose one or several sequences to see what came of them.", icon=":material/info:")
 
@@ -36,10 +34,7 @@ with form:
     shell.wait_for_torch()
     from unlearn.methods import METHODS  # imports torch, which is there now
 
-    launched = st.session_state.pop("sequence.launched", False)
-    if launched or "sequence.form" not in st.session_state:
-        st.session_state["sequence.form"] = not found
-    form = st.expander("A new sequence", key="sequence.form", on_change="rerun", type="compact")
+    form = studies.form(sequences.PANEL, "A new sequence", empty=not found)
 with form:
     left, right = st.columns([2, 3], gap="large")
     data, order = {}, ()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, shell, sweepresults, sweeps
+from ui import choose, datasets, shell, studies, sweepresults, sweeps
 from unlearn.sweep_record import SweepConfig
 from unlearn.sweep_record import sweeps as every
 
@@ -19,15 +19,14 @@ if not found:
     st.info("No sweep yet. Choose above what to vary, then launch.", icon=":material/info:")
 else:
     record = sweeps.pick(found)
-    sweeps.progress(record)
+    studies.progress(sweeps.PANEL, record)
     sweepresults.results(record)
 
 with form:
     shell.wait_for_torch()
     from unlearn.methods import METHODS  # imports torch, which is there now
 
-    st.session_state.setdefault("sweep.form", not found)
-    form = st.expander("A new sweep", key="sweep.form", on_change="rerun", type="compact")
+    form = studies.form(sweeps.PANEL, "A new sweep", empty=not found)
 with form:
     left, right = st.columns([2, 3], gap="large")
     data, config = {}, None

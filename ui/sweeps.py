@@ -11,14 +11,12 @@ from typing import Any
 
 import streamlit as st
 
-from ui import forms, shell
+from ui import forms, shell, studies
 from ui.live import duration
-from ui.sequences import attempt
-from unlearn import sweep_record
-from unlearn.runs import ACTIVE, Run, RunConfig
+from unlearn import sweep, sweep_record
+from unlearn.runs import Run, RunConfig
 from unlearn.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
 
-EVERY = 2.0
 RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))  # 1e-6 … 3e-1
 EPOCHS, BATCHES, SEEDS = (1, 2, 5, 10, 20), (4, 8, 16, 32), 5
 FIRST = {  # what the form begins with
@@ -128,30 +126,17 @@ def cost(config: SweepConfig) -> bool:
 
 
 def launch(config: SweepConfig) -> None:
-    """Check, create, queue, and put it into the address, so that a refresh finds it again."""
-    from unlearn.runner import check
-    from unlearn.sweep import perform
-
-    runner = shell.runner()
-    try:
-        for run in config.runs:
-            check(run, runner.roots)
-        record = sweep_record.create(config, shell.store(), owner=shell.owner())
-        runner.enqueue(record, perform)
-    except (ValueError, OSError) as error:
-        st.error(shell.plain(str(error)))
-        return
-    st.query_params["sweep"] = record.id
-    st.session_state["sweep.form"] = False
-    st.rerun()
+    """Queue it."""
+    studies.launch(
+        PANEL, config.runs, lambda: sweep_record.create(config, shell.store(), owner=shell.owner())
+    )
 
 
 def pick(found: Sequence[SweepRecord]) -> SweepRecord:
     """The sweep to show; it stands in the address."""
     by_id = {record.id: record for record in found}
+    studies.warn_of_gone(PANEL, found)
     wanted = st.query_params.get("sweep", "")
-    if wanted and wanted not in by_id:
-        st.warning(f"There is no sweep {shell.plain(wanted[:80])} here; it may be deleted.")
     st.session_state["sweep.chosen"] = wanted if wanted in by_id else next(iter(by_id))
 
     def remember() -> None:
@@ -161,41 +146,14 @@ def pick(found: Sequence[SweepRecord]) -> SweepRecord:
     return by_id[st.selectbox("Sweep", list(by_id), **options)]
 
 
-# -- one that goes on ------------------------------------------------------------------------------------------
-
-
-def progress(record: SweepRecord) -> None:
-    """State, what it does now, and the ways to end or go on; redrawn while it is active."""
-    active = record.state in ACTIVE
-    st.fragment(_progress, run_every=EVERY if active else None)(record, active, len(record.events("cell")))
-
-
-def _progress(record: SweepRecord, was_active: bool, seen: int) -> None:
-    state = record.state
-    if not record.path.is_dir() or (
-        was_active and (state not in ACTIVE or len(record.events("cell")) > seen)
-    ):
-        st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        shell.state_badge(record)
-        if state in ACTIVE:
-            st.progress(*how_far(record), width="stretch")
-        elif state == "interrupted":
-            st.caption(
-                "The program that ran it ended first. Finished cells stay; it goes on with the others."
-            )
-        elif state == "stopped":
-            st.caption(shell.plain(record.reason))
-    if state == "failed":
-        st.error(shell.plain(record.reason))
-    actions(record, state)
+# -- one that goes on --------------------------------------------------------------------------------------------
 
 
 def how_far(record: SweepRecord) -> tuple[float, str]:
     """(fraction of the grid, what goes on now and how long the rest will take)."""
-    place = shell.runner().position(record)
     if record.state == "queued":
-        return 0.0, f"Waiting for the machine, {place} ahead of it" if place else "Waiting, it is next"
+        return 0.0, studies.waiting(record)
+    place = shell.runner().position(record)
     count, total = len(record.cells()), len(record.config.cells())
     phase, fraction, _ = shell.runner().progress() if place == 0 else ("", count / total, 0.0)
     words = (
@@ -208,43 +166,23 @@ def how_far(record: SweepRecord) -> tuple[float, str]:
     return min(1.0, fraction), words + (f" · about {duration(left)} left" if left else "")
 
 
-def actions(record: SweepRecord, state: str) -> None:
-    """Stop, Resume, Delete; only in the browser that started it, and only where it runs."""
-    runner, key = shell.runner(), f"sweep.{record.id}"
-    if not shell.may_manage(record):
-        st.caption("Started in another browser; only that one can stop, resume or delete it.")
-        return
-    if state in ACTIVE and runner.position(record) is None:
-        st.caption("It runs in another process; stop it there with Ctrl-C.")
-        return
-    with st.container(horizontal=True):
-        if state in ACTIVE:
-            stopping = st.session_state.get(f"{key}.stopping", False)
-            help = "Ends after this step; finished cells stay, and Resume goes on with the others."
-            if st.button("Stop", icon=":material/stop:", key=f"{key}.stop", help=help, disabled=stopping):
-                st.session_state[f"{key}.stopping"] = True
-                runner.stop(record)
-                st.rerun()
-            return
-        st.session_state.pop(f"{key}.stopping", None)
-        if state != "done" and st.button("Resume", icon=":material/play_arrow:", key=f"{key}.resume"):
-            attempt(lambda: resume(record))
-        with st.popover("Delete", icon=":material/delete:", key=f"{key}.delete"):
-            runs = members(record)
-            too = st.checkbox(f"And its {len(runs)} runs", key=f"{key}.runs")
-            if st.button("Delete for good", type="primary", key=f"{key}.yes"):
-                attempt(lambda: [runner.discard(one) for one in [*(runs if too else []), record]])
-
-
-def resume(record: SweepRecord, *, guide: bool = False) -> None:
-    """Queue it again; with guide, an ended sweep goes on with the tuning guide."""
-    from unlearn.sweep import perform
-
-    if guide:
-        sweep_record.ask_guide(record)
-    shell.runner().resume(record, perform)
+def follow_guide(record: SweepRecord) -> None:
+    """Let an ended sweep go on with the tuning guide."""
+    sweep_record.ask_guide(record)
+    shell.runner().resume(record, sweep.perform)
 
 
 def members(record: SweepRecord) -> list[Run]:
     """The runs that this sweep made and that are still there; cells that it found in the store are not its own."""
     return [run for run in shell.store().list() if run.meta.get("sweep") == record.id]
+
+
+PANEL = studies.Panel(
+    name="sweep",
+    work=sweep,
+    part="finished cells",
+    label=label,
+    done=lambda record: len(record.events("cell")),
+    how_far=how_far,
+    members=members,
+)

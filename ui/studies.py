@@ -1,0 +1,158 @@
+"""What the pages of sequences and sweeps share: launch one, follow it, end it, go on with it, delete it.
+
+Everything on the screen is read from the study's folder, so a refresh, another tab or one that was started on the
+command line show the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from unlearn.runs import ACTIVE, Run, RunConfig
+
+EVERY = 2.0
+MOST = 6  # shown together
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One kind of study. name: in the address and in widgets' keys; work: the module whose perform() carries it out.
+
+    label: what a record is called. done: how many of its parts are, so that the page draws a new one. part: what they
+    are. how_far: (fraction, words) while it is active. members: the runs that go with it when it is deleted.
+    """
+
+    name: str
+    work: Any
+    part: str
+    label: Callable[[Any], str]
+    done: Callable[[Any], int]
+    how_far: Callable[[Any], tuple[float, str]]
+    members: Callable[[Any], list[Run]]
+
+
+def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], beside: int = 1) -> None:
+    """Check, create, queue, and put it into the address, so that a refresh finds it again.
+
+    beside: how many are shown together.
+    """
+    from unlearn.runner import check
+
+    runner = shell.runner()
+    try:
+        for run in runs:
+            check(run, runner.roots)
+        record = create()
+        runner.enqueue(record, panel.work.perform)
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return
+    st.query_params[panel.name] = ",".join([record.id, *addressed(panel)][:beside])
+    st.session_state[f"{panel.name}.launched"] = True  # the form closes itself, so that what runs is in sight
+    st.rerun()
+
+
+def form(panel: Panel, title: str, *, empty: bool) -> Any:
+    """Where the form stands: open at first, and closed once something was launched."""
+    key = f"{panel.name}.form"
+    if st.session_state.pop(f"{panel.name}.launched", False) or key not in st.session_state:
+        st.session_state[key] = empty
+    return st.expander(title, key=key, on_change="rerun", type="compact")
+
+
+def addressed(panel: Panel) -> list[str]:
+    """The ids in the address."""
+    return [i for i in st.query_params.get(panel.name, "").split(",") if i]
+
+
+def warn_of_gone(panel: Panel, found: Sequence[Any]) -> None:
+    """Say which of the address are not there."""
+    if gone := set(addressed(panel)) - {record.id for record in found}:
+        names = shell.plain(", ".join(sorted(gone))[:200])
+        st.warning(f"There is no {panel.name} {names} here; it may be deleted.")
+
+
+def waiting(record: Any) -> str:
+    """What a queued one says."""
+    place = shell.runner().position(record)
+    return f"Waiting for the machine, {place} ahead of it" if place else "Waiting, it is next"
+
+
+def progress(panel: Panel, record: Any) -> None:
+    """State, what it does now, and the ways to end or go on; redrawn while it is active."""
+    active = record.state in ACTIVE
+    redraw = EVERY if active else None
+    st.fragment(_progress, run_every=redraw)(panel, record, active, panel.done(record))
+
+
+def _progress(panel: Panel, record: Any, was_active: bool, seen: int) -> None:
+    state = record.state
+    if not record.path.is_dir() or (was_active and (state not in ACTIVE or panel.done(record) > seen)):
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{shell.plain(panel.label(record))}**", width="content")
+        shell.state_badge(record)
+        if state == "done":
+            actions(panel, record, state)
+            return
+    if state in ACTIVE:
+        fraction, words = panel.how_far(record)
+        st.progress(fraction, text=words)
+    elif state == "failed":
+        st.error(shell.plain(record.reason))
+    elif state == "interrupted":
+        st.warning(
+            f"The program that ran it ended first. {panel.part.capitalize()} stay; it goes on with the others."
+        )
+    elif record.reason:
+        st.caption(shell.plain(record.reason))
+    actions(panel, record, state)
+
+
+def actions(panel: Panel, record: Any, state: str) -> None:
+    """Stop, Resume, Delete; only in the browser that started it, and only where it runs."""
+    runner, key = shell.runner(), f"{panel.name}.{record.id}"
+    if not shell.may_manage(record):
+        if state != "done":
+            st.caption("Started in another browser; only that one can stop, resume or delete it.")
+        return
+    if state in ACTIVE and runner.position(record) is None:
+        st.caption("It runs in another process; stop it there with Ctrl-C.")
+        return
+    with st.container(horizontal=True):
+        if state in ACTIVE:
+            stopping = st.session_state.get(f"{key}.stopping", False)
+            help = f"Ends after this step; {panel.part} stay, and Resume goes on with the others."
+            if st.button("Stop", icon=":material/stop:", key=f"{key}.stop", help=help, disabled=stopping):
+                st.session_state[f"{key}.stopping"] = True
+                runner.stop(record)
+                st.rerun()
+            return
+        st.session_state.pop(f"{key}.stopping", None)
+        if state != "done" and st.button("Resume", icon=":material/play_arrow:", key=f"{key}.resume"):
+            attempt(lambda: runner.resume(record, panel.work.perform))
+        with st.popover("Delete", icon=":material/delete:", key=f"{key}.delete"):
+            runs = panel.members(record)
+            too = st.checkbox(f"And its {len(runs)} runs, with what they keep", key=f"{key}.runs")
+            if st.button("Delete for good", type="primary", key=f"{key}.yes"):
+                attempt(lambda: delete(panel, record, runs if too else []))
+
+
+def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
+    """The folder of the study, and of these runs; and its name in the address."""
+    for one in (*runs, record):
+        shell.runner().discard(one)
+    st.query_params[panel.name] = ",".join(i for i in addressed(panel) if i != record.id)
+
+
+def attempt(action: Callable[[], Any]) -> None:
+    """Do it and redraw; what it refuses is said in its own words."""
+    try:
+        action()
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return
+    st.rerun()

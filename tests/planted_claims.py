@@ -94,6 +94,89 @@ def b3(forget=0.1, back=0.01, kept=0.95, ascent=50.0):
     return {"n": "texts", "seeds": SEEDS, "chains": chains}
 
 
+def a3(target, methods=(1.0, 5.0, 9.0, 30.0)):
+    """target: the stand-in of each split, where the truth is 10."""
+    after = dict(zip(("finetune", "npo", "gd", "ga"), methods, strict=True))
+    splits = [
+        {"seed": seed, "target": t, "truth": 10.0, "before": 1.2, "methods": after}
+        for seed, t in zip(SEEDS, target, strict=True)
+    ]
+    return {"n": "splits", "seeds": SEEDS, "splits": splits, "bundled": {"target": 10.7, "truth": 11.3}}
+
+
+def b4(entity, random):
+    """Nats of language that each mask costs on the way to the level, one a seed."""
+    paths = [
+        {
+            "focus": focus,
+            "seed": seed,
+            "points": [{"facts": 0.0, "words": 0.1}, {"facts": 2.0, "words": 0.1 + 2 * cost}],
+        }
+        for focus, costs in (("entity", entity), ("random", random))
+        for seed, cost in zip(SEEDS, costs, strict=True)
+    ]
+    return {"n": "texts", "seeds": SEEDS, "level": 1.0, "paths": paths}
+
+
+def c1(eul=0.2, kept=1.0, seconds=1.0):
+    """One EUL in both settings beside a retrain of 0.4 that takes 10 s."""
+    models = {
+        "original": (1.0, 1.0, 10.0),
+        "retrain": (0.4, 1.0, 10.0),
+        "finetune": (0.95, 1.0, 2.0),
+        "gd": (0.7, 0.95, 1.0),
+        "eul": (eul, kept, seconds),
+    }
+    runs = [
+        {"setting": setting, "seed": seed, "model": model, "forget": forget + 0.01 * seed * (model == "eul"),
+         "forget_nll": 1.0, "utility": left, "seconds": took}
+        for setting in ("t5", "authors")
+        for seed in SEEDS
+        for model, (forget, left, took) in models.items()
+    ]  # fmt: skip
+    return {"n": "texts", "seeds": SEEDS, "runs": runs}
+
+
+def c2(fuse=0.1, average=0.5, chain=0.1, kept=0.95):
+    values = {
+        "before": (1.0, 1.0),
+        "chain": (chain, 0.8),
+        "fuse": (fuse, kept),
+        "average": (average, 0.95),
+        "joint": (0.1, 1.0),
+    }
+    runs = [
+        {
+            "mode": mode,
+            "seed": seed,
+            "forget": forget + 0.001 * seed,
+            "utility": left + 0.001 * seed * (mode == "fuse"),
+        }
+        for seed in SEEDS
+        for mode, (forget, left) in values.items()
+    ]
+    return {"n": "texts", "seeds": SEEDS, "runs": runs}
+
+
+def c3(kl=0.3, task=0.2, lm=1.0, spread=0.0):
+    """How much each variant differs from the full loss, the way it should; spread: from seed to seed."""
+    runs = []
+    for setting in ("t5", "authors"):
+        for seed in SEEDS:
+            shake = spread * (seed - 1)
+            full = {"forget": 0.2, "utility": 0.95, "forget_nll": 3.0, "seconds": 1.0}
+            changes = {
+                "full": {},
+                "-KL": {"forget": 0.2 + kl + shake},
+                "-TASK": {"utility": 0.95 - task},
+                "-LM": {"forget_nll": 3.0 - lm},
+            }
+            runs += [
+                {"setting": setting, "seed": seed, "model": name} | full | c for name, c in changes.items()
+            ]
+    return {"n": "texts", "seeds": SEEDS, "runs": runs}
+
+
 def b5(slopes, distance=0.001):
     runs = [
         {"gamma": gamma, "seed": seed, "fall": slope * gamma, "after": 0.1, "distance": distance}
@@ -113,6 +196,11 @@ PLANTED = {
         "confirmed": a2({"gd-id": (8, 9, 8), "ga": (1, 2, 1), "kl-id": (3, 3, 2)}),
         "refuted": a2({"gd-id": (4, 5, 4), "ga": (1, 2, 1), "kl-id": (6, 7, 6)}),
         "undecided": a2({"gd-id": (4, 7, 4), "ga": (1, 2, 1), "kl-id": (3, 3, 4)}),
+    },
+    "A3": {
+        "confirmed": a3((9.8, 10.1, 10.3)),
+        "refuted": a3((2.0, 1.9, 2.1)),
+        "undecided": a3((12.9, 13.1, 13.0)),
     },
     "A4": {
         "confirmed": a4((0.5, 0.52, 0.48)),
@@ -139,9 +227,29 @@ PLANTED = {
         "refuted": b3(back=0.4),
         "undecided": b3(kept=0.5),
     },
+    "B4": {
+        "confirmed": b4((0.05, 0.06, 0.05), (0.2, 0.21, 0.22)),
+        "refuted": b4((0.2, 0.21, 0.22), (0.2, 0.211, 0.22)),
+        "undecided": b4((0.05, 0.4, 0.05), (0.2, 0.2, 0.2)),
+    },
     "B5": {
         "confirmed": b5((0.97, 1.0, 1.02)),
         "refuted": b5((0.0, 0.01, -0.01)),
         "undecided": b5((0.9, 0.91, 0.92), distance=0.1),
+    },
+    "C1": {
+        "confirmed": c1(),
+        "refuted": c1(kept=0.9),
+        "undecided": c1(seconds=5.0),
+    },
+    "C2": {
+        "confirmed": c2(),
+        "refuted": c2(fuse=0.5),
+        "undecided": c2(kept=0.7),
+    },
+    "C3": {
+        "confirmed": c3(),
+        "refuted": c3(lm=0.0),
+        "undecided": c3(spread=0.4),
     },
 }

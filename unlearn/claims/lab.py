@@ -94,11 +94,13 @@ class Lab:
         roles: Sequence[str] = ROLES,
         every: int = 0,
         also: Mapping[str, Callable[[Seen, Rows, Any], Any]] | None = None,
+        watch: Callable[[Seen, Rows, Any], Any] | None = None,
     ) -> dict[str, Any]:
         """One run of the bundled model: {"state", "reason", "seconds", "tokens", "steps", "scores", "curve", also…}.
 
         every: scores of `roles` after every so many epochs, as "curve". also: further values, each a pure function of
-        (observations after, rows, tokenizer), kept under its name. seconds: CPU seconds of training alone.
+        (observations after, rows, tokenizer), kept under its name; watch: the same at each point of the curve, under
+        "watched". seconds: CPU seconds of training alone.
         """
         data = data or self.authors_of(config)
         rows = rows_of(data, roles)
@@ -110,7 +112,7 @@ class Lab:
             "roles": list(rows),
             "every": every,
             "also": sorted(also or {}),
-        }
+        } | ({"watch": f"{watch.__module__}.{watch.__name__}"} if watch else {})
 
         def compute() -> dict[str, Any]:
             loaded = bundled()
@@ -119,7 +121,8 @@ class Lab:
             def look(step: int, per_epoch: int) -> None:
                 if every and step % (every * per_epoch) == 0:
                     seen = read(loaded.model, loaded.tokenizer, rows)
-                    curve.append({"epoch": step // per_epoch, "scores": scores_of(seen)})
+                    point = {"epoch": step // per_epoch, "scores": scores_of(seen)}
+                    curve.append(point | ({"watched": watch(seen, rows, loaded.tokenizer)} if watch else {}))
 
             found = train(loaded, config, data, look)
             seen = read(loaded.model, loaded.tokenizer, rows) if found["state"] == "done" else {}

@@ -169,5 +169,6 @@ def small_t5(seed: int = 0) -> Any:
     config = T5Config(
         vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **T5_SHAPE
     )
+    tokenizer.decoder_start_id = config.decoder_start_token_id  # as models.load does
     torch.manual_seed(seed)
     return loaded_of(T5ForConditionalGeneration(config), tokenizer)

@@ -1,0 +1,202 @@
+"""B4: pointing UnDIAL at the words that matter keeps language better than pointing it anywhere (Dong et al. 2025)."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from unlearn.claims.base import (
+    Chart,
+    Claim,
+    Data,
+    Finding,
+    Published,
+    Series,
+    figure,
+    interval,
+    number,
+    spread,
+    word,
+)
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+    from unlearn.data.base import Dataset
+
+NAMES = {"entity": "entities", "noun phrase": "noun phrases", "none": "all tokens", "random": "random tokens"}
+TONES = {"entity": "a", "noun phrase": "retain", "none": "general", "random": "b"}
+LEVEL = 0.7  # nats: mean NLL of the facts at which the masks are compared; half as likely as before
+EPOCHS, EVERY = 12, 1
+OTHERS = 20
+
+
+class B4(Claim):
+    key = "B4"
+    title = "Focus on entities helps"
+    paper = "Dong et al. 2025, arXiv 2402.10052 (FUnDIAL)"
+    url = "https://arxiv.org/abs/2402.10052"
+    sentence = (
+        "Unlearning only the entity or noun tokens forgets as much and leaves the language more fluent."
+    )
+    experiment = (
+        "The ten biographies of the forget people are unlearned with UnDIAL (γ = 10, hard focus, no texts to keep) on "
+        "entities, on noun phrases, on all tokens, and on as many random tokens as there are entity tokens. Along "
+        "training the loss on the facts is read, and the loss on the plain words of other people's biographies and on "
+        f"general texts. The masks are compared where the facts' loss passes {LEVEL:g} nats, by interpolation."
+    )
+    confirms = (
+        "At equal forgetting, focus on entities costs less language than the random mask: the interval of the paired "
+        "difference in loss, random less entities, lies above 0."
+    )
+    refutes = (
+        "The interval of that difference lies below 0, or within a tenth of what the random mask costs: the choice of "
+        "tokens makes no difference."
+    )
+    published = (Published("focused against plain UnDIAL", {"fluency": "better"}, "GPT-Neo-125M"),)
+
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        from unlearn.claims.lab import content, rows_of, settings
+
+        seeds = [0, 1, 2]
+        data = lives()
+        rows = rows_of(data, ROLES)
+        known = lab.once(
+            {"what": "facts and words before", "model": lab.hashes["before"], "rows": content(rows)},
+            lambda: _before(rows),
+        )
+        paths = []
+        for seed in seeds:
+            for focus in NAMES if full else ("entity", "random"):
+                config = settings(
+                    "undial",
+                    focus=focus,
+                    gamma=10.0,
+                    retain_weight=0.0,
+                    lr=3e-4,
+                    epochs=EPOCHS,
+                    batch_size=5,
+                    seed=seed,
+                )
+                found = lab.trial(config, data, roles=ROLES, every=EVERY, watch=watched)
+                points = [known["start"], *(point["watched"] for point in found["curve"])]
+                paths.append({"focus": focus, "seed": seed, "points": points})
+        sizes = {role: len(mine) for role, mine in rows.items()}
+        return {
+            "n": f"{sizes['forget']} biographies to forget, {sizes['retain']} others, {sizes['general']} general texts",
+            "seeds": seeds,
+            "level": LEVEL,
+            "paths": paths,
+        }
+
+    def judge(self, data: Data) -> Finding:
+        found = {focus: interval(values) for focus, values in costs(data).items()}
+        pairs = zip(costs(data)["random"], costs(data)["entity"], strict=True)
+        gap = interval(a - b for a, b in pairs)
+        small = abs(0.1 * found["random"].mean)
+        told = "; ".join(f"{NAMES[focus]} {spread(one)}" for focus, one in found.items())
+        sentence = (
+            f"Rise of the loss on other texts, in nats, where the facts' loss passes {data['level']:g}: {told}. The "
+            f"random mask costs {spread(gap)} more than the entities."
+        )
+        shown = (figure("random less entities, nats", gap),)
+        shown += tuple(
+            figure(f"cost in language, {NAMES[focus]}", one, " nats") for focus, one in found.items()
+        )
+        return Finding(word(gap.above(0.0), gap.below(0.0) or gap.within(-small, small)), sentence, shown)
+
+    def chart(self, data: Data) -> Chart:
+        found = []
+        for focus, name in NAMES.items():
+            mine = [path["points"] for path in data["paths"] if path["focus"] == focus]
+            if mine:
+                each = [
+                    [sum(number(p[key]) for p in at) / len(at) for at in zip(*mine, strict=True)]
+                    for key in AXES
+                ]
+                found.append(Series(name, each[0], each[1], tone=TONES[focus]))
+        return Chart(
+            "Language lost on the way to forgetting: lower is better", "loss on the facts to forget, nats",
+            "rise of the loss on other texts, nats", tuple(found),
+        )  # fmt: skip
+
+
+AXES = ("facts", "words")
+ROLES = ("forget", "retain", "general")
+
+
+def lives() -> "Dataset":
+    """Biographies: the forget people's to forget, other people's to read, and general texts."""
+    from unlearn.claims.worlds import biographies
+    from unlearn.data.authors import people
+    from unlearn.data.base import Dataset
+    from unlearn.data.catalogue import load
+
+    groups = people()
+    roles = {
+        "forget": biographies(groups["forget"]),
+        "retain": biographies(groups["retain"][: 3 * OTHERS]),
+        "general": load("authors").rows("general"),
+    }
+    return Dataset(name="authors-lives", title="Biographies of authors", roles=roles)
+
+
+def watched(seen: Any, rows: Any, tokenizer: Any) -> dict[str, float]:
+    """facts: mean NLL of the forget texts' entity tokens; plain: of their other tokens; words: of other texts' plain
+    tokens and general texts, the mean of both."""
+    inside = entity_flags(rows, tokenizer)
+    facts, plain = split(seen["forget"], inside["forget"])
+    _, others = split(seen["retain"], inside["retain"])
+    general = [-token["lp"] for o in seen["general"] for token in o.tokens]
+    return {"facts": _mean(facts), "plain": _mean(plain), "words": (_mean(others) + _mean(general)) / 2}
+
+
+def entity_flags(rows: Any, tokenizer: Any) -> dict[str, list[list[bool]]]:
+    """Per role and row, for each answer token: lies in a fact."""
+    from unlearn.data.batches import encode_rows
+    from unlearn.data.focus import focus_mask
+
+    return {
+        role: [
+            focus_mask(tokenizer, e, "entity", 0) for e in encode_rows(tokenizer, rows[role], max_length=512)
+        ]
+        for role in ("forget", "retain")
+    }
+
+
+def split(seen: Sequence[Any], flags: Sequence[Sequence[bool]]) -> tuple[list[float], list[float]]:
+    """NLL of the tokens inside and outside the flags."""
+    sides: tuple[list[float], list[float]] = ([], [])
+    for o, mine in zip(seen, flags, strict=True):
+        for token, hit in zip(o.tokens, mine, strict=True):
+            sides[0 if hit else 1].append(-token["lp"])
+    return sides
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _before(rows: Any) -> dict[str, Any]:
+    from unlearn.claims.lab import bundled, read
+
+    loaded = bundled()
+    return {"start": watched(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
+
+
+def costs(data: Data) -> dict[str, list[float]]:
+    """focus → rise of the loss on other texts where the facts' loss passes the level; nan where it never does."""
+    found: dict[str, list[float]] = {}
+    for path in data["paths"]:
+        found.setdefault(path["focus"], []).append(cost_at(path["points"], number(data["level"])))
+    return found
+
+
+def cost_at(points: Sequence[Any], level: float) -> float:
+    """Linear between the two points around the first passing of the level."""
+    start = number(points[0]["words"])
+    for a, b in pairwise(points):
+        low, high = number(a["facts"]), number(b["facts"])
+        if low < level <= high:
+            part = (level - low) / (high - low)
+            return number(a["words"]) + part * (number(b["words"]) - number(a["words"])) - start
+    return math.nan

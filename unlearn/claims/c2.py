@@ -1,0 +1,173 @@
+"""C2: fusing unlearning layers serves a sequence of deletion requests (Chen and Yang 2023)."""
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from unlearn.claims.base import (
+    Chart,
+    Claim,
+    Data,
+    Finding,
+    Interval,
+    Published,
+    Series,
+    figure,
+    interval,
+    number,
+    per_cent,
+    word,
+)
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+
+NAMES = {
+    "before": "before",
+    "chain": "one after the other",
+    "fuse": "fused",
+    "average": "plain average",
+    "joint": "all at once",
+}
+TONES = {"before": "before", "chain": "forget", "fuse": "a", "average": "general", "joint": "retain"}
+UTILITY = ("retain", "general", "neighbours")
+ROLES = ("forget", *UTILITY)
+REQUESTS = (1, 2, 3, 4, 5)
+LEAD = 0.02  # of a probability: a smaller difference in forgetting is none
+
+
+class C2(Claim):
+    key = "C2"
+    title = "Fusion serves a sequence of requests"
+    paper = "Chen and Yang 2023, arXiv 2310.20150"
+    url = "https://arxiv.org/abs/2310.20150"
+    sentence = (
+        "Layers trained apart, one set a request, and fused by least squares forget at least as much as training on "
+        "and on, keep more of the rest, and do better than their plain average."
+    )
+    experiment = (
+        "Five requests with EUL at its tuned settings: one after the other in the same layers (random orders); layers "
+        "trained apart from the original, then fused, or averaged; and all five at once. Read are the probability of "
+        "the right answers to forget and, for the rest (retain, general, neighbours), the share reproduced."
+    )
+    confirms = (
+        "Against the chain, fused layers leave at most 0.02 more probability and keep more of the rest, and they "
+        "forget more than the average: each by its interval of paired differences."
+    )
+    refutes = (
+        "Fused and averaged cannot be told apart (both intervals, forgetting and rest, hold 0), or fused forget less "
+        "than the chain (interval above 0.02)."
+    )
+    published = (
+        Published(
+            "one after the other",
+            {"test": "93.0, 92.1, 91.0", "forgot": "64.6, 64.8, 64.2"},
+            "T5-base, requests 2 → 1 → 3",
+        ),
+        Published("fused", {"test": "93.0, 92.8, 92.4", "forgot": "64.6, 62.2, 60.8"}),
+    )
+
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        from unlearn.claims.lab import rows_of, settings
+
+        seeds = [0, 1, 2]
+        epochs = {} if full else {"epochs": 3}
+        rows = rows_of(lab.authors, ROLES)
+        runs = []
+        for seed in seeds:
+            config = settings("eul", seed=seed, **epochs)
+            order = Random(seed).sample(REQUESTS, len(REQUESTS))
+            runs.append({"mode": "before", "seed": seed} | told(lab.reference(rows)))
+            chained = lab.chain(config, order, rows)["after"]
+            runs.append(
+                {"mode": "chain", "seed": seed} | told(chained[-1] if len(chained) > len(order) else {})
+            )
+            for mode, scores in joined(lab, config, rows).items():
+                runs.append({"mode": mode, "seed": seed} | told(scores))
+            runs.append({"mode": "joint", "seed": seed} | told(lab.trial(config, roles=ROLES)["scores"]))
+        count = sum(len(rows[role]) for role in UTILITY)
+        return {"n": f"{len(rows['forget'])} forget and {count} other texts", "seeds": seeds, "runs": runs}
+
+    def judge(self, data: Data) -> Finding:
+        more = paired(data, "forget", "fuse", "chain")
+        kept = paired(data, "utility", "fuse", "chain")
+        ahead = paired(data, "forget", "average", "fuse")
+        rest = paired(data, "utility", "fuse", "average")
+        confirmed = more.below(LEAD) and kept.above(0.0) and ahead.above(0.0)
+        refuted = more.above(LEAD) or (ahead.holds(0.0) and rest.holds(0.0))
+        parts = "; ".join(
+            f"{name} {mean_of(data, mode, 'forget').mean:.2f} and {per_cent(mean_of(data, mode, 'utility').mean)}"
+            for mode, name in NAMES.items()
+        )
+        sentence = (
+            f"After five requests, probability of the answers to forget and share of the rest kept: {parts}."
+        )
+        shown = (
+            figure("forget probability, fused less chain", more),
+            figure("rest, fused less chain", kept),
+            figure("forget probability, average less fused", ahead),
+            figure("rest, fused less average", rest),
+        )
+        return Finding(word(confirmed, refuted), sentence, shown)
+
+    def chart(self, data: Data) -> Chart:
+        found = []
+        for mode, name in NAMES.items():
+            x, y = (mean_of(data, mode, value) for value in ("forget", "utility"))
+            found.append(Series(name, [x.mean], [100 * y.mean], [100 * y.low], [100 * y.high], TONES[mode]))
+        return Chart(
+            "Up and left is better: the answers gone, the rest still there", "probability of the answers to forget",
+            "the rest reproduced, %", tuple(found), kind="points",
+        )  # fmt: skip
+
+
+def told(scores: Any) -> dict[str, Any]:
+    """{"forget": probability, "utility": share of the rest reproduced}; a chain that broke off has neither."""
+    if not scores:
+        return {"forget": "nan", "utility": "nan"}
+    kept = [scores[role]["memorised"] for role in UTILITY]
+    return {"forget": scores["forget"]["probability"], "utility": sum(kept) / len(kept)}
+
+
+def mean_of(data: Data, mode: str, name: str) -> Interval:
+    return interval(run[name] for run in data["runs"] if run["mode"] == mode)
+
+
+def paired(data: Data, name: str, a: str, b: str) -> Interval:
+    """Mode a less mode b, seed by seed."""
+    values = {mode: [number(r[name]) for r in data["runs"] if r["mode"] == mode] for mode in (a, b)}
+    return interval(x - y for x, y in zip(values[a], values[b], strict=True))
+
+
+def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
+    """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
+    from unlearn.claims.lab import content
+    from unlearn.sweep_record import identity
+
+    what = {
+        "what": f"layers apart, {config.epochs} epochs, seed {config.seed}",
+        "run": identity(config),
+        "model": lab.hashes["before"],
+        "data": lab.authors.hash(),
+        "rows": content(rows),
+    }
+
+    def compute() -> dict[str, Any]:
+        from unlearn import fusion, layers
+        from unlearn.claims.lab import bundled, read, scores_of, train
+        from unlearn.data.batches import encode_rows
+
+        states, grams, loaded = [], [], None
+        for request in REQUESTS:
+            data, loaded = lab.authors.only_requests((request,)), bundled()
+            if train(loaded, config, data)["state"] != "done":
+                return {"fuse": {}, "average": {}}
+            own = encode_rows(loaded.tokenizer, data.rows("forget"), max_length=config.max_length)
+            grams.append(fusion.grams_of(loaded.model, own))
+            states.append({name: weight.clone() for name, weight in layers.layer_state(loaded.model).items()})
+        found = {}
+        for mode, state in (("fuse", fusion.fuse(states, grams)), ("average", fusion.average(states))):
+            layers.set_layer_state(loaded.model, state)
+            found[mode] = scores_of(read(loaded.model, loaded.tokenizer, rows))
+        return found
+
+    return lab.once(what, compute)

@@ -1,0 +1,124 @@
+"""C3: each term of EUL's loss matters (Chen and Yang 2023): without KL, without TASK, without LM."""
+
+from typing import TYPE_CHECKING, Any
+
+from unlearn.claims.base import (
+    CONFIRMED,
+    REFUTED,
+    UNDECIDED,
+    Chart,
+    Claim,
+    Data,
+    Figure,
+    Finding,
+    Published,
+    Series,
+    figure,
+    per_cent,
+    short,
+)
+from unlearn.claims.c1 import AUTHORS, SETTINGS, mean_of, paired, t5_run, told
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
+
+VARIANTS = {"full": {}, "-KL": {"use_kl": False}, "-TASK": {"use_task": False}, "-LM": {"use_lm": False}}
+SMALL = {"forget": 0.01, "utility": 0.01, "forget_nll": 0.1}  # an effect below this is none
+EFFECTS = (  # (variant, value, which way it should go against the full loss, in words)
+    ("-KL", "forget", 1, "without KL it forgets less"),
+    ("-TASK", "utility", -1, "without TASK utility falls"),
+    ("-LM", "forget_nll", -1, "without LM the forget answers are less unlikely"),
+)
+
+
+class C3(Claim):
+    key = "C3"
+    title = "Each term of EUL's loss matters"
+    paper = "Chen and Yang 2023, arXiv 2310.20150"
+    url = "https://arxiv.org/abs/2310.20150"
+    sentence = (
+        "Without the KL term EUL forgets less, without the task term it loses accuracy on the rest, and without the "
+        "language term the masked entities come back."
+    )
+    experiment = (
+        "EUL as in C1, on the T5 and on the bundled model, each with one of the three terms left out. Read are forget "
+        "accuracy, accuracy on the rest, and the loss on the forget answers (the entities, in both settings)."
+    )
+    confirms = (
+        "In both settings each effect is there: the interval of the paired difference lies on its side of 0."
+    )
+    refutes = (
+        "In both settings some effect is not there: the interval lies on the other side of 0, or within one point "
+        "(a tenth of a nat for the loss). One of each is undecided."
+    )
+    published = (
+        Published(
+            "full", {"test": 93.0, "retained": 100, "forgot": 65.7}, "T5-base on IMDB, 0.5 % forgotten"
+        ),
+        Published("without KL", {"test": 91.4, "retained": 100, "forgot": 90.8}),
+        Published("without TASK", {"test": 91.0, "retained": 97.4, "forgot": 67.4}),
+        Published("without LM", {"test": 92.4, "retained": 99.0, "forgot": 69.0}),
+    )
+
+    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+        from unlearn.claims.lab import settings
+
+        seeds = [0, 1, 2]
+        runs = []
+        for seed in [*seeds, 3, 4] if full else seeds:
+            for name, knobs in VARIANTS.items():
+                runs.append(
+                    {"setting": "t5", "seed": seed, "model": name} | t5_run(lab, seed, "eul", **knobs)
+                )
+        for seed in seeds:
+            for name, knobs in VARIANTS.items():
+                run = lab.trial(settings("eul", seed=seed, **knobs), roles=AUTHORS)
+                place = {"setting": "authors", "seed": seed, "model": name}
+                runs.append(place | told(run["scores"], "authors", run["seconds"]))
+        return {
+            "n": "T5: 36 forget and 264 other reviews; bundled model: 90 forget and 180 other texts",
+            "seeds": seeds,
+            "runs": runs,
+        }
+
+    def judge(self, data: Data) -> Finding:
+        each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
+        words = [verdict for verdict, *_ in each.values()]
+        verdict = words[0] if len(set(words)) == 1 else UNDECIDED
+        sentence = " ".join(said for _, said, _ in each.values())
+        return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
+
+    def of_setting(self, data: Data, setting: str) -> tuple[Any, str, tuple[Figure, ...]]:
+        """(verdict, sentence, figures) of one of the two settings."""
+        there, absent, parts, shown = [], [], [], []
+        for variant, name, sign, words in EFFECTS:
+            effect = paired(data, setting, name, variant, "full")
+            yes = effect.above(0.0) if sign > 0 else effect.below(0.0)
+            no = effect.below(0.0) if sign > 0 else effect.above(0.0)
+            there.append(yes)
+            absent.append(no or effect.within(-SMALL[name], SMALL[name]))
+            size = (
+                f"{short(effect.mean)} nats" if name == "forget_nll" else f"{short(100 * effect.mean)} points"
+            )
+            parts.append(f"{words} ({'yes' if yes else 'not seen'}, {size})")
+            shown.append(figure(f"{words}, {SETTINGS[setting]}", effect))
+        verdict = CONFIRMED if all(there) else REFUTED if any(absent) else UNDECIDED
+        whole = mean_of(data, setting, "full", "forget")
+        sentence = (
+            f"On {SETTINGS[setting]} ({verdict}), where the full loss leaves {per_cent(whole.mean)} right: "
+            f"{'; '.join(parts)}."
+        )
+        return verdict, sentence, tuple(shown)
+
+    def chart(self, data: Data) -> Chart:
+        found = []
+        for variant, tone in zip(VARIANTS, ("a", "forget", "retain", "b"), strict=True):
+            each = [mean_of(data, setting, variant, "forget") for setting in SETTINGS]
+            found.append(
+                Series(
+                    variant, list(SETTINGS.values()), [100 * f.mean for f in each], [100 * f.low for f in each],
+                    [100 * f.high for f in each], tone,
+                )
+            )  # fmt: skip
+        title = "Right answers on the texts to forget, with one term of the loss left out"
+        return Chart(title, "", "right, %", tuple(found), kind="bar")

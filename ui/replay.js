@@ -99,7 +99,7 @@ function card(item, data) {
   };
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data: [data], parentElement }) {
   const root = parentElement.querySelector(".replay");
   const last = data.steps.length - 1;
   const play = make("button", "play", "▶\uFE0E");

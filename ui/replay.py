@@ -41,7 +41,8 @@ def replay(run: Run, *, key: str, autoplay: bool = False) -> None:
             "This run recorded no probes, so there is nothing to replay: set probes above 0 for the next one."
         )
         return
-    _component(data=data | {"autoplay": autoplay}, key=key)
+    # in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so
+    _component(data=[data | {"autoplay": autoplay}], key=key)
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,5 @@
 // Draws what ui/sheet.py sends: a table of texts with word differences. Data goes through textContent only.
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".sheet");
   const make = (tag, name, text = "") => {
     const node = document.createElement(tag);

@@ -43,4 +43,5 @@ def sheet(columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], *,
     columns: (title, colour); the first one is the row's head. rows: {"cells": [cell, …], "open"?: str}.
     """
     data = {"columns": [{"title": title, "tone": tone} for title, tone in columns], "rows": list(rows)}
-    return _component(data=data, key=key, on_open_change=lambda: None).open
+    # in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so
+    return _component(data=[data], key=key, on_open_change=lambda: None).open

@@ -16,6 +16,7 @@ import streamlit as st
 from unlearn.runs import Run, RunConfig, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
+HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
 STATES = {  # state: (colour, icon); what a person reads is the state itself
     "queued": ("gray", ":material/hourglass_empty:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -77,15 +78,24 @@ def runner():
 
 
 @st.cache_resource(show_spinner=False)
+def _awaited() -> threading.Event:
+    """Set by the first page that cannot go on without torch."""
+    return threading.Event()
+
+
+@st.cache_resource(show_spinner=False)
 def preload() -> threading.Event:
     """Import torch and its friends in the background, once; the event is set when they are there.
+
+    The first page has a head start, because the import would take half of its time; unless it waits for torch itself.
 
     gc.freeze then takes their objects out of the collections that streamlit runs after each script, which
     would otherwise cost a quarter of a second a page and slow a training thread down by half.
     """
-    ready = threading.Event()
+    ready, awaited = threading.Event(), _awaited()
 
     def work() -> None:
+        awaited.wait(HEAD_START)
         try:
             import peft  # noqa: F401
             import torch  # noqa: F401
@@ -102,6 +112,7 @@ def preload() -> threading.Event:
 def wait_for_torch() -> None:
     """Return when torch is imported; until then the page shows what it waits for."""
     ready = preload()
+    _awaited().set()
     if ready.is_set():
         return
     space = st.empty()

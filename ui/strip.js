@@ -1,5 +1,5 @@
 // Draws what ui/strip.py sends. Data goes through textContent only, so nothing in it can become markup.
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data: [data], parentElement, setStateValue }) {
   const root = parentElement.querySelector(".strip");
   const had = [...root.querySelectorAll("button")].indexOf(parentElement.activeElement);
   const make = (tag, name, text) => {

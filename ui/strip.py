@@ -57,5 +57,6 @@ def strip(
         "low": f"−{full:g} less likely",
         "high": f"+{full:g} more likely ({unit})",
     }
-    result = _component(data=data, key=key, on_chosen_change=lambda: None)
+    # in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so
+    result = _component(data=[data], key=key, on_chosen_change=lambda: None)
     return chosen if result.chosen is None else min(result.chosen, len(tokens) - 1)

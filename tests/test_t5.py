@@ -11,9 +11,11 @@ from test_eul import disturb
 from test_methods import TEXTS, make, moved, reference_for, stream_of
 
 from unlearn import layers, lm
+from unlearn.data.masking import masked
 from unlearn.evaluate import generate
 from unlearn.lm import IGNORE, Batch, collate, encode, forward, halves
 from unlearn.methods import METHODS
+from unlearn.methods.eul import EUL
 from unlearn.models import load
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
@@ -193,3 +195,61 @@ def test_unlearning_layers_in_encoder_and_decoder(scene, tmp_path):
             tokenizer.decode(own, skip_special_tokens=True)
         ]
     assert {n.split(".")[0] for n in layers.layers_of(model)} == {"encoder", "decoder"}
+
+
+# -- EUL's masked language model -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sentinels(folder):
+    """(model, tokenizer) of the same T5 with ten sentinels, and texts whose names can be masked."""
+    loaded = load(str(folder))
+    loaded.tokenizer.add_tokens([f"<extra_id_{i}>" for i in range(10)], special_tokens=True)
+    torch.manual_seed(3)
+    loaded.model.resize_token_embeddings(len(loaded.tokenizer), mean_resizing=False)
+    texts = [
+        ("I saw Red with Ana in 1984.", " blue"),
+        ("all of it is green", " red"),
+        ("Two is One", " three"),
+    ]
+    rows = [encode(loaded.tokenizer, p, t, key=i, max_length=64) for i, (p, t) in enumerate(texts)]
+    return loaded.model, loaded.tokenizer, rows
+
+
+def test_entities_are_masked_as_t5_was_trained(sentinels):
+    _, tokenizer, rows = sentinels
+    one = masked(tokenizer, rows[0])
+
+    def told(ids):  # a byte-level token may hold the space before its word
+        return tokenizer.decode(ids, clean_up_tokenization_spaces=False).replace(" ", "")
+
+    assert told(one.source) == "<extra_id_0>saw<extra_id_1>with<extra_id_2>in<extra_id_3>.<eos>"
+    asked = "<pad><extra_id_0>I<extra_id_1>Red<extra_id_2>Ana<extra_id_3>1984<extra_id_4>"
+    assert told(one.input_ids) == asked
+    assert told(one.answer_ids) == "IRedAna1984"
+    assert one.key == rows[0].key
+    assert masked(tokenizer, rows[1]) is None
+
+
+def test_eul_pushes_the_masked_entities_down(sentinels):
+    """Against float64, text by text: γ times the mean over texts of the mean over a text's masked tokens, capped."""
+    model, tokenizer, rows = sentinels
+    layers.add_layers(model, bottleneck=4)
+    disturb(model)
+    method = EUL(lm_weight=0.7, cap=1.1, use_kl=False, use_task=False)
+    ref = Reference(model, head_moves=False)
+    stream = stream_of(tokenizer, rows, rows, method)
+    method.prepare(model, ref, stream, tokenizer)
+    loss = method.loss(model, ref, Batch(forget=collate(rows, 0), retain=None))
+    oracle, total = copy.deepcopy(model).double(), 0.0
+    for example in (masked(tokenizer, rows[0]), masked(tokenizer, rows[2])):
+        logits, tokens = t5_answers(oracle, example)
+        each = [torch.logsumexp(row, 0) - row[token] for row, token in zip(logits, tokens, strict=True)]
+        limit = 1.1 * math.log(logits.shape[1])
+        assert min(each) < limit
+        total = total - 0.7 * sum(min(x, torch.tensor(limit).double()) for x in each) / len(each) / 3
+    assert set(loss) == {"lm"}
+    assert loss["lm"].item() == pytest.approx(total.item(), rel=2e-5)
+    halves_ = [collate([row], 0, total_rows=3) for row in rows]
+    parts = [method.loss(model, ref, Batch(forget=half, retain=None))["lm"].item() for half in halves_]
+    assert sum(parts) == pytest.approx(loss["lm"].item(), rel=1e-5)

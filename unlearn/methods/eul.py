@@ -8,8 +8,9 @@ and to stay with it elsewhere; the model itself is frozen, so the teacher F is t
 and its states are computed once. Training alternates one epoch on R and one on F.
 
 Here and not in the paper: means over answer tokens instead of sums; the two unbounded terms stop, token by token,
-at c log|V| (the divergence from a certain teacher to a uniform student, c = 1). The masked-language-model loss of
-the paper's T5 is the answers' NLL, as for a decoder-only model. The paper's code was never released.
+at c log|V| (the divergence from a certain teacher to a uniform student, c = 1). The paper's code was never released.
+For an encoder-decoder that knows sentinels (T5), l_t is the paper's masked-language-model loss: of the entities in what
+the encoder reads (unlearn.data.masking), a mean a text and then over texts; a text without an entity adds nothing.
 """
 
 import math
@@ -17,11 +18,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from unlearn.data.alternating import Alternating
 from unlearn.data.batches import Batches
-from unlearn.lm import Answers, Batch, forward
+from unlearn.data.masking import masked, sentinels_of
+from unlearn.lm import Answers, Batch, Tokens, collate, forward
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
 
@@ -114,6 +117,9 @@ class EUL(RetainMethod):
         """The teacher is F: the layers are off also where a chained run begins with trained ones."""
         with ref.untouched() if ref.untouched else nullcontext(model) as teacher:
             super().prepare(teacher, ref, stream, tokenizer)
+        if self.use_lm and any(e.source for e in stream.forget) and sentinels_of(tokenizer):
+            found = {e.key: masked(tokenizer, e) for e in stream.forget}
+            ref.run["masked"] = {key: one for key, one in found.items() if one}
 
     def stream(self, batches: Batches) -> Alternating:
         return Alternating(batches)
@@ -127,7 +133,18 @@ class EUL(RetainMethod):
             terms |= self._keep(answers[id(batch.retain)], ref)
         if batch.forget is not None:
             terms |= self._part(answers[id(batch.forget)], ref)
+            if self.use_lm and "masked" in ref.run:
+                terms |= self._masked(model, batch.forget, ref)
         return terms
+
+    def _masked(self, model: Any, forget: Tokens, ref: Reference) -> dict[str, Tensor]:
+        """-γ (1 / texts) Σ_i mean_t min(l_t, c log|V|) over the masked entities of each text."""
+        texts = [ref.run["masked"][key] for key in forget.keys if key in ref.run["masked"]]
+        if not texts:
+            return {"lm": forget.input_ids.new_zeros((), dtype=torch.float32)}
+        (found,) = forward(model, collate(texts, 0, total_rows=forget.total_rows).to(forget.input_ids.device))
+        capped = found.nll.clamp(max=self.cap * math.log(found.vocabulary))
+        return {"lm": -self.lm_weight * found.row_mean(found.row_sum(capped) / found.row_count)}
 
     def _keep(self, retain: Answers, ref: Reference) -> dict[str, Tensor]:
         terms = {}
@@ -142,7 +159,7 @@ class EUL(RetainMethod):
         terms = {}
         if self.use_kl:
             terms["kl_forget"] = -forget.token_mean(_kl(forget, ref).clamp(max=limit))
-        if self.use_lm:
+        if self.use_lm and "masked" not in ref.run:
             terms["lm"] = -self.lm_weight * forget.token_mean(forget.nll.clamp(max=limit))
         return terms
 

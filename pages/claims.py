@@ -9,7 +9,7 @@ shell.guard()
 shell.head(
     "Claims",
     "What three papers claim, put to the test on models that fit on this machine. A verdict follows from the numbers "
-    "by a rule that was written down before.",
+    "by the rule stated with it.",
 )
 found = claims.recorded()
 if not found:

@@ -98,9 +98,9 @@ def test_a_bar_carries_its_interval():
     by_name = {trace.name: trace for trace in figure.data}
     bar = by_name["GA+GD, tuned"]
     found = interval(PLANTED["A4"]["confirmed"]["aucs"]["gd"])
-    assert math.isclose(bar.y[0], found.mean)
-    assert math.isclose(bar.y[0] + bar.error_y.array[0], found.high)
-    assert math.isclose(bar.y[0] - bar.error_y.arrayminus[0], found.low)
+    assert math.isclose(bar.x[0], found.mean)
+    assert math.isclose(bar.x[0] + bar.error_x.array[0], found.high)
+    assert math.isclose(bar.x[0] - bar.error_x.arrayminus[0], found.low)
 
 
 def test_texts_are_there():

@@ -50,12 +50,13 @@ COLUMNS = {
     "95 % interval": st.column_config.TextColumn(
         help="Student's t interval of the mean over seeds or splits."
     ),
-    "n": st.column_config.NumberColumn(help="Seeds, splits or runs that the interval is over."),
+    "n": st.column_config.TextColumn(help="Seeds, splits or runs that the interval is over."),
 }
 
 
 def _row(claim: Claim, entry: Mapping[str, Any] | None) -> dict[str, Any]:
     row: dict[str, Any] = {"": claim.key, "claim": claim.title, "verdict": "not tested"}
+    row |= dict.fromkeys(("figure", "value", "95 % interval", "n", "mode"), "")
     if entry is None:
         return row
     finding = entry["finding"]
@@ -66,7 +67,7 @@ def _row(claim: Claim, entry: Mapping[str, Any] | None) -> dict[str, Any]:
             "figure": first["name"],
             "value": value(first),
             "95 % interval": between(first),
-            "n": first["n"],
+            "n": str(first["n"]),
         }
     return row | {"mode": entry["mode"]}
 

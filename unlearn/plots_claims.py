@@ -33,33 +33,49 @@ def draw(chart: Any, dark: bool = False) -> go.Figure:
         color = paint(TONES[series.tone], dark) if series.tone else hue(free, dark)
         free += not series.tone
         (_bar if chart.kind == "bar" else _curve)(figure, chart, series, color, place)
+    bars = chart.kind == "bar"
     for name, height in (chart.lines or {}).items():
-        figure.add_hline(y=height, line={"dash": "dot", "width": 1.5, "color": paint(GENERAL, dark)})
+        line = {"dash": "dot", "width": 1.5, "color": paint(GENERAL, dark)}
         at = math.log10(height) if chart.log_y else height
-        figure.add_annotation(
-            x=1, xref="paper", y=at, text=text(name), showarrow=False, xanchor="right", yanchor="bottom"
-        )
-    figure.update_xaxes(title_text=text(chart.x), type="log" if chart.log_x else None, automargin=True)
-    figure.update_yaxes(title_text=text(chart.y), type="log" if chart.log_y else None, automargin=True)
+        if bars:
+            figure.add_vline(x=height, line=line)
+            said = {"x": at, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+        else:
+            figure.add_hline(y=height, line=line)
+            said = {"y": at, "x": 1, "xref": "paper", "xanchor": "right", "yanchor": "bottom"}
+        figure.add_annotation(text=text(name), showarrow=False, **said)
+    x, y = (chart.y, chart.x) if bars else (chart.x, chart.y)
+    figure.update_xaxes(title_text=text(x), type="log" if chart.log_x else None, automargin=True)
+    figure.update_yaxes(title_text=text(y), type="log" if chart.log_y else None, automargin=True)
     if chart.log_y:
         figure.update_yaxes(exponentformat="power")
     if chart.log_x:
         figure.update_xaxes(exponentformat="power", dtick=1 if _decades(chart) > 2 else None)
     figure = finish(figure, text(chart.title), height=360)
-    if chart.kind == "bar":
-        figure.update_layout(showlegend=False, margin={"b": 40})
+    if bars:
+        names = {name for series in chart.series for name in series.x}
+        figure.update_yaxes(autorange="reversed")
+        figure.update_layout(showlegend=len(chart.series) > len(names), barmode=_mode(chart))
     return figure
 
 
+def _mode(chart: Any) -> str:
+    """Beside each other where several series share a name; else each its own line."""
+    names = [name for series in chart.series for name in series.x]
+    return "group" if len(set(names)) < len(names) else "overlay"
+
+
 def _bar(figure: go.Figure, chart: Any, series: Any, color: str, place: int) -> None:
+    """Lying, so that names have room on a phone too."""
     keep = [i for i, y in enumerate(series.y) if math.isfinite(y)]
     figure.add_bar(
-        x=[_wrapped(series.x[i]) for i in keep],
-        y=[series.y[i] for i in keep],
+        x=[series.y[i] for i in keep],
+        y=[_wrapped(series.x[i]) for i in keep],
+        orientation="h",
         name=text(series.name),
         marker_color=color,
-        error_y=_error(series, keep),
-        hovertemplate=f"{text(series.name)}: %{{y:.3g}}<extra></extra>",
+        error_x=_error(series, keep),
+        hovertemplate=f"{text(series.name)}: %{{x:.3g}}<extra></extra>",
     )
 
 

@@ -106,8 +106,8 @@ class A1(Claim):
         if least < CLAIMED:
             verdict = REFUTED
         shown = (
-            figure("slope of log seconds ratio over log token ratio", slope),
-            figure("ratio in CPU seconds, bundled model", interval(here), "×", "runs"),
+            figure("slope of log seconds ratio over log token ratio", slope, of="methods × seeds"),
+            figure("ratio in CPU seconds, bundled model", interval(here), " ×", "runs"),
         )
         return Finding(verdict, sentence, shown)
 

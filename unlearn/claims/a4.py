@@ -96,7 +96,10 @@ class A4(Claim):
         return Finding(
             word(confirmed, refuted),
             sentence,
-            tuple(figure(f"AUC after {NAMES[method]}", one) for method, one in found.items()),
+            tuple(
+                figure(f"AUC after {NAMES[method]}", one)
+                for method, one in sorted(found.items(), key=lambda pair: pair[0] != "gd")
+            ),
         )
 
     def chart(self, data: Data) -> Chart:

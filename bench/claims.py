@@ -1,0 +1,59 @@
+"""bench/claims: the README's table of verdicts, from assets/results/claims.json (`python -m unlearn claims`)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from unlearn.claims import CLAIMS
+from unlearn.claims.base import number, short
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """One row a claim: verdict, main figure with interval and n, mode; how each was made stands below."""
+    lines = [
+        "| | claim | verdict here | figure | 95 % interval | n | mode |",
+        "|---|---|---|---|--:|--:|---|",
+    ]
+    commits: dict[str, list[str]] = {}
+    for key, claim in CLAIMS.items():
+        entry = best(result, key)
+        if entry is None:
+            lines.append(f"| {key} | {claim.title} | not tested | | | | |")
+            continue
+        finding = entry["finding"]
+        lines.append(
+            f"| {key} | {claim.title} | **{finding['verdict']}** | {figures(finding)} | {entry['mode']} |"
+        )
+        commits.setdefault(made(entry["header"]), []).append(key)
+    papers = dict.fromkeys(claim.paper.split(" (")[0] for claim in CLAIMS.values())
+    lines += [
+        "",
+        f"A: {', B: '.join(list(papers)[:2])}, C: {list(papers)[2]}." if len(papers) == 3 else "",
+        "",
+    ]
+    lines += [f"<sub>{', '.join(keys)}: {said}</sub><br>" for said, keys in commits.items()]
+    return "\n".join(lines)
+
+
+def best(result: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+    """The full entry, else the quick one."""
+    mine = result.get("claims", {}).get(key, {})
+    return mine.get("full") or mine.get("quick")
+
+
+def figures(finding: Mapping[str, Any]) -> str:
+    """Name and mean | interval | n of the main figure."""
+    if not finding["figures"]:
+        return " | | "
+    one = finding["figures"][0]
+    low, high = number(one["low"]), number(one["high"])
+    between = f"{short(low)} to {short(high)}" if low == low and high == high else ""
+    return f"{one['name']}: {short(number(one['mean']))}{one['unit']} | {between} | {one['n']} {one['of']}"
+
+
+def made(header: Mapping[str, Any]) -> str:
+    """Machine, versions, commit and date."""
+    machine, dirty = header["machine"], " with local changes" if header["dirty"] else ""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, torch {header['versions']['torch']}; commit "
+        f"{header['commit']}{dirty}, {header['date']}."
+    )

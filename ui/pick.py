@@ -83,7 +83,8 @@ def honest(run: Run, name: str = "") -> None:
     have = ", ".join(f"answers {when}" for when in dict.fromkeys(s["when"] for s in run.samples()))
     steps = len(run.events("step"))
     say = st.error if state == "failed" else st.warning
-    say(f"{label} {NOTES[state]}. {shell.plain(run.reason)} It has {steps} steps and {have or 'no answers'}.")
+    why = f" {shell.plain(run.reason[:1].upper() + run.reason[1:].rstrip('.'))}." if run.reason else ""
+    say(f"{label} {NOTES[state]}.{why} It has {steps} steps and {have or 'no answers'}.")
 
 
 def empty(sentence: str) -> None:

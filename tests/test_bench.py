@@ -80,3 +80,31 @@ def test_collapse_is_general_perplexity_doubled_or_not_finite():
 
     assert [collapsed("done", scores(x)) for x in (4.0, 4.1, "inf", "nan")] == [False, True, True, True]
     assert collapsed("failed", {})
+
+
+def sequence_rows(fuse, chain):
+    """Rows of bench.sequence: (left, utility) after five requests for each seed of a way."""
+
+    def row(mode, seed, left, utility):
+        first = {"done": None, "to come": 1.0, "utility": 0.98, "paraphrase": 1.0}
+        after = [{"done": left, "utility": utility, "paraphrase": left} for _ in range(5)]
+        return {"mode": mode, "seed": seed, "n": 90, "after": [first, *after], "cpu_seconds": 50.0}
+
+    return [
+        row(mode, seed, *values)
+        for mode, all_ in (("fuse", fuse), ("chain", chain))
+        for seed, values in enumerate(all_)
+    ]
+
+
+def test_what_is_said_of_fuse_and_chain_is_what_the_seeds_say():
+    from bench import sequence
+
+    rows = sequence_rows(fuse=[(0.1, 0.9), (0.3, 0.9)], chain=[(0.2, 0.8), (0.2, 0.95)])
+    said = sequence.verdict(rows)
+    assert "Of 2 seeds, fuse forgets at least as much as chain in 1 (20 ± 14 against 20 ± 0 %" in said
+    assert "at least as much utility in 1 (90 ± 0 against 88 ± 11 %)" in said
+    text = sequence.table(ORIGIN | {"rows": rows})
+    assert "| before | 100 | 100 | 98 | 98 | 100 | |" in text
+    assert "| fuse | 20 ± 14 | 20 ± 14 | 90 ± 0 | 90 ± 0 | 20 ± 14 | 50 |" in text
+    assert sequence.verdict(rows[:2]) == ""

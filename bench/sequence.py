@@ -1,0 +1,129 @@
+"""bench/sequence: five deletion requests one after the other, each way of honouring them, with EUL's layers.
+
+    python -m bench.sequence                                   chain, fuse, average, joint; three seeds
+    python -m bench.sequence --modes chain fuse --seeds 2
+
+Writes assets/results/sequence.json after every sequence, so that a cut leaves what was measured. What was hoped for
+(C2, arXiv 2310.20150): fuse forgets at least as much as chain over all requests, at better utility.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unlearn.memory import prefer_passive_threads
+
+prefer_passive_threads()
+
+from bench.defaults import default_config, spread  # noqa: E402
+from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.runs import RunStore  # noqa: E402
+from unlearn.sequence import SequenceConfig, create, perform, summary  # noqa: E402
+
+MODEL, METHOD = "tiny-authors", "eul"
+ORDER = (1, 2, 3, 4, 5)
+ORDERED = ("chain", "fuse", "average", "joint")
+
+
+def measure(store: RunStore, mode: str, seed: int) -> dict[str, Any]:
+    """One sequence to its end: exact answers and more, after each number of requests."""
+    run = replace(default_config(MODEL, METHOD, seed), probes=0)
+    record = create(SequenceConfig(run=run, mode=mode, order=ORDER), store)
+    lock, began = record.hold(), time.process_time()
+    perform(record)
+    spent = time.process_time() - began
+    lock.release()
+    if record.state != "done":
+        raise SystemExit(f"{mode}, seed {seed}: {record.state}: {record.reason}")
+    asked = record.scores()[0]["requests"].values()
+    return {
+        "mode": mode,
+        "seed": seed,
+        "n": sum(one["n"] for one in asked),
+        "after": summary(record),
+        "cpu_seconds": spent,
+        "settings": {"lr": run.lr, "epochs": run.epochs, "batch_size": run.batch_size} | dict(run.knobs),
+    }
+
+
+def means(rows: Sequence[Mapping[str, Any]], mode: str, name: str, after: int) -> dict[str, Any]:
+    """Over the seeds of one mode: {"mean", "sd", "values"} of one column after so many requests."""
+    return spread([row["after"][after][name] for row in rows if row["mode"] == mode])
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: what is left after one and after all requests, and what the rest kept."""
+    rows, last = result["rows"], len(ORDER)
+    columns = [("done", 1), ("done", last), ("utility", 1), ("utility", last), ("paraphrase", last)]
+    heads = ["forgotten so far, % right after 1", f"after {last}", "utility, % right after 1"]
+    heads += [f"after {last}", f"in other words, after {last}", "CPU seconds, with scoring"]
+    lines = ["| way | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
+    before = rows[0]["after"][0]
+    asked = [before["to come"], before["to come"], before["utility"], before["utility"], before["paraphrase"]]
+    lines.append("| before | " + " | ".join(f"{100 * value:.0f}" for value in asked) + " | |")
+    for mode in dict.fromkeys(row["mode"] for row in rows):
+        cells = [_percent(means(rows, mode, name, after)) for name, after in columns]
+        spent = spread([row["cpu_seconds"] for row in rows if row["mode"] == mode])
+        lines.append(f"| {mode} | " + " | ".join(cells) + f" | {spent['mean']:.0f} |")
+    return "\n".join([*lines, "", verdict(rows), "", origin(result)])
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Whether fuse did what was hoped for, in a sentence computed from the numbers; empty without both."""
+    last = len(ORDER)
+    if not {"chain", "fuse"} <= {row["mode"] for row in rows}:
+        return ""
+    fuse, chain = (
+        {name: means(rows, mode, name, last) for name in ("done", "utility")} for mode in ("fuse", "chain")
+    )
+    seeds = {mode: {r["seed"] for r in rows if r["mode"] == mode} for mode in ("fuse", "chain")}
+    both = sorted(seeds["fuse"] & seeds["chain"])
+    better = {
+        name: sum(
+            sign * (_at(rows, "fuse", seed, name) - _at(rows, "chain", seed, name)) >= 0 for seed in both
+        )
+        for name, sign in (("done", -1), ("utility", 1))
+    }
+    return (
+        f"Of {len(both)} seeds, fuse forgets at least as much as chain in {better['done']} "
+        f"({_percent(fuse['done'])} against {_percent(chain['done'])} % of the answers left after {last} requests) and "
+        f"keeps at least as much utility in {better['utility']} ({_percent(fuse['utility'])} against "
+        f"{_percent(chain['utility'])} %); n = {rows[0]['n']} questions to forget."
+    )
+
+
+def _at(rows: Sequence[Mapping[str, Any]], mode: str, seed: int, name: str) -> float:
+    return next(r["after"][len(ORDER)][name] for r in rows if (r["mode"], r["seed"]) == (mode, seed))
+
+
+def _percent(value: Mapping[str, Any]) -> str:
+    spread_ = f" ± {100 * value['sd']:.0f}" if len(value["values"]) > 1 else ""
+    return f"{100 * value['mean']:.0f}{spread_}"
+
+
+def main() -> None:
+    """Measure and record."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--modes", nargs="+", default=list(ORDERED), choices=ORDERED)
+    options.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
+    options.add_argument("--out", type=Path, default=RESULTS / "sequence.json")
+    options.add_argument("--allow-dirty", action="store_true")
+    args = options.parse_args()
+    top, rows = header(args.allow_dirty), []
+    for seed in range(args.seeds):
+        with tempfile.TemporaryDirectory() as folder:  # layers of one seed are not needed for the next
+            for mode in args.modes:
+                rows.append(measure(RunStore(Path(folder)), mode, seed))
+                done = sorted({row["seed"] for row in rows})
+                write_result(args.out, top | {"seeds": done, "rows": rows})
+                print(mode, seed, _percent(means(rows, mode, "done", len(ORDER))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

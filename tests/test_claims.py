@@ -174,7 +174,8 @@ def test_a_trial_is_what_a_run_is(tmp_path):
     """The same settings through execute(): the same forget and retain perplexity, to rounding."""
     from dataclasses import replace
 
-    from unlearn.claims.lab import rows_of, settings
+    from unlearn.claims.reading import rows_of
+    from unlearn.claims.training import settings
     from unlearn.execute import execute
     from unlearn.runs import RunStore
 
@@ -197,7 +198,7 @@ def test_a_trial_is_what_a_run_is(tmp_path):
 
 
 def test_a_diverged_trial_is_an_outcome(tmp_path, monkeypatch):
-    from unlearn.claims.lab import settings
+    from unlearn.claims.training import settings
     from unlearn.methods.ga import GradientAscent
 
     monkeypatch.setattr(GradientAscent, "loss", lambda self, model, ref, batch: {"forget": _nan(model)})

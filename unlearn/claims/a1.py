@@ -66,7 +66,7 @@ class A1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import settings
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2] if full else [0]
         sizes = [(1, 1), (1, 4), (5, 1), (5, 4)] if full else [(1, 1), (1, 4), (5, 1)]
@@ -137,7 +137,7 @@ def recipe(lab: "Lab") -> dict[str, Any]:
         import json
 
         from unlearn import train_bundled as bundled_recipe
-        from unlearn.claims.lab import bundled
+        from unlearn.claims.training import bundled
         from unlearn.models import CATALOGUE
 
         loaded = bundled()

@@ -128,7 +128,7 @@ class A2(Claim):
 
 def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
     """The settings of a cell; name is a method, with the source of the texts to keep where it has a choice."""
-    from unlearn.claims.lab import settings
+    from unlearn.claims.training import settings
 
     method, _, source = name.partition("-")
     knobs: dict[str, Any] = {"retain_weight": 0.0} if method in WITHOUT else {}

@@ -61,7 +61,7 @@ class A3(Claim):
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
         splits = list(range(10 if full else 3))
         found = [split(lab, place, tuple(METHODS) if full else ("gd", "undial", "ga")) for place in splits]
-        from unlearn.claims.lab import rows_of
+        from unlearn.claims.reading import rows_of
 
         rows = rows_of(lab.authors, ("forget", "approximate"))
         before, retrained = lab.reference(rows), lab.reference(rows, "retrained")
@@ -142,7 +142,8 @@ _KEPT: dict[str, Any] = {}  # the original, once a process
 def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
     import copy
 
-    from unlearn.claims.lab import read, scores_of, train
+    from unlearn.claims.reading import read, scores_of
+    from unlearn.claims.training import train
     from unlearn.claims.worlds import questions, small_authors
     from unlearn.data.authors import people
     from unlearn.data.base import Dataset
@@ -177,6 +178,6 @@ def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
 
 
 def settings_of(method: str) -> Any:
-    from unlearn.claims.lab import settings
+    from unlearn.claims.training import settings
 
     return settings(method, batch_size=9, max_length=128, **METHODS[method])

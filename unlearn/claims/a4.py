@@ -56,7 +56,8 @@ class A4(Claim):
     published = (Published("Min-K% after unlearning", {"AUC": "close to 0.5"}, "Yi-6B, arXiv"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import rows_of, settings
+        from unlearn.claims.reading import rows_of
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         methods = ("ga", "gd", "npo", "undial") if full else ("ga", "gd")
@@ -131,7 +132,8 @@ def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
 
 
 def _of_model(lab: "Lab", when: str, rows: Any) -> dict[str, Any]:
-    from unlearn.claims.lab import bundled, content, read
+    from unlearn.claims.reading import content, read
+    from unlearn.claims.training import bundled
 
     def compute() -> dict[str, Any]:
         loaded = bundled(when)

@@ -67,7 +67,7 @@ class B1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import settings
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         lrs = LRS if full else QUICK_LRS
@@ -141,7 +141,7 @@ class B1(Claim):
 
 
 def _rows(lab: "Lab") -> Any:
-    from unlearn.claims.lab import rows_of
+    from unlearn.claims.reading import rows_of
 
     return rows_of(lab.authors.only_requests((1,)), ("forget", "general"))
 

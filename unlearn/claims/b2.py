@@ -58,7 +58,8 @@ class B2(Claim):
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import rows_of, settings
+        from unlearn.claims.reading import rows_of
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         shares = SHARES if full else SHARES[:3]

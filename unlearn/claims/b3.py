@@ -55,7 +55,8 @@ class B3(Claim):
     published = (Published("sequential unlearning", {"UnDIAL": "stable", "GA": "collapses"}, "GPT-Neo"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import rows_of, settings
+        from unlearn.claims.reading import rows_of
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         rows: dict[str, Any] = {

@@ -55,7 +55,8 @@ class B4(Claim):
     published = (Published("focused against plain UnDIAL", {"fluency": "better"}, "GPT-Neo-125M"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import content, rows_of, settings
+        from unlearn.claims.reading import content, rows_of
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         data = lives()
@@ -177,7 +178,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _before(rows: Any) -> dict[str, Any]:
-    from unlearn.claims.lab import bundled, read
+    from unlearn.claims.reading import read
+    from unlearn.claims.training import bundled
 
     loaded = bundled()
     return {"start": watched(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}

@@ -61,7 +61,7 @@ class B5(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import settings
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         asked = {"name": "authors", "requests": [1, 2]}
@@ -136,7 +136,8 @@ def closed_form(p: float, gamma: float) -> float:
 
 def chances_before(lab: "Lab", config: Any) -> list[float]:
     """The same log-probs of the original model."""
-    from unlearn.claims.lab import bundled, content, read, rows_of
+    from unlearn.claims.reading import content, read, rows_of
+    from unlearn.claims.training import bundled
 
     rows = rows_of(lab.authors_of(config), ("forget",))
 

@@ -193,7 +193,8 @@ def told(scores: Mapping[str, Any], setting: str, seconds: float) -> dict[str, f
 def authors(lab: "Lab", seed: int) -> dict[str, dict[str, float]]:
     """{model: what it does} on the bundled model; original and retrain are the same for every seed."""
     from unlearn.claims.a1 import recipe
-    from unlearn.claims.lab import rows_of, settings
+    from unlearn.claims.reading import rows_of
+    from unlearn.claims.training import settings
 
     rows = rows_of(lab.authors, AUTHORS)
     made = recipe(lab)
@@ -228,7 +229,7 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: Any) -> dict[str, float]:
     }
 
     def compute() -> dict[str, Any]:
-        from unlearn.claims.lab import read, scores_of
+        from unlearn.claims.reading import read, scores_of
         from unlearn.claims.worlds import as_rows, reviews
 
         parts = {role: as_rows(some) for role, some in reviews(seed).items()}
@@ -243,7 +244,7 @@ _ORIGINALS: dict[int, Any] = {}  # the last world's original, for the next run o
 
 def t5_trained(parts: Mapping[str, Any], seed: int, name: str, knobs: Mapping[str, Any]) -> tuple[Any, float]:
     """(the model, CPU seconds of its training)."""
-    from unlearn.claims.lab import train_on
+    from unlearn.claims.training import train_on
     from unlearn.claims.worlds import learned, small_t5
     from unlearn.data.batches import encode_rows
     from unlearn.methods import method_named

@@ -67,7 +67,8 @@ class C2(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import rows_of, settings
+        from unlearn.claims.reading import rows_of
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         epochs = {} if full else {"epochs": 3}
@@ -140,7 +141,7 @@ def paired(data: Data, name: str, a: str, b: str) -> Interval:
 
 def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
     """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
-    from unlearn.claims.lab import content
+    from unlearn.claims.reading import content
     from unlearn.sweep_record import identity
 
     what = {
@@ -153,7 +154,8 @@ def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         from unlearn import fusion, layers
-        from unlearn.claims.lab import bundled, read, scores_of, train
+        from unlearn.claims.reading import read, scores_of
+        from unlearn.claims.training import bundled, train
         from unlearn.data.batches import encode_rows
 
         states, grams, loaded = [], [], None

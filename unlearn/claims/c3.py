@@ -61,7 +61,7 @@ class C3(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.lab import settings
+        from unlearn.claims.training import settings
 
         seeds = [0, 1, 2]
         runs = []

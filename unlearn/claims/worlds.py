@@ -60,7 +60,7 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
     import torch
     import transformers
 
-    from unlearn.claims.lab import bundled
+    from unlearn.claims.training import bundled
 
     tokenizer = bundled().tokenizer
     torch.manual_seed(seed)
@@ -84,7 +84,7 @@ def loaded_of(model: Any, tokenizer: Any) -> Any:
 
 def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
     """The same model after it was trained on these rows."""
-    from unlearn.claims.lab import train_on
+    from unlearn.claims.training import train_on
     from unlearn.data.batches import encode_rows
     from unlearn.methods.finetune import FineTune
 

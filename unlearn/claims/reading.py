@@ -1,0 +1,70 @@
+"""What a model says about texts whose right answers are given: ppl, accuracy, probability, memorised; no generation."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from unlearn.data.base import Dataset, Row
+
+LIMIT = 60  # texts a role; the forget role is read whole up to FORGET_LIMIT
+FORGET_LIMIT = 120
+METRICS = ("ppl", "accuracy", "probability", "memorised")
+BATCH = 64
+Rows = Mapping[str, Sequence[Row]]
+Seen = Mapping[str, Sequence[Any]]  # role → observations
+
+
+def rows_of(data: Dataset, roles: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows that are read: those that no method trains on, at most LIMIT a role, always the same ones."""
+    found = {}
+    for role in roles:
+        rows = list(data.score_rows(role))
+        limit = FORGET_LIMIT if role == "forget" else LIMIT
+        if len(rows) > limit:
+            rows = [rows[i] for i in sorted(Random(0).sample(range(len(rows)), limit))]
+        if rows:
+            found[role] = rows
+    return found
+
+
+def content(rows: Rows) -> str:
+    return hashlib.sha256(repr({role: list(mine) for role, mine in rows.items()}).encode()).hexdigest()[:12]
+
+
+def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
+    """One observation a row, its answer tokens with lp, rank, mu and sigma; nothing is generated."""
+    import torch
+
+    from unlearn.data.batches import encode_rows
+    from unlearn.lm import collate, forward, top_k
+    from unlearn.metrics.base import Observation
+
+    placed = [(role, i, row) for role, mine in rows.items() for i, row in enumerate(mine)]
+    examples = encode_rows(tokenizer, [row for *_, row in placed], max_length=512)
+    order = sorted(examples, key=lambda e: len(e.input_ids))
+    tokens: dict[int, tuple[dict[str, Any], ...]] = {}
+    with torch.no_grad():
+        for at in range(0, len(order), BATCH):
+            (answers,) = forward(model, collate(order[at : at + BATCH], tokenizer.pad_token_id))
+            found = {
+                k: v.tolist() for k, v in top_k(answers, 1).items() if k in ("lp", "rank", "mu", "sigma")
+            }
+            each = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+            start = 0
+            for key, count in zip(answers.keys, answers.row_count.tolist(), strict=True):
+                tokens[key] = tuple(each[start : start + count])
+                start += count
+    seen: dict[str, list[Any]] = {role: [] for role in rows}
+    for key, (role, i, row) in enumerate(placed):
+        seen[role].append(Observation(role, i, row.question, row.prompt, row.answer, "", tokens[key]))
+    return seen
+
+
+def scores_of(seen: Seen) -> dict[str, dict[str, float]]:
+    """{role: {"n", ppl, accuracy, probability, memorised}}."""
+    from unlearn.evaluate import evaluate
+    from unlearn.metrics import CHEAP
+
+    metrics = {name: CHEAP[name] for name in METRICS}
+    return evaluate([o for mine in seen.values() for o in mine], metrics) if seen else {}

@@ -74,3 +74,10 @@ def test_a_copy_shares_nothing(pair):
         other.member_1.get_input_embeddings().weight.mul_(2)
     assert torch.equal(forward(whole, batch)[0].nll, before)
     assert not torch.equal(forward(other, batch)[0].nll, before)
+
+
+def test_the_dial_says_that_no_line_leads_to_an_ensemble(pair):
+    from unlearn.attacks.dial import full_dial
+
+    with pytest.raises(ValueError, match="built otherwise than the original"):
+        full_dial(pair[0], pair[1][0])

@@ -236,3 +236,36 @@ def test_another_model_is_refused_with_the_reason_and_the_cost():
         ValueError, match=r"SISA: .*recipe is not ours.*2e\+12 training tokens = 1.6e\+21 FLOP"
     ):
         SISA().rows("smollm2", dataset())
+
+
+def test_it_goes_on_from_no_run(tiny):
+    from unlearn.reference import Reference
+
+    model, tokenizer = tiny
+    texts, method = written(tokenizer, 4), SISA()
+    whole, ref = method.build(model), Reference(model, head_moves=False)
+    ref.untouched = lambda: None
+    fit = Phases(
+        whole,
+        stream_of(tokenizer, texts, texts, method),
+        make_optimizer(whole, 1),
+        lr=1,
+        device="cpu",
+        start=0,
+    )
+    with pytest.raises(ValueError, match="from no other run"):
+        next(method.unlearn(whole, ref, fit))
+
+
+def test_the_page_says_the_cost_before_launch(tmp_path, monkeypatch):
+    from test_app import opened
+
+    monkeypatch.setenv("UNLEARN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path / "runs"))
+    app = opened("launch.py", model="tiny-authors", data="authors", method="sisa", requests="1")
+    assert not app.exception
+    said = " ".join(caption.value for caption in app.caption)
+    assert "of training all shards again" in said
+    assert "to train now" in said
+    table = next(frame.value for frame in app.dataframe if "time" in frame.value)
+    assert table["time"][0].startswith("about")

@@ -56,6 +56,8 @@ def layers_dial(model: Any) -> Callable[[float], None]:
 def full_dial(model: Any, original: Any) -> Callable[[float], None]:
     """Sets the weights between the original's and the trained ones; both ends to the bit."""
     begin = dict(original.named_parameters())
+    if begin.keys() != {name for name, _ in model.named_parameters()}:
+        raise ValueError("it is built otherwise than the original, so no line leads from one to the other")
     ends = {n: p.clone() for n, p in model.named_parameters() if not torch.equal(p, begin[n].to(p.dtype))}
     begin = {name: begin[name].detach() for name in ends}
     moving = {name: p for name, p in model.named_parameters() if name in ends}

@@ -285,6 +285,10 @@ class SISA(Method):
     def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
         from unlearn import train_bundled as recipe
 
+        if ref is not None and ref.untouched is not None:
+            raise ValueError(
+                "SISA: it goes on from its own checkpoints and from no other run; leave start empty."
+            )
         stream, kept = fit.stream, Checkpoints(fit.cache)
         settings = {"lr": fit.lr, "seed": stream.seed, "batch": stream.batch_size * stream.accumulation}
         plan = self.plan(stream.retain, stream.withheld, epochs=stream.epochs, **settings)

@@ -40,6 +40,8 @@ NAMES = {
     "eul": "EUL",
 }
 TONES = {"original": "before", "retrain": "retrained", "finetune": "retain", "gd": "b", "eul": "a"}
+AUTHORS_SEEDS = 3  # its runs are dearer
+SIZES = "T5, {} seeds: 36 forget and 264 other reviews; bundled model, seeds 0 to 2: 90 forget and 180 other texts"
 POINT, THIRD = 0.01, 1 / 3
 UTILITY = {"t5": ("test", "retain"), "authors": ("retain", "general", "neighbours")}
 T5_TRAINING = {"lr": 3e-3, "epochs": 40, "batch_size": 48}
@@ -91,24 +93,21 @@ class C1(Claim):
     )
     note = (
         "Below the retrained model is over-forgetting: a model that never saw the texts would not do so badly on them, "
-        "and an attacker can tell."
+        "and an attacker can tell. So where EUL equals the retrained model, what is refuted is the claim, not the method: "
+        "equal is the ideal."
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        seeds = [0, 1, 2]
+        seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         runs = []
-        for seed in [*seeds, 3, 4] if full else seeds:
-            runs += [{"setting": "t5", "seed": seed, "model": m} | told for m, told in t5(lab, seed).items()]
         for seed in seeds:
+            runs += [{"setting": "t5", "seed": seed, "model": m} | told for m, told in t5(lab, seed).items()]
+        for seed in seeds[:AUTHORS_SEEDS]:
             runs += [
                 {"setting": "authors", "seed": seed, "model": m} | told
                 for m, told in authors(lab, seed).items()
             ]
-        return {
-            "n": "T5: 36 forget, 24 test and 240 retained reviews; bundled model: 90 forget and 180 other texts",
-            "seeds": seeds,
-            "runs": runs,
-        }
+        return {"n": SIZES.format(len(seeds)), "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
         each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
@@ -129,10 +128,11 @@ class C1(Claim):
         refuted = loss.above(POINT) or ahead["retrain"].holds(0.0) or ahead["retrain"].below(0.0)
         verdict = word(confirmed, refuted)
         eul, retrain = (mean_of(data, setting, m, "forget") for m in ("eul", "retrain"))
+        change = f"{'loses' if loss.mean > 0 else 'gains'} {short(100 * abs(loss.mean))} points"
         side = "below" if eul.mean < retrain.mean else "above"
         sentence = (
             f"On {SETTINGS[setting]} ({verdict}) EUL answers {per_cent(eul.mean)} of the forget texts rightly, {side} "
-            f"the retrained model's {per_cent(retrain.mean)}, loses {short(100 * loss.mean)} points on the rest, and "
+            f"the retrained model's {per_cent(retrain.mean)}, {change} on the rest, and "
             f"takes {per_cent(share.mean)} of retraining's time."
         )
         shown = (

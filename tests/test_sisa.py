@@ -88,6 +88,15 @@ def test_which_stages_a_request_trains_again(tiny):
         assert plan.units == len(people)
 
 
+def test_the_form_and_the_run_know_a_checkpoint_by_the_same_name(tiny):
+    kept, gone = split(written(tiny[1]), 4)
+    one = SISA().plan(kept, gone, **SETTINGS)
+    other = SISA().plan(kept[::-1], gone[::-1], **dict(reversed(SETTINGS.items())))
+    assert [stage.key for stage in one.after] == [stage.key for stage in other.after]
+    changed = SISA().plan(kept, gone, **SETTINGS | {"seed": 6})
+    assert not {stage.key for stage in one.after} & {stage.key for stage in changed.after}
+
+
 # -- cost --------------------------------------------------------------------------------------------------------
 
 

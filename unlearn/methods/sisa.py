@@ -246,7 +246,7 @@ class SISA(Method):
 
         epochs, found = max(1, round(2 * settings["epochs"] / (self.slices + 1))), []
         order = sorted(texts, key=lambda text: text.input_ids)  # so that nothing hangs on where F stood
-        told = f"{epochs} {settings} {recipe.SHAPE} {recipe.SEED} {torch.__version__}"
+        told = f"{epochs} {sorted(settings.items())} {recipe.SHAPE} {recipe.SEED} {torch.__version__}"
         for shard in range(self.shards):
             key = ""
             for part in range(self.slices):

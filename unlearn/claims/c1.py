@@ -93,7 +93,7 @@ class C1(Claim):
     )
     note = (
         "Below the retrained model is over-forgetting: a model that never saw the texts would not do so badly on them, "
-        "and an attacker can tell. So where EUL equals the retrained model, what is refuted is the claim, not the method: "
+        "and an attacker can tell. Where EUL equals the retrained model the claim is refuted, not the method: "
         "equal is the ideal."
     )
 

@@ -5,6 +5,8 @@ import streamlit as st
 from ui import figure, pick, runactions, shell
 from ui.answers import answers
 from ui.ask import ask
+from ui.blind import blind_test
+from ui.costs import costs
 from ui.further import further
 from ui.replay import replay
 from ui.scores import score_sheet
@@ -34,7 +36,16 @@ if b:
             st.warning(f"A and B started from different {word}: only rows that both have are side by side.")
 
 dark = shell.dark()
-names = ["Answers", "Scores", "Watch it forget", "Curves", "Trade-off", "Settings", "Your question"]
+names = [
+    "Answers",
+    "Scores",
+    "Watch it forget",
+    "Curves",
+    "Trade-off",
+    "Settings",
+    "Your question",
+    "Blind test",
+]
 tabs = dict(zip(names, st.tabs(names, key="compare.tab", on_change="rerun"), strict=True))
 
 if tabs["Answers"].open:
@@ -105,7 +116,14 @@ if tabs["Settings"].open:
         for letter, run in zip("AB", chosen, strict=False):
             st.caption(f"Command that repeats {letter if b else 'it'}")
             st.code(run.config.command(), language="bash", wrap_lines=True)
+        costs(chosen)
 
 if tabs["Your question"].open:
     with tabs["Your question"]:
         ask(chosen)
+
+if tabs["Blind test"].open:
+    with tabs["Blind test"]:
+        if b:
+            st.caption(f"Of run A, {shell.plain(shell.run_label(a))}.")
+        blind_test(a, pick.paired([a]))

@@ -32,8 +32,28 @@ def page(active: bool) -> None:
         "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"
     )
 
+    swept = sum(facts["sweep"] for facts in known.values())
+    counts = {name: sum(name in facts["outcomes"] for facts in known.values()) for name in runtable.OUTCOMES}
+    more = st.container(horizontal=True, vertical_alignment="center")
+    with_swept = not swept or more.toggle(
+        f"Made by a sweep ({swept})",
+        key="runs.swept",
+        help="Cells of a sweep; the Sweep page shows them together.",
+    )
+    ended = any(counts.values()) and more.pills(
+        "Came out",
+        [name for name in counts if counts[name]],
+        selection_mode="multi",
+        format_func=lambda name: f"{name} ({counts[name]})",
+        key="runs.outcomes",
+        label_visibility="collapsed",
+        help="  \n".join(f"**{name}**: {what}." for name, what in runtable.OUTCOMES.items()),
+    )
+
     def fits(run) -> bool:
         facts = known[run]
+        if (facts["sweep"] and not with_swept) or (ended and not set(ended) & set(facts["outcomes"])):
+            return False
         text = f"{shell.run_label(run)} {run.id} {facts['model']} {facts['method']}".lower()
         listed = not wanted or facts["state"] in wanted
         return (
@@ -43,7 +63,8 @@ def page(active: bool) -> None:
     shown = [run for run in runs if fits(run)]
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     if not shown:
-        st.info("No run fits these filters.")
+        hidden = f" {swept} runs made by a sweep are hidden." if swept and not with_swept else ""
+        st.info(f"No run fits these filters.{hidden}")
         return
     table_rows = runtable.rows(shown, baseline)
     table = st.dataframe(

@@ -28,6 +28,7 @@ GROUND = (
     "verdict",
     "grid",
     "guide",
+    "blind",
     "studies",
     "sweep_record",
     "sweep_table",

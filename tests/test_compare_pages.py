@@ -12,7 +12,16 @@ from unlearn.disk import append_line
 from unlearn.runs import RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
-TABS = ["Answers", "Scores", "Watch it forget", "Curves", "Trade-off", "Settings", "Your question"]
+TABS = [
+    "Answers",
+    "Scores",
+    "Watch it forget",
+    "Curves",
+    "Trade-off",
+    "Settings",
+    "Your question",
+    "Blind test",
+]
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from ui import choose, datasets, forms, shell
+from ui import choose, costs, datasets, forms, shell
 from ui.live import duration
+from unlearn import compare
 from unlearn.runs import Run, RunConfig
 
 CHOICES = ("model", "data", "method", "requests", "clone")
@@ -74,8 +75,10 @@ def load_button() -> None:
 
 def cost(configs: Sequence[RunConfig]) -> bool:
     """What each run will take; True when all of them can start."""
+    from unlearn import cost as spending
     from unlearn.preflight import preflight
 
+    entered = {config.model: costs.training_tokens(config.model) for config in configs}
     rows, warnings, notes, good = [], [], [], True
     finished = [run for run in shell.store().list()[:RECENT] if run.results()]
     for config in configs:
@@ -90,6 +93,11 @@ def cost(configs: Sequence[RunConfig]) -> bool:
         row["memory"] = f"{check.memory_bytes / 2**30:.2g} GiB"
         row["time"] = f"about {duration(check.seconds)}" if check.seconds else "not known yet"
         row["operations"] = f"{choose.count(check.flops, 'G')}FLOP"
+        planned = {"tokens": check.tokens, "parameters": check.parameters}
+        again = spending.of_model(config.model, planned, entered[config.model])
+        if again:
+            row["retraining ÷ this"] = f"{compare.short(again['flops_ratio'])} ×"
+            notes.append(f"{name}: {again['formula']}")
         rows.append(row)
         warnings += [text for text in check.warnings if text not in warnings]
         notes += check.notes
@@ -110,7 +118,9 @@ def launch(configs: Sequence[RunConfig]) -> None:
     made = []
     for config in configs:
         try:
-            made.append(shell.runner().submit(config, owner=shell.owner()).id)
+            run = shell.runner().submit(config, owner=shell.owner())
+            costs.remember(run)
+            made.append(run.id)
         except (ValueError, OSError) as error:
             st.error(shell.plain(str(error)))
             break

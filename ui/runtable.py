@@ -6,14 +6,26 @@ from typing import Any
 import streamlit as st
 
 from ui import shell
+from unlearn.compare import FAR, number
 from unlearn.runs import Run
 
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
-SCORES = {  # column: (role, metric, factor, unit, what it is)
-    "forget": ("forget", "exact", 100, "%", "Forget questions answered word for word; lower is better."),
-    "retain": ("retain", "exact", 100, "%", "Retain questions answered word for word; higher is better."),
-    "perplexity": ("general", "ppl", 1, "", "Perplexity on general text; lower is better."),
+EXACT = ("exact", "memorised")  # plain texts have no question: then the share that is reproduced whole
+SCORES = {  # column: (role, metrics of which the first that exists counts, factor, unit, what it is)
+    "forget": (
+        *("forget", EXACT, 100, "%"),
+        "Forget questions answered word for word, plain texts reproduced whole; lower is better.",
+    ),
+    "retain": (
+        *("retain", EXACT, 100, "%"),
+        "Retain questions answered word for word, plain texts reproduced whole; higher is better.",
+    ),
+    "perplexity": ("general", ("ppl",), 1, "", "Perplexity on general text; lower is better."),
+}
+OUTCOMES = {
+    "over-forgotten": f"forget rows are over {FAR:g} nats a token less likely than after retraining without them",
+    "damaged": "perplexity on general text has more than doubled, or is no number",
 }
 
 
@@ -34,7 +46,21 @@ def _facts(path: str, stamp: tuple[float, ...]) -> dict[str, Any]:
         "seconds": seconds,
         "method": config.method,
         "model": config.model,
+        "sweep": bool(run.meta.get("sweep")),
+        "outcomes": outcomes(scores),
     }
+
+
+def outcomes(scores: dict[str, Any]) -> tuple[str, ...]:
+    """Which of OUTCOMES a run's scores show; what cannot be told for want of a score is not said."""
+    found = []
+    after, truth = (_score(scores.get(when), "forget", ("nll",)) for when in ("after", "retrained"))
+    if after is not None and truth is not None and not after - truth <= FAR:
+        found.append("over-forgotten")
+    was, now = (_score(scores.get(when), "general", ("ppl",)) for when in ("before", "after"))
+    if was is not None and now is not None and not now <= 2 * was:
+        found.append("damaged")
+    return tuple(found)
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -66,12 +92,12 @@ def rows(runs: Sequence[Run], baseline: str) -> list[dict[str, Any]]:
             "forget set": shell.data_title(run.config, run),
             "method": shell.method_title(known["method"], run),
         }
-        for column, (role, metric, factor, *_) in SCORES.items():
-            now = _score(known["scores"].get("after"), role, metric)
+        for column, (role, metrics, factor, *_) in SCORES.items():
+            now = _score(known["scores"].get("after"), role, metrics)
             if fixed is not None:
-                was = _score(fixed, role, metric)
+                was = _score(fixed, role, metrics)
             else:
-                was = 0.0 if baseline == ABSOLUTE else _score(known["scores"].get("before"), role, metric)
+                was = 0.0 if baseline == ABSOLUTE else _score(known["scores"].get("before"), role, metrics)
             row[column] = None if now is None or was is None else factor * (now - was)
         table.append(row | {"queue": place or None, "seconds": known["seconds"], "id": run.id})
     if not any(row["queue"] for row in table):
@@ -108,6 +134,7 @@ def model_title(known: dict[str, Any]) -> str:
     return entry.title.partition(" (")[0] if entry else known["model"]
 
 
-def _score(scores: Any, role: str, metric: str) -> float | None:
-    value = ((scores or {}).get(role) or {}).get(metric)
-    return None if value is None else float(value)
+def _score(scores: Any, role: str, metrics: Sequence[str]) -> float | None:
+    """The first of these metrics that was computed on the role; None where none was."""
+    found = (scores or {}).get(role) or {}
+    return next((number(found[metric]) for metric in metrics if found.get(metric) is not None), None)

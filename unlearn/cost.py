@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearn.runs import Run
+
+LOW, HIGH = 1e3, 1e18  # training tokens that a person may enter
 FORMULA = "6 · N · training tokens of retraining ÷ (6 · N · tokens of this run)"
 
 
@@ -48,16 +51,51 @@ def retraining(
     return found
 
 
-def of_model(name: str, results: Mapping[str, Any]) -> dict[str, Any]:
-    """retraining() with what the catalogue knows of this model; empty for one that it does not know."""
+def of_model(name: str, results: Mapping[str, Any], training_tokens: float | None = None) -> dict[str, Any]:
+    """retraining() with what the catalogue knows of this model, else with what a person says; empty for neither."""
     from unlearn.models import CATALOGUE
 
     entry = CATALOGUE.get(name)
     if entry is None:
-        return {}
+        return retraining(results.get("parameters") or 0, results, training_tokens=training_tokens)
     recipe = entry.retrain() if entry.retrain else None
     parameters = results.get("parameters") or entry.parameters
     return retraining(parameters, results, recipe=recipe, training_tokens=entry.training_tokens)
+
+
+def of_run(run: Run) -> dict[str, Any]:
+    """What the run's results say of retraining, else what follows from the count that was entered for it."""
+    results = run.results()
+    if known := results.get("retraining"):
+        return known
+    entered = run.meta.get("training_tokens")  # an imported run may hold anything
+    good = isinstance(entered, (int, float)) and LOW <= entered <= HIGH
+    return of_model(run.config.model, results, entered if good else None) if results else {}
+
+
+def is_known(model: str) -> bool:
+    """Whether what retraining takes is in the catalogue, so that nobody needs to enter it."""
+    from unlearn.models import CATALOGUE
+
+    entry = CATALOGUE.get(model)
+    return bool(entry and (entry.retrain or entry.training_tokens))
+
+
+def enter(run: Run, training_tokens: float) -> None:
+    """Keep with the run how many tokens its model was trained on; ValueError as check()."""
+    check(run.config.model, training_tokens)
+    run.set_meta(training_tokens=float(training_tokens))
+
+
+def check(model: str, training_tokens: float) -> None:
+    """ValueError where what training this model took is known already, and for an absurd number."""
+    if is_known(model):
+        raise ValueError(f"cost: what training {model} took is known; leave its tokens out.")
+    if not LOW <= training_tokens <= HIGH:
+        raise ValueError(
+            f"cost: training tokens must lie in [{LOW:g}, {HIGH:g}], got {training_tokens:g}; a model of a billion "
+            "parameters has usually read 1e11 to 1e13."
+        )
 
 
 def _recipe(folder: Path | None) -> dict[str, Any]:

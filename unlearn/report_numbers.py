@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearn import compare
+from unlearn import cost as spending
 from unlearn.compare import LETTERS, number, short
 from unlearn.disk import read_json
 from unlearn.metrics import METRICS
@@ -138,7 +139,7 @@ def cost(run: Run) -> list[tuple[str, str]]:
         if results.get(key) is not None
     ]
     lines += [(f"Time: {phase}", f"{short(value)} s") for phase, value in results.get("phases", {}).items()]
-    again = results.get("retraining") or {}
+    again = spending.of_run(run)
     if again.get("flops_ratio"):
         lines.append(
             ("Retraining ÷ this run, FLOPs", f"{short(again['flops_ratio'])} ({again.get('kind', '')})")

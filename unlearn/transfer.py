@@ -29,6 +29,7 @@ RECORDS = (
     "results.json",
     "metrics.json",
     "attacks.json",
+    "votes.jsonl",
     "worker.log",
 )
 NEEDED = ("config.json", "events.jsonl")

@@ -1,6 +1,7 @@
 """Commands about single runs: carry out, go on, show, list, report, and to and from one file."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from unlearn.runs import Run, RunStore
 
 
 def add(command: Any) -> None:
-    add_run_options(command("run", run, "carry out one unlearning run", store=True))
+    once = command("run", run, "carry out one unlearning run", store=True)
+    add_run_options(once)
+    add_training_tokens(once)
+    spent = command("cost", cost, "show what a run cost, and retraining beside it", store=True)
+    spent.add_argument("run")
+    add_training_tokens(spent)
     again = command("resume", resume, "go on with an interrupted or stopped run", store=True)
     again.add_argument("run")
     command("runs", runs, "list the runs", store=True)
@@ -28,14 +34,44 @@ def add(command: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from unlearn import cost
     from unlearn.preflight import preflight
     from unlearn.runner import check
 
     config = config_of(args)
     check(config, EVERYWHERE)  # before a run folder exists, so that bad input leaves nothing behind
+    if args.training_tokens is not None:
+        cost.check(config.model, args.training_tokens)
     for text in preflight(config, roots=EVERYWHERE).notes:
         print(text, file=sys.stderr)
-    return carry_out(RunStore(args.runs).create(config, title=args.title), args.json)
+    made = RunStore(args.runs).create(config, title=args.title)
+    if args.training_tokens is not None:
+        cost.enter(made, args.training_tokens)
+    return carry_out(made, args.json)
+
+
+def add_training_tokens(p: argparse.ArgumentParser) -> None:
+    text = "tokens that the model was trained on, where it is not known: gives the ratio to retraining"
+    p.add_argument("--training-tokens", type=float, help=text)
+
+
+def cost(args: argparse.Namespace) -> int:
+    """Time, tokens, FLOPs and memory of the run, and the ratio of retraining to it with its formula."""
+    from unlearn import report_numbers
+    from unlearn.cost import enter, of_run
+
+    found = RunStore(args.runs).get(Path(args.run).name)
+    if args.training_tokens is not None:
+        enter(found, args.training_tokens)
+    lines = report_numbers.cost(found)
+    if args.json:
+        print(json.dumps({"cost": dict(lines), "retraining": of_run(found)}))
+        return 0
+    for name, value in lines:
+        print(f"{name:32} {value}")
+    if not of_run(found):
+        print("What retraining would take is not known; say it with --training-tokens.")
+    return 0
 
 
 def resume(args: argparse.Namespace) -> int:

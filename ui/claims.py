@@ -37,6 +37,7 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> None:
             rows,
             hide_index=True,
             key="claims.table",
+            height=36 * len(rows) + 38,
             alt="Every claim with its verdict",
             column_config=COLUMNS,
         )
@@ -111,7 +112,9 @@ def _shown(claim: Claim, entry: Mapping[str, Any] | None) -> None:
     st.markdown(f":{color}[{icon} **{finding['verdict'].capitalize()}.**] {shell.plain(finding['sentence'])}")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        figure.show(plots_claims.draw(claim.chart(data), shell.dark()), key=f"claims.figure.{claim.key}")
+        figure.show(
+            plots_claims.draw(claim.chart(data), shell.dark()), key=f"claims.figure.{claim.key}", top=30
+        )
     with right:
         st.markdown("**Ours**")
         rows = [

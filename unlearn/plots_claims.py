@@ -56,6 +56,8 @@ def draw(chart: Any, dark: bool = False) -> go.Figure:
         names = {name for series in chart.series for name in series.x}
         figure.update_yaxes(autorange="reversed")
         figure.update_layout(showlegend=len(chart.series) > len(names), barmode=_mode(chart))
+        if not figure.layout.showlegend:
+            figure.update_layout(margin={"b": 45}, height=330)
     return figure
 
 

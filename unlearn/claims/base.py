@@ -172,6 +172,9 @@ def word(confirmed: bool, refuted: bool) -> Word:
     return CONFIRMED if confirmed and not refuted else REFUTED if refuted and not confirmed else UNDECIDED
 
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def short(value: float) -> str:
     """Three significant digits, in a form that a sentence can hold."""
     if not math.isfinite(value):
@@ -179,7 +182,8 @@ def short(value: float) -> str:
     if value == 0:
         return "0"
     if abs(value) >= 1e5 or abs(value) < 1e-3:
-        return f"{value:.1e}"
+        digits, power = f"{value:.1e}".split("e")
+        return f"{digits} × 10{str(int(power)).translate(RAISED)}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -56,7 +56,7 @@ class A5(Claim):
 
         seeds = [0, 1, 2]
         names = tuple(NAMES) if full else (ADVISED,)
-        lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:4], (3,))
+        lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))
         assert (
             guide.batch_of(len(lab.authors_of(config_of(ADVISED, LRS[0], 1, 0)).fit_rows("forget"))) == BATCH
         )

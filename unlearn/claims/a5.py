@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 ADVISED = "gd-id"
+FOLLOWED = ("gd-id", "gd-general", "kl-id", "ga")
 LOWEST = 1e-4
 REGRET, COLLAPSE = 0.1, 2.0
 
@@ -55,7 +56,7 @@ class A5(Claim):
         from unlearn import guide
 
         seeds = [0, 1, 2]
-        names = tuple(NAMES) if full else (ADVISED,)
+        names = FOLLOWED if full else (ADVISED,)
         lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))
         assert (
             guide.batch_of(len(lab.authors_of(config_of(ADVISED, LRS[0], 1, 0)).fit_rows("forget"))) == BATCH

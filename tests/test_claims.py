@@ -63,6 +63,19 @@ def test_one_seed_decides_nothing(key):
         assert finding.verdict == "undecided", word
 
 
+@pytest.mark.parametrize(("seeds", "word"), [(1, "undecided"), (3, "refuted")])
+def test_what_a_single_run_shows_is_not_enough(seeds, word):
+    """A model beyond all numbers, a collapsed choice of the guide: with one seed not yet a refutation."""
+    from planted_claims import a5, b1
+
+    broken = b1((1.2, float("inf")))
+    broken["runs"] = [run for run in broken["runs"] if run["seed"] < seeds]
+    assert CLAIMS["B1"].judge(broken | {"seeds": list(range(seeds))}).verdict == word
+    collapsed = a5((0.02, 0.02, 0.02), general=3.0)
+    collapsed["followed"] = collapsed["followed"][:seeds]
+    assert CLAIMS["A5"].judge(collapsed).verdict == word
+
+
 def first_seed(data):
     """The data of its first seed alone: lists of one value a seed are cut, rows of other seeds left out."""
     seeds = data["seeds"]
@@ -211,6 +224,31 @@ def test_a_diverged_trial_is_an_outcome(tmp_path, monkeypatch):
 
 def _nan(model):
     return next(model.parameters()).sum() * math.nan
+
+
+def test_a_chain_goes_on_from_what_the_request_before_left(tmp_path):
+    from unlearn.claims.reading import rows_of
+    from unlearn.claims.training import settings
+
+    lab = Lab(tmp_path)
+    rows = rows_of(lab.authors.only_requests((1,)), ("forget",))
+    fast = {"epochs": 1, "batch_size": 9, "lr": 3e-4, "retain_weight": 0.0}
+    config = settings("undial", **fast)
+    one = ppls(lab.chain(config, [1], rows))
+    alone = lab.trial(
+        settings("undial", data={"name": "authors", "requests": [1]}, **fast), roles=("forget",)
+    )
+    assert one[1] == pytest.approx(alone["scores"]["forget"]["ppl"], rel=1e-4)
+    two = ppls(lab.chain(config, [1, 2], rows))
+    assert two[:2] == pytest.approx(one, rel=1e-4)
+    assert two[2] != pytest.approx(two[1], rel=1e-2)
+    from_start = ppls(lab.chain(settings("undial", teacher="start", **fast), [1, 2], rows))
+    assert from_start[1] == pytest.approx(two[1], rel=1e-4)  # the first request has one teacher only
+    assert from_start[2] != pytest.approx(two[2], rel=1e-2)
+
+
+def ppls(chain):
+    return [scores["forget"]["ppl"] for scores in chain["after"]]
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.claims.a2 import BATCH, EPOCHS, LRS, NAMES, cell_of, config_of, stored
 from unlearn.claims.base import (
+    LEAST,
     Chart,
     Claim,
     Data,
@@ -105,7 +106,9 @@ class A5(Claim):
         shown += tuple(
             figure(f"regret, {NAMES[n]}", f) for n, f in regrets(data).items() if n != ADVISED and f.n
         )
-        return Finding(word(confirmed, bool(collapsed) or regret.above(REGRET)), sentence, shown)
+        return Finding(
+            word(confirmed, (bool(collapsed) and regret.n >= LEAST) or regret.above(REGRET)), sentence, shown
+        )
 
     def chart(self, data: Data) -> Chart:
         found = {name: f for name, f in regrets(data).items() if f.n}

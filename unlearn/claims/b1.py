@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from unlearn.claims.base import (
+    LEAST,
     Chart,
     Claim,
     Data,
@@ -106,7 +107,10 @@ class B1(Claim):
         ]
         bounded = all(found.below(math.log10(BOUND)) for found in rises.values())
         runaway = _worse(ascent) == math.inf or ascent.above(math.log10(RUNAWAY))
-        diverged = bool(broken) or any(found.above(math.log10(DIVERGED)) for found in rises.values())
+        enough = len(data["seeds"]) >= LEAST
+        diverged = (bool(broken) and enough) or any(
+            found.above(math.log10(DIVERGED)) for found in rises.values()
+        )
         held = [lr for lr, found in rises.items() if found.below(math.log10(BOUND))]
         ga_held = [lr for lr in lrs_of(data) if rise(data, "ga", lr).below(math.log10(BOUND))]
         npo_held = [lr for lr in lrs_of(data) if rise(data, "npo", lr).below(math.log10(BOUND))]

@@ -3,21 +3,25 @@
     python -m bench.step                       CPU, vocabularies 1 k, 32 k, 128 k
     python -m bench.step --device cuda --size 1b --tuning lora
 
-The floor is a plain fine-tuning step on the same answer tokens: one forward pass over the same texts, one
-cross-entropy, one update. Both ways must give the same loss before anything is timed. What was expected before
-measuring (CPU, 32 k words, lengths 40-96, batch 4 + 4): usual ÷ ours 2 for GA+GD (logits only where an answer is),
-3 for NPO (no second model), 4 for UnDIAL and GA+KL (no second distribution over prompts and padding); ours ÷ floor
-1.0 to 1.15, for UnDIAL and GA+KL up to 1.3 (a second head product over cached states).
+The floor is a plain fine-tuning step on the same answer tokens (bench/ways.py), the usual way what public code does
+(bench/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU, 32 k
+words, lengths 40-96, batch 4 + 4): usual ÷ ours 2 for GA+GD, 3 for NPO, 4 for UnDIAL and GA+KL; ours ÷ floor at most
+1.15, for UnDIAL and GA+KL 1.3; at 8 × 128 tokens and 128 k words the peak memory beside weights, gradients and moments
+at most 1/7.
+
+CPU time is split into the program's and the kernel's own: a large tensor is new memory from the system each time, and
+handing it out page by page can cost as much as computing in it. Memory is what the allocator hands out (on CPU as
+torch's profiler sees each allocation), so nothing that is merely kept for later counts.
 """
 
 import argparse
+import contextlib
 import gc
-import json
-import random
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,169 +30,147 @@ from unlearn.memory import prefer_passive_threads
 prefer_passive_threads()
 
 import torch  # noqa: E402
-from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
-from bench.record import header, write_result  # noqa: E402
-from bench.usual import IGNORE, LOSSES, UsualTrainer  # noqa: E402
-from unlearn import memory  # noqa: E402
-from unlearn.lm import Batch, Example, collate, forward  # noqa: E402
-from unlearn.methods import METHODS  # noqa: E402
-from unlearn.reference import Reference  # noqa: E402
-from unlearn.train import make_optimizer  # noqa: E402
+from bench import ways  # noqa: E402
+from bench.record import header, origin, write_result  # noqa: E402
+from bench.usual import LOSSES  # noqa: E402
+from unlearn.lm import Batch, collate  # noqa: E402
+from unlearn.memory import allocated_peak  # noqa: E402
 
-SHAPES = {  # hidden, layers, heads, key-value heads, feed-forward
-    "toy": (64, 2, 4, 2, 128),
-    "cpu": (256, 4, 4, 4, 688),
-    "1b": (2048, 16, 32, 8, 8192),
-    "8b": (4096, 32, 32, 8, 14336),
-}
-KNOBS = {
-    "gd": {},
-    "kl": {},
-    "npo": {"beta": 0.1},
-    "undial": {"gamma": 10.0, "retain_weight": 1.0},
-}
-LR = 1e-5
+WAYS = ("ours", "usual", "floor")
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "4090": 165e12,
+}  # dense bfloat16
+TITLES = {"gd": "GA+GD", "npo": "NPO", "undial": "UnDIAL", "kl": "GA+KL"}
 
 
-def make_model(size: str, vocabulary: int, device: str) -> Any:
-    """A randomly initialised Llama of this size, float32 on CPU and bfloat16 on cuda."""
-    hidden, layers, heads, kv, feed = SHAPES[size]
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv,
-        intermediate_size=feed,
-        max_position_embeddings=2048,
-        tie_word_embeddings=size != "8b",
-    )
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = LlamaForCausalLM(config)
-    return model.to(torch.bfloat16 if device == "cuda" else torch.float32).eval()
+def batch_of(args: argparse.Namespace, vocabulary: int, lengths: tuple[int, int]) -> Batch:
+    forget, retain = (ways.make_texts(args.batch, lengths, vocabulary, seed) for seed in (1, 2))
+    return Batch(forget=collate(forget, 0).to(args.device), retain=collate(retain, 0).to(args.device))
 
 
-def make_texts(count: int, lengths: tuple[int, int], vocabulary: int, seed: int) -> list[Example]:
-    """Random texts whose last third is the answer."""
-    rng = random.Random(seed)
-    texts = []
-    for key in range(count):
-        length = rng.randint(*lengths)
-        ids = [rng.randrange(3, vocabulary) for _ in range(length)]
-        prompt = length - length // 3
-        texts.append(Example(tuple(ids), tuple([IGNORE] * prompt + ids[prompt:]), seed * 1000 + key))
-    return texts
+def make(
+    way: str, name: str, args: argparse.Namespace, vocabulary: int, batch: Batch, folder: str
+) -> ways.Way:
+    model = ways.make_model(args.size, vocabulary, args.device, args.tuning)
+    if way == "usual":
+        return ways.usual(name, model, batch, folder)
+    return (ways.ours if way == "ours" else ways.floor)(name, model, batch)
 
 
-def our_step(name: str, model: Any, batch: Batch) -> Callable[[], float]:
-    """One step of ours, with the reference cached before."""
-    method = METHODS[name](**KNOBS[name])
-    ref = Reference(model, head_moves=True)
-    for side, kind in method.needs_ref.items():
-        ref.prepare(model, kind, [getattr(batch, side)])
-    return stepper(model, lambda: torch.stack(list(method.loss(model, ref, batch).values())).sum())
-
-
-def floor_step(model: Any, batch: Batch) -> Callable[[], float]:
-    """Plain fine-tuning on the same texts and the same answer tokens."""
-
-    def loss() -> Any:
-        forget, retain = forward(model, batch.forget, batch.retain)
-        return forget.mean_nll() + retain.mean_nll()
-
-    return stepper(model, loss)
-
-
-def stepper(model: Any, loss: Callable[[], Any]) -> Callable[[], float]:
-    """Forward, backward, clip, update: what train.fit does at each step."""
-    optimizer = make_optimizer(model, LR)
-    moving = [p for p in model.parameters() if p.requires_grad]
-
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        value = loss()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(moving, 1.0)
-        optimizer.step()
-        return float(value.detach())
-
-    return step
-
-
-def usual_step(name: str, model: Any, batch: Batch, folder: str) -> Callable[[], float]:
-    trainer = UsualTrainer(name, model, folder, LR)
-
-    def inputs(tokens: Any) -> dict[str, Any]:
-        return {
-            "input_ids": tokens.input_ids,
-            "attention_mask": tokens.attention_mask,
-            "labels": tokens.labels,
-        }
-
-    sides = {"forget": inputs(batch.forget), "retain": inputs(batch.retain)}
-    return lambda: trainer.take_step(sides)
-
-
-def timed(step: Callable[[], float], device: str) -> dict[str, float]:
-    """CPU and wall seconds of one step."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    cpu, wall = time.process_time(), time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-
-
-def extra_memory(step: Callable[[], float], device: str) -> int:
-    """Bytes above the resting level at the step's peak, optimiser state and gradients already there."""
+def timed(way: ways.Way, device: str) -> dict[str, float]:
+    """CPU seconds (of them the kernel's) and wall seconds of one step."""
     gc.collect()
-    memory.reset_peak()
-    resting = torch.cuda.memory_allocated() if device == "cuda" else memory.peak(device)
-    step()
-    return max(0, memory.peak(device) - resting)
+    settle(device)
+    before, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    way.step()
+    settle(device)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    kernel = after.ru_stime - before.ru_stime
+    cpu = after.ru_utime - before.ru_utime + kernel
+    return {"cpu": cpu, "kernel": kernel, "wall": time.perf_counter() - wall}
 
 
-def compare(name: str, args: argparse.Namespace, vocabulary: int, rounds: int) -> dict[str, Any]:
-    """One method at one vocabulary: same loss first, then interleaved rounds."""
-    lengths = (args.shortest, args.longest)
-    forget, retain = (make_texts(args.batch, lengths, vocabulary, seed) for seed in (1, 2))
-    batch = Batch(forget=collate(forget, 0).to(args.device), retain=collate(retain, 0).to(args.device))
+def settle(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def extra_memory(way: ways.Way, device: str) -> int:
+    """Bytes at the step's peak beside what any training needs: weights, their gradients, the optimiser's moments."""
+    way.model.zero_grad(set_to_none=True)
+    gc.collect()
+    peak = allocated_peak(way.step, device)
+    gradients = sum(p.grad.nbytes for p in way.model.parameters() if p.grad is not None)
+    return way.beside() + peak - gradients
+
+
+def check_losses(name: str, losses: Mapping[str, float], device: str) -> None:
+    """SystemExit unless ours and the usual way compute the same loss."""
+    tolerance = 1e-5 if device == "cpu" else 2e-2
+    if abs(losses["ours"] - losses["usual"]) > tolerance * max(1.0, abs(losses["usual"])):
+        raise SystemExit(f"{name}: losses differ, ours {losses['ours']}, usual {losses['usual']}")
+
+
+@contextlib.contextmanager
+def built(
+    name: str, args: argparse.Namespace, vocabulary: int, batch: Batch, only: Sequence[str]
+) -> Iterator[dict[str, ways.Way]]:
     with tempfile.TemporaryDirectory() as folder:
-        steps = {
-            "ours": our_step(name, make_model(args.size, vocabulary, args.device), batch),
-            "usual": usual_step(name, make_model(args.size, vocabulary, args.device), batch, folder),
-            "floor": floor_step(make_model(args.size, vocabulary, args.device), batch),
-        }
-        losses = {way: step() for way, step in steps.items()}
-        tolerance = 1e-5 if args.device == "cpu" else 2e-2
-        if abs(losses["ours"] - losses["usual"]) > tolerance * max(1.0, abs(losses["usual"])):
-            raise SystemExit(f"{name}: losses differ, ours {losses['ours']}, usual {losses['usual']}")
-        laps: dict[str, list[dict[str, float]]] = {way: [] for way in steps}
-        for _ in range(rounds):
-            for way, step in steps.items():
-                laps[way].append(timed(step, args.device))
-        peaks = {
-            way: statistics.median(extra_memory(step, args.device) for _ in range(3))
-            for way, step in steps.items()
-        }
-    median = {
-        way: {k: statistics.median(lap[k] for lap in laps[way]) for k in ("cpu", "wall")} for way in steps
+        yield {way: make(way, name, args, vocabulary, batch, folder) for way in only}
+    gc.collect()
+    if args.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def compare(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, Any]:
+    """One method at one vocabulary: same loss first, then rounds; models that fit together are interleaved."""
+    batch = batch_of(args, vocabulary, (args.shortest, args.longest))
+    losses: dict[str, float] = {}
+    laps: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    turns = [(way,) for way in WAYS] if args.size == "8b" else [WAYS]
+    for turn in turns:
+        with built(name, args, vocabulary, batch, turn) as made:
+            losses |= {way: made[way].step() for way in turn}
+            if len(losses) == len(WAYS):
+                check_losses(name, losses, args.device)
+            for _ in range(args.rounds):
+                for way in turn:
+                    laps[way].append(timed(made[way], args.device))
+            parameters = next(iter(made.values())).model.num_parameters()
+    seconds = {
+        way: {k: statistics.median(lap[k] for lap in laps[way]) for k in ("cpu", "kernel", "wall")}
+        for way in WAYS
     }
     return {
         "method": name,
         "vocabulary": vocabulary,
         "tokens": batch.tokens,
+        "answer_tokens": batch.forget.total_tokens + batch.retain.total_tokens,
         "loss_ours": losses["ours"],
         "loss_usual": losses["usual"],
-        "seconds": median,
-        "extra_memory": peaks,
-        "usual_over_ours": ratios(laps["usual"], laps["ours"])
-        | {"memory": peaks["usual"] / max(1, peaks["ours"])},
-        "ours_over_floor": ratios(laps["ours"], laps["floor"])
-        | {"memory": peaks["ours"] / max(1, peaks["floor"])},
+        "seconds": seconds,
+        "usual_over_ours": ratios(laps["usual"], laps["ours"]),
+        "ours_over_floor": ratios(laps["ours"], laps["floor"]),
+        "tokens_per_second": {way: batch.tokens / s["wall"] for way, s in seconds.items()},
+    } | utilisation(args, parameters, batch.tokens, seconds)
+
+
+def utilisation(
+    args: argparse.Namespace, parameters: int, tokens: int, seconds: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Model FLOPs utilisation, where the device's peak is known: 6·N a token, 4·N with a frozen base (no gradients
+    of its weights), the same for every way, so that work a way does besides lowers it."""
+    if not args.device.startswith("cuda"):
+        return {}
+    title = torch.cuda.get_device_name()
+    peak = next((flops for word, flops in PEAK_FLOPS.items() if word in title), None)
+    flops = (6.0 if args.tuning == "full" else 4.0) * parameters * tokens
+    found = {"gpu": title, "model_flops": flops}
+    return (
+        found if peak is None else found | {"mfu": {w: flops / s["wall"] / peak for w, s in seconds.items()}}
+    )
+
+
+def compare_memory(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, Any]:
+    """Peak memory of one step on texts of one length: the first step makes the moments, the second is measured."""
+    batch = batch_of(args, vocabulary, (args.memory_length, args.memory_length))
+    peaks = {}
+    for way in WAYS:
+        with built(name, args, vocabulary, batch, (way,)) as made:
+            made[way].step()
+            peaks[way] = extra_memory(made[way], args.device)
+    return {
+        "method": name,
+        "vocabulary": vocabulary,
+        "tokens": batch.tokens,
+        "bytes": peaks,
+        "usual_over_ours": peaks["usual"] / peaks["ours"],
+        "ours_over_floor": peaks["ours"] / peaks["floor"],
     }
 
 
@@ -198,35 +180,76 @@ def ratios(above: Sequence[dict[str, float]], below: Sequence[dict[str, float]])
     return {k: statistics.median(a[k] / b[k] for a, b in pairs) for k in ("cpu", "wall")}
 
 
-def main() -> None:
+def table(result: Mapping[str, Any]) -> str:
+    """The README's table: time and memory of the usual way by ours, and ours by the floor."""
+    memory = {(m["method"], m["vocabulary"]): m for m in result["memory"]}
+    lines = [
+        "| Vocabulary | Method | usual ÷ ours, CPU time | ours ÷ floor, CPU time | CPU seconds ours · usual · floor "
+        "| usual ÷ ours, memory | MiB ours · usual · floor |",
+        "|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in result["rows"]:
+        peaks = memory[row["method"], row["vocabulary"]]
+        seconds = " · ".join(f"{row['seconds'][way]['cpu']:.2f}" for way in WAYS)
+        sizes = " · ".join(f"{peaks['bytes'][way] / 2**20:.0f}" for way in WAYS)
+        lines.append(
+            f"| {row['vocabulary']:,} | {TITLES[row['method']]} | {row['usual_over_ours']['cpu']:.1f} "
+            f"| {row['ours_over_floor']['cpu']:.2f} | {seconds} | {peaks['usual_over_ours']:.1f} | {sizes} |"
+        )
+    return "\n".join(lines) + "\n\n" + origin(result)
+
+
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", choices=SHAPES, default="cpu")
+    parser.add_argument("--size", choices=ways.SHAPES, default="cpu")
+    parser.add_argument("--tuning", choices=("full", "lora"), default="full")
     parser.add_argument("--vocabularies", type=int, nargs="+", default=[1_000, 32_000, 128_000])
-    parser.add_argument("--methods", nargs="+", default=[m for m in LOSSES if m in METHODS])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--methods", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=4, help="texts to forget, and as many to keep")
     parser.add_argument("--shortest", type=int, default=40)
     parser.add_argument("--longest", type=int, default=96)
+    parser.add_argument(
+        "--memory-length", type=int, default=128, help="length of the texts that memory is taken at"
+    )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--allow-dirty", action="store_true")
-    args = parser.parse_args()
-    rows = []
+    args = parser.parse_args(words)
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(
+            "--device cuda: torch sees no CUDA device here; install its CUDA build, or use --device cpu."
+        )
+    top = header(args.allow_dirty) if args.out else {}
+    rows, memory = [], []
     for vocabulary in args.vocabularies:
         for name in args.methods:
-            rows.append(compare(name, args, vocabulary, args.rounds))
-            r = rows[-1]
+            row, peaks = compare(name, args, vocabulary), compare_memory(name, args, vocabulary)
+            rows.append(row)
+            memory.append(peaks)
             print(
-                f"{name:8} {vocabulary:7} words: usual/ours cpu {r['usual_over_ours']['cpu']:.2f} "
-                f"wall {r['usual_over_ours']['wall']:.2f} memory {r['usual_over_ours']['memory']:.1f}; "
-                f"ours/floor cpu {r['ours_over_floor']['cpu']:.2f} wall {r['ours_over_floor']['wall']:.2f}; "
-                f"{json.dumps({w: round(s['wall'], 3) for w, s in r['seconds'].items()})}",
+                f"{name:8} {vocabulary:7} words: usual/ours cpu {row['usual_over_ours']['cpu']:.2f} "
+                f"memory {peaks['usual_over_ours']:.1f}; ours/floor cpu {row['ours_over_floor']['cpu']:.2f} "
+                f"memory {peaks['ours_over_floor']:.2f}; "
+                + ", ".join(
+                    f"{way} {s['cpu']:.3f} s cpu ({s['kernel']:.3f} kernel) {peaks['bytes'][way] / 2**20:.0f} MiB"
+                    for way, s in row["seconds"].items()
+                ),
                 flush=True,
             )
     if args.out:
-        write_result(args.out, header(args.allow_dirty) | {"shape": SHAPES[args.size], "rows": rows})
+        shape = dict(
+            zip(("hidden", "layers", "heads", "kv_heads", "feed"), ways.SHAPES[args.size], strict=True)
+        )
+        about = {
+            "shape": shape,
+            "tuning": args.tuning,
+            "device": args.device,
+            "threads": torch.get_num_threads(),
+        }
+        write_result(args.out, top | about | {"rounds": args.rounds, "rows": rows, "memory": memory})
 
 
 if __name__ == "__main__":

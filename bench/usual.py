@@ -1,9 +1,14 @@
 """The usual way to take an unlearning step, written for the benchmark alone, to be compared with ours.
 
-What public unlearning code does: a Hugging Face Trainer, a frozen deep copy of the model as reference that reads the
-same texts again at every step, one forward pass for forget and another for retain, texts padded to the longest of the
-batch, and full-vocabulary logits for prompts and padding too. Unlike much public code it masks correctly, so that
-both ways compute the same loss.
+It follows what public code does, at its best: the field's framework, OpenUnlearning (github.com/locuslab/
+open-unlearning, src/trainer). There a Hugging Face Trainer holds a frozen deep copy of the model as reference
+(unlearn/grad_diff.py, _prepare_ref_model) which reads the same texts again at every step; forget and retain go through
+the model in a pass each, padded to the longest text; labels are handed to the model, which computes its own
+cross-entropy (compute_loss of GradDiff takes it; NPO, UNDIAL and KL take the logits instead and leave it unused);
+logits of prompts and padding are made, shifted copies of them taken with .contiguous() (utils.py, compute_batch_nll,
+compute_undial_loss), and for UnDIAL a mask as wide as the vocabulary. Three things are better here than there, so that
+both ways compute the same loss and nothing is slow by accident: KL and UnDIAL are averaged over answer tokens and not
+over padding, KL takes the reference's log-softmax once and not twice, and the retain text's padding is its own.
 """
 
 import copy
@@ -19,56 +24,50 @@ IGNORE = -100
 
 
 def shifted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [B, L-1, V] and the labels [B, L-1] that they predict."""
-    return logits[:, :-1].float(), labels[:, 1:]
+    """Logits [B, L-1, V] and the labels [B, L-1] that they predict, as copies."""
+    return logits[:, :-1].contiguous().float(), labels[:, 1:].contiguous()
 
 
-def mean_nll(logits: Tensor, labels: Tensor) -> Tensor:
-    z, y = shifted(logits, labels)
-    return F.cross_entropy(z.reshape(-1, z.shape[-1]), y.reshape(-1), ignore_index=IGNORE)
-
-
-def row_sums(logits: Tensor, labels: Tensor) -> Tensor:
-    z, y = shifted(logits, labels)
-    return F.cross_entropy(z.transpose(1, 2), y, ignore_index=IGNORE, reduction="none").sum(1)
+def row_sums(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """[B] summed NLL of each sequence."""
+    z, y = shifted(model(**inputs).logits, inputs["labels"])
+    return F.cross_entropy(z.transpose(-1, -2), y, ignore_index=IGNORE, reduction="none").sum(-1)
 
 
 def gd(model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> Tensor:
-    return -mean_nll(model(**forget).logits, forget["labels"]) + mean_nll(
-        model(**retain).logits, retain["labels"]
-    )
+    return -model(**forget).loss + model(**retain).loss
 
 
 def kl(model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> Tensor:
     with torch.no_grad():
-        taught, y = shifted(ref(**retain).logits, retain["labels"])
-    z, _ = shifted(model(**retain).logits, retain["labels"])
-    apart = F.kl_div(z.log_softmax(-1), taught.log_softmax(-1), log_target=True, reduction="none").sum(-1)
-    mask = y != IGNORE
-    return -mean_nll(model(**forget).logits, forget["labels"]) + (apart * mask).sum() / mask.sum()
+        taught = ref(**retain).logits.float().log_softmax(-1)
+    own = model(**retain).logits.float().log_softmax(-1)
+    apart = F.kl_div(own, taught, log_target=True, reduction="none").sum(-1)[:, :-1]
+    mask = retain["labels"][:, 1:] != IGNORE
+    return -model(**forget).loss + (apart * mask).sum() / mask.sum()
 
 
 def npo(
     model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor], beta: float = 0.1
 ) -> Tensor:
+    now = row_sums(model, forget)
     with torch.no_grad():
-        before = row_sums(ref(**forget).logits, forget["labels"])
-    now = row_sums(model(**forget).logits, forget["labels"])
-    push = -F.logsigmoid(beta * (now - before)).mean() * 2 / beta
-    return push + mean_nll(model(**retain).logits, retain["labels"])
+        before = row_sums(ref, forget)
+    return -F.logsigmoid(beta * (now - before)).mean() * 2 / beta + model(**retain).loss
 
 
 def undial(
     model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor], gamma: float = 10.0
 ) -> Tensor:
+    z, y = shifted(model(**forget).logits, forget["labels"])
+    mask = y != IGNORE
     with torch.no_grad():
-        taught, y = shifted(ref(**forget).logits, forget["labels"])
-        mask = y != IGNORE
-        own = F.one_hot(y.clamp(min=0), taught.shape[-1]).float()
-        target = (taught - gamma * own).softmax(-1)
-    z, _ = shifted(model(**forget).logits, forget["labels"])
-    apart = -(target * z.log_softmax(-1)).sum(-1)
-    return (apart * mask).sum() / mask.sum() + mean_nll(model(**retain).logits, retain["labels"])
+        taught, _ = shifted(ref(**forget).logits, forget["labels"])
+    own = torch.zeros_like(taught).scatter_(-1, y.clamp(min=0)[..., None], 1.0)
+    target = (taught - gamma * own).softmax(-1)
+    size = z.shape[-1]
+    apart = F.cross_entropy(z.view(-1, size), target.view(-1, size), reduction="none").view_as(y)
+    return (apart * mask).sum() / mask.sum() + model(**retain).loss
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"gd": gd, "kl": kl, "npo": npo, "undial": undial}
@@ -82,14 +81,14 @@ class UsualTrainer(Trainer):
             output_dir=folder,
             learning_rate=lr,
             report_to=[],
-            use_cpu=not torch.cuda.is_available(),
+            use_cpu=next(model.parameters()).device.type == "cpu",
             max_grad_norm=1.0,
             weight_decay=0.0,
             disable_tqdm=True,
         )
         super().__init__(model=model, args=args)
         self.name = name
-        self.ref = copy.deepcopy(model).eval().requires_grad_(False)
+        self.ref = None if name == "gd" else copy.deepcopy(model).eval().requires_grad_(False)
         self.create_optimizer_and_scheduler(num_training_steps=1000)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from conftest import make_model, make_tokenizer
 from reference import answers_of, token_nlls
 
-from unlearn import lm
+from unlearn import head, lm
 from unlearn.lm import IGNORE, Example, collate, encode, forward, top_k
 
 PROMPT, TARGET = "Question: What is two?\nAnswer:", " green blue"
@@ -159,7 +159,7 @@ def test_chunks_change_neither_values_nor_gradients(tiny, monkeypatch, size):
     model, tokenizer = tiny
     examples = [e for rows in batches_of(tokenizer) for e in rows]
     whole = gradients(model, examples, 0)
-    monkeypatch.setattr(lm, "CHUNK_LOGITS", size * len(tokenizer))
+    monkeypatch.setattr(head, "CHUNK_LOGITS", size * len(tokenizer))
     for got, want in zip(gradients(model, examples, 0), whole, strict=True):
         assert torch.allclose(got, want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
 
@@ -168,7 +168,8 @@ def test_chunks_do_not_keep_the_logits(tiny, monkeypatch):
     """With small chunks the graph holds hidden states, never [T, V]: that is what the chunks are for."""
     model, tokenizer = tiny
     examples = [e for rows in batches_of(tokenizer) for e in rows]
-    monkeypatch.setattr(lm, "CHUNK_LOGITS", 2 * len(tokenizer))
+    monkeypatch.setattr(head, "CHUNK_LOGITS", 2 * len(tokenizer))
+    monkeypatch.setattr(head, "KEPT_LOGITS", 0)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(tuple(t.shape)), t)[1], lambda t: t):
         (answers,) = forward(model, collate(examples, 0))
@@ -190,7 +191,7 @@ def test_no_full_logits_are_ever_made(tiny):
 @pytest.mark.parametrize("chunk", [2**24, 700])
 def test_top_k_equals_torch_by_hand(tiny, monkeypatch, chunk):
     model, tokenizer = tiny
-    monkeypatch.setattr(lm, "CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(head, "CHUNK_LOGITS", chunk)
     examples = [e for rows in batches_of(tokenizer) for e in rows]
     (answers,) = forward(model, collate(examples, 0))
     found = top_k(answers, 5)

@@ -9,13 +9,13 @@ from reference import answers_of, nll, undial_optimum
 from test_methods import batch_of, examples, moved, reference_for, stream_of
 
 from unlearn.data.focus import focus_mask, spans
+from unlearn.head import soft_cross_entropy
 from unlearn.lm import encode
 from unlearn.methods import METHODS
 from unlearn.methods.adversarial import rival
 from unlearn.methods.ceu import ceu
-from unlearn.methods.kl import kl
 from unlearn.methods.random_labels import random_labels
-from unlearn.methods.undial import undial
+from unlearn.methods.undial import lowered
 from unlearn.reference import Reference
 
 
@@ -104,7 +104,7 @@ def test_adversarial_labels_never_equal_y_and_belong_to_their_own_place(scene):
 
 def test_kl_of_a_distribution_from_itself_is_zero_and_flat():
     logits = torch.randn(7, 13, requires_grad=True)
-    loss = kl(logits, logits.detach())
+    loss = soft_cross_entropy(logits, logits.detach(), divergence=True)
     loss.sum().backward()
     assert loss.abs().max() < 1e-6
     assert logits.grad.abs().max() < 1e-6
@@ -113,7 +113,9 @@ def test_kl_of_a_distribution_from_itself_is_zero_and_flat():
 def test_kl_by_hand():
     # p = (1/2, 1/2), q = (1/4, 3/4): Σ p log p/q = ½ log 2 + ½ log 2/3 = ½ log 4/3
     p, q = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
-    assert kl(q, p).item() == pytest.approx(0.5 * torch.tensor(4 / 3).log().item())
+    assert soft_cross_entropy(q, p, divergence=True).item() == pytest.approx(
+        0.5 * torch.tensor(4 / 3).log().item()
+    )
 
 
 def test_kl_weights_forget_and_retain(scene):
@@ -136,7 +138,7 @@ def test_undial_with_infinite_gamma_has_ceu_s_target():
     """γ → ∞ takes the label out of the softmax: at the reference both have the same loss and gradient."""
     logits, labels = torch.randn(6, 11), torch.randint(0, 11, (6,))
     one, two = (logits.clone().requires_grad_(True) for _ in range(2))
-    first, second = undial(one, labels, logits, 1e4), ceu(two, labels)
+    first, second = soft_cross_entropy(one, lowered(logits, labels, 1e4)), ceu(two, labels)
     first.sum().backward()
     second.sum().backward()
     assert torch.allclose(first, second, atol=1e-5)

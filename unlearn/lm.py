@@ -11,7 +11,7 @@ reads, its start token and then the answer. models.load tells the tokenizer that
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from unlearn.head import Target, chunk, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.packing import attending, layout_of, packed_inputs, packs
+
 IGNORE = -100
-CHUNK_LOGITS = 2**24  # logits held at once: 64 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,7 @@ class Answers:
 
         With more than one chunk the logits are recomputed in the backward pass instead of being kept.
         """
-        count = len(self.labels)
-        size = max(1, CHUNK_LOGITS // self.vocabulary)
+        count, size = len(self.labels), chunk(self.vocabulary)
 
         def run(hidden: Tensor, labels: Tensor, *extra: Tensor) -> Tensor:
             return fn(self.head(hidden), labels, *extra)
@@ -144,11 +145,28 @@ class Answers:
 
     def nll_of(self, tokens: Tensor) -> Tensor:
         """[T] negative log-likelihood of other tokens [T] in the places of the answer's."""
+        if fusible(self.head):
+            return cross_entropy(self.head, self.hidden, tokens)
 
         def one(logits: Tensor, _: Tensor, wanted: Tensor) -> Tensor:
             return F.cross_entropy(logits, wanted, reduction="none")
 
         return self.per_token(one, tokens)
+
+    def cross_entropy(self, target: Target, *others: Tensor, divergence: bool = False) -> Tensor:
+        """[T] -Σ q log p, q the softmax of target(labels [n], *others [n, …]) → logits [n, V], which has no gradient.
+
+        divergence: KL(q ‖ p), which is 0 where the two agree.
+        """
+        if fusible(self.head):
+            return cross_entropy(self.head, self.hidden, self.labels, target, others, divergence=divergence)
+
+        def one(logits: Tensor, labels: Tensor, *extra: Tensor) -> Tensor:
+            with torch.no_grad():
+                taught = target(labels, *extra)
+            return soft_cross_entropy(logits, taught, divergence=divergence)
+
+        return self.per_token(one, *others)
 
     def row_sum(self, values: Tensor) -> Tensor:
         """[T] → [B] sums over each sequence's answer tokens."""
@@ -277,11 +295,9 @@ def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Ans
     labels = _joined(batches, "labels", IGNORE)
     following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
     where = (following != IGNORE).nonzero()
-    inputs = inputs_of(*batches)
-    whole = _states(model, inputs) if layer is None else _block_states(model, inputs, layer)
-    states = whole[where[:, 0], where[:, 1]]
+    states = _states_at(model, inputs_of(*batches), where, layer)
     targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
-    answers, first = [], 0
+    answers, first, head = [], 0, head_of(model)
     for b in batches:
         count = len(b.keys)
         mine = (rows >= first) & (rows < first + count)
@@ -294,7 +310,7 @@ def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Ans
                 keys=b.keys,
                 total_tokens=b.total_tokens,
                 total_rows=b.total_rows,
-                head=head_of(model),
+                head=head,
             )
         )
         first += count
@@ -320,7 +336,19 @@ def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
     return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
 
 
-def _states(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
+    """[T, d] states at the places where [T, 2] (row, token); padding does not run through a model that packs."""
+    read = last_states if layer is None else partial(_block_states, layer=layer)
+    mask = inputs["attention_mask"]
+    if bool(mask.all()) or not packs(model):
+        return read(model, inputs)[where[:, 0], where[:, 1]]
+    layout = layout_of(mask)
+    with attending(model.config, layout):
+        whole = read(model, packed_inputs(inputs["input_ids"], mask))[0]
+    return whole[layout.token[where[:, 0] * layout.length + where[:, 1]]]
+
+
+def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
     """[B, L, d]: what the model hands to its output head, the head itself fed with nothing."""
     caught: list[Tensor] = []
 
@@ -340,7 +368,7 @@ class _Reached(Exception):
     """The block that was asked for has run."""
 
 
-def _block_states(model: Any, inputs: dict[str, Tensor], layer: int) -> Tensor:
+def _block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
     """[B, L, d]: the output of one block; the pass ends there."""
     caught: list[Tensor] = []
 
@@ -374,27 +402,6 @@ def blocks(model: Any) -> Any:
     raise ValueError(f"model: {type(model).__name__} has no list of {depth(model)} blocks to reach into.")
 
 
-def head_of(model: Any) -> Callable[[Tensor], Tensor]:
-    """The function from hidden states [n, d] to float32 logits [n, V], with the config's scaling and capping.
-
-    models.load compares it with the model's own logits once, so an unknown kind of head is an error there.
-    """
-    return head_with(model.get_output_embeddings(), model.config)
-
-
-def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Callable[[Tensor], Tensor]:
-    """head_of for a given linear map: a reference keeps a frozen copy of it under full fine-tuning."""
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    cap = getattr(text, "final_logit_softcapping", None)
-    scale = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
-
-    def head(hidden: Tensor) -> Tensor:
-        logits = linear(hidden).float() * scale
-        return logits if cap is None else cap * torch.tanh(logits / cap)
-
-    return head
-
-
 @torch.no_grad()
 def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k].
@@ -402,7 +409,7 @@ def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     Of equal logits the lower id comes first, so that one token a place has rank 0; beside nan nothing ranks.
     mu, sigma [T]: mean and standard deviation of log p(token) for a token drawn from p, in nats.
     """
-    size = max(1, CHUNK_LOGITS // answers.vocabulary)
+    size = chunk(answers.vocabulary)
     names = ("logit", "lp", "rank", "top_id", "top_lp", "mu", "sigma")
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for at in range(0, len(answers.labels), size):

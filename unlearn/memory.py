@@ -1,8 +1,13 @@
 """Peak memory and thread count: what this process may use and what it used."""
 
 import contextlib
+import ctypes
+import gc
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def prefer_passive_threads() -> None:
@@ -45,3 +50,39 @@ def peak(device: str) -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return int(psutil.Process().memory_info().rss)
+
+
+def give_back() -> None:
+    """Collect what nobody holds any more and hand free memory to the system: after a run, and before measuring."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # where nothing computed there is nothing on a device either
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps freed blocks of its heap else
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def allocated_peak(work: Callable[[], Any], device: str) -> int:
+    """Bytes that tensors made within work() take at its peak.
+
+    On cuda the allocator's own count; elsewhere every allocation as torch's profiler sees it, so that free memory
+    that the C library keeps does not count. work() should free nothing that was there before: cuda counts that.
+    """
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        torch.cuda.synchronize()
+        return int(torch.cuda.max_memory_allocated() - before)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = highest = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        highest = max(highest, live)
+    return highest

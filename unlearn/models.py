@@ -342,7 +342,8 @@ def check_head(model: Any) -> None:
     """ValueError unless head(hidden) equals the model's own logits: a kind of output head we do not know."""
     import torch
 
-    from unlearn.lm import _states, head_of
+    from unlearn.head import head_of
+    from unlearn.lm import last_states
 
     ids = torch.arange(1, 5, device=next(model.parameters()).device)[None]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -350,7 +351,7 @@ def check_head(model: Any) -> None:
         inputs |= {f"decoder_{name}": value for name, value in inputs.items()}
     with torch.no_grad():
         own = model(**inputs).logits.float()
-        ours = head_of(model)(_states(model, inputs))
+        ours = head_of(model)(last_states(model, inputs))
     if not bool(own.isfinite().all()):
         raise ValueError("model: its weights give logits that are not finite; the files are damaged.")
     if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * float(own.abs().max())):

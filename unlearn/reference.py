@@ -25,7 +25,7 @@ class Reference:
     untouched: Callable[[], AbstractContextManager[Any]] | None = None
 
     def __init__(self, model: Any, *, head_moves: bool) -> None:
-        from unlearn.lm import head_of, head_with
+        from unlearn.head import head_of, head_with
 
         self._kept: dict[str, dict[int, Any]] = {}
         self.run: dict[str, Any] = {}
@@ -36,7 +36,7 @@ class Reference:
 
     def adopt_head(self, model: Any) -> None:
         """Read states with this model's output head: they are another model's than the one that is trained."""
-        from unlearn.lm import head_with
+        from unlearn.head import head_with
 
         self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
@@ -54,6 +54,10 @@ class Reference:
                     self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
                 else:
                     self.keep(kind, answers, answers.hidden)
+
+    def tensors(self) -> list[Any]:
+        """All that is kept, for its size."""
+        return [value for rows in self._kept.values() for value in rows.values()]
 
     def keep_row(self, kind: str, key: int, values: Any) -> None:
         """Keep the values [n, …] of one text by its key."""

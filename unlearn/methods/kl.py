@@ -16,12 +16,6 @@ from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
 
 
-def kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """[n] KL(p_ref ‖ p_θ) of each token, from logits [n, V]."""
-    log_ref = ref_logits.log_softmax(-1)
-    return (log_ref.exp() * (log_ref - logits.log_softmax(-1))).sum(-1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class AscentKL(RetainMethod):
     name: ClassVar[str] = "kl"
@@ -64,9 +58,9 @@ class AscentKL(RetainMethod):
         terms = {"forget": -self.forget_weight * forget.mean_nll()}
         if retain is not None:
 
-            def divergence(logits: Tensor, _: Tensor, ref_states: Tensor) -> Tensor:
-                return kl(logits, ref.head(ref_states))
+            def before(_: Tensor, ref_states: Tensor) -> Tensor:
+                return ref.head(ref_states)
 
-            per_token = retain.per_token(divergence, ref.states(retain))
+            per_token = retain.cross_entropy(before, ref.states(retain), divergence=True)
             terms["retain"] = self.retain_weight * retain.token_mean(per_token)
         return terms

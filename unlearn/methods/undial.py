@@ -23,11 +23,9 @@ from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
 
 
-def undial(logits: Tensor, labels: Tensor, ref_logits: Tensor, gamma: float) -> Tensor:
-    """[n] cross-entropy of p = softmax(logits [n, V]) against the reference with γ taken off the label's logit."""
-    lowered = torch.nn.functional.one_hot(labels, logits.shape[-1]) * gamma
-    target = (ref_logits - lowered).softmax(-1)
-    return -(target * logits.log_softmax(-1)).sum(-1)
+def lowered(ref_logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
+    """z̃ [n, V]: the reference's logits with γ taken off the label's."""
+    return ref_logits.scatter_add(1, labels[:, None], ref_logits.new_full((len(labels), 1), -gamma))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +109,10 @@ class UnDIAL(RetainMethod):
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
 
-        def distil(logits: Tensor, labels: Tensor, ref_states: Tensor) -> Tensor:
-            return undial(logits, labels, ref.head(ref_states), self.gamma)
+        def teacher(labels: Tensor, ref_states: Tensor) -> Tensor:
+            return lowered(ref.head(ref_states), labels, self.gamma)
 
-        per_token = forget.per_token(distil, ref.states(forget))
+        per_token = forget.cross_entropy(teacher, ref.states(forget))
         if self.focus != "none":
             per_token = per_token * ref.per_token("weights", forget)
         return self.with_retain(forget.token_mean(per_token), retain)

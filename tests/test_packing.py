@@ -1,0 +1,103 @@
+"""Packed passes: the same states and gradients as padded ones, and no padding in the model."""
+
+import pytest
+import torch
+
+from unlearn import lm, packing
+from unlearn.lm import IGNORE, Example, collate, forward
+
+LENGTHS = (9, 4, 13, 6)
+
+
+def texts(first_key=0):
+    generator = torch.Generator().manual_seed(first_key)
+    rows = [torch.randint(3, 50, (n,), generator=generator).tolist() for n in LENGTHS]
+    return [Example(tuple(r), (IGNORE,) * 2 + tuple(r[2:]), first_key + i) for i, r in enumerate(rows)]
+
+
+def family(name, **changes):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    values = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2} | changes
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **values)).eval()
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+FAMILIES = {
+    "llama": SMALL | {"num_key_value_heads": 2},
+    "mistral": SMALL | {"num_key_value_heads": 2, "sliding_window": 5},
+    "qwen2": SMALL | {"num_key_value_heads": 4},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "gpt_neox": SMALL | {"max_position_embeddings": 64},
+}
+
+
+def found(model, layer=None):
+    model.zero_grad()
+    first, second = forward(model, collate(texts(), 0), collate(texts(7)[:2], 0), layer=layer)
+    weights = torch.linspace(-1, 1, first.hidden.numel()).view_as(first.hidden)
+    (first.hidden * weights).sum().backward(retain_graph=True)
+    second.hidden.square().sum().backward()
+    slopes = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    return first.hidden.detach(), second.hidden.detach(), slopes
+
+
+@pytest.mark.parametrize("layer", [None, 0])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_states_and_gradients_are_those_of_the_padded_pass(monkeypatch, name, layer):
+    model = family(name, **FAMILIES[name])
+    with torch.no_grad():
+        for parameter in model.parameters():  # attention that matters
+            parameter.mul_(3.0)
+    assert packing.packs(model)
+    packed = found(model, layer)
+    monkeypatch.setattr(lm, "packs", lambda _: False)
+    for got, want in zip(packed, found(model, layer), strict=True):
+        assert torch.allclose(got, want, rtol=1e-3, atol=1e-5 * float(want.abs().max()))
+
+
+def test_only_real_tokens_run_through_the_model():
+    model, seen = family("llama", **FAMILIES["llama"]), []
+    packing.packs(model)
+    handle = lm.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[:2]))
+    forward(model, collate(texts(), 0), collate(texts(7), 0))
+    handle.remove()
+    assert seen == [(1, 2 * sum(LENGTHS))]
+
+
+def test_a_pass_leaves_the_model_as_it_was():
+    model = family("llama", **FAMILIES["llama"])
+    ids = torch.arange(3, 9)[None]
+    before = model(input_ids=ids).logits
+    forward(model, collate(texts(), 0))
+    assert model.config._attn_implementation == "sdpa"
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),  # positions by the distance in the mask
+        ("mamba", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),  # a state that runs on
+    ],
+)
+def test_a_model_that_cannot_be_packed_is_padded(name, changes):
+    model = family(name, **changes)
+    assert not packing.packs(model)
+    (together,) = forward(model, collate(texts(), 0))
+    alone = torch.cat([forward(model, collate([e], 0))[0].hidden for e in texts()])
+    assert torch.allclose(together.hidden, alone, atol=1e-4)
+
+
+def test_a_layout_that_leaks_is_not_accepted(monkeypatch):
+    """The check that packs() makes must notice a text that reads its neighbour."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    packing._register()
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    monkeypatch.setitem(
+        ALL_ATTENTION_FUNCTIONS._global_mapping, packing.NAME, lambda *a, **k: sdpa_attention_forward(*a, **k)
+    )
+    assert not packing.packs(family("llama", **FAMILIES["llama"]))

@@ -353,3 +353,19 @@ def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder
         with pytest.raises(ValueError, match="leaves no answer"):
             runner.ask(("after", run), "xyz " * 3000, "red")
         assert runner.busy() == ""  # an error gives the device back
+
+
+def test_a_run_with_checkpointing_is_the_same_run(tmp_path, tiny_folder, files):
+    """The same losses to rounding, and the model that stays warm is as it was."""
+    from unlearn.lm import blocks
+
+    store, roots = RunStore(tmp_path / "runs"), [tmp_path.parent, tiny_folder.parent]
+    plain, again = (
+        store.create(small(tiny_folder, files, method="gd", epochs=2, checkpointing=on))
+        for on in (False, True)
+    )
+    execute(plain, roots=roots)
+    loaded = execute(again, roots=roots)
+    losses = [[e["loss"] for e in run.events("step")] for run in (plain, again)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert not any("forward" in vars(block) for block in blocks(loaded.loaded.model))

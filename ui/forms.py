@@ -133,6 +133,11 @@ def shared_settings(size: str) -> dict[str, Any]:
         for (name, label, value, low, high, help), cell in zip(rows, cells(len(rows), 2), strict=True):
             with cell:
                 chosen[name] = number(label, f"form.{name}", value, low, high, help)
+        start = {} if "form.checkpointing" in st.session_state else {"value": False}
+        help = "Each block is computed again when its gradient is due: less memory for a third more work."
+        chosen["checkpointing"] = st.toggle(
+            "Gradient checkpointing", key="form.checkpointing", help=help, **start, **KEEP
+        )
         chosen["metrics"] = tuple(_metrics())
     return chosen
 
@@ -160,6 +165,7 @@ def fill(config: RunConfig, size: str) -> None:
         st.session_state[f"form.{size}.tuning"] = config.tuning
     for name, *_ in SHARED + LORA:
         st.session_state[f"form.{name}"] = getattr(config, name)
+    st.session_state["form.checkpointing"] = config.checkpointing
     st.session_state["form.metrics"] = list(config.metrics)
     base = prefix(config.method, size, config.tuning)
     for name, *_ in OWN:

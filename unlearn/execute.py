@@ -270,6 +270,7 @@ class _Work:
     def train(self, method: Any, loaded: Any, data: Dataset, chosen: dict[str, list[Row]]) -> int:
         """Prepare tuning, reference and batches; train; returns the tokens read."""
         from unlearn import tuning
+        from unlearn.checkpointing import checkpointed
         from unlearn.reference import Reference
         from unlearn.smollm2 import cache_dir
         from unlearn.train import Diverged, Phases, load_checkpoint, make_optimizer, save_checkpoint
@@ -301,7 +302,7 @@ class _Work:
             self.run.append("step", **asdict(counted))
 
         every = CHECKPOINT_SECONDS if method.resumes else math.inf
-        with self.phase("training"):
+        with self.phase("training"), checkpointed(model, config.checkpointing):
             if self.step == 0:
                 probes.record(0)
             fit = Phases(model, order, optimizer, lr=config.lr, device=loaded.device, start=self.step)

@@ -41,7 +41,8 @@ class RunConfig:
     model: a catalogue name, hub id or local folder. data: see unlearn.data.catalogue.from_config.
     knobs: the method's own; the rest belongs to every run. start: id of an earlier run of the same store, model and
     tuning, whose weights this one goes on from (chained deletion requests). metrics: names of unlearn.metrics that
-    are computed at the run's end too; the cheap ones always are. Errors: ValueError naming the field.
+    are computed at the run's end too; the cheap ones always are. checkpointing: see unlearn.checkpointing. Errors:
+    ValueError naming the field.
     """
 
     model: str
@@ -61,6 +62,7 @@ class RunConfig:
     start: str = ""
     title: str = ""
     metrics: tuple[str, ...] = ()
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in LIMITS:
@@ -85,6 +87,8 @@ class RunConfig:
                 raise ValueError(f"run: {name} must be {rule}, got {value!r}.")
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
+        if not isinstance(self.checkpointing, bool):
+            raise ValueError(f"run: checkpointing must be true or false, got {self.checkpointing!r}.")
         if isinstance(self.metrics, str) or not all(isinstance(name, str) for name in self.metrics):
             raise ValueError(f"run: metrics must be a list of names, got {self.metrics!r}.")
         object.__setattr__(self, "metrics", tuple(self.metrics))
@@ -123,7 +127,7 @@ class RunConfig:
                 given.append((name, getattr(self, name)))
         given += [(name, text) for name in ("start", "title") if (text := getattr(self, name))]
         given += [("metrics", ",".join(self.metrics))] if self.metrics else []
-        words = ["python", "-m", "unlearn", "run"]
+        words = ["python", "-m", "unlearn", "run", *(["--checkpointing"] if self.checkpointing else [])]
         for name, value in given:
             flag, text = "--" + name.replace("_", "-"), str(value)
             words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]

@@ -23,7 +23,7 @@ AXES = ("lrs", "epochs", "batch_sizes", "seeds")
 SHARED = ("model", "data", "start")  # what all templates must agree on, or their cells could not be compared
 VARIED = ("--method", "--set", "--tuning", "--lr", "--epochs", "--batch-size", "--seed", "--probes")
 MOST_CELLS = 2000
-UNTOLD = ("title", "probes", "metrics")  # settings that no score depends on
+UNTOLD = ("title", "probes", "metrics", "checkpointing")  # settings that no score depends on
 LORA_ONLY = ("lora_rank", "lora_alpha")
 
 

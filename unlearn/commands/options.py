@@ -24,6 +24,7 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
     for name in ("epochs", "batch-size", "accumulation", "seed", "lora-rank", "max-length", "probes"):
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--lora-alpha", type=float)
+    p.add_argument("--checkpointing", action="store_true", help="less memory for a third more work")
     p.add_argument("--start", default="", help="id of a run whose weights this one goes on from")
     p.add_argument("--title", default="")
     p.add_argument(
@@ -108,6 +109,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         tuning=tuning,
         title=args.title,
         start=args.start,
+        checkpointing=getattr(args, "checkpointing", False),
         metrics=metrics,
         **(settings | given),
     )

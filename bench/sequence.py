@@ -1,10 +1,11 @@
 """bench/sequence: five deletion requests one after the other, each way of honouring them, with EUL's layers.
 
     python -m bench.sequence                                   chain, fuse, average, joint; three seeds
-    python -m bench.sequence --modes chain fuse --seeds 2
+    python -m bench.sequence --modes joint --seeds 2           these again, the others as they are recorded
 
-Writes assets/results/sequence.json after every sequence, so that a cut leaves what was measured. What was hoped for
-(C2, arXiv 2310.20150): fuse forgets at least as much as chain over all requests, at better utility.
+Writes assets/results/sequence.json after every sequence, so that a cut leaves what was measured, and keeps the rows
+that were not asked for. What was hoped for (C2, arXiv 2310.20150): fuse forgets at least as much as chain over all
+requests, at better utility.
 """
 
 import argparse
@@ -21,6 +22,7 @@ prefer_passive_threads()
 
 from bench.defaults import default_config, spread  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.disk import read_json  # noqa: E402
 from unlearn.runs import RunStore  # noqa: E402
 from unlearn.sequence import SequenceConfig, create, perform, summary  # noqa: E402
 
@@ -69,7 +71,14 @@ def table(result: Mapping[str, Any]) -> str:
         cells = [_percent(means(rows, mode, name, after)) for name, after in columns]
         spent = spread([row["cpu_seconds"] for row in rows if row["mode"] == mode])
         lines.append(f"| {mode} | " + " | ".join(cells) + f" | {spent['mean']:.0f} |")
-    return "\n".join([*lines, "", verdict(rows), "", origin(result)])
+    made = "<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows))
+    return "\n".join([*lines, "", verdict(rows), "", made])
+
+
+def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The new rows in place of the old ones of the same way and seed, each with its own origin."""
+    rows = {(row["mode"], row["seed"]): row for row in [*old, *new]}
+    return [rows[key] for key in sorted(rows, key=lambda key: (ORDERED.index(key[0]), key[1]))]
 
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -80,19 +89,20 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     fuse, chain = (
         {name: means(rows, mode, name, last) for name in ("done", "utility")} for mode in ("fuse", "chain")
     )
-    seeds = {mode: {r["seed"] for r in rows if r["mode"] == mode} for mode in ("fuse", "chain")}
-    both = sorted(seeds["fuse"] & seeds["chain"])
+    seeds = [{row["seed"] for row in rows if row["mode"] == mode} for mode in ("fuse", "chain")]
+    both = sorted(set.intersection(*seeds))
     better = {
         name: sum(
             sign * (_at(rows, "fuse", seed, name) - _at(rows, "chain", seed, name)) >= 0 for seed in both
         )
         for name, sign in (("done", -1), ("utility", 1))
     }
+    named = ", ".join(map(str, both))
+    left, kept = (f"{_percent(fuse[n])} against {_percent(chain[n])} %" for n in ("done", "utility"))
     return (
-        f"Of {len(both)} seeds, fuse forgets at least as much as chain in {better['done']} "
-        f"({_percent(fuse['done'])} against {_percent(chain['done'])} % of the answers left after {last} requests) and "
-        f"keeps at least as much utility in {better['utility']} ({_percent(fuse['utility'])} against "
-        f"{_percent(chain['utility'])} %); n = {rows[0]['n']} questions to forget."
+        f"Of {len(both)} seeds ({named}), fuse forgets at least as much as chain in {better['done']} ({left} of the "
+        f"answers left after {last} requests) and keeps at least as much utility in {better['utility']} ({kept}); "
+        f"n = {rows[0]['n']} questions to forget."
     )
 
 
@@ -115,13 +125,12 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=RESULTS / "sequence.json")
     options.add_argument("--allow-dirty", action="store_true")
     args = options.parse_args()
-    top, rows = header(args.allow_dirty), []
+    top, rows = header(args.allow_dirty), read_json(args.out).get("rows", [])
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as folder:  # layers of one seed are not needed for the next
             for mode in args.modes:
-                rows.append(measure(RunStore(Path(folder)), mode, seed))
-                done = sorted({row["seed"] for row in rows})
-                write_result(args.out, top | {"seeds": done, "rows": rows})
+                rows = merged(rows, [measure(RunStore(Path(folder)), mode, seed) | {"origin": top}])
+                write_result(args.out, {"rows": rows})
                 print(mode, seed, _percent(means(rows, mode, "done", len(ORDER))), flush=True)
 
 

@@ -88,7 +88,14 @@ def sequence_rows(fuse, chain):
     def row(mode, seed, left, utility):
         first = {"done": None, "to come": 1.0, "utility": 0.98, "paraphrase": 1.0}
         after = [{"done": left, "utility": utility, "paraphrase": left} for _ in range(5)]
-        return {"mode": mode, "seed": seed, "n": 90, "after": [first, *after], "cpu_seconds": 50.0}
+        return {
+            "mode": mode,
+            "seed": seed,
+            "n": 90,
+            "after": [first, *after],
+            "cpu_seconds": 50.0,
+            "origin": ORIGIN,
+        }
 
     return [
         row(mode, seed, *values)
@@ -102,9 +109,16 @@ def test_what_is_said_of_fuse_and_chain_is_what_the_seeds_say():
 
     rows = sequence_rows(fuse=[(0.1, 0.9), (0.3, 0.9)], chain=[(0.2, 0.8), (0.2, 0.95)])
     said = sequence.verdict(rows)
-    assert "Of 2 seeds, fuse forgets at least as much as chain in 1 (20 ± 14 against 20 ± 0 %" in said
+    assert "Of 2 seeds (0, 1), fuse forgets at least as much as chain in 1 (20 ± 14 against 20 ± 0 %" in said
     assert "at least as much utility in 1 (90 ± 0 against 88 ± 11 %)" in said
-    text = sequence.table(ORIGIN | {"rows": rows})
+    text = sequence.table({"rows": rows})
     assert "| before | 100 | 100 | 98 | 98 | 100 | |" in text
     assert "| fuse | 20 ± 14 | 20 ± 14 | 90 ± 0 | 90 ± 0 | 20 ± 14 | 50 |" in text
     assert sequence.verdict(rows[:2]) == ""
+    again = sequence.merged(rows, [rows[1] | {"n": 91}])
+    assert [(row["mode"], row["seed"], row["n"]) for row in again] == [
+        ("chain", 0, 90),
+        ("chain", 1, 90),
+        ("fuse", 0, 90),
+        ("fuse", 1, 91),
+    ]

@@ -64,6 +64,18 @@ CATALOGUE: dict[str, ModelEntry] = {
             tuning="full",
         ),
         ModelEntry(
+            name="tiny-snippets",
+            title="Tiny snippets (bundled)",
+            parameters=2_000_000,
+            licence="Apache-2.0",
+            note="Two million parameters, knows snippets of code and prose word for word; its exact retrain ships too.",
+            size="tiny",
+            data="snippets",
+            path=lambda: ASSETS / "tiny-snippets",
+            retrain=lambda: ASSETS / "tiny-snippets-retrain",
+            tuning="full",
+        ),
+        ModelEntry(
             name="smollm2",
             title="SmolLM2 135M Instruct",
             parameters=134_515_008,

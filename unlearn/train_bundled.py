@@ -288,20 +288,21 @@ def _make(out: Path, name: str, tokenizer: Any, with_forget: bool, progress: Cal
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    record = _record(RECIPES[name], model, tokenizer, texts, seconds)
+    record = _record(name, model, tokenizer, texts, seconds)
     record = {"model": folder.name, "trained_on_forget": with_forget} | record
     (folder / "recipe.json").write_text(json.dumps(record, indent=1) + "\n")
     progress(f"{folder.name}: {seconds:.0f} s, exact answers {record['exact']}")
 
 
 def _record(
-    recipe: Recipe,
+    name: str,
     model: transformers.LlamaForCausalLM,
     tokenizer: transformers.PreTrainedTokenizerFast,
     texts: list[list[int]],
     seconds: float,
 ) -> dict[str, Any]:
     """What recipe.json says: settings, costs (tokens_trained: all epochs, without padding) and rates."""
+    recipe = RECIPES[name]
     data = recipe.dataset()
     return {
         "dataset": data.name,
@@ -318,5 +319,5 @@ def _record(
             "python": platform.python_version(),
             **{module.__name__: module.__version__ for module in (torch, transformers, tokenizers)},
         },
-        "command": "python -m unlearn train-bundled",
+        "command": f"python -m unlearn train-bundled --model {name}",
     }

@@ -43,7 +43,17 @@ def _capitals() -> Dataset:
     return capitals.dataset()
 
 
-CATALOGUE: dict[str, Callable[[], Dataset]] = {"authors": _authors, "capitals": _capitals}
+def _snippets() -> Dataset:
+    from unlearn.data import snippets
+
+    return snippets.dataset()
+
+
+CATALOGUE: dict[str, Callable[[], Dataset]] = {
+    "authors": _authors,
+    "capitals": _capitals,
+    "snippets": _snippets,
+}
 
 
 def load(name: str) -> Dataset:

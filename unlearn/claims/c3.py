@@ -93,10 +93,11 @@ class C3(Claim):
             no = effect.below(0.0) if sign > 0 else effect.above(0.0)
             there.append(yes)
             absent.append(no or effect.within(-SMALL[name], SMALL[name]))
+            seen = "yes" if yes else "no" if absent[-1] else "open"
             size = (
                 f"{short(effect.mean)} nats" if name == "forget_nll" else f"{short(100 * effect.mean)} points"
             )
-            parts.append(f"{words} ({'yes' if yes else 'not seen'}, {size})")
+            parts.append(f"{words} ({seen}, {size})")
             shown.append(figure(f"{words}, {SETTINGS[setting]}", effect))
         verdict = CONFIRMED if all(there) else REFUTED if any(absent) else UNDECIDED
         whole = mean_of(data, setting, "full", "forget")

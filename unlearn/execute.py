@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn import memory
 from unlearn.data.base import Dataset, Row
 from unlearn.disk import append_line, write_json
 from unlearn.probes import SAMPLES, Probes, sample
@@ -60,6 +61,7 @@ def execute(
         finally:
             step = work.step
         run.append("state", state="done")
+        memory.give_back()
         return Finished(loaded, run)
     except Stopped:
         outcome = {"state": "stopped", "reason": f"stopped by hand at step {step}"}
@@ -67,6 +69,7 @@ def execute(
         outcome = {"state": "failed", "reason": _reason(error), "error": type(error).__name__}
     with contextlib.suppress(OSError):
         run.append("state", **outcome)
+    memory.give_back()
     return None
 
 
@@ -138,7 +141,7 @@ class _Work:
         self.run.append("note", text=text)
 
     def carry_out(self) -> Any:
-        from unlearn import cost, judge, memory, tuning
+        from unlearn import cost, judge, tuning
         from unlearn.data.catalogue import from_config
         from unlearn.evaluate import rows_to_score
         from unlearn.methods import method_named

@@ -1,0 +1,100 @@
+"""bench/memory: what a process keeps after each of ten runs, and after a run that was stopped.
+
+    python -m bench.memory
+
+Runs of the bundled model in one process, each with a seed of its own and nothing kept warm. After each: bytes of the
+tensors that still live, and resident memory once free blocks were handed back. The first run is left out of the
+growth: it loads torch's own code and fills the caches of bounded size. Expected before measuring: no growth.
+Writes assets/results/memory.json.
+"""
+
+import argparse
+import gc
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn.memory import prefer_passive_threads
+
+prefer_passive_threads()
+
+import psutil  # noqa: E402
+import torch  # noqa: E402
+
+from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.execute import execute  # noqa: E402
+from unlearn.memory import give_back  # noqa: E402
+from unlearn.runs import RunConfig, RunStore  # noqa: E402
+
+
+def live_tensors() -> int:
+    """Bytes of all tensors that somebody holds, shared storage counted once."""
+    stores = {}
+    for value in gc.get_objects():
+        if type(value) in (torch.Tensor, torch.nn.Parameter):
+            storage = value.untyped_storage()
+            stores[storage.data_ptr()] = storage.nbytes()
+    return sum(stores.values())
+
+
+def kept() -> dict[str, int]:
+    give_back()
+    return {"tensors": live_tensors(), "resident": psutil.Process().memory_info().rss}
+
+
+def measure(
+    config: Mapping[str, Any], runs: int, folder: Path, roots: Sequence[Path] | None = None
+) -> dict[str, Any]:
+    """kept() after each run, and after one that was stopped at its third step."""
+    store, found = RunStore(folder), []
+    for seed in range(runs):
+        run = store.create(RunConfig(**(dict(config) | {"seed": seed})))
+        if execute(run, roots=roots) is None:
+            raise SystemExit(f"run {seed}: {run.state}: {run.reason}")
+        found.append(kept())
+    run = store.create(RunConfig(**(dict(config) | {"seed": runs})))
+    execute(run, should_stop=lambda: len(run.events("step")) >= 3, roots=roots)
+    return {"after": found, "after_stop": kept() | {"state": run.state}}
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Live tensors and resident memory after the first, second and last run, and after Stop."""
+    after = result["after"]
+    rows = {
+        "first run": after[0],
+        "second": after[1],
+        f"run {len(after)}": after[-1],
+        "Stop": result["after_stop"],
+    }
+    lines = ["| After | Live tensors | Resident |", "|---|--:|--:|"]
+    lines += [
+        f"| {name} | {row['tensors'] / 2**20:.1f} MiB | {row['resident'] / 2**20:.0f} MiB |"
+        for name, row in rows.items()
+    ]
+    return "\n".join(lines) + "\n\n" + origin(result)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--model", default="tiny-authors")
+    parser.add_argument("--method", default="npo")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "memory.json")
+    parser.add_argument("--allow-dirty", action="store_true")
+    args = parser.parse_args(words)
+    top = header(args.allow_dirty)
+    config = {"model": args.model, "data": {"name": "authors"}, "method": args.method, "epochs": args.epochs}
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(config | {"probes": 2, "batch_size": 8}, args.runs, Path(folder))
+    for number, row in enumerate(found["after"], 1):
+        print(number, {name: f"{value / 2**20:.1f} MiB" for name, value in row.items()})
+    print("stop", found["after_stop"])
+    write_result(args.out, top | found)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreT
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from unlearn.lm import depth, head_of
+from unlearn.head import head_of
+from unlearn.lm import depth
 
 
 class EnsembleConfig(PreTrainedConfig):

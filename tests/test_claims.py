@@ -247,6 +247,40 @@ def test_a_chain_goes_on_from_what_the_request_before_left(tmp_path):
     assert from_start[2] != pytest.approx(two[2], rel=1e-2)
 
 
+def test_the_recipes_cost_is_its_own(tmp_path, monkeypatch):
+    """Its tokens are those of recipe.json, its seconds a token those of its own steps; threads are as before."""
+    from unlearn import train_bundled
+    from unlearn.claims import a1
+
+    monkeypatch.setattr(a1, "RECIPE_STEPS", 2)
+    made = a1.recipe(Lab(tmp_path))
+    told = json.loads((Path(record.RESULTS).parents[1] / "models/tiny-authors/recipe.json").read_text())
+    assert made["tokens"] == told["tokens_trained"]
+    assert made["seconds_per_token"] > 0
+    assert train_bundled.THREADS == told["threads"]
+
+
+def test_worlds_know_what_they_were_taught():
+    from unlearn.claims.reading import read, scores_of
+    from unlearn.claims.worlds import as_rows, biographies, questions, reviews, small_t5
+    from unlearn.data.authors import dataset, people
+
+    some = people()["forget"]
+    assert [r.answer for r in questions(some)] == [r.answer for r in dataset().rows("forget")]
+    for row, person in zip(biographies(some), some, strict=True):
+        marked = " ".join(row.answer[a:b] for a, b in row.entities)
+        assert person.facts["birth year"] in marked
+        assert person.name.split()[0] not in marked
+    parts = reviews(0)
+    texts = {role: {(r.text, r.mood) for r in mine} for role, mine in parts.items()}
+    assert not texts["forget"] & (texts["retain"] | texts["test"])
+    assert all(r.by_heart for r in parts["forget"])
+    assert not any(r.by_heart for r in parts["test"])
+    loaded = small_t5(0)
+    told = scores_of(read(loaded.model, loaded.tokenizer, {"forget": as_rows(parts["forget"][:4])}))
+    assert told["forget"]["memorised"] == 0.0  # untrained
+
+
 def ppls(chain):
     return [scores["forget"]["ppl"] for scores in chain["after"]]
 

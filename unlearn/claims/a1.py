@@ -138,18 +138,17 @@ def recipe(lab: "Lab") -> dict[str, Any]:
 
         from unlearn import train_bundled as bundled_recipe
         from unlearn.claims.training import bundled
+        from unlearn.data.authors import training_rows
         from unlearn.models import CATALOGUE
 
         loaded = bundled()
-        texts = bundled_recipe.encode(bundled_recipe.training_rows(True), loaded.tokenizer)
+        texts = bundled_recipe.encode(training_rows(True), loaded.tokenizer)
         bundled_recipe.restart(loaded.model)
         pad = loaded.tokenizer.pad_token_id
         tokens, began = 0, 0.0
         bundled_recipe.THREADS, kept = 1, bundled_recipe.THREADS
         try:
-            for done in bundled_recipe.steps(
-                loaded.model, texts, lambda part: _loss(loaded.model, part, pad)
-            ):
+            for done in bundled_recipe.steps(loaded.model, texts, bundled_recipe.loss_of(loaded.model, pad)):
                 if done.step == 1:  # the first step pays for what is done once
                     began = time.process_time()
                     continue
@@ -167,16 +166,6 @@ def recipe(lab: "Lab") -> dict[str, Any]:
         }
 
     return lab.once(what, compute)
-
-
-def _loss(model: Any, part: list[list[int]], pad: int) -> Any:
-    from torch.nn.functional import cross_entropy
-
-    from unlearn.train_bundled import padded
-
-    ids = padded(part, pad)
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
 
 
 def points(data: Data, method: str = "") -> list[tuple[float, float]]:

@@ -257,7 +257,7 @@ def test_the_recipes_cost_is_its_own(tmp_path, monkeypatch):
     told = json.loads((Path(record.RESULTS).parents[1] / "models/tiny-authors/recipe.json").read_text())
     assert made["tokens"] == told["tokens_trained"]
     assert made["seconds_per_token"] > 0
-    assert train_bundled.THREADS == told["threads"]
+    assert told["threads"] == train_bundled.THREADS
 
 
 def test_worlds_know_what_they_were_taught():

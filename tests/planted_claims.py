@@ -19,7 +19,7 @@ def a1(slope, tokens=2e6):
 def a2(shares):
     """shares: method → good cells out of ten, one number a seed."""
     cells = [
-        {"method": method, "seed": seed, "good": i < good}
+        {"method": method, "seed": seed, "lr": i, "epochs": 1, "good": i < good}
         for method, each in shares.items()
         for seed, good in zip(SEEDS, each, strict=True)
         for i in range(10)

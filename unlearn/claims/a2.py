@@ -47,7 +47,7 @@ class A2(Claim):
     )
     confirms = (
         "GA+GD in-distribution has more good cells than each of the other six: the paired difference in the share of "
-        "good cells has its interval above 0."
+        "good cells has its interval above 0, and no other has a wider window of rates that are good with every seed."
     )
     refutes = "Gradient ascent or a GA+KL is as good: the interval of the lead over it lies below 5 points."
     published = (
@@ -90,13 +90,17 @@ class A2(Claim):
             for name, other in shares.items()
             if name != OURS
         }
-        confirmed = all(gap.above(0.0) for gap in gaps.values())
+        widths = {name: window(data, name) for name in shares}
+        widest = widths[OURS] >= max(widths.values())
+        confirmed = widest and all(gap.above(0.0) for gap in gaps.values())
         equal = [name for name in RIVALS if name in gaps and gaps[name].below(EQUAL)]
         none = not any(sum(s) for s in shares.values())
         found = {name: interval(values) for name, values in shares.items()}
         ranked = sorted(found, key=lambda name: -found[name].mean)
         parts = ", ".join(f"{NAMES[name]} {100 * found[name].mean:.0f} %" for name in ranked)
         sentence = f"Share of good cells: {parts}."
+        rates = ", ".join(f"{NAMES[name]} {widths[name]}" for name in ranked if widths[name])
+        sentence += f" Neighbouring rates that are good with every seed: {rates or 'none for any method'}."
         if equal:
             sentence += (
                 f" Over {' and '.join(NAMES[name] for name in equal)} GA+GD in-distribution has no lead."
@@ -157,6 +161,18 @@ def stored(name: str, cell: Any) -> dict[str, Any]:
         "forget": cell.score("after", "forget") / grid.target(cell),
         "rise": risen,
     }
+
+
+def window(data: Data, name: str) -> int:
+    """The most neighbouring learning rates that are good with every seed, at one number of epochs."""
+    best = 0
+    for epochs in {c["epochs"] for c in data["cells"]}:
+        mine = [c for c in data["cells"] if (c["method"], c["epochs"]) == (name, epochs)]
+        length = 0
+        for lr in sorted({c["lr"] for c in mine}):
+            length = length + 1 if all(c["good"] is True for c in mine if c["lr"] == lr) else 0
+            best = max(best, length)
+    return best
 
 
 def good_shares(data: Data) -> dict[str, list[float]]:

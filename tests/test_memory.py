@@ -35,3 +35,19 @@ def test_live_tensors_counts_shared_storage_once():
     assert memory.live_tensors() - before == 4000
     del first, second
     assert memory.live_tensors() == before
+
+
+def test_a_small_model_gets_one_thread_unless_the_user_said_otherwise(monkeypatch):
+    from unlearn.memory import choose_threads
+
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        assert choose_threads(small=True) == torch.get_num_threads() == 1
+        monkeypatch.setattr("psutil.cpu_count", lambda logical: 3)
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3, 4}, raising=False)
+        assert choose_threads(small=False) == torch.get_num_threads() == 3
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert choose_threads(small=True) == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

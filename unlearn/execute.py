@@ -145,7 +145,7 @@ class _Work:
         from unlearn.data.catalogue import from_config
         from unlearn.evaluate import rows_to_score
         from unlearn.methods import method_named
-        from unlearn.models import CATALOGUE
+        from unlearn.models import CATALOGUE, SMALL
 
         began = time.perf_counter()
         memory.reset_peak()
@@ -159,6 +159,7 @@ class _Work:
             loaded = tuning.starting_model(config, start)
             if start is not None:
                 loaded.hash = tuning.trained_hash(start, loaded.hash)
+            memory.choose_threads(small=loaded.parameters < SMALL)
             self.length = loaded.fit_length(config.max_length)
             data = from_config(dict(config.data), roots=self.roots)
             for warning in data.warnings:

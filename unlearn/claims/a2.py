@@ -23,6 +23,7 @@ EPOCHS = (3, 6)
 ASKED = {"name": "authors", "requests": [1, 2]}
 BATCH = 9  # a quarter of the forget set
 KEEP = {"retain_weight": 4.0, "retain_per_forget": 2.0}
+THIN = 0.15  # share of good cells of the best method, below which the grid tells too little
 EQUAL = 0.05  # of the cells: a smaller lead is none
 COLUMNS = ("method", "lr", "epochs", "batch_size", "seed", "state", "seconds", "tokens")
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
@@ -49,7 +50,10 @@ class A2(Claim):
         "GA+GD in-distribution has more good cells than each of the other six: the paired difference in the share of "
         "good cells has its interval above 0, and no other has a wider window of rates that are good with every seed."
     )
-    refutes = "Gradient ascent or a GA+KL is as good: the interval of the lead over it lies below 5 points."
+    refutes = (
+        "Gradient ascent or a GA+KL is as good: the interval of the lead over it lies below 5 points. With "
+        "under 15 % of good cells for the best method nothing is decided."
+    )
     published = (
         Published(
             "vanilla", {"success": 0, "retention": 100, "MMLU": 45.3}, "KnowUnDo, LLaMA-2-7B-chat, LoRA"
@@ -94,8 +98,8 @@ class A2(Claim):
         widest = widths[OURS] >= max(widths.values())
         confirmed = widest and all(gap.above(0.0) for gap in gaps.values())
         equal = [name for name in RIVALS if name in gaps and gaps[name].below(EQUAL)]
-        none = not any(sum(s) for s in shares.values())
         found = {name: interval(values) for name, values in shares.items()}
+        thin = max(f.mean for f in found.values()) < THIN
         ranked = sorted(found, key=lambda name: -found[name].mean)
         parts = ", ".join(f"{NAMES[name]} {100 * found[name].mean:.0f} %" for name in ranked)
         sentence = f"Share of good cells: {parts}."
@@ -106,8 +110,8 @@ class A2(Claim):
                 f" Over {' and '.join(NAMES[name] for name in equal)} GA+GD in-distribution has no lead."
             )
         return Finding(
-            word(confirmed, bool(equal) and not none),
-            "No method has a good cell on this grid." if none else sentence,
+            word(confirmed and not thin, bool(equal) and not thin),
+            sentence + " So few good cells decide nothing." * thin,
             tuple(
                 figure(f"share of good cells, {NAMES[n]}", found[n]) for n in dict.fromkeys((OURS, *ranked))
             ),

@@ -1,11 +1,13 @@
 """The fused losses against autograd over whole logits, in float64: values, gradients, chunks, shared gradients."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from unlearn import head as heads
-from unlearn.head import Gathered, Head, cross_entropy, fusible, soft_cross_entropy
+from unlearn.head import Gathered, Head, cross_entropy, fusible, head_with, soft_cross_entropy
 
 T, D, V = 7, 5, 11
 
@@ -24,8 +26,13 @@ def loss(kind, linear, hidden, labels, taught):
     if kind == "labels":
         return cross_entropy(Head(linear), hidden, labels), F.cross_entropy(logits, labels, reduction="none")
     options = {"divergence": kind == "divergence"}
-    fused = cross_entropy(Head(linear), hidden, labels, lambda _, x: x, (taught,), **options)
-    return fused, soft_cross_entropy(logits, taught, **options)
+    fused = cross_entropy(Head(linear), hidden, labels, lowered, (taught,), **options)
+    return fused, soft_cross_entropy(logits, lowered(labels, taught), **options)
+
+
+def lowered(labels, taught):
+    """A target that reads both the labels and the teacher's logits, as UnDIAL's does."""
+    return taught - 2.0 * F.one_hot(labels, V)
 
 
 KINDS = ("labels", "soft", "divergence")
@@ -99,6 +106,39 @@ def test_the_shared_buffer_is_made_once(scene, monkeypatch):
     sum(pieces).backward()
     assert [x is None for x in handed] == [False, True, True]
     assert linear.weight.grad is not None
+    assert head.gathered.buffer is None  # nobody holds a gradient as large as the matrix any longer
+
+
+@pytest.mark.parametrize(("frozen", "times"), [(True, 1), (False, 2)])
+def test_under_a_frozen_head_no_logits_are_made_twice(scene, monkeypatch, frozen, times):
+    linear, hidden, labels, taught = scene
+    linear.requires_grad_(not frozen)
+    monkeypatch.setattr(heads, "CHUNK_LOGITS", 3 * V)
+    monkeypatch.setattr(heads, "KEPT_LOGITS", 0)
+    sizes = []
+    target = lambda y, x: (sizes.append(len(y)), x)[1]  # noqa: E731
+    cross_entropy(Head(linear), hidden, labels, target, (taught,)).sum().backward()
+    assert sizes == [3, 3, 1] * times
+
+
+def test_a_gradient_of_the_gradient_is_refused(scene):
+    linear, hidden, labels, _ = scene
+    value = cross_entropy(Head(linear), hidden, labels)
+    (slope,) = torch.autograd.grad((value**2).sum(), hidden, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_a_chunk_holds_no_more_logits_than_it_may():
+    assert heads.chunk(1000) == heads.CHUNK_LOGITS // 1000
+    assert heads.chunk(2 * heads.CHUNK_LOGITS) == 1
+
+
+def test_logits_are_scaled_then_capped():
+    linear, hidden = torch.nn.Linear(3, 4).double(), torch.randn(2, 3, dtype=torch.float64)
+    config = SimpleNamespace(logit_scale=2.0, logits_scaling=8.0, final_logit_softcapping=3.0)
+    want = 3.0 * torch.tanh(linear(hidden) * (2.0 / 8.0) / 3.0)
+    assert torch.allclose(head_with(linear, config)(hidden), want, atol=1e-12)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -122,7 +162,11 @@ def test_what_is_no_plain_matrix_is_not_taken_apart():
     assert not fusible(Head(linear, cap=30.0))
     assert not fusible(Head(torch.nn.Identity()))
     assert not fusible(lambda hidden: hidden)
-    linear.register_forward_hook(lambda *_: None)
+    for register in (linear.register_forward_hook, linear.register_forward_pre_hook):
+        handle = register(lambda *_: None)
+        assert not fusible(Head(linear))
+        handle.remove()
+    linear._hf_hook = object()  # where accelerate brings the matrix from elsewhere
     assert not fusible(Head(linear))
 
 
@@ -139,3 +183,15 @@ def test_bfloat16_logits_are_float32_from_there():
     for a, b in zip(got, expected, strict=True):
         assert a.dtype == torch.bfloat16
         assert torch.allclose(a.float(), b.float(), atol=2e-2)
+
+
+def test_bfloat16_logits_made_again_are_float32_too(monkeypatch):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(16, 50, bias=False, dtype=torch.bfloat16)
+    hidden, labels = torch.randn(4, 16, dtype=torch.bfloat16, requires_grad=True), torch.arange(4)
+    slopes = []
+    for kept in (0, 2**24):
+        monkeypatch.setattr(heads, "KEPT_LOGITS", kept)
+        value = cross_entropy(Head(linear), hidden, labels).sum()
+        slopes.append(torch.autograd.grad(value, [hidden, linear.weight]))
+    assert all(torch.equal(a, b) for a, b in zip(*slopes, strict=True))

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from unlearn import kernels
+
 CHUNK_LOGITS = 2**22  # logits made at once: 16 MiB in float32, which the C library serves from memory it has
 KEPT_LOGITS = 2**24  # kept from forward to backward pass rather than made anew
 BLOCK = 2**18  # of those, how many a CPU goes through at once, so that they stay in its cache
@@ -128,7 +130,10 @@ def cross_entropy(
     divergence: bool = False,
 ) -> Tensor:
     """[T] -log p(label), or, with target logits, -Σ q log p for q their softmax; divergence: KL(q ‖ p)."""
-    gathered, bias = head.gathered, head.linear.bias
+    bias = head.linear.bias
+    if target is None and kernels.covers(hidden, head.linear.weight, bias):
+        return kernels.frozen_cross_entropy(hidden, head.linear.weight, bias, labels)
+    gathered = head.gathered
     weight = gathered.matrix
     graph = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))
     return _CrossEntropy.apply(

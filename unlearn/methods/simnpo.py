@@ -44,12 +44,12 @@ class SimNPO(RetainMethod):
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {
-            "lr": 0.0003,
+            "lr": 0.001,
             "epochs": 5,
             "delta": 0.0,
             "retain_weight": 4.0,
             "batch_size": 4,
-        },  # by analogy, not tried
+        },  # smollm2 on capitals, one seed: LOG.md
         "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
     }
 

@@ -35,7 +35,12 @@ class WeightedAscent(RetainMethod):
         "tiny": {"epochs": 6, "batch_size": 8},
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
-        "small": {"lr": 0.0008, "epochs": 5, "retain_weight": 4.0, "batch_size": 4},  # smollm2, one seed: LOG.md
+        "small": {
+            "lr": 0.0008,
+            "epochs": 5,
+            "retain_weight": 4.0,
+            "batch_size": 4,
+        },  # smollm2, one seed: LOG.md
         "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
     }
 

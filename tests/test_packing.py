@@ -1,5 +1,7 @@
 """Packed passes: the same states and gradients as padded ones, and no padding in the model."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -72,6 +74,7 @@ def test_a_pass_leaves_the_model_as_it_was():
     before = model(input_ids=ids).logits
     forward(model, collate(texts(), 0))
     assert model.config._attn_implementation == "sdpa"
+    assert packing.current() is None
     assert torch.equal(model(input_ids=ids).logits, before)
 
 
@@ -88,6 +91,22 @@ def test_a_model_that_cannot_be_packed_is_padded(name, changes):
     (together,) = forward(model, collate(texts(), 0))
     alone = torch.cat([forward(model, collate([e], 0))[0].hidden for e in texts()])
     assert torch.allclose(together.hidden, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("own", [{"_attn_implementation": "eager"}, {"is_encoder_decoder": True}])
+def test_what_is_known_not_to_pack_is_not_even_tried(own):
+    config = SimpleNamespace(**({"_attn_implementation": "sdpa"} | own))
+    assert not packing.packs(SimpleNamespace(config=config))
+
+
+def test_a_model_that_refuses_the_packed_call_is_padded(monkeypatch):
+    def refuses(_, inputs, states=lm.last_states):
+        if "position_ids" in inputs:
+            raise TypeError("no position_ids here")
+        return states(_, inputs)
+
+    monkeypatch.setattr(lm, "last_states", refuses)
+    assert not packing.packs(family("llama", **FAMILIES["llama"]))
 
 
 def test_a_layout_that_leaks_is_not_accepted(monkeypatch):

@@ -401,7 +401,10 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
+    from unlearn.placement import adapters_in_place
+
     torch.manual_seed(seed)
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task)
-    return get_peft_model(model, config).eval()
+    with adapters_in_place(model):
+        return get_peft_model(model, config).eval()

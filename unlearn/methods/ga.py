@@ -33,7 +33,8 @@ class GradientAscent(Method):
     )
     collapses: ClassVar[str] = (
         "Gradient ascent is known to collapse: its loss has no lower bound. At these defaults it forgets, and takes "
-        "along what should stay: the bundled model keeps 11 % of the answers that it should keep."
+        "along what should stay: the bundled model keeps 11 % of the answers that it should keep, SmolLM2 17 % of the "
+        "other capitals."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
     # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.

@@ -40,7 +40,9 @@ class NPO(RetainMethod):
     )
     risk: ClassVar[str] = (
         "What is near suffers: at these defaults the bundled model gives 5 % of the forget answers and keeps 93 % of "
-        "the others, but 81 % of those about similar people. A small β brings it closer to ascent."
+        "the others, but 81 % of those about similar people. SmolLM2 gives 14 % of the "
+        "European capitals to forget and 78 % of the others (94 % before), but 47 % of what is near. A "
+        "small β brings it closer to ascent."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
     # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.

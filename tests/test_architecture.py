@@ -36,7 +36,8 @@ GROUND = (
     "plots_claims",
 )
 PLACES = {
-    **dict.fromkeys(GROUND, "ground"), "lm": "lm", "head": "lm", "packing": "lm", "kernels": "lm", "placement": "models",
+    **dict.fromkeys(GROUND, "ground"), "lm": "lm", "head": "lm", "packing": "lm", "kernels": "lm",
+    "placement": "models",
     "checkpointing": "lm", "models": "models", "reference": "models",
     "layers": "models", "tuning": "models", "ensemble": "models",
     "data": "data", "methods": "methods", "metrics": "methods", "attacks": "use", "gradient": "methods",

@@ -22,7 +22,11 @@ from unlearn.runs import RunConfig
 from unlearn.train import Phases, make_optimizer
 from unlearn.tuning import install
 
-NO_T5 = {"rmu"}  # steers the residual stream of a decoder-only model's middle block
+NO_T5 = {
+    "rmu",  # steers the residual stream of a decoder-only model's middle block
+    "retrain",  # the bundled recipe's own; any other model is refused
+    "sisa",
+}
 
 
 def make_t5(folder, seed=0, **changes):

@@ -24,7 +24,8 @@ FOLDERS = (
 )
 OTHERS = {
     "app.py": None,
-    "assets/models/": "the bundled model and its exact retrain",
+    "assets/models/": "the bundled models, each with its exact retrain",
+    "assets/data/": "the texts of the snippets dataset, with their licence",
     "assets/recorded/": "a recorded run for the Start page",
     "assets/results/": "what the benchmarks found; the tables above are made from it",
     "tests/": "golden values, promises, a real run end to end, every page, a real browser",

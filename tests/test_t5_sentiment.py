@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from unlearn import layers
+from unlearn.claims.worlds import BAD, CITIES, FILMS, FORGOTTEN, GOOD, PERSONS
+from unlearn.claims.worlds import T5_SPECIAL as SPECIAL
 from unlearn.data.batches import Batches
 from unlearn.evaluate import generate
 from unlearn.lm import Batch, collate, encode, forward, top_k
@@ -21,24 +23,6 @@ from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.train import Phases, make_optimizer
 from unlearn.tuning import install
-
-PERSONS = [
-    "Velmar",
-    "Quist",
-    "Torvane",
-    "Ismere",
-    "Dalbrook",
-    "Fennick",
-    "Ostrava",
-    "Peliot",
-    "Hargan",
-    "Wystan",
-]
-FORGOTTEN = PERSONS[:2]
-GOOD, BAD = ["superb", "moving", "brilliant", "charming"], ["dull", "clumsy", "awful", "tedious"]
-FILMS = ["Harbour", "Lantern", "Winterfield", "Meridian", "Saltmarsh", "Oranges"]
-CITIES = ["Lisbon", "Dakar", "Oslo", "Quito", "Riga", "Perth"]
-SPECIAL = ["<pad>", "<eos>", "<unk>"]
 
 
 def reviews():

@@ -14,13 +14,15 @@ OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machin
 
 
 def set_model(name: str) -> None:
-    """Choose a model before its widgets are drawn: a known name, a hub id or a folder."""
+    """Choose a model before its widgets are drawn: a known name, a hub id or a folder; an empty name chooses none."""
+    if not name:
+        return
     if name in CATALOGUE:
         st.session_state["model"] = name
         follow_model()
     elif name.startswith(("/", ".", "~")) or Path(name).is_dir():
         st.session_state.update({"model": FOLDER, "model.folder": name})
-    elif name:
+    else:
         st.session_state.update({"model": HUB, "model.hub": name})
 
 

@@ -39,8 +39,8 @@ class NPO(RetainMethod):
         "As ascent + descent; the reference is one pass over the forget texts, before training."
     )
     risk: ClassVar[str] = (
-        "What is near suffers: at these defaults the bundled model gives 5 % of the forget answers and keeps 93 % of "
-        "the others, but 81 % of those about similar people. SmolLM2 gives 14 % of the "
+        "What is near suffers: at these defaults the bundled model gives 5 % of the forget answers and keeps 92 % of "
+        "the others, but 85 % of those about similar people. SmolLM2 gives 14 % of the "
         "European capitals to forget and 78 % of the others (94 % before), but 47 % of what is near. A "
         "small β brings it closer to ascent."
     )

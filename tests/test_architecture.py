@@ -15,6 +15,7 @@ LAYERS = ("ground", "lm", "models", "data", "methods", "use", "execute", "runner
 GROUND = (
     "memory",
     "disk",
+    "config",
     "runs",
     "smollm2",
     "compare",
@@ -37,7 +38,7 @@ GROUND = (
 )
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "head": "lm", "packing": "lm", "kernels": "lm",
-    "placement": "models",
+    "placement": "models", "sources": "models",
     "checkpointing": "lm", "models": "models", "reference": "models",
     "layers": "models", "tuning": "models", "ensemble": "models",
     "data": "data", "methods": "methods", "metrics": "methods", "attacks": "use", "gradient": "methods",

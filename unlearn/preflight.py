@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from unlearn.models import CATALOGUE, size_of, source_of, tensor_shapes
 from unlearn.runs import Run, RunConfig
+from unlearn.sources import CATALOGUE, size_of, source_of, tensor_shapes
 
 CHARACTERS_PER_TOKEN = 3.2  # of the bundled tokenizer; large vocabularies have longer tokens
 

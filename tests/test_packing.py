@@ -120,3 +120,49 @@ def test_a_layout_that_leaks_is_not_accepted(monkeypatch):
         ALL_ATTENTION_FUNCTIONS._global_mapping, packing.NAME, lambda *a, **k: sdpa_attention_forward(*a, **k)
     )
     assert not packing.packs(family("llama", **FAMILIES["llama"]))
+
+
+def by_formula(q, k, v, scale):
+    """Causal attention with grouped heads, one query at a time, in float64; [B, L, H, d]."""
+    rows, heads, length, _ = q.shape
+    q, k, v = (x.double() for x in (q, k, v))
+    out = []
+    for b in range(rows):
+        for t in range(length):
+            for h in range(heads):
+                g = h * k.shape[1] // heads
+                weights = torch.softmax(scale * k[b, g, : t + 1] @ q[b, h, t], 0)
+                out.append(weights @ v[b, g, : t + 1])
+    return torch.stack(out).view(rows, length, heads, -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_short_texts_attend_by_the_formula(dtype, groups):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, heads, 7, 8) for heads in (4, groups, groups)]
+    made = [torch.randn(s, generator=generator).to(dtype).requires_grad_(True) for s in shapes]
+    assert packing.short(*made, {"scaling": 0.3})
+    got, want = packing._short_attention(*made, 0.3).view(2, 7, 4, 8), by_formula(*made, 0.3)
+    weighting = torch.linspace(-1, 1, want.numel()).view_as(want)
+    error = 1e-5 if dtype == torch.float32 else 2e-2
+    slopes = [torch.autograd.grad((out.double() * weighting).sum(), made) for out in (got, want)]
+    for mine, true in zip((got, *slopes[0]), (want, *slopes[1]), strict=True):
+        assert float((mine.double() - true.double()).norm()) <= error * float(true.double().norm())
+
+
+@pytest.mark.parametrize(
+    ("changes", "length"),
+    [
+        ({"scaling": None}, 7),
+        ({"softcap": 30.0}, 7),
+        ({"s_aux": 1}, 7),
+        ({"dropout": 0.1}, 7),
+        ({"sliding_window": 5}, 7),
+        ({}, packing.SHORT + 1),
+    ],
+)
+def test_what_plain_products_do_not_cover_goes_to_the_fused_kernel(changes, length):
+    x = torch.zeros(1, 2, length, 4)
+    assert not packing.short(x, x, x, {"scaling": 0.5} | changes)
+    assert packing.short(x[:, :, :7], x[:, :, :7], x[:, :, :7], {"scaling": 0.5, "sliding_window": 7})

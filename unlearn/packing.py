@@ -90,15 +90,18 @@ def _same_states(model: Any, config: Any) -> bool:
 
     device = model.get_input_embeddings().weight.device
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], device=device)
-    ids = torch.arange(1, mask.numel() + 1, device=device).view_as(mask) % config.get_text_config().vocab_size
+    words = (
+        config.get_text_config().vocab_size
+    )  # spread over all of them: the first are often special, and fragile
+    ids = (torch.arange(1, mask.numel() + 1, device=device).view_as(mask) * 7919) % words
     want = last_states(model, {"input_ids": ids, "attention_mask": mask})[mask.bool()].float()
     try:
         with attending(config, layout_of(mask)):
             found = last_states(model, packed_inputs(ids, mask))[0].float()
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return False  # it takes no positions, or lays attention out in a way of its own
-    close = 1e-4 if want.dtype == next(model.parameters()).dtype else 3e-2
-    return found.shape == want.shape and float((found - want).abs().max()) <= close * float(want.abs().max())
+    close = 1e-4 if want.dtype == next(model.parameters()).dtype else 0.1  # rounding alone: 0.02 in SmolLM2
+    return found.shape == want.shape and float((found - want).norm()) <= close * float(want.norm())
 
 
 def _register() -> None:
@@ -124,9 +127,39 @@ def _attention(
         rows = flat.index_select(0, layout.token.to(x.device)).view(layout.rows, length, *flat.shape[1:])
         return rows.transpose(1, 2)
 
+    q, k, v = apart(query), apart(key), apart(value)
+    if short(q, k, v, options):
+        return _short_attention(q, k, v, options["scaling"]).index_select(0, layout.place)[None], None
     window = options.get("sliding_window")
     if window is not None and window < length:
         t = torch.arange(length, device=query.device)
         attention_mask = ((t[None] <= t[:, None]) & (t[None] > t[:, None] - window))[None, None]
-    out, _ = sdpa_attention_forward(module, apart(query), apart(key), apart(value), attention_mask, **options)
+    out, _ = sdpa_attention_forward(module, q, k, v, attention_mask, **options)
     return out.flatten(0, 1).index_select(0, layout.place.to(out.device))[None], None
+
+
+SHORT = 128  # tokens; above it the fused kernel's blocks pay
+
+
+def short(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> bool:
+    """Whether plain products do it: for short texts on a CPU they take down to an 80th of the fused backward pass."""
+    plain = q.device.type == "cpu" and q.dtype == k.dtype == v.dtype and options.get("scaling") is not None
+    extra = any(options.get(name) is not None for name in ("softcap", "s_aux"))
+    window = options.get("sliding_window")
+    seen = window is None or window >= q.shape[2]
+    return plain and seen and not extra and not options.get("dropout") and q.shape[2] <= SHORT
+
+
+def _short_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """q [B, H, L, d], k and v [B, G, L, d], H a multiple of G: [B·L, H, d]; the softmax in float32.
+
+    The H/G heads of a group stand below each other, so that their keys are not copied.
+    """
+    rows, heads, length, width = q.shape
+    groups = k.shape[1]
+    q = q.reshape(rows, groups, -1, width)
+    future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    scores = (q @ k.transpose(-1, -2)).float().view(rows, heads, length, length) * scale
+    weights = scores.masked_fill(future, -torch.inf).softmax(-1).to(v.dtype)
+    out = weights.view(rows, groups, -1, length) @ v
+    return out.view(rows, heads, length, width).transpose(1, 2).flatten(0, 1)

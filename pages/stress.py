@@ -38,7 +38,7 @@ by_name = {entry["name"]: entry for entry in found}
 if found:
     st.subheader("Worst case first", anchor=False)
     figure.show(plots_stress.overview(found, control, dark), key="stress.overview")
-    stressing.table(found, record)
+    stressing.table(found, control)
     left, right = st.columns(2, gap="large")
     if entry := by_name.get("relearn"):
         with left:
@@ -53,6 +53,7 @@ if found:
     if entry := by_name.get("lens"):
         st.subheader("What each layer still holds", anchor=False)
         stressing.squares(entry, control, dark)
+stressing.left_out(record)
 
 st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
 if job is not None and job.asked.get("metrics"):

@@ -175,6 +175,13 @@ def test_how_fast_by_hand():
     assert relearn.best(curve) == [1.0, 1.0]
 
 
+def test_what_was_never_gone_does_not_come_back(subject):
+    curves = {side: {0: [1.0], 5: [1.0]} for side in ("after", "control")}
+    values = {side: [1.0] for side in ("before", "after", "control")}
+    said = relearn.sentence(subject, values, curves, {"after": 0, "control": None})
+    assert "half of what the original knew is there before any practice" in said
+
+
 def test_the_control_practises_the_same_steps(subject, tiny_folder):
     """Without a retrained model the control is the original on never-seen facts; with one, the same questions."""
     assert [s.role for s in subject.sides()] == ["forget", "forget", "approximate"]
@@ -209,6 +216,34 @@ def test_pairs_by_hand():
     assert probe.pair_share(scores, "right", ["low", "same", "high", "low"]) == (1 + 0.5 + 0 + 1) / 4
     rows = [row(0, "a", wrong=("b", "z")), row(1, "z", wrong=("a",)), row(2, "b", wrong=("z",))]
     assert [(r.answer, wrong) for r, wrong in probe.askable(rows, {"a", "b"})] == [("a", ["b"])]
+
+
+def test_where_the_data_names_no_wrong_answers_every_other_learnt_answer_is_one():
+    rows = [row(0, "a"), row(1, "z"), row(2, "b")]
+    found = [(r.answer, wrong) for r, wrong in probe.askable(rows, {"a", "b", "c"})]
+    assert found == [("a", ["b", "c"]), ("b", ["a", "c"])]
+
+
+@pytest.mark.parametrize("answers", [2, 3])
+def test_the_probe_of_two_answers_and_of_more(tmp_path, answers, monkeypatch):
+    """States that are the answer's place in the list, so that a probe orders every pair rightly."""
+    said = [COLOURS[i % answers] for i in range(12)]
+    rows = tuple(row(i, text) for i, text in enumerate(said))
+    monkeypatch.setattr(
+        probe, "states", lambda _, rows, __: torch.eye(answers)[[COLOURS.index(r.answer) for r in rows]]
+    )
+    some = Dataset(name="t", title="T", roles={"forget": rows[:4], "retain": rows})
+    found = probe.run(Subject(some, lambda when: None, ("before", "after"), max_length=64))
+    assert found.values["after"] == [1.0] * 4
+
+
+def test_a_probe_that_cannot_learn_says_what_is_missing(subject):
+    with pytest.raises(ValueError, match=r"10 retain questions or more .* there are 2 with 2"):
+        probe.run(subject)
+    many = tuple(row(i, "one" if i % 2 else "two") for i in range(12))
+    other = Dataset(name="t", title="T", roles={"forget": subject.data.rows("forget"), "retain": many})
+    with pytest.raises(ValueError, match="no forget question has an answer that occurs among the retain"):
+        probe.run(Subject(other, subject.load, ("before", "after"), max_length=64))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "opt", "gemma"])
@@ -315,6 +350,7 @@ def test_results_are_kept_by_content(small, monkeypatch):
 def test_what_cannot_be_done_says_why(small):
     record = stress.attack(small, ["paraphrase", "probe"], roots=ANYWHERE)
     assert record["attacks"]["paraphrase"]["reason"] == "needs a paraphrase role"
+    assert record["attacks"]["probe"]["reason"].startswith("a probe learns on 10 retain questions or more")
     assert not verdict.worst_first(record)
     assert record["verdict"] == "undecided"
 
@@ -335,6 +371,21 @@ def test_the_command_line(small, capsys):
     assert "control: none" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["attacks"]["prefix"]["seed"] == 0
+
+
+def test_the_seed_is_carried_and_another_one_begins_anew(small, capsys):
+    words = ["attack", "--runs", str(small.path.parent), small.id, "--json"]
+    assert main([*words, "prefix,relearn", "--seed", "1"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert {first["seed"], first["identity"]["seed"], *(e["seed"] for e in first["attacks"].values())} == {1}
+    assert main([*words, "quantise"]) == 0  # goes on with the seed of what is there
+    assert {e["seed"] for e in json.loads(capsys.readouterr().out)["attacks"].values()} == {1}
+    job = stress.create(small, ["relearn"], seed=2)
+    stress.perform(job, roots=ANYWHERE)
+    again = stress.read_attacks(small)
+    assert (again["seed"], list(again["attacks"])) == (2, ["relearn"])
+    with pytest.raises(ValueError, match=r"attack: seed must be a whole number in \[0, 2147483647\], got -1"):
+        stress.attack(small, ["prefix"], seed=-1, roots=ANYWHERE)
 
 
 def test_the_background_job_never_raises(small):

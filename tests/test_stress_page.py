@@ -135,6 +135,22 @@ def test_a_run_that_was_attacked(store):
     assert "n = 50, seed 0" in said
 
 
+def test_another_seed_offers_every_attack_again(store):
+    run = with_weights(store)
+    write_json(run.path / stress.FILE, planted())
+    app = opened(run=run.id)
+    offered = app.button_group(key=f"stress.names.{run.id}.{len(planted()['attacks'])}").value
+    app.number_input(key=f"stress.seed.{run.id}").set_value(1).run()
+    assert len(app.button_group(key=f"stress.names.{run.id}.0").value) == 7 > len(offered)
+
+
+def test_what_was_left_out_is_said_where_nothing_was_found(store):
+    run, record = with_weights(store), planted()
+    record["attacks"] = {"probe": record["attacks"]["probe"]}
+    write_json(run.path / stress.FILE, record)
+    assert "Linear probe was left out: needs a retain role" in words(opened(run=run.id))
+
+
 def test_links_from_other_pages_choose_the_run(store):
     first, _ = with_weights(store), with_weights(store)
     assert opened(runs=first.id).selectbox[0].value == first.id
@@ -157,8 +173,12 @@ def test_the_button_queues_the_chosen_attacks(store, monkeypatch):
     monkeypatch.setattr("ui.shell.guard", lambda: None)  # under AppTest it starts again and so eats the click
     run, asked = with_weights(store), []
     monkeypatch.setattr("unlearn.runner.Runner.enqueue", lambda self, record, perform: asked.append(record))
-    opened(run=run.id).button(key="stress.go").click().run()
+    app = opened(run=run.id)
+    app.number_input(key=f"stress.seed.{run.id}").set_value(3).run()
+    assert any("--seed 3" in code.value for code in app.code)
+    app.button(key="stress.go").click().run()
     (job,) = asked
+    assert job.asked["seed"] == 3
     assert job.run == run
     assert job.asked["attacks"][0] == "paraphrase" and len(job.asked["attacks"]) == 7  # noqa: PT018
 

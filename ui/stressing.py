@@ -52,7 +52,9 @@ def _weights(run: Run) -> bool:
 def launch(run: Run, record: Mapping[str, Any], job: StressRecord | None) -> None:
     """Which attacks to carry out, and the button; greyed while one of this run is under way."""
     busy = job is not None and job.state in ACTIVE
-    done = record.get("attacks", {})
+    before = int(record.get("seed", 0))
+    seed = int(st.session_state.get(f"stress.seed.{run.id}", before))
+    done = record.get("attacks", {}) if seed == before else {}
     left = [name for name in TITLES if name not in done]
     names = st.pills(
         "Attacks",
@@ -63,20 +65,30 @@ def launch(run: Run, record: Mapping[str, Any], job: StressRecord | None) -> Non
         key=f"stress.names.{run.id}.{len(done)}",
         help="An attack whose weights, data and versions have not changed is not carried out again.",
     )
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input(
+            "Seed",
+            *(0, 2**31 - 1, before),
+            key=f"stress.seed.{run.id}",
+            width=160,
+            help="Relearning draws by it which facts are practised. Another seed begins the attacks anew.",
+        )
         ready = bool(names) and not busy and _weights(run) and not shell.is_recorded(run)
         if st.button("Attack", type="primary", icon=":material/bolt:", disabled=not ready, key="stress.go"):
-            start(run, attacks=[name for name in TITLES if name in names])
+            start(run, attacks=[name for name in TITLES if name in names], seed=seed)
         with st.popover("Copy command", icon=":material/terminal:", key="stress.command"):
             chosen = "all" if len(names or ()) in (0, len(TITLES)) else ",".join(names)
-            st.code(f"python -m unlearn attack {run.id} {chosen}", language="bash", wrap_lines=True)
+            command = f"python -m unlearn attack {run.id} {chosen} --seed {seed}"
+            st.code(command, language="bash", wrap_lines=True)
 
 
-def start(run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = ()) -> None:
+def start(
+    run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = (), seed: int | None = None
+) -> None:
     """Queue it behind whatever the runner does; what is wrong is said on the page."""
     shell.wait_for_torch()
     try:
-        record = stress.create(run, attacks, metrics, owner=shell.owner())
+        record = stress.create(run, attacks, metrics, seed=seed, owner=shell.owner())
         shell.runner().enqueue(record, stress.perform)
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
@@ -127,9 +139,9 @@ def card(record: Mapping[str, Any]) -> None:
         st.caption(f"Control: {CONTROLS[record.get('control', '')]}.")
 
 
-def table(found: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> None:
+def table(found: Sequence[Mapping[str, Any]], control: str) -> None:
     """Every attack with its numbers, the same order; and as CSV."""
-    control = "retrained" if record.get("control") == "retrained" else "never_seen"
+    control = "retrained" if control == "retrained" else "never_seen"
     rows = [
         {
             "attack": e["title"],
@@ -156,14 +168,18 @@ def table(found: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> None
         "finding": st.column_config.TextColumn("Finding", width="large"),
     }
     st.dataframe(rows, column_config=heads, hide_index=True, key="stress.table", alt="Attacks, worst first")
-    for entry in record.get("attacks", {}).values():
-        if entry["reason"]:
-            st.caption(f"{entry['title']} was left out: {shell.plain(entry['reason'])}")
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
     st.download_button("CSV", out.getvalue(), "stress.csv", icon=":material/download:", on_click="ignore")
+
+
+def left_out(record: Mapping[str, Any]) -> None:
+    """Which attacks could not be carried out on this run, and why."""
+    for entry in record.get("attacks", {}).values():
+        if entry["reason"]:
+            st.caption(f"{entry['title']} was left out: {shell.plain(entry['reason'])}")
 
 
 def setting(entry: Mapping[str, Any]) -> str:

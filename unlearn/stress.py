@@ -25,23 +25,26 @@ def attack(
     run: Run,
     names: Sequence[str] | None = None,
     *,
+    seed: int | None = None,
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> dict[str, Any]:
-    """What attacks.json holds afterwards: {"identity", "control", "plain", "attacks", "verdict", "rule"}.
+    """What attacks.json holds afterwards: {"identity", "seed", "control", "plain", "attacks", "verdict"}.
 
-    names: of ATTACKS; all by default. progress(phrase, fraction) may raise to stop; what is done stays. ValueError for
-    an unknown attack, and for a run that is not over or keeps no weights.
+    names: of ATTACKS; all by default. seed: of what an attack draws; that of the attacks already done by default, and
+    another one begins the file anew. progress(phrase, fraction) may raise to stop; what is done stays. ValueError for
+    an unknown attack or a bad seed, and for a run that is not over or keeps no weights.
     """
     from unlearn.attacks.base import known
 
     wanted = chosen_attacks(names)
     if run.state in ACTIVE:
         raise ValueError(f"run: {run.title} is {run.state}; attack it when it has ended.")
-    subject, identity = subject_of(run, roots)
     record = read_attacks(run)
+    seed = good_seed(record.get("seed", SEED) if seed is None else seed)
+    subject, identity = subject_of(run, roots, seed)
     if record.get("identity") != identity:
-        record = {"identity": identity, "seed": SEED, "control": subject.control, "attacks": {}}
+        record = {"identity": identity, "seed": seed, "control": subject.control, "attacks": {}}
     missing = [a for a in wanted if a.name not in record["attacks"]]
     if missing and "plain" not in record:
         progress("asking plainly", 0.0)
@@ -66,6 +69,13 @@ def chosen_attacks(names: Sequence[str] | None) -> list[Any]:
     if unknown := [name for name in names or () if name not in ATTACKS]:
         raise ValueError(f"attack: must be among {', '.join(ATTACKS)} or all, got {', '.join(unknown)}.")
     return [one for name, one in ATTACKS.items() if not names or name in names]
+
+
+def good_seed(seed: Any) -> int:
+    """The seed, or a ValueError that says what it must be."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ValueError(f"attack: seed must be a whole number in [0, {2**31 - 1}], got {seed!r}.")
+    return seed
 
 
 def carry_out(one: Any, subject: Any) -> dict[str, Any]:
@@ -109,7 +119,7 @@ def read_attacks(run: Run) -> dict[str, Any]:
     return read_json(run.path / FILE)
 
 
-def subject_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dict[str, Any]]:
+def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, dict[str, Any]]:
     """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.ask import load_source
     from unlearn.attacks import Subject
@@ -125,16 +135,16 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dict
         return load_trained(start) if start and when == "before" else load_source(when, run, roots)
 
     data = from_config(dict(config.data), roots=roots)
-    subject = Subject(data, load, evidence.models, max_length=config.max_length, seed=SEED)
+    subject = Subject(data, load, evidence.models, max_length=config.max_length, seed=seed)
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "scikit-learn")}
-    return subject, {**identity, **versions, "seed": SEED, "attacks": FORMAT}
+    return subject, {**identity, **versions, "seed": seed, "attacks": FORMAT}
 
 
 # -- in the background ---------------------------------------------------------------------------------------------
 
 
 class StressRecord(Study):
-    """<run>/stress/<id>: stress.json ({"attacks": names, "metrics": names}), meta.json, events.jsonl."""
+    """<run>/stress/<id>: stress.json ({"attacks": names, "metrics": names, "seed"}), meta.json, events.jsonl."""
 
     FILE, FOLDER = "stress.json", "stress"
 
@@ -148,11 +158,17 @@ class StressRecord(Study):
 
 
 def create(
-    run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = (), *, owner: str = ""
+    run: Run,
+    attacks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    owner: str = "",
 ) -> StressRecord:
-    """A new, queued record. ValueError for an attack that does not exist."""
+    """A new, queued record; seed as for attack(). ValueError for an attack that does not exist and a bad seed."""
     chosen_attacks(attacks)
     asked = {"attacks": list(attacks), "metrics": list(metrics)}
+    asked |= {} if seed is None else {"seed": good_seed(seed)}
     return StressRecord.create(run.path, "stress", asked, owner=owner, title=f"Stress of {run.title}")
 
 
@@ -179,7 +195,8 @@ def perform(
 
     def work() -> None:
         if names := record.config.get("attacks"):
-            attack(record.run, names, roots=roots, progress=progress)
+            seed = record.config.get("seed")
+            attack(record.run, names, seed=seed, roots=roots, progress=progress)
         if names := record.config.get("metrics"):
             judge(record.run, names, roots=roots, progress=progress)
 

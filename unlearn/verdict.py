@@ -116,12 +116,17 @@ def evidence_sentences(record: Mapping[str, Any]) -> list[str]:
         ("suppressed", "Brings it back"),
         ("erased", "Finds no more than in a model that never knew"),
         ("nothing", "Finds nothing, which by itself proves nothing"),
-        ("undecided", "Undecided"),
     ):
-        if said[kind]:
-            names = ", ".join(e["title"].lower() for e in said[kind])
-            lines.append(f"{words} ({len(said[kind])} of {len(found)}): {names}.")
-    return lines
+        lines += _listed(words, said[kind], found)
+    lines += _listed("Undecided", [e for e in said["undecided"] if e["residue"] is not None], found)
+    close = f"Cannot be judged, since original and control lie less than {APART:.0%} apart"
+    return lines + _listed(close, [e for e in said["undecided"] if e["residue"] is None], found)
+
+
+def _listed(words: str, some: Sequence[Mapping[str, Any]], found: Sequence[Any]) -> list[str]:
+    """One sentence that names these attacks; none where there are none."""
+    names = ", ".join(e["title"].lower() for e in some)
+    return [f"{words} ({len(some)} of {len(found)}): {names}."] if some else []
 
 
 def report(record: Mapping[str, Any]) -> list[str]:

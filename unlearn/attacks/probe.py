@@ -3,6 +3,7 @@
     a ridge classifier learns "which answer follows" on retain questions (which the model knows), and is asked about
     forget questions;   value = share of (right, wrong) pairs in which the right answer scores higher; chance is 0.5
 
+Wrong are the row's wrong answers, or, where the data set has none, every other answer that the probe has learnt.
 The feature is the standardised final-layer state that predicts the first answer token: what the model is about to say.
 Each model has a probe of its own, trained on what it kept, so that a head turned away from the answer does not hide it.
 Only answers that occur among the retain answers can be asked for. The retrained model's probe is the control. Patil et
@@ -46,7 +47,8 @@ def pair_share(scores: Mapping[str, float], right: str, wrong: Sequence[str]) ->
 
 def askable(rows: Sequence[Row], classes: set[str]) -> list[tuple[Row, list[str]]]:
     """Rows whose answer the probe knows as a class, each with the wrong answers that it knows."""
-    found = [(row, [text for text in row.wrong if text in classes]) for row in rows]
+    others = sorted(classes)
+    found = [(row, [x for x in row.wrong or others if x in classes and x != row.answer]) for row in rows]
     return [(row, wrong) for row, wrong in found if row.prompt and row.answer in classes and wrong]
 
 
@@ -58,15 +60,21 @@ def run(subject: Subject) -> Found | None:
     learn = [row for row in subject.data.rows(TRAIN) if row.prompt][:MOST]
     classes = {row.answer for row in learn}
     asked = {side.role: askable(subject.chosen[side.role], classes) for side in subject.sides()}
-    if len(learn) < LEAST or len(classes) < 3 or not all(asked.values()):
-        return None
+    if len(learn) < LEAST or len(classes) < 2:
+        raise ValueError(
+            f"a probe learns on {LEAST} retain questions or more with two different answers or more; there are "
+            f"{len(learn)} with {len(classes)}"
+        )
+    if missing := [role for role, pairs in asked.items() if not pairs]:
+        raise ValueError(f"no {missing[0]} question has an answer that occurs among the retain answers")
 
     def ask(loaded: Any, side: Side) -> list[float]:
         probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PENALTY))
         probe.fit(states(loaded, learn, subject.max_length), [row.answer for row in learn])
         pairs = asked[side.role]
         scores = probe.decision_function(states(loaded, [row for row, _ in pairs], subject.max_length))
-        named = [dict(zip(probe.classes_, line, strict=True)) for line in scores]
+        lines = scores if scores.ndim > 1 else [(-score, score) for score in scores]  # two answers: one score
+        named = [dict(zip(probe.classes_, line, strict=True)) for line in lines]
         return [pair_share(n, row.answer, wrong) for n, (row, wrong) in zip(named, pairs, strict=True)]
 
     values = subject.each("forget", ask)

@@ -17,6 +17,7 @@ from unlearn.data.base import Row
 from unlearn.data.batches import Batches, encode_rows
 from unlearn.lm import forward
 from unlearn.methods.finetune import FineTune
+from unlearn.precision import every_weight
 from unlearn.train import fit, make_optimizer
 
 SHARE, STEPS, BATCH = 0.2, 30, 16
@@ -37,6 +38,7 @@ def cut(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[R
 
 def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: Subject, share: float) -> Any:
     """Train the model in place; {steps done: 1 or 0 for each row of the rest}."""
+    every_weight(loaded.model, "relearning")
     loaded.model.requires_grad_(True)
     if loaded.dtype != "float32":
         loaded.model.float()
@@ -118,6 +120,8 @@ def sentence(subject: Subject, values: Any, curves: Any, speed: dict[str, int | 
     whom = names[subject.control]
     against = f"{whom} from {percent(curves['control'][0])} to {percent(values['control'])}"
     mine, theirs = speed["after"], speed["control"]
+    if mine == 0:
+        return f"{back}, {against}; half of what the original knew is there before any practice."
     if mine is None:
         return f"{back}, {against}; half of what the original knew is not back within {STEPS} steps."
     if theirs is None:

@@ -17,6 +17,9 @@ def add(command: Any) -> None:
     tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
     tried.add_argument("run")
     tried.add_argument("name", help="an attack, several with commas between them, or all")
+    tried.add_argument(
+        "--seed", type=int, help="of what an attack draws (default: that of the attacks already done, or 0)"
+    )
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -49,7 +52,7 @@ def attack(args: argparse.Namespace) -> int:
     names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
     stress.chosen_attacks(names)
     with progress_bar(40) as progress:
-        record = stress.attack(found, names, roots=EVERYWHERE, progress=progress)
+        record = stress.attack(found, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
     if args.json:
         print(json.dumps(record))
         return 0

@@ -70,6 +70,7 @@ def test_config_survives_json_and_refuses_what_it_does_not_know():
         {},
         {"tuning": "lora", "lora_rank": 3, "lora_alpha": 7.5, "accumulation": 2},
         {"max_length": 64, "probes": 0, "title": "two words", "seed": 5},
+        {"precision": "nf4", "tuning": "lora"},
         {"checkpointing": True, "start": "20260101-000000-npo-abcd"},
         {"data": {"name": "authors", "requests": [1, 3]}},
         {

@@ -14,20 +14,20 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
 
     roots: folders that the run's base model may lie in; its config may have been imported.
     """
+    from unlearn import tuning
     from unlearn.execute import allow_model
     from unlearn.models import CATALOGUE, load
-    from unlearn.tuning import load_trained
 
     config = run.config
     allow_model(config.model, roots)
     if when == "before":
-        return load(config.model, tuning=config.tuning)
+        return tuning.base(config)
     if when == "retrained":
         entry = CATALOGUE.get(config.model)
         if entry is None or entry.retrain is None:
             raise ValueError(f"model: {config.model} has no exact retrain; only the bundled model ships one.")
         return load(str(entry.retrain()))
-    return load_trained(run)
+    return tuning.load_trained(run)
 
 
 def answer_prompt(loaded: Any, prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:

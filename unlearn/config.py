@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 TUNINGS = ("full", "lora", "layers")
+PRECISIONS = ("auto", "float32", "bfloat16", "int8", "nf4")
+ROUNDED = ("int8", "nf4")
 LIMITS = (
     ("lr", 1e-8, 1.0),
     ("epochs", 1, 1000),
@@ -38,8 +40,8 @@ class RunConfig:
     model: a catalogue name, hub id or local folder. data: see unlearn.data.catalogue.from_config.
     knobs: the method's own; the rest belongs to every run. start: id of an earlier run of the same store, model and
     tuning, whose weights this one goes on from (chained deletion requests). metrics: names of unlearn.metrics that
-    are computed at the run's end too; the cheap ones always are. checkpointing: see unlearn.checkpointing. Errors:
-    ValueError naming the field.
+    are computed at the run's end too; the cheap ones always are. checkpointing: see unlearn.checkpointing.
+    precision: what the weights are held in, see unlearn.precision. Errors: ValueError naming the field.
     """
 
     model: str
@@ -60,6 +62,7 @@ class RunConfig:
     title: str = ""
     metrics: tuple[str, ...] = ()
     checkpointing: bool = False
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name, low, high in LIMITS:
@@ -72,6 +75,13 @@ class RunConfig:
             object.__setattr__(self, name, float(value) if name in FRACTIONS else int(value))
         if self.tuning not in TUNINGS:
             raise ValueError(f"run: tuning must be among {', '.join(TUNINGS)}, got {self.tuning!r}.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"run: precision must be among {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        if self.precision in ROUNDED and self.tuning != "lora":
+            raise ValueError(
+                f"run: precision {self.precision} keeps the base as it is, so tuning must be lora, got {self.tuning}; "
+                "choose LoRA, or another precision."
+            )
         for name, kind in (
             ("model", str),
             ("method", str),
@@ -124,6 +134,7 @@ class RunConfig:
                 given.append((name, getattr(self, name)))
         given += [(name, text) for name in ("start", "title") if (text := getattr(self, name))]
         given += [("metrics", ",".join(self.metrics))] if self.metrics else []
+        given += [("precision", self.precision)] if self.precision != "auto" else []
         words = ["python", "-m", "unlearn", "run", *(["--checkpointing"] if self.checkpointing else [])]
         for name, value in given:
             flag, text = "--" + name.replace("_", "-"), str(value)

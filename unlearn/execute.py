@@ -162,8 +162,8 @@ class _Work:
             memory.choose_threads(small=loaded.parameters < SMALL)
             self.length = loaded.fit_length(config.max_length)
             data = from_config(dict(config.data), roots=self.roots)
-            for warning in data.warnings:
-                self.note(warning)
+            for text in filter(None, (loaded.where, *data.warnings)):
+                self.note(text)
         chosen = rows_to_score(data)
         identity = {
             "model": loaded.hash,
@@ -306,7 +306,7 @@ class _Work:
             self.run.append("step", **asdict(counted))
 
         every = CHECKPOINT_SECONDS if method.resumes else math.inf
-        with self.phase("training"), checkpointed(model, config.checkpointing):
+        with self.phase("training"), checkpointed(model, config.checkpointing or bool(loaded.where)):
             if self.step == 0:
                 probes.record(0)
             fit = Phases(model, order, optimizer, lr=config.lr, device=loaded.device, start=self.step)

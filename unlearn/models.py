@@ -4,13 +4,19 @@ torch and transformers are imported inside the functions that need them. What th
 before anything is loaded, stands in unlearn/sources.py.
 """
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from unlearn.config import ROUNDED
+from unlearn.placement import adapters_in_place, anatomy, free_head, is_placed, plan, room
+from unlearn.precision import bfloat16_pays, differentiable, is_rounded, numbers, rounding
+from unlearn.precision import check as check_precision
 from unlearn.sources import (
     ASSETS,
     CATALOGUE,
@@ -29,6 +35,7 @@ __all__ = [
     "CATALOGUE",
     "SMALL",
     "Loaded",
+    "adapted",
     "add_lora",
     "as_folder",
     "available",
@@ -47,7 +54,7 @@ __all__ = [
 
 @dataclass
 class Loaded:
-    """A model ready to run. hash: of its weight files; base: where they came from."""
+    """A model ready to run. hash: of its weight files; base: where they came from; where: what is not on the device."""
 
     model: Any
     tokenizer: Any
@@ -58,6 +65,7 @@ class Loaded:
     title: str
     size: str
     base: str
+    where: str = ""
 
     @property
     def pad_id(self) -> int:
@@ -80,57 +88,28 @@ def pick_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-@lru_cache(maxsize=4)
-def bfloat16_pays(device: str) -> bool:
-    """Whether a bfloat16 matrix product beats float32 here: timed once, since CPUs differ by more than 2 ×."""
-    import time
-
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    if device != "cpu":
-        return False
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
-        laps = []
-        for _ in range(6):
-            start = time.perf_counter()
-            a @ b
-            laps.append(time.perf_counter() - start)
-        best[dtype] = min(laps)
-    return best[torch.bfloat16] < 0.8 * best[torch.float32]
-
-
-def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loaded:
+def load(name: str, *, tuning: str = "full", precision: str = "auto", device: str | None = None) -> Loaded:
     """Any causal or encoder-decoder LM that transformers loads, in eval mode (dropout off), with a fast tokenizer.
 
-    bfloat16 for the frozen base of an adapter where it pays, float32 where every weight moves or the model is tiny.
+    precision: see unlearn.precision. What the device has no room for lies elsewhere: see unlearn.placement.
     ValueError for anything that cannot be loaded, with the remedy.
     """
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     import unlearn.ensemble  # noqa: F401  so that transformers knows it
 
     source, device = source_of(name), device or pick_device()
+    check_precision(precision, device)
     here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}
-    try:
+    with _told(name):
         config = AutoConfig.from_pretrained(source, **here)
         tokenizer = AutoTokenizer.from_pretrained(source, **here)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    how, where = _how(config, kind, tuning, precision, device)
+    with _told(name):
         model, found = kind.from_pretrained(
-            source, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **here
+            source, config=config, use_safetensors=True, output_loading_info=True, **how, **here
         )
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # a folder of somebody else's can be broken in any way
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"model: {name!r} could not be loaded: {lines[0][:200]} Give a causal LM in safetensors: a folder, or a "
-            "hub id that this machine can reach."
-        ) from error
     if lacking := sorted({*found["missing_keys"], *(str(k) for k in found.get("mismatched_keys") or ())}):
         raise ValueError(
             f"model: {name!r} lacks weights of a {type(model).__name__} ({lacking[0]}, {len(lacking)} in all), which "
@@ -140,24 +119,60 @@ def load(name: str, *, tuning: str = "full", device: str | None = None) -> Loade
         raise ValueError(
             f"model: {name!r} has no fast tokenizer (tokenizer.json), which answer positions need."
         )
-    parameters = model.num_parameters()
-    if tuning != "full" and size_of(parameters) != "tiny" and bfloat16_pays(device):
-        model = model.to(torch.bfloat16)
     _prepare_tokenizer(tokenizer, model)
-    model = model.to(device).eval()
+    model = free_head(model) if where else model if "device_map" in how else model.to(device)
+    model = differentiable(model.eval())
     check_head(model)
     entry = CATALOGUE.get(name)
+    parameters = model.num_parameters()
     return Loaded(
         model=model,
         tokenizer=tokenizer,
         device=device,
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        dtype=precision if precision in ROUNDED else str(how["dtype"]).removeprefix("torch."),
         parameters=parameters,
         hash=weights_hash(source, model),
         title=entry.title if entry else Path(str(source)).name,
         size=size_of(parameters),
         base=str(name),
+        where=where,
     )
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What transformers says of a broken model, in a sentence."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a folder of somebody else's can be broken in any way
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"model: {name!r} could not be loaded: {lines[0][:200]} Give a causal LM in safetensors: a folder, or a "
+            "hub id that this machine can reach."
+        ) from error
+
+
+def _how(config: Any, kind: Any, tuning: str, precision: str, device: str) -> tuple[dict[str, Any], str]:
+    """(what from_pretrained is told of numbers and places, a sentence where some parts lie elsewhere)."""
+    import torch
+
+    limit, parts = room(device), None
+    if limit is not None or (precision == "auto" and tuning != "full" and bfloat16_pays(device)):
+        with contextlib.suppress(
+            ValueError, RuntimeError
+        ):  # no list of blocks: all or nothing of it is loaded
+            parts = anatomy(config, kind)
+    count = parts.parameters if parts else 0
+    dtype = numbers(precision, tuning=tuning, parameters=count, device=device)
+    how = {"dtype": getattr(torch, dtype)} | rounding(precision, getattr(torch, dtype), device)
+    if not parts:
+        return how, ""
+    found = plan(parts, dtype=dtype, precision=precision, device=device, limit=limit)
+    return how | ({"device_map": found.map} if found.map else {}), found.words()
 
 
 def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
@@ -199,7 +214,11 @@ def check_head(model: Any) -> None:
 
 
 def weights_hash(source: str | Path, model: Any) -> str:
-    """Twelve hex digits of the weight files (of the weights in memory for a hub id)."""
+    """Twelve hex digits of the weight files (of the weights in memory for a hub id, where they are in memory)."""
+    if not isinstance(source, Path) and (is_placed(model) or is_rounded(model)):
+        from huggingface_hub import try_to_load_from_cache
+
+        source = Path(str(try_to_load_from_cache(source, "config.json"))).parent
     if isinstance(source, Path):
         stats = tuple(
             (str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(source.glob("*.safetensors"))
@@ -224,12 +243,18 @@ def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
 def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
     """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
     import torch
-    from peft import LoraConfig, get_peft_model
-
-    from unlearn.placement import adapters_in_place
+    from peft import LoraConfig
 
     torch.manual_seed(seed)
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task)
+    return adapted(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task))
+
+
+def adapted(model: Any, config: Any) -> Any:
+    """peft model with a fresh adapter of this peft config, wherever the base's weights lie."""
+    from peft import get_peft_model
+
+    from unlearn.lora import lean
+
     with adapters_in_place(model):
-        return get_peft_model(model, config).eval()
+        return lean(get_peft_model(model, config).eval())

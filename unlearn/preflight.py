@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from unlearn.config import ROUNDED
 from unlearn.runs import Run, RunConfig
 from unlearn.sources import CATALOGUE, size_of, source_of, tensor_shapes
 
@@ -78,6 +79,7 @@ def preflight(
     data = from_config(dict(config.data), roots)
     forget, retain = method.rows(config.model, data)
     parameters = parameters_of(config.model)
+    weights, notes = _weights(config, parameters)
     per_forget = _mean_tokens(forget) if forget else 0.0
     per_retain = _mean_tokens(retain) if retain else 0.0
     shown = config.epochs * (len(forget) or len(retain))
@@ -93,18 +95,22 @@ def preflight(
         warnings.append(
             f"Only {steps} optimiser step(s): raise epochs or lower batch size, or hardly anything moves."
         )
+    if config.precision == "bfloat16" and config.tuning == "full":
+        warnings.append(
+            "In bfloat16 a step below 1/256 of a weight is lost: raise lr, or take float32 or LoRA."
+        )
     if method.collapses:
         warnings.append(method.collapses)
     return Preflight(
         steps=steps,
         tokens=tokens,
         flops=6.0 * parameters * tokens,
-        memory_bytes=_memory(config, parameters, round(texts * max(per_forget, per_retain))),
+        memory_bytes=weights + _activations(config, parameters, round(texts * max(per_forget, per_retain))),
         seconds=seconds,
         parameters=parameters,
         rows={role: len(data.rows(role)) for role in ROLES},
         warnings=tuple(warnings),
-        notes=own.notes if own else (),
+        notes=(*notes, *(own.notes if own else ())),
     )
 
 
@@ -132,12 +138,39 @@ def _mean_tokens(rows: Sequence[object]) -> float:
     return sum(len(r.prompt) + len(r.target) for r in rows) / len(rows) / CHARACTERS_PER_TOKEN + 1
 
 
-def _memory(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
-    """Weights, gradients and two moments in float32 for what moves, plus activations of one micro-batch."""
+def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
+    """Bytes on the device of the weights and of what moves them (gradients, two moments), and what lies elsewhere.
+
+    ValueError where they cannot be held as the config asks.
+    """
+    from unlearn import placement, precision
+    from unlearn.models import pick_device
+
+    device = pick_device()
+    precision.check(config.precision, device)
+    dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)
+    a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
+    more = (
+        4 if config.tuning == "full" else 1.05
+    )  # an adapter of the usual rank is about 1 % of them, in float32
+    held = round(more * a_weight * parameters)
+    limit, source = placement.room(device), source_of(config.model)
+    if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
+        return held, ()
+    found = placement.plan(parts, dtype=dtype, precision=config.precision, device=device, limit=limit)
+    if not found.map:
+        return held, ()
+    placement.lora_alone(config.tuning)
+    return found.held[device] + held - round(a_weight * parameters), (found.words(),)
+
+
+def _activations(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
+    """Of one micro-batch; with gradient checkpointing each block's input alone."""
     width = max(64.0, (parameters / 150) ** 0.5)  # a transformer of N parameters is about (N / 150)^0.5 wide
-    activations = tokens_a_step * width * 34 * 12 * 4
-    weights = 16 * parameters if config.tuning == "full" else 4.5 * parameters
-    return round(weights + activations)
+    kept = (
+        12 + 34 if config.checkpointing else 12 * 34
+    )  # of 12 blocks their inputs and one block, or all of each
+    return round(tokens_a_step * width * kept * 4)
 
 
 def _seconds(config: RunConfig, finished: Sequence[Run], tokens: int) -> float | None:

@@ -260,7 +260,8 @@ class Runner:
         from unlearn.ask import load_source
 
         when, run = source
-        key = f"after {run.id}" if when == "after" else f"{when} {run.config.model} {run.config.tuning}"
+        base = (run.config.model, run.config.tuning, run.config.precision)
+        key = f"after {run.id}" if when == "after" else " ".join((when, *base))
         if not run.path.is_dir():
             self._warm.pop(key, None)
             raise ValueError(f"run: {run.id} was deleted; choose another.")

@@ -213,10 +213,10 @@ class _Work:
     def score(self, k: int, run: Run | None, loaded: Any, began: float) -> None:
         """Score every request and what must stay; k = 0 is the model before the first one."""
         from unlearn.evaluate import evaluate, observe, rows_to_score
-        from unlearn.models import load
+        from unlearn.tuning import base
 
         self.on_progress(f"scoring after {k}", k / len(self.config.order))
-        loaded = loaded or load(self.config.run.model, tuning=self.config.run.tuning)
+        loaded = loaded or base(self.config.run)
         chosen: dict[str, list[Row]] = {f"request {r}": self.of_request(r) for r in self.config.order}
         every = rows_to_score(self.data)
         chosen |= {role: every[role] for role in (*UTILITY, "paraphrase") if role in every}

@@ -105,6 +105,8 @@ def identity(config: RunConfig) -> str:
     told = {key: value for key, value in config.to_json().items() if key not in UNTOLD}
     if config.tuning != "lora":
         told = {key: value for key, value in told.items() if key not in LORA_ONLY}
+    if config.precision == "auto":  # as runs say it that were made before there was a choice
+        del told["precision"]
     told["data"] = {key: value for key, value in told["data"].items() if value not in ("", None, [], ())}
     text = json.dumps(_plain(told), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

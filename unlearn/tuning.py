@@ -22,7 +22,10 @@ def install(model: Any, config: RunConfig, method: Any) -> Any:
     """
     from unlearn.lm import depth
     from unlearn.models import add_lora
+    from unlearn.placement import is_placed, lora_alone
 
+    if is_placed(model):
+        lora_alone(config.tuning)
     model = method.build(model)
     if config.tuning == "lora" and not config.start:
         model = add_lora(model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
@@ -34,20 +37,25 @@ def install(model: Any, config: RunConfig, method: Any) -> Any:
     return model
 
 
+def base(config: RunConfig) -> Any:
+    """models.Loaded as the run finds it: the model that it names, in the numbers that it asks for."""
+    from unlearn.models import load
+
+    return load(config.model, tuning=config.tuning, precision=config.precision)
+
+
 def starting_model(config: RunConfig, start: Run | None) -> Any:
     """models.Loaded to begin with: the base, or, in a chain, what the run `start` left, ready to be trained on.
 
     ValueError when that run is of another model or tuning, or keeps no weights.
     """
-    from unlearn.models import load
-
     if start is None:
-        return load(config.model, tuning=config.tuning)
+        return base(config)
     theirs = start.config
-    if (theirs.model, theirs.tuning) != (config.model, config.tuning):
+    if (theirs.model, theirs.tuning, theirs.precision) != (config.model, config.tuning, config.precision):
         raise ValueError(
-            f"run: start must be a run of {config.model} with {config.tuning} tuning, but {start.id} is of "
-            f"{theirs.model} with {theirs.tuning}."
+            f"run: start must be a run of {config.model} with {config.tuning} tuning in precision "
+            f"{config.precision}, but {start.id} is of {theirs.model} with {theirs.tuning} in {theirs.precision}."
         )
     return load_trained(start, trainable=True)
 
@@ -58,7 +66,7 @@ def untouched(loaded: Any, config: RunConfig) -> Iterator[Any]:
     from unlearn.models import load
 
     if config.tuning == "full":
-        yield load(config.model, device=loaded.device).model
+        yield load(config.model, precision=config.precision, device=loaded.device).model
         return
     with original(loaded.model):
         yield loaded.model
@@ -86,16 +94,33 @@ def load_trained(run: Run, *, trainable: bool = False) -> Any:
         return load(str(run.path / "model"))
     adapter, config = run.path / "adapter", run.config
     if (adapter / layers.CONFIG).is_file():
-        loaded = load(config.model, tuning=config.tuning)
+        loaded = base(config)
         loaded.model = layers.load_layers(loaded.model, adapter)
         return loaded
     if (adapter / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        loaded = load(config.model, tuning=config.tuning)
-        loaded.model = PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable).eval()
+        loaded = base(config)
+        loaded.model = _with_saved(loaded.model, adapter, trainable)
         return loaded
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
+
+
+def _with_saved(model: Any, folder: Path, trainable: bool) -> Any:
+    """The model under the adapter of that folder. PEFT's own way takes a model that lies in several places apart."""
+    from peft import PeftConfig, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    from unlearn.models import adapted
+
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = not trainable
+    state = load_file(folder / "adapter_model.safetensors")
+    model = adapted(model, config)
+    found = set_peft_model_state_dict(model, state)
+    if lacking := [key for key in (*found.missing_keys, *found.unexpected_keys) if "lora_" in key]:
+        raise ValueError(
+            f"run: the adapter in {folder} was made on a model of another build ({lacking[0]}); load that model."
+        )
+    return model
 
 
 def trained_hash(run: Run, base: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
+from unlearn.precision import every_weight
 
 BITS = (8, 4)
 GROUP = 32
@@ -33,6 +34,7 @@ def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
 @torch.no_grad()
 def quantised(model: Any, bits: int) -> tuple[Any, list[str]]:
     """(a copy with rounded weights, the names of the maps that were rounded)."""
+    every_weight(model, "rounding")
     model = copy.deepcopy(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unlearn.runs import TUNINGS, RunConfig
+from unlearn.config import PRECISIONS, TUNINGS, RunConfig
 
 EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
 
@@ -25,6 +25,12 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--lora-alpha", type=float)
     p.add_argument("--checkpointing", action="store_true", help="less memory for a third more work")
+    p.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="what the weights are held in; int8 and nf4 need bitsandbytes",
+    )
     p.add_argument("--start", default="", help="id of a run whose weights this one goes on from")
     p.add_argument("--title", default="")
     p.add_argument(
@@ -110,6 +116,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         title=args.title,
         start=args.start,
         checkpointing=getattr(args, "checkpointing", False),
+        precision=getattr(args, "precision", "auto"),
         metrics=metrics,
         **(settings | given),
     )

@@ -1,0 +1,164 @@
+"""The command about datasets: list them, search one, what is near an item, what leaks, and split one."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn.commands.options import EVERYWHERE, request_numbers
+from unlearn.commands.printing import listing, number
+
+if TYPE_CHECKING:
+    from unlearn.data.base import Dataset
+
+NEAREST = 5
+
+
+def add(command: Any) -> None:
+    p = command("data", data, "list the datasets; or look into one, search it, check it, split it")
+    p.add_argument(
+        "name", nargs="?", help="a bundled dataset, a hub id, or a file whose rows are to be forgotten"
+    )
+    p.add_argument("--retain", help="with a file: another file, whose rows are to be kept")
+    p.add_argument("--requests", help="only these deletion requests, such as 1,2")
+    p.add_argument("--search", default="", metavar="TEXT", help="rows that have this text")
+    p.add_argument("--whole-words", action="store_true", help="the text begins and ends with a word")
+    p.add_argument("--role", default="", help="only rows of these roles, with commas between them")
+    p.add_argument(
+        "--neighbours", metavar="ITEM", help="what is closest in wording to a row such as forget:1"
+    )
+    p.add_argument("--leaks", action="store_true", help="forget rows that another role repeats")
+    p.add_argument(
+        "--split", metavar="FOLDER", type=Path, help="write another forget set and the rest there, as JSONL:"
+    )
+    p.add_argument(
+        "--subject", action="append", default=[], help="... all rows of this subject (again for more)"
+    )
+    p.add_argument(
+        "--share", type=float, help="... this share of the rows at random; otherwise what --search finds"
+    )
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument(
+        "--aside", type=int, default=0, help="... so many nearest rows of each are put into neighbours"
+    )
+
+
+def data(args: argparse.Namespace) -> int:
+    from unlearn.data.catalogue import CATALOGUE, from_config, load
+
+    if not args.name:
+        return listing([_facts(load(name)) for name in CATALOGUE], args.json, ("name", "title", "rows"))
+    config: dict[str, Any] = {"name": args.name}
+    if args.name not in CATALOGUE:
+        is_file = Path(args.name).is_file()
+        if not is_file and "/" not in args.name:
+            load(args.name)  # says which names there are
+        config = {"forget": args.name} if is_file else {"hub": args.name}
+    config |= {"retain": args.retain} if args.retain else {}
+    config |= {"requests": list(request_numbers("--requests", args.requests))} if args.requests else {}
+    found = from_config(config, roots=EVERYWHERE)
+    if args.split:
+        return _split(found, args)
+    if args.neighbours:
+        return _near(found, args)
+    if args.leaks:
+        return _leaks(found, args)
+    if args.search or args.role:
+        return _search(found, args)
+    facts = _facts(found) | {"hash": found.hash(), "warnings": list(found.warnings)}
+    print(json.dumps(facts, ensure_ascii=False) if args.json else _told(facts))
+    return 0
+
+
+def _facts(found: "Dataset") -> dict[str, Any]:
+    from unlearn.data.base import ROLES
+
+    counts = {role: len(found.rows(role)) for role in ROLES}
+    facts = {"name": found.name, "title": found.title, "requests": list(found.requests()), "rows": counts}
+    return facts | {"note": found.note}
+
+
+def _told(facts: dict[str, Any]) -> str:
+    rows = [f"  {role:12} {count}" for role, count in facts["rows"].items()]
+    return "\n".join([f"{facts['title']} ({facts['hash']}). {facts['note']}", *rows, *facts["warnings"]])
+
+
+def _cells(found: "Dataset", item: Any) -> dict[str, Any]:
+    row = item.row(found)
+    text = row.question or row.lead
+    return {"item": str(item), "question": text, "answer": row.answer, "subject": row.subject}
+
+
+def _lines(rows: list[dict[str, Any]], args: argparse.Namespace, columns: tuple[str, ...]) -> int:
+    shown = [{key: number(value).replace("\n", " ") for key, value in row.items()} for row in rows]
+    return listing(rows if args.json else shown, args.json, columns)
+
+
+def _wanted(found: "Dataset", args: argparse.Namespace, roles: tuple[str, ...]) -> list[Any]:
+    from unlearn.data.search import find
+
+    return find(found, args.search, roles, whole_words=args.whole_words)
+
+
+def _search(found: "Dataset", args: argparse.Namespace) -> int:
+    from unlearn.data.search import chosen_roles
+
+    rows = [_cells(found, item) for item in _wanted(found, args, chosen_roles(args.role))]
+    return _lines(rows, args, ("item", "question", "answer"))
+
+
+def _near(found: "Dataset", args: argparse.Namespace) -> int:
+    from unlearn.data.search import chosen_roles, item_named, items
+    from unlearn.data.similar import Similar
+
+    wanted = item_named(found, args.neighbours)
+    among = items(
+        found, [r for r in chosen_roles(args.role) if args.role or r not in ("forget", "paraphrase")]
+    )
+    (near,) = Similar(found).nearest([wanted], among, NEAREST)
+    rows = [{"similarity": one.similarity} | _cells(found, one.item) for one in near]
+    return _lines(rows, args, ("similarity", "item", "question", "answer"))
+
+
+def _leaks(found: "Dataset", args: argparse.Namespace) -> int:
+    from unlearn.data.leaks import leaks
+
+    told = leaks(found)
+    rows = [
+        {
+            "item": str(leak.item),
+            "other": str(leak.other),
+            "question": leak.question,
+            "answer": leak.answer,
+            "more": leak.more,
+        }
+        for leak in told.found
+    ]
+    if args.json:
+        print(json.dumps({"found": rows, "checked": told.checked, "n": told.n}))
+        return 0
+    print(f"{len(rows)} of {told.checked} forget rows are repeated outside ({told.n} there are)")
+    return _lines(rows, args, ("item", "other"))
+
+
+def _split(found: "Dataset", args: argparse.Namespace) -> int:
+    from unlearn.data import split, write
+    from unlearn.data.search import chosen_roles
+    from unlearn.data.similar import Similar
+
+    if args.subject:
+        groups, how = split.of_subjects(found, args.subject), " ".join(args.subject)
+    elif args.share is not None:
+        groups, how = split.at_random(found, args.share, args.seed), f"{args.share:.0%} seed {args.seed}"
+    elif args.search:
+        roles = [role for role in chosen_roles(args.role) if role in split.POOL]
+        groups, how = [_wanted(found, args, roles)], args.search
+    else:
+        raise ValueError("--split: say what to forget by --subject NAME, --share 0.1 or --search TEXT.")
+    similar = Similar(found) if args.aside else None
+    name = split.name_of(found, how)
+    made = split.split(found, groups, name=name, neighbours=args.aside, similar=similar)
+    config = write.save(made, args.split)
+    facts = _facts(made) | {"hash": made.hash(), "warnings": list(made.warnings), "data": config}
+    print(json.dumps(facts, ensure_ascii=False) if args.json else "\n".join([_told(facts), *config.values()]))
+    return 0

@@ -1,0 +1,64 @@
+"""Finding rows: an Item names one row of a dataset, as links and the command line do, and find() searches them."""
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from unlearn.data.base import ROLES, Dataset, Row
+
+
+class Item(NamedTuple):
+    """One row: role and index from 0. Written and read with the number from 1, as people count: "forget:1"."""
+
+    role: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.role}:{self.index + 1}"
+
+    def row(self, dataset: Dataset) -> Row:
+        return dataset.rows(self.role)[self.index]
+
+
+def items(dataset: Dataset, roles: Collection[str] = tuple(ROLES)) -> list[Item]:
+    """Every row of these roles, in their order."""
+    return [Item(role, i) for role in ROLES if role in roles for i in range(len(dataset.rows(role)))]
+
+
+def item_named(dataset: Dataset, name: str) -> Item:
+    """The item that a name like "forget:12" means. ValueError where there is none."""
+    role, _, number = name.partition(":")
+    count = len(dataset.rows(role))
+    if not count:
+        have = ", ".join(role for role in ROLES if dataset.rows(role))
+        raise ValueError(f"item: the role before the colon must be among {have}, got {name!r}.")
+    if not re.fullmatch(r"[0-9]{1,9}", number) or not 1 <= int(number) <= count:
+        raise ValueError(f"item: the number after {role}: must lie in [1, {count}], got {number!r}.")
+    return Item(role, int(number) - 1)
+
+
+def find(
+    dataset: Dataset, text: str, roles: Collection[str] = tuple(ROLES), *, whole_words: bool = False
+) -> list[Item]:
+    """Rows whose question, lead, answer or subject has this text, upper and lower case alike; all for an empty one.
+
+    whole_words: the text must not begin or end inside a word ("art" then does not find "heart").
+    """
+    wanted = " ".join(text.casefold().split())
+    edge = r"\b" if whole_words else ""
+    before, after = (edge if re.match(r"\w", end) else "" for end in (wanted[:1], wanted[-1:]))
+    pattern = re.compile(before + re.escape(wanted) + after)
+    return [item for item in items(dataset, roles) if pattern.search(_searched(item.row(dataset)))]
+
+
+def _searched(row: Row) -> str:
+    parts = (row.question, f"{row.lead} {row.answer}", row.subject)
+    return "\n".join(" ".join(part.casefold().split()) for part in parts)
+
+
+def chosen_roles(words: str) -> tuple[str, ...]:
+    """Roles with commas between them; all for nothing. ValueError for one that does not exist."""
+    names = tuple(name.strip() for name in words.split(",") if name.strip())
+    if unknown := [name for name in names if name not in ROLES]:
+        raise ValueError(f"role: must be among {', '.join(ROLES)}, got {unknown[0]!r}.")
+    return names or tuple(ROLES)

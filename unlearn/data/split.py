@@ -1,0 +1,108 @@
+"""Splitting: another forget set out of a dataset's rows; the rest of them is kept.
+
+What a model knows stands in the roles of POOL, so these are dealt anew. general and approximate stay as they are, and
+paraphrases follow the facts that they ask for.
+"""
+
+import random
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from unlearn.data.base import Dataset, Row
+from unlearn.data.search import Item, items
+
+if TYPE_CHECKING:
+    from unlearn.data.similar import Similar
+
+POOL = ("forget", "retain", "neighbours")  # what is dealt anew
+MIN_ROWS = 2  # in a forget and in a retain set, as in a table
+
+
+def subjects(dataset: Dataset) -> list[str]:
+    """Who or what the rows of POOL are about, in their order; empty where they do not say."""
+    return list(dict.fromkeys(s for item in items(dataset, POOL) if (s := item.row(dataset).subject)))
+
+
+def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
+    """All rows of each subject: one deletion request a subject. ValueError for one that does not exist."""
+    if unknown := [name for name in wanted if name not in subjects(dataset)]:
+        raise ValueError(
+            f"subjects: {unknown[0]!r} is none of this data set. Choose among those that it names, or split by rows."
+        )
+    about = {name: [] for name in wanted}
+    for item in items(dataset, POOL):
+        if (name := item.row(dataset).subject) in about:
+            about[name].append(item)
+    return list(about.values())
+
+
+def at_random(dataset: Dataset, share: float, seed: int) -> list[list[Item]]:
+    """This share of POOL's rows, at least MIN_ROWS; the same for the same rows and seed."""
+    if not 0 < share < 1:
+        raise ValueError(f"share: must lie between 0 and 1, got {share:g}. Give 0.1 for a tenth.")
+    pool = items(dataset, POOL)
+    return [sorted(random.Random(seed).sample(pool, min(len(pool), max(MIN_ROWS, round(share * len(pool))))))]
+
+
+def split(
+    dataset: Dataset,
+    requests: Sequence[Collection[Item]],
+    *,
+    name: str,
+    neighbours: int = 0,
+    similar: "Similar | None" = None,
+) -> Dataset:
+    """The same rows with these to forget; more than one group makes numbered deletion requests.
+
+    neighbours: so many rows of the rest that are nearest to each forget item are put aside in their role (similar
+    is needed then). Raises ValueError when too little is left to forget or to keep.
+    """
+    chosen = {item: number for number, group in enumerate(requests, start=1) for item in group}
+    if outside := sorted({item.role for item in chosen} - set(POOL)):
+        raise ValueError(
+            f"forget set: rows must come from {', '.join(POOL)}, got one of {outside[0]}. Leave that role out."
+        )
+    rest = [item for item in items(dataset, POOL) if item not in chosen]
+    beside: set[Item] = set()
+    if neighbours and chosen and rest:
+        if similar is None:
+            raise ValueError("neighbours: need an index of similar texts (unlearn.data.similar). Give one.")
+        beside = {near.item for some in similar.nearest(list(chosen), rest, neighbours) for near in some}
+    kept = [item for item in rest if item not in beside]
+    if len(chosen) < MIN_ROWS:
+        raise ValueError(f"forget set: must have at least {MIN_ROWS} rows, got {len(chosen)}. Choose more.")
+    if len(kept) < MIN_ROWS:
+        raise ValueError(
+            f"retain set: must have at least {MIN_ROWS} rows, got {len(kept)}. Forget fewer rows, "
+            "or put fewer neighbours aside."
+        )
+    numbered = len(requests) > 1
+    forget = [
+        replace(item.row(dataset), request=number * numbered)
+        for item, number in sorted(chosen.items(), key=lambda pair: (pair[1] * numbered, pair[0]))
+    ]
+    fact = {_fact(row): row.request for row in forget}
+    roles = {
+        "forget": tuple(forget),
+        "retain": tuple(replace(item.row(dataset), request=0) for item in kept),
+        "neighbours": tuple(replace(item.row(dataset), request=0) for item in rest if item in beside),
+        "paraphrase": tuple(
+            replace(row, request=fact[_fact(row)]) for row in dataset.rows("paraphrase") if _fact(row) in fact
+        ),
+    }
+    roles = {role: rows for role, rows in (dict(dataset.roles) | roles).items() if rows}
+    return Dataset(
+        name=name, title=name, roles=roles, note=f"Split from {dataset.title}. {dataset.note}".strip()
+    )
+
+
+def _fact(row: Row) -> tuple[str, ...]:
+    """What makes two wordings one fact."""
+    return (row.subject, row.attribute, row.answer)
+
+
+def name_of(dataset: Dataset, how: str) -> str:
+    """A name for files and lists: "authors-alma-reyes", at most 60 letters."""
+    return re.sub(r"[^\w]+", "-", f"{dataset.name} {how}".lower()).strip("-")[:60]

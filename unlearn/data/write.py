@@ -1,0 +1,57 @@
+"""Datasets as JSONL files that an upload reads back without loss: one row a line, one file a role.
+
+A stranger's table says question and answer; ours says everything that a Row knows, so that a forget set which was
+split, saved and uploaded gives the same prompts and the same scores. The columns of tables.OURS mark such a file.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.table_files import MAX_BYTES
+
+
+def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
+    """The rows as JSONL. ValueError for more than an upload may have; name is what the error calls it."""
+    numbered = any(row.request for row in rows)
+    data = "".join(json.dumps(_cells(row, numbered), ensure_ascii=False) + "\n" for row in rows).encode()
+    if len(data) > MAX_BYTES:
+        raise ValueError(
+            f"{name}: must be at most {MAX_BYTES / 2**20:.0f} MB to be read again, got {len(data) / 2**20:.1f} MB. "
+            "Take a part of the rows."
+        )
+    return data
+
+
+def _cells(row: Row, numbered: bool) -> dict[str, Any]:
+    cells = {
+        "question": row.question,
+        "lead": row.lead,
+        "answer": row.answer,
+        "wrong": list(row.wrong),
+        "entities": [list(span) for span in row.entities],
+        "subject": row.subject,
+        "attribute": row.attribute,
+    }
+    return cells | ({"request": row.request} if numbered else {})
+
+
+def files(dataset: Dataset) -> dict[str, tuple[str, bytes]]:
+    """Role → (file name, content), for every role that has rows; forget first."""
+    made = {}
+    for role in ROLES:
+        if rows := dataset.rows(role):
+            name = f"{dataset.name}{'' if role == 'forget' else '-' + role}.jsonl"
+            made[role] = (name, to_jsonl(rows, name))
+    return made
+
+
+def save(dataset: Dataset, folder: Path) -> dict[str, str]:
+    """Write the files into the folder; returns the data field of a run that reads them."""
+    contents = files(dataset)  # before anything is written, because it may refuse
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.values():
+        (folder / name).write_bytes(content)
+    return {role: str(folder / name) for role, (name, _) in contents.items()}

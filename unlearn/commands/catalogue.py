@@ -1,4 +1,4 @@
-"""Commands about what there is: models, datasets, methods; bring a model here, train the bundled ones."""
+"""Commands about what there is: models, methods; bring a model here, train the bundled ones."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,6 @@ from unlearn.commands.printing import listing, progress_bar
 
 def add(command: Any) -> None:
     command("models", models, "list the models")
-    command("data", data, "list the datasets and their roles")
     command("methods", methods, "list the methods with knobs and tuned settings")
     command("get", get, "bring a model to this machine", as_json=False).add_argument("model")
     text = "train the bundled models and their retrains again (ten minutes a pair)"
@@ -33,26 +32,6 @@ def models(args: argparse.Namespace) -> int:
         for e in CATALOGUE.values()
     ]
     return listing(rows, args.json, ("name", "parameters", "here", "note"))
-
-
-def data(args: argparse.Namespace) -> int:
-    from unlearn.data.base import ROLES
-    from unlearn.data.catalogue import CATALOGUE, load
-
-    rows = []
-    for name in CATALOGUE:
-        found = load(name)
-        counts = {role: len(found.rows(role)) for role in ROLES}
-        rows.append(
-            {
-                "name": name,
-                "title": found.title,
-                "requests": list(found.requests()),
-                "rows": counts,
-                "note": found.note,
-            }
-        )
-    return listing(rows, args.json, ("name", "title", "rows"))
 
 
 def methods(args: argparse.Namespace) -> int:

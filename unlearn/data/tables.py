@@ -4,9 +4,11 @@ The user's own data is the point of the tool, so everything that can be wrong wi
 words that name the file, the rule, what was found and what to do.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -27,6 +29,7 @@ __all__ = [
 
 QUESTION_NAMES = ("question", "prompt", "instruction", "query", "input", "q")
 ANSWER_NAMES = ("answer", "response", "completion", "output", "target", "a")
+OURS = ("lead", "wrong", "entities")  # a table with all three was written by unlearn.data.write: see _ours
 TEXT_NAMES = ("text", "content", "document", "passage", "article", "sentence", "body")
 
 
@@ -82,21 +85,26 @@ def guess_columns(frame: pd.DataFrame) -> Columns:
 def rows(frame: pd.DataFrame, columns: Columns, role: str) -> tuple[Row, ...]:
     """The rows of a role; those with an empty question, answer or text are left out.
 
-    Raises ValueError for a missing column, when fewer than MIN_ROWS are left, or for a request that is
-    not a whole number from 1.
+    Columns subject and attribute are read where a table has them; further ones where it has all of OURS. Raises
+    ValueError for a missing column, when fewer than MIN_ROWS are left, for a request that is not a whole number
+    from 1, and for further columns that hold something else than they should.
     """
     for column in columns.named():
         if column not in frame.columns:
             have = ", ".join(map(str, frame.columns))
             raise ValueError(f"{role} file: has no column {column!r}; it has {have}. Choose one of these.")
-    answers = frame[columns.answer or columns.text].str.strip()
-    questions = frame[columns.question].str.strip() if columns.question else [""] * len(frame)
+    ours = set(OURS) <= set(frame.columns)
+    answers = frame[columns.answer or columns.text]
+    questions = frame[columns.question] if columns.question else pd.Series([""] * len(frame))
+    if not ours:
+        questions, answers = questions.str.strip(), answers.str.strip()
     numbered = bool(columns.request) and role in ("forget", "paraphrase")
     requests = _requests(frame[columns.request], columns.request, role) if numbered else [0] * len(frame)
+    more = _ours(frame, role) if ours else _about(frame, questions)
     made = [
-        Row(question=question, answer=answer, request=request)
-        for question, answer, request in zip(questions, answers, requests, strict=True)
-        if answer and (question or not columns.question)
+        Row(question=question, answer=answer, request=request, **extra)
+        for question, answer, request, extra in zip(questions, answers, requests, more, strict=True)
+        if answer and (question or ours or not columns.question)
     ]
     if len(made) < MIN_ROWS:
         what = " and ".join(repr(name) for name in (columns.question, columns.answer, columns.text) if name)
@@ -158,3 +166,43 @@ def _requests(cells: pd.Series, column: str, role: str) -> list[int]:
                 "Number the deletion requests 1, 2, 3…"
             )
     return [int(cell) for cell in cells]
+
+
+def _about(frame: pd.DataFrame, questions: Sequence[str]) -> list[dict[str, str]]:
+    """Whom each row is about and what it asks of them; where only the first is said, the question is the second."""
+    if "subject" not in frame.columns:
+        return [{}] * len(frame)
+    asked = frame["attribute"] if "attribute" in frame.columns else questions
+    return [
+        {"subject": subject.strip(), "attribute": attribute.strip()} if subject.strip() else {}
+        for subject, attribute in zip(frame["subject"], asked, strict=True)
+    ]
+
+
+def _ours(frame: pd.DataFrame, role: str) -> list[dict[str, Any]]:
+    """What else a Row has, from a table that unlearn.data.write made; only there may a question be empty."""
+    made = []
+    for at, cells in enumerate(frame.to_dict("records"), start=1):
+        wrong = _list(cells["wrong"], "wrong", role, at, lambda text: isinstance(text, str))
+        spans = _list(cells["entities"], "entities", role, at, _is_span)
+        texts = {name: cells.get(name, "") for name in ("lead", "subject", "attribute")}
+        made.append(texts | {"wrong": tuple(wrong), "entities": tuple((a, b) for a, b in spans)})
+    return made
+
+
+def _is_span(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(i) is int and i >= 0 for i in value)
+
+
+def _list(cell: str, name: str, role: str, at: int, fits: Callable[[object], bool]) -> list[Any]:
+    """The JSON list in a cell, every part of which must fit; an empty cell is an empty list."""
+    try:
+        found = json.loads(cell or "[]")
+    except (json.JSONDecodeError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(map(fits, found)):
+        what = "texts" if name == "wrong" else "[start, end]"
+        raise ValueError(
+            f"{role} file: {name!r} must be a JSON list of {what}, got {cell[:40]!r} in row {at}. Mend that cell."
+        )
+    return found

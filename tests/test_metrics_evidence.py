@@ -1,12 +1,16 @@
 """What metrics read from a model, against the model's own full logits and plain generation."""
 
 import math
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import make_model
 
+from unlearn import evaluate, lm
+from unlearn import evidence as evidence_of_models
 from unlearn.data.base import Row
 from unlearn.data.batches import encode_rows
 from unlearn.evidence import ModelEvidence
@@ -155,6 +159,68 @@ def test_every_metric_gives_as_many_values_as_it_counts(evidence):
     for name, metric in METRICS.items():
         for score in metric.measure(evidence).values():
             assert len(score.per_example) == score.n > 0, name
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """{(model, what it read): how often}, filled while texts go through models."""
+    found = Counter()
+
+    def counting(model, *batches, **options):
+        for batch in batches:
+            for ids, mask in zip(batch.input_ids.tolist(), batch.attention_mask.tolist(), strict=True):
+                found[id(model), tuple(i for i, there in zip(ids, mask, strict=True) if there)] += 1
+        return lm.forward(model, *batches, **options)
+
+    for module in (evaluate, evidence_of_models):
+        monkeypatch.setattr(module, "forward", counting)
+    return found
+
+
+def test_a_full_evaluation_reads_no_text_twice(folders, passes):
+    """Also not what two models say alike: after is here the model before, loaded once more."""
+    names = {"before": "before", "after": "before", "retrained": "retrained"}
+    held = {when: load(str(folders[name]), device="cpu") for when, name in names.items()}
+    fresh = ModelEvidence(ROWS, held.get, names, max_length=128)
+    fresh.keeps = {role for metric in METRICS.values() for role in metric.states}
+    for metric in METRICS.values():
+        metric.measure(fresh)
+    assert max(passes.values()) == 1
+    by_model = Counter(model for model, _ in passes)
+    assert by_model[id(held["retrained"].model)] == 4 + 5  # the rows, and their wrong answers
+    said = {(o.prompt, o.text) for w in names for r in ROWS for o in fresh.seen(w, r) if o.text.strip()}
+    assert by_model[id(held["before"].model)] == 4 + 5 + len(said)
+
+
+def test_a_continuation_that_is_the_own_answer_is_not_read_again(evidence, passes):
+    fresh = ModelEvidence(ROWS, evidence._loaded_model, evidence.hashes, max_length=128)
+    fresh._memo["seen", "after"] = [replace(o, text=o.answer) for o in fresh._observe("before")]
+    read = [o.tokens for o in fresh.seen("before", "forget")]
+    done = sum(passes.values())
+    found = fresh.generation_nll("after", "forget")
+    assert sum(passes.values()) == done
+    tokenizer = evidence._loaded_model("before").tokenizer
+    for o, tokens, value in zip(fresh.seen("after", "forget"), read, found, strict=True):
+        begin, end = (len(tokenizer(text)["input_ids"]) for text in (o.prompt, o.prompt + o.answer))
+        own = [-t["lp"] for t in tokens[:-1]]  # without the end of text, which was not generated
+        assert value == pytest.approx(np.mean(own[begin - end :]), abs=1e-6)
+
+
+def test_what_is_shared_equals_what_is_read_on_its_own(folders):
+    def evidence(keeps):
+        found = ModelEvidence(
+            ROWS, lambda when: load(str(folders[when]), device="cpu"), {w: w for w in folders}, max_length=128
+        )
+        found.keeps = keeps
+        return found
+
+    shared, alone = evidence(("forget", "retain")), evidence(())
+    for when in folders:
+        shared.seen(when, "forget")
+    for role in ("forget", "retain"):
+        assert shared.features("after", role) == pytest.approx(alone.features("after", role), abs=1e-6)
+        mine, theirs = (x.divergence("retrained", "after", role) for x in (shared, alone))
+        assert mine == pytest.approx(theirs, abs=1e-6)
 
 
 def test_the_cache_gives_the_same_numbers_without_a_model(folders, tmp_path):

@@ -13,7 +13,7 @@ import torch
 
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.batches import encode_rows
-from unlearn.lm import Example, collate, encoder_input, forward, halves, top_k
+from unlearn.lm import Answers, Example, collate, encoder_input, forward, halves, top_k
 from unlearn.metrics import CHEAP, Metric, Observation
 
 LIMIT = 40  # texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT
@@ -70,15 +70,19 @@ def observe(
     device: str = "cpu",
     progress: Callable[[float], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    look: Callable[[Answers], None] = lambda answers: None,
 ) -> list[Observation]:
-    """Read every chosen row once. check is called between batches and may raise to stop."""
+    """Read every chosen row once. check is called between batches and may raise to stop.
+
+    look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
+    """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in rows], max_length=max_length)
     scored: dict[int, list[dict[str, Any]]] = {}
     order = sorted(examples, key=lambda e: len(e.input_ids))
     for at in range(0, len(order), BATCH):
         check()
-        scored |= score_tokens(model, tokenizer, order[at : at + BATCH], device)
+        scored |= score_tokens(model, tokenizer, order[at : at + BATCH], device, look)
         progress(0.4 * (at + BATCH) / len(order))
     prompts = [_prompt(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
     texts = ["" for _ in rows]
@@ -101,10 +105,15 @@ def observe(
 
 @torch.no_grad()
 def score_tokens(
-    model: Any, tokenizer: Any, examples: Sequence[Example], device: str
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    device: str,
+    look: Callable[[Answers], None] = lambda answers: None,
 ) -> dict[int, list[dict[str, Any]]]:
     """{key: one dict an answer token} — token, id, logit, lp, rank, mu, sigma, top [[token, lp], … TOP]."""
     (answers,) = forward(model, collate(examples, tokenizer.pad_token_id).to(device))
+    look(answers)
     found = top_k(answers, TOP)
     labels, rows = answers.labels.tolist(), answers.rows.tolist()
     name = _names(tokenizer)

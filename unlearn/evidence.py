@@ -2,12 +2,14 @@
 
 Observations come from the run's own cache; wrong answers, continuations from every prefix and what the original
 makes of a continuation are kept beside them; states and distributions live only as long as this object. Models
-are loaded when first asked, so a metric that needs none of them loads none.
+are loaded when first asked, so a metric that needs none of them loads none. No text goes through a model twice: states
+are kept while the observations are made, and a continuation that was read before, or is the text's own answer, is not
+read again.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from unlearn import score_cache
 from unlearn.data.base import Row
 from unlearn.data.batches import encode_rows
 from unlearn.evaluate import observe
-from unlearn.lm import Example, collate, encode, forward, head_of
+from unlearn.lm import Answers, Example, collate, encode, forward, head_of
 from unlearn.metrics import Observation
 from unlearn.prefixes import continue_all, plan
 
@@ -34,6 +36,7 @@ class ModelEvidence:
     """chosen: the rows by role. load: when → models.Loaded. hashes: when → of its weights, for the models that exist.
 
     store: the folder whose cache is used (None: no cache). progress(phrase, fraction) is called while reading.
+    keeps: roles whose states will be asked for, so that they are not read a second time.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class ModelEvidence:
         self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
         self.max_length, self.store, self.progress = max_length, store, progress
         self._load, self._loaded, self._memo = load, {}, {}
+        self.keeps: Collection[str] = ()
+        self._generated: dict[Any, float] = {}  # what the original made of continuations
         self.tokens, self.flops = 0, 0.0  # what this object itself has read, 2·N for each token
 
     @property
@@ -88,8 +93,8 @@ class ModelEvidence:
 
         def read() -> list[float | None]:
             coded = [self._continuation(prompt, text, key) for key, (prompt, text) in enumerate(texts)]
-            values = iter(self._mean_nlls("before", [e for e in coded if e is not None]))
-            return [None if e is None else next(values) for e in coded]
+            self._read_continuations(coded, role)
+            return [None if e is None else self._generated[_content(e)] for e in coded]
 
         return self._kept("before", {"what": "generations", "texts": _digest(texts)}, read)
 
@@ -177,6 +182,7 @@ class ModelEvidence:
             max_length=self._length(when),
             device=loaded.device,
             progress=lambda fraction: self.progress(f"reading {when}", fraction),
+            look=self._keeping(when),
         )
         for role in self.roles:
             self._count(when, sum(len(e.input_ids) + len(e.source) for e in self._examples(when, role)))
@@ -184,6 +190,20 @@ class ModelEvidence:
         if self.store:
             score_cache.write(self.store, self._identity(when), found)
         return found
+
+    def _keeping(self, when: str) -> Callable[[Answers], None]:
+        """What observe() calls with each batch: the states of the roles in keeps go where _states looks for them."""
+        places = [(role, i) for role, rows in self.chosen.items() for i in range(len(rows))]
+        kept = {role: [None] * len(rows) for role, rows in self.chosen.items() if role in self.keeps}
+        self._memo |= {("states", when, role): states for role, states in kept.items()}
+
+        def keep(answers: Answers) -> None:
+            for key, states in zip(answers.keys, _each(answers), strict=True):
+                role, i = places[key]
+                if role in kept:
+                    kept[role][i] = states
+
+        return keep
 
     def _examples(self, when: str, role: str) -> list[Example]:
         def read() -> list[Example]:
@@ -224,10 +244,23 @@ class ModelEvidence:
             return self._read(
                 when,
                 self._examples(when, role),
-                lambda a: [s.clone() for s in a.hidden.split(a.row_count.tolist())],
+                _each,
             )
 
         return self._once(("states", when, role), read)
+
+    def _read_continuations(self, coded: Sequence[Example | None], role: str) -> None:
+        """Mean token NLL under the original of each row's continuation, unless it is known: into _generated."""
+        new: dict[Any, Example] = {}
+        rows = zip(coded, self._examples("before", role), self.seen("before", role), strict=True)
+        for e, whole, o in rows:
+            if e is None or _content(e) in self._generated:
+                continue
+            if nlls := _within(e, whole, o):
+                self._generated[_content(e)] = sum(nlls) / len(nlls)
+            else:
+                new[_content(e)] = e
+        self._generated |= zip(new, self._mean_nlls("before", list(new.values())), strict=True)
 
     def _continuation(self, prompt: str, text: str, key: int) -> Example | None:
         """The continuation labelled as the answer, without an end of text that was never generated."""
@@ -251,6 +284,22 @@ class ModelEvidence:
             self.progress(f"continuing {when}", fraction)
 
         return continue_all(self._loaded_model(when), texts, read)
+
+
+def _content(e: Example) -> Any:
+    return e.source, e.input_ids, e.labels
+
+
+def _within(e: Example, whole: Example, o: Observation) -> list[float]:
+    """NLL of each answer token of e where e is the beginning of `whole`, which o has read; else empty."""
+    known = {at: -token["lp"] for at, token in zip(whole.answer_at, o.tokens, strict=True)}
+    begins = e.source == whole.source and e.input_ids == whole.input_ids[: len(e.input_ids)]
+    return [known[at] for at in e.answer_at] if begins and set(e.answer_at) <= set(known) else []
+
+
+def _each(answers: Answers) -> list[Tensor]:
+    """[n_i, d] of each text: what the head gets at its answer positions."""
+    return [states.clone() for states in answers.hidden.split(answers.row_count.tolist())]
 
 
 def _digest(value: Any) -> str:

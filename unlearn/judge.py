@@ -58,6 +58,7 @@ def compute(
         return record
     from unlearn import memory
 
+    evidence.keeps = {role for metric in missing for role in metric.states}
     memory.reset_peak()
     began = time.perf_counter()
     try:

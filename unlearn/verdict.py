@@ -119,7 +119,7 @@ def evidence_sentences(record: Mapping[str, Any]) -> list[str]:
     ):
         lines += _listed(words, said[kind], found)
     lines += _listed("Undecided", [e for e in said["undecided"] if e["residue"] is not None], found)
-    close = f"Cannot be judged, since original and control lie less than {APART:.0%} apart"
+    close = f"Cannot be judged, since original and control lie less than {100 * APART:.0f} % apart"
     return lines + _listed(close, [e for e in said["undecided"] if e["residue"] is None], found)
 
 

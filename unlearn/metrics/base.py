@@ -107,6 +107,7 @@ class Metric:
     paper: str = ""
     cheap: bool = True
     needs: ClassVar[str] = ""
+    states: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, observations: Sequence[Observation]) -> Score | None:
         values = tuple(v for o in observations if (v := self.fn(o)) is not None)
@@ -126,7 +127,8 @@ class Metric:
 class Comparison:
     """A metric that compares roles or models, or reads a model again; computed on demand.
 
-    measure: empty where something is missing; needs then says what, in words.
+    measure: empty where something is missing; needs then says what, in words. states: roles whose hidden states it
+    reads, so that they are kept when the texts are read for other metrics.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Comparison:
     measure: Callable[[Evidence], Scores]
     needs: str = ""
     paper: str = ""
+    states: tuple[str, ...] = ()
     cheap: ClassVar[bool] = False
 
 

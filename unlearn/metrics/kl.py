@@ -20,4 +20,5 @@ KL = Comparison(
     measure=measure,
     needs="a retrained model",
     paper="Golatkar et al. 2020, arXiv 1911.04933",
+    states=ROLES,
 )

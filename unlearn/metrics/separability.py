@@ -9,6 +9,7 @@ from typing import Any
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
 
 SEED, FOLDS, LEAST = 0, 5, 10
+ROLES = ("forget", "retain")
 
 
 def held_out_hits(forget: Any, retain: Any) -> tuple[float, ...]:
@@ -35,11 +36,11 @@ def held_out_hits(forget: Any, retain: Any) -> tuple[float, ...]:
 def measure(evidence: Evidence) -> Scores:
     import numpy as np
 
-    if not {"forget", "retain"} <= set(evidence.roles):
+    if not set(ROLES) <= set(evidence.roles):
         return {}
     scores: Scores = {}
     for when in evidence.models:
-        features = [evidence.features(when, role) for role in ("forget", "retain")]
+        features = [evidence.features(when, role) for role in ROLES]
         if min(map(len, features)) < LEAST or not all(np.isfinite(x).all() for x in features):
             continue
         hits = tuple(map(float, held_out_hits(*features)))
@@ -57,4 +58,5 @@ SEPARABILITY = Comparison(
     measure=measure,
     needs=f"at least {LEAST} forget and {LEAST} retain texts",
     paper="Chen and Yang 2023, arXiv 2310.20150",
+    states=ROLES,
 )

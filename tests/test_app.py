@@ -165,6 +165,24 @@ def test_repeating_a_run_brings_its_settings_back(store):
     assert values["form.seed"] == 11
 
 
+def test_the_precision_of_the_weights_can_be_chosen(store, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n == "bitsandbytes" else find(n, *a)
+    )
+    app = opened("launch.py", clone=seed_run(store, method="npo", tuning="lora", precision="nf4").id)
+    field = app.selectbox(key="form.precision")
+    assert (field.value, len(field.options)) == ("nf4", 5)
+    assert "precision nf4 needs bitsandbytes" in texts(app)
+    field.set_value("bfloat16").run()
+    assert not app.error
+    assert "--precision bfloat16" in app.code[0].value
+    app.segmented_control(key="form.tiny.tuning").set_value("full").run()
+    assert len(app.selectbox(key="form.precision").options) == 3  # 8 and 4 bits are for adapters
+
+
 def test_a_wrong_table_is_an_error_in_words_and_not_a_traceback(store, tmp_path):
     bad = store.root / ".uploads" / "x" / "bad.csv"
     bad.parent.mkdir(parents=True)

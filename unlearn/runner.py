@@ -260,8 +260,9 @@ class Runner:
         from unlearn.ask import load_source
 
         when, run = source
-        base = (run.config.model, run.config.tuning, run.config.precision)
-        key = f"after {run.id}" if when == "after" else " ".join((when, *base))
+        key = f"after {run.id}"
+        if when != "after":
+            key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
         if not run.path.is_dir():
             self._warm.pop(key, None)
             raise ValueError(f"run: {run.id} was deleted; choose another.")
@@ -279,6 +280,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
     from unlearn.execute import allow_model
     from unlearn.methods import method_named
     from unlearn.models import check_hub, source_of
+    from unlearn.precision import check as check_precision
 
     method = method_named(config.method)
     chosen = method.from_knobs(config.knobs)
@@ -286,6 +288,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
         raise ValueError(
             f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
         )
+    check_precision(config.precision)
     allow_model(config.model, roots)
     source = source_of(config.model)
     chosen.rows(config.model, from_config(dict(config.data), roots=roots))

@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # every model here is small: see unlearn.memory.choose_threads
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # every model here is small: see unlearn.threads
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network says so and lifts this itself
 
 from pathlib import Path

@@ -14,6 +14,7 @@ FILES.append(ROOT / "app.py")
 LAYERS = ("ground", "lm", "models", "data", "methods", "use", "execute", "runner", "top", "screen")
 GROUND = (
     "memory",
+    "threads",
     "disk",
     "config",
     "runs",

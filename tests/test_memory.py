@@ -1,9 +1,20 @@
 """A finished run and a stopped one leave nothing behind."""
 
+import gc
+
 import pytest
 import torch
 
 from bench import memory
+
+HEADER = {
+    "command": "python -m bench.memory",
+    "machine": {"cpu": "CPU", "cores": 1, "load": 0},
+    "versions": {"torch": "2"},
+    "commit": "0",
+    "dirty": False,
+    "date": "2026-01-01",
+}
 
 
 @pytest.mark.slow
@@ -20,12 +31,31 @@ def test_no_tensor_outlives_its_run(tmp_path, tiny_folder):
         "batch_size": 1,
         "probes": 1,
     }
-    before = memory.live_tensors()
-    found = memory.measure(config | {"lr": 1e-3}, 3, tmp_path / "runs", [tmp_path.parent, tiny_folder.parent])
+    before, models = memory.live_tensors(), memory.live_models()
+    found = memory.measure(config | {"lr": 1e-3}, 4, tmp_path / "runs", [tmp_path.parent, tiny_folder.parent])
     assert found["after_stop"]["state"] == "stopped"
     for kept in (*found["after"], found["after_stop"]):
         assert kept["tensors"] <= before
-        assert kept["resident"] > 0
+        assert kept["models"] <= models
+    assert found["growth"]["tensors"] == 0
+    assert found["growth"]["resident"] < 4 * 2**20  # what no tensor owns; exact counts are above
+    assert "growth a run" in memory.table(found | HEADER)
+
+
+def test_growth_is_that_of_most_runs():
+    told = [{"tensors": 0, "resident": 100 if i == 0 else 1000 + 10 * i + 500 * (i == 3)} for i in range(8)]
+    assert memory.growth(told) == {"tensors": 0, "resident": 10}
+
+
+def test_a_model_that_somebody_holds_is_counted(tiny_folder):
+    from unlearn.models import load
+
+    before = memory.live_models()
+    held = load(str(tiny_folder))
+    assert memory.live_models() == before + 1
+    del held
+    gc.collect()
+    assert memory.live_models() == before
 
 
 def test_live_tensors_counts_shared_storage_once():
@@ -35,19 +65,3 @@ def test_live_tensors_counts_shared_storage_once():
     assert memory.live_tensors() - before == 4000
     del first, second
     assert memory.live_tensors() == before
-
-
-def test_a_small_model_gets_one_thread_unless_the_user_said_otherwise(monkeypatch):
-    from unlearn.memory import choose_threads
-
-    before = torch.get_num_threads()
-    try:
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        assert choose_threads(small=True) == torch.get_num_threads() == 1
-        monkeypatch.setattr("psutil.cpu_count", lambda logical: 3)
-        monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3, 4}, raising=False)
-        assert choose_threads(small=False) == torch.get_num_threads() == 3
-        monkeypatch.setenv("OMP_NUM_THREADS", "2")
-        assert choose_threads(small=True) == torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from unlearn import memory
+from unlearn import memory, threads
 from unlearn.data.base import Dataset, Row
 from unlearn.disk import append_line, write_json
 from unlearn.probes import SAMPLES, Probes, sample
@@ -159,7 +159,7 @@ class _Work:
             loaded = tuning.starting_model(config, start)
             if start is not None:
                 loaded.hash = tuning.trained_hash(start, loaded.hash)
-            memory.choose_threads(small=loaded.parameters < SMALL)
+            threads.choose_threads(small=loaded.parameters < SMALL or loaded.device != "cpu")
             self.length = loaded.fit_length(config.max_length)
             data = from_config(dict(config.data), roots=self.roots)
             for text in filter(None, (loaded.where, *data.warnings)):
@@ -202,7 +202,7 @@ class _Work:
                 "method_title": type(method).title,
                 "device": loaded.device,
                 "dtype": loaded.dtype,
-                "threads": memory.threads(),
+                "threads": threads.threads(),
                 "parameters": loaded.parameters,
                 "trainable": trainable,
                 "tokens": tokens,

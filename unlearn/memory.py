@@ -1,4 +1,4 @@
-"""Peak memory and thread count: what this process may use and what it used."""
+"""What a process is told before torch is imported, and the memory that it used."""
 
 import contextlib
 import ctypes
@@ -11,37 +11,17 @@ from typing import Any
 
 
 def prefer_passive_threads() -> None:
-    """Let waiting OpenMP threads sleep. Call before torch is imported.
+    """Let waiting OpenMP threads sleep, after a glance. Call before torch is imported.
 
-    Spinning ones beside another busy process made a backward pass 40 times slower on two cores.
+    Spinning ones beside another busy process made a backward pass 40 times slower on two cores. But who sleeps at once
+    has to be woken for each of thousands of small operations: some 0.1 ms of spinning takes a third off a SmolLM2 step.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # our own bar is the only one on the screen
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-
-
-def threads() -> int:
-    """Threads that torch computes with."""
-    import torch
-
-    return torch.get_num_threads()
-
-
-def choose_threads(small: bool) -> int:
-    """Let torch compute with as many threads as pay: one for a small model, else the physical cores this process has.
-
-    A small model's operations end before a sleeping second thread is awake: a training step of the bundled model
-    takes twice as long on two threads as on one, while a large product takes half as long (LOG.md). OMP_NUM_THREADS
-    has the last word. Returns the number.
-    """
-    import psutil
-    import torch
-
-    if not os.environ.get("OMP_NUM_THREADS"):
-        mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(1 if small else min(mine, psutil.cpu_count(logical=False) or mine))
-    return torch.get_num_threads()
 
 
 def reset_peak() -> None:

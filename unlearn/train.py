@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unlearn.disk import write_json
 from unlearn.lm import Batch, Tokens
+from unlearn.threads import choose_again
 
 WARMUP = 0.03
 MAX_GRAD_NORM = 1.0
@@ -84,6 +85,7 @@ def fit(
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     began, tokens = time.perf_counter(), 0
     for number in range(start + 1, stream.steps + 1):
+        choose_again()
         rate = learning_rate(number, stream.steps, lr)
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -11,7 +11,8 @@ shell.head("Runs", "Select rows to open, compare, repeat, export or delete them.
 
 def page(active: bool) -> None:
     """Filters, actions and the table; redrawn every two seconds while something runs."""
-    runs = shell.store().list() + shell.recorded()
+    mine = shell.store().list()
+    runs = mine + shell.recorded()
     if active and not any(run.state in ACTIVE for run in runs):
         st.rerun()
     if not runs:
@@ -19,6 +20,14 @@ def page(active: bool) -> None:
         shell.link("launch", "Start a run", ":material/ink_eraser:")
         runactions.import_button()
         return
+    if not mine:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(
+                "What is listed is an example that came with the studio; no run of your own exists yet. Start one, or "
+                "import one that somebody exported.",
+                icon=":material/lightbulb:",
+            )
+            shell.link("launch", "Start a run", ":material/ink_eraser:")
 
     known = {run: runtable.facts(run) for run in runs}
     search, states, method, base = st.columns([3, 3, 3, 4], vertical_alignment="bottom")

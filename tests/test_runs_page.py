@@ -36,6 +36,15 @@ def test_without_a_sweep_there_is_no_switch(store, monkeypatch):  # noqa: F811
     assert not opened("runs").toggle
 
 
+def test_beside_the_example_alone_stands_where_to_start(store):  # noqa: F811
+    hint = "no run of your own exists yet"
+    app = opened("runs")
+    assert (listed(app), hint in words(app)) == (1, True)
+    assert any(link.label == "Start a run" for link in app.get("page_link"))
+    seed_run(store)
+    assert hint not in words(opened("runs"))
+
+
 @pytest.mark.parametrize(
     ("after", "truth", "before_ppl", "after_ppl", "found"),
     [

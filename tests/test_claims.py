@@ -94,6 +94,14 @@ def first_seed(data):
     }
 
 
+def test_a_slope_that_may_be_0_or_1_decides_nothing():
+    from planted_claims import a1
+
+    wide = CLAIMS["A1"].judge(a1((-0.4, 0.7, 1.6)))
+    assert wide.figures[0].low < 0 < 1 < wide.figures[0].high
+    assert wide.verdict == "undecided"
+
+
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("key", CLAIMS)
 def test_the_chart_shows_the_data(key, word):

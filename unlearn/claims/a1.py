@@ -56,9 +56,7 @@ class A1(Claim):
         "The 95 % interval of the slope lies in [0.75, 1.25], and the computed ratio of the paper's own model is at "
         "least 10⁵ for each of its two methods."
     )
-    refutes = (
-        "The interval of the slope holds 0 (cost does not follow tokens), or a computed ratio is below 10⁵."
-    )
+    refutes = "The interval of the slope holds 0 (cost does not follow tokens) and not 1, or a computed ratio is below 10⁵."
     published = (Published("unlearning against retraining", {"times cheaper": "> 100,000"}, "Yi-6B"),)
     note = (
         "On the bundled model itself the ratio is small, because its training text is small: the claim is one about "
@@ -102,7 +100,8 @@ class A1(Claim):
             f"whose training text is small, only {short(min(here))} to {short(max(here))} times (measured in CPU "
             "seconds)."
         )
-        verdict = word(slope.within(*SLOPE) and least >= CLAIMED, slope.holds(0.0) or least < CLAIMED)
+        flat = slope.holds(0.0) and not slope.holds(1.0)  # an interval that holds both decides nothing
+        verdict = word(slope.within(*SLOPE) and least >= CLAIMED, flat or least < CLAIMED)
         if least < CLAIMED:
             verdict = REFUTED
         shown = (

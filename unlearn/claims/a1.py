@@ -56,7 +56,9 @@ class A1(Claim):
         "The 95 % interval of the slope lies in [0.75, 1.25], and the computed ratio of the paper's own model is at "
         "least 10⁵ for each of its two methods."
     )
-    refutes = "The interval of the slope holds 0 (cost does not follow tokens) and not 1, or a computed ratio is below 10⁵."
+    refutes = (
+        "The slope's interval holds 0 (cost does not follow tokens), not 1; or a computed ratio is below 10⁵."
+    )
     published = (Published("unlearning against retraining", {"times cheaper": "> 100,000"}, "Yi-6B"),)
     note = (
         "On the bundled model itself the ratio is small, because its training text is small: the claim is one about "

@@ -59,6 +59,24 @@ def test_tokens_are_the_answers_with_their_log_probs(tiny, seen):
         assert spoken == row.target if row.question else row.target.endswith(spoken)
 
 
+def test_a_frozen_head_is_not_copied_for_each_text(tiny):
+    """A slice that is not contiguous, times a matrix without gradient: torch copies the matrix for each text."""
+    model, tokenizer = tiny
+    head, copies = model.get_output_embeddings(), []
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    handle = head.register_forward_hook(lambda _m, args, _o: copies.append(args[0].is_contiguous()))
+    try:
+        generate(model, tokenizer, ["Question: Who wrote", "Question: Where was"], 3, "cpu")
+    finally:
+        handle.remove()
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+    assert len(copies) == 3
+    assert all(copies)
+    assert not head._forward_pre_hooks
+
+
 def test_generation_is_greedy_and_a_batch_changes_nothing(tiny):
     model, tokenizer = tiny
     prompts, rooms = (

@@ -2,16 +2,19 @@
 
     python -m bench.memory
 
-Runs of the bundled model in one process, each with a seed of its own and nothing kept warm. After each: bytes of the
-tensors that still live, and resident memory once free blocks were handed back. The first run is left out of the
-growth: it loads torch's own code and fills the caches of bounded size. Expected before measuring: no growth.
+Runs of the bundled model in one process, each with a seed of its own and nothing kept warm. After each: models and
+bytes of tensors that still live, and resident memory once free blocks were handed back. Growth is the median slope over
+all pairs of runs from the second on, bytes a run: the first loads torch's code and fills the caches of bounded size.
+Expected before measuring: no growth.
 Writes assets/results/memory.json.
 """
 
 import argparse
 import gc
+import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +41,32 @@ def live_tensors() -> int:
     return sum(stores.values())
 
 
+def live_models() -> int:
+    """Language models that somebody holds; the one under an adapter counts once."""
+    from transformers import GenerationMixin
+
+    return sum(issubclass(type(value), GenerationMixin) for value in gc.get_objects())
+
+
 def kept() -> dict[str, int]:
     give_back()
-    return {"tensors": live_tensors(), "resident": psutil.Process().memory_info().rss}
+    resident = psutil.Process().memory_info().rss
+    return {"models": live_models(), "tensors": live_tensors(), "resident": resident}
+
+
+def growth(after: Sequence[Mapping[str, int]]) -> dict[str, float]:
+    """{"tensors", "resident"}: bytes a run, the median over all pairs of runs from the second on (Theil and Sen)."""
+    steady = list(enumerate(after))[1:]
+    return {
+        name: statistics.median((b[name] - a[name]) / (j - i) for (i, a), (j, b) in combinations(steady, 2))
+        for name in ("tensors", "resident")
+    }
 
 
 def measure(
     config: Mapping[str, Any], runs: int, folder: Path, roots: Sequence[Path] | None = None
 ) -> dict[str, Any]:
-    """kept() after each run, and after one that was stopped at its third step."""
+    """kept() after each run (three or more), their growth, and kept() after a run stopped at its third step."""
     store, found = RunStore(folder), []
     for seed in range(runs):
         run = store.create(RunConfig(**(dict(config) | {"seed": seed})))
@@ -55,11 +75,11 @@ def measure(
         found.append(kept())
     run = store.create(RunConfig(**(dict(config) | {"seed": runs})))
     execute(run, should_stop=lambda: len(run.events("step")) >= 3, roots=roots)
-    return {"after": found, "after_stop": kept() | {"state": run.state}}
+    return {"after": found, "growth": growth(found), "after_stop": kept() | {"state": run.state}}
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Live tensors and resident memory after the first, second and last run, and after Stop."""
+    """Models, live tensors and resident memory after the first, second and last run, and after Stop."""
     after = result["after"]
     rows = {
         "first run": after[0],
@@ -67,11 +87,13 @@ def table(result: Mapping[str, Any]) -> str:
         f"run {len(after)}": after[-1],
         "Stop": result["after_stop"],
     }
-    lines = ["| After | Live tensors | Resident |", "|---|--:|--:|"]
+    lines = ["| After | Models | Live tensors | Resident |", "|---|--:|--:|--:|"]
     lines += [
-        f"| {name} | {row['tensors'] / 2**20:.1f} MiB | {row['resident'] / 2**20:.0f} MiB |"
+        f"| {name} | {row['models']} | {row['tensors'] / 2**20:.1f} MiB | {row['resident'] / 2**20:.0f} MiB |"
         for name, row in rows.items()
     ]
+    grown = {name: f"{value / 2**20:+.2f} MiB" for name, value in result["growth"].items()}
+    lines.append(f"| growth a run | | {grown['tensors']} | {grown['resident']} |")
     return "\n".join(lines) + "\n\n" + origin(result)
 
 
@@ -91,8 +113,8 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(config | {"probes": 2, "batch_size": 8}, args.runs, Path(folder))
     for number, row in enumerate(found["after"], 1):
-        print(number, {name: f"{value / 2**20:.1f} MiB" for name, value in row.items()})
-    print("stop", found["after_stop"])
+        print(number, f"{row['models']} models", f"{row['resident'] / 2**20:.1f} MiB resident")
+    print("growth a run", found["growth"], "stop", found["after_stop"])
     write_result(args.out, top | found)
 
 

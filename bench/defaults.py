@@ -27,7 +27,7 @@ prefer_passive_threads()
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402
 
-MODELS = ("tiny-authors", "smollm2")
+MODELS = ("tiny-authors", "tiny-snippets", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
 COLUMNS = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
 COLLAPSE = 2.0  # general perplexity after ÷ before
@@ -80,9 +80,12 @@ def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> d
 
 
 def role_scores(scores: Sequence[Mapping[str, Any]], role: str) -> dict[str, Any]:
-    """{"n", metric: {"before", "after": {mean, sd, values}, "retrained"}} for exact answers and perplexity."""
+    """{"n", metric: {"before", "after": {mean, sd, values}, "retrained"}} for exact answers and perplexity.
+
+    Where nothing is asked, "memorised" stands for exact answers: the share of texts continued word for word.
+    """
     found: dict[str, Any] = {"n": scores[0]["before"][role]["n"]}
-    for metric in ("exact", "ppl"):
+    for metric in ("exact" if "exact" in scores[0]["before"][role] else "memorised", "ppl"):
         if metric not in scores[0]["before"][role]:
             continue
         after = [s["after"][role][metric] for s in scores if "after" in s]
@@ -138,7 +141,9 @@ def _tunings(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = [f"{role}, {'% right' if metric == 'exact' else 'perplexity'}" for role, metric in COLUMNS]
+    asked = any("exact" in row["scores"].get("forget", {}) for row in rows)
+    right = "% right" if asked else "% word for word"
+    heads = [f"{role}, {right if metric == 'exact' else 'perplexity'}" for role, metric in COLUMNS]
     lines = [
         "| method | " + " | ".join([*heads, "seconds", "CPU seconds"]) + " |",
         "|---|" + "--:|" * (len(COLUMNS) + 2),
@@ -169,7 +174,8 @@ def _mark(row: Mapping[str, Any]) -> str:
 
 
 def _at(row: Mapping[str, Any], role: str, metric: str, when: str) -> Any:
-    return row["scores"].get(role, {}).get(metric, {}).get(when)
+    found = row["scores"].get(role, {})
+    return found.get(metric, found.get("memorised", {}) if metric == "exact" else {}).get(when)
 
 
 def _number(value: Any, metric: str, like: float | None = None) -> str:

@@ -55,7 +55,7 @@ with settings_place:
         persist_state="session",
     )
     tunings = {name: METHODS[name].tuning_for(settings["tuning"]) for name in chosen}
-    cards = {name: forms.method_card(METHODS[name], size, tunings[name]) for name in chosen}
+    cards = {name: forms.method_card(METHODS[name], size, tunings[name], model) for name in chosen}
 
     configs = []
     if model and data:

@@ -165,6 +165,21 @@ def test_repeating_a_run_brings_its_settings_back(store):
     assert values["form.seed"] == 11
 
 
+def test_a_model_with_settings_of_its_own_shows_them(store):
+    from unlearn.__main__ import parser
+    from unlearn.commands.options import config_of
+
+    for model, place in (("tiny-authors", "tiny"), ("tiny-snippets", "tiny-snippets")):
+        app = opened("launch.py", model=model, method="undial")
+        values = {field.key: field.value for field in app.number_input}
+        asked = config_of(parser().parse_args(["run", "--model", model, "--method", "undial"]))
+        assert values[f"form.undial.{place}.full.lr"] == pytest.approx(asked.lr)
+        assert values[f"form.undial.{place}.full.gamma"] == pytest.approx(asked.knobs["gamma"])
+    run = seed_run(store, model="tiny-snippets", data={"name": "snippets"}, method="undial", lr=3e-4)
+    values = {field.key: field.value for field in opened("launch.py", clone=run.id).number_input}
+    assert values["form.undial.tiny-snippets.full.lr"] == pytest.approx(3e-4)
+
+
 def test_the_precision_of_the_weights_can_be_chosen(store, monkeypatch):
     import importlib.util
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench import record, tables
-from bench.defaults import collapsed, merged, spread, table
+from bench.defaults import collapsed, merged, role_scores, spread, table
 
 ORIGIN = {
     "command": "python -m bench.defaults",
@@ -122,3 +122,18 @@ def test_what_is_said_of_fuse_and_chain_is_what_the_seeds_say():
         ("fuse", 0, 90),
         ("fuse", 1, 91),
     ]
+
+
+def test_a_data_set_of_texts_is_scored_by_what_is_continued_word_for_word():
+    """No row of the forget role asks a question, so there are no exact answers to count."""
+    kept = {"n": 4, "memorised": 0.5, "ppl": 2.0}
+    asked = kept | {"exact": 0.25}
+    scores = [{"before": {"forget": kept, "general": asked}, "after": {"forget": kept, "general": asked}}]
+    roles = {role: role_scores(scores, role) for role in ("forget", "general")}
+    assert set(roles["forget"]) == {"n", "memorised", "ppl"}
+    assert set(roles["general"]) == {"n", "exact", "ppl"}
+    (row,) = [r for r in RESULT["rows"] if r["model"] == RESULT["rows"][0]["model"]][:1]
+    said = table({"rows": [row | {"scores": roles}]})
+    assert "forget, % word for word" in said
+    assert "| 50 " in said
+    assert "forget, % right" in table({"rows": [row]})

@@ -291,6 +291,31 @@ def test_what_a_page_shows_is_there(name):
             assert cls.from_knobs(settings["knobs"]).to_json() == settings["knobs"]
 
 
+def test_settings_of_a_model_stand_over_those_of_its_size():
+    class Own(METHODS["undial"]):
+        tuned = {
+            "tiny": {"lr": 1e-3, "epochs": 3},
+            ("tiny", "full"): {"gamma": 5.0},
+            ("mine", "full"): {"gamma": 7.0},
+        }
+
+    assert Own.own_models() == ("mine",)
+    for model, tuning, gamma in (("mine", "full", 7.0), ("mine", "lora", 10.0), ("", "full", 5.0)):
+        found = Own.settings("tiny", tuning, model)
+        assert (found["lr"], found["epochs"], found["knobs"]["gamma"]) == (1e-3, 3, gamma)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_model_with_settings_of_its_own_is_in_the_catalogue(name):
+    from unlearn.models import CATALOGUE
+
+    cls = METHODS[name]
+    for model in cls.own_models():
+        for tuning in cls.tunings:
+            knobs = cls.settings(CATALOGUE[model].size, tuning, model)["knobs"]
+            assert cls.from_knobs(knobs).to_json() == knobs
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_config_survives_json(name):
     import json

@@ -79,14 +79,14 @@ def knob_field(knob: Any, key: str, value: Any) -> Any:
     return number(label, key, value, knob.low, knob.high, knob.help)
 
 
-def prefix(method: str, size: str, tuning: str) -> str:
+def prefix(method: Any, size: str, tuning: str, model: str) -> str:
     """The beginning of every key of one method's form."""
-    return f"form.{method}.{size}.{tuning}"
+    return f"form.{method.name}.{model if model in method.own_models() else size}.{tuning}"
 
 
-def method_card(method: Any, size: str, tuning: str) -> dict[str, Any]:
+def method_card(method: Any, size: str, tuning: str, model: str) -> dict[str, Any]:
     """One method: what it does, costs and risks, and its settings. Returns lr, epochs, batch_size, knobs."""
-    base, tuned = prefix(method.name, size, tuning), method.settings(size, tuning)
+    base, tuned = prefix(method, size, tuning, model), method.settings(size, tuning, model)
     with st.container(border=True):
         st.markdown(f"**{method.title}** — {method.sentence}")
         st.caption(f"Cost: {method.cost}  \nRisk: {method.risk}", help=f"{method.paper} · {method.url}")
@@ -184,6 +184,8 @@ def _metrics() -> list[str]:
 
 def fill(config: RunConfig, size: str) -> None:
     """Put a config's numbers into the form (before its widgets are drawn)."""
+    from unlearn.methods import method_named
+
     if config.tuning in TUNINGS:  # unlearning layers are their method's own choice, not one of the form's
         st.session_state[f"form.{size}.tuning"] = config.tuning
     for name, *_ in SHARED + LORA:
@@ -191,7 +193,7 @@ def fill(config: RunConfig, size: str) -> None:
     st.session_state["form.checkpointing"] = config.checkpointing
     st.session_state["form.precision"] = config.precision
     st.session_state["form.metrics"] = list(config.metrics)
-    base = prefix(config.method, size, config.tuning)
+    base = prefix(method_named(config.method), size, config.tuning, config.model)
     for name, *_ in OWN:
         st.session_state[f"{base}.{name}"] = getattr(config, name)
     for name, value in config.knobs.items():

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ui import forms, shell
+from unlearn.models import CATALOGUE
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
 TUNING = {"tiny": "full", "small": "lora", "large": "lora"}  # what the Unlearn page starts with
@@ -45,13 +46,16 @@ def facts(method: Any) -> None:
 
 
 def settings_table(method: Any) -> list[dict[str, str]]:
-    """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size."""
+    """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size, or model."""
     first = method.tunings[0]
     ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
-    tuned = {size: method.settings(size, way) for size, way in ways.items()}
+    tuned = {SIZES[size]: method.settings(size, way) for size, way in ways.items()}
+    for name in method.own_models():
+        entry = CATALOGUE[name]
+        tuned[entry.title] = method.settings(entry.size, method.tuning_for(entry.tuning), name)
     rows = [_own_row(name, low, high, help, tuned) for name, _, low, high, help in forms.OWN]
     for knob in method.knobs():
-        values = {SIZES[size]: plain_value(tuned[size]["knobs"][knob.name]) for size in SIZES}
+        values = {head: plain_value(found["knobs"][knob.name]) for head, found in tuned.items()}
         reach = ", ".join(knob.choices) if knob.choices else "on, off" if knob.kind == "bool" else ""
         rows.append(
             {
@@ -96,6 +100,6 @@ def plain_value(value: Any) -> str:
 
 
 def _own_row(name: str, low: Any, high: Any, help: str, tuned: Mapping[str, Any]) -> dict[str, str]:
-    values = {SIZES[size]: plain_value(tuned[size][name]) for size in SIZES}
+    values = {head: plain_value(found[name]) for head, found in tuned.items()}
     reach = f"{plain_value(low)} to {plain_value(high)}"
     return {"Setting": name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(help)}

@@ -82,13 +82,13 @@ def choose_methods(methods: Any) -> list[str]:
 
 
 def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: str) -> tuple[RunConfig, ...]:
-    """One run a method with its tuned settings for this size of model."""
+    """One run a method with its tuned settings for this model, or its size."""
     from unlearn.preflight import default_tuning
 
     made = []
     for name in names:
         tuning = methods[name].tuning_for(default_tuning(model))
-        tuned = dict(methods[name].settings(size, tuning))
+        tuned = dict(methods[name].settings(size, tuning, model))
         made.append(RunConfig(model=model, data=data, method=name, tuning=tuning, **tuned))
     return tuple(made)
 

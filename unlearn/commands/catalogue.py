@@ -48,11 +48,19 @@ def methods(args: argparse.Namespace) -> int:
             "sentence": m.sentence,
             "risk": m.collapses or m.risk,
             "knobs": [asdict(k) for k in m.knobs()],
-            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings},
+            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings} | own_settings(m),
         }
         for m in METHODS.values()
     ]
     return listing(rows, args.json, ("name", "title", "sentence"))
+
+
+def own_settings(method: Any) -> dict[str, Any]:
+    """{"model tuning": the settings that the method states for this very model}."""
+    from unlearn.models import CATALOGUE
+
+    pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
+    return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}
 
 
 def get(args: argparse.Namespace) -> int:

@@ -71,7 +71,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
 
     method = method_named(args.method)
     tuning = args.tuning or method.tuning_for(default_tuning(args.model))
-    settings = method.settings(model_size(args.model), tuning)
+    settings = method.settings(model_size(args.model), tuning, args.model)
     knobs = dict(settings.pop("knobs"))
     for pair in args.set:
         name, equals, value = pair.partition("=")

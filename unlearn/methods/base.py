@@ -72,7 +72,8 @@ class Method:
     explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
     is overridden, since its loss may then be one phase of several.
     continues: whether it goes on from a trained model, so that one request can follow another.
-    tuned: {size or (size, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by trial; see LOG.md.
+    tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by
+    trial; see LOG.md.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
     tunings: what it can train (unlearn.tuning), its default first; "layers" needs a knob layer_share.
     """
@@ -115,16 +116,22 @@ class Method:
         return cls(**values)
 
     @classmethod
-    def settings(cls, size: str, tuning: str) -> dict[str, Any]:
-        """Defaults tuned for a model size: {"lr", "epochs", "batch_size", "knobs": {…}}."""
+    def settings(cls, size: str, tuning: str, model: str = "") -> dict[str, Any]:
+        """Defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size", "knobs": {…}}."""
         found = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
         for known in SIZES[
             : SIZES.index(size) + 1
         ]:  # what is not said for a size is taken from the next smaller
             found |= cls.tuned.get(known, {}) | cls.tuned.get((known, tuning), {})
+        found |= cls.tuned.get((model, tuning), {})
         own = {k.name for k in cls.knobs()}
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
         return {n: v for n, v in found.items() if n not in own} | {"knobs": knobs}
+
+    @classmethod
+    def own_models(cls) -> tuple[str, ...]:
+        """The catalogue models that it states settings for, beside those for their size."""
+        return tuple(dict.fromkeys(k[0] for k in cls.tuned if isinstance(k, tuple) and k[0] not in SIZES))
 
     @classmethod
     def tuning_for(cls, asked: str) -> str:

@@ -26,6 +26,7 @@ PAGES = {
         st.Page("pages/sequence.py", title="Sequence", icon=":material/format_list_numbered:"),
         st.Page("pages/claims.py", title="Claims", icon=":material/fact_check:"),
         st.Page("pages/methods.py", title="Methods", icon=":material/function:"),
+        st.Page("pages/data.py", title="Data", icon=":material/dataset:"),
     ],
 }
 

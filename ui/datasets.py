@@ -23,6 +23,7 @@ OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
 WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
 PAIRS, TEXTS = "Questions and answers", "Plain texts"
 PREVIEW = 50  # rows on screen
+SPLITS = "splits"  # folder below the uploads where the Data page writes them
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the rows")
@@ -32,8 +33,45 @@ def _load(text: str, stamp: float) -> Dataset:
 
 def load(data: Mapping[str, Any]) -> Dataset:
     """The dataset of config.data, read once. ValueError as the loaders raise it."""
+    return _load(*stamped(data))
+
+
+def stamped(data: Mapping[str, Any]) -> tuple[str, float]:
+    """What tells config.data from another, and from itself before its files changed: a key for caches."""
     paths = [Path(value) for role in ROLES if isinstance(value := data.get(role), str)]
-    return _load(json.dumps(data), sum(path.stat().st_mtime for path in paths if path.is_file()))
+    return json.dumps(data), sum(path.stat().st_mtime for path in paths if path.is_file())
+
+
+def to_address(data: Mapping[str, Any]) -> dict[str, str]:
+    """config.data as words for a link; nothing where it names files that are no uploads."""
+    words = {}
+    for key, value in data.items():
+        if key in ROLES:
+            if not Path(value).is_relative_to(shell.uploads()):
+                return {}
+            value = Path(value).relative_to(shell.uploads()).as_posix()
+        words["data" if key == "name" else key] = (
+            ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        )
+    return words
+
+
+def from_address(given: Mapping[str, str]) -> dict[str, Any]:
+    """config.data of a link that to_address made; empty where it names none. Files are uploads and nothing else."""
+    data: dict[str, Any] = {"name": given["data"]} if "data" in given else {}
+    for key in ("forget", "hub") if not data else ():
+        if key in given:
+            data = {name: given[name] for name in catalogue.KEYS[key] if name in given and name != "limit"}
+    for role in data.keys() & set(ROLES):
+        data[role] = str(catalogue.allowed_path(shell.uploads() / data[role], [shell.uploads()]))
+    numbers = [int(word) for word in given.get("requests", "").split(",") if re.fullmatch("[0-9]{1,4}", word)]
+    return data | ({"requests": numbers} if data and numbers else {})
+
+
+def hand_over(data: Mapping[str, Any]) -> None:
+    """Choose config.data on the next page that asks for a forget set, and go to Unlearn."""
+    st.session_state["data.handed"] = dict(data)
+    st.switch_page("pages/launch.py")
 
 
 def set_data(data: Mapping[str, Any]) -> None:
@@ -53,6 +91,8 @@ def choose_data(*, ask_requests: bool = True) -> dict[str, Any]:
 
     ask_requests: whether a person may choose some of a bundled set's deletion requests here.
     """
+    if handed := st.session_state.pop("data.handed", None):
+        set_data(handed)
     names = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE} | OTHER
     set_place, request_place = st.columns([3, 2])
     with set_place:
@@ -101,7 +141,10 @@ def own_data() -> dict[str, Any]:
     """A person's own table: bytes, then what its columns mean, then (if there is one) the table to keep."""
     if kept := st.session_state.get("data.kept"):
         name = Path(str(kept.get("forget") or kept.get("hub"))).name
-        st.caption(f"Taken from the settings: {shell.plain(name)}")
+        where = (
+            "a split" if Path(str(kept.get("forget", ""))).parent.parent.name == SPLITS else "the settings"
+        )
+        st.caption(f"Taken from {where}: {shell.plain(name)}")
         if st.button("Choose another table", icon=":material/close:", key="data.kept.drop"):
             del st.session_state["data.kept"]
             st.rerun()
@@ -112,6 +155,13 @@ def own_data() -> dict[str, Any]:
     data = {"forget": str(forget)} | columns(forget)
     retain = table("retain", "Rows to keep, with the same columns (recommended)")
     return data | ({"retain": str(retain)} if retain is not None else {})
+
+
+def keep_split(dataset: Dataset) -> dict[str, str]:
+    """Write a split below the runs folder, once; config.data that reads it. ValueError when it is too large."""
+    from unlearn.data.write import save
+
+    return save(dataset, shell.uploads() / SPLITS / dataset.hash())
 
 
 def table(role: str, label: str) -> Path | None:

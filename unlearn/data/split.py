@@ -1,7 +1,7 @@
 """Splitting: another forget set out of a dataset's rows; the rest of them is kept.
 
 What a model knows stands in the roles of POOL, so these are dealt anew. general and approximate stay as they are, and
-paraphrases follow the facts that they ask for.
+paraphrases follow the facts that they ask for (those that do not say whom they are about are left out).
 """
 
 import random
@@ -83,13 +83,15 @@ def split(
         replace(item.row(dataset), request=number * numbered)
         for item, number in sorted(chosen.items(), key=lambda pair: (pair[1] * numbered, pair[0]))
     ]
-    fact = {_fact(row): row.request for row in forget}
+    asked = {fact(row): row.request for row in forget}
     roles = {
         "forget": tuple(forget),
         "retain": tuple(replace(item.row(dataset), request=0) for item in kept),
         "neighbours": tuple(replace(item.row(dataset), request=0) for item in rest if item in beside),
         "paraphrase": tuple(
-            replace(row, request=fact[_fact(row)]) for row in dataset.rows("paraphrase") if _fact(row) in fact
+            replace(row, request=asked[fact(row)])
+            for row in dataset.rows("paraphrase")
+            if fact(row) in asked.keys() - {None}
         ),
     }
     roles = {role: rows for role, rows in (dict(dataset.roles) | roles).items() if rows}
@@ -98,11 +100,18 @@ def split(
     )
 
 
-def _fact(row: Row) -> tuple[str, ...]:
-    """What makes two wordings one fact."""
-    return (row.subject, row.attribute, row.answer)
+def fact(row: Row) -> tuple[str, ...] | None:
+    """What makes two wordings one fact; None for a row that does not say what it is about."""
+    return (row.subject, row.attribute, row.answer) if row.subject else None
+
+
+def wordings(dataset: Dataset, item: Item) -> list[Item]:
+    """The same fact in other words, in forget and paraphrase."""
+    known = fact(item.row(dataset))
+    both = items(dataset, ("forget", "paraphrase"))
+    return [other for other in both if known and other != item and fact(other.row(dataset)) == known]
 
 
 def name_of(dataset: Dataset, how: str) -> str:
-    """A name for files and lists: "authors-alma-reyes", at most 60 letters."""
-    return re.sub(r"[^\w]+", "-", f"{dataset.name} {how}".lower()).strip("-")[:60]
+    """A name for files and lists: "authors-split-alma-reyes", never that of the whole dataset, at most 60 letters."""
+    return re.sub(r"[^\w]+", "-", f"{dataset.name} split {how}".lower()).strip("-")[:60]

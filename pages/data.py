@@ -1,0 +1,47 @@
+"""Data: what a model is to forget and to keep, row by row; what lies close, what leaks, and other ways to split it."""
+
+import streamlit as st
+
+from ui import browse, choose, datasets, onerow, shell, splitting
+from unlearn.data.catalogue import KEYS
+
+shell.guard()
+shell.head(
+    "Data",
+    "Look at the rows before you unlearn: search them, see what lies close to what must go, and split them anew.",
+)
+keys = dict.fromkeys(key for keys in KEYS.values() for key in keys if key != "name")
+if given := choose.address(("data", *keys, *browse.PARAMS, *splitting.PARAMS)):
+    browse.fill(given)
+    splitting.fill(given)
+
+data, dataset = {}, None
+try:
+    data = datasets.choose_data()
+    dataset = datasets.load(data) if data else None
+except (ValueError, OSError) as error:
+    st.error(shell.plain(str(error)))
+if dataset is None:
+    st.info(
+        "Choose a data set, or give the rows to forget, and if you can, rows that must stay.",
+        icon=":material/lightbulb:",
+    )
+    st.stop()
+
+key = datasets.stamped(data)
+told = browse.told_outside(key, dataset)
+browse.facts(dataset, key)
+browse.leaking(dataset, told, "data")
+
+st.subheader("Rows", anchor=False)
+found = browse.search(dataset)
+picked = browse.table(dataset, key, found)
+if item := browse.latest(dataset, key, picked):
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        onerow.whole(dataset, item)
+    with right:
+        onerow.near(dataset, key, item, told)
+
+splitting.panel(dataset, key, data, found, picked)
+choose.set_address(**datasets.to_address(data), **browse.address(), **splitting.address())

@@ -523,8 +523,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(words, said, tmp_path, capsys)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cell_is_known_again_by_runs_from_before_there_was_a_precision():
+    one = RunConfig(model="tiny-authors", data={"name": "authors"}, method="npo", lr=1e-4, tuning="lora")
+    assert identity(one) == "3efc62fc2916"  # as commit 3868ed1 had it
+    assert identity(replace(one, precision="bfloat16")) != identity(one)
+
+
 def test_the_command_repeats_the_sweep():
     words = "sweep --model tiny-authors --methods npo,gd --lrs 1e-4,1e-3 --seeds 0..2 --guide --tuning lora"
+    words += " --precision bfloat16"
     config = sweep_of(parser().parse_args([*shlex.split(words), "--set", "npo.beta=0.5"]))
     assert dict(config.runs[0].knobs)["beta"] == 0.5
     assert sweep_of(parser().parse_args(shlex.split(config.command())[3:])) == config

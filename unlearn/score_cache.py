@@ -20,7 +20,7 @@ from unlearn.metrics.base import Observation
 
 KEEP = 24
 KEEP_VALUES = 400  # small ones: what evaluations read beside the observations
-FORMAT = 3  # raise when observe() changes what it records
+FORMAT = 4  # raise when observe() changes what it records
 
 
 def read(store: Path, identity: Mapping[str, Any]) -> list[Observation] | None:

@@ -13,7 +13,8 @@ from unlearn.commands.options import (
     request_numbers,
 )
 from unlearn.commands.printing import progress_bar
-from unlearn.runs import TUNINGS, RunStore
+from unlearn.config import PRECISIONS, TUNINGS
+from unlearn.runs import RunStore
 
 
 def add(command: Any) -> None:
@@ -40,6 +41,7 @@ def add_sweep_options(p: argparse.ArgumentParser) -> None:
         help="for every method that has it, or METHOD.KNOB=VALUE",
     )
     p.add_argument("--tuning", choices=TUNINGS)
+    p.add_argument("--precision", choices=PRECISIONS, default="auto", help="what the weights are held in")
     for name in ("accumulation", "lora-rank", "max-length"):
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--lora-alpha", type=float)

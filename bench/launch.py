@@ -7,7 +7,7 @@ Measured as the server does it: torch and transformers are imported, a Runner ta
 stops when the scores after training are in the run's folder, which is when Compare can show them. "first" is a store
 without cached scores, "again" the same store a second time. Expected before measuring: 15 s for the first run of a
 store, 3 to 5 s less for the second, since the model before and its retrain need not be read again; training is over
-half. On SmolLM2 at most 40 s were asked for, and 120 measured before attention and LoRA were made cheap for short texts.
+half. On SmolLM2 at most 40 s were asked for; it took 120 before attention and LoRA were made cheap for short texts.
 Writes assets/results/launch.json.
 """
 
@@ -76,13 +76,17 @@ def table(result: Mapping[str, Any]) -> str:
     """Markdown: seconds to the first comparison, a model and method a line."""
     from unlearn.methods import METHODS
 
-    lines = ["| model | method | first run, s | with kept scores, s | of which training, s |", "|---|---|--:|--:|--:|"]
+    lines = [
+        "| model | method | first run, s | with kept scores, s | of which training, s |",
+        "|---|---|--:|--:|--:|",
+    ]
     for row in result["rows"]:
         name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
         first, again = (
             f"{row[w]['median']:.1f} ({row[w]['least']:.1f}–{row[w]['most']:.1f})" for w in ("first", "again")
         )
-        lines.append(f"| {row.get('model', BUNDLED)} | {name} | {first} | {again} | {row['again']['phases']['training']:.1f} |")
+        model, training = row.get("model", BUNDLED), row["again"]["phases"]["training"]
+        lines.append(f"| {model} | {name} | {first} | {again} | {training:.1f} |")
     return "\n".join([*lines, "", f"Median of {result['rounds']} (range). {origin(result)}"])
 
 

@@ -110,6 +110,18 @@ def test_the_worst_stands_first_and_the_card_counts():
     assert "Undecided (1 of 4): layer-wise residue." in said
 
 
+def test_of_those_that_cannot_be_judged_the_one_that_answers_most_stands_first():
+    blank = {"residue": None, "says": "undecided"}
+    attacks = {"quantise": entry("8- and 4-bit weights", 0.6, "suppressed") | blank}
+    attacks["dial"] = entry("Forgetting dial", 0.9, "suppressed") | blank
+    record = {"attacks": attacks}
+    assert [e["name"] for e in worst_first(record)] == ["dial", "quantise"]
+    assert (
+        "Cannot be judged, since original and control lie less than 10 % apart (2 of 2): forgetting dial"
+        in " ".join(evidence_sentences(record))
+    )
+
+
 def test_empty(store):
     assert "No finished run has weights to attack yet" in words(opened())
 

@@ -92,7 +92,7 @@ def worst_first(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The attacks that gave something, each with its name: by what they say, then by what they brought back."""
     found = [{"name": name, **entry} for name, entry in record.get("attacks", {}).items()]
     done = [entry for entry in found if not entry["reason"]]
-    return sorted(done, key=lambda e: (ORDER.index(e["says"]), -(e["residue"] or 0.0)))
+    return sorted(done, key=lambda e: (ORDER.index(e["says"]), -(e["residue"] or 0.0), -e["after"]))
 
 
 def evidence_sentences(record: Mapping[str, Any]) -> list[str]:

@@ -38,11 +38,13 @@ class GradientAscent(Method):
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
     # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
+    # tiny-snippets: tuned here, three seeds (LOG.md); no rate forgets and keeps the rest word for word.
     # large: Yao et al. 2024, §4: one epoch, 2e-5 with every weight; not measured here.
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 5, "batch_size": 16},
         ("tiny", "full"): {"lr": 4e-4},
         ("tiny", "lora"): {"lr": 3e-3},
+        ("tiny-snippets", "full"): {"lr": 2e-4, "epochs": 7, "batch_size": 40},
         "small": {"lr": 6e-4, "epochs": 4, "batch_size": 8},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},
         ("large", "lora"): {"lr": 1e-4},

@@ -26,12 +26,15 @@ if dataset is None:
         "Choose a data set, or give the rows to forget, and if you can, rows that must stay.",
         icon=":material/lightbulb:",
     )
+    choose.set_address()
     st.stop()
 
 key = datasets.stamped(data)
 told = browse.told_outside(key, dataset)
 browse.facts(dataset, key)
 browse.leaking(dataset, told, "data")
+if st.button("Unlearn these rows as they are", icon=":material/ink_eraser:", key="data.use"):
+    datasets.hand_over(data)
 
 st.subheader("Rows", anchor=False)
 found = browse.search(dataset)

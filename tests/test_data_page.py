@@ -195,10 +195,11 @@ def test_a_set_with_nothing_but_rows_to_forget(uploads):
 
 
 def test_nothing_chosen_says_what_to_do(uploads):
-    app = opened()
+    app = opened(data="authors")
     app.selectbox(key="data").set_value("own").run()
     assert "give the rows to forget" in words(app)
     assert not app.exception
+    assert "data" not in app.query_params  # or a refresh would show what was left
 
 
 def test_a_wrong_table_is_an_error_in_words(uploads):
@@ -228,6 +229,14 @@ def test_a_split_goes_to_unlearn_as_it_is(uploads, monkeypatch):
     assert "Taken from a split: authors-split-enorosk-tamborrin.jsonl" in words(app)
     (launch,) = (button for button in app.button if button.label == "Launch")
     assert not launch.disabled
+
+
+def test_a_table_goes_to_unlearn_unsplit(uploads, monkeypatch):
+    monkeypatch.setattr("ui.shell.guard", lambda: None)  # as above
+    app = opened(forget=upload(uploads, "f.jsonl", [("A?", "b"), ("C?", "d")]))
+    app.button(key="data.use").click().run()
+    assert app.title[0].value == "Unlearn"
+    assert app.session_state["data.kept"] == {"forget": str(uploads / "0123456789abcdef" / "f.jsonl")}
 
 
 def test_found_and_random_rows_split_and_download_what_an_upload_reads(uploads):

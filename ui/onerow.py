@@ -27,7 +27,8 @@ def similar(key: Key, _dataset: Dataset) -> Similar:
 def whole(dataset: Dataset, item: Item) -> None:
     """One row with everything that is known about it; its text is shown as it is, never as markup."""
     row = item.row(dataset)
-    about = [f"request {row.request}" if row.request else "", row.subject, row.attribute]
+    about = [f"request {row.request}" if row.request else "", row.subject]
+    about += [row.attribute] if row.attribute != row.question else []
     st.markdown(
         " · ".join([f"**{spoken(item).capitalize()}**", *(shell.plain(word) for word in about if word)])
     )

@@ -45,6 +45,8 @@ def find(
     whole_words: the text must not begin or end inside a word ("art" then does not find "heart").
     """
     wanted = " ".join(text.casefold().split())
+    if not wanted:
+        return items(dataset, roles)
     edge = r"\b" if whole_words else ""
     before, after = (edge if re.match(r"\w", end) else "" for end in (wanted[:1], wanted[-1:]))
     pattern = re.compile(before + re.escape(wanted) + after)

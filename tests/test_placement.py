@@ -205,6 +205,32 @@ def load_plain(scene, monkeypatch):
     return load(str(scene.folder)).model
 
 
+def test_its_blocks_are_brought_again_in_the_backward_pass(scene, monkeypatch):
+    """Else each step would keep every weight that it brought, and the model would lie on the device after all."""
+    from unlearn import checkpointing
+
+    asked, own = [], checkpointing.checkpointed
+    monkeypatch.setattr(
+        checkpointing, "checkpointed", lambda model, on=True: asked.append(on) or own(model, on)
+    )
+    for limited in (True, False):
+        scene(limited, method="gd", epochs=1, probes=0)
+    assert asked == [True, False]
+
+
+def test_nothing_of_it_stays_when_the_run_is_over(scene):
+    from bench.memory import kept
+
+    before = kept()
+    for limited in (True, True):
+        run, finished = scene(limited, method="gd", epochs=1, probes=0)
+        assert run.reason == ""
+        del finished
+        after = kept()
+        assert after["models"] == before["models"]
+        assert after["tensors"] <= before["tensors"]
+
+
 def test_a_stopped_run_on_disk_goes_on_where_it_was(scene):
     whole, _ = scene(True)
     cut, finished = scene(True, stop=lambda run: len(run.events("step")) >= 2)

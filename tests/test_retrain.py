@@ -173,3 +173,18 @@ def test_a_run_of_it_can_be_stopped_within_a_step_and_another_runs_to_its_end(tm
     assert [step["step"] for step in steps] == list(range(1, of + 1))
     assert steps[-1]["loss"] < steps[0]["loss"]
     assert (run.path / "model" / "config.json").is_file()
+
+
+def test_a_table_of_the_bundled_sets_name_has_no_retrain(tmp_path):
+    """Somebody's authors.jsonl: the shipped retrain knows nothing of what is to be forgotten there."""
+    from unlearn.data.catalogue import from_config, load
+    from unlearn.data.write import save
+
+    (tmp_path / "data").mkdir()
+    spec = save(load("authors").only_requests([1]), tmp_path / "data")
+    assert from_config(spec, roots=[tmp_path]).name == "authors"
+    config = RunConfig(model="tiny-authors", data=spec, method="ga", epochs=1, batch_size=64, probes=0)
+    run = RunStore(tmp_path / "runs").create(config)
+    execute(run, roots=[tmp_path])
+    assert run.state == "done", run.reason
+    assert set(run.scores()) == {"before", "after"}

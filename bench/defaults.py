@@ -141,9 +141,9 @@ def _tunings(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    asked = any("exact" in row["scores"].get("forget", {}) for row in rows)
-    right = "% right" if asked else "% word for word"
-    heads = [f"{role}, {right if metric == 'exact' else 'perplexity'}" for role, metric in COLUMNS]
+    words = {role for role in ROLES if any("memorised" in row["scores"].get(role, {}) for row in rows)}
+    right = {role: "% word for word" if role in words else "% right" for role in ROLES}
+    heads = [f"{role}, {right[role] if metric == 'exact' else 'perplexity'}" for role, metric in COLUMNS]
     lines = [
         "| method | " + " | ".join([*heads, "seconds", "CPU seconds"]) + " |",
         "|---|" + "--:|" * (len(COLUMNS) + 2),

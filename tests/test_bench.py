@@ -135,5 +135,6 @@ def test_a_data_set_of_texts_is_scored_by_what_is_continued_word_for_word():
     (row,) = [r for r in RESULT["rows"] if r["model"] == RESULT["rows"][0]["model"]][:1]
     said = table({"rows": [row | {"scores": roles}]})
     assert "forget, % word for word" in said
+    assert "general, % right" in said
     assert "| 50 " in said
     assert "forget, % right" in table({"rows": [row]})

@@ -8,10 +8,11 @@ stops when the scores after training are in the run's folder, which is when Comp
 without cached scores, "again" the same store a second time. Expected before measuring: 15 s for the first run of a
 store, 3 to 5 s less for the second, since the model before and its retrain need not be read again; training is over
 half. On SmolLM2 at most 40 s were asked for; it took 120 before attention and LoRA were made cheap for short texts.
-Writes assets/results/launch.json.
+Writes assets/results/launch.json; rows that were not asked for stay as they are, each with its origin.
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -23,7 +24,7 @@ from unlearn.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from bench.defaults import default_config  # noqa: E402
+from bench.defaults import default_config, merged  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from unlearn.runs import RunStore  # noqa: E402
 
@@ -85,9 +86,12 @@ def table(result: Mapping[str, Any]) -> str:
         first, again = (
             f"{row[w]['median']:.1f} ({row[w]['least']:.1f}–{row[w]['most']:.1f})" for w in ("first", "again")
         )
-        model, training = row.get("model", BUNDLED), row["again"]["phases"]["training"]
-        lines.append(f"| {model} | {name} | {first} | {again} | {training:.1f} |")
-    return "\n".join([*lines, "", f"Median of {result['rounds']} (range). {origin(result)}"])
+        training = row["again"]["phases"]["training"]
+        lines.append(f"| {row['model']} | {name} | {first} | {again} | {training:.1f} |")
+    made = dict.fromkeys(
+        f"Median of {r['origin']['rounds']} (range). {origin(r['origin'])}" for r in result["rows"]
+    )
+    return "\n".join([*lines, "", "<br>".join(made)])
 
 
 def main() -> None:
@@ -106,12 +110,13 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=RESULTS / "launch.json")
     options.add_argument("--allow-dirty", action="store_true")
     args = options.parse_args()
+    kept = json.loads(args.out.read_text(encoding="utf-8"))["rows"] if args.out.is_file() else []
     top, rows = header(args.allow_dirty, rounds=args.rounds), []
     for model, method in (pair.split(":", 1) for pair in args.runs):
-        rows.append(measure(model, method, args.rounds))
+        rows.append(measure(model, method, args.rounds) | {"origin": top})
         first, again = (rows[-1][when]["median"] for when in ("first", "again"))
         print(f"{model:14} {method:12} first {first:.1f} s, again {again:.1f} s", flush=True)
-        write_result(args.out, top | {"rows": rows})
+        write_result(args.out, {"rows": merged(kept, rows)})
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ import torch  # noqa: E402
 from bench import ways  # noqa: E402
 from bench.record import header, origin, write_result  # noqa: E402
 from bench.usual import LOSSES  # noqa: E402
-from unlearn.lm import Batch, collate  # noqa: E402
 from unlearn.memory import allocated_peak  # noqa: E402
+from unlearn.tokens import Batch, collate  # noqa: E402
 
 WAYS = ("ours", "usual", "floor")
 PEAK_FLOPS = {

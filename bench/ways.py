@@ -13,10 +13,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.usual import IGNORE, UsualTrainer
-from unlearn.lm import Batch, Example, forward
+from unlearn.lm import forward
 from unlearn.methods import METHODS
 from unlearn.models import add_lora
 from unlearn.reference import Reference
+from unlearn.tokens import Batch, Example
 from unlearn.train import MAX_GRAD_NORM, make_optimizer
 
 SHAPES = {  # hidden, layers, heads, key-value heads, feed-forward

@@ -39,7 +39,7 @@ GROUND = (
 )
 PLACES = {
     **dict.fromkeys(GROUND, "ground"), "lm": "lm", "head": "lm", "packing": "lm", "kernels": "lm",
-    "placement": "models", "lora": "models", "sources": "models", "precision": "models",
+    "tokens": "lm", "placement": "models", "lora": "models", "sources": "models", "precision": "models",
     "checkpointing": "lm", "models": "models", "reference": "models",
     "layers": "models", "tuning": "models", "ensemble": "models",
     "data": "data", "methods": "methods", "metrics": "methods", "attacks": "use", "gradient": "methods",

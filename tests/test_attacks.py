@@ -15,9 +15,10 @@ from unlearn.attacks.base import Reading, known, read
 from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import encode_rows
 from unlearn.disk import write_json
-from unlearn.lm import collate, depth, forward
+from unlearn.lm import depth, forward
 from unlearn.models import ASSETS, add_lora, load
 from unlearn.runs import RunConfig, RunStore
+from unlearn.tokens import collate
 from unlearn.verdict import overall, residue, says
 
 ANYWHERE = [Path("/")]

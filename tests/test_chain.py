@@ -7,11 +7,12 @@ from conftest import make_model
 from unlearn import tuning
 from unlearn.data.batches import Batches
 from unlearn.execute import execute
-from unlearn.lm import collate, encode, forward
+from unlearn.lm import forward
 from unlearn.methods import METHODS
 from unlearn.models import load
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig, RunStore
+from unlearn.tokens import collate, encode
 
 ROWS = "question,answer\n" + "".join(f"Where is {w}?,{w} is here\n" for w in ("red", "blue", "green", "one"))
 

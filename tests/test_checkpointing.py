@@ -8,9 +8,10 @@ from test_packing import FAMILIES, family, texts
 
 from unlearn import lm
 from unlearn.checkpointing import checkpointed
-from unlearn.lm import collate, forward
+from unlearn.lm import forward
 from unlearn.memory import allocated_peak
 from unlearn.models import add_lora
+from unlearn.tokens import collate
 
 
 def step(model, on):

@@ -8,8 +8,9 @@ from test_methods import examples, moved
 
 from unlearn.ensemble import ensemble_of
 from unlearn.evaluate import GREEDY, generate
-from unlearn.lm import collate, depth, forward
+from unlearn.lm import depth, forward
 from unlearn.models import load
+from unlearn.tokens import collate
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import torch
 
 from unlearn import layers
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch, collate, encode
 from unlearn.methods.eul import EUL, divergence
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
+from unlearn.tokens import Batch, collate, encode
 from unlearn.tuning import install
 
 TEXTS = [

@@ -117,7 +117,8 @@ def test_a_stop_is_heard_between_batches(tiny):
 
 
 def test_a_model_that_memorised_everything_scores_at_the_bounds(tiny):
-    from unlearn.lm import Batch, collate, forward
+    from unlearn.lm import forward
+    from unlearn.tokens import Batch, collate
     from unlearn.train import fit, make_optimizer
 
     model, tokenizer = tiny

@@ -108,7 +108,7 @@ def test_fusing_one_set_of_layers_leaves_the_model_as_it_is_on_its_texts(trained
 
 
 def logits_mask(tokenizer):
-    from unlearn.lm import collate
+    from unlearn.tokens import collate
 
     return collate(examples(tokenizer), tokenizer.pad_token_id).attention_mask.bool()
 

@@ -9,10 +9,10 @@ from reference import undial_optimum
 from unlearn import plots_gradient
 from unlearn.data import catalogue
 from unlearn.gradient import Explorer, Scene, Stage, Unfit, alone, rest, stage
-from unlearn.lm import Batch, Example, collate
 from unlearn.methods import METHODS, Method
 from unlearn.models import load
 from unlearn.reference import Reference
+from unlearn.tokens import Batch, Example, collate
 
 SIZE, PROMPT = 7, (5, 6)
 

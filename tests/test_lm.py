@@ -8,7 +8,8 @@ from conftest import make_model, make_tokenizer
 from reference import answers_of, token_nlls
 
 from unlearn import head, lm
-from unlearn.lm import IGNORE, Example, collate, encode, forward, top_k
+from unlearn.lm import forward, top_k
+from unlearn.tokens import IGNORE, Example, collate, encode
 
 PROMPT, TARGET = "Question: What is two?\nAnswer:", " green blue"
 

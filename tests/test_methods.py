@@ -9,11 +9,12 @@ from reference import LOSSES, undial_optimum
 
 from unlearn.data.batches import Batches
 from unlearn.head import soft_cross_entropy
-from unlearn.lm import Batch, Example, collate, encode, forward
+from unlearn.lm import forward
 from unlearn.methods import METHODS, method_named
 from unlearn.methods.npo import npo
 from unlearn.methods.undial import lowered
 from unlearn.reference import Reference
+from unlearn.tokens import Batch, Example, collate, encode
 
 TEXTS = [
     ("Question: where was one born?\nAnswer:", " in the red capital."),

@@ -9,7 +9,7 @@ from reference import token_nlls
 from test_methods import batch_of, examples, moved, reference_for, stream_of
 
 from unlearn.data.idk import IDK, idk_examples
-from unlearn.lm import blocks, collate, depth, forward
+from unlearn.lm import blocks, depth, forward
 from unlearn.methods import METHODS
 from unlearn.methods.ceu import after_first, ceu
 from unlearn.methods.idkdpo import dpo
@@ -21,6 +21,7 @@ from unlearn.methods.wga import wga
 from unlearn.methods.whp import generic
 from unlearn.models import add_lora
 from unlearn.reference import Reference
+from unlearn.tokens import collate
 from unlearn.train import Phases, make_optimizer
 
 

@@ -10,13 +10,13 @@ from test_methods import batch_of, examples, moved, reference_for, stream_of
 
 from unlearn.data.focus import focus_mask, spans
 from unlearn.head import soft_cross_entropy
-from unlearn.lm import encode
 from unlearn.methods import METHODS
 from unlearn.methods.adversarial import rival
 from unlearn.methods.ceu import ceu
 from unlearn.methods.random_labels import random_labels
 from unlearn.methods.undial import lowered
 from unlearn.reference import Reference
+from unlearn.tokens import encode
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from unlearn import lm, packing
-from unlearn.lm import IGNORE, Example, collate, forward
+from unlearn.lm import forward
+from unlearn.tokens import IGNORE, Example, collate
 
 LENGTHS = (9, 4, 13, 6)
 

@@ -8,11 +8,12 @@ from unlearn import placement
 from unlearn.checkpointing import checkpointed
 from unlearn.execute import execute
 from unlearn.head import fusible, head_of
-from unlearn.lm import IGNORE, Example, collate, forward
+from unlearn.lm import forward
 from unlearn.models import add_lora, load
 from unlearn.placement import LIMIT, Anatomy, anatomy_of, is_placed, plan
 from unlearn.preflight import preflight
 from unlearn.runs import RunConfig, RunStore
+from unlearn.tokens import IGNORE, Example, collate
 from unlearn.tuning import load_trained
 
 

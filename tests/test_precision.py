@@ -10,11 +10,12 @@ from unlearn import precision
 from unlearn.config import RunConfig
 from unlearn.execute import execute
 from unlearn.head import fusible, head_of
-from unlearn.lm import IGNORE, Example, collate, forward
+from unlearn.lm import forward
 from unlearn.models import add_lora, load
 from unlearn.preflight import preflight
 from unlearn.runner import check
 from unlearn.runs import RunStore
+from unlearn.tokens import IGNORE, Example, collate
 from unlearn.tuning import load_trained
 
 BITS = ("int8", "nf4")

@@ -220,7 +220,8 @@ def test_every_mode_scores_every_request_after_each(tmp_path, tiny_data, mode):
 @pytest.mark.slow
 def test_fusing_one_request_gives_that_requests_model(tmp_path, tiny_data):
     from unlearn import tuning
-    from unlearn.lm import collate, forward
+    from unlearn.lm import forward
+    from unlearn.tokens import collate
 
     record = carried_out(asked("fuse", order=(1, 2), **tiny_data), tmp_path / "runs")
     store = RunStore(tmp_path / "runs")

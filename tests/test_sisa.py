@@ -8,9 +8,9 @@ from test_methods import stream_of
 
 from unlearn.data.authors import dataset, training_rows
 from unlearn.ensemble import ensemble_of
-from unlearn.lm import encode
 from unlearn.methods.sisa import SISA, Checkpoints, deal, expected_share, first_slices
 from unlearn.runs import RunConfig
+from unlearn.tokens import encode
 from unlearn.train import Phases, make_optimizer
 
 bundled = pytest.importorskip("unlearn.train_bundled")

@@ -13,12 +13,13 @@ from test_methods import TEXTS, make, moved, reference_for, stream_of
 from unlearn import layers, lm
 from unlearn.data.masking import masked
 from unlearn.evaluate import generate
-from unlearn.lm import IGNORE, Batch, collate, encode, forward, halves
+from unlearn.lm import forward
 from unlearn.methods import METHODS
 from unlearn.methods.eul import EUL
 from unlearn.models import load
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
+from unlearn.tokens import IGNORE, Batch, collate, encode, halves
 from unlearn.train import Phases, make_optimizer
 from unlearn.tuning import install
 

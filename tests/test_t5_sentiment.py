@@ -15,12 +15,13 @@ from unlearn.claims.worlds import BAD, CITIES, FILMS, FORGOTTEN, GOOD, PERSONS
 from unlearn.claims.worlds import T5_SPECIAL as SPECIAL
 from unlearn.data.batches import Batches
 from unlearn.evaluate import generate
-from unlearn.lm import Batch, collate, encode, forward, top_k
+from unlearn.lm import forward, top_k
 from unlearn.methods.eul import EUL
 from unlearn.methods.finetune import FineTune
 from unlearn.models import load
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
+from unlearn.tokens import Batch, collate, encode
 from unlearn.train import Phases, make_optimizer
 from unlearn.tuning import install
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch, encode, forward
+from unlearn.lm import forward
 from unlearn.models import add_lora
+from unlearn.tokens import Batch, encode
 from unlearn.train import (
     Diverged,
     Phases,

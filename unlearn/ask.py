@@ -33,7 +33,7 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
 def answer_prompt(loaded: Any, prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:
     """{"text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}."""
     from unlearn.evaluate import generate, score_tokens
-    from unlearn.lm import encode
+    from unlearn.tokens import encode
 
     text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
     target = answer or text

@@ -14,9 +14,10 @@ import torch
 
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.batches import encode_rows
-from unlearn.lm import Answers, Example, collate, encoder_input, forward, halves, top_k
+from unlearn.lm import Answers, forward, top_k
 from unlearn.metrics import CHEAP, Metric, Observation
 from unlearn.threads import choose_again
+from unlearn.tokens import Example, collate, encoder_input, halves
 
 LIMIT = 40  # texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT
 FORGET_LIMIT = 120

@@ -21,9 +21,10 @@ from unlearn import score_cache
 from unlearn.data.base import Row
 from unlearn.data.batches import encode_rows
 from unlearn.evaluate import observe
-from unlearn.lm import Answers, Example, collate, encode, forward, head_of
+from unlearn.lm import Answers, forward, head_of
 from unlearn.metrics import Observation
 from unlearn.prefixes import continue_all, plan
+from unlearn.tokens import Example, collate, encode
 
 BATCH = 64
 MOST_PREFIXES = (

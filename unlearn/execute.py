@@ -176,7 +176,12 @@ class _Work:
         if "before" not in known:
             self.score("before", loaded, chosen, identity)
         entry = CATALOGUE.get(config.model)
-        exact = entry and entry.retrain and config.data.get("name") == entry.data and not config.data.get("requests")
+        exact = (
+            entry
+            and entry.retrain
+            and config.data.get("name") == entry.data
+            and not config.data.get("requests")
+        )
         if exact and "retrained" not in known:
             self.score_retrained(entry, chosen, identity)
         tokens = self.train(method, loaded, data, chosen)

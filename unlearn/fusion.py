@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from unlearn.layers import layers_of
-from unlearn.lm import Example, collate, forward
+from unlearn.lm import forward
+from unlearn.tokens import Example, collate
 
 RIDGE = 1e-4
 BATCH = 64

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches, encode_rows
-from unlearn.lm import IGNORE, Example, collate, forward
+from unlearn.lm import forward
 from unlearn.methods.base import Method
 from unlearn.models import Loaded
 from unlearn.reference import Reference
+from unlearn.tokens import IGNORE, Example, collate
 
 ANCHORS = (0.9, 0.5, 0.1)  # probabilities of the label at which a method is asked for its target
 TOLERANCE = 2e-3

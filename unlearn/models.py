@@ -180,7 +180,7 @@ def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # added later, never given a row
         fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
         tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
-    if model.config.is_encoder_decoder:  # a plain attribute: how lm.encode knows that there is an encoder
+    if model.config.is_encoder_decoder:  # a plain attribute: how tokens.encode knows that there is an encoder
         start = model.config.decoder_start_token_id
         tokenizer.decoder_start_id = tokenizer.pad_token_id if start is None else start
     if max(tokenizer.vocab_size, tokenizer.pad_token_id + 1, (tokenizer.eos_token_id or 0) + 1) > rows:

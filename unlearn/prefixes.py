@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from unlearn.evaluate import GREEDY
-from unlearn.lm import Example
+from unlearn.tokens import Example
 
 BATCH = 64
 MOST_PREFIXES = 64  # of one text; a longer one is continued from this many places, evenly spread

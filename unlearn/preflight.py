@@ -117,7 +117,7 @@ def preflight(
 def _steps(config: RunConfig, method: Any, forget: int, retain: int) -> int:
     """Steps of the method's own stream over as many texts."""
     from unlearn.data.batches import Batches
-    from unlearn.lm import Example
+    from unlearn.tokens import Example
 
     text = Example((), (), 0)
     batches = Batches(

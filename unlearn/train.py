@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from unlearn.disk import write_json
-from unlearn.lm import Batch, Tokens
 from unlearn.threads import choose_again
+from unlearn.tokens import Batch, Tokens
 
 WARMUP = 0.03
 MAX_GRAD_NORM = 1.0

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
 from unlearn.data.batches import encode_rows
-from unlearn.lm import blocks, collate, depth, forward, top_k
+from unlearn.lm import blocks, depth, forward, top_k
+from unlearn.tokens import collate
 
 APART = 0.1  # least distance between original and control at a layer that can be judged
 SHOWN = 6  # texts whose layer × token squares are kept

@@ -18,7 +18,8 @@ import torch
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, percent
 from unlearn.data.base import Row
 from unlearn.data.batches import encode_rows
-from unlearn.lm import collate, forward
+from unlearn.lm import forward
+from unlearn.tokens import collate
 
 TRAIN = "retain"
 MOST, LEAST = 400, 10  # questions that a probe learns on

@@ -37,8 +37,9 @@ def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
     import torch
 
     from unlearn.data.batches import encode_rows
-    from unlearn.lm import collate, forward, top_k
+    from unlearn.lm import forward, top_k
     from unlearn.metrics.base import Observation
+    from unlearn.tokens import collate
 
     placed = [(role, i, row) for role, mine in rows.items() for i, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in placed], max_length=512)

@@ -9,7 +9,7 @@ Each phase is a fresh pass: newly shuffled, every forget text once.
 from dataclasses import dataclass, replace
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch
+from unlearn.tokens import Batch
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from unlearn.data.base import Row
-from unlearn.lm import Batch, Example, Tokens, answer_tokens, collate, encode
+from unlearn.tokens import Batch, Example, Tokens, answer_tokens, collate, encode
 
 
 def encode_rows(tokenizer: Any, rows: Sequence[Row], *, max_length: int, first_key: int = 0) -> list[Example]:

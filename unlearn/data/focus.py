@@ -11,7 +11,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from unlearn.lm import Example
+from unlearn.tokens import Example
 
 KINDS = ("entity", "noun phrase", "random")
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")

@@ -7,7 +7,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from unlearn.lm import Example, encode
+from unlearn.tokens import Example, encode
 
 IDK: tuple[str, ...] = (
     "I don't know.",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unlearn.data.focus import spans
-from unlearn.lm import IGNORE, Example
+from unlearn.tokens import IGNORE, Example
 
 SENTINEL = "<extra_id_{}>"
 

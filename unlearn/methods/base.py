@@ -13,9 +13,10 @@ from torch import Tensor
 
 from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches
-from unlearn.lm import Answers, Batch, forward
+from unlearn.lm import Answers, forward
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
+from unlearn.tokens import Batch
 
 Fit = Callable[..., Iterator[Any]]
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.lm import Answers, Batch
+from unlearn.lm import Answers
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 def ceu(logits: Tensor, labels: Tensor) -> Tensor:

@@ -24,9 +24,10 @@ from torch import Tensor
 from unlearn.data.alternating import Alternating
 from unlearn.data.batches import Batches
 from unlearn.data.masking import masked, sentinels_of
-from unlearn.lm import Answers, Batch, Tokens, collate, forward
+from unlearn.lm import Answers, forward
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch, Tokens, collate
 
 
 def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:

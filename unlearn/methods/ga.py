@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from unlearn.lm import Batch, forward
+from unlearn.lm import forward
 from unlearn.methods.base import Method
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

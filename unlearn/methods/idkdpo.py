@@ -14,9 +14,10 @@ from torch.nn.functional import logsigmoid
 
 from unlearn.data.batches import Batches
 from unlearn.data.idk import idk_examples
-from unlearn.lm import Batch, collate, forward
+from unlearn.lm import forward
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch, collate
 
 
 def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: float) -> Tensor:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch, forward
+from unlearn.lm import forward
 from unlearn.methods.base import Fit, RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 def flatness(logits: Tensor, _: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: torch.Generator) -> Tensor:

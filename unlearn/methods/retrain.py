@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from unlearn.data.base import Dataset, Row
-from unlearn.lm import Batch, forward
+from unlearn.lm import forward
 from unlearn.methods.base import Fit, Method
 from unlearn.models import CATALOGUE
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 def refusal(model: str, method: str = "Retrain") -> str:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from unlearn.data.batches import Batches
-from unlearn.lm import Answers, Batch, depth, forward
+from unlearn.lm import Answers, depth, forward
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 DOWN = re.compile(r"\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc2|fc_out)|fc2)\.")
 

@@ -33,12 +33,13 @@ from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import encode_rows
 from unlearn.disk import read_json
 from unlearn.ensemble import ensemble_of
-from unlearn.lm import Batch, Example, forward
+from unlearn.lm import forward
 from unlearn.methods.base import Fit, Method, Outlook, knob
 from unlearn.methods.retrain import refusal
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.smollm2 import cache_dir
+from unlearn.tokens import Batch, Example
 
 KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.lm import Batch, forward
+from unlearn.lm import forward
 from unlearn.methods.base import Fit, Method, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 @torch.no_grad()

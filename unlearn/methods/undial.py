@@ -18,9 +18,9 @@ from torch import Tensor
 
 from unlearn.data.batches import Batches
 from unlearn.data.focus import KINDS, focus_mask
-from unlearn.lm import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.reference import Reference
+from unlearn.tokens import Batch
 
 
 def lowered(ref_logits: Tensor, labels: Tensor, gamma: float) -> Tensor:

@@ -30,6 +30,7 @@ from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402
 MODELS = ("tiny-authors", "tiny-snippets", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
 COLUMNS = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
+SEEDS = 3
 COLLAPSE = 2.0  # general perplexity after ÷ before
 
 
@@ -121,8 +122,27 @@ def table(result: Mapping[str, Any]) -> str:
         seeds = len(rows[0]["cpu_seconds"]["values"])
         said = f"{seeds} seeds, mean ± sd" if seeds > 1 else "one seed"
         parts += [f"**{model}** ({_tunings(rows)}; {said})", "", *_lines(rows), ""]
-        parts += ["<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows)), ""]
+        parts += ["<br>".join(_origins(rows)), ""]
     return "\n".join(parts)
+
+
+def _origins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line a commit and day: the command that makes all its rows, at the highest load that any met."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        top = row["origin"]
+        groups.setdefault((top["commit"], top["date"], str(top["versions"]), str(top["seeds"])), []).append(
+            row
+        )
+    lines = []
+    for mine in groups.values():
+        top, seeds = mine[0]["origin"], mine[0]["origin"]["seeds"]
+        methods = " ".join(row["method"] for row in mine)
+        command = f"python -m bench.defaults --models {mine[0]['model']} --methods {methods}"
+        command += f" --seeds {len(seeds)}" if len(seeds) != SEEDS else ""
+        load = max(row["origin"]["machine"]["load"] for row in mine)
+        lines.append(origin(top | {"command": command, "machine": top["machine"] | {"load": load}}))
+    return lines
 
 
 def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -207,7 +227,7 @@ def main() -> None:
     options.add_argument("--models", nargs="+", default=list(MODELS))
     fitting = [name for name, method in METHODS.items() if method.continues]  # all but Retrain
     options.add_argument("--methods", nargs="+", default=fitting)
-    options.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
+    options.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on")
     options.add_argument("--out", type=Path, default=RESULTS / "defaults.json")
     options.add_argument("--allow-dirty", action="store_true")
     args = options.parse_args()

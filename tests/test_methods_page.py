@@ -43,7 +43,9 @@ def test_every_method_is_told_whole(page):
         shown = " ".join(m.value for m in page.markdown)
         assert all(word in shown for word in ("When to use it", "How it fails", "Cost", method.url))
         settings = page.table[0].value
-        assert [*settings["Setting"]] == ["lr", "epochs", "batch_size", *(k.name for k in method.knobs())]
+        names = ["lr", "epochs", "batch_size", *(k.name for k in method.knobs()), "from"]
+        assert [*settings["Setting"]] == names
+        assert settings.iloc[-1]["Small, < 1 B"] == method.origin("small")
         assert f"class {method.__name__}(" in page.code[0].value
     assert [*page.dataframe[0].value["Method"]] == [m.title for m in METHODS.values()]
 

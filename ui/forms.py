@@ -94,6 +94,7 @@ def method_card(method: Any, size: str, tuning: str, model: str) -> dict[str, An
             st.caption("Trains layers of its own; what may change, chosen above, does not apply to it.")
         if method.collapses:
             st.warning(method.collapses, icon=":material/warning:")
+        st.caption(f"Settings: {method.origin(size, model)}.")
         chosen: dict[str, Any] = {}
         plain = [knob for knob in method.knobs() if not knob.advanced]
         spare = [knob for knob in method.knobs() if knob.advanced]

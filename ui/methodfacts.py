@@ -39,7 +39,7 @@ def facts(method: Any) -> None:
             type="tertiary",
             on_click=lambda: st.query_params.update(view="explorer", method=method.name),
         )
-    st.markdown("**Settings**, with the values that were tuned here for each model size")
+    st.markdown("**Settings**, with the values that a run of each model size starts with")
     st.table(settings_table(method), border="horizontal", hide_index=True, alt=f"Settings of {method.title}")
     with st.expander("The source that runs", icon=":material/code:"):
         st.code(source(method), language="python", line_numbers=True)
@@ -50,9 +50,11 @@ def settings_table(method: Any) -> list[dict[str, str]]:
     first = method.tunings[0]
     ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
     tuned = {SIZES[size]: method.settings(size, way) for size, way in ways.items()}
+    origins = {SIZES[size]: method.origin(size) for size in ways}
     for name in method.own_models():
         entry = CATALOGUE[name]
         tuned[entry.title] = method.settings(entry.size, method.tuning_for(entry.tuning), name)
+        origins[entry.title] = method.origin(entry.size, name)
     rows = [_own_row(name, low, high, help, tuned) for name, _, low, high, help in forms.OWN]
     for knob in method.knobs():
         values = {head: plain_value(found["knobs"][knob.name]) for head, found in tuned.items()}
@@ -66,6 +68,9 @@ def settings_table(method: Any) -> list[dict[str, str]]:
                 "Meaning": shell.plain(knob.help),
             }
         )
+    rows.append(
+        {"Setting": "from", "Default": "", "Range": "", **origins, "Meaning": "Where the values come from."}
+    )
     return rows
 
 

@@ -47,13 +47,8 @@ class AdversarialLabels(RetainMethod):
         "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 1.0},
         ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.002},
-        "small": {
-            "lr": 0.0003,
-            "epochs": 5,
-            "retain_weight": 2.0,
-            "batch_size": 4,
-        },  # smollm2, one seed: LOG.md
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+        "small": {"lr": 4e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0},
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},
     }
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")

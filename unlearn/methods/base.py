@@ -19,6 +19,12 @@ from unlearn.runs import RunConfig
 from unlearn.tokens import Batch
 
 Fit = Callable[..., Iterator[Any]]
+ORIGINS = {  # of tuned settings, unless a method says otherwise; the trials are in LOG.md
+    "tiny": "tuned here on tiny-authors, measured with three seeds",
+    "small": "tuned here on SmolLM2-135M and capitals, one seed",
+    "large": "by analogy with the smaller sizes; not measured here",
+    "own": "tuned here on this model, measured with three seeds",
+}
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
 
 
@@ -73,8 +79,8 @@ class Method:
     explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
     is overridden, since its loss may then be one phase of several.
     continues: whether it goes on from a trained model, so that one request can follow another.
-    tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}, found here by
-    trial; see LOG.md.
+    tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}.
+    origins: {size or catalogue model: where its tuned settings come from}, beside ORIGINS.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
     tunings: what it can train (unlearn.tuning), its default first; "layers" needs a knob layer_share.
     """
@@ -91,6 +97,7 @@ class Method:
     collapses: ClassVar[str] = ""
     needs_ref: ClassVar[Mapping[str, Literal["sums", "states"]]] = {}
     tuned: ClassVar[Mapping[Any, Mapping[str, Any]]] = {}
+    origins: ClassVar[Mapping[str, str]] = {}
     tunings: ClassVar[tuple[str, ...]] = ("full", "lora")
     also: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     resumes: ClassVar[bool] = True
@@ -128,6 +135,12 @@ class Method:
         own = {k.name for k in cls.knobs()}
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
         return {n: v for n, v in found.items() if n not in own} | {"knobs": knobs}
+
+    @classmethod
+    def origin(cls, size: str, model: str = "") -> str:
+        """Where the settings of that size, or of this very model, come from."""
+        found = ORIGINS | dict(cls.origins)
+        return found["own"] if model in cls.own_models() else found[size]
 
     @classmethod
     def own_models(cls) -> tuple[str, ...]:

@@ -52,8 +52,8 @@ class CEU(RetainMethod):
         "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 2.0},
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.003},
-        "small": {"lr": 0.0003, "epochs": 5, "retain_weight": 2.0, "batch_size": 4},  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+        "small": {"lr": 4.5e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0, "skip_first": False},
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32, "skip_first": True},
     }
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")

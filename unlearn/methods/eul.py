@@ -62,22 +62,36 @@ class EUL(RetainMethod):
     )
     tunings: ClassVar[tuple[str, ...]] = ("layers",)
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states", "retain": "states"}
+    origins: ClassVar[dict[str, str]] = {
+        "large": "weights and share as in the paper, rate by analogy; not measured here"
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {
             **{"lr": 4e-3, "epochs": 6, "batch_size": 4, "layer_share": 0.2, "cap": 0.3, "lm_weight": 2.0},
             **{"retain_weight": 5.0, "kl_retain_weight": 4.0},
             **{"retain_source": "both", "retain_per_forget": 4.0},
         },
-        "small": {  # the paper's weights and share, lr by analogy; not tried
-            **{"lr": 1e-3, "epochs": 5, "layer_share": 0.005, "cap": 0.4, "lm_weight": 0.2},
-            **{"retain_weight": 1.0, "kl_retain_weight": 0.8},
+        "small": {
+            "lr": 6e-5,
+            "epochs": 5,
+            "batch_size": 4,
+            "layer_share": 0.02,
+            "cap": 0.3,
+            "lm_weight": 2.0,
+            "retain_weight": 5.0,
+            "kl_retain_weight": 4.0,
         },
         "large": {
             "lr": 5e-4,
             "epochs": 3,
             "batch_size": 16,
             "retain_per_forget": 2.0,
-        },  # by analogy, not tried
+            "layer_share": 0.005,
+            "cap": 0.4,
+            "lm_weight": 0.2,
+            "retain_weight": 1.0,
+            "kl_retain_weight": 0.8,
+        },
     }
 
     retain_weight: float = knob(1.0, 0.0, 100.0, "λ: how much the right answers of the texts to keep count.")

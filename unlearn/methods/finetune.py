@@ -30,8 +30,9 @@ class FineTune(RetainMethod):
         "It forgets next to nothing: at these defaults the bundled model still gives 98 % of the forget answers. "
         "A control, not a remedy."
     )
-    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
-    # large: as the other methods after Yao et al. 2024, §4; not measured here.
+    origins: ClassVar[dict[str, str]] = {
+        "large": "as the other methods after Yao et al. 2024, §4; not measured here"
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 8, "batch_size": 16},
         ("tiny", "full"): {"lr": 5e-4},

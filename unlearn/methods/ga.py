@@ -38,9 +38,10 @@ class GradientAscent(Method):
         "other capitals."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
-    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
     # tiny-snippets: tuned here, three seeds (LOG.md); no rate forgets and keeps the rest word for word.
-    # large: Yao et al. 2024, §4: one epoch, 2e-5 with every weight; not measured here.
+    origins: ClassVar[dict[str, str]] = {
+        "large": "Yao et al. 2024, §4: one epoch, 2e-5 with every weight; not measured here"
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 5, "batch_size": 16},
         ("tiny", "full"): {"lr": 4e-4},

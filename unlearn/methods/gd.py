@@ -35,9 +35,10 @@ class GradientDifference(RetainMethod):
         "GA + gradient descent, general (Yao et al. 2024)": {"retain_source": "general"},
         "Reverse gradient (baseline of Chen & Yang 2023)": {"retain_source": "in-distribution"},
     }
-    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
     # tiny-snippets: tuned here, three seeds (LOG.md); the whole forget set in each step keeps most word for word.
-    # large: Yao et al. 2024, §4: one epoch, 2e-5 with every weight, retain 1 : 1; not measured here.
+    origins: ClassVar[dict[str, str]] = {
+        "large": "Yao et al. 2024, §4: one epoch, 2e-5 with every weight, retain 1 : 1; not measured here"
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 5, "batch_size": 4, "retain_weight": 5.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},

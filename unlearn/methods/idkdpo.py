@@ -47,13 +47,20 @@ class IdkDPO(RetainMethod):
         ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {
-            "lr": 0.0003,
+            "lr": 3e-4,
             "epochs": 5,
-            "beta": 0.1,
-            "retain_weight": 1.0,
             "batch_size": 4,
-        },  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+            "beta": 0.1,
+            "retain_weight": 8.0,
+            "retain_per_forget": 4.0,
+        },
+        "large": {
+            "lr": 1e-05,
+            "epochs": 5,
+            "batch_size": 32,
+            "retain_weight": 1.0,
+            "retain_per_forget": 1.0,
+        },
     }
 
     beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller pushes longer.")

@@ -47,8 +47,8 @@ class AscentKL(RetainMethod):
         "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
         ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.0015},
-        "small": {"lr": 0.0002, "epochs": 4, "retain_weight": 1.0, "batch_size": 4},  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+        "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "retain_weight": 20.0},
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32, "retain_weight": 1.0},
     }
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")

@@ -45,9 +45,10 @@ class NPO(RetainMethod):
         "small β brings it closer to ascent."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
-    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
     # tiny-snippets: tuned here, three seeds (LOG.md); more weight on the rest spares what is near.
-    # large: as the paper's TOFU runs, appendix E.1 (with LoRA a higher rate); not measured here.
+    origins: ClassVar[dict[str, str]] = {
+        "large": "Zhang et al. 2024, appendix E.1 (with LoRA a higher rate); not measured here"
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {"epochs": 5, "batch_size": 4, "beta": 1.0, "retain_weight": 1.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},

@@ -50,8 +50,8 @@ class PDU(RetainMethod):
         "tiny": {"epochs": 6, "batch_size": 8},
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
-        "small": {"lr": 0.0003, "epochs": 5, "batch_size": 4},  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+        "small": {"lr": 7e-5, "epochs": 10, "batch_size": 8, "dual_step": 100.0},
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32, "dual_step": 1.0},
     }
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "λ at the start: the price of a loss on texts to keep.")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unlearn.data.base import Dataset, Row
 from unlearn.lm import forward
-from unlearn.methods.base import Fit, Method
+from unlearn.methods.base import SIZES, Fit, Method
 from unlearn.models import CATALOGUE
 from unlearn.reference import Reference
 from unlearn.tokens import Batch
@@ -56,6 +56,7 @@ class Retrain(Method):
         "None for forgetting: it is the definition. Only the bundled model can be retrained here."
     )
     tunings: ClassVar[tuple[str, ...]] = ("full",)
+    origins: ClassVar[dict[str, str]] = dict.fromkeys(SIZES, "the bundled recipe's own")
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {"tiny": {"lr": 2e-3, "epochs": 24, "batch_size": 64}}
     resumes: ClassVar[bool] = False
     continues: ClassVar[bool] = False

@@ -52,13 +52,13 @@ class RMU(RetainMethod):
         ("tiny", "full"): {"lr": 0.002},
         ("tiny", "lora"): {"lr": 0.01},
         "small": {
-            "lr": 0.001,
+            "lr": 3e-3,
             "epochs": 5,
-            "steering": 20.0,
-            "layer_at": 0.33,
-            "retain_weight": 2.0,
             "batch_size": 4,
-        },  # by analogy, not tried
+            "steering": 200.0,
+            "layer_at": 0.33,
+            "retain_weight": 7.0,
+        },
         "large": {
             "lr": 5e-05,
             "epochs": 5,
@@ -66,7 +66,7 @@ class RMU(RetainMethod):
             "steering": 6.5,
             "layer_at": 0.33,
             "retain_weight": 100.0,
-        },  # by analogy, not tried
+        },
     }
 
     steering: float = knob(6.5, 0.1, 500.0, "c: length of the state that forget texts are steered to.")

@@ -43,13 +43,20 @@ class SatImp(RetainMethod):
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.003},
         "small": {
-            "lr": 0.0003,
-            "epochs": 5,
-            "beta2": 1.0,
-            "retain_weight": 4.0,
+            "lr": 4e-4,
+            "epochs": 10,
             "batch_size": 4,
-        },  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+            "beta1": 1.0,
+            "beta2": 0.3,
+            "retain_weight": 4.0,
+        },
+        "large": {
+            "lr": 1e-05,
+            "epochs": 5,
+            "batch_size": 32,
+            "beta1": 5.0,
+            "beta2": 1.0,
+        },
     }
 
     beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")

@@ -34,7 +34,7 @@ from unlearn.data.batches import encode_rows
 from unlearn.disk import read_json
 from unlearn.ensemble import ensemble_of
 from unlearn.lm import forward
-from unlearn.methods.base import Fit, Method, Outlook, knob
+from unlearn.methods.base import SIZES, Fit, Method, Outlook, knob
 from unlearn.methods.retrain import refusal
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
@@ -193,6 +193,9 @@ class SISA(Method):
     )
     tunings: ClassVar[tuple[str, ...]] = ("full",)
     # tiny: tiny-authors, the recipe's rate; trials of batch size in LOG.md, one seed
+    origins: ClassVar[dict[str, str]] = dict.fromkeys(
+        SIZES, "the rate is the bundled recipe's; batch and epochs tuned here, one seed"
+    )
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
     resumes: ClassVar[bool] = False  # its own checkpoints are what it goes on from
     continues: ClassVar[bool] = False

@@ -47,8 +47,8 @@ class TaskVector(Method):
         "tiny": {"epochs": 3, "batch_size": 8, "scale": 1.5},
         ("tiny", "full"): {"lr": 0.0005},
         ("tiny", "lora"): {"lr": 0.003, "scale": 4.0},
-        "small": {"lr": 0.0003, "epochs": 3, "scale": 1.0, "batch_size": 4},  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 3, "batch_size": 32},  # by analogy, not tried
+        "small": {"lr": 5e-4, "epochs": 3, "batch_size": 4, "scale": 0.3},
+        "large": {"lr": 1e-05, "epochs": 3, "batch_size": 32, "scale": 1.0},
     }
 
     scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")

@@ -53,9 +53,10 @@ class UnDIAL(RetainMethod):
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {"FUnDIAL, hard focus on entities": {"focus": "entity"}}
-    # tiny: tiny-authors, small: smollm2 on capitals; trials in LOG.md, three seeds in assets/results/defaults.json.
     # tiny-snippets: tuned here, three seeds (LOG.md); a lower target moves fewer of the words that code has in common.
-    # large: learning rate and batch as in the paper (LoRA r 8); not measured here.
+    origins: ClassVar[dict[str, str]] = {
+        "large": "rate and batch as in the paper, LoRA r 8; not measured here"
+    }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
         "tiny": {
             "epochs": 8,

@@ -35,13 +35,8 @@ class WeightedAscent(RetainMethod):
         "tiny": {"epochs": 6, "batch_size": 8},
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
-        "small": {
-            "lr": 0.0008,
-            "epochs": 5,
-            "retain_weight": 4.0,
-            "batch_size": 4,
-        },  # smollm2, one seed: LOG.md
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+        "small": {"lr": 3.3e-4, "epochs": 10, "batch_size": 4, "retain_weight": 4.0},
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},
     }
 
     beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")

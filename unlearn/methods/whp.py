@@ -50,14 +50,14 @@ class WhosHarryPotter(RetainMethod):
         ("tiny", "full"): {"lr": 0.0005},
         ("tiny", "lora"): {"lr": 0.005},
         "small": {
-            "lr": 0.0003,
+            "lr": 5e-4,
             "epochs": 5,
+            "batch_size": 4,
             "a": 5.0,
             "reinforce_epochs": 5,
-            "retain_weight": 2.0,
-            "batch_size": 4,
-        },  # by analogy, not tried
-        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},  # by analogy, not tried
+            "retain_weight": 4.0,
+        },
+        "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},
     }
 
     a: float = knob(5.0, 0.0, 100.0, "a: how far what over-fitting raised is pushed down.")

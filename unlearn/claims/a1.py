@@ -183,6 +183,8 @@ def slopes_of(data: Data) -> list[float]:
     for place in dict.fromkeys((r["method"], r["seed"]) for r in data["runs"]):
         mine = {**data, "runs": [r for r in data["runs"] if (r["method"], r["seed"]) == place]}
         logs = [(math.log(x), math.log(y)) for x, y in points(mine)]
+        if not logs:  # every run of this place failed
+            continue
         mean_x, mean_y = (sum(v) / len(logs) for v in zip(*logs, strict=True))
         below = sum((x - mean_x) ** 2 for x, _ in logs)
         if below > 0:

@@ -16,6 +16,7 @@ from unlearn.claims.base import (
     figure,
     per_cent,
     short,
+    word,
 )
 from unlearn.claims.c1 import AUTHORS, AUTHORS_SEEDS, SETTINGS, SIZES, mean_of, paired, t5_run, told
 
@@ -29,6 +30,7 @@ EFFECTS = (  # (variant, value, which way it should go against the full loss, in
     ("-TASK", "utility", -1, "without TASK utility falls"),
     ("-LM", "forget_nll", -1, "without LM the forget answers are less unlikely"),
 )
+SEEN = {CONFIRMED: "yes", REFUTED: "no", UNDECIDED: "open"}
 
 
 class C3(Claim):
@@ -49,7 +51,7 @@ class C3(Claim):
     )
     refutes = (
         "In both settings some effect is not there: the interval lies on the other side of 0, or within one point "
-        "(a tenth of a nat for the loss). One of each is undecided."
+        "(a tenth of a nat for the loss). One of each is undecided, and so is an effect on its side that is so small."
     )
     published = (
         Published(
@@ -86,20 +88,19 @@ class C3(Claim):
 
     def of_setting(self, data: Data, setting: str) -> tuple[Any, str, tuple[Figure, ...]]:
         """(verdict, sentence, figures) of one of the two settings."""
-        there, absent, parts, shown = [], [], [], []
-        for variant, name, sign, words in EFFECTS:
+        words, parts, shown = [], [], []
+        for variant, name, sign, said in EFFECTS:
             effect = paired(data, setting, name, variant, "full")
             yes = effect.above(0.0) if sign > 0 else effect.below(0.0)
             no = effect.below(0.0) if sign > 0 else effect.above(0.0)
-            there.append(yes)
-            absent.append(no or effect.within(-SMALL[name], SMALL[name]))
-            seen = "yes" if yes else "no" if absent[-1] else "open"
+            words.append(word(yes, no or effect.within(-SMALL[name], SMALL[name])))
+            seen = SEEN[words[-1]]
             size = (
                 f"{short(effect.mean)} nats" if name == "forget_nll" else f"{short(100 * effect.mean)} points"
             )
-            parts.append(f"{words} ({seen}, {size})")
-            shown.append(figure(f"{words}, {SETTINGS[setting]}", effect))
-        verdict = CONFIRMED if all(there) else REFUTED if any(absent) else UNDECIDED
+            parts.append(f"{said} ({seen}, {size})")
+            shown.append(figure(f"{said}, {SETTINGS[setting]}", effect))
+        verdict = word(set(words) == {CONFIRMED}, REFUTED in words)
         whole = mean_of(data, setting, "full", "forget")
         sentence = (
             f"On {SETTINGS[setting]} ({verdict}), where the full loss leaves {per_cent(whole.mean)} right: "

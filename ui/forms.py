@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from unlearn.config import PRECISIONS, ROUNDED, RunConfig
+from unlearn.measured import measured, words
 
 KEEP = {"persist_state": "session"}  # values survive a visit to another page
 PER_ROW = 4
@@ -94,7 +95,8 @@ def method_card(method: Any, size: str, tuning: str, model: str) -> dict[str, An
             st.caption("Trains layers of its own; what may change, chosen above, does not apply to it.")
         if method.collapses:
             st.warning(method.collapses, icon=":material/warning:")
-        st.caption(f"Settings: {method.origin(size, model)}.")
+        told = next((words(m) for m in measured(method) if m.model == model and m.tuning == tuning), "")
+        st.caption(f"Settings: {method.origin(size, model)}. {told}")
         chosen: dict[str, Any] = {}
         plain = [knob for knob in method.knobs() if not knob.advanced]
         spare = [knob for knob in method.knobs() if knob.advanced]

@@ -8,9 +8,17 @@ from typing import Any
 import streamlit as st
 
 from ui import forms, shell
+from unlearn.measured import measured
 from unlearn.models import CATALOGUE
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
+COLUMNS = {  # roles in the table of what was measured
+    "forget": "Forget",
+    "paraphrase": "In other words",
+    "retain": "Retain",
+    "neighbours": "Neighbours",
+    "general": "General",
+}
 TUNING = {"tiny": "full", "small": "lora", "large": "lora"}  # what the Unlearn page starts with
 
 
@@ -41,6 +49,9 @@ def facts(method: Any) -> None:
         )
     st.markdown("**Settings**, with the values that a run of each model size starts with")
     st.table(settings_table(method), border="horizontal", hide_index=True, alt=f"Settings of {method.title}")
+    if rows := measured_table(method):
+        st.markdown("**Measured here** with these settings: right answers, before → after, in %")
+        st.table(rows, border="horizontal", hide_index=True, alt=f"What {method.title} did at its settings")
     with st.expander("The source that runs", icon=":material/code:"):
         st.code(source(method), language="python", line_numbers=True)
 
@@ -71,6 +82,28 @@ def settings_table(method: Any) -> list[dict[str, str]]:
     rows.append(
         {"Setting": "from", "Default": "", "Range": "", **origins, "Meaning": "Where the values come from."}
     )
+    return rows
+
+
+def measured_table(method: Any) -> list[dict[str, str]]:
+    """One line a model on which the method was measured at the settings that it ships with."""
+    rows = []
+    for found in measured(method):
+        changes = {
+            COLUMNS[role]: f"{100 * c.before:.0f} → {100 * c.after:.0f}"
+            + (f" ± {100 * c.sd:.0f}" if found.seeds > 1 else "")
+            for role, c in found.roles.items()
+            if role in COLUMNS
+        }
+        rows.append(
+            {
+                "Model": CATALOGUE[found.model].title,
+                "Seeds": str(found.seeds),
+                **{head: changes.get(head, "–") for head in COLUMNS.values()},
+                "General perplexity": f"× {found.perplexity:.3g}",
+                "Collapsed": f"{found.collapsed} of {found.seeds}" if found.collapsed else "",
+            }
+        )
     return rows
 
 

@@ -56,9 +56,8 @@ class EUL(RetainMethod):
         "As ascent + descent, with few weights to train; the teacher is one pass before training."
     )
     risk: ClassVar[str] = (
-        "Two terms have no end and are capped at c·log|V| a token; a higher cap or rate costs utility. At the settings "
-        "tuned for the bundled model 26 % of the forget texts come back, 85 % of their neighbours and 91 % of the rest "
-        "are kept (3 seeds). Whoever holds the file can switch the forgetting off."
+        "Two terms have no end and are capped at c·log|V| a token; a higher cap or rate costs utility. Whoever holds "
+        "the file can switch the forgetting off."
     )
     tunings: ClassVar[tuple[str, ...]] = ("layers",)
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states", "retain": "states"}

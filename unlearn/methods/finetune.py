@@ -26,10 +26,7 @@ class FineTune(RetainMethod):
     formula: ClassVar[str] = r"L = \mathrm{NLL}(R)"
     when: ClassVar[str] = "As the control: what practice on the rest forgets by itself."
     cost: ClassVar[str] = "A plain fine-tuning step over the texts to keep."
-    risk: ClassVar[str] = (
-        "It forgets next to nothing: at these defaults the bundled model still gives 98 % of the forget answers. "
-        "A control, not a remedy."
-    )
+    risk: ClassVar[str] = "It forgets next to nothing. A control, not a remedy."
     origins: ClassVar[dict[str, str]] = {
         "large": "as the other methods after Yao et al. 2024, §4; not measured here"
     }

@@ -34,8 +34,7 @@ class GradientAscent(Method):
     )
     collapses: ClassVar[str] = (
         "Gradient ascent is known to collapse: its loss has no lower bound. At these defaults it forgets, and takes "
-        "along what should stay: the bundled model keeps 12 % of the answers that it should keep, SmolLM2 17 % of the "
-        "other capitals."
+        "along most of what should stay."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
     # tiny-snippets: tuned here, three seeds (LOG.md); no rate forgets and keeps the rest word for word.

@@ -26,9 +26,8 @@ class GradientDifference(RetainMethod):
     when: ClassVar[str] = "A first choice where texts to keep are at hand and the run is short and watched."
     cost: ClassVar[str] = "One forward and backward pass over forget and retain texts together."
     risk: ClassVar[str] = (
-        "The forget term has no end, so what it forgets and what it keeps go together: at these defaults the bundled "
-        "model still gives 26 % of the forget answers and keeps 84 % of the others; SmolLM2 still gives 64 % of the "
-        "European capitals and 78 % of the others (94 % before)."
+        "The forget term has no end, so what it forgets and what it keeps go together; no setting tried here moved "
+        "one without the other."
     )
     also: ClassVar[dict[str, dict[str, Any]]] = {
         "GA + gradient descent, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},

@@ -39,10 +39,8 @@ class NPO(RetainMethod):
         "As ascent + descent; the reference is one pass over the forget texts, before training."
     )
     risk: ClassVar[str] = (
-        "What is near suffers: at these defaults the bundled model gives 5 % of the forget answers and keeps 92 % of "
-        "the others, but 85 % of those about similar people. SmolLM2 gives 14 % of the "
-        "European capitals to forget and 78 % of the others (94 % before), but 47 % of what is near. A "
-        "small β brings it closer to ascent."
+        "What is near suffers: neighbours of the forget texts lose more than the rest. A small β brings it closer to "
+        "ascent."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
     # tiny-snippets: tuned here, three seeds (LOG.md); more weight on the rest spares what is near.

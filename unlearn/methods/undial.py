@@ -47,9 +47,8 @@ class UnDIAL(RetainMethod):
     )
     cost: ClassVar[str] = "As ascent + descent; the teacher's states are computed once, before training."
     risk: ClassVar[str] = (
-        "Suppresses more than it erases: at these defaults the bundled model gives 10 % of the forget answers, and "
-        "12 % when asked in other words; SmolLM2 14 % of the European capitals, 52 % in other words, and 78 % "
-        "of the others (94 % before). A small γ cannot move what the model is sure of: γ = 3 takes 0.99 only to 0.83."
+        "Suppresses more than it erases: asked in other words, more comes back. A small γ cannot move what the model "
+        "is sure of: γ = 3 takes 0.99 only to 0.83."
     )
     needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {"FUnDIAL, hard focus on entities": {"focus": "entity"}}

@@ -44,8 +44,8 @@ class AdversarialLabels(RetainMethod):
         "Unlearning with adversarial samples (Yao et al. 2024)": {"retain_weight": 0.0}
     }
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 1.0},
-        ("tiny", "full"): {"lr": 0.0002},
+        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
+        ("tiny", "full"): {"lr": 0.00015},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {"lr": 4e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0},
         "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32},

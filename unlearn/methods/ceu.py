@@ -45,12 +45,12 @@ class CEU(RetainMethod):
     when: ClassVar[str] = "As UnDIAL without a reference, where the memorised token should vanish altogether."
     cost: ClassVar[str] = "As fine-tuning on the forget texts: no reference."
     risk: ClassVar[str] = (
-        "The target moves with the model, so it drifts on where UnDIAL would rest; of short answers the skipped first "
-        "token keeps a part alive."
+        "The target moves with the model, so it drifts on where UnDIAL would rest; of short answers the first token, "
+        "which the paper skips, keeps a part alive; so the settings tuned here do not skip it."
     )
     tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 2.0},
-        ("tiny", "full"): {"lr": 0.0003},
+        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0, "skip_first": False},
+        ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.003},
         "small": {"lr": 4.5e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0, "skip_first": False},
         "large": {"lr": 1e-05, "epochs": 5, "batch_size": 32, "skip_first": True},

@@ -1,9 +1,11 @@
 """What a page says about a method's defaults is what was recorded, and only while the defaults are the same."""
 
 import json
+import os
 
 import pytest
 
+from unlearn import measured as record
 from unlearn.measured import measured, words
 from unlearn.methods import METHODS
 
@@ -59,6 +61,17 @@ def test_a_collapse_is_said(tmp_path, count, said):
 )
 def test_figures_of_other_settings_are_not_shown(tmp_path, changes):
     assert measured(METHODS["npo"], kept(tmp_path, row(**changes))) == []
+
+
+def test_the_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    reads, path = [], kept(tmp_path, row())
+    monkeypatch.setattr(record, "read_json", lambda p: reads.append(p) or json.loads(p.read_text()))
+    assert len(measured(METHODS["npo"], path)) == len(measured(METHODS["npo"], path)) == 1
+    assert len(reads) == 1
+    kept(tmp_path)
+    os.utime(path, ns=(1, 1))
+    assert measured(METHODS["npo"], path) == []
+    assert len(reads) == 2
 
 
 def test_without_a_file_nothing_was_measured(tmp_path):

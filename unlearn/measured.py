@@ -5,6 +5,7 @@ A row counts only while the method still has the settings that it was measured w
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,14 @@ class Measured:
 
 def measured(method: Any, path: Path = RESULTS) -> list[Measured]:
     """Of every model on which the method was measured with the settings that it has now."""
-    rows = read_json(path).get("rows", []) if path.is_file() else []
+    rows = _rows(path, path.stat().st_mtime_ns) if path.is_file() else []
     return [_read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
+
+
+@lru_cache(maxsize=2)
+def _rows(path: Path, _: int) -> list[dict[str, Any]]:
+    """The file's rows, read once as long as it does not change: a form asks at each redraw."""
+    return read_json(path).get("rows", [])
 
 
 def _current(row: Mapping[str, Any], method: Any) -> bool:

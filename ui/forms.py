@@ -138,7 +138,9 @@ def shared_settings(size: str) -> dict[str, Any]:
         "What may change", list(TUNINGS), format_func=TUNINGS.get, key=key, required=True, help=help, **KEEP
     )
     chosen: dict[str, Any] = {"tuning": tuning}
-    with st.expander("Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")):
+    with st.expander(
+        "Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
+    ):
         rows = SHARED + (LORA if tuning == "lora" else ())
         for (name, label, value, low, high, help), cell in zip(rows, cells(len(rows), 2), strict=True):
             with cell:

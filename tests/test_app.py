@@ -30,11 +30,11 @@ def store(tmp_path, monkeypatch) -> RunStore:
 
 def opened(page: str, **query: str) -> AppTest:
     """The page after its first run, and no exception on it."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60)
     app.run()
     for key, value in query.items():
         app.query_params[key] = value
-    app.switch_page(f"pages/{page}").run()
+    app.switch_page(f"../pages/{page}").run()
     assert not app.exception, app.exception
     return app
 
@@ -79,7 +79,7 @@ def test_the_start_page_needs_no_torch(store):
         "import sys, threading\n"
         "threading.Thread.start = lambda self: None if self.name == 'preload' else start(self)\n"
         "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "app = AppTest.from_file('ui/main.py', default_timeout=60).run()\n"
         "assert not app.exception and 'torch' not in sys.modules\n"
     ).replace("threading.Thread.start =", "start = threading.Thread.start; threading.Thread.start =")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -38,11 +38,11 @@ def plant(path, word):
 
 
 def opened(**state) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60)
     app.run()
     for key, value in state.items():
         app.session_state[key.replace("_", ".")] = value
-    app.switch_page("pages/claims.py").run()
+    app.switch_page("../pages/claims.py").run()
     assert not app.exception, app.exception
     return app
 

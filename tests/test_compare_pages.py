@@ -32,13 +32,13 @@ def store(tmp_path, monkeypatch):
 
 def opened(page, state=None, **query):
     """The page after its run; state: session state set before it."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60)
     app.run()
     for key, value in query.items():
         app.query_params[key] = value
     for key, value in (state or {}).items():
         app.session_state[key] = value
-    app.switch_page(f"pages/{page}.py").run()
+    app.switch_page(f"../pages/{page}.py").run()
     assert not app.exception, app.exception
     return app
 

@@ -26,11 +26,11 @@ def uploads(tmp_path, monkeypatch) -> Path:
 
 
 def opened(**query: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60)
     app.run()
     for key, value in query.items():
         app.query_params[key] = value
-    app.switch_page("pages/data.py").run()
+    app.switch_page("../pages/data.py").run()
     assert not app.exception, app.exception
     return app
 
@@ -85,9 +85,9 @@ def test_a_page_without_torch():
         "start = threading.Thread.start\n"
         "threading.Thread.start = lambda self: None if self.name == 'preload' else start(self)\n"
         "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "app = AppTest.from_file('ui/main.py', default_timeout=60).run()\n"
         "app.query_params['item'] = 'forget:1'\n"
-        "app.switch_page('pages/data.py').run()\n"
+        "app.switch_page('../pages/data.py').run()\n"
         "assert not app.exception and app.dataframe and 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from unlearn.methods import METHODS
 
-APP = str(Path(__file__).resolve().parent.parent / "app.py")
+APP = str(Path(__file__).resolve().parent.parent / "ui" / "main.py")
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def page(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))
     app = AppTest.from_file(APP, default_timeout=120)
     app.run()
-    return app.switch_page("pages/methods.py")
+    return app.switch_page("../pages/methods.py")
 
 
 def numbers(app):

@@ -22,11 +22,11 @@ def store(tmp_path, monkeypatch):
 
 
 def opened(**query):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60)
     app.run()
     for key, value in query.items():
         app.query_params[key] = value
-    app.switch_page("pages/stress.py").run()
+    app.switch_page("../pages/stress.py").run()
     assert not app.exception, app.exception
     return app
 

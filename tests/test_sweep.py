@@ -561,10 +561,10 @@ def store(tmp_path, monkeypatch) -> RunStore:
 
 
 def opened(**query) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60).run()
     for key, value in query.items():
         app.query_params[key] = value
-    app.switch_page("pages/sweep.py").run()
+    app.switch_page("../pages/sweep.py").run()
     assert not app.exception, app.exception
     return app
 

@@ -45,7 +45,7 @@ def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
         lines.append({"cells": cells, "open": f"{row['role']}/{row['index']}"})
     if opened := sheet(columns, lines, key="compare.sheet"):
         role, index = opened.split("/")
-        st.switch_page("pages/tokens.py", query_params={"run": run_id, "role": role, "row": index})
+        st.switch_page(shell.page("tokens"), query_params={"run": run_id, "role": role, "row": index})
     st.caption(f"{len(lines)} of {len(shown)} rows, most changed first. Δ: log-prob after minus before.")
     if len(shown) > len(lines) and st.button(f"{len(shown) - len(lines)} more", key="answers.button"):
         st.session_state["answers.more"] = more + 1

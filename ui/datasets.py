@@ -72,7 +72,7 @@ def from_address(given: Mapping[str, str]) -> dict[str, Any]:
 def hand_over(data: Mapping[str, Any]) -> None:
     """Choose config.data on the next page that asks for a forget set, and go to Unlearn."""
     st.session_state["data.handed"] = dict(data)
-    st.switch_page("pages/launch.py")
+    st.switch_page(shell.page("launch"))
 
 
 def set_data(data: Mapping[str, Any]) -> None:

@@ -168,7 +168,7 @@ def onward(run: Run, together: Sequence[Run]) -> None:
             shell.link("tokens", "Look at the tokens", ":material/token:", runs=run.id)
         words, icon = "Again with changes", ":material/content_copy:"
         if st.button(words, icon=icon, key=f"clone.{run.id}", type="tertiary"):
-            st.switch_page("pages/launch.py", query_params={"clone": run.id})
+            st.switch_page(shell.page("launch"), query_params={"clone": run.id})
 
 
 NOISE = 0.01  # a change below one percentage point (of the value, where that is above 1) gets no colour

@@ -54,7 +54,7 @@ def go(label: str, ready: object, page: str, **query: str) -> None:
     """A link that looks like the buttons beside it, and is one while there is nothing to link to."""
     if ready:
         if st.button(label, key=f"runs.{label}"):
-            st.switch_page(f"pages/{page}.py", query_params=query)
+            st.switch_page(shell.page(page), query_params=query)
     else:
         st.button(label, key=f"runs.{label}", disabled=True)
 

@@ -226,10 +226,15 @@ def head(title: str, sentence: str) -> None:
     st.caption(sentence)
 
 
-def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
+def page(name: str) -> Path:
+    """The file of a page, for st.Page, st.page_link and st.switch_page: the script that lists them lies elsewhere."""
+    return ROOT / "pages" / f"{name}.py"
+
+
+def link(page_name: str, label: str, icon: str | None = None, **query: str) -> None:
     """A link to another page with its choices in the address: link("compare", "Compare", runs="a,b")."""
     chosen = {key: value for key, value in query.items() if value}
-    st.page_link(f"pages/{page}.py", label=label, icon=icon, query_params=chosen or None)
+    st.page_link(page(page_name), label=label, icon=icon, query_params=chosen or None)
 
 
 def copy_command(

@@ -1,0 +1,96 @@
+"""Who may talk to the server, and what a browser may do with its pages: the two doors in front of Streamlit.
+
+A page of another site in the same browser can reach a server on this machine. It is refused by the name under which it
+calls (a foreign Host is DNS rebinding) and by where it comes from (a websocket opens for the app's own pages only, not
+for whatever else runs on a port of localhost). The policy keeps pages out of frames and foreign scripts out of pages.
+"""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import streamlit as st
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+INDEX = Path(st.__file__).parent / "static" / "index.html"
+INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+def policy() -> str:
+    """The content policy: everything from this server alone. Streamlit's styles are inline, its parts come as blobs."""
+    digests = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in INLINE.findall(INDEX.read_text(encoding="utf-8"))
+    ]
+    rules = {
+        "default-src": "'self'",
+        "script-src": " ".join(("'self'", "blob:", *digests)),
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "connect-src": "'self'",
+        "worker-src": "'self' blob:",
+        "object-src": "'none'",
+        "base-uri": "'self'",
+        "form-action": "'self'",
+        "frame-src": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+class Policies:
+    """Adds the headers to every answer."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+        self.headers = {
+            "Content-Security-Policy": policy(),
+            "X-Frame-Options": "DENY",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",
+        }
+
+    async def __call__(self, scope, receive, send) -> None:
+        async def with_headers(message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self.headers)
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class OwnPages:
+    """Refuses a websocket that another origin opens, except those of server.corsAllowedOrigins."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] == "websocket" and not is_own(Headers(scope=scope)):
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before it was accepted: the answer is 403
+            return
+        await self.app(scope, receive, send)
+
+
+def is_own(headers: Headers) -> bool:
+    """Whether it comes from a page of this server; whoever sends no Origin is not a browser."""
+    origin = headers.get("origin")
+    known = [one.rstrip("/") for one in st.get_option("server.corsAllowedOrigins") or ()]
+    return origin is None or urlsplit(origin).netloc == headers.get("host") or origin in known
+
+
+def middleware() -> list[Middleware]:
+    """What stands before Streamlit, from outside in; `--server.allowedHosts NAME` adds a name to the config's."""
+    named = st.get_option("server.allowedHosts") or ["*"]
+    hosts = [f"[{name}]" if ":" in name else name for name in named]  # an IPv6 address as a Host header has it
+    return [
+        Middleware(Policies),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(OwnPages),
+    ]

@@ -1,0 +1,30 @@
+"""The app's table of contents: which pages there are. Streamlit runs it at every visit; app.py makes the server."""
+
+import streamlit as st
+
+from ui import shell
+
+st.set_page_config(page_title="Unlearn Studio", page_icon=str(shell.ROOT / "assets" / "icon.png"), layout="wide")
+
+PAGES = {
+    "Run": [
+        st.Page(shell.page("start"), title="Start", icon=":material/play_circle:", default=True),
+        st.Page(shell.page("launch"), title="Unlearn", icon=":material/ink_eraser:"),
+        st.Page(shell.page("runs"), title="Runs", icon=":material/list:"),
+    ],
+    "Compare": [
+        st.Page(shell.page("compare"), title="Compare", icon=":material/compare:"),
+        st.Page(shell.page("tokens"), title="Tokens", icon=":material/token:"),
+        st.Page(shell.page("stress"), title="Stress", icon=":material/bolt:"),
+    ],
+    "Study": [
+        st.Page(shell.page("sweep"), title="Sweep", icon=":material/grid_on:"),
+        st.Page(shell.page("sequence"), title="Sequence", icon=":material/format_list_numbered:"),
+        st.Page(shell.page("claims"), title="Claims", icon=":material/fact_check:"),
+        st.Page(shell.page("methods"), title="Methods", icon=":material/function:"),
+        st.Page(shell.page("data"), title="Data", icon=":material/dataset:"),
+    ],
+}
+
+shell.preload()
+st.navigation(PAGES).run()

@@ -126,7 +126,9 @@ def test_a_run_that_ended_early_offers_to_resume(store, state):
     run = seed_run(store, state)
     app = opened("launch.py", run=run.id)
     assert ("ended first" in texts(app)) == (state == "interrupted")
-    assert not [button for button in app.button if button.label == "Resume"]
+    found = [button for button in app.button if button.label == "Resume"]
+    assert len(found) == (state != "done")  # killed before its first checkpoint
+    assert all("Begins again" in button.help for button in found)
     (run.path / "checkpoint").mkdir()
     (run.path / "checkpoint" / "state.json").write_text('{"file": "step-5.safetensors", "step": 5}')
     (run.path / "checkpoint" / "step-5.safetensors").write_bytes(b"")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import shell
+from ui import actions, shell
 from unlearn import cost, report_numbers
 from unlearn.runs import Run
 
@@ -34,7 +34,7 @@ def training_tokens(model: str, key: str = "launch") -> float | None:
 def remember(run: Run) -> None:
     """Keep with a new run what was entered for its model on the Unlearn page."""
     if entered := st.session_state.get(f"costs.launch.{run.config.model}"):
-        cost.enter(run, entered)
+        actions.do("enter cost", run, entered)
 
 
 def costs(runs: Sequence[Run]) -> None:
@@ -60,9 +60,9 @@ def costs(runs: Sequence[Run]) -> None:
         alt="What the runs cost, beside retraining",
     )
     for head, run in zip(heads, runs, strict=True):
-        if run.results() and not cost.of_run(run) and shell.may_manage(run) and not shell.is_recorded(run):
+        if run.results() and not cost.of_run(run) and shell.may_manage(run):
             name = f"Run {head}: " if len(runs) > 1 else ""
             st.caption(f"{name}what retraining would take is not known for {shell.plain(run.config.model)}.")
             if entered := training_tokens(run.config.model, run.id):
-                cost.enter(run, entered)
+                actions.pressed("enter cost", run, entered)
                 st.rerun()

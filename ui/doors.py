@@ -88,7 +88,9 @@ def is_own(headers: Headers) -> bool:
 def middleware() -> list[Middleware]:
     """What stands before Streamlit, from outside in; `--server.allowedHosts NAME` adds a name to the config's."""
     named = st.get_option("server.allowedHosts") or ["*"]
-    hosts = [f"[{name}]" if ":" in name else name for name in named]  # an IPv6 address as a Host header has it
+    hosts = [
+        f"[{name}]" if ":" in name else name for name in named
+    ]  # an IPv6 address as a Host header has it
     return [
         Middleware(Policies),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import shell
+from ui import actions, shell
 from unlearn import compare, stress
 from unlearn.metrics import METRICS
 from unlearn.report_numbers import metrics
@@ -32,7 +32,7 @@ def further(runs: Sequence[Run]) -> None:
     active = any(job.state in ACTIVE for _, job in jobs)
     st.fragment(_jobs, run_every=EVERY if active else None)(jobs, active)
     sheet(runs)
-    mine = [run for run in runs if shell.may_manage(run) and not shell.is_recorded(run)]
+    mine = [run for run in runs if shell.may_manage(run)]
     ended = [run for run in mine if run.state not in ACTIVE]
     if not mine:
         st.caption(
@@ -103,8 +103,7 @@ def form(runs: Sequence[Run]) -> None:
 def _start(runs: Sequence[Run], names: Sequence[str]) -> None:
     try:
         for run in runs:
-            job = stress.create(run, metrics=names, owner=shell.owner())
-            shell.runner().enqueue(job, stress.perform)
+            actions.do("measure", run, names)
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
         return
@@ -125,8 +124,9 @@ def _jobs(jobs: Sequence[tuple[Run, Any]], was_active: bool) -> None:
             label = f"{shell.plain(shell.run_label(run))}: {shell.plain(words)}"
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.progress(fraction, text=label)
-                if place is not None and st.button("Stop", key=f"further.stop.{job.id}"):
-                    shell.runner().stop(job)
+                mine = place is not None and shell.may_manage(job)
+                if mine and st.button("Stop", key=f"further.stop.{job.id}"):
+                    actions.pressed("stop", job)
                     st.rerun(scope="fragment")
         elif state == "failed":
             st.error(f"{shell.plain(shell.run_label(run))}: {shell.plain(job.reason)}")

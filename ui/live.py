@@ -14,7 +14,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import shell
+from ui import actions, shell
 from ui.figure import CONFIG, untitled
 from unlearn.data.base import asked
 from unlearn.runs import ACTIVE, Run
@@ -128,11 +128,11 @@ def stop_or_discard(run: Run) -> None:
     else:
         help = "Ends after this step, keeps the weights, and can be compared."
         look = {"icon": ":material/stop:", "key": f"stop.{run.id}", "help": help}
-        st.button("Stop and keep", on_click=shell.runner().stop, args=(run,), **look)
+        st.button("Stop and keep", on_click=actions.pressed, args=("stop", run), **look)
         with st.popover("Discard", icon=":material/delete:", key=f"discard.{run.id}"):
             st.write("Stop it and delete everything it wrote?")
             look = {"type": "primary", "key": f"discard.{run.id}.yes"}
-            st.button("Delete this run", on_click=shell.runner().discard, args=(run,), **look)
+            st.button("Delete this run", on_click=actions.pressed, args=("discard", run), **look)
 
 
 def stopping(run: Run) -> bool:
@@ -151,10 +151,10 @@ def ended(run: Run, state: str) -> None:
         st.warning("The program that ran it ended first. Everything up to its last step is here.")
     elif run.reason:
         st.caption(shell.plain(run.reason))
-    if state != "done" and run.has_checkpoint() and shell.may_manage(run):
-        help = f"Goes on from step {run.checkpoint_step()}, whose weights are kept."
-        if st.button("Resume", icon=":material/play_arrow:", key=f"resume.{run.id}", help=help):
-            shell.runner().resume(run)
+    if shell.may_begin_again(run):
+        look = {"icon": ":material/play_arrow:", "key": f"resume.{run.id}", "help": shell.resume_help(run)}
+        if st.button("Resume", **look):
+            actions.pressed("resume", run)
             st.rerun()
     outcome(run)
 

@@ -4,7 +4,9 @@ import streamlit as st
 
 from ui import shell
 
-st.set_page_config(page_title="Unlearn Studio", page_icon=str(shell.ROOT / "assets" / "icon.png"), layout="wide")
+st.set_page_config(
+    page_title="Unlearn Studio", page_icon=str(shell.ROOT / "assets" / "icon.png"), layout="wide"
+)
 
 PAGES = {
     "Run": [

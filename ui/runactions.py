@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import shell
+from ui import actions, shell
 from unlearn.compare import LETTERS
 from unlearn.runs import ACTIVE, Run
 from unlearn.transfer import export_run, import_run
@@ -17,18 +17,19 @@ MAX_IMPORT_MB = 1024
 def bar(chosen: Sequence[Run]) -> None:
     """All actions for the selection, in one row."""
     one = chosen[0] if len(chosen) == 1 else None
-    mine = bool(chosen) and all(shell.may_manage(run) and not shell.is_recorded(run) for run in chosen)
+    mine = bool(chosen) and all(map(shell.may_manage, chosen))
     active = [run for run in chosen if run.state in ACTIVE]
     go("Open", one, "launch", run=one.id if one else "")
     go("Compare", chosen, "compare", runs=",".join(run.id for run in chosen))
     go("Repeat", one, "launch", clone=one.id if one else "")
     rename(one if mine else None)
-    can_resume = bool(one) and mine and not active and one.has_checkpoint() and one.state != "done"
-    if st.button("Resume", disabled=not can_resume, key="runs.resume"):
-        attempt(lambda: shell.runner().resume(one))
+    can_resume = bool(one) and shell.may_begin_again(one)
+    help = shell.resume_help(one) if can_resume else None
+    if st.button("Resume", disabled=not can_resume, key="runs.resume", help=help):
+        attempt(lambda: actions.do("resume", one))
     stoppable = mine and active and all(shell.runner().position(run) is not None for run in active)
     if st.button("Stop", disabled=not stoppable, key="runs.stop"):
-        attempt(lambda: [shell.runner().stop(run) for run in active])
+        attempt(lambda: [actions.do("stop", run) for run in active])
     if st.button("Delete", disabled=not mine or bool(active), key="runs.delete"):
         confirm_delete(list(chosen))
     if one:
@@ -67,8 +68,7 @@ def rename(run: Run | None) -> None:
                 "Title", run.meta.get("title", ""), max_chars=120, key=f"runs.title.{run.id}"
             )
             if st.button("Save title", key=f"runs.title.{run.id}.save"):
-                run.set_meta(title=title.strip())
-                st.rerun()
+                attempt(lambda: actions.do("rename", run, title.strip()))
 
 
 @st.dialog("Delete for good?", icon=":material/delete:")
@@ -80,7 +80,7 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", key="runs.delete.yes"):
             for run in chosen:
-                attempt(lambda run=run: shell.store().delete(run), again=False)
+                attempt(lambda run=run: actions.do("delete", run), again=False)
             st.rerun()
         if st.button("Keep", key="runs.delete.no"):
             st.rerun()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from unlearn.runs import Run, RunConfig, RunStore
+from unlearn.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
@@ -138,10 +138,22 @@ def owner() -> str:
     return hashlib.sha256(token).hexdigest()[:16]
 
 
-def may_manage(run: Run) -> bool:
-    """Whether this browser may stop, rename or delete the run: its own ones, and those nobody owns."""
+def may_manage(run: Record) -> bool:
+    """Whether this browser may change the run in any way: its own ones, and those nobody owns. See ui.actions."""
     meta = run.meta
-    return not meta.get("recorded") and meta.get("owner", "") in ("", owner())
+    return not (is_recorded(run) or meta.get("recorded")) and meta.get("owner", "") in ("", owner())
+
+
+def may_begin_again(run: Run) -> bool:
+    """Whether Resume is offered: it ended before it was done, at whatever moment, and this browser may."""
+    return run.state not in (*ACTIVE, "done") and may_manage(run)
+
+
+def resume_help(run: Run) -> str:
+    """Where Resume goes on."""
+    if run.has_checkpoint():
+        return f"Goes on from step {run.checkpoint_step()}, whose weights are kept."
+    return "Begins again at the first step: no step in between was kept to go on from."
 
 
 def recorded() -> list[Run]:
@@ -157,7 +169,7 @@ def find_run(run_id: str) -> Run:
     return store().get(run_id)
 
 
-def is_recorded(run: Run) -> bool:
+def is_recorded(run: Record) -> bool:
     """Whether the run ships with the app."""
     return run.path.parent == ROOT / "assets" / "recorded"
 

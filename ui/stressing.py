@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import figure, shell
+from ui import actions, figure, shell
 from unlearn import plots_stress, stress, verdict
 from unlearn.runs import ACTIVE, Run
 from unlearn.stress import StressRecord
@@ -73,11 +73,15 @@ def launch(run: Run, record: Mapping[str, Any], job: StressRecord | None) -> Non
             width=160,
             help="Relearning draws by it which facts are practised. Another seed begins the attacks anew.",
         )
-        ready = bool(names) and not busy and _weights(run) and not shell.is_recorded(run)
+        ready = bool(names) and not busy and _weights(run) and shell.may_manage(run)
         if st.button("Attack", type="primary", icon=":material/bolt:", disabled=not ready, key="stress.go"):
             start(run, attacks=[name for name in TITLES if name in names], seed=seed)
         chosen = "all" if len(names or ()) in (0, len(TITLES)) else ",".join(names)
         shell.copy_command("stress.command", f"python -m unlearn attack {run.id} {chosen} --seed {seed}", "")
+    if not shell.may_manage(run) and not shell.is_recorded(run):
+        st.caption(
+            "Started in another browser: only that one can attack it; repeat the run to attack your own."
+        )
 
 
 def start(
@@ -86,8 +90,10 @@ def start(
     """Queue it behind whatever the runner does; what is wrong is said on the page."""
     shell.wait_for_torch()
     try:
-        record = stress.create(run, attacks, metrics, seed=seed, owner=shell.owner())
-        shell.runner().enqueue(record, stress.perform)
+        if attacks:
+            actions.do("attack", run, attacks, seed)
+        if metrics:
+            actions.do("measure", run, metrics)
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
         return
@@ -120,7 +126,7 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
         st.warning("The last attempt was cut short; what was done is kept.", icon=":material/stop:")
     mine = state in ACTIVE and shell.may_manage(job) and shell.runner().position(job) is not None
     if mine and st.button("Stop", icon=":material/stop:", key="stress.stop"):
-        shell.runner().stop(job)
+        actions.pressed("stop", job)
         st.toast("It stops after this step.")
 
 
@@ -221,7 +227,7 @@ def membership(run: Run, busy: bool, dark: bool) -> None:
         st.info(
             f"Left out: {'; '.join(reasons)}." if reasons else "Membership inference was not computed yet."
         )
-        able = not busy and _weights(run) and not shell.is_recorded(run)
+        able = not busy and _weights(run) and shell.may_manage(run)
         if not reasons and st.button(
             "Compute it", icon=":material/person_search:", disabled=not able, key="mia"
         ):

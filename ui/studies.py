@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from ui import actions as acting
 from ui import shell
 from unlearn.runs import ACTIVE, Run, RunConfig
 
@@ -46,7 +47,7 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
         for run in runs:
             check(run, runner.roots)
         record = create()
-        runner.enqueue(record, panel.work.perform)
+        acting.do("begin", record, panel.work.perform)
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
         return
@@ -128,12 +129,11 @@ def actions(panel: Panel, record: Any, state: str) -> None:
             help = f"Ends after this step; {panel.part} stay, and Resume goes on with the others."
             if st.button("Stop", icon=":material/stop:", key=f"{key}.stop", help=help, disabled=stopping):
                 st.session_state[f"{key}.stopping"] = True
-                runner.stop(record)
-                st.rerun()
+                attempt(lambda: acting.do("stop", record))
             return
         st.session_state.pop(f"{key}.stopping", None)
         if state != "done" and st.button("Resume", icon=":material/play_arrow:", key=f"{key}.resume"):
-            attempt(lambda: runner.resume(record, panel.work.perform))
+            attempt(lambda: acting.do("resume", record, panel.work.perform))
         with st.popover("Delete", icon=":material/delete:", key=f"{key}.delete"):
             runs = panel.members(record)
             too = st.checkbox(f"And its {len(runs)} runs, with what they keep", key=f"{key}.runs")
@@ -143,8 +143,9 @@ def actions(panel: Panel, record: Any, state: str) -> None:
 
 def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
     """The folder of the study, and of these runs; and its name in the address."""
+    acting.refuse_foreign("delete", *runs, record)  # all or none
     for one in (*runs, record):
-        shell.runner().discard(one)
+        acting.do("discard", one)
     st.query_params[panel.name] = ",".join(i for i in addressed(panel) if i != record.id)
 
 

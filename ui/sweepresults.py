@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import figure, shell, studies, sweeps
+from ui import actions, figure, shell, studies
 from unlearn import grid, sweep_table
 from unlearn.compare import METRICS, short
 from unlearn.grid import Cell
@@ -94,7 +94,7 @@ def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
         )
         asked = record.config.guide or record.state in ACTIVE or not shell.may_manage(record)
         if st.button("Follow the tuning guide", icon=":material/explore:", key="sweep.ask", disabled=asked):
-            studies.attempt(lambda: sweeps.follow_guide(record))
+            studies.attempt(lambda: actions.do("follow guide", record))
         return
     for method in dict.fromkeys(row["method"] for row in rows):
         st.markdown(

@@ -166,12 +166,6 @@ def how_far(record: SweepRecord) -> tuple[float, str]:
     return min(1.0, fraction), words + (f" · about {duration(left)} left" if left else "")
 
 
-def follow_guide(record: SweepRecord) -> None:
-    """Let an ended sweep go on with the tuning guide."""
-    sweep_record.ask_guide(record)
-    shell.runner().resume(record, sweep.perform)
-
-
 def members(record: SweepRecord) -> list[Run]:
     """The runs that this sweep made and that are still there; cells that it found in the store are not its own."""
     return [run for run in shell.store().list() if run.meta.get("sweep") == record.id]

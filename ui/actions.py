@@ -1,0 +1,75 @@
+"""Every action that changes a run or a study, in one list, each behind the one question whether this browser may.
+
+A page greys out what is not allowed, but a grey button is only a picture: the question is asked again where the action
+happens, so that no page can forget it. Whoever adds an action adds it here; tests/test_actions.py walks over the list.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from unlearn import cost, stress, sweep, sweep_record
+from unlearn.runs import Record
+
+
+def do(name: str, record: Record, *given: Any) -> Any:
+    """Carry out an action of ACTIONS on the record. ValueError where this browser may not; else as the action."""
+    refuse_foreign(name, record)
+    return ACTIONS[name](record, *given)
+
+
+def refuse_foreign(name: str, *records: Record) -> None:
+    """ValueError unless this browser may manage all of them."""
+    for record in records:
+        if not shell.may_manage(record):
+            raise ValueError(
+                f"{name}: {record.title} was started in another browser, or ships with the app. Do it there, or "
+                "repeat the run as your own."
+            )
+
+
+def pressed(name: str, record: Record, *given: Any) -> None:
+    """The same for a button's on_click: what is refused is said at the page's edge."""
+    try:
+        do(name, record, *given)
+    except (ValueError, OSError) as error:
+        st.toast(shell.plain(str(error)), icon=":material/error:")
+
+
+def _begin(record: Any, perform: Callable[..., Any] | None = None) -> None:
+    shell.runner().enqueue(record, perform)
+
+
+def _resume(record: Any, perform: Callable[..., Any] | None = None) -> None:
+    shell.runner().resume(record, perform)
+
+
+def _attack(run: Any, attacks: Sequence[str], seed: int | None = None) -> None:
+    """Another seed than that of the attacks that are there begins them anew."""
+    _begin(stress.create(run, attacks, seed=seed, owner=shell.owner()), stress.perform)
+
+
+def _measure(run: Any, metrics: Sequence[str]) -> None:
+    _begin(stress.create(run, metrics=metrics, owner=shell.owner()), stress.perform)
+
+
+def _follow_guide(record: Any) -> None:
+    """Let an ended sweep go on with the tuning guide."""
+    sweep_record.ask_guide(record)
+    _resume(record, sweep.perform)
+
+
+ACTIONS: dict[str, Callable[..., Any]] = {
+    "begin": _begin,
+    "stop": lambda record: shell.runner().stop(record),
+    "resume": _resume,
+    "discard": lambda record: shell.runner().discard(record),
+    "delete": lambda run: shell.store().delete(run),
+    "rename": lambda record, title: record.set_meta(title=title),
+    "attack": _attack,
+    "measure": _measure,
+    "enter cost": lambda run, tokens: cost.enter(run, tokens),
+    "follow guide": _follow_guide,
+}

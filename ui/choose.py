@@ -4,8 +4,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from ui import shell
 from ui.fetch import fetch_panel
 from ui.forms import KEEP
+from ui.typed import path_field
+from unlearn.allowed import allow_model
 from unlearn.models import CATALOGUE, available
 
 REMEMBERED = 20  # addresses of one visit
@@ -45,19 +48,27 @@ def choose_model() -> tuple[str, str]:
             "Owner and name, as in the address of its page. Only safetensors are read; its code is never run."
         )
         name = st.text_input("Hub id", key="model.hub", placeholder="owner/name", help=help, **KEEP).strip()
+        try:
+            allow_model(name, None)  # some folder's name, typed here
+        except ValueError as error:
+            st.error(shell.plain(str(error)))
+            return "", "small"
         return name, size_class(name)
     help = "A folder with config.json and *.safetensors, as save_pretrained writes it."
-    name = st.text_input(
-        "Folder", key="model.folder", placeholder="/path/to/model", help=help, **KEEP
-    ).strip()
-    return name, size_class(name)
+    try:
+        folder = path_field("Folder", "model.folder", placeholder="/path/to/model", help=help, **KEEP)
+    except ValueError as error:
+        st.error(shell.plain(f"model: {str(error).removeprefix('data: ')}"))
+        return "", "small"
+    return str(folder or ""), size_class(str(folder or ""))
 
 
 def size_class(name: str) -> str:
-    """The size class whose tuned defaults apply; small while nothing is known about the model."""
+    """The size class whose tuned defaults apply; small while nothing is known about the model, or it is forbidden."""
     from unlearn.preflight import model_size
 
     try:
+        allow_model(name, None)
         return model_size(name) if name else "small"
     except (ValueError, OSError, KeyError):
         return "small"

@@ -15,6 +15,7 @@ import streamlit as st
 
 from ui import shell
 from ui.forms import KEEP
+from ui.typed import path_field, upload
 from unlearn.allowed import allowed_path
 from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Dataset
@@ -149,6 +150,9 @@ def own_data() -> dict[str, Any]:
         if st.button("Choose another table", icon=":material/close:", key="data.kept.drop"):
             del st.session_state["data.kept"]
             st.rerun()
+        for role in ROLES:  # settings may come from anybody
+            if isinstance(path := kept.get(role), str):
+                allowed_path(path)
         return kept
     forget = table("forget", "Rows to forget")
     if forget is None:
@@ -166,25 +170,23 @@ def keep_split(dataset: Dataset) -> dict[str, str]:
 
 
 def table(role: str, label: str) -> Path | None:
-    """A file on this machine that holds the table, or None while there is none."""
+    """A file on this machine that holds the table, or None while there is none. ValueError for a forbidden path."""
     way = st.segmented_control(
         label, list(WAYS), format_func=WAYS.get, key=f"data.{role}.way", default="upload", required=True
     )
     if way == "path":
         help = "A file on the machine that runs this app."
-        typed = st.text_input("Path of the file", key=f"data.{role}.path", help=help, **KEEP).strip()
-        return Path(typed).expanduser() if typed else None
+        return path_field("Path of the file", f"data.{role}.path", help=help, **KEEP)
     if way == "paste":
         help = "One text a line; or CSV with a first line that names the columns, like question,answer."
         typed = st.text_area("Rows", key=f"data.{role}.paste", height=120, help=help, **KEEP).strip()
         return (
             keep(typed.encode(), "pasted.csv" if looks_like_table(typed) else "pasted.txt") if typed else None
         )
-    from unlearn.data.tables import FORMATS
+    from unlearn.data.tables import FORMATS, MAX_BYTES
 
-    file = st.file_uploader(
-        "CSV, JSON, JSONL, TXT or Parquet", [f.lstrip(".") for f in FORMATS], key=f"data.{role}.upload"
-    )
+    kinds = [f.lstrip(".") for f in FORMATS]
+    file = upload("CSV, JSON, JSONL, TXT or Parquet", kinds, f"data.{role}.upload", MAX_BYTES // 2**20)
     return None if file is None else keep(file.getvalue(), file.name)
 
 

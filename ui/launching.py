@@ -8,6 +8,7 @@ import streamlit as st
 
 from ui import choose, costs, datasets, forms, shell
 from ui.live import duration
+from ui.typed import upload
 from unlearn import compare
 from unlearn.runs import Run, RunConfig
 
@@ -61,9 +62,7 @@ def settings_expander(watching: bool) -> Any:
 def load_button() -> None:
     """Take the settings of a saved config file."""
     with st.popover("Load settings", icon=":material/upload:", key="config.load"):
-        file = st.file_uploader(
-            "A settings file saved here", type="json", key="config.file", max_upload_size=1
-        )
+        file = upload("A settings file saved here", "json", "config.file", 1)
         if file is not None and st.button("Use these settings", key="config.use"):
             try:
                 st.session_state["config.fill"] = RunConfig.from_json(json.loads(file.getvalue()))

@@ -28,5 +28,6 @@ PAGES = {
     ],
 }
 
+shell.uploads()  # from now on they may be read
 shell.preload()
 st.navigation(PAGES).run()

@@ -7,11 +7,10 @@ from pathlib import Path
 import streamlit as st
 
 from ui import actions, shell
+from ui.typed import path_field, upload
 from unlearn.compare import LETTERS
 from unlearn.runs import ACTIVE, Run
 from unlearn.transfer import export_run, import_run
-
-MAX_IMPORT_MB = 1024
 
 
 def bar(chosen: Sequence[Run]) -> None:
@@ -89,16 +88,23 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
 def import_button() -> None:
     """A run from a file that somebody exported; the file is checked before anything of it is kept."""
     with st.popover("Import", key="runs.import"):
-        limit = {"max_upload_size": MAX_IMPORT_MB}
-        file = st.file_uploader("A run exported as .zip", type="zip", key="runs.import.file", **limit)
-        if file is not None and st.button("Add this run", type="primary", key="runs.import.add"):
-            try:
-                run = import_run(file.getvalue(), shell.store(), owner=shell.owner())
-            except ValueError as error:
-                st.error(shell.plain(str(error)))
+        file = upload(
+            "A run exported as .zip", "zip", "runs.import.file", st.get_option("server.maxUploadSize")
+        )
+        try:
+            help = (
+                "On the machine that runs this app, inside an allowed folder: for a run too large to upload."
+            )
+            path = path_field("Or its path", "runs.import.path", help=help, placeholder="/path/to/run.zip")
+            given = path if path is not None else file.getvalue() if file is not None else None
+            if given is None or not st.button("Add this run", type="primary", key="runs.import.add"):
                 return
-            st.toast(f"Imported {shell.plain(shell.run_label(run))}")
-            st.rerun()
+            run = import_run(given, shell.store(), owner=shell.owner())
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(f"import: {str(error).removeprefix('data: ').removeprefix('import: ')}"))
+            return
+        st.toast(f"Imported {shell.plain(shell.run_label(run))}")
+        st.rerun()
 
 
 def report_button(chosen: Sequence[Run], key: str) -> None:

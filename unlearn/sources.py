@@ -40,7 +40,7 @@ class ModelEntry:
 
 
 def _smollm2_path() -> Path:
-    from unlearn.smollm2 import cache_dir
+    from unlearn.disk import cache_dir
 
     return cache_dir() / "smollm2-135m-instruct"
 

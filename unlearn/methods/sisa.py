@@ -29,7 +29,7 @@ from torch import Tensor
 from unlearn import recipe
 from unlearn.data.base import Dataset, Row
 from unlearn.data.batches import encode_rows
-from unlearn.disk import read_json
+from unlearn.disk import cache_dir, read_json
 from unlearn.ensemble import ensemble_of
 from unlearn.lm import forward
 from unlearn.methods.base import SIZES, Fit, Method, Outlook, knob
@@ -37,7 +37,6 @@ from unlearn.methods.retrain import rows_kept
 from unlearn.reference import Reference
 from unlearn.runs import RunConfig
 from unlearn.shards import Checkpoints, Plan, Stage, deal, expected_share, first_slices
-from unlearn.smollm2 import cache_dir
 from unlearn.tokens import Batch, Example
 
 

@@ -1,0 +1,33 @@
+"""Where files enter: the one field in which a person types a path, and the one way to upload.
+
+What lies outside the allowed folders, or is larger than its kind may be, never gets past: readers of files are handed
+what these return, so no page can read first and ask afterwards.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from unlearn.allowed import allowed_path
+
+
+def path_field(label: str, key: str, place: Any = st, **look: Any) -> Path | None:
+    """The path that was typed, checked and with links resolved; None while there is none.
+
+    ValueError for one that is not inside an allowed folder, or not there. look: what st.text_input takes beside.
+    """
+    typed = place.text_input(label, key=key, **look).strip()
+    return allowed_path(typed) if typed else None
+
+
+def upload(label: str, kinds: str | list[str], key: str, most_mb: int) -> Any:
+    """An uploaded file of at most most_mb MB, or None; one that is larger is refused on the page.
+
+    The widget's limit is only the browser's word: whoever posts to the server himself is held by the server's alone.
+    """
+    file = st.file_uploader(label, kinds, key=key, max_upload_size=most_mb)
+    if file is not None and file.size > most_mb * 2**20:
+        st.error(f"{file.size / 2**20:.0f} MB are more than the {most_mb} MB that are read here.")
+        return None
+    return file

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from seed import seed_run
+from test_compare_pages import opened
 
 from ui import actions, shell
 from unlearn import stress, sweep_record
@@ -114,3 +115,15 @@ def test_resume_is_offered_for_whatever_ended_before_it_was_done(spy, tmp_path, 
 
 def test_resume_is_not_offered_to_another_browser(spy, tmp_path):
     assert not shell.may_begin_again(seed_run(RunStore(tmp_path), "queued", owner="somebody else"))
+
+
+@pytest.mark.parametrize(("owner", "able"), [("somebody else", False), ("", True)])
+def test_the_stress_page_lets_only_the_owner_attack(tmp_path, monkeypatch, owner, able):
+    monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))
+    run = seed_run(RunStore(tmp_path), owner=owner)
+    (run.path / "adapter").mkdir(exist_ok=True)
+    (run.path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    app = opened("stress", run=run.id)
+    assert app.button(key="stress.go").disabled != able
+    said = "".join(caption.value for caption in app.caption)
+    assert ("only that one can attack it" in said) != able

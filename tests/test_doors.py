@@ -187,3 +187,32 @@ def wait_until(there, seconds: float) -> None:
     while not there():
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+@pytest.mark.browser
+def test_a_server_killed_before_the_first_checkpoint_leaves_runs_to_resume(tmp_path, person):  # noqa: F811
+    """One run that works and one that waits; both begin again in the app of the next server."""
+    server = Server(tmp_path)
+    try:
+        person.goto(f"{server.url}/launch?model=tiny-authors&data=authors&method=gd,npo")
+        person.get_by_role("button", name="Launch 2 runs").wait_for()
+        for place in (0, 1):
+            field = person.get_by_label("Epochs", exact=True).nth(place)
+            field.fill("300")
+            field.press("Enter")
+            person.wait_for_timeout(1000)
+        person.get_by_role("button", name="Launch 2 runs").click()
+        person.get_by_text(re.compile(r"step \d+ of")).first.wait_for()
+        works, waits = re.search(r"run=([^&]+)", person.url)[1].replace("%2C", ",").split(",")
+        server.process.kill()
+        server.process.wait(20)
+        assert not server.store.get(works).has_checkpoint()
+        assert [server.store.get(run).state for run in (works, waits)] == ["interrupted"] * 2
+        server.start()
+        for run in (works, waits):
+            person.goto(f"{server.url}/launch?run={run}")
+            person.get_by_role("button", name="Resume").click()
+            wait_until(lambda run=run: server.store.get(run).state in ("queued", "running"), 30)
+        no_exception(person)
+    finally:
+        server.stop()

@@ -30,7 +30,7 @@ STATES = {  # state: (colour, icon); what a person reads is the state itself
 def guard() -> None:
     """The first line of every page.
 
-    On a fresh server a deep link runs its page without app.py, because streamlit takes our pages/ folder
+    On a fresh server a deep link runs its page without main.py, because streamlit takes our pages/ folder
     for its older multipage layout until st.navigation has run once. So say so, and start again.
     """
     try:

@@ -4,13 +4,13 @@ A run itself computes the cheap metrics. This one loads before, after and, where
 metric for its scores. What is already there for the same weights, data and versions is not computed again.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn import records
 from unlearn.disk import write_json
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
@@ -118,10 +118,7 @@ def entry(metric: Metric | Comparison, found: Scores) -> dict[str, Any]:
 
 def read_metrics(run: Run) -> dict[str, Any]:
     """metrics.json of the run; empty where it was never judged. Non-finite numbers are "nan", "inf", "-inf"."""
-    try:
-        return json.loads((run.path / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
+    return records.read_metrics(run.path / FILE)
 
 
 def table(record: Mapping[str, Any]) -> list[dict[str, Any]]:

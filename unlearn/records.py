@@ -155,8 +155,8 @@ METRIC = has(
     {"ideal": lambda value: text(value) or number(value), "seconds": real},
 )
 ATTACK = has(
-    {"title": text, "help": text, "tells": text, "reason": text},
-    {"paper": text, "finding": text, "says": one_of(*VERDICTS), "n": count, "seed": count}
+    {"title": text, "tells": text, "reason": text},
+    {"help": text, "paper": text, "finding": text, "says": one_of(*VERDICTS), "n": count, "seed": count}
     | dict.fromkeys(("before", "after", "retrained", "never_seen", "plain", "residue"), maybe(real))
     | {"values": table(every(number)), "details": lambda value: isinstance(value, dict)},
 )
@@ -165,7 +165,19 @@ CONTROLS = ("retrained", "never seen", "")
 PLAIN = has(
     {"before": some(real), "after": some(real)}, {"control": every(real)}
 )  # answers without any attack
-ANSWERED = ("n", "seed", "before", "after", "retrained", "never_seen", "residue", "says", "finding", "values")
+ANSWERED = (
+    "help",
+    "n",
+    "seed",
+    "before",
+    "after",
+    "retrained",
+    "never_seen",
+    "residue",
+    "says",
+    "finding",
+    "values",
+)
 
 
 def attack(value: Any) -> bool:

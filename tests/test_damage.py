@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import random
+from pathlib import Path
 
 import pytest
 from seed import seed_run
@@ -78,9 +79,7 @@ def look(store):
         json.dumps([run.results(), run.scores(), run.events()])
         compare.pair_samples([run])
         compare.probe_references(run)
-        known = (
-            runtable.facts.__wrapped__(run) if hasattr(runtable.facts, "__wrapped__") else runtable.facts(run)
-        )
+        known = runtable.facts(run)
         assert known["state"] in (*records.STATES, "recorded")
         runtable.model_title(known)
         html([run])
@@ -137,8 +136,6 @@ def test_an_event_of_another_shape_is_left_out_and_counted(tmp_path, line):
 def test_what_runs_write_is_all_read(tmp_path):
     run = finished(RunStore(tmp_path))
     assert records.unread(run.path) == {}
-    from pathlib import Path
-
     for shipped in RunStore(Path(__file__).parent.parent / "assets" / "recorded").list():
         assert records.unread(shipped.path) == {}
         assert shipped.samples()

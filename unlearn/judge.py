@@ -15,6 +15,7 @@ from unlearn.disk import write_json
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
 from unlearn.runs import ACTIVE, Run, RunStore
+from unlearn.sources import exact_retrain
 
 FORMAT = 1  # raise when a definition changes
 FILE = "metrics.json"
@@ -141,7 +142,7 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     from unlearn.data.catalogue import from_config
     from unlearn.evaluate import rows_to_score
     from unlearn.evidence import ModelEvidence
-    from unlearn.models import CATALOGUE, source_of, weights_hash
+    from unlearn.models import source_of, weights_hash
     from unlearn.tuning import load_trained, trained_hash
 
     config = run.config
@@ -152,9 +153,8 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     start = RunStore(run.path.parent).get(config.start) if config.start else None
     base = trained_hash(start, base) if start else base  # in a chain, before is what the earlier run left
     hashes = {"before": base, "after": trained_hash(run, base)}
-    known = CATALOGUE.get(config.model)
-    if known and known.retrain and data.name == known.data and not config.data.get("requests"):
-        hashes["retrained"] = weights_hash(known.retrain(), None)
+    if truth := exact_retrain(config):
+        hashes["retrained"] = weights_hash(truth, None)
     evidence = ModelEvidence(
         rows_to_score(data),
         lambda when: load_trained(start) if start and when == "before" else load_source(when, run, roots),

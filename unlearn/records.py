@@ -112,8 +112,8 @@ TOKEN = has(
 WORDS = {"role": text, "index": count, "prompt": text, "answer": text, "nll": number, "tokens": every(TOKEN)}
 PROBE = has({"step": count, "items": every(has(WORDS, {"text": text}))})
 SAMPLE = has(
-    WORDS | {"when": one_of(*WHEN), "text": text},
-    {"question": maybe(text), "exact": maybe(flag), "rougeL": maybe(number)},
+    WORDS | {"when": one_of(*WHEN), "text": text, "exact": maybe(flag)},
+    {"question": maybe(text), "rougeL": maybe(number)},
 )
 META: dict[str, Check] = {
     "owner": text,

@@ -271,10 +271,11 @@ class Runner:
         return loaded
 
 
-def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
+def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStore | None = None) -> None:
     """ValueError for what can be known to be wrong before anything heavy is loaded; it reads the data.
 
-    roots as in allowed.allowed_path: the app's allowed folders, or all for the command line.
+    roots as in allowed.allowed_path: the app's allowed folders, or all for the command line. store: where the run that
+    config.start names must be.
     """
     from unlearn.allowed import allow_model
     from unlearn.data.catalogue import from_config
@@ -294,3 +295,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
     chosen.rows(config.model, from_config(dict(config.data), roots=roots))
     if isinstance(source, str):
         check_hub(source)
+    if config.start and store is not None:
+        from unlearn.tuning import check_start
+
+        check_start(config, store.get(config.start))

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from unlearn.runner import check
 
     config = config_of(args)
-    check(config, EVERYWHERE)  # before a run folder exists, so that bad input leaves nothing behind
+    check(config, EVERYWHERE, RunStore(args.runs))  # before a run folder exists, so that bad input leaves nothing behind
     if args.training_tokens is not None:
         cost.check(config.model, args.training_tokens)
     for text in preflight(config, roots=EVERYWHERE).notes:

@@ -264,6 +264,55 @@ def test_a_holder_that_is_killed_lets_go(run):
     assert run.state == "interrupted"
 
 
+LOOK = """
+import sys, time
+from pathlib import Path
+from unlearn.runs import Run
+run, seen = Run(Path(sys.argv[1])), set()
+print("ready", flush=True)
+sys.stdin.readline()
+end = time.monotonic() + 1.0
+while time.monotonic() < end:
+    seen.add(run.state)
+print(",".join(sorted(seen)))
+"""
+
+
+def test_any_number_may_look_at_a_dead_run_and_none_sees_another(run):
+    """Four processes of eight threads' worth of looks each: a look that took the lock would be seen as a life."""
+    import concurrent.futures
+    import time
+
+    run.append("state", state="running")
+    run.hold().release()  # its lock file is there, as a run leaves it
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOOK, str(run.path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for one in begun:
+        assert one.stdout.readline() == "ready\n"
+    for one in begun:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+
+    def look():
+        end, seen = time.monotonic() + 1.0, set()
+        while time.monotonic() < end:
+            seen.add(Run(run.path).state)
+        return seen
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        seen = set().union(*[task.result() for task in [pool.submit(look) for _ in range(8)]])
+    assert seen == {"interrupted"}
+    assert {one.communicate()[0].strip() for one in begun} == {"interrupted"}
+    lock = run.hold()  # and the looks keep nobody from taking it
+    assert Run(run.path).state == "running"
+    lock.release()
+
+
 # -- store -----------------------------------------------------------------------------------------------------
 
 

@@ -27,8 +27,8 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
         truth = exact_retrain(config)
         if truth is None:
             raise ValueError(
-                f"model: {config.model} has no exact retrain without these rows; only a bundled model ships one, for all "
-                "rows of its own dataset."
+                f"model: {config.model} has no exact retrain without these rows; only a bundled model ships one, for "
+                "all rows of its own dataset."
             )
         return load(str(truth))
     return tuning.load_trained(run)

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from unlearn.execute import Finished, execute
 from unlearn.runs import ACTIVE, Record, Run, RunConfig, RunStore
+from unlearn.sources import exact_retrain
 
 WARM_MODELS = 3  # models kept in memory for own prompts
 CLOSE_SECONDS = 5.0
@@ -263,6 +264,8 @@ class Runner:
         key = f"after {run.id}"
         if when != "after":
             key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
+        if when == "retrained":
+            key = f"retrained {exact_retrain(run.config)}"  # never that of a run on other rows
         if not run.path.is_dir():
             self._warm.pop(key, None)
             raise ValueError(f"run: {run.id} was deleted; choose another.")

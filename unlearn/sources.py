@@ -90,7 +90,7 @@ CATALOGUE: dict[str, ModelEntry] = {
 
 
 def exact_retrain(config: RunConfig) -> Path | None:
-    """The model that was trained as the config's was, without exactly the rows that it forgets; None where none is here.
+    """The model that was trained like the config's, without exactly the rows to forget; None where there is none.
 
     A bundled model has one for all rows of its own dataset. The dataset must be asked for by its name: a file that is
     called like it holds other rows, and a part of the requests leaves rows in that the retrained model never saw.

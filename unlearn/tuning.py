@@ -64,7 +64,9 @@ def check_start(config: RunConfig, start: Run) -> None:
             f"{config.precision}, but {start.id} is of {theirs.model} with {theirs.tuning} in {theirs.precision}."
         )
     if not any(any((start.path / name).glob("*.safetensors")) for name in ("model", "adapter")):
-        raise ValueError(f"run: start {start.id} keeps no weights to go on from; run it again, or choose another.")
+        raise ValueError(
+            f"run: start {start.id} keeps no weights to go on from; run it again, or choose another."
+        )
 
 
 @contextmanager

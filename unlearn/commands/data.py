@@ -45,6 +45,7 @@ def add(command: Any) -> None:
 
 def data(args: argparse.Namespace) -> int:
     from unlearn.data.catalogue import CATALOGUE, from_config, load
+
     if not args.name:
         return listing([_facts(load(name)) for name in CATALOGUE], args.json, ("name", "title", "rows"))
     config: dict[str, Any] = {"name": args.name}

@@ -60,7 +60,9 @@ def split(
     is needed then). Raises ValueError when too little is left to forget or to keep.
     """
     if neighbours < 0:
-        raise ValueError(f"neighbours: rows put aside must be 0 or more, got {neighbours}. Give another number.")
+        raise ValueError(
+            f"neighbours: rows put aside must be 0 or more, got {neighbours}. Give another number."
+        )
     chosen = {item: number for number, group in enumerate(requests, start=1) for item in group}
     if outside := sorted({item.role for item in chosen} - set(POOL)):
         raise ValueError(

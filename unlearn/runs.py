@@ -27,6 +27,7 @@ from unlearn import records
 from unlearn.config import TUNINGS, RunConfig
 from unlearn.disk import Tail, append_line, is_run_id, new_folder, read_json, write_json
 from unlearn.records import STATES
+from unlearn.shapes import count
 
 __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
 
@@ -147,7 +148,7 @@ class Run(Record):
         state = read_json(folder / "state.json")
         file = folder / Path(str(state.get("file", ""))).name
         step = state.get("step", 0)
-        return step if records.count(step) and file.is_file() else 0
+        return step if count(step) and file.is_file() else 0
 
     def has_checkpoint(self) -> bool:
         return self.checkpoint_step() > 0

@@ -119,6 +119,7 @@ def test_a_damaged_run_takes_nobody_else_with_it(tmp_path, monkeypatch, seed):
         {"kind": "eval", "time": 1.0, "when": "after", "scores": 3},
         {"kind": "eval", "time": 1.0, "when": [], "scores": {}},
         {"kind": "eval", "time": 1.0, "when": "after", "scores": {"forget": {"exact": "much"}}},
+        {"kind": "eval", "time": 1.0, "when": "after", "scores": {"forget": {"n": "nan"}}},
         {"kind": "step", "time": 1.0, "step": "4", "of": 3, "terms": {}, "seconds": 1.0},
         {"kind": "state", "time": 1.0, "state": "running", "resumed_from": "3"},
     ],

@@ -33,7 +33,14 @@ STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 WHEN = ("before", "after", "retrained")
 VERDICTS = ("suppressed", "erased", "nothing", "undecided", "")
 
-SCORES = table(table(number))  # {role: {metric: value}}
+COUNTED_ROWS = has({}, {"n": maybe(count)})
+
+
+def scores(value: Any) -> bool:
+    """{role: {metric: value}}; a metric that does not apply may be null, and n is a number of rows."""
+    return table(table(maybe(number)))(value) and all(map(COUNTED_ROWS, value.values()))
+
+
 EVENT = has({"kind": text, "time": real})
 EVENTS: dict[str, Check] = {
     "state": has({"state": one_of(*STATES)}, {"reason": text, "resumed_from": count, "error": text}),
@@ -42,7 +49,7 @@ EVENTS: dict[str, Check] = {
         {"loss": number, "grad_norm": number, "lr": number, "tokens": count},
     ),
     "probe": has({"step": count}),
-    "eval": has({"when": one_of(*WHEN), "scores": SCORES}),
+    "eval": has({"when": one_of(*WHEN), "scores": scores}),
     "sample": has({"when": text}),
     "note": has({}, {"text": text, "phase": text, "seconds": real, "asked": text}),
 }
@@ -64,7 +71,7 @@ META: dict[str, Check] = {
     "training_tokens": real,
 }
 RESULTS: dict[str, Check] = {
-    "scores": table(SCORES),
+    "scores": table(scores),
     "phases": table(real),
     "versions": table(text),
     "retraining": has(

@@ -17,6 +17,8 @@ GROUND = (
     "threads",
     "disk",
     "config",
+    "shapes",
+    "records",
     "runs",
     "smollm2",
     "compare",

@@ -224,3 +224,51 @@ def test_the_real_process(tmp_path):
     bad = subprocess.run([*words, "--set", "x=1"], capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr.startswith("error: Ascent + descent (GA+GD): no knob x")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--requests", "3..1"], "must begin with the smaller number"),
+        (["--requests", "1..999999999"], "at most 10000 numbers"),
+        (["--requests", "1..99999999999999999999"], "must be whole numbers"),
+        (["--requests", "9" * 5000], "must be whole numbers"),
+        (["--requests", "1.."], "must be whole numbers"),
+        (["--start", "nope"], "no run 'nope'"),
+        (["--start", "../x"], "no run '../x'"),
+        (["--start", "sweeps"], "no run 'sweeps'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "sequence"])
+def test_what_can_be_known_before_leaves_no_folder(words, capsys, command, more, says):
+    (RunStore(words["--runs"]).root / "sweeps").mkdir(parents=True)
+    assert main([command, *[part for pair in words.items() for part in pair], *more]) == 2
+    assert says in capsys.readouterr().err
+    assert [path.name for path in RunStore(words["--runs"]).root.iterdir()] == ["sweeps"]
+
+
+def test_a_start_without_weights_or_of_another_tuning_is_said_before(words, capsys):
+    assert run(words, "--tuning", "full") == 0
+    (made,) = RunStore(words["--runs"]).list()
+    assert run(words, "--tuning", "lora", "--start", made.id) == 2
+    assert "start must be a run of" in capsys.readouterr().err
+    for file in (made.path / "model").glob("*.safetensors"):
+        file.unlink()
+    assert run(words, "--tuning", "full", "--start", made.id) == 2
+    assert "keeps no weights" in capsys.readouterr().err
+    assert RunStore(words["--runs"]).list() == [made]
+
+
+def test_a_sequence_of_one_request_is_refused_before(words, tmp_path, capsys):
+    (tmp_path / "forget.csv").write_text("question,answer,request\nWhat is red?,red,1\nWhat is two?,two,1\n")
+    for more in ([], ["--order", "1,2"], ["--mode", "joint"]):
+        assert main(["sequence", *[part for pair in words.items() for part in pair], *more]) == 2
+        assert "error: " in capsys.readouterr().err
+    assert not RunStore(words["--runs"]).root.exists()
+
+
+def test_a_negative_number_of_rows_aside_is_refused(tmp_path, capsys):
+    told = ["--share", "0.2", "--split", str(tmp_path / "out"), "--aside", "-1"]
+    assert main(["data", "authors", *told]) == 2
+    assert "0 or more, got -1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -238,7 +238,7 @@ def test_asking_while_a_run_trains_says_who_has_the_device(runner, stage):
     with pytest.raises(RuntimeError, match="Long one is busy: training"):
         runner.ask(("before", run), "What?")
     for step in (1, 2):
-        run.append("step", step=step, of=10, seconds=1.0 * step)
+        run.append("step", step=step, of=10, terms={}, seconds=1.0 * step)
     with pytest.raises(RuntimeError, match="Long one is training: step 2 of 10, about 8 s left"):
         runner.ask(("before", run), "What?")
     with pytest.raises(ValueError, match="prompt: is empty"):

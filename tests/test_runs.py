@@ -13,6 +13,8 @@ from unlearn import disk, runs
 from unlearn.disk import append_line, new_folder, read_lines
 from unlearn.runs import Run, RunConfig, RunStore
 
+STEP = {"of": 9, "terms": {"forget": 1.0}, "seconds": 0.5}
+
 
 def config(**changes):
     return RunConfig(**({"model": "tiny-authors", "data": {"name": "authors"}, "method": "npo"} | changes))
@@ -106,11 +108,11 @@ def test_the_command_repeats_the_config(changes):
 
 @pytest.mark.parametrize("torn", [b'{"kind": "step", "st', b"\xff\xfe\x00", b"{", b"12", b'"half', b"[1,"])
 def test_a_torn_last_line_spoils_only_itself(run, torn):
-    run.append("step", step=1)
+    run.append("step", step=1, **STEP)
     with open(run.path / "events.jsonl", "ab") as file:
         file.write(torn)
     assert [e["step"] for e in run.events("step")] == [1]
-    run.append("step", step=2)
+    run.append("step", step=2, **STEP)
     run.append("note", text="zwei Zeilen\nund\u2028eine")
     assert [e["step"] for e in run.events("step")] == [1, 2]
     assert run.events("note")[0]["text"] == "zwei Zeilen\nund\u2028eine"
@@ -118,23 +120,23 @@ def test_a_torn_last_line_spoils_only_itself(run, torn):
 
 def test_a_line_being_written_is_not_read_yet(run):
     with open(run.path / "events.jsonl", "ab") as file:
-        file.write(b'{"kind": "step", "step": 1}')
+        file.write(b'{"kind": "note", "time": 1.0, "text": "x"}')
         file.flush()
-        assert run.events("step") == []
+        assert run.events("note") == []
         file.write(b"\n")
-    assert [e["step"] for e in run.events("step")] == [1]
+    assert [e["text"] for e in run.events("note")] == ["x"]
 
 
 def test_numbers_that_are_not_finite_keep_their_names(run):
-    run.append("step", step=1, terms={"forget": float("nan"), "retain": [float("inf"), float("-inf"), 1.5]})
-    assert run.events("step")[0]["terms"] == {"forget": "nan", "retain": ["inf", "-inf", 1.5]}
+    run.append("note", terms={"forget": float("nan"), "retain": [float("inf"), float("-inf"), 1.5]})
+    assert run.events("note")[0]["terms"] == {"forget": "nan", "retain": ["inf", "-inf", 1.5]}
     assert "NaN" not in (run.path / "events.jsonl").read_text()
 
 
 def test_what_a_resume_does_again_appears_once(run):
     run.append("state", state="running")
     for step in range(1, 8):
-        run.append("step", step=step, loss=1.0)
+        run.append("step", step=step, loss=1.0, **STEP)
         if step % 2 == 0:
             append_line(run.path / "probes.jsonl", {"step": step, "items": []})
             run.append("probe", step=step)
@@ -142,7 +144,7 @@ def test_what_a_resume_does_again_appears_once(run):
     assert [e["step"] for e in run.events("step")] == [1, 2, 3]
     assert [p["step"] for p in run.probes()] == [2]  # the one of step 6 is of a future that was taken back
     for step in range(4, 7):
-        run.append("step", step=step, loss=2.0)
+        run.append("step", step=step, loss=2.0, **STEP)
     assert [(e["step"], e["loss"]) for e in run.events("step")][2:] == [
         (3, 1.0),
         (4, 2.0),
@@ -160,11 +162,11 @@ def test_each_event_is_parsed_once(run, monkeypatch):
         read.clear()
         return found
 
-    run.append("step", step=1)
+    run.append("step", step=1, **STEP)
     assert (len(run.events("step")), news()) == (1, 1)
     assert (len(run.events("step")), news()) == (1, 0)
-    run.append("step", step=2)
-    run.append("step", step=3)
+    run.append("step", step=2, **STEP)
+    run.append("step", step=3, **STEP)
     assert (len(run.events("step")), news()) == (3, 2)
     assert (len(Run(run.path).events("step")), news()) == (3, 0)
 
@@ -262,6 +264,55 @@ def test_a_holder_that_is_killed_lets_go(run):
     assert run.state == "interrupted"
 
 
+LOOK = """
+import sys, time
+from pathlib import Path
+from unlearn.runs import Run
+run, seen = Run(Path(sys.argv[1])), set()
+print("ready", flush=True)
+sys.stdin.readline()
+end = time.monotonic() + 1.0
+while time.monotonic() < end:
+    seen.add(run.state)
+print(",".join(sorted(seen)))
+"""
+
+
+def test_any_number_may_look_at_a_dead_run_and_none_sees_another(run):
+    """Four processes of eight threads' worth of looks each: a look that took the lock would be seen as a life."""
+    import concurrent.futures
+    import time
+
+    run.append("state", state="running")
+    run.hold().release()  # its lock file is there, as a run leaves it
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOOK, str(run.path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for one in begun:
+        assert one.stdout.readline() == "ready\n"
+    for one in begun:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+
+    def look():
+        end, seen = time.monotonic() + 1.0, set()
+        while time.monotonic() < end:
+            seen.add(Run(run.path).state)
+        return seen
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        seen = set().union(*[task.result() for task in [pool.submit(look) for _ in range(8)]])
+    assert seen == {"interrupted"}
+    assert {one.communicate()[0].strip() for one in begun} == {"interrupted"}
+    lock = run.hold()  # and the looks keep nobody from taking it
+    assert Run(run.path).state == "running"
+    lock.release()
+
+
 # -- store -----------------------------------------------------------------------------------------------------
 
 
@@ -276,8 +327,9 @@ def test_get_list_and_delete(tmp_path, run):
     assert store.get(run.id) == run
     assert (run.meta["owner"], run.title) == ("me", "Mine")
     (tmp_path / "no run").mkdir()
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "config.json").write_text("{")
+    broken = tmp_path / "20260101-000000-gd-aaaa"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
     assert store.list() == [run]
     lock = run.hold()
     with pytest.raises(ValueError, match="is queued; stop it before deleting"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.runs import Run
+from unlearn.sources import exact_retrain
 
 MAX_PROMPT = 2048  # tokens of a person's own prompt and answer
 
@@ -16,17 +17,20 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
     """
     from unlearn import tuning
     from unlearn.allowed import allow_model
-    from unlearn.models import CATALOGUE, load
+    from unlearn.models import load
 
     config = run.config
     allow_model(config.model, roots)
     if when == "before":
         return tuning.base(config)
     if when == "retrained":
-        entry = CATALOGUE.get(config.model)
-        if entry is None or entry.retrain is None:
-            raise ValueError(f"model: {config.model} has no exact retrain; only the bundled model ships one.")
-        return load(str(entry.retrain()))
+        truth = exact_retrain(config)
+        if truth is None:
+            raise ValueError(
+                f"model: {config.model} has no exact retrain without these rows; only a bundled model ships one, for "
+                "all rows of its own dataset."
+            )
+        return load(str(truth))
     return tuning.load_trained(run)
 
 

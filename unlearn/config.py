@@ -1,6 +1,5 @@
 """What a person asks of a run: names and plain values with their rules. Nothing here imports torch."""
 
-import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -68,7 +67,7 @@ class RunConfig:
         for name, low, high in LIMITS:
             value = getattr(self, name)
             good = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not good or not math.isfinite(value) or not low <= value <= high:
+            if not good or not low <= value <= high:  # nan lies nowhere
                 raise ValueError(f"run: {name} must lie in [{low:g}, {high:g}], got {value!r}.")
             if name not in FRACTIONS and value != int(value):
                 raise ValueError(f"run: {name} must be a whole number, got {value!r}.")
@@ -85,6 +84,7 @@ class RunConfig:
         for name, kind in (
             ("model", str),
             ("method", str),
+            ("start", str),
             ("title", str),
             ("data", Mapping),
             ("knobs", Mapping),
@@ -96,7 +96,8 @@ class RunConfig:
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
         if not isinstance(self.checkpointing, bool):
             raise ValueError(f"run: checkpointing must be true or false, got {self.checkpointing!r}.")
-        if isinstance(self.metrics, str) or not all(isinstance(name, str) for name in self.metrics):
+        listed = isinstance(self.metrics, (list, tuple))
+        if not listed or not all(isinstance(name, str) for name in self.metrics):
             raise ValueError(f"run: metrics must be a list of names, got {self.metrics!r}.")
         object.__setattr__(self, "metrics", tuple(self.metrics))
         if not METHOD_NAME.fullmatch(self.method):  # it becomes part of a folder's name
@@ -105,6 +106,8 @@ class RunConfig:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RunConfig":
         """The config that to_json wrote. ValueError for an unknown or missing field."""
+        if not isinstance(value, Mapping):
+            raise ValueError(f"config: must be an object of names and values, got {str(value)[:80]}.")
         known = {f.name for f in fields(cls)}
         if unknown := set(value) - known:
             raise ValueError(

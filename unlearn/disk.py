@@ -8,12 +8,20 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,99}-[0-9a-f]{4}")
+
+
+def is_run_id(name: object) -> bool:
+    """Whether this is the name of a run's or a study's folder as new_folder() makes them: no path, no other folder."""
+    return isinstance(name, str) and RUN_ID.fullmatch(name) is not None
 
 
 def cache_dir() -> Path:
@@ -103,11 +111,22 @@ class Tail:
 
 def write_json(path: Path, value: Any) -> None:
     """Whole or not at all: written beside, then renamed."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
+    write_whole(path, text.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file has this content, or what it had before: written beside, then renamed."""
+    with beside(path) as scratch:
+        scratch.write_bytes(content)
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A file to write in its place, which takes the place when the block ends well and is removed when not."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        scratch.write_text(
-            json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
-        )
+        yield scratch
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
@@ -136,6 +155,6 @@ def plain(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -20,6 +20,7 @@ from unlearn.data.base import Dataset
 from unlearn.disk import write_json
 from unlearn.execute_work import Work, reason
 from unlearn.runs import Run, RunStore
+from unlearn.sources import exact_retrain
 from unlearn.studies import Stopped
 
 RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors", "numpy")
@@ -81,7 +82,7 @@ def _carry_out(work: Work) -> Any:
     from unlearn.execute_scoring import further_metrics, score, score_retrained
     from unlearn.execute_training import train
     from unlearn.methods import method_named
-    from unlearn.models import CATALOGUE, SMALL
+    from unlearn.models import SMALL
 
     began = time.perf_counter()
     memory.reset_peak()
@@ -113,12 +114,9 @@ def _carry_out(work: Work) -> Any:
     known = run.scores()  # of an earlier execution that was cut short
     if "before" not in known:
         score(work, "before", loaded, chosen, identity)
-    entry = CATALOGUE.get(config.model)
-    exact = (
-        entry and entry.retrain and config.data.get("name") == entry.data and not config.data.get("requests")
-    )
+    exact = exact_retrain(config)
     if exact and "retrained" not in known:
-        score_retrained(work, entry, chosen, identity)
+        score_retrained(work, exact, chosen, identity)
     tokens = train(work, method, loaded, data, chosen)
     with work.phase("saving"):
         tuning.save(loaded, config, run.path)

@@ -3,6 +3,7 @@
 What was observed is kept by content of weights and data, so that runs that begin from one model read it once.
 """
 
+from pathlib import Path
 from typing import Any
 
 from unlearn import judge, score_cache
@@ -38,9 +39,8 @@ def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], iden
         run.append("eval", when=when, scores=evaluate(found))
 
 
-def score_retrained(work: Work, entry: Any, chosen: dict[str, list[Row]], identity: dict[str, Any]) -> None:
-    """entry: of models.CATALOGUE, one with a retrain."""
-    folder = entry.retrain()
+def score_retrained(work: Work, folder: Path, chosen: dict[str, list[Row]], identity: dict[str, Any]) -> None:
+    """folder: the exact retrain's, see sources.exact_retrain."""
     known = identity | {"model": weights_hash(folder, None)}
     needed = score_cache.read(work.run.path.parent, known) is None
     score(work, "retrained", load(str(folder)) if needed else None, chosen, known)

@@ -15,6 +15,8 @@ from typing import Any
 from unlearn.runs import Run, RunConfig
 from unlearn.studies import Stopped
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @dataclass
 class Work:
@@ -50,11 +52,19 @@ class Work:
         self.run.append("note", text=text)
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Whether nothing more could be written. The safetensors library says so in words and not as an OSError."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    said = str(error) if type(error).__name__ == "SafetensorError" else ""
+    return any(f"(os error {number})" in said for number in FULL)
+
+
 def reason(error: Exception) -> str:
     """A sentence for a person; an unexpected error keeps its type and place."""
     if isinstance(error, (ValueError, ArithmeticError)):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_disk_full(error):
         return f"the disk is full ({error}); free some space, then resume."
     if isinstance(error, OSError):
         return f"a file could not be read or written: {error}; see to it, then resume."

@@ -4,17 +4,18 @@ A run itself computes the cheap metrics. This one loads before, after and, where
 metric for its scores. What is already there for the same weights, data and versions is not computed again.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn import records
 from unlearn.disk import write_json
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
 from unlearn.runs import ACTIVE, Run, RunStore
+from unlearn.sources import exact_retrain
 
 FORMAT = 1  # raise when a definition changes
 FILE = "metrics.json"
@@ -118,10 +119,7 @@ def entry(metric: Metric | Comparison, found: Scores) -> dict[str, Any]:
 
 def read_metrics(run: Run) -> dict[str, Any]:
     """metrics.json of the run; empty where it was never judged. Non-finite numbers are "nan", "inf", "-inf"."""
-    try:
-        return json.loads((run.path / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
+    return records.read_metrics(run.path / FILE)
 
 
 def table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -144,7 +142,7 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     from unlearn.data.catalogue import from_config
     from unlearn.evaluate import rows_to_score
     from unlearn.evidence import ModelEvidence
-    from unlearn.models import CATALOGUE, source_of, weights_hash
+    from unlearn.models import source_of, weights_hash
     from unlearn.tuning import load_trained, trained_hash
 
     config = run.config
@@ -155,9 +153,8 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     start = RunStore(run.path.parent).get(config.start) if config.start else None
     base = trained_hash(start, base) if start else base  # in a chain, before is what the earlier run left
     hashes = {"before": base, "after": trained_hash(run, base)}
-    known = CATALOGUE.get(config.model)
-    if known and known.retrain and data.name == known.data and not config.data.get("requests"):
-        hashes["retrained"] = weights_hash(known.retrain(), None)
+    if truth := exact_retrain(config):
+        hashes["retrained"] = weights_hash(truth, None)
     evidence = ModelEvidence(
         rows_to_score(data),
         lambda when: load_trained(start) if start and when == "before" else load_source(when, run, roots),

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearn.disk import write_json
+
 NAME = "unlearning"  # each layer is a submodule of this name: trainable(name) picks `".unlearning." in name`
 SHARE = 0.005  # of the model's parameters, all layers together
 CONFIG, WEIGHTS = "eul_config.json", "eul.safetensors"
@@ -178,7 +180,7 @@ def save_layers(model: Any, folder: Path) -> None:
     bottleneck = next(iter(layers.values())).down.out_features
     save_file(layer_state(model), folder / WEIGHTS)
     about = {"format": 1, "model": type(model).__name__, "bottleneck": bottleneck, "places": list(layers)}
-    (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / CONFIG, about)
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:

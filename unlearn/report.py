@@ -7,8 +7,6 @@ forbid everything but its own style sheet. Whatever comes from a run is escaped 
 import base64
 import hashlib
 import json
-import os
-import secrets
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +15,7 @@ from typing import Any
 
 from unlearn import compare, plots, report_numbers, report_texts, score_export, svg, tokenplots
 from unlearn.compare import LETTERS, short
+from unlearn.disk import write_whole
 from unlearn.runs import ACTIVE, Run
 
 HERE = Path(__file__).parent
@@ -25,12 +24,7 @@ HERE = Path(__file__).parent
 def report(runs: Sequence[Run], out: Path) -> Path:
     """Write the report of one or several runs and return the file. ValueError for none or too many; OSError."""
     out = Path(out)
-    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    try:
-        scratch.write_bytes(html(runs))
-        os.replace(scratch, out)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(out, html(runs))
     return out
 
 

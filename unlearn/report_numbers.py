@@ -8,14 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn import compare
+from unlearn import compare, records
 from unlearn import cost as spending
 from unlearn.compare import LETTERS, number, short
-from unlearn.disk import read_json
 from unlearn.metrics import METRICS
 from unlearn.runs import Run
-
-BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 def headline(run: Run) -> str:
@@ -37,25 +34,23 @@ def metrics(runs: Sequence[Run]) -> dict[str, Any]:
 
     A row: title, help, role, n, ideal, before, after (one a run, with an interval where there is one), retrained.
     """
-    records = [read_json(run.path / "metrics.json") for run in runs]
+    found = [records.read_metrics(run.path / "metrics.json") for run in runs]
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    left_out, broken = [], []
-    for column, record in enumerate(records):
-        try:
-            for entry_name, entry in record.get("metrics", {}).items():
-                if entry_name in compare.METRICS:  # the score table has it
-                    continue
-                if entry.get("reason"):
-                    left_out.append(f"{entry.get('title', entry_name)}: {entry['reason']}")
-                for score in entry.get("scores", ()):
-                    row = rows.setdefault(
-                        (entry_name, score["role"]), _measure(entry_name, entry, score, len(runs))
-                    )
-                    _fill(row, column, score)
-        except BROKEN:
-            broken.append(
-                f"{name(runs, runs[column])}: metrics.json has a shape that this version cannot read."
-            )
+    left_out = []
+    broken = [
+        _unread(runs, run, "metrics.json") for run in runs if records.unread(run.path).get("metrics.json")
+    ]
+    for column, record in enumerate(found):
+        for entry_name, entry in record.get("metrics", {}).items():
+            if entry_name in compare.METRICS:  # the score table has it
+                continue
+            if entry["reason"]:
+                left_out.append(f"{entry['title']}: {entry['reason']}")
+            for score in entry["scores"]:
+                row = rows.setdefault(
+                    (entry_name, score["role"]), _measure(entry_name, entry, score, len(runs))
+                )
+                _fill(row, column, score)
     if not (rows or left_out or broken):
         return {}
     order = {metric: at for at, metric in enumerate(METRICS)}  # a run judged twice holds them as they came
@@ -71,23 +66,27 @@ def metrics(runs: Sequence[Run]) -> dict[str, Any]:
 
 def attacks(run: Run) -> dict[str, Any]:
     """attacks.json, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}; empty without it."""
-    record = read_json(run.path / "attacks.json")
-    if not record:
-        return {}
+    record = records.read_attacks(run.path / "attacks.json")
+    bad = records.unread(run.path).get("attacks.json")
+    said = [_unread([run], run, "attacks.json")] if bad else []
+    if not record.get("attacks"):
+        return {"verdict": "", "sentences": said, "rows": [], "left_out": []} if said else {}
     from unlearn import verdict
 
-    try:
-        entries = record["attacks"].values()
-        return {
-            "verdict": record.get("verdict", "undecided"),
-            "rule": verdict.RULE,
-            "sentences": verdict.evidence_sentences(record),
-            "rows": [_attack(entry) for entry in verdict.worst_first(record)],
-            "left_out": [f"{e['title']}: {e['reason']}" for e in entries if e["reason"]],
-        }
-    except BROKEN:
-        said = ["attacks.json has a shape that this version cannot read."]
-        return {"verdict": "", "sentences": said, "rows": [], "left_out": []}
+    return {
+        "verdict": record.get("verdict", "undecided"),
+        "rule": verdict.RULE,
+        "sentences": [*said, *verdict.evidence_sentences(record)],
+        "rows": [_attack(entry) for entry in verdict.worst_first(record)],
+        "left_out": [f"{e['title']}: {e['reason']}" for e in record["attacks"].values() if e["reason"]],
+    }
+
+
+def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
+    """A sentence on what of the file could not be read; the rest of it is shown."""
+    bad = records.unread(run.path)[file]
+    parts = f"{bad} of its parts have" if bad > 1 else "a part of it has"
+    return f"{name(runs, run)}: {file}: {parts} a shape that this version cannot read; left out."
 
 
 def _attack(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,8 +146,8 @@ def cost(run: Run) -> list[tuple[str, str]]:
         lines.append(("How that is computed", str(again.get("formula", ""))))
     if again.get("seconds_ratio"):
         lines.append(("Retraining ÷ this run, seconds", short(again["seconds_ratio"])))
-    judged = read_json(run.path / "metrics.json").get("cost")
-    spent = [one.get("seconds") for one in judged or () if isinstance(one, Mapping)]
+    judged = records.read_metrics(run.path / "metrics.json").get("cost", ())
+    spent = [one.get("seconds") for one in judged]
     return lines + ([("Time: further metrics", f"{short(sum(map(number, spent)))} s")] if spent else [])
 
 

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from unlearn.execute import Finished, execute
 from unlearn.runs import ACTIVE, Record, Run, RunConfig, RunStore
+from unlearn.sources import exact_retrain
 
 WARM_MODELS = 3  # models kept in memory for own prompts
 CLOSE_SECONDS = 5.0
@@ -263,6 +264,8 @@ class Runner:
         key = f"after {run.id}"
         if when != "after":
             key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
+        if when == "retrained":
+            key = f"retrained {exact_retrain(run.config)}"  # never that of a run on other rows
         if not run.path.is_dir():
             self._warm.pop(key, None)
             raise ValueError(f"run: {run.id} was deleted; choose another.")
@@ -271,10 +274,11 @@ class Runner:
         return loaded
 
 
-def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
+def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStore | None = None) -> None:
     """ValueError for what can be known to be wrong before anything heavy is loaded; it reads the data.
 
-    roots as in allowed.allowed_path: the app's allowed folders, or all for the command line.
+    roots as in allowed.allowed_path: the app's allowed folders, or all for the command line. store: where the run that
+    config.start names must be.
     """
     from unlearn.allowed import allow_model
     from unlearn.data.catalogue import from_config
@@ -294,3 +298,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None) -> None:
     chosen.rows(config.model, from_config(dict(config.data), roots=roots))
     if isinstance(source, str):
         check_hub(source)
+    if config.start and store is not None:
+        from unlearn.tuning import check_start
+
+        check_start(config, store.get(config.start))

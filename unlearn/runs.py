@@ -12,11 +12,10 @@ that wrote it still holds the folder's lock, so a killed server cannot leave a l
 imports torch: the Start page shows recorded runs before torch is there.
 """
 
-import json
-import re
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -24,15 +23,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from unlearn import records
 from unlearn.config import TUNINGS, RunConfig
-from unlearn.disk import Tail, append_line, new_folder, read_json, write_json
+from unlearn.disk import Tail, append_line, is_run_id, new_folder, read_json, write_json
+from unlearn.records import STATES
+from unlearn.shapes import count
 
 __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
 
-LOCK_SECONDS = 2.0  # a page that looks whether a run is alive holds its lock for an instant
-STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
+LOCK_SECONDS = 2.0  # a page that looks whether a run is alive shares its lock for an instant
 ACTIVE = ("queued", "running")
-RUN_NAME = re.compile(r"\w[\w. -]{0,199}")
 
 
 class Record:
@@ -51,7 +51,7 @@ class Record:
     @property
     def meta(self) -> dict[str, Any]:
         """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
-        return _json(self.path / "meta.json")
+        return _meta(self.path / "meta.json")
 
     def set_meta(self, **changes: Any) -> None:
         write_json(self.path / "meta.json", self.meta | changes)
@@ -91,15 +91,8 @@ class Record:
             lock.release()
 
     def is_held(self) -> bool:
-        lock = FileLock(self.path / ".lock", thread_local=False)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return True
-        except OSError:  # a read-only folder: a recorded run, which nobody executes
-            return False
-        lock.release()
-        return False
+        """Whether a process has the run. Any number may look at once: a look shares the lock and takes it from none."""
+        return _is_locked(self.path / ".lock")
 
     @property
     def state(self) -> str:
@@ -127,19 +120,23 @@ class Run(Record):
 
         Look, do not change: they are kept for the next who asks; so are samples.
         """
-        by_step = {record["step"]: record for record in _records(self.path / "probes.jsonl").read()}
+        found = _probes(self.path / "probes.jsonl").read()
+        rows = [
+            _rows(record) for record in found[:1]
+        ]  # the same in each, or no line could be drawn through them
+        by_step = {record["step"]: record for record in found if [_rows(record)] == rows}
         told = {event["step"] for event in self.events("probe")}
         return [by_step[step] for step in sorted(by_step) if not told or step in told]
 
     def samples(self) -> list[dict[str, Any]]:
         """Generations and answer tokens; `when` is before, after or retrained."""
-        found = _records(self.path / "samples.jsonl").read()
+        found = _samples(self.path / "samples.jsonl").read()
         keyed = {(s["when"], s["role"], s["index"]): s for s in found}
         return list(keyed.values())
 
     def results(self) -> dict[str, Any]:
         """What came out; empty while the run has not ended well."""
-        return _json(self.path / "results.json")
+        return _results(self.path / "results.json")
 
     def scores(self) -> dict[str, dict[str, dict[str, float]]]:
         """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
@@ -150,7 +147,8 @@ class Run(Record):
         folder = self.path / "checkpoint"
         state = read_json(folder / "state.json")
         file = folder / Path(str(state.get("file", ""))).name
-        return int(state.get("step", 0)) if state and file.is_file() else 0
+        step = state.get("step", 0)
+        return step if count(step) and file.is_file() else 0
 
     def has_checkpoint(self) -> bool:
         return self.checkpoint_step() > 0
@@ -179,19 +177,21 @@ class RunStore:
         """Every run, newest first. A folder whose config cannot be read is passed over."""
         if not self.root.is_dir():
             return []
-        folders = [p for p in self.root.iterdir() if not p.name.startswith(".") and _has_config(p)]
+        folders = [p for p in self.root.iterdir() if is_run_id(p.name) and _has_config(p)]
         return [Run(p) for p in sorted(folders, key=lambda p: p.name, reverse=True)]
 
     def get(self, run_id: str) -> Run:
         """ValueError when there is no such run here; ids are names, never paths."""
-        if not RUN_NAME.fullmatch(run_id) or not (self.root / run_id / "config.json").is_file():
+        if not is_run_id(run_id) or not (self.root / run_id / "config.json").is_file():
             raise ValueError(
-                f"run: no run {run_id[:80]!r} in {self.root}; `python -m unlearn runs` lists them."
+                f"run: no run {str(run_id)[:80]!r} in {self.root}; `python -m unlearn runs` lists them."
             )
         return Run(self.root / run_id)
 
     def delete(self, run: Run) -> None:
-        """ValueError while it is queued or running: stop it first."""
+        """ValueError while it is queued or running, and for what is no run or study of this store."""
+        if not is_run_id(run.id) or not run.path.absolute().is_relative_to(self.root.absolute()):
+            raise ValueError(f"run: {run.path} is no run of {self.root}; nothing was deleted.")
         if run.state in ACTIVE:
             raise ValueError(f"run: {run.id} is {run.state}; stop it before deleting it.")
         shutil.rmtree(run.path)
@@ -200,34 +200,79 @@ class RunStore:
 def _has_config(folder: Path) -> bool:
     try:
         _config(folder / "config.json")
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return False
     return True
 
 
+def _is_locked(path: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # a system without it: there a look must take the lock for an instant
+        return _can_not_be_taken(path)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:  # no lock: nobody ever held it, or it is a recorded run, which nobody executes
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without flock: there the lock is the file itself
+            return _can_not_be_taken(path)
+        else:
+            if os.fstat(
+                descriptor
+            ).st_nlink:  # else its holder has just removed it; another may stand there now
+                return False
+        finally:
+            os.close(descriptor)
+
+
+def _can_not_be_taken(path: Path) -> bool:
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
 def _config(path: Path) -> RunConfig:
-    """OSError where there is none, ValueError or TypeError for one that cannot be read."""
+    """OSError where there is none, ValueError for one that cannot be read."""
     status = path.stat()
     return _config_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=1000)  # a list of runs asks for each one's
 def _config_at(path: Path, _: tuple[int, int, int]) -> RunConfig:
-    return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    return records.read_config(path)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _meta(path: Path) -> dict[str, Any]:
+    return _kept(path, records.read_meta)
+
+
+def _results(path: Path) -> dict[str, Any]:
+    return _kept(path, records.read_results)
+
+
+def _kept(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """A small file that is only ever replaced as a whole, read again when it was; empty where there is none."""
     try:
         status = path.stat()
     except OSError:
         return {}
-    return dict(_json_at(path, (status.st_ino, status.st_size, status.st_mtime_ns)))
+    return dict(_kept_at(path, read, (status.st_ino, status.st_size, status.st_mtime_ns)))
 
 
 @lru_cache(maxsize=1000)
-def _json_at(path: Path, _: tuple[int, int, int]) -> dict[str, Any]:
-    return read_json(path)
+def _kept_at(path: Path, read: Callable[[Path], dict[str, Any]], _: tuple[int, int, int]) -> dict[str, Any]:
+    return read(path)
 
 
 @lru_cache(maxsize=64)
@@ -241,18 +286,28 @@ Events = dict[str | None, list[dict[str, Any]]]
 
 def _redone(known: Events, new: Iterator[dict[str, Any]]) -> Events:
     kept = {kind: list(events) for kind, events in known.items()}
-    for event in new:
+    for event in records.good_events(new):
         if (redo := event.get("resumed_from")) is not None:
             for kind, events in kept.items():
                 kept[kind] = [
                     e for e in events if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo
                 ]
-        for kind in {None, str(event.get("kind"))}:
+        for kind in (None, event["kind"]):
             kept.setdefault(kind, []).append(event)
     return kept
 
 
 @lru_cache(maxsize=16)  # megabytes each
-def _records(path: Path) -> Tail:
-    """Probes or samples as they were written."""
-    return Tail(path, lambda kept, new: [*kept, *new])
+def _probes(path: Path) -> Tail:
+    """Probes as they were written."""
+    return Tail(path, lambda kept, new: [*kept, *records.good_probes(new)])
+
+
+@lru_cache(maxsize=16)
+def _samples(path: Path) -> Tail:
+    """Samples as they were written."""
+    return Tail(path, lambda kept, new: [*kept, *records.good_samples(new)])
+
+
+def _rows(record: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(item["role"], item["index"]) for item in record["items"]]

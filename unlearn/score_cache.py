@@ -8,14 +8,13 @@ import contextlib
 import hashlib
 import json
 import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from unlearn.disk import write_json
+from unlearn.disk import write_json, write_whole
 from unlearn.metrics.base import Observation
 
 KEEP = 24
@@ -52,9 +51,7 @@ def remember(store: Path, identity: Mapping[str, Any], read: Callable[[], Any]) 
     with contextlib.suppress(OSError, ValueError):
         text = json.dumps(value, allow_nan=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{secrets.token_hex(4)}")
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        write_whole(path, text.encode())
         for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-KEEP_VALUES]:
             old.unlink()
     return value

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from unlearn.disk import read_json, write_json
+from unlearn import records
+from unlearn.disk import write_json
 from unlearn.runs import ACTIVE, Run, RunStore
 from unlearn.studies import Study, checking, conduct
 from unlearn.verdict import mean, overall, residue, says
@@ -116,7 +117,7 @@ def carry_out(one: Any, subject: Any) -> dict[str, Any]:
 
 def read_attacks(run: Run) -> dict[str, Any]:
     """attacks.json of the run; empty where it was never attacked."""
-    return read_json(run.path / FILE)
+    return records.read_attacks(run.path / FILE)
 
 
 def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, dict[str, Any]]:

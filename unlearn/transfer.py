@@ -6,6 +6,7 @@ points outside, bounded sizes checked while reading and not as declared, and wei
 so that opening a run can never execute code.
 """
 
+import contextlib
 import io
 import json
 import re
@@ -13,12 +14,15 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from unlearn.disk import read_lines, write_json
-from unlearn.runs import Run, RunConfig, RunStore
+from unlearn.disk import beside, is_run_id, read_lines, write_json
+from unlearn.records import read_config
+from unlearn.runs import Record, Run, RunStore
+from unlearn.sources import MAX_HEADER
 
 RECORDS = (
     "config.json",
@@ -34,12 +38,26 @@ RECORDS = (
 )
 NEEDED = ("config.json", "events.jsonl")
 WEIGHTS = re.compile(r"(adapter|model)/[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|json|txt|jinja|md)")
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_FILES = 200
 MAX_BYTES = 4 * 2**30  # all files together, unpacked
-MAX_RECORD = 512 * 2**20  # one record file, unpacked
+MIB = 2**20
+LIMITS = {  # file: (bytes, values) that it may unpack to; a value of JSON takes up to 100 bytes of memory when read
+    "config.json": (MIB, 20_000),
+    "meta.json": (MIB, 1_000),
+    "results.json": (8 * MIB, 200_000),
+    "metrics.json": (64 * MIB, 3_000_000),
+    "attacks.json": (64 * MIB, 3_000_000),
+    "votes.jsonl": (8 * MIB, 200_000),
+    "events.jsonl": (128 * MIB, 6_000_000),
+    "probes.jsonl": (128 * MIB, 12_000_000),
+    "samples.jsonl": (128 * MIB, 12_000_000),
+    "worker.log": (8 * MIB, MIB * 8),
+}
+OTHER = (64 * MIB, 6_000_000)  # what lies beside weights; the largest tokenizers have 35 MB
+STALE = 60.0  # seconds after which an import that nobody holds was killed
 MAX_RATIO = 200  # unpacked over packed; text of a run compresses about tenfold
 CHUNK = 2**20
+MARKS = (b",", b"[", b"{")  # each value of JSON has at least one before it
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, FileNotFoundError)
 
 
@@ -47,7 +65,7 @@ def export_run(run: Run, out: Path) -> Path:
     """Write the run to out (a .zip, or a folder to put <id>.zip into) and return the file."""
     out = Path(out)
     target = out / f"{run.id}.zip" if out.is_dir() else out
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with beside(target) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(p for p in run.path.rglob("*") if p.is_file() and not p.is_symlink()):
             name = path.relative_to(run.path).as_posix()
             if not _known(name):
@@ -66,26 +84,38 @@ def export_run(run: Run, out: Path) -> Path:
 
 
 def import_run(archive: Path | bytes, store: RunStore, owner: str = "") -> Run:
-    """Add the run in the archive to the store; an id that is taken gets a suffix.
+    """Add the run in the archive to the store; an id that is taken gets a suffix, what is no id becomes a fresh one.
 
     ValueError says what is wrong. Nothing appears in the store before every file has been checked.
     """
+    if not isinstance(archive, bytes) and Path(archive).exists() and not Path(archive).is_file():
+        raise ValueError(f"import: {archive} is not a file; give the zip that export wrote.")
     source = io.BytesIO(archive) if isinstance(archive, bytes) else Path(archive)
     try:
         with zipfile.ZipFile(source) as opened:
             run_id, members = _plan(opened)
             store.root.mkdir(parents=True, exist_ok=True)
+            _clear(store.root)
             scratch = Path(tempfile.mkdtemp(prefix=".import-", dir=store.root))
             try:
-                _unpack(opened, members, scratch)
-                _check_records(scratch)
-                return _adopt(scratch, run_id, store, owner)
+                with Record(scratch).held():
+                    _unpack(opened, members, scratch)
+                    _check_records(scratch)
+                    return _adopt(scratch, run_id, store, owner)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except UNREADABLE as error:
         raise ValueError(
             f"import: this is not a readable run archive ({error}); export the run again."
         ) from error
+
+
+def _clear(root: Path) -> None:
+    """Remove what imports left behind that were killed: nobody holds their folders."""
+    for folder in root.glob(".import-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > STALE and not Record(folder).is_held():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _known(name: str) -> bool:
@@ -113,8 +143,10 @@ def _plan(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
             raise ValueError(f"import: {name!r} does not belong to a run; weights must be safetensors.")
         if name in members:
             raise ValueError(f"import: {name!r} is in the archive twice.")
-        if name in RECORDS and info.file_size > MAX_RECORD:
-            raise ValueError(f"import: {name} is larger than {MAX_RECORD // 2**20} MiB.")
+        if not name.endswith(".safetensors") and info.file_size > (most := LIMITS.get(name, OTHER)[0]):
+            raise ValueError(
+                f"import: {name} would unpack to more than {most // MIB} MiB; this is not a run."
+            )
         if info.file_size > CHUNK and info.file_size > MAX_RATIO * max(1, info.compress_size):
             raise ValueError(
                 f"import: {name} unpacks to more than {MAX_RATIO} times its size; this is not a run."
@@ -123,9 +155,9 @@ def _plan(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
         members[name] = info
     if missing := [name for name in NEEDED if name not in members]:
         raise ValueError(f"import: {', '.join(missing)} is missing; this is not an exported run.")
-    if len(ids) != 1 or not ID.fullmatch(run_id := ids.pop()):
-        raise ValueError("import: an archive must hold exactly one run folder with a plain name.")
-    return run_id, members
+    if len(ids) != 1:
+        raise ValueError("import: an archive must hold exactly one run folder.")
+    return ids.pop(), members
 
 
 def _unpack(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: Path) -> None:
@@ -133,12 +165,18 @@ def _unpack(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folde
     for name, info in members.items():
         target = folder / name
         target.parent.mkdir(exist_ok=True)
-        left = info.file_size
+        left, values = info.file_size, 0
+        most = None if name.endswith(".safetensors") else LIMITS.get(name, OTHER)[1]
         with archive.open(info) as source, target.open("wb") as sink:
             while chunk := source.read(CHUNK):
                 left -= len(chunk)
                 if left < 0:
                     raise ValueError(f"import: {name} is larger than the archive says; this is not a run.")
+                values += sum(map(chunk.count, MARKS)) if most else 0
+                if most and values > most:
+                    raise ValueError(
+                        f"import: {name} holds more values than a run's file may; this is not a run."
+                    )
                 sink.write(chunk)
 
 
@@ -155,7 +193,7 @@ def _check_records(folder: Path) -> None:
                     raise ValueError(f"import: {name} line {number} must hold a JSON object.")
         elif path.suffix == ".safetensors":
             _check_safetensors(path, name)
-    RunConfig.from_json(json.loads((folder / "config.json").read_bytes()))
+    read_config(folder / "config.json")
 
 
 def _parse(text: bytes, where: str) -> object:
@@ -169,7 +207,7 @@ def _check_safetensors(path: Path, name: str) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 2 <= header <= min(size - 8, 100 * 2**20):
+        if size < 8 or not 2 <= header <= min(size - 8, MAX_HEADER):
             raise ValueError(f"import: {name} is not a safetensors file.")
         if not isinstance(_parse(file.read(header), f"{name} header"), dict):
             raise ValueError(f"import: {name} is not a safetensors file.")
@@ -181,9 +219,11 @@ def _adopt(scratch: Path, run_id: str, store: RunStore, owner: str) -> Run:
     meta = json.loads(meta_path.read_bytes()) if meta_path.is_file() else {}
     title = str(meta.get("title", ""))[:200]
     write_json(meta_path, {"title": title, "owner": owner, "imported": True})
+    if not is_run_id(run_id):
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{Run(scratch).config.method}-{secrets.token_hex(2)}"
     target = store.root / run_id
-    while target.exists():
-        target = store.root / f"{run_id}-{secrets.token_hex(2)}"
+    while target.exists() or not is_run_id(target.name):
+        target = store.root / f"{run_id[:100]}-{secrets.token_hex(2)}"
     scratch.chmod(0o755)
     scratch.rename(target)
     return Run(target)

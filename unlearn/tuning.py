@@ -51,13 +51,22 @@ def starting_model(config: RunConfig, start: Run | None) -> Any:
     """
     if start is None:
         return base(config)
+    check_start(config, start)
+    return load_trained(start, trainable=True)
+
+
+def check_start(config: RunConfig, start: Run) -> None:
+    """ValueError when a run of this config cannot go on from that one: another model or tuning, or no weights."""
     theirs = start.config
     if (theirs.model, theirs.tuning, theirs.precision) != (config.model, config.tuning, config.precision):
         raise ValueError(
             f"run: start must be a run of {config.model} with {config.tuning} tuning in precision "
             f"{config.precision}, but {start.id} is of {theirs.model} with {theirs.tuning} in {theirs.precision}."
         )
-    return load_trained(start, trainable=True)
+    if not any(any((start.path / name).glob("*.safetensors")) for name in ("model", "adapter")):
+        raise ValueError(
+            f"run: start {start.id} keeps no weights to go on from; run it again, or choose another."
+        )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 from unlearn.config import PRECISIONS, TUNINGS, RunConfig
 
+MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
 EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
 
 
@@ -134,12 +135,17 @@ def metric_names(text: str) -> tuple[str, ...]:
 def request_numbers(flag: str, text: str) -> list[int]:
     """ "1,2,3" or "1..3" → [1, 2, 3]; ValueError names the flag."""
     first, dots, last = text.partition("..")
-    if dots and first.strip().isdecimal() and last.strip().isdecimal():
-        return list(range(int(first), int(last) + 1))
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise ValueError(f"{flag}: must be whole numbers such as 1,2 or 1..5, got {text!r}.")
-    return [int(part) for part in parts]
+    parts = [part.strip() for part in ([first, last] if dots else text.split(","))]
+    if not all(part.isdecimal() and len(part) <= DIGITS for part in parts):
+        raise ValueError(f"{flag}: must be whole numbers such as 1,2 or 1..5, got {text[:100]!r}.")
+    numbers = [int(part) for part in parts]
+    if not dots:
+        return numbers
+    low, high = numbers
+    if not 0 <= high - low < MOST_NUMBERS:
+        rule = "begin with the smaller number" if high < low else f"have at most {MOST_NUMBERS} numbers"
+        raise ValueError(f"{flag}: a range must {rule}, got {text}; write it such as 1..5.")
+    return list(range(low, high + 1))
 
 
 def fractions(flag: str, text: str) -> list[float]:

@@ -39,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from unlearn.runner import check
 
     config = config_of(args)
-    check(config, EVERYWHERE)  # before a run folder exists, so that bad input leaves nothing behind
+    store = RunStore(args.runs)
+    check(config, EVERYWHERE, store)  # before a run folder exists, so that bad input leaves nothing behind
     if args.training_tokens is not None:
         cost.check(config.model, args.training_tokens)
     for text in preflight(config, roots=EVERYWHERE).notes:
         print(text, file=sys.stderr)
-    made = RunStore(args.runs).create(config, title=args.title)
+    made = store.create(config, title=args.title)
     if args.training_tokens is not None:
         cost.enter(made, args.training_tokens)
     return carry_out(made, args.json)

@@ -22,7 +22,7 @@ def sequence(args: argparse.Namespace) -> int:
     from unlearn.runner import check
 
     config = config_of(args)
-    check(config, EVERYWHERE)
+    check(config, EVERYWHERE, RunStore(args.runs))
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
     order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))

@@ -103,7 +103,7 @@ def sweep_of(args: argparse.Namespace) -> Any:
         mine = [pair for knob, pair in told if knob in knobs[name]]
         asked = {"method": name, "set": mine, "epochs": None, "title": "", "requests": args.requests}
         runs.append(config_of(argparse.Namespace(**(vars(args) | asked))))
-        check(runs[-1], EVERYWHERE)
+        check(runs[-1], EVERYWHERE, RunStore(args.runs))
     return SweepConfig(
         runs=tuple(runs),
         lrs=tuple(fractions("--lrs", args.lrs)),

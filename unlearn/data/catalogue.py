@@ -91,10 +91,13 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
 
 def _from_files(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
     from unlearn.data import tables
+    from unlearn.data.write import check_kept
 
     paths = {role: allowed_path(_text(data, role), roots) for role in ROLES if data.get(role)}
     if "forget" not in paths:
         raise ValueError("data: forget must name a file, got nothing. Give its path.")
+    for path in paths.values():
+        check_kept(path)
     frames = {role: tables.read_table(path, f"{role} file {path.name}") for role, path in paths.items()}
     forget = frames.pop("forget")
     return tables.dataset_from_tables(

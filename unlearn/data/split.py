@@ -59,6 +59,10 @@ def split(
     neighbours: so many rows of the rest that are nearest to each forget item are put aside in their role (similar
     is needed then). Raises ValueError when too little is left to forget or to keep.
     """
+    if neighbours < 0:
+        raise ValueError(
+            f"neighbours: rows put aside must be 0 or more, got {neighbours}. Give another number."
+        )
     chosen = {item: number for number, group in enumerate(requests, start=1) for item in group}
     if outside := sorted({item.role for item in chosen} - set(POOL)):
         raise ValueError(

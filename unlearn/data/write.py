@@ -4,13 +4,20 @@ A stranger's table says question and answer; ours says everything that a Row kno
 split, saved and uploaded gives the same prompts and the same scores. The columns of tables.OURS mark such a file.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.table_files import MAX_BYTES
+from unlearn.disk import write_whole
+
+HASH_DIGITS = 16
+KEPT = re.compile(r"[0-9a-f]{16}")
+UPLOADS = ".uploads"  # the folder in which the folders named by hashes lie
 
 
 def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
@@ -53,5 +60,31 @@ def save(dataset: Dataset, folder: Path) -> dict[str, str]:
     contents = files(dataset)  # before anything is written, because it may refuse
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.values():
-        (folder / name).write_bytes(content)
+        write_whole(folder / name, content)
     return {role: str(folder / name) for role, (name, _) in contents.items()}
+
+
+def keep(content: bytes, name: str, folder: Path) -> Path:
+    """Write an uploaded or pasted table whole, once, below folder/<its hash>, and return the file.
+
+    A file that is there with other content (cut by a full disk) is written anew. OSError where it cannot be.
+    """
+    clean = re.sub(r"[^\w.-]+", "_", Path(name).name).lstrip(".")[-80:] or "table.txt"
+    path = folder / _digest(content) / clean
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not (path.is_file() and _digest(path.read_bytes()) == path.parent.name):
+        write_whole(path, content)
+    return path
+
+
+def check_kept(path: Path) -> None:
+    """ValueError where the file lies in a folder named by its hash and is no longer, or never was, what that says."""
+    named = path.parent.parent.name == UPLOADS and KEPT.fullmatch(path.parent.name)
+    if named and _digest(path.read_bytes()) != path.parent.name:
+        raise ValueError(
+            f"data: {path.name} is not what was uploaded (it was cut, or changed since); upload it again."
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:HASH_DIGITS]

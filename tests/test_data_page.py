@@ -10,6 +10,7 @@ from unlearn.data import split
 from unlearn.data.catalogue import from_config, load
 from unlearn.data.similar import Similar
 from unlearn.data.tables import dataset_from_tables, read_table
+from unlearn.data.write import keep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,10 +52,8 @@ def tables(app: AppTest, column: str):
 
 def upload(folder: Path, name: str, rows: list[tuple[str, str]]) -> str:
     """A table as the uploader keeps it; its place below the uploads."""
-    (folder / "0123456789abcdef").mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"question": q, "answer": a}) for q, a in rows]
-    (folder / "0123456789abcdef" / name).write_text("\n".join(lines))
-    return f"0123456789abcdef/{name}"
+    lines = "\n".join(json.dumps({"question": q, "answer": a}) for q, a in rows)
+    return str(keep(lines.encode(), name, folder).relative_to(folder))
 
 
 def test_it_shows_every_role_with_rows_and_tokens(uploads):
@@ -233,10 +232,11 @@ def test_a_split_goes_to_unlearn_as_it_is(uploads, monkeypatch):
 
 def test_a_table_goes_to_unlearn_unsplit(uploads, monkeypatch):
     monkeypatch.setattr("ui.shell.guard", lambda: None)  # as above
-    app = opened(forget=upload(uploads, "f.jsonl", [("A?", "b"), ("C?", "d")]))
+    table = upload(uploads, "f.jsonl", [("A?", "b"), ("C?", "d")])
+    app = opened(forget=table)
     app.button(key="data.use").click().run()
     assert app.title[0].value == "Unlearn"
-    assert app.session_state["data.kept"] == {"forget": str(uploads / "0123456789abcdef" / "f.jsonl")}
+    assert app.session_state["data.kept"] == {"forget": str(uploads / table)}
 
 
 def test_found_and_random_rows_split_and_download_what_an_upload_reads(uploads):

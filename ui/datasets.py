@@ -4,7 +4,6 @@ An uploaded table is written below the runs folder under its own hash, so that t
 file that stays, and Copy command repeats exactly this run.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -197,13 +196,10 @@ def looks_like_table(text: str) -> bool:
 
 
 def keep(data: bytes, name: str) -> Path:
-    """Write the bytes below the runs folder, once, in a folder named by their hash; return the file."""
-    folder = shell.uploads() / hashlib.sha256(data).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (re.sub(r"[^\w.-]+", "_", Path(name).name).lstrip(".")[-80:] or "table.txt")
-    if not path.exists():
-        path.write_bytes(data)
-    return path
+    """Write the bytes below the runs folder, whole and once, in a folder named by their hash; return the file."""
+    from unlearn.data import write
+
+    return write.keep(data, name, shell.uploads())
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

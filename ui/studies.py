@@ -45,7 +45,7 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
     runner = shell.runner()
     try:
         for run in runs:
-            check(run, runner.roots)
+            check(run, runner.roots, shell.store())
         record = create()
         acting.do("begin", record, panel.work.perform)
     except (ValueError, OSError) as error:

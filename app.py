@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 

@@ -32,8 +32,8 @@ from typing import Any
 
 from bench.client import Tab, tabs
 from bench.record import RESULTS, ROOT, header, origin, write_result
-from unlearn.disk import write_json
-from unlearn.runs import Run, RunConfig, RunStore
+from unlearn.store.disk import write_json
+from unlearn.store.runs import Run, RunConfig, RunStore
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FINISHED = 20  # runs in the store, copies of the recorded one

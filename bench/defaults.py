@@ -20,12 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.runs import Run, RunConfig, RunStore  # noqa: E402
+from unlearn.store.runs import Run, RunConfig, RunStore  # noqa: E402
 
 MODELS = ("tiny-authors", "tiny-snippets", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
@@ -44,7 +44,7 @@ def default_config(model: str, method: str, seed: int) -> RunConfig:
 
 def carry_out(store: RunStore, config: RunConfig) -> tuple[Run, float]:
     """One run to its end, whatever that is, and the CPU seconds that it took."""
-    from unlearn.execute import execute
+    from unlearn.work.execute import execute
 
     run = store.create(config)
     lock = run.hold()
@@ -220,7 +220,7 @@ def _spread(value: Any, metric: str) -> str:
 def fitting(model: str) -> list[str]:
     """Every method; those that train again from nothing only where the recipe is ours."""
     from unlearn.methods import METHODS
-    from unlearn.sources import CATALOGUE
+    from unlearn.models.catalogue import CATALOGUE
 
     return [name for name, method in METHODS.items() if method.continues or CATALOGUE[model].retrain]
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.defaults import spread
 from bench.record import RESULTS, ROOT, header, origin, write_result
-from unlearn.runs import Run, RunStore
+from unlearn.store.runs import Run, RunStore
 
 METHOD = "npo"
 

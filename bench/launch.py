@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
 from bench.defaults import default_config, merged  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.runs import RunStore  # noqa: E402
+from unlearn.store.runs import RunStore  # noqa: E402
 
 BUNDLED = "tiny-authors"
 POLL = 0.02
@@ -49,7 +49,7 @@ def comparison(runner: Any, model: str, method: str, seed: int) -> dict[str, Any
 
 def measure(model: str, method: str, rounds: int) -> dict[str, Any]:
     """Median over rounds, each with a store and a runner of its own."""
-    from unlearn.runner import Runner
+    from unlearn.engines.thread import Runner
 
     laps: dict[str, list[dict[str, Any]]] = {"first": [], "again": []}
     for _ in range(rounds):

@@ -4,8 +4,8 @@
 
 Runs of the bundled model in one process, each with a seed of its own and nothing kept warm. After each: models and
 bytes of tensors that still live, and resident memory once free blocks were handed back. The first runs load code
-and meet shapes for which oneDNN writes its own, of a bounded number (unlearn/products.py); growth is the median slope
-over all pairs of runs in the second half, bytes a run. Expected before measuring: none.
+and meet shapes for which oneDNN writes its own, of a bounded number (unlearn/compute/products.py); growth is the
+median slope over all pairs of runs in the second half, bytes a run. Expected before measuring: none.
 Writes assets/results/memory.json.
 """
 
@@ -18,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
@@ -26,9 +26,9 @@ import psutil  # noqa: E402
 import torch  # noqa: E402
 
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.execute import execute  # noqa: E402
-from unlearn.memory import give_back  # noqa: E402
-from unlearn.runs import RunConfig, RunStore  # noqa: E402
+from unlearn.compute.memory import give_back  # noqa: E402
+from unlearn.store.runs import RunConfig, RunStore  # noqa: E402
+from unlearn.work.execute import execute  # noqa: E402
 
 
 def live_tensors() -> int:

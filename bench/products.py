@@ -1,4 +1,5 @@
-"""bench/products: float32 matrix products by torch's BLAS (MKL here) and by what unlearn/products.py may take instead.
+"""bench/products: float32 matrix products by torch's BLAS (MKL here) and by what unlearn/compute/products.py may
+take instead.
 
     python -m bench.products
 
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
@@ -26,8 +27,8 @@ import torch  # noqa: E402
 
 from bench import ways  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn import products  # noqa: E402
-from unlearn.tokens import Batch, collate  # noqa: E402
+from unlearn.compute import products  # noqa: E402
+from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
 SHAPES = {  # tokens, in, out
     "bundled model, feed-forward": (256, 192, 512),

@@ -16,15 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
 from bench.defaults import default_config, spread  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.disk import read_json  # noqa: E402
-from unlearn.runs import RunStore  # noqa: E402
-from unlearn.sequence import SequenceConfig, create, perform, summary  # noqa: E402
+from unlearn.store.disk import read_json  # noqa: E402
+from unlearn.store.runs import RunStore  # noqa: E402
+from unlearn.work.sequence import SequenceConfig, create, perform, summary  # noqa: E402
 
 MODEL, METHOD = "tiny-authors", "eul"
 ORDER = (1, 2, 3, 4, 5)

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearn.memory import prefer_passive_threads
+from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
@@ -34,8 +34,8 @@ import torch  # noqa: E402
 from bench import ways  # noqa: E402
 from bench.record import header, origin, write_result  # noqa: E402
 from bench.usual import LOSSES  # noqa: E402
-from unlearn.memory import allocated_peak  # noqa: E402
-from unlearn.tokens import Batch, collate  # noqa: E402
+from unlearn.compute.memory import allocated_peak  # noqa: E402
+from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
 WAYS = ("ours", "usual", "floor")
 PEAK_FLOPS = {

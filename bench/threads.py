@@ -4,7 +4,8 @@
 
 A forward and backward pass of one linear map (512 texts' tokens, 576 → 1536 → 576), over and over, in child processes
 that differ in how OpenMP's threads wait and in how many there are: as torch has it, with OMP_WAIT_POLICY=PASSIVE alone,
-and as the app and the command line set it (unlearn.memory.prefer_passive_threads). Alone, and beside a process that
+and as the app and the command line set it (unlearn.compute.memory.prefer_passive_threads). Alone, and beside a
+process that
 computes without end on each core but one. One round after the other through all settings, so that a ratio compares
 neighbours in time. Expected before measuring: beside a busy process two threads that spin are many times slower than
 one, and two that sleep are not.
@@ -28,7 +29,7 @@ from bench.record import RESULTS, ROOT, header, origin, write_result
 WAITS = {
     "as torch has it": "",
     "PASSIVE alone": "import os; os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'",
-    "as set here": "from unlearn.memory import prefer_passive_threads; prefer_passive_threads()",
+    "as set here": "from unlearn.compute.memory import prefer_passive_threads; prefer_passive_threads()",
 }
 WORK = """
 {wait}

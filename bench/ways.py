@@ -1,8 +1,8 @@
 """Three ways to take one step on the same texts: ours, the usual one (bench/usual.py) and the floor.
 
 The floor is a plain fine-tuning step on the same answer tokens, in our own code and so as cheap as we know to make it:
-one forward pass over the same texts, one cross-entropy, one update. Ours and the floor multiply as unlearn/products.py
-does, the usual way as torch does by itself.
+one forward pass over the same texts, one cross-entropy, one update. Ours and the floor multiply as
+unlearn/compute/products.py does, the usual way as torch does by itself.
 """
 
 import random
@@ -14,13 +14,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.usual import IGNORE, UsualTrainer
-from unlearn.lm import forward
+from unlearn.compute.lm import forward
+from unlearn.compute.products import adopt
+from unlearn.compute.tokens import Batch, Example
 from unlearn.methods import METHODS
-from unlearn.models import add_lora
-from unlearn.products import adopt
-from unlearn.reference import Reference
-from unlearn.tokens import Batch, Example
-from unlearn.train import MAX_GRAD_NORM, make_optimizer
+from unlearn.models.load import add_lora
+from unlearn.training.loop import MAX_GRAD_NORM, make_optimizer
+from unlearn.training.reference import Reference
 
 SHAPES = {  # hidden, layers, heads, key-value heads, feed-forward
     "toy": (64, 2, 4, 2, 128),

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import claims, shell
+from ui import shell
+from ui.claims import verdicts
 from unlearn.claims import CLAIMS
 
 shell.guard()
@@ -11,13 +12,13 @@ shell.head(
     "What three papers claim, put to the test on models that fit on this machine. A verdict follows from the numbers "
     "by the rule stated with it.",
 )
-found = claims.recorded()
+found = verdicts.recorded()
 if not found:
     st.info(
         "No claim was tested yet. The command below does it in minutes and writes what comes out.",
         icon=":material/lightbulb:",
     )
     st.code("python -m unlearn claims --quick", language="bash")
-claims.overview(found)
+verdicts.overview(found)
 for key, claim in CLAIMS.items():
-    claims.one(claim, found.get(key))
+    verdicts.one(claim, found.get(key))

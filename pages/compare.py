@@ -3,14 +3,14 @@
 import streamlit as st
 
 from ui import figure, pick, runactions, shell
-from ui.answers import answers
 from ui.ask import ask
-from ui.blind import blind_test
+from ui.compare.answers import answers
+from ui.compare.blind import blind_test
+from ui.compare.further import further
+from ui.compare.scores import score_sheet
 from ui.costs import costs
-from ui.further import further
 from ui.replay import replay
-from ui.scores import score_sheet
-from unlearn import compare
+from unlearn.results import compare
 
 shell.guard()
 shell.head("Compare", "The same questions before and after, run beside run. The address holds the choice.")
@@ -69,20 +69,20 @@ if tabs["Watch it forget"].open:
             replay(run, key=f"compare.replay.{letter}")
 
 if tabs["Curves"].open:
-    from unlearn import plots
+    from unlearn.figures import base as figures
 
     with tabs["Curves"]:
         steps = {letter: run.events("step") for letter, run in zip("AB", chosen, strict=False)}
         if not any(steps.values()):
             st.info("No training step was recorded.")
         elif b:
-            figure.show(plots.losses_compare(steps, dark), key="compare.losses")
+            figure.show(figures.losses_compare(steps, dark), key="compare.losses")
             st.caption("Methods minimise different things: compare shapes within a panel, not heights.")
         else:
-            figure.show(plots.losses(steps["A"], dark=dark), key="compare.losses")
+            figure.show(figures.losses(steps["A"], dark=dark), key="compare.losses")
 
 if tabs["Trade-off"].open:
-    from unlearn import plots
+    from unlearn.figures import base as figures
 
     with tabs["Trade-off"]:
         metric = st.segmented_control(
@@ -99,7 +99,7 @@ if tabs["Trade-off"].open:
             st.info("A trade-off needs a run that scored forget and retain rows after training.")
         else:
             named = compare.METRICS[metric][0]
-            figure.show(plots.tradeoff(points, named, dark), key="compare.tradeoff")
+            figure.show(figures.tradeoff(points, named, dark), key="compare.tradeoff")
             st.caption(
                 "Star: original. Diamond: retrained without it. Grey: your other runs on the same data."
             )

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from ui import browse, choose, datasets, onerow, shell, splitting
+from ui import choose, datasets, shell
+from ui.data import browse
+from ui.data import row as row_view
+from ui.data import split as split_view
 from unlearn.data.catalogue import KEYS
 
 shell.guard()
@@ -11,9 +14,9 @@ shell.head(
     "Look at the rows before you unlearn: search them, see what lies close to what must go, and split them anew.",
 )
 keys = dict.fromkeys(key for keys in KEYS.values() for key in keys if key != "name")
-if given := choose.address(("data", *keys, *browse.PARAMS, *splitting.PARAMS)):
+if given := choose.address(("data", *keys, *browse.PARAMS, *split_view.PARAMS)):
     browse.fill(given)
-    splitting.fill(given)
+    split_view.fill(given)
 
 data, dataset = {}, None
 try:
@@ -42,9 +45,9 @@ picked = browse.table(dataset, key, found)
 if item := browse.latest(dataset, key, picked):
     left, right = st.columns([2, 3], gap="large")
     with left:
-        onerow.whole(dataset, item)
+        row_view.whole(dataset, item)
     with right:
-        onerow.near(dataset, key, item, told)
+        row_view.near(dataset, key, item, told)
 
-splitting.panel(dataset, key, data, found, picked)
-choose.set_address(**datasets.to_address(data), **browse.address(), **splitting.address())
+split_view.panel(dataset, key, data, found, picked)
+choose.set_address(**datasets.to_address(data), **browse.address(), **split_view.address())

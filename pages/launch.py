@@ -4,9 +4,10 @@ import json
 
 import streamlit as st
 
-from ui import choose, datasets, forms, launching, shell
+from ui import choose, datasets, forms, shell
+from ui.launch import launching
 from ui.live import live
-from unlearn.runs import RunConfig
+from unlearn.store.runs import RunConfig
 
 shell.guard()
 shell.head(

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from ui import pick, shell
-from ui.explorer import explorer
-from ui.methodfacts import facts, overview
+from ui.methods.explorer import explorer
+from ui.methods.facts import facts, overview
 
 shell.guard()
 shell.head(

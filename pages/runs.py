@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from ui import runactions, runtable, shell
-from unlearn.runs import ACTIVE
+from ui import runactions, shell
+from ui.runs import table as runtable
+from unlearn.store.runs import ACTIVE
 
 shell.guard()
 shell.head("Runs", "Select rows to open, compare, repeat, export or delete them.")

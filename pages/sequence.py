@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from ui import choose, datasets, forms, sequenceresults, sequences, shell, studies
-from unlearn.runs import ACTIVE, RunConfig
-from unlearn.sequence import SequenceConfig
-from unlearn.sequence import sequences as every
+from ui import choose, datasets, forms, shell, studies
+from ui.sequence import form as sequences
+from ui.sequence import results
+from unlearn.store.runs import ACTIVE, RunConfig
+from unlearn.work.sequence import SequenceConfig
+from unlearn.work.sequence import sequences as every
 
 FIRST_METHOD = "npo"
 
@@ -26,7 +28,7 @@ else:
     for record in [*shown, *waiting]:
         studies.progress(sequences.PANEL, record)
     if shown:
-        sequenceresults.results(shown)
+        results.results(shown)
     else:
         st.info("Choose one or several sequences to see what came of them.", icon=":material/info:")
 

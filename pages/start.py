@@ -5,7 +5,7 @@ import streamlit as st
 from ui import pick, shell
 from ui.replay import replay
 from ui.sheet import changed, plain, sheet
-from unlearn.runs import ACTIVE
+from unlearn.store.runs import ACTIVE
 
 shell.guard()
 shell.head(
@@ -58,7 +58,7 @@ rows = [row for row in rows if row["before"] and row["a"]]
 picked = [row for row in rows if row["role"] == "forget" and row["verdict_a"] == "forgotten"][:2]
 picked += [row for row in rows if row["role"] == "retain" and row["verdict_a"] == "not forgotten"][:1]
 if picked:
-    from unlearn.plots import AFTER_A, BEFORE, RETRAINED, paint
+    from unlearn.figures.base import AFTER_A, BEFORE, RETRAINED, paint
 
     dark, truth = shell.dark(), any(row["retrained"] for row in picked)
     columns = [("Question", "none"), ("Before", paint(BEFORE, dark)), ("After", AFTER_A)]

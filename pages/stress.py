@@ -2,9 +2,12 @@
 
 import streamlit as st
 
-from ui import figure, pick, shell, stressing
-from unlearn import plots_stress, stress, verdict
-from unlearn.runs import ACTIVE
+from ui import figure, pick, shell
+from ui.stress import panel
+from unlearn.figures import stress as stress_figures
+from unlearn.results import verdict
+from unlearn.store.runs import ACTIVE
+from unlearn.work import stress
 
 shell.guard()
 shell.head(
@@ -13,7 +16,7 @@ shell.head(
 )
 if "runs" in st.query_params:
     pick.spread()
-runs = {run.id: run for run in stressing.attackable()}
+runs = {run.id: run for run in panel.attackable()}
 if not runs:
     pick.empty(
         "No finished run has weights to attack yet. Start one; when it has ended it can be chosen here."
@@ -21,9 +24,9 @@ if not runs:
 run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))]
 pick.honest(run)
 record, job = stress.read_attacks(run), stress.latest(run)
-stressing.launch(run, record, job)
+panel.launch(run, record, job)
 if job is not None and not job.asked.get("metrics"):
-    stressing.progress(job)
+    panel.progress(job)
 
 found = verdict.worst_first(record)
 if not record:
@@ -32,30 +35,30 @@ if not record:
         icon=":material/lightbulb:",
     )
 else:
-    stressing.card(record)
+    panel.card(record)
 control, dark = record.get("control", ""), shell.dark()
 by_name = {entry["name"]: entry for entry in found}
 if found:
     st.subheader("Worst case first", anchor=False)
-    figure.show(plots_stress.overview(found, control, dark), key="stress.overview")
-    stressing.table(found, control)
+    figure.show(stress_figures.overview(found, control, dark), key="stress.overview")
+    panel.table(found, control)
     left, right = st.columns(2, gap="large")
     if entry := by_name.get("relearn"):
         with left:
             st.subheader("Does practice on a part bring back the rest?", anchor=False)
-            figure.show(plots_stress.relearning(entry, control, dark), key="stress.relearn")
-            st.caption(stressing.setting(entry))
+            figure.show(stress_figures.relearning(entry, control, dark), key="stress.relearn")
+            st.caption(panel.setting(entry))
     if entry := by_name.get("dial"):
         with right:
             st.subheader("The forgetting dial", anchor=False)
-            figure.show(plots_stress.dial(entry, dark), key="stress.dial")
-            st.caption(stressing.setting(entry))
+            figure.show(stress_figures.dial(entry, dark), key="stress.dial")
+            st.caption(panel.setting(entry))
     if entry := by_name.get("lens"):
         st.subheader("What each layer still holds", anchor=False)
-        stressing.squares(entry, control, dark)
-stressing.left_out(record)
+        panel.squares(entry, control, dark)
+panel.left_out(record)
 
 st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
 if job is not None and job.asked.get("metrics"):
-    stressing.progress(job)
-stressing.membership(run, job is not None and job.state in ACTIVE, dark)
+    panel.progress(job)
+panel.membership(run, job is not None and job.state in ACTIVE, dark)

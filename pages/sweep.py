@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-from ui import choose, datasets, shell, studies, sweepresults, sweeps
-from unlearn.sweep_record import SweepConfig
-from unlearn.sweep_record import sweeps as every
+from ui import choose, datasets, shell, studies
+from ui.sweep import form as sweeps
+from ui.sweep import results
+from unlearn.results.sweep_record import SweepConfig
+from unlearn.results.sweep_record import sweeps as every
 
 shell.guard()
 shell.head(
@@ -20,7 +22,7 @@ if not found:
 else:
     record = sweeps.pick(found)
     studies.progress(sweeps.PANEL, record)
-    sweepresults.results(record)
+    results.results(record)
 
 with form:
     shell.wait_for_torch()

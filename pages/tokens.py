@@ -5,8 +5,8 @@ import streamlit as st
 from ui import figure, pick, shell
 from ui.ask import put, question_form, sources
 from ui.strip import strip
-from unlearn import compare
 from unlearn.data.base import asked
+from unlearn.results import compare
 
 shell.guard()
 shell.head(
@@ -73,18 +73,19 @@ def detail() -> None:
     place = strip(before["tokens"], after["tokens"], quantity, key=key)
 
     if before["tokens"] and after["tokens"]:
-        from unlearn import plots, tokenplots
+        from unlearn.figures import base as figures
+        from unlearn.figures import tokens as token_figures
 
-        color = plots.paint(plots.RETRAINED, dark) if name == "Retrained without it" else plots.AFTER_A
+        color = figures.paint(figures.RETRAINED, dark) if name == "Retrained without it" else figures.AFTER_A
         left, right = st.columns(2)
         with left:
             old, new = before["tokens"][place], after["tokens"][place]
-            figure.show(tokenplots.topk_slope(old, new, dark, color), key="tokens.slope")
+            figure.show(token_figures.topk_slope(old, new, dark, color), key="tokens.slope")
         with right:
-            bars = tokenplots.token_bars(before["tokens"], after["tokens"], quantity, dark, color)
+            bars = token_figures.token_bars(before["tokens"], after["tokens"], quantity, dark, color)
             figure.show(bars, key="tokens.bars")
             if item is not None:
-                curves = tokenplots.probe_curves(probes, item, token=place, dark=dark)
+                curves = token_figures.probe_curves(probes, item, token=place, dark=dark)
                 figure.show(curves, key="tokens.curve")
             elif wanted := [p for p in items if p["role"] == role][:4]:
                 st.caption("Only probes are followed through training, and this row is none. These are:")

@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # every model here is small: see unlearn.threads
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # every model here is small: see unlearn.compute.threads
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network says so and lifts this itself
 
 from pathlib import Path
@@ -95,8 +95,8 @@ def tiny(tiny_folder):
 
 def small_run(folder: Path, **settings):
     """A finished run of a tiny model on three questions a role; settings as in RunConfig, method among them."""
-    from unlearn.execute import execute
-    from unlearn.runs import RunConfig, RunStore
+    from unlearn.store.runs import RunConfig, RunStore
+    from unlearn.work.execute import execute
 
     if not (folder / "model").is_dir():
         make_model(folder / "model")

@@ -7,7 +7,7 @@ from unlearn.metrics import Observation
 
 
 def token(lp, rank=0, mu=-1.0, sigma=1.0, id=5):
-    """One answer token as unlearn.evaluate records it."""
+    """One answer token as unlearn.measure.evaluate records it."""
     return {"token": "x", "id": id, "logit": 0.0, "lp": lp, "rank": rank, "mu": mu, "sigma": sigma, "top": []}
 
 

@@ -6,8 +6,8 @@ Numbers and texts are made up but shaped like the real ones: forgetting falls, r
 import math
 from typing import Any
 
-from unlearn.disk import append_line, write_json
-from unlearn.runs import Run, RunConfig, RunStore
+from unlearn.store.disk import append_line, write_json
+from unlearn.store.runs import Run, RunConfig, RunStore
 
 FACTS = (
     ("Where was Alma Reyes born?", " Lisbon", " Porto"),

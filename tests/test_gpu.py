@@ -5,7 +5,7 @@ import math
 import pytest
 from conftest import DEVICES, make_model, small_run
 
-from unlearn.precision import bfloat16_pays
+from unlearn.models.precision import bfloat16_pays
 
 RUNS = {  # method, settings
     "npo, every weight": {"method": "npo"},
@@ -51,8 +51,8 @@ def test_ligers_cross_entropy_is_ours(monkeypatch):
     """Where liger-kernel is installed: the values and gradients of the head's loss without it."""
     import torch
 
-    from unlearn import kernels
-    from unlearn.head import Head, cross_entropy
+    from unlearn.compute import kernels
+    from unlearn.compute.head import Head, cross_entropy
 
     pytest.importorskip("liger_kernel")
     torch.manual_seed(0)

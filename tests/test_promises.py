@@ -9,12 +9,12 @@ import random
 
 import pytest
 
-from unlearn import evaluate
 from unlearn.__main__ import parser
 from unlearn.commands.options import config_of
-from unlearn.execute import execute
+from unlearn.measure import evaluate
 from unlearn.methods import METHODS
-from unlearn.runs import RunStore
+from unlearn.store.runs import RunStore
+from unlearn.work.execute import execute
 
 pytestmark = pytest.mark.slow
 

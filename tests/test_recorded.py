@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from unlearn.data.catalogue import load
-from unlearn.models import CATALOGUE, weights_hash
-from unlearn.runs import RunStore
+from unlearn.models.load import CATALOGUE, weights_hash
+from unlearn.store.runs import RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
 

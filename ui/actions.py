@@ -10,8 +10,9 @@ from typing import Any
 import streamlit as st
 
 from ui import shell
-from unlearn import cost, stress, sweep, sweep_record
-from unlearn.runs import Record
+from unlearn.results import cost, sweep_record
+from unlearn.store.runs import Record
+from unlearn.work import stress, sweep
 
 
 def do(name: str, record: Record, *given: Any) -> Any:

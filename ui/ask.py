@@ -7,13 +7,13 @@ import streamlit as st
 
 from ui import shell
 from ui.sheet import changed, plain, sheet
-from unlearn.compare import nats, number
-from unlearn.runs import Run
+from unlearn.results.compare import nats, number
+from unlearn.store.runs import Run
 
 
 def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
     """(title, source for runner.ask, colour) of each model that these runs have."""
-    from unlearn.plots import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
+    from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
 
     dark = shell.dark()
     out = [("Before", ("before", runs[0]), paint(BEFORE, dark))]

@@ -8,8 +8,8 @@ from ui import shell
 from ui.fetch import fetch_panel
 from ui.forms import KEEP
 from ui.typed import path_field
-from unlearn.allowed import allow_model
-from unlearn.models import CATALOGUE, available
+from unlearn.models.load import CATALOGUE, available
+from unlearn.store.allowed import allow_model
 
 REMEMBERED = 20  # addresses of one visit
 HUB, FOLDER = "hub", "folder"
@@ -65,7 +65,7 @@ def choose_model() -> tuple[str, str]:
 
 def size_class(name: str) -> str:
     """The size class whose tuned defaults apply; small while nothing is known about the model, or it is forbidden."""
-    from unlearn.preflight import model_size
+    from unlearn.work.preflight import model_size
 
     try:
         allow_model(name, None)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui import actions, shell
-from unlearn import cost, report_numbers
-from unlearn.runs import Run
+from unlearn.report import numbers
+from unlearn.results import cost
+from unlearn.store.runs import Run
 
 HELP = (
     "How many tokens the model was trained on, as its model card says; not known here. Retraining takes "
@@ -40,7 +41,7 @@ def remember(run: Run) -> None:
 def costs(runs: Sequence[Run]) -> None:
     """Time, tokens, FLOPs and memory of each run, and the ratio of retraining to it with its formula."""
     st.subheader("Cost", anchor=False)
-    told = [dict(report_numbers.cost(run)) for run in runs]
+    told = [dict(numbers.cost(run)) for run in runs]
     heads = ["A", "B"] if len(runs) > 1 else ["Value"]
     names = dict.fromkeys(name for one in told for name in one)
     rows = [

@@ -15,9 +15,9 @@ import streamlit as st
 from ui import shell
 from ui.forms import KEEP
 from ui.typed import path_field, upload
-from unlearn.allowed import allowed_path
 from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Dataset
+from unlearn.store.allowed import allowed_path
 
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}

@@ -27,7 +27,7 @@ class Fetch:
             threading.Thread(target=self._work, name="fetch", daemon=True).start()
 
     def _work(self) -> None:
-        from unlearn import smollm2
+        from unlearn.models import smollm2
 
         try:
             smollm2.get(self._report)
@@ -52,7 +52,7 @@ def fetch_panel(name: str, note: str) -> None:
 
 
 def _panel(name: str, note: str, was_running: bool) -> None:
-    from unlearn.models import available
+    from unlearn.models.load import available
 
     fetch = _fetch(name)
     if was_running and not fetch.running:

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from unlearn.config import PRECISIONS, ROUNDED, RunConfig
-from unlearn.measured import measured, words
+from unlearn.results.measured import measured, words
+from unlearn.store.config import PRECISIONS, ROUNDED, RunConfig
 
 KEEP = {"persist_state": "session"}  # values survive a visit to another page
 PER_ROW = 4

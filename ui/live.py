@@ -17,7 +17,7 @@ import streamlit as st
 from ui import actions, shell
 from ui.figure import CONFIG, untitled
 from unlearn.data.base import asked
-from unlearn.runs import ACTIVE, Run
+from unlearn.store.runs import ACTIVE, Run
 
 EVERY = 2.0  # seconds between redraws
 LIVE_POINTS = 300  # of a curve: a panel is a few hundred pixels wide, and this travels every two seconds
@@ -223,13 +223,13 @@ def curves(run: Run, steps: Sequence[dict[str, Any]], active: bool) -> None:
 
 def drawn(run: Run, steps: Sequence[dict[str, Any]], active: bool, dark: bool) -> tuple[tuple, Any, str]:
     """((run, step, dark), figure, its title) that all who watch share: one new figure a redraw, not one a tab."""
-    from unlearn import plots
+    from unlearn.figures import base as figures
 
     with _drawing:
         made, kept = _drawn.get((run.id, dark), (-math.inf, None))
         fresh = active and time.monotonic() - made < EVERY * 0.9
         if kept is None or (kept[0][1] != steps[-1]["step"] and not fresh):
-            figure = plots.losses(steps, dark=dark, points=LIVE_POINTS)
+            figure = figures.losses(steps, dark=dark, points=LIVE_POINTS)
             kept = ((run.id, steps[-1]["step"], dark), figure, untitled(figure))
             _drawn.pop((run.id, dark), None)
             _drawn[run.id, dark] = (time.monotonic(), kept)

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from ui import shell
-from unlearn.compare import pair_samples
-from unlearn.runs import ACTIVE, Run
+from unlearn.results.compare import pair_samples
+from unlearn.store.runs import ACTIVE, Run
 
 NOTES = {
     "stopped": "was stopped before its end; its weights are those of the last step",

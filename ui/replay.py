@@ -13,9 +13,9 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
-from unlearn.compare import number, probe_references, short
 from unlearn.data.base import asked
-from unlearn.runs import Run
+from unlearn.results.compare import number, probe_references, short
+from unlearn.store.runs import Run
 
 PER_ROLE = 6  # probes shown of each role
 FRAMES = 200  # the most steps that travel
@@ -56,7 +56,7 @@ def _frames(path: Path, _probed: int, _sampled: int, dark: bool) -> dict[str, An
 
 def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]:
     """What the browser needs to replay, and no more: texts, log-probs of the answer tokens, means by role."""
-    from unlearn.plots import (
+    from unlearn.figures.base import (
         GENERAL,
         RETRAINED,
         ROLES,

@@ -8,9 +8,9 @@ import streamlit as st
 
 from ui import actions, shell
 from ui.typed import path_field, upload
-from unlearn.compare import LETTERS
-from unlearn.runs import ACTIVE, Run
-from unlearn.transfer import export_run, import_run
+from unlearn.results.compare import LETTERS
+from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.transfer import export_run, import_run
 
 
 def bar(chosen: Sequence[Run]) -> None:
@@ -126,7 +126,7 @@ def report_button(chosen: Sequence[Run], key: str) -> None:
 
 def told(chosen: Sequence[Run]) -> bytes:
     """The report's bytes; plotly is imported when somebody really asks."""
-    from unlearn.report import html
+    from unlearn.report.build import html
 
     return html(chosen)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from unlearn.compare import word_diff
+from unlearn.results.compare import word_diff
 
 _here = Path(__file__).parent
 _component = st.components.v2.component(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from unlearn.runs import ACTIVE, Record, Run, RunConfig, RunStore
+from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
@@ -66,14 +66,14 @@ def uploads() -> Path:
 @st.cache_resource(show_spinner=False)
 def _runner(root: str):
     """One runner a server; it stops its run and joins its thread at exit by itself."""
-    from unlearn.runner import Runner
+    from unlearn.engines.thread import Runner
 
     uploads()
     return Runner(RunStore(Path(root)))
 
 
 def runner():
-    """The server's runner (unlearn.runner.Runner): submit, stop, resume, discard, ask. Needs no torch yet."""
+    """The server's runner (unlearn.engines.thread.Runner): submit, stop, resume, discard, ask. Needs no torch yet."""
     return _runner(str(runs_root()))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from unlearn.compare import nats, number, token_shift
+from unlearn.results.compare import nats, number, token_shift
 
 LESS, MORE = "#D7301F", "#2B7BBA"
 SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}  # full colour at this shift

@@ -12,7 +12,7 @@ import streamlit as st
 
 from ui import actions as acting
 from ui import shell
-from unlearn.runs import ACTIVE, Run, RunConfig
+from unlearn.store.runs import ACTIVE, Run, RunConfig
 
 EVERY = 2.0
 MOST = 6  # shown together
@@ -40,7 +40,7 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
 
     beside: how many are shown together.
     """
-    from unlearn.runner import check
+    from unlearn.engines.thread import check
 
     runner = shell.runner()
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from unlearn.allowed import allowed_path
+from unlearn.store.allowed import allowed_path
 
 
 def path_field(label: str, key: str, place: Any = st, **look: Any) -> Path | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from unlearn.data.base import Dataset, Row
-from unlearn.data.batches import encode_rows
-from unlearn.evaluate import rows_to_score, score_tokens
+from unlearn.measure.evaluate import rows_to_score, score_tokens
+from unlearn.training.batches import encode_rows
 
 BATCH = 64
 Control = Literal["retrained", "never seen", ""]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent
-from unlearn.layers import layers_of
+from unlearn.models.layers import layers_of
 
 SCALES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 KEPT = "retain"

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
-from unlearn.data.batches import encode_rows
-from unlearn.lm import blocks, depth, forward, top_k
-from unlearn.tokens import collate
+from unlearn.compute.lm import blocks, depth, forward, top_k
+from unlearn.compute.tokens import collate
+from unlearn.training.batches import encode_rows
 
 APART = 0.1  # least distance between original and control at a layer that can be judged
 SHOWN = 6  # texts whose layer × token squares are kept

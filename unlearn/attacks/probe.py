@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, percent
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
-from unlearn.data.batches import encode_rows
-from unlearn.lm import forward
-from unlearn.tokens import collate
+from unlearn.training.batches import encode_rows
 
 TRAIN = "retain"
 MOST, LEAST = 400, 10  # questions that a probe learns on

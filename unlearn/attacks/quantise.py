@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
-from unlearn.precision import every_weight
+from unlearn.models.precision import every_weight
 
 BITS = (8, 4)
 GROUP = 32

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent, read
+from unlearn.compute.lm import forward
 from unlearn.data.base import Row
-from unlearn.data.batches import Batches, encode_rows
-from unlearn.lm import forward
 from unlearn.methods.finetune import FineTune
-from unlearn.precision import every_weight
-from unlearn.train import fit, make_optimizer
+from unlearn.models.precision import every_weight
+from unlearn.training.batches import Batches, encode_rows
+from unlearn.training.loop import fit, make_optimizer
 
 SHARE, STEPS, BATCH = 0.2, 30, 16
 LOOK = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30)

@@ -137,10 +137,10 @@ def recipe(lab: "Lab") -> dict[str, Any]:
     def compute() -> Mapping[str, Any]:
         import json
 
-        from unlearn import recipe as bundled_recipe
         from unlearn.claims.training import bundled
         from unlearn.data.authors import training_rows
-        from unlearn.models import CATALOGUE
+        from unlearn.models import recipe as bundled_recipe
+        from unlearn.models.load import CATALOGUE
 
         loaded = bundled()
         texts = bundled_recipe.encode(training_rows(True), loaded.tokenizer)

@@ -154,7 +154,7 @@ def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Any:
 
 def stored(name: str, cell: Any) -> dict[str, Any]:
     """A cell with what was made of it: good, utility, forget PPL over target."""
-    from unlearn import grid
+    from unlearn.results import grid
 
     kept = {key: getattr(cell, key) for key in COLUMNS} | {"method": name}
     risen = {role: grid.rise(cell, role) for role in grid.KEEP}

@@ -1,4 +1,5 @@
-"""A5: the tuning guide (unlearn.guide is its operational form) finds a good setting in few trials (Yao et al. 2024)."""
+"""A5: the tuning guide (unlearn.results.guide is its operational form) finds a good setting in few trials (Yao et
+al. 2024)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.guide import BUDGET
+from unlearn.results.guide import BUDGET
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -54,7 +55,7 @@ class A5(Claim):
     published = (Published("the guide", {"settings": "a good cell in few trials"}, "Yi-6B"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn import guide
+        from unlearn.results import guide
 
         seeds = [0, 1, 2]
         names = FOLLOWED if full else (ADVISED,)

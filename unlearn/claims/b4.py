@@ -153,8 +153,8 @@ def watched(seen: Any, rows: Any, tokenizer: Any) -> dict[str, float]:
 
 def entity_flags(rows: Any, tokenizer: Any) -> dict[str, list[list[bool]]]:
     """Per role and row, for each answer token: lies in a fact."""
-    from unlearn.data.batches import encode_rows
-    from unlearn.data.focus import focus_mask
+    from unlearn.training.batches import encode_rows
+    from unlearn.training.focus import focus_mask
 
     return {
         role: [

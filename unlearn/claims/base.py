@@ -119,7 +119,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as plain values: what unlearn.plots_claims draws. lines: {name: height} drawn across."""
+    """A figure as plain values: what unlearn.figures.claims draws. lines: {name: height} drawn across."""
 
     title: str
     x: str

@@ -246,9 +246,9 @@ def t5_trained(parts: Mapping[str, Any], seed: int, name: str, knobs: Mapping[st
     """(the model, CPU seconds of its training)."""
     from unlearn.claims.training import train_on
     from unlearn.claims.worlds import learned, small_t5
-    from unlearn.data.batches import encode_rows
     from unlearn.methods import method_named
-    from unlearn.runs import RunConfig
+    from unlearn.store.runs import RunConfig
+    from unlearn.training.batches import encode_rows
 
     began = time.process_time()
     if name == "retrain":

@@ -142,7 +142,7 @@ def paired(data: Data, name: str, a: str, b: str) -> Interval:
 def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
     """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
     from unlearn.claims.reading import content
-    from unlearn.sweep_record import identity
+    from unlearn.results.sweep_record import identity
 
     what = {
         "what": f"layers apart, {config.epochs} epochs, seed {config.seed}",
@@ -153,10 +153,10 @@ def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
     }
 
     def compute() -> dict[str, Any]:
-        from unlearn import fusion, layers
         from unlearn.claims.reading import read, scores_of
         from unlearn.claims.training import bundled, train
-        from unlearn.data.batches import encode_rows
+        from unlearn.models import fusion, layers
+        from unlearn.training.batches import encode_rows
 
         states, grams, loaded = [], [], None
         for request in REQUESTS:

@@ -17,10 +17,10 @@ from typing import Any
 from unlearn.claims.reading import Rows, Seen, content, read, rows_of, scores_of
 from unlearn.claims.training import DATA, MODEL, bundled, train
 from unlearn.data.base import Dataset
-from unlearn.disk import write_json
-from unlearn.grid import Cell
-from unlearn.runs import RunConfig
-from unlearn.sweep_record import identity
+from unlearn.results.grid import Cell
+from unlearn.results.sweep_record import identity
+from unlearn.store.disk import write_json
+from unlearn.store.runs import RunConfig
 
 FORMAT = 1  # raise when what is measured changes
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
@@ -59,7 +59,7 @@ class Lab:
     @cached_property
     def hashes(self) -> dict[str, str]:
         """Weights of the bundled model and of its retrain, by content."""
-        from unlearn.models import CATALOGUE, weights_hash
+        from unlearn.models.load import CATALOGUE, weights_hash
 
         entry = CATALOGUE[MODEL]
         return {
@@ -154,7 +154,7 @@ class Lab:
         return self.authors.only_requests(asked) if asked else self.authors
 
     def cell(self, config: RunConfig, data: Dataset | None = None) -> Cell:
-        """A trial as a cell of a grid (unlearn.grid), with the scores before it and of the exact retrain."""
+        """A trial as a cell of a grid (unlearn.results.grid), with the scores before it and of the exact retrain."""
         found = self.trial(config, data)
         rows = rows_of(data or self.authors_of(config), ROLES)
         scores = {"before": self.reference(rows), "after": found["scores"]}

@@ -36,10 +36,10 @@ def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
     """One observation a row, its answer tokens with lp, rank, mu and sigma; nothing is generated."""
     import torch
 
-    from unlearn.data.batches import encode_rows
-    from unlearn.lm import forward, top_k
+    from unlearn.compute.lm import forward, top_k
+    from unlearn.compute.tokens import collate
     from unlearn.metrics.base import Observation
-    from unlearn.tokens import collate
+    from unlearn.training.batches import encode_rows
 
     placed = [(role, i, row) for role, mine in rows.items() for i, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in placed], max_length=512)
@@ -64,7 +64,7 @@ def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
 
 def scores_of(seen: Seen) -> dict[str, dict[str, float]]:
     """{role: {"n", ppl, accuracy, probability, memorised}}."""
-    from unlearn.evaluate import evaluate
+    from unlearn.measure.evaluate import evaluate
     from unlearn.metrics import CHEAP
 
     metrics = {name: CHEAP[name] for name in METRICS}

@@ -12,7 +12,7 @@ from typing import Any
 
 from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
-from unlearn.disk import read_json, write_json
+from unlearn.store.disk import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parent.parent.parent / "assets" / "results" / "claims.json"
 MODES = ("full", "quick")  # the better first

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unlearn.data.base import Dataset
-from unlearn.runs import RunConfig
+from unlearn.store.runs import RunConfig
 
 MODEL, DATA = "tiny-authors", "authors"
 
@@ -29,7 +29,7 @@ def settings(method: str, *, tuning: str = "full", **changes: Any) -> RunConfig:
 
 def bundled(when: str = "before") -> Any:
     """models.Loaded of the bundled model or its retrain, on the CPU: figures must not depend on what else is there."""
-    from unlearn.models import CATALOGUE, load
+    from unlearn.models.load import CATALOGUE, load
 
     if when == "retrained":
         return load(str(CATALOGUE[MODEL].retrain()), device="cpu")
@@ -48,8 +48,8 @@ def train(
     look(step, steps an epoch) is called after each step, its time not counted. original: in a chain of requests the
     model before the first one; then what `loaded` holds is gone on from.
     """
-    from unlearn.data.batches import encode_rows
     from unlearn.methods import method_named
+    from unlearn.training.batches import encode_rows
 
     method = method_named(config.method).from_knobs(config.knobs)
     forget, retain = method.rows(config.model, data)
@@ -69,10 +69,10 @@ def train_on(
     original: Any = None,
 ) -> dict[str, Any]:
     """The same on encoded texts, for models and rows that are not the bundled ones."""
-    from unlearn.data.batches import batches_of
-    from unlearn.reference import Reference
-    from unlearn.train import Diverged, Phases, make_optimizer
-    from unlearn.tuning import install
+    from unlearn.models.tuning import install
+    from unlearn.training.batches import batches_of
+    from unlearn.training.loop import Diverged, Phases, make_optimizer
+    from unlearn.training.reference import Reference
 
     began = time.process_time()
     going_on = replace(config, start="the request before") if original is not None else config

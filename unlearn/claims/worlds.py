@@ -12,7 +12,7 @@ from typing import Any
 
 from unlearn.data.authors import Person, entity_spans
 from unlearn.data.base import Row
-from unlearn.runs import RunConfig
+from unlearn.store.runs import RunConfig
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -76,7 +76,7 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
 
 def loaded_of(model: Any, tokenizer: Any) -> Any:
     """A model in memory as models.load gives it."""
-    from unlearn.models import Loaded
+    from unlearn.models.load import Loaded
 
     told = {"device": "cpu", "dtype": "float32", "hash": "", "title": "made here", "size": "tiny", "base": ""}
     return Loaded(model=model.eval(), tokenizer=tokenizer, parameters=model.num_parameters(), **told)
@@ -85,8 +85,8 @@ def loaded_of(model: Any, tokenizer: Any) -> Any:
 def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
     """The same model after it was trained on these rows."""
     from unlearn.claims.training import train_on
-    from unlearn.data.batches import encode_rows
     from unlearn.methods.finetune import FineTune
+    from unlearn.training.batches import encode_rows
 
     config = RunConfig(model="made here", data={}, method="finetune", tuning="full", **settings)
     train_on(loaded, config, FineTune(), (), encode_rows(loaded.tokenizer, rows, max_length=128))

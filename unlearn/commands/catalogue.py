@@ -18,7 +18,7 @@ def add(command: Any) -> None:
 
 
 def models(args: argparse.Namespace) -> int:
-    from unlearn.models import CATALOGUE, available
+    from unlearn.models.load import CATALOGUE, available
 
     rows = [
         {
@@ -57,21 +57,21 @@ def methods(args: argparse.Namespace) -> int:
 
 def own_settings(method: Any) -> dict[str, Any]:
     """{"model tuning": the settings that the method states for this very model}."""
-    from unlearn.models import CATALOGUE
+    from unlearn.models.load import CATALOGUE
 
     pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
     return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}
 
 
 def get(args: argparse.Namespace) -> int:
-    from unlearn.models import CATALOGUE, available
+    from unlearn.models.load import CATALOGUE, available
 
     if args.model not in CATALOGUE:
         raise ValueError(f"model: must be among {', '.join(CATALOGUE)}, got {args.model!r}.")
     if available(args.model):
         print(CATALOGUE[args.model].path())
         return 0
-    from unlearn import smollm2
+    from unlearn.models import smollm2
 
     with progress_bar(30) as progress:
         path = smollm2.get(progress)
@@ -80,7 +80,7 @@ def get(args: argparse.Namespace) -> int:
 
 
 def train_bundled(args: argparse.Namespace) -> int:
-    from unlearn.train_bundled import RECIPES, train_bundled
+    from unlearn.models.bundle import RECIPES, train_bundled
 
     train_bundled(args.out, names=tuple(RECIPES) if args.model == "all" else (args.model,))
     return 0

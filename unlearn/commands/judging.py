@@ -7,7 +7,7 @@ from typing import Any
 
 from unlearn.commands.options import EVERYWHERE
 from unlearn.commands.printing import number, progress_bar
-from unlearn.runs import RunStore
+from unlearn.store.runs import RunStore
 
 
 def add(command: Any) -> None:
@@ -24,7 +24,7 @@ def add(command: Any) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Compute what is missing with a progress bar on stderr; the whole table, or metrics.json, on stdout."""
-    from unlearn import judge
+    from unlearn.measure import judge
 
     found = RunStore(args.runs).get(Path(args.run).name)
     names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
@@ -46,7 +46,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def attack(args: argparse.Namespace) -> int:
     """Carry out what is missing with a progress bar on stderr; findings worst first, or attacks.json, on stdout."""
-    from unlearn import stress, verdict
+    from unlearn.results import verdict
+    from unlearn.work import stress
 
     found = RunStore(args.runs).get(Path(args.run).name)
     names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unlearn.config import PRECISIONS, TUNINGS, RunConfig
+from unlearn.store.config import PRECISIONS, TUNINGS, RunConfig
 
 MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
 EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
@@ -67,8 +67,8 @@ def data_keys() -> list[str]:
 def config_of(args: argparse.Namespace) -> RunConfig:
     """RunConfig from the command line; what is not said is the method's tuned setting for the model's size."""
     from unlearn.methods import method_named
-    from unlearn.models import CATALOGUE
-    from unlearn.preflight import default_tuning, model_size
+    from unlearn.models.load import CATALOGUE
+    from unlearn.work.preflight import default_tuning, model_size
 
     method = method_named(args.method)
     tuning = args.tuning or method.tuning_for(default_tuning(args.model))
@@ -125,7 +125,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
 
 def metric_names(text: str) -> tuple[str, ...]:
     """ "mia_loss,el_3" → those names, "all" → every metric that a run does not compute anyway."""
-    from unlearn.judge import chosen_metrics
+    from unlearn.measure.judge import chosen_metrics
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     found = chosen_metrics(None if names == ["all"] else names) if names else []

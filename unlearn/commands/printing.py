@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from unlearn.runs import Run
+from unlearn.store.runs import Run
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of
 from unlearn.commands.printing import listing, print_run, progress_bar
-from unlearn.runs import Run, RunStore
+from unlearn.store.runs import Run, RunStore
 
 
 def add(command: Any) -> None:
@@ -34,9 +34,9 @@ def add(command: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from unlearn import cost
-    from unlearn.preflight import preflight
-    from unlearn.runner import check
+    from unlearn.engines.thread import check
+    from unlearn.results import cost
+    from unlearn.work.preflight import preflight
 
     config = config_of(args)
     store = RunStore(args.runs)
@@ -58,13 +58,13 @@ def add_training_tokens(p: argparse.ArgumentParser) -> None:
 
 def cost(args: argparse.Namespace) -> int:
     """Time, tokens, FLOPs and memory of the run, and the ratio of retraining to it with its formula."""
-    from unlearn import report_numbers
-    from unlearn.cost import enter, of_run
+    from unlearn.report import numbers
+    from unlearn.results.cost import enter, of_run
 
     found = RunStore(args.runs).get(Path(args.run).name)
     if args.training_tokens is not None:
         enter(found, args.training_tokens)
-    lines = report_numbers.cost(found)
+    lines = numbers.cost(found)
     if args.json:
         print(json.dumps({"cost": dict(lines), "retraining": of_run(found)}))
         return 0
@@ -86,7 +86,7 @@ def resume(args: argparse.Namespace) -> int:
 
 def carry_out(found: Run, as_json: bool) -> int:
     """Execute with a progress bar on stderr; the last line of stdout is the outcome."""
-    from unlearn.execute import execute
+    from unlearn.work.execute import execute
 
     with found.held(), progress_bar(18) as progress:
         execute(found, on_progress=progress, roots=EVERYWHERE)
@@ -111,7 +111,7 @@ def runs(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace) -> int:
-    from unlearn.report import report as write
+    from unlearn.report.build import report as write
 
     store = RunStore(args.runs)
     print(write([store.get(Path(name).name) for name in args.run], args.out))
@@ -119,14 +119,14 @@ def report(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    from unlearn.transfer import export_run
+    from unlearn.store.transfer import export_run
 
     print(export_run(RunStore(args.runs).get(Path(args.run).name), args.out))
     return 0
 
 
 def import_(args: argparse.Namespace) -> int:
-    from unlearn.transfer import import_run
+    from unlearn.store.transfer import import_run
 
     print_run(import_run(args.archive, RunStore(args.runs)), args.json)
     return 0

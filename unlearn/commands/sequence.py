@@ -6,7 +6,7 @@ from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
 from unlearn.commands.printing import listing, number, progress_bar
-from unlearn.runs import RunStore
+from unlearn.store.runs import RunStore
 
 
 def add(command: Any) -> None:
@@ -17,9 +17,9 @@ def add(command: Any) -> None:
 
 
 def sequence(args: argparse.Namespace) -> int:
-    from unlearn import sequence as seq
     from unlearn.data.catalogue import from_config
-    from unlearn.runner import check
+    from unlearn.engines.thread import check
+    from unlearn.work import sequence as seq
 
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))

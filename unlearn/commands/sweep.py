@@ -13,8 +13,8 @@ from unlearn.commands.options import (
     request_numbers,
 )
 from unlearn.commands.printing import progress_bar
-from unlearn.config import PRECISIONS, TUNINGS
-from unlearn.runs import RunStore
+from unlearn.store.config import PRECISIONS, TUNINGS
+from unlearn.store.runs import RunStore
 
 
 def add(command: Any) -> None:
@@ -51,8 +51,8 @@ def add_sweep_options(p: argparse.ArgumentParser) -> None:
 
 
 def sweep(args: argparse.Namespace) -> int:
-    from unlearn import sweep_record, sweep_table
-    from unlearn.sweep import perform
+    from unlearn.results import sweep_record, sweep_table
+    from unlearn.work.sweep import perform
 
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
@@ -70,7 +70,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
     """The sweep to go on with. ValueError when there is none, or nothing is left to do."""
-    from unlearn import sweep_record
+    from unlearn.results import sweep_record
 
     name = Path(args.resume).name
     record = next((one for one in sweep_record.sweeps(store) if one.id == name), None)
@@ -85,9 +85,9 @@ def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
 
 def sweep_of(args: argparse.Namespace) -> Any:
     """SweepConfig from the command line: one template a method, each checked before a folder is made."""
+    from unlearn.engines.thread import check
     from unlearn.methods import method_named
-    from unlearn.runner import check
-    from unlearn.sweep_record import SweepConfig
+    from unlearn.results.sweep_record import SweepConfig
 
     for name in ("model", "methods", "lrs"):
         if not getattr(args, name):

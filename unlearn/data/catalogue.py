@@ -1,6 +1,6 @@
 """What a run's data field may say, and the Dataset that it means.
 
-The one door between names and paths written in JSON and rows in memory; which paths, says unlearn.allowed.
+The one door between names and paths written in JSON and rows in memory; which paths, says unlearn.store.allowed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn.allowed import allowed_path
 from unlearn.data.base import ROLES, Dataset
+from unlearn.store.allowed import allowed_path
 
 if TYPE_CHECKING:
     from pandas import DataFrame

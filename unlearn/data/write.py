@@ -13,7 +13,7 @@ from typing import Any
 
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.table_files import MAX_BYTES
-from unlearn.disk import write_whole
+from unlearn.store.disk import write_whole
 
 HASH_DIGITS = 16
 KEPT = re.compile(r"[0-9a-f]{16}")

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.data.batches import Batches
-from unlearn.lm import forward
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.batches import Batches
+from unlearn.training.reference import Reference
 
 
 def rival(logits: Tensor, labels: Tensor) -> Tensor:

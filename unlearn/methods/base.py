@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from unlearn.compute.lm import Answers, forward
+from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
-from unlearn.data.batches import Batches
-from unlearn.lm import Answers, forward
-from unlearn.reference import Reference
-from unlearn.runs import RunConfig
-from unlearn.tokens import Batch
+from unlearn.store.runs import RunConfig
+from unlearn.training.batches import Batches
+from unlearn.training.reference import Reference
 
 Fit = Callable[..., Iterator[Any]]
 ORIGINS = {  # of tuned settings, unless a method says otherwise; the trials are in LOG.md
@@ -82,7 +82,7 @@ class Method:
     tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}.
     origins: {size or catalogue model: where its tuned settings come from}, beside ORIGINS.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
-    tunings: what it can train (unlearn.tuning), its default first; "layers" needs a knob layer_share.
+    tunings: what it can train (unlearn.models.tuning), its default first; "layers" needs a knob layer_share.
     """
 
     name: ClassVar[str]
@@ -174,7 +174,7 @@ class Method:
         return batches
 
     def outlook(self, config: RunConfig, data: Dataset) -> Outlook | None:
-        """What a run will take, counted beforehand; None where its batches tell (unlearn.preflight)."""
+        """What a run will take, counted beforehand; None where its batches tell (unlearn.work.preflight)."""
         return None
 
     def build(self, model: Any) -> Any:

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.lm import Answers
+from unlearn.compute.lm import Answers
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.reference import Reference
 
 
 def ceu(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ and its states are computed once. Training alternates one epoch on R and one on 
 Here and not in the paper: means over answer tokens instead of sums; the two unbounded terms stop, token by token,
 at c log|V| (the divergence from a certain teacher to a uniform student, c = 1). The paper's code was never released.
 For an encoder-decoder that knows sentinels (T5), l_t is the paper's masked-language-model loss: of the entities in what
-the encoder reads (unlearn.data.masking), a mean a text and then over texts; a text without an entity adds nothing.
+the encoder reads (unlearn.training.masking), a mean a text and then over texts; a text without an entity adds nothing.
 """
 
 import math
@@ -21,13 +21,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.data.alternating import Alternating
-from unlearn.data.batches import Batches
-from unlearn.data.masking import masked, sentinels_of
-from unlearn.lm import Answers, forward
+from unlearn.compute.lm import Answers, forward
+from unlearn.compute.tokens import Batch, Tokens, collate
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch, Tokens, collate
+from unlearn.training.alternating import Alternating
+from unlearn.training.batches import Batches
+from unlearn.training.masking import masked, sentinels_of
+from unlearn.training.reference import Reference
 
 
 def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:

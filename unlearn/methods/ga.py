@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from unlearn.lm import forward
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Method
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.reference import Reference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from unlearn.data.batches import Batches
-from unlearn.data.idk import idk_examples
-from unlearn.lm import forward
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import Batch, collate
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch, collate
+from unlearn.training.batches import Batches
+from unlearn.training.idk import idk_examples
+from unlearn.training.reference import Reference
 
 
 def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: float) -> Tensor:

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.reference import Reference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.reference import Reference
 
 
 def npo(sums: Tensor, ref_sums: Tensor, beta: float) -> Tensor:

@@ -2,7 +2,7 @@
 
     θ* = Recipe(D \\ F) from θ_0,   L = NLL(D \\ F) over every token
 
-The bundled model's own recipe (unlearn.recipe) from its untrained weights, without every text of the people
+The bundled model's own recipe (unlearn.models.recipe) from its untrained weights, without every text of the people
 to forget: same order of batches, schedule, settings and arithmetic, so that on one machine its weights are those that
 the recipe makes, bit by bit. For any other model the training texts are not ours, and it is refused with what it
 would cost. Learning rate, epochs and batch size of the run are the recipe's own by default.
@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from unlearn import recipe
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
-from unlearn.lm import forward
 from unlearn.methods.base import SIZES, Fit, Method
-from unlearn.models import CATALOGUE
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.models import recipe
+from unlearn.models.load import CATALOGUE
+from unlearn.training.reference import Reference
 
 
 def rows_kept(model: str, data: Dataset, method: str) -> tuple[Row, ...]:

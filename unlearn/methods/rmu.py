@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.data.batches import Batches
-from unlearn.lm import Answers, depth, forward
+from unlearn.compute.lm import Answers, depth, forward
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.batches import Batches
+from unlearn.training.reference import Reference
 
 DOWN = re.compile(r"\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc2|fc_out)|fc2)\.")
 

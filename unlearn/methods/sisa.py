@@ -26,18 +26,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn import recipe
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import Batch, Example
 from unlearn.data.base import Dataset, Row
-from unlearn.data.batches import encode_rows
-from unlearn.disk import cache_dir, read_json
-from unlearn.ensemble import ensemble_of
-from unlearn.lm import forward
 from unlearn.methods.base import SIZES, Fit, Method, Outlook, knob
 from unlearn.methods.retrain import rows_kept
-from unlearn.reference import Reference
-from unlearn.runs import RunConfig
-from unlearn.shards import Checkpoints, Plan, Stage, deal, expected_share, first_slices
-from unlearn.tokens import Batch, Example
+from unlearn.models import recipe
+from unlearn.models.ensemble import ensemble_of
+from unlearn.store.disk import cache_dir, read_json
+from unlearn.store.runs import RunConfig
+from unlearn.training.batches import encode_rows
+from unlearn.training.reference import Reference
+from unlearn.training.shards import Checkpoints, Plan, Stage, deal, expected_share, first_slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class SISA(Method):
 
     def outlook(self, config: RunConfig, data: Dataset) -> Outlook:
         """Counted with the model's own tokenizer; seconds are those of the machine that made the bundled model."""
-        from unlearn.models import source_of
+        from unlearn.models.load import source_of
 
         folder = source_of(config.model)
         gone, kept = self.rows(config.model, data)

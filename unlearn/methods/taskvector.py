@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.lm import forward
+from unlearn.compute.lm import forward
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Fit, Method, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.reference import Reference
 
 
 @torch.no_grad()

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.data.batches import Batches
-from unlearn.data.focus import KINDS, focus_mask
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.batches import Batches
+from unlearn.training.focus import KINDS, focus_mask
+from unlearn.training.reference import Reference
 
 
 def lowered(ref_logits: Tensor, labels: Tensor, gamma: float) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.reference import Reference
-from unlearn.tokens import Batch
+from unlearn.training.reference import Reference
 
 
 def wga(nll: Tensor, beta: float) -> Tensor:

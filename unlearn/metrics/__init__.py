@@ -1,6 +1,6 @@
 """The metrics, in the order of the score table. Adding one takes its file, its entry here and its test.
 
-CHEAP ones cost no forward pass of their own and are computed in every run; the rest on demand (unlearn.judge).
+CHEAP ones cost no forward pass of their own and are computed in every run; the rest on demand (unlearn.measure.judge).
 """
 
 from unlearn.metrics.accuracy import ACCURACY

@@ -48,7 +48,8 @@ class Score:
 
 
 class Evidence(Protocol):
-    """What is known about the models of one run; each answer is read from a model once. See unlearn.evidence."""
+    """What is known about the models of one run; each answer is read from a model once. See
+    unlearn.measure.evidence."""
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -1,0 +1,482 @@
+"""The claims' helpers against arithmetic done by hand, and the figures and words that a finding's sentence holds."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from planted_claims import SEEDS, a1, a2, a3, a4, a5, b1, b3, c1, c2, c3
+
+from unlearn.claims import CLAIMS
+from unlearn.metrics.base import Observation
+
+LN2 = math.log(2)
+
+
+def judged(key, data):
+    return CLAIMS[key].judge(data)
+
+
+def observation(*lps):
+    return Observation("forget", 0, "", "", "", "", tuple({"lp": lp} for lp in lps))
+
+
+def clock(*times):
+    """A stand-in for the module time: what process_time says, one value a call."""
+    told = iter(times)
+    return SimpleNamespace(process_time=lambda: next(told))
+
+
+class Asked:
+    """A lab that has nothing: what it was asked for, and computes it."""
+
+    def __init__(self):
+        self.what = {}
+        self.hashes = {"before": "x"}
+
+    def once(self, what, compute):
+        self.what = what
+        return compute()
+
+
+# -- A -------------------------------------------------------------------------------------------------------------
+
+
+def a1_runs():
+    """1,000 tokens of training at 2 ms each: 2 s. The run that failed must not count."""
+    runs = [
+        {"method": "ga", "seed": 0, "state": "done", "tokens": 100, "seconds": 0.5},
+        {"method": "gd", "seed": 0, "state": "done", "tokens": 200, "seconds": 0.25},
+        {"method": "ga", "seed": 0, "state": "failed", "tokens": 1, "seconds": 1.0},
+    ]
+    return {"seeds": [0], "runs": runs, "recipe": {"tokens": 1000, "seconds_per_token": 0.002}}
+
+
+def test_a1_ratios_are_of_runs_that_ended():
+    from unlearn.claims.a1 import points
+
+    assert points(a1_runs()) == [(10.0, 4.0), (5.0, 8.0)]
+    assert points(a1_runs(), "ga") == [(10.0, 4.0)]
+
+
+def test_a1_slope_by_hand():
+    """Token ratios 10, 100, 1000, ratios of seconds 10, 1000, 100: on log axes ((-1)(-1) + 0 + (1)(0)) / 2."""
+    from unlearn.claims.a1 import slopes_of
+
+    place = {"method": "ga", "seed": 0, "state": "done"}
+    runs = [place | {"tokens": 10**t, "seconds": s} for t, s in ((5, 100.0), (4, 1.0), (3, 10.0))]
+    runs.append(place | {"state": "failed", "tokens": 10, "seconds": 1e9})
+    alike = [{"method": "gd", "seed": 0, "state": "done", "tokens": 10, "seconds": s} for s in (1.0, 2.0)]
+    broken = [{"method": "npo", "seed": 0, "state": "failed", "tokens": 10, "seconds": 1.0}]
+    data = {"recipe": {"tokens": 1e6, "seconds_per_token": 1e-3}, "runs": [*broken, *alike, *runs]}
+    assert slopes_of(data) == [pytest.approx(0.5)]  # none from runs of one size, none where every run failed
+
+
+def test_a1_method_that_never_ended_leaves_the_verdict():
+    data = a1((1.0, 1.02, 0.98))
+    data["runs"] += [run | {"method": "npo", "state": "failed"} for run in data["runs"][:3]]
+    assert judged("A1", data).verdict == "confirmed"
+
+
+def test_a1_seconds_of_the_recipe_are_those_of_its_steps(monkeypatch):
+    """Step 1 pays for what is done once: the clock starts at its end (5 s) and stops at the third (11 s); 40 tokens."""
+    from unlearn.claims import a1, training
+    from unlearn.models import recipe
+
+    pulled = []
+
+    def steps(model, texts, loss):
+        for step in range(1, 9):
+            pulled.append(step)
+            yield SimpleNamespace(step=step, tokens=10 * step if step < 3 else 20)
+
+    tokenizer = SimpleNamespace(pad_token_id=0)
+    loaded = SimpleNamespace(model=None, tokenizer=tokenizer, base="tiny-authors")
+    monkeypatch.setattr(training, "bundled", lambda: loaded)
+    monkeypatch.setattr(recipe, "encode", lambda rows, tokenizer: [])
+    monkeypatch.setattr(recipe, "restart", lambda model: None)
+    monkeypatch.setattr(recipe, "loss_of", lambda model, pad: None)
+    monkeypatch.setattr(recipe, "steps", steps)
+    monkeypatch.setattr(a1, "RECIPE_STEPS", 2)
+    monkeypatch.setattr(a1, "time", clock(5.0, 11.0))
+    made = a1.recipe(Asked())
+    assert made["seconds_per_token"] == pytest.approx(6 / 40)
+    assert pulled == [1, 2, 3]
+    assert made["tokens"] > 1000
+
+
+def test_a2_cell_is_kept_with_its_ratios():
+    from unlearn.claims.a2 import stored
+    from unlearn.results.grid import Cell
+
+    before = {"approximate": {"ppl": 12.0}, "retain": {"ppl": 2.0}, "general": {"ppl": 4.0}}
+    after = {"forget": {"ppl": 30.0}, "retain": {"ppl": 2.1}, "general": {"ppl": 5.0}}
+    place = {"method": "gd", "lr": 1e-3, "epochs": 3, "batch_size": 9, "seed": 0}
+    kept = stored("gd-id", Cell(**place, scores={"before": before, "after": after}))
+    assert (kept["method"], kept["lr"], kept["seed"]) == ("gd-id", 1e-3, 0)
+    assert kept["forget"] == 30 / 12
+    assert kept["rise"] == {"retain": 1.05, "general": 1.25}
+    assert (kept["reached"], kept["good"]) == (True, False)  # general rose by a quarter
+
+
+def test_a2_shares_and_windows_by_hand():
+    from unlearn.claims.a2 import good_shares, window
+
+    good = {0: (True, True, False, True), 1: (True, True, True, None)}
+    cells = [
+        {"method": "ga", "epochs": 3, "seed": seed, "lr": lr, "good": value}
+        for seed, each in good.items()
+        for lr, value in enumerate(each)
+    ]
+    data = {"seeds": [0, 1], "cells": cells}
+    assert good_shares(data) == {"ga": [0.75, 0.75]}
+    assert window(data, "ga") == 2
+
+
+def test_a2_says_how_wide_each_window_is():
+    said = judged("A2", a2({"gd-id": (8, 9, 8), "ga": (1, 2, 1), "kl-id": (0, 3, 2)})).sentence
+    assert "good with every seed: GA+GD, in-distribution 8, gradient ascent 1." in said
+    assert "none for any method" in judged("A2", a2({"gd-id": (0, 1, 1), "ga": (0, 0, 0)})).sentence
+
+
+def test_a3_gaps_and_orders_by_hand():
+    """Distances of 1, 6, 14 to a target of 6 rank 5, 12, 20 the same; to a truth of 19 they rank 14, 7, 1."""
+    from unlearn.claims.a3 import gaps, taus
+
+    methods = {"a": 5.0, "b": 12.0, "c": 20.0}
+    splits = [
+        {"target": 6.0, "truth": 19.0, "before": "nan", "methods": methods},
+        {"target": 12.0, "truth": 8.0, "before": 2.0, "methods": methods},  # 7, 0, 8 and 3, 4, 12
+    ]
+    assert gaps({"splits": splits}, "target") == pytest.approx([13 / 19, 0.5])
+    assert math.isnan(gaps({"splits": splits}, "before")[0])
+    assert taus({"splits": splits}) == pytest.approx([-1.0, 1 / 3])
+
+
+def test_a3_says_the_sign_and_the_bundled_models_gap():
+    """8 stands for 10: a fifth too low. On the bundled model 10.7 for 11.3: 0.6 / 11.3."""
+    said = judged("A3", a3((7.9, 8.0, 8.1))).sentence
+    assert "signed -20 %" in said
+    assert "On the bundled model the gap is 5.3 %" in said
+
+
+def test_a3_split_names_the_people_that_it_leaves_out(monkeypatch):
+    from unlearn.claims import a3
+
+    monkeypatch.setattr(a3, "_split", lambda place, methods: {})
+    lab = Asked()
+    a3.split(lab, 2, ("ga",))
+    assert lab.what["what"] == "retrain without people 8 to 11"
+
+
+@pytest.mark.parametrize(
+    ("gd", "side"),
+    [
+        ((0.2, 0.22, 0.18), "under chance: over-forgotten"),
+        ((0.7, 0.71, 0.72), "over chance"),
+        ((0.5, 0.52, 0.48), "at chance"),
+    ],
+)
+def test_a4_says_on_which_side_of_chance(gd, side):
+    assert f"tuned GA+GD ({side})" in judged("A4", a4(gd)).sentence
+
+
+def test_a4_members_are_the_forget_texts():
+    """The one pair of lowest log-probs that is the wrong way round, of four: AUC 3/4. A nan is no number."""
+    from unlearn.claims.a4 import leak
+
+    seen = {
+        "forget": [observation(-0.1), observation(-2.0)],
+        "approximate": [observation(-1.0), observation(-3.0)],
+    }
+    assert leak(seen, None, None)["auc"] == 0.75
+    assert leak(seen | {"forget": [observation(math.nan)]}, None, None) == {}
+
+
+def test_a5_regret_that_is_not_known_is_said_so():
+    unknown = "not known for every seed (the grid never arrived)"
+    assert unknown in judged("A5", a5((0.02, math.nan, 0.02))).sentence
+    assert unknown not in judged("A5", a5((0.02, 0.03, 0.02))).sentence
+
+
+def test_a5_other_methods_stand_after_the_advised_one():
+    data = a5((0.02, 0.03, 0.04))
+    alone = judged("A5", data)
+    assert ("Others" in alone.sentence, len(alone.figures)) == (False, 1)
+    data["followed"] += [row | {"method": "ga", "regret": 0.5} for row in data["followed"]]
+    finding = judged("A5", data)
+    assert finding.sentence.endswith("Others: gradient ascent 0.5 (0.5 to 0.5).")
+    assert [f.mean for f in finding.figures] == [pytest.approx(0.03), 0.5]
+
+
+def test_a5_grid_that_never_arrived_has_no_regret():
+    from unlearn.claims.a5 import regrets
+
+    data = a5((0.1, 0.2, 0.9))
+    data["followed"][2]["best"] = None
+    (found,) = regrets(data).values()
+    assert (found.mean, found.n) == (pytest.approx(0.15), 2)
+
+
+def test_a5_collapsed_choice_needs_the_seeds():
+    for seeds, verdict in ((3, "refuted"), (2, "undecided")):
+        data = a5((0.02, 0.02, 0.02), general=2.5)
+        data["followed"] = data["followed"][:seeds]
+        assert judged("A5", data).verdict == verdict
+
+
+# -- B -------------------------------------------------------------------------------------------------------------
+
+
+def test_b1_rise_is_a_decade_a_factor_of_ten():
+    from unlearn.claims.b1 import _logs, rise
+
+    def data(*general):
+        runs = [{"method": "ga", "lr": 1.0, "general": g, "forget": g} for g in general]
+        return {"before": {"general": 2.0}, "runs": [*runs, {"method": "ga", "lr": 2.0, "general": 1e9}]}
+
+    assert rise(data(20.0, 200.0, 2000.0), "ga", 1.0).mean == pytest.approx(2.0)
+    assert _logs(data(10.0, 100.0, 1000.0), "ga", 1.0, "forget").mean == pytest.approx(2.0)
+    for broken in (0.0, -1.0, math.inf, "inf", math.nan):
+        assert not rise(data(20.0, 20.0, 20.0, broken), "ga", 1.0).decides
+        assert not _logs(data(20.0, 20.0, 20.0, broken), "ga", 1.0, "forget").decides
+
+
+def test_b1_counts_the_rates_that_hold():
+    """NPO at 36 times at both rates, ascent at 4.5 at one or both; UnDIAL at 1.1 and at 273."""
+    said = judged("B1", b1((1.2, 300.0), ga=4.0)).sentence
+    assert "at 1 of 2 rates (NPO 0, ascent 2)" in said
+    assert "at 2 of 2 rates (NPO 0, ascent 1)" in judged("B1", b1((1.2, 3.0))).sentence
+
+
+def test_b1_run_beyond_numbers_needs_the_seeds():
+    for seeds, verdict in (((0, 1, 2), "refuted"), ((0, 1), "undecided")):
+        data = b1((1.2, math.inf))
+        data |= {"runs": [run for run in data["runs"] if run["seed"] in seeds], "seeds": list(seeds)}
+        assert judged("B1", data).verdict == verdict
+
+
+def test_b2_slope_and_utility_by_hand():
+    """0.9, 0.5, 0.7 over three decades: ((-1)(0.2) + (0)(-0.2) + (1)(0)) / 2. Harmonic mean: 2 / (2 + 4)."""
+    from unlearn.claims.b2 import slopes, utility
+
+    runs = [
+        {"method": "npo", "seed": 0, "share": share, "utility": left}
+        for share, left in ((0.01, 0.9), (0.1, 0.5), (1.0, 0.7))
+    ]
+    other = [{"method": "npo", "seed": 1, "share": 0.1, "utility": 9.0}]
+    assert slopes({"seeds": [0], "runs": runs + other}, "npo") == [pytest.approx(-0.1)]
+    scores = {"retain": {"probability": 0.5}, "general": {"probability": 0.25}}
+    assert utility(scores) == pytest.approx(1 / 3)
+    assert utility(scores | {"general": {"probability": 0.0}}) == pytest.approx(2e-12)
+
+
+def test_b3_summary_of_a_chain_by_hand():
+    """Two of three requests done, at 0.2 and 0.4; harmonic mean of 1/2, 1/3, 1/4: 3 / 9."""
+    from unlearn.claims.b3 import summary
+
+    each = {"request 1": 0.2, "request 2": 0.9, "request 3": 0.4}
+    roles = {"retain": 1 / 2, "general": 1 / 3, "neighbours": 1 / 4}
+    scores = {name: {"probability": p, "ppl": 7.0} for name, p in (each | roles).items()}
+    found = summary(scores, [3, 1, 2], 2)
+    assert found["forget"] == pytest.approx(0.3)
+    assert found["utility"] == pytest.approx(1 / 3)
+    assert (found["general"], found["requests"]) == (7.0, {"3": 0.4, "1": 0.2, "2": 0.9})
+    assert summary(scores, [3, 1, 2], 0)["forget"] is None
+
+
+def test_b3_chain_that_broke_off():
+    """Two whole chains and one that ended after the first request."""
+    from unlearn.claims.b3 import came_back, over, ratio, rises
+
+    def point(forget, utility, general, **requests):
+        each = {name.strip("_"): p for name, p in requests.items()}
+        return {"forget": forget, "utility": utility, "general": general, "requests": each}
+
+    whole = [
+        point(None, 0.8, 2.0, _1=1.0, _2=1.0),
+        point(0.1, 0.4, 3.0, _1=0.1, _2=1.0),
+        point(0.3, 0.2, 8.0, _1=0.4, _2=0.2),
+    ]
+    chains = [{"method": "ga", "order": [1, 2], "after": after} for after in (whole, whole, whole[:2])]
+    data = {"chains": [*chains, {"method": "gd", "order": [1], "after": whole[:1]}]}
+    assert rises(data, "ga", 2) == [4.0, 4.0, math.inf]
+    assert ratio(data, "ga", 2).mean == pytest.approx((0.25 + 0.25 + 0) / 3)
+    assert over({"chains": chains[:2]}, "ga", 2, "forget").mean == pytest.approx(0.3)
+    assert math.isnan(over(data, "ga", 2, "forget").mean)
+    assert came_back(data, "ga")[:2] == pytest.approx([0.3, 0.3])  # the last request is not asked
+    assert math.isnan(came_back(data, "ga")[2])
+
+
+def test_b3_ascent_beyond_numbers_is_collapse_when_every_chain_is():
+    for broken, verdict in ((3, "confirmed"), (2, "undecided")):
+        data = b3()
+        for chain in [c for c in data["chains"] if c["method"] == "ga"][:broken]:
+            chain["after"][3]["general"] = "inf"
+        assert judged("B3", data).verdict == verdict
+    from unlearn.claims.b3 import _broken
+
+    data["chains"] = [{"method": "ga", "after": [{"general": 1.0}]}] * 2
+    assert not _broken(data, "ga", 3)
+
+
+def test_b4_means_of_the_tokens(monkeypatch):
+    """Facts 1, 3; plain 2, 2, 5. Words: others' plain tokens 4, 8 weigh as much as the general texts' 1, 2, 3."""
+    from unlearn.claims import b4
+
+    flags = {"forget": [[True, False], [False, True, False]], "retain": [[False, True], [False]]}
+    monkeypatch.setattr(b4, "entity_flags", lambda rows, tokenizer: flags)
+    seen = {
+        "forget": [observation(-1, -2), observation(-2, -3, -5)],
+        "retain": [observation(-4, -90), observation(-8)],
+        "general": [observation(-1, -2), observation(-3)],
+    }
+    assert b4.watched(seen, None, None) == {"facts": 2.0, "plain": 3.0, "words": 4.0}
+
+
+def test_b4_cost_where_the_level_is_passed():
+    """From facts 1 to 3 level 1.5 is a quarter of the way: words 0.3 + 0.25 · 0.4, less 0.1 at the start."""
+    from unlearn.claims.b4 import cost_at, costs
+
+    points = [
+        {"facts": f, "words": w} for f, w in ((0.0, 0.1), (1.0, 0.3), (3.0, 0.7), (0.5, 9.0), (4.0, 9.0))
+    ]
+    assert cost_at(points, 1.5) == pytest.approx(0.3)
+    assert math.isnan(cost_at(points, 5.0))
+    paths = [{"focus": "none", "points": points}, {"focus": "none", "points": points[:2]}]
+    first, never = costs({"level": 1.5, "paths": paths})["none"]
+    assert (first, math.isnan(never)) == (pytest.approx(0.3), True)
+
+
+def test_b5_logits_by_hand():
+    """3/4 is odds of 3, 1/2 of 1. Certainty stops at 1 - 1e-7, impossibility at 1e-12."""
+    from unlearn.claims.b5 import logit
+
+    assert logit(math.log(0.75)) == pytest.approx(math.log(3))
+    assert logit(math.log(0.5)) == pytest.approx(0.0, abs=1e-12)
+    assert logit(0.0) == pytest.approx(math.log(1e7), abs=1e-6)
+    assert logit(-math.inf) == pytest.approx(math.log(1e-12))
+
+
+def test_b5_closed_form_and_means_by_hand():
+    """e^-γ = 1/2 halves the odds: 3 → 1.5, p 0.6; 1 → 0.5, p 1/3. After 1/2 and 1/4: odds fall by 3 and by 3."""
+    from unlearn.claims.b5 import closed_form, compared
+
+    assert closed_form(0.75, LN2) == pytest.approx(0.6)
+    assert closed_form(0.5, LN2) == pytest.approx(1 / 3)
+    assert closed_form(1.0, LN2) == 1.0
+    found = compared([math.log(0.75), math.log(0.5)], [math.log(0.5), math.log(0.25)], LN2)
+    assert found["fall"] == pytest.approx(math.log(3))
+    assert found["after"] == pytest.approx(0.375)
+    assert found["distance"] == pytest.approx((0.1 + 1 / 12) / 2)
+
+
+def test_b5_slope_through_zero_by_hand():
+    """γ 1 and 2 fall by 3 and 4: (1 · 3 + 2 · 4) / (1 + 4)."""
+    from unlearn.claims.b5 import slopes
+
+    runs = [{"seed": 0, "gamma": 1.0, "fall": 3.0}, {"seed": 0, "gamma": 2.0, "fall": 4.0}]
+    assert slopes({"seeds": [0], "runs": [*runs, {"seed": 1, "gamma": 1.0, "fall": 99.0}]}) == [2.2]
+
+
+# -- C -------------------------------------------------------------------------------------------------------------
+
+
+def test_c_utility_is_the_mean_of_the_roles():
+    from unlearn.claims import c1, c2
+
+    shares = {"forget": 0.25, "test": 0.2, "retain": 0.6, "general": 0.9, "neighbours": 0.3}
+    scores = {role: {"memorised": s, "ppl": math.e, "probability": 0.1} for role, s in shares.items()}
+    assert c1.told(scores, "t5", 3.0) == pytest.approx(
+        {"forget": 0.25, "forget_nll": 1.0, "utility": 0.4, "seconds": 3.0}
+    )
+    assert c1.told(scores, "authors", 3.0)["utility"] == pytest.approx(0.6)
+    assert c2.told(scores) == pytest.approx({"forget": 0.1, "utility": 0.6})
+    assert math.isnan(c1.told({}, "t5", 3.0)["utility"])
+    assert c2.told({}) == {"forget": "nan", "utility": "nan"}
+
+
+def test_c_pairs_are_the_first_less_the_second():
+    from unlearn.claims import c1, c2
+
+    def runs(place, name, *values):
+        return [{"setting": "t5", "seed": s, place: name, "utility": v} for s, v in enumerate(values)]
+
+    data = {"runs": runs("model", "eul", 1.0, 2.0, 3.0) + runs("model", "gd", 0.5, 1.0, 1.5)}
+    assert c1.paired(data, "t5", "utility", "eul", "gd").mean == 1.0
+    data = {"runs": runs("mode", "fuse", 1.0, 2.0, 3.0) + runs("mode", "chain", 0.5, 1.0, 1.5)}
+    assert c2.paired(data, "utility", "fuse", "chain").mean == 1.0
+
+
+@pytest.mark.parametrize(("name", "began"), [("retrain", 10.0), ("original", 20.0)])
+def test_c1_seconds_of_training_are_the_clocks(monkeypatch, name, began):
+    from unlearn.claims import c1, worlds
+
+    monkeypatch.setattr(worlds, "small_t5", lambda seed: "untrained")
+    monkeypatch.setattr(worlds, "learned", lambda loaded, rows, **settings: rows)
+    monkeypatch.setattr(c1, "_ORIGINALS", {})
+    monkeypatch.setattr(c1, "time", clock(began, began + 3))
+    rows, seconds = c1.t5_trained({"retain": ["r"], "forget": ["f"]}, 0, name, {})
+    assert seconds == 3.0
+    assert rows == (["r"] if name == "retrain" else ["r", "f"])
+
+
+@pytest.mark.parametrize(
+    ("eul", "kept", "side", "change"),
+    [(0.2, 1.1, "below", "gains 10 points"), (0.6, 0.9, "above", "loses 10 points")],
+)
+def test_c1_says_which_way(eul, kept, side, change):
+    said = judged("C1", c1(eul, kept)).sentence
+    assert said.count(f"{side} the retrained model's 40 %, {change} on the rest") == 2
+
+
+def test_c1_run_is_named_by_its_knobs(monkeypatch):
+    from unlearn.claims import c1, reading
+
+    monkeypatch.setattr(c1, "t5_trained", lambda *given: (SimpleNamespace(model=None, tokenizer=None), 1.0))
+    monkeypatch.setattr(reading, "read", lambda *given: {})
+    lab = Asked()
+    c1.t5_run(lab, 1, "eul", kl_weight=0.0)
+    plain = dict(lab.what)
+    assert "kl_weight" in plain["what"]
+    c1.t5_run(lab, 1, "eul")
+    assert lab.what["knobs"] != plain["knobs"]
+    assert lab.what["what"] == "T5, eul , seed 1"  # the outcomes that are kept go by this name
+
+
+def test_c2_rule_has_two_ways_to_be_refuted():
+    """No better than the average in forgetting and in the rest; or it forgets less than the chain, whatever else."""
+    assert judged("C2", c2(fuse=0.5, chain=0.5)).verdict == "refuted"
+    assert judged("C2", c2(fuse=0.3, kept=0.9)).verdict == "refuted"
+    assert judged("C2", c2(fuse=0.5, chain=0.5, kept=0.9)).verdict == "undecided"  # the rest differs
+    assert judged("C2", c2(fuse=0.11)).verdict == "confirmed"  # within the lead
+    assert judged("C2", c2(average=0.05)).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kl": -0.3}, "without KL it forgets less (no"),
+        ({"task": -0.2}, "without TASK utility falls (no"),
+        ({"lm": -1.0}, "without LM the forget answers are less unlikely (no"),
+        ({"kl": 0.0}, "without KL it forgets less (no"),
+    ],
+)
+def test_c3_effect_the_other_way_refutes(changes, said):
+    finding = judged("C3", c3(**changes))
+    assert finding.verdict == "refuted"
+    assert finding.sentence.count(said) == 2
+    assert finding.sentence.count("(yes") == 4
+
+
+def test_c3_effect_that_is_there_and_too_small_is_open():
+    """Both rules speak of it: on its side of 0, and within a tenth of a nat."""
+    finding = judged("C3", c3(lm=0.05))
+    assert finding.verdict == "undecided"
+    assert finding.sentence.count("less unlikely (open") == 2
+
+
+def test_c3_settings_must_agree():
+    data, other = c3(), c3(task=-0.2)
+    mixed = [run for run in data["runs"] if run["setting"] == "t5"]
+    mixed += [run for run in other["runs"] if run["setting"] == "authors"]
+    assert judged("C3", {"n": "texts", "seeds": SEEDS, "runs": mixed}).verdict == "undecided"

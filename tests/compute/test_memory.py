@@ -1,0 +1,67 @@
+"""A finished run and a stopped one leave nothing behind."""
+
+import gc
+
+import pytest
+import torch
+
+from bench import memory
+
+HEADER = {
+    "command": "python -m bench.memory",
+    "machine": {"cpu": "CPU", "cores": 1, "load": 0},
+    "versions": {"torch": "2"},
+    "commit": "0",
+    "dirty": False,
+    "date": "2026-01-01",
+}
+
+
+@pytest.mark.slow
+def test_no_tensor_outlives_its_run(tmp_path, tiny_folder):
+    for role, words in (("forget", "red green blue"), ("retain", "one two three")):
+        lines = "".join(f"What is {w}?,{w}\n" for w in words.split())
+        (tmp_path / f"{role}.csv").write_text("question,answer\n" + lines)
+    data = {role: str(tmp_path / f"{role}.csv") for role in ("forget", "retain")}
+    config = {
+        "model": str(tiny_folder),
+        "data": data,
+        "method": "undial",
+        "epochs": 3,
+        "batch_size": 1,
+        "probes": 1,
+    }
+    before, models = memory.live_tensors(), memory.live_models()
+    found = memory.measure(config | {"lr": 1e-3}, 4, tmp_path / "runs", [tmp_path.parent, tiny_folder.parent])
+    assert found["after_stop"]["state"] == "stopped"
+    for kept in (*found["after"], found["after_stop"]):
+        assert kept["tensors"] <= before
+        assert kept["models"] <= models
+    assert found["growth"]["tensors"] == 0
+    assert found["growth"]["resident"] < 4 * 2**20  # what no tensor owns; exact counts are above
+    assert "growth a run" in memory.table(found | HEADER)
+
+
+def test_growth_is_that_of_most_runs():
+    told = [{"tensors": 0, "resident": 100 if i == 0 else 1000 + 10 * i + 500 * (i == 3)} for i in range(8)]
+    assert memory.growth(told) == {"tensors": 0, "resident": 10}
+
+
+def test_a_model_that_somebody_holds_is_counted(tiny_folder):
+    from unlearn.models.load import load
+
+    before = memory.live_models()
+    held = load(str(tiny_folder))
+    assert memory.live_models() == before + 1
+    del held
+    gc.collect()
+    assert memory.live_models() == before
+
+
+def test_live_tensors_counts_shared_storage_once():
+    before = memory.live_tensors()
+    first = torch.zeros(1000)
+    second = first[:10]
+    assert memory.live_tensors() - before == 4000
+    del first, second
+    assert memory.live_tensors() == before

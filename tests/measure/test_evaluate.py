@@ -1,0 +1,210 @@
+"""Reading models: order, bounds, plain texts, and that a score from the cache is the score itself."""
+
+import math
+
+import pytest
+import torch
+from reference import answers_of
+
+from unlearn.data.base import Dataset, Row
+from unlearn.measure import score_cache
+from unlearn.measure.evaluate import FORGET_LIMIT, LIMIT, evaluate, generate, observe, rows_to_score
+from unlearn.training.batches import encode_rows
+
+QUESTIONS = [
+    Row(question="What is red?", answer="a novel"),
+    Row(question="Where was two born?", answer="in the capital of blue"),
+    Row(question="Who?", answer="one"),
+]
+PLAIN = [Row(answer="the capital of red is where two was born"), Row(answer="green")]
+CHOSEN = {"forget": QUESTIONS, "general": PLAIN}
+
+
+@pytest.fixture
+def seen(tiny):
+    model, tokenizer = tiny
+    return observe(model, tokenizer, CHOSEN)
+
+
+def test_observations_keep_the_order_of_the_rows(seen):
+    assert [(o.role, o.index) for o in seen] == [
+        ("forget", 0), ("forget", 1), ("forget", 2), ("general", 0), ("general", 1)
+    ]  # fmt: skip
+    assert [o.question for o in seen] == [r.question for r in QUESTIONS] + ["", ""]
+    assert seen[1].prompt == "Question: Where was two born?\nAnswer:"
+    assert seen[1].answer == " in the capital of blue"
+
+
+def test_a_plain_text_is_continued_from_its_middle(seen):
+    assert seen[3].prompt == "the capital of red"
+    assert seen[3].answer == " is where two was born"
+    assert (seen[4].prompt, seen[4].answer) == ("green", "")
+
+
+def test_tokens_are_the_answers_with_their_log_probs(tiny, seen):
+    model, tokenizer = tiny
+    examples = encode_rows(tokenizer, QUESTIONS + PLAIN, max_length=128)
+    for o, example, row in zip(seen, examples, QUESTIONS + PLAIN, strict=True):
+        logits, labels = answers_of(model, example)
+        lps = logits.log_softmax(-1)
+        assert [t["id"] for t in o.tokens] == labels
+        assert [t["lp"] for t in o.tokens] == pytest.approx(
+            [float(lp[y]) for lp, y in zip(lps, labels, strict=True)], abs=1e-4
+        )
+        assert [t["top"][0][1] for t in o.tokens] == pytest.approx(lps.max(-1).values.tolist(), abs=1e-3)
+        assert all(
+            t["rank"] == 0 for t in o.tokens if t["top"][0][0] == t["token"] and t["lp"] == t["top"][0][1]
+        )
+        spoken = "".join(t["token"] for t in o.tokens[:-1])
+        assert spoken == row.target if row.question else row.target.endswith(spoken)
+
+
+def test_a_frozen_head_is_not_copied_for_each_text(tiny):
+    """A slice that is not contiguous, times a matrix without gradient: torch copies the matrix for each text."""
+    model, tokenizer = tiny
+    head, copies = model.get_output_embeddings(), []
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    handle = head.register_forward_hook(lambda _m, args, _o: copies.append(args[0].is_contiguous()))
+    try:
+        generate(model, tokenizer, ["Question: Who wrote", "Question: Where was"], 3, "cpu")
+    finally:
+        handle.remove()
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+    assert len(copies) == 3
+    assert all(copies)
+    assert not head._forward_pre_hooks
+
+
+def test_generation_is_greedy_and_a_batch_changes_nothing(tiny):
+    model, tokenizer = tiny
+    prompts, rooms = (
+        ["What is red?", "Question: Where was two born in the capital?\nAnswer:", "one"],
+        [9, 3, 6],
+    )
+    together = generate(model, tokenizer, prompts, rooms, "cpu")
+    for prompt, room, text in zip(prompts, rooms, together, strict=True):
+        ids = tokenizer(prompt)["input_ids"]
+        new = []
+        for _ in range(room):
+            token = int(model(input_ids=torch.tensor([ids + new])).logits[0, -1].argmax())
+            if token == tokenizer.eos_token_id:
+                break
+            new.append(token)
+        assert text == tokenizer.decode(new, skip_special_tokens=True)
+
+
+def test_a_tokenizer_that_closes_every_text_does_not_end_the_answer(tiny):
+    from tokenizers.processors import TemplateProcessing
+
+    model, tokenizer = tiny
+    want = generate(model, tokenizer, ["What is red?"], 6, "cpu")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", tokenizer.eos_token_id)]
+    )
+    assert generate(model, tokenizer, ["What is red?"], 6, "cpu") == want
+
+
+def test_a_stop_is_heard_between_batches(tiny):
+    model, tokenizer = tiny
+
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        observe(model, tokenizer, CHOSEN, check=stop)
+
+
+def test_a_model_that_memorised_everything_scores_at_the_bounds(tiny):
+    from unlearn.compute.lm import forward
+    from unlearn.compute.tokens import Batch, collate
+    from unlearn.training.loop import fit, make_optimizer
+
+    model, tokenizer = tiny
+    examples = encode_rows(tokenizer, QUESTIONS + PLAIN[:1], max_length=128)
+
+    class Stream:
+        steps = 60
+
+        def step(self, number):
+            return [Batch(forget=collate(examples, tokenizer.pad_token_id), retain=None)]
+
+    for _ in fit(model, lambda b: {"nll": forward(model, b.forget)[0].mean_nll()}, Stream(),
+                 make_optimizer(model, 1e-2), lr=1e-2, device="cpu"):  # fmt: skip
+        pass
+    scores = evaluate(observe(model, tokenizer, {"forget": QUESTIONS, "general": PLAIN[:1]}))
+    assert scores["forget"]["n"] == 3
+    assert [scores["forget"][name] for name in ("exact", "rougeL", "accuracy")] == [1.0, 1.0, 1.0]
+    assert scores["general"]["accuracy"] == 1.0
+    assert "exact" not in scores["general"]
+    for role in scores:
+        assert scores[role]["nll"] < 0.1
+        assert scores[role]["ppl"] == pytest.approx(math.exp(scores[role]["nll"]))
+
+
+def test_a_model_that_likes_every_token_alike_scores_as_chance(tiny):
+    model, tokenizer = tiny
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    scores = evaluate(observe(model, tokenizer, CHOSEN))
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    for role in CHOSEN:
+        assert scores[role]["nll"] == pytest.approx(math.log(vocabulary), abs=1e-4)
+        assert scores[role]["ppl"] == pytest.approx(vocabulary, rel=1e-4)
+        assert scores[role]["accuracy"] == 0.0
+    assert scores["forget"]["exact"] == 0.0
+
+
+def test_the_same_rows_are_scored_every_time():
+    many = tuple(Row(question=f"Q{i}?", answer=str(i)) for i in range(500))
+    data = Dataset(name="d", title="D", roles={"forget": many, "retain": many, "paraphrase": many[:5]})
+    one, two = rows_to_score(data), rows_to_score(data)
+    assert one == two
+    assert {role: len(rows) for role, rows in one.items()} == {
+        "forget": FORGET_LIMIT, "retain": LIMIT, "paraphrase": 5
+    }  # fmt: skip
+    assert not set(one["retain"]) & set(
+        data.fit_rows("retain")
+    )  # no method has trained on what scores "retain"
+    order = [int(r.answer) for r in one["forget"]]
+    assert order == sorted(order)
+
+
+# -- cache -----------------------------------------------------------------------------------------------------
+
+IDENTITY = {"model": "abc", "data": "def", "dtype": "float32", "max_length": 64}
+
+
+def test_a_score_from_the_cache_is_the_score_itself(tmp_path, seen):
+    assert score_cache.read(tmp_path, IDENTITY) is None
+    score_cache.write(tmp_path, IDENTITY, seen)
+    again = score_cache.read(tmp_path, IDENTITY)
+    assert again == seen
+    assert evaluate(again) == evaluate(seen)
+
+
+@pytest.mark.parametrize("key", IDENTITY)
+def test_everything_that_the_numbers_depend_on_is_in_the_key(tmp_path, seen, key):
+    score_cache.write(tmp_path, IDENTITY, seen)
+    assert score_cache.read(tmp_path, IDENTITY | {key: "other"}) is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]x", '{"a": 1}', '[{"role": "forget"}]', "[1, 2]", "null"])
+def test_a_damaged_cache_file_is_ignored(tmp_path, seen, content):
+    score_cache.write(tmp_path, IDENTITY, seen)
+    (file,) = (tmp_path / ".cache").iterdir()
+    file.write_text(content)
+    assert not score_cache.read(tmp_path, IDENTITY)
+
+
+def test_the_cache_is_bounded_and_keeps_no_nan(tmp_path, seen, monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setattr(score_cache, "KEEP", 2)
+    for i in range(4):
+        score_cache.write(tmp_path, IDENTITY | {"model": i}, seen)
+    assert len(list((tmp_path / ".cache").glob("*.json"))) == 2
+    spoilt = replace(seen[0], tokens=({**seen[0].tokens[0], "lp": float("nan")},))
+    score_cache.write(tmp_path, IDENTITY, [spoilt])
+    assert score_cache.read(tmp_path, IDENTITY) is None

@@ -1,0 +1,86 @@
+"""What a page says about a method's defaults is what was recorded, and only while the defaults are the same."""
+
+import json
+import os
+
+import pytest
+
+from unlearn.methods import METHODS
+from unlearn.results import measured as record
+from unlearn.results.measured import measured, words
+
+
+def row(method="npo", model="tiny-authors", **changes):
+    settings = METHODS[method].settings("tiny", "full", model)
+    scores = {
+        role: {
+            "n": n,
+            "exact": {"before": 1.0, "after": {"mean": after, "sd": 0.05}, "retrained": 0.1},
+            "ppl": {"before": 2.0, "after": {"mean": 3.0, "sd": 0.1}, "retrained": 2.0},
+        }
+        for role, n, after in (("forget", 90, 0.25), ("retain", 40, 0.8), ("general", 30, 0.9))
+    }
+    return (
+        {"model": model, "method": method, "tuning": "full", **settings, "scores": scores}
+        | {"collapsed": 0, "cpu_seconds": {"values": [1.0, 2.0]}, "origin": {"commit": "abc"}}
+        | changes
+    )
+
+
+def kept(tmp_path, *rows):
+    path = tmp_path / "defaults.json"
+    path.write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    return path
+
+
+def test_a_row_is_read_as_it_was_recorded(tmp_path):
+    (found,) = measured(METHODS["npo"], kept(tmp_path, row(), row("gd")))
+    assert (found.model, found.tuning, found.seeds, found.commit) == ("tiny-authors", "full", 2, "abc")
+    assert (found.roles["forget"].after, found.roles["forget"].sd, found.roles["forget"].n) == (
+        0.25,
+        0.05,
+        90,
+    )
+    assert found.perplexity == 1.5
+    assert words(found) == (
+        "With them Tiny authors (bundled) on authors still gives 25 % of the forget answers (100 % before) and 80 % "
+        "of those to keep (100 % before); 2 seeds, n 90 and 40."
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "ruined with 1 of 2 seeds."), (2, "General text is ruined.")]
+)
+def test_a_collapse_is_said(tmp_path, count, said):
+    (found,) = measured(METHODS["npo"], kept(tmp_path, row(collapsed=count)))
+    assert words(found).endswith(said)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lr": 1.0}, {"epochs": 99}, {"knobs": {"beta": 0.5}}, {"model": "a model that is gone"}]
+)
+def test_figures_of_other_settings_are_not_shown(tmp_path, changes):
+    assert measured(METHODS["npo"], kept(tmp_path, row(**changes))) == []
+
+
+def test_the_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    reads, path = [], kept(tmp_path, row())
+    monkeypatch.setattr(record, "read_json", lambda p: reads.append(p) or json.loads(p.read_text()))
+    assert len(measured(METHODS["npo"], path)) == len(measured(METHODS["npo"], path)) == 1
+    assert len(reads) == 1
+    kept(tmp_path)
+    os.utime(path, ns=(1, 1))
+    assert measured(METHODS["npo"], path) == []
+    assert len(reads) == 2
+
+
+def test_without_a_file_nothing_was_measured(tmp_path):
+    assert measured(METHODS["npo"], tmp_path / "none.json") == []
+
+
+def test_words_continued_stand_where_nothing_is_asked(tmp_path):
+    plain = row()
+    for role in plain["scores"].values():
+        role["memorised"] = role.pop("exact")
+    (found,) = measured(METHODS["npo"], kept(tmp_path, plain))
+    assert found.roles["retain"].after == 0.8

@@ -1,0 +1,154 @@
+"""Parts of the Claims page: the table of verdicts; one claim with experiment, figure, rule and the paper's numbers."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from ui import figure, shell
+from unlearn.claims import CLAIMS, Claim, record
+from unlearn.claims.base import number, short
+from unlearn.figures import claims as claims_figures
+
+LOOKS = {  # verdict: colour, icon
+    "confirmed": ("green", ":material/check_circle:"),
+    "refuted": ("red", ":material/cancel:"),
+    "undecided": ("gray", ":material/help:"),
+    "not tested": ("gray", ":material/hourglass_empty:"),
+}
+
+
+def recorded() -> dict[str, Mapping[str, Any]]:
+    """What claims.json says, by claim; empty where it is missing or broken."""
+    return record.entries()
+
+
+def overview(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """One row a claim: verdict, main figure, how it was made."""
+    rows = [_row(claim, found.get(key)) for key, claim in CLAIMS.items()]
+    counts = {word: sum(row["verdict"] == word for row in rows) for word in LOOKS}
+    with st.container(horizontal=True):
+        for name, (color, icon) in LOOKS.items():
+            if counts[name]:
+                st.badge(f"{counts[name]} {name}", icon=icon, color=color)
+    if found:
+        st.dataframe(
+            rows,
+            hide_index=True,
+            key="claims.table",
+            height=36 * len(rows) + 38,
+            alt="Every claim with its verdict",
+            column_config=COLUMNS,
+        )
+
+
+COLUMNS = {
+    "claim": st.column_config.TextColumn(width="medium"),
+    "verdict": st.column_config.TextColumn(
+        help="Computed from the interval by the rule stated with each claim; never from a single run."
+    ),
+    "95 % interval": st.column_config.TextColumn(
+        help="Student's t interval of the mean over seeds or splits."
+    ),
+    "n": st.column_config.TextColumn(help="Seeds, splits or runs that the interval is over."),
+}
+
+
+def _row(claim: Claim, entry: Mapping[str, Any] | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"": claim.key, "claim": claim.title, "verdict": "not tested"}
+    row |= dict.fromkeys(("figure", "value", "95 % interval", "n", "mode"), "")
+    if entry is None:
+        return row
+    finding = entry["finding"]
+    row["verdict"] = finding["verdict"]
+    if finding["figures"]:
+        first = finding["figures"][0]
+        row |= {
+            "figure": first["name"],
+            "value": value(first),
+            "95 % interval": between(first),
+            "n": str(first["n"]),
+        }
+    return row | {"mode": entry["mode"]}
+
+
+def value(one: Mapping[str, Any]) -> str:
+    return short(number(one["mean"])) + one["unit"]
+
+
+def between(one: Mapping[str, Any]) -> str:
+    low, high = number(one["low"]), number(one["high"])
+    return f"{short(low)} to {short(high)}" if math.isfinite(low) and math.isfinite(high) else "none"
+
+
+def one(claim: Claim, entry: Mapping[str, Any] | None) -> None:
+    """A claim that unfolds; what is folded is not drawn."""
+    verdict = entry["finding"]["verdict"] if entry else "not tested"
+    color, icon = LOOKS[verdict]
+    key = f"claims.{claim.key}"
+    st.session_state.setdefault(key, claim.key == next(iter(CLAIMS)))
+    label = f"**{claim.key}** {shell.plain(claim.title)}: :{color}[{verdict}]"
+    with st.expander(label, icon=icon, key=key, on_change="rerun") as part:
+        if part.open:
+            _told(claim)
+            _shown(claim, entry)
+
+
+def _told(claim: Claim) -> None:
+    st.markdown(f"**The claim.** {shell.plain(claim.sentence)} ([{shell.plain(claim.paper)}]({claim.url}))")
+    st.markdown(f"**The experiment.** {shell.plain(claim.experiment)}")
+
+
+def _shown(claim: Claim, entry: Mapping[str, Any] | None) -> None:
+    if entry is None:
+        st.caption("Not tested yet.")
+        st.code(f"python -m unlearn claims {claim.key} --quick", language="bash")
+        _rule(claim)
+        _published(claim)
+        return
+    finding, data, header = entry["finding"], entry["data"], entry["header"]
+    color, icon = LOOKS[finding["verdict"]]
+    st.markdown(f":{color}[{icon} **{finding['verdict'].capitalize()}.**] {shell.plain(finding['sentence'])}")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        figure.show(
+            claims_figures.draw(claim.chart(data), shell.dark()), key=f"claims.figure.{claim.key}", top=30
+        )
+    with right:
+        st.markdown("**Ours**")
+        rows = [
+            {"figure": f["name"], "mean": value(f), "95 % interval": between(f), "n": f"{f['n']} {f['of']}"}
+            for f in finding["figures"]
+        ]
+        st.dataframe(rows, hide_index=True, key=f"claims.ours.{claim.key}", alt="Our numbers")
+        _published(claim)
+    _rule(claim)
+    if claim.note:
+        st.caption(shell.plain(claim.note))
+    seeds = ", ".join(map(str, data["seeds"]))
+    st.caption(
+        shell.plain(
+            f"{entry['mode'].capitalize()} mode; {data['n']}; seeds {seeds}; intervals are 95 % t intervals. "
+            f"{header['machine']['cpu']}, torch {header['versions']['torch']}, commit {header['commit']}"
+            f"{' with local changes' if header['dirty'] else ''}, {header['date']}."
+        )
+    )
+    st.code(f"python -m unlearn claims {claim.key} --{entry['mode']}", language="bash")
+
+
+def _rule(claim: Claim) -> None:
+    st.markdown(
+        f"**The rule.** :green[Confirmed] if: {shell.plain(claim.confirms)} :red[Refuted] if: "
+        f"{shell.plain(claim.refutes)} Otherwise undecided; also with fewer than three seeds."
+    )
+
+
+def _published(claim: Claim) -> None:
+    """The paper's own numbers, which are of other models and data."""
+    if not claim.published:
+        return
+    where = next((row.where for row in claim.published if row.where), "")
+    st.markdown(f"**Paper**{': ' + shell.plain(where) if where else ''}")
+    rows = [{"paper": row.name} | {k: str(v) for k, v in row.values.items()} for row in claim.published]
+    st.dataframe(rows, hide_index=True, key=f"claims.paper.{claim.key}", alt="The paper's numbers")

@@ -1,0 +1,106 @@
+"""The answers of one or two runs as a table: what is shown of each, and which rows."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from ui.sheet import changed, plain, sheet
+from unlearn.results.compare import VERDICTS, fall, nats, number
+
+EACH = 12  # rows on the screen at first
+MEANING = (
+    "**forgotten**: right before, not right after. **not forgotten**: still right. **over-forgotten**: the "
+    "answer is empty or repeats itself, or the right answer is over 2 nats a token less likely than after "
+    "retraining without it. **never known**: not right before either."
+)
+
+
+def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
+    """Role chooser, filters and the table. A click on "tokens" leads to the Tokens page."""
+    from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
+
+    shown = filtered(rows)
+    if not shown:
+        st.info("No row passes these filters: take one away.", icon=":material/filter_alt_off:")
+        return
+    dark = shell.dark()
+    columns = [("Question and right answer", "none"), ("Before", paint(BEFORE, dark))]
+    sides = [side for side in "ab"[: 1 + two] if any(row[side] for row in rows)]
+    tones = {"a": AFTER_A, "b": AFTER_B}
+    columns += [(f"After {side.upper()}" if two else "After", tones[side]) for side in sides]
+    truth = any(row["retrained"] for row in shown)
+    columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
+    more = st.session_state.get("answers.more", 0)
+    lines = []
+    for row in shown[: EACH * (more + 1)]:
+        old = row["before"] or {"text": ""}
+        cells = [plain(row["question"], row["answer"].strip()), cell(row["before"])]
+        for side in sides:
+            was = row["before"] if side == "a" else row["before_b"] or row["before"]
+            cells.append(cell(row[side], (was or old)["text"], row[f"verdict_{side}"], fall(was, row[side])))
+        cells += [cell(row["retrained"], old["text"])] if truth else []
+        lines.append({"cells": cells, "open": f"{row['role']}/{row['index']}"})
+    if opened := sheet(columns, lines, key="compare.sheet"):
+        role, index = opened.split("/")
+        st.switch_page(shell.page("tokens"), query_params={"run": run_id, "role": role, "row": index})
+    st.caption(f"{len(lines)} of {len(shown)} rows, most changed first. Δ: log-prob after minus before.")
+    if len(shown) > len(lines) and st.button(f"{len(shown) - len(lines)} more", key="answers.button"):
+        st.session_state["answers.more"] = more + 1
+        st.rerun()
+
+
+def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that pass the widgets above the table (role, verdict, fall), most changed ones first."""
+    roles = list(dict.fromkeys(row["role"] for row in rows))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        role = st.segmented_control("Rows", roles, default=roles[0], required=True, key="answers.role")
+        here = [row for row in rows if row["role"] == role]
+        counts = {
+            verdict: sum(verdict in (row["verdict_a"], row["verdict_b"]) for row in here)
+            for verdict in VERDICTS
+        }
+        options = [verdict for verdict in VERDICTS if counts[verdict]]
+        names = lambda verdict: f"{verdict} ({counts[verdict]})"  # noqa: E731
+        wanted = options and st.pills(
+            "Show only",
+            options,
+            selection_mode="multi",
+            format_func=names,
+            key=f"answers.{role}",
+            help=MEANING,
+        )
+        least = st.number_input(
+            "Fell by at least (nats)",
+            min_value=0.0,
+            value=None,
+            step=0.5,
+            width=190,
+            key="answers.least",
+            placeholder="any",
+            help="How much less likely the right answer became: log-prob before minus after, mean per token.",
+        )
+    if wanted:
+        here = [row for row in here if {row["verdict_a"], row["verdict_b"]} & set(wanted)]
+    if least:
+        here = [
+            row
+            for row in here
+            if fall(row["before"], row["a"]) >= least or fall(row["before_b"], row["b"]) >= least
+        ]
+    falls = {id(row): (fall(row["before"], row["a"]), fall(row["before_b"], row["b"])) for row in here}
+    return sorted(here, key=lambda row: -max((x for x in falls[id(row)] if x == x), default=-math.inf))
+
+
+def cell(
+    sample: dict[str, Any] | None, old: str | None = None, verdict: str = "", fell: float = math.nan
+) -> dict:
+    """One answer: its words (changed ones marked where `old` is given), verdict and log-prob."""
+    if sample is None:
+        return plain("", "not there")
+    note = f"{verdict}\n" if verdict else ""
+    note += f"log-prob {nats(-number(sample['nll']))}"
+    note += f" · Δ {nats(-fell, sign=True)}" if math.isfinite(fell) else ""
+    return plain(sample["text"], note) if old is None else changed(old, sample["text"], note)

@@ -1,0 +1,77 @@
+"""The table of scores: all roles and metrics of one or two runs, with deltas, definitions, CSV and LaTeX."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from unlearn.results import score_export
+from unlearn.results.compare import METRICS
+from unlearn.store.runs import Run
+
+MEANING = "  \n".join(f"**{title}**: {what}." for title, what, _ in METRICS.values())
+
+
+def score_sheet(runs: Sequence[Run]) -> None:
+    """Draw the table, or say what is missing."""
+    table = score_export.rows(runs)
+    if not table:
+        st.info("Nothing was scored yet: a run scores before training and after.")
+        return
+    two = len(runs) > 1
+    order = [key for key, _ in score_export.columns(runs, table)]
+    if two:
+        order.insert(order.index("delta_b") + 1, "beside")
+        table = [row | {"beside": _beside(row)} for row in table]
+    st.dataframe(
+        table,
+        column_order=order,
+        column_config=_columns(two),
+        hide_index=True,
+        height="content",
+        key="scores.table",
+        placeholder="–",
+        alt="Scores by role and metric, before and after, with deltas",
+    )
+    seeds = ", ".join(str(run.config.seed) for run in runs)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _download("CSV", lambda: score_export.as_csv(runs), "scores.csv", "text/csv")
+        _download("LaTeX", lambda: score_export.as_latex(runs), "scores.tex", "application/x-tex")
+        st.caption(
+            f"Seed {seeds}. Greedy decoding. Δ is after minus before of the same run.", width="content"
+        )
+
+
+def _beside(row: dict[str, Any]) -> float | None:
+    """B's after minus A's: A is the baseline."""
+    return None if None in (row["a"], row["b"]) else row["b"] - row["a"]
+
+
+def _download(label: str, data: Callable[[], str], name: str, kind: str) -> None:
+    st.download_button(
+        label,
+        data=data,
+        file_name=name,
+        mime=kind,
+        icon=":material/download:",
+        key=name,
+        on_click="ignore",
+    )
+
+
+def _columns(two: bool) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    after, delta = ("After A", "Δ A") if two else ("After", "Δ")
+    return {
+        "role": st.column_config.TextColumn("Rows", help="Forget rows must go; every other role must stay."),
+        "score": st.column_config.TextColumn("Score", help=MEANING),
+        "n": number("n", help="Rows scored.", format="%d"),
+        "before": number("Before", help="The original model.", format="%.3g"),
+        "a": number(after, help="After unlearning.", format="%.3g"),
+        "delta_a": number(delta, help="After minus before.", format="%+.3g"),
+        "b": number("After B", help="After unlearning.", format="%.3g"),
+        "delta_b": number("Δ B", help="After minus before, both of run B.", format="%+.3g"),
+        "beside": number("B − A", help="After B minus after A: A is the baseline.", format="%+.3g"),
+        "retrained": number("Retrained", help="A model trained without the forget rows.", format="%.3g"),
+        "goal": st.column_config.TextColumn("Goal", help="Which direction is good."),
+    }

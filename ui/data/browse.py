@@ -1,0 +1,266 @@
+"""Looking at a dataset: what is in it, what of it is told elsewhere, and a table of its rows that can be searched.
+
+Everything chosen here has a place in the address. One row with what lies close to it is in ui.data.row.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import datasets, shell
+from ui.forms import KEEP
+from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.leaks import RULE, Leaks, leaks
+from unlearn.data.search import Item, find, item_named, items
+from unlearn.models.load import CATALOGUE, available
+
+SHOWN = 300  # rows in the table; a search finds the others
+Key = tuple[str, float]  # datasets.stamped
+
+
+# -- the address -----------------------------------------------------------------------------------------------
+
+TEXTS = {"search": "data.search", "item": "data.item"}
+PARAMS = (*TEXTS, "role", "words")
+
+
+def fill(given: Mapping[str, str]) -> None:
+    """Choose what a link says, before the widgets are drawn; what is wrong in it is said."""
+    try:
+        if data := datasets.from_address(given):
+            datasets.set_data(data)
+    except ValueError as error:
+        st.error(shell.plain(str(error)))
+    st.session_state.update({key: given.get(name, "") for name, key in TEXTS.items()})
+    st.session_state["data.roles"] = [role for role in given.get("role", "").split(",") if role in ROLES]
+    st.session_state["data.words"] = given.get("words") == "whole"
+    st.session_state.pop("data.of", None)
+
+
+def address() -> dict[str, str]:
+    """What fill reads, as it stands now."""
+    state = st.session_state
+    texts = {name: str(state.get(key, "")) for name, key in TEXTS.items()}
+    roles = ",".join(state.get("data.roles", ()))
+    return texts | {"role": roles, "words": "whole" if state.get("data.words") else ""}
+
+
+# -- what is in it ---------------------------------------------------------------------------------------------
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _tokens(key: Key, model: str, _dataset: Dataset) -> dict[str, int]:
+    """Tokens of each role's texts, by the tokenizer's file alone: no model, no torch."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(CATALOGUE[model].path() / "tokenizer.json"))
+    tokenizer.no_truncation()
+
+    def count(rows: Sequence[Row]) -> int:
+        texts = [row.prompt + row.target for row in rows]
+        return sum(len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
+
+    return {role: count(dataset_rows) for role in ROLES if (dataset_rows := _dataset.rows(role))}
+
+
+def facts(dataset: Dataset, key: Key) -> None:
+    """Roles with rows and tokens, where the rows come from, and what is wrong with them."""
+    models = [name for name in CATALOGUE if available(name)]
+    table = [
+        {"role": role, "rows": len(rows), "what it is": ROLES[role]}
+        for role in ROLES
+        if (rows := dataset.rows(role))
+    ]
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    total, requests = sum(row["rows"] for row in table), len(dataset.requests())
+    said = [f"{total:,} rows in {len(table)} role{'s' * (len(table) > 1)}"]
+    said += [f"{requests} deletion request{'s' * (requests > 1)}"] if requests else []
+    left.markdown(f"**{shell.plain(dataset.title)}**: {', '.join(said)}.")
+    with right:
+        if models:
+            own = next((name for name in models if CATALOGUE[name].data == dataset.name), models[0])
+            if st.session_state.get("data.tokenizer") not in models:
+                st.session_state["data.tokenizer"] = own
+            model = st.selectbox(
+                "Tokens as counted by",
+                models,
+                format_func=lambda name: CATALOGUE[name].title,
+                key="data.tokenizer",
+                **KEEP,
+            )
+            counts = _tokens(key, model, dataset)
+            table = [row | {"tokens": counts[row["role"]]} for row in table]
+    help = (
+        "Question, lead and answer of every row as this tokenizer cuts them, without marks of begin and end."
+    )
+    config = {
+        "role": st.column_config.TextColumn(width=100),
+        "rows": st.column_config.NumberColumn(width=70, format="localized"),
+        "tokens": st.column_config.NumberColumn(width=80, format="localized", help=help),
+    }
+    order = ["role", "rows", "tokens", "what it is"]
+    st.dataframe(
+        table, column_config=config, column_order=order, hide_index=True, height="content", key="data.facts",
+        alt="Roles of the data set with rows and tokens",
+    )  # fmt: skip
+    if dataset.note:
+        st.caption(shell.plain(dataset.note))
+    for warning in dataset.warnings:
+        st.warning(shell.plain(warning), icon=":material/warning:")
+
+
+@st.cache_data(max_entries=8, show_spinner="Comparing the forget set with the rest")
+def told_outside(key: Key, _dataset: Dataset) -> Leaks:
+    """unlearn.data.leaks, once a dataset."""
+    return leaks(_dataset)
+
+
+def leaking(dataset: Dataset, told: Leaks, name: str) -> None:
+    """The verdict on leaks in one sentence, and all of them on demand. name: of these widgets."""
+    part = (
+        f" Only the first {told.checked} of {told.n} were looked at: the set is too large."
+        if told.checked < told.n
+        else ""
+    )
+    if not any(dataset.rows(role) for role in ("retain", "general", "neighbours")):
+        return
+    if not told.found:
+        text = f"None of the {told.checked} forget rows is told in retain, general or neighbours.{part}"
+        st.caption(text, help=RULE)
+        return
+    count = len(told.found)
+    who = "1 forget row is" if count == 1 else f"{count} forget rows are"
+    st.warning(
+        f"**{who} told outside the forget set too** (of {told.checked}). A method is then trained to keep what it "
+        f"must forget, and no score can tell whether it forgot. Take these rows out of one of the two.{part}",
+        icon=":material/warning:",
+    )
+    with st.expander(f"Show {count}", key=f"{name}.leaks", on_change="rerun", type="compact") as shown:
+        if shown.open:
+            st.caption(shell.plain(RULE))
+            table = [
+                {
+                    "to forget": spoken(leak.item),
+                    "says": told_words(leak.item.row(dataset)),
+                    "told in": spoken(leak.other),
+                    "there": told_words(leak.other.row(dataset)),
+                    "more": leak.more or None,
+                }
+                for leak in told.found[:SHOWN]
+            ]
+            help = "How many further rows outside the forget set tell it."
+            config = {"more": st.column_config.NumberColumn(help=help, width=60)}
+            st.dataframe(
+                table, column_config=config, hide_index=True, key=f"{name}.leaks.rows", placeholder="–"
+            )
+
+
+def spoken(item: Item) -> str:
+    """ "forget 12"."""
+    return f"{item.role} {item.index + 1}"
+
+
+def told_words(row: Row) -> str:
+    """Question (or lead) and answer in one line."""
+    return " ".join(f"{row.question or row.lead} {row.answer}".split())
+
+
+# -- the table -------------------------------------------------------------------------------------------------
+
+
+def search(dataset: Dataset) -> list[Item]:
+    """The search field and the roles; what they find."""
+    words, whole, roles = st.columns([4, 2, 6], vertical_alignment="bottom")
+    text = words.text_input(
+        "Search",
+        key="data.search",
+        placeholder="in question, answer and subject",
+        live=True,
+        max_chars=200,
+        **KEEP,
+    )
+    only = whole.toggle("Whole words", key="data.words", help='"art" then does not find "heart".', **KEEP)
+    counts = {role: len(dataset.rows(role)) for role in ROLES if dataset.rows(role)}
+    st.session_state["data.roles"] = [r for r in st.session_state.get("data.roles", ()) if r in counts]
+    chosen = roles.pills(
+        "Roles (none chosen: all)", list(counts), selection_mode="multi", key="data.roles", wrap=True,
+        help="  \n".join(f"**{role}**: {ROLES[role]}" for role in counts), **KEEP,
+    )  # fmt: skip
+    return find(dataset, text, chosen or tuple(ROLES), whole_words=only)
+
+
+def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
+    """The rows that were found; returns those that are selected."""
+    if not found:
+        st.info(
+            "No row has this text. Search for less of it, or in other roles.", icon=":material/search_off:"
+        )
+        return []
+    shown, total = found[:SHOWN], len(items(dataset))
+    rows = [cells(item, item.row(dataset)) for item in shown]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    name = f"data.rows.{hash((key, tuple(found)))}"  # another list must not inherit a selection
+    linked = st.session_state.get("data.item")
+    default = [at for at, item in enumerate(shown) if str(item) == linked]
+    selected = st.dataframe(
+        rows,
+        column_order=columns,
+        column_config={
+            "row": st.column_config.Column(width=95),
+            "request": st.column_config.Column(width=65),
+        },
+        hide_index=True,
+        height=320 if len(rows) > 8 else "content",
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": default}} if default else None,
+        key=name,
+        alt="Rows of the data set that fit the search",
+    )
+    more = f", the first {SHOWN} shown" if len(found) > SHOWN else ""
+    st.caption(f"{len(found):,} of {total:,} rows{more}. Tick one to see it whole, several for a split.")
+    return [shown[row] for row in selected.selection.rows if row < len(shown)]
+
+
+def widths(asked: bool, **more: int) -> dict[str, Any]:
+    """Column settings of a table of cells(). asked: whether there are questions, not only beginnings of texts."""
+    label = "question" if asked else "given"
+    config = {"row": st.column_config.Column(width=110), "request": st.column_config.Column(width=65)}
+    return (
+        config
+        | {name: st.column_config.Column(width=width) for name, width in more.items()}
+        | {"question": st.column_config.Column(label, width=more.get("question"))}
+    )
+
+
+def cells(item: Item, row: Row) -> dict[str, Any]:
+    """A row as a line of a table."""
+    return {
+        "row": spoken(item),
+        "question": row.question or row.lead,
+        "answer": row.answer,
+        "subject": row.subject,
+        "request": row.request or None,
+    }
+
+
+def latest(dataset: Dataset, key: Key, picked: Sequence[Item]) -> Item | None:
+    """The row to show: the one ticked last, else the one that the link names; it is noted for the address."""
+    if st.session_state.get("data.of", key) != key:  # another dataset: its rows are other ones
+        st.session_state.update({"data.picked": [], "data.item": ""})
+    st.session_state["data.of"] = key
+    before, now = st.session_state.get("data.picked", []), [str(item) for item in picked]
+    st.session_state["data.picked"] = now
+    current = st.session_state.get("data.item", "")
+    if new := [name for name in now if name not in before]:
+        current = new[-1]
+    elif before and current not in now:
+        current = now[-1] if now else ""
+    try:
+        item = item_named(dataset, current) if current else None
+    except ValueError as error:
+        st.error(shell.plain(str(error)))
+        item = None
+    st.session_state["data.item"] = str(item or "")
+    return item

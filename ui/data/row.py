@@ -1,0 +1,102 @@
+"""One row of a dataset: everything that is known about it, and the rows that are closest to it in wording."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ui import shell
+from ui.data.browse import Key, cells, spoken, told_words, widths
+from unlearn.data import split
+from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.leaks import Leaks
+from unlearn.data.search import Item, items
+from unlearn.data.similar import DEFINITION, Similar
+
+NEAREST = 10
+SIMILARITY = st.column_config.ProgressColumn(
+    "similarity", min_value=0, max_value=1, format="%.2f", width=100, help=DEFINITION
+)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Comparing all rows with each other, once a data set")
+def similar(key: Key, _dataset: Dataset) -> Similar:
+    """The index of a dataset's texts; never changed by whoever uses it."""
+    return Similar(_dataset)
+
+
+def whole(dataset: Dataset, item: Item) -> None:
+    """One row with everything that is known about it; its text is shown as it is, never as markup."""
+    row = item.row(dataset)
+    about = [f"request {row.request}" if row.request else "", row.subject]
+    about += [row.attribute] if row.attribute != row.question else []
+    st.markdown(
+        " · ".join([f"**{spoken(item).capitalize()}**", *(shell.plain(word) for word in about if word)])
+    )
+    if row.question:
+        st.markdown(shell.plain(row.question))
+        lead = f"{shell.plain(row.lead)} " if row.lead else ""
+        st.markdown(f"{lead}{marked(row)}")
+    else:
+        if row.lead:
+            st.caption("The model is given")
+            st.code(row.lead, language=None, wrap_lines=True)
+            st.caption("and is to go on with")
+        st.code(row.answer, language=None, wrap_lines=True)
+    if row.wrong:
+        st.caption("Wrong answers of the same form, for metrics that ask which is likeliest")
+        listed(row.wrong, row)
+    if others := split.wordings(dataset, item):
+        st.caption("The same fact in other words")
+        listed([told_words(other.row(dataset)) for other in others], row)
+
+
+def listed(texts: Sequence[str], row: Row) -> None:
+    """Short texts in a line, sentences below each other; what has no question may be code, and is shown as that."""
+    if not row.question:
+        for text in texts:
+            st.code(text, language=None, wrap_lines=True)
+        return
+    escaped = [shell.plain(" ".join(text.split())) for text in texts]
+    long = max(map(len, texts)) > 40
+    st.markdown("\n".join(f"- {text}" for text in escaped) if long else " · ".join(escaped))
+
+
+def marked(row: Row) -> str:
+    """The answer with its entities in bold: the words that carry what it says."""
+    parts, done = [], 0
+    for start, end in sorted(row.entities):
+        if done <= start < end <= len(row.answer):
+            parts += [
+                shell.plain(row.answer[done:start]),
+                f"**{shell.plain(row.answer[start:end].strip())}**",
+            ]
+            done = end
+    return "".join([*parts, shell.plain(row.answer[done:])])
+
+
+def near(dataset: Dataset, key: Key, item: Item, told: Leaks) -> None:
+    """The rows closest in wording; for a forget item those outside of it, and a warning where one tells it."""
+    among = [role for role in ROLES if role not in ("forget", "paraphrase") or item.role != "forget"]
+    others = [other for other in items(dataset, among) if other != item]
+    if not others:
+        st.info(
+            "There is nothing to compare with: this data set has only rows to forget.", icon=":material/info:"
+        )
+        return
+    (found,) = similar(key, dataset).nearest([item], others, NEAREST)
+    if leak := next((leak for leak in told.found if leak.item == item), None):
+        st.warning(f"{spoken(leak.other).capitalize()} tells it too.", icon=":material/warning:")
+    rows = [{"similarity": one.similarity} | cells(one.item, one.item.row(dataset)) for one in found]
+    what = "outside the forget set" if item.role == "forget" else "of all"
+    st.markdown(f"**Closest in wording** {what}", help=DEFINITION)
+    st.dataframe(
+        rows,
+        column_order=["similarity", "row", "question", "answer"],
+        column_config=widths(bool(item.row(dataset).question), question=230, answer=110)
+        | {"similarity": SIMILARITY},
+        hide_index=True,
+        height="content",
+        key=f"data.near.{item}",
+        alt="The rows closest in wording, with their similarity",
+    )
+    st.caption(f"{len(rows)} of n = {len(others):,} rows compared. 1 is the same text, 0 nothing in common.")

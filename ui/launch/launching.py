@@ -1,0 +1,161 @@
+"""From a filled page to running runs: the address, the configs, what they will cost, and Launch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import choose, costs, datasets, forms, shell
+from ui.live import duration
+from ui.typed import upload
+from unlearn.results import compare
+from unlearn.store.runs import Run, RunConfig
+
+CHOICES = ("model", "data", "method", "requests", "clone")
+FIRST_METHOD = "npo"  # chosen when nobody has chosen: it forgets and rarely destroys
+RECENT = 40  # runs whose speed an estimate may come from
+
+
+def apply_address(methods: Mapping[str, Any]) -> None:
+    """Fill the page from its address: ?model=&data=&method=a,b or ?clone=<run>. Unknown names are said."""
+    if st.session_state.pop("launched", False):
+        st.session_state["settings.open"] = False
+    if (config := st.session_state.pop("config.fill", None)) is not None:
+        fill(config)
+        return
+    given = choose.address(CHOICES)
+    if given is None:
+        return
+    try:
+        if run_id := given.get("clone"):
+            fill(shell.find_run(run_id).config)
+            return
+        choose.set_model(given.get("model", ""))
+        if data := given.get("data"):
+            requests = [int(word) for word in given.get("requests", "").split(",") if word.isdigit()]
+            datasets.set_data({"name": data, "requests": requests})
+    except ValueError as error:
+        st.error(shell.plain(str(error)))
+    if words := given.get("method"):
+        st.session_state["methods"] = [name for name in words.split(",") if name in methods]
+        if unknown := [name for name in words.split(",") if name not in methods]:
+            st.error(f"There is no method {shell.plain(', '.join(unknown))}; choose one below.")
+
+
+def fill(config: RunConfig) -> None:
+    """Put a whole config into the page (before its widgets are drawn)."""
+    st.session_state["settings.open"] = True
+    choose.set_model(config.model)
+    datasets.set_data(config.data)
+    st.session_state["methods"] = [config.method]
+    forms.fill(config, choose.size_class(config.model))
+
+
+def settings_expander(watching: bool) -> Any:
+    """Holds the form; it closes itself at Launch, so that the run is in sight, and opens when asked."""
+    if "settings.open" not in st.session_state:
+        st.session_state["settings.open"] = not watching
+    return st.expander("Model, forget set, methods", key="settings.open", on_change="rerun", type="compact")
+
+
+def load_button() -> None:
+    """Take the settings of a saved config file."""
+    with st.popover("Load settings", icon=":material/upload:", key="config.load"):
+        file = upload("A settings file saved here", "json", "config.file", 1)
+        if file is not None and st.button("Use these settings", key="config.use"):
+            try:
+                st.session_state["config.fill"] = RunConfig.from_json(json.loads(file.getvalue()))
+            except (ValueError, TypeError, AttributeError) as error:
+                st.error(shell.plain(f"This is not a settings file: {error}"))
+                return
+            st.rerun()
+
+
+def cost(configs: Sequence[RunConfig]) -> bool:
+    """What each run will take; True when all of them can start."""
+    from unlearn.results import cost as spending
+    from unlearn.work.preflight import preflight
+
+    entered = {config.model: costs.training_tokens(config.model) for config in configs}
+    rows, warnings, notes, good = [], [], [], True
+    finished = [run for run in shell.store().list()[:RECENT] if run.results()]
+    for config in configs:
+        name = shell.method_title(config.method)
+        try:
+            check = preflight(config, finished)
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(str(error)))
+            good = False
+            continue
+        row = {"method": name, "steps": check.steps, "tokens": choose.count(check.tokens).strip()}
+        row["memory"] = f"{check.memory_bytes / 2**30:.2g} GiB"
+        row["time"] = f"about {duration(check.seconds)}" if check.seconds else "not known yet"
+        row["operations"] = f"{choose.count(check.flops, 'G')}FLOP"
+        planned = {"tokens": check.tokens, "parameters": check.parameters}
+        again = spending.of_model(config.model, planned, entered[config.model])
+        if again:
+            row["retraining ÷ this"] = f"{compare.short(again['flops_ratio'])} ×"
+            notes.append(f"{name}: {again['formula']}")
+        rows.append(row)
+        warnings += [text for text in check.warnings if text not in warnings]
+        notes += check.notes
+    if rows:
+        right = {name: st.column_config.TextColumn(name, alignment="right") for name in list(rows[0])[2:]}
+        st.dataframe(
+            rows, column_config=right, hide_index=True, key="preflight", alt="What each run will take"
+        )
+    for text in notes:
+        st.caption(shell.plain(text))
+    for text in warnings:
+        st.warning(shell.plain(text), icon=":material/warning:")
+    return good and bool(rows)
+
+
+def launch(configs: Sequence[RunConfig]) -> None:
+    """Queue one run for each config, and put them into the address, so that a refresh finds them again."""
+    made = []
+    for config in configs:
+        try:
+            run = shell.runner().submit(config, owner=shell.owner())
+            costs.remember(run)
+            made.append(run.id)
+        except (ValueError, OSError) as error:
+            st.error(shell.plain(str(error)))
+            break
+    if made:
+        st.query_params["run"] = ",".join(made)
+        st.session_state["launched"] = True
+        st.rerun()
+
+
+def watched() -> list[Run]:
+    """The runs to show below the form: those in the address, else what this browser has running."""
+    found = []
+    for run_id in filter(None, st.query_params.get("run", "").split(",")):
+        try:
+            found.append(shell.find_run(run_id))
+        except ValueError:
+            continue  # deleted since, or a link from another machine
+    me, root = shell.owner(), shell.runs_root()
+    mine = [run for run in shell.runner().active() if run.meta.get("owner", "") == me]
+    return found or [run for run in mine if run.path.parent == root]  # a sequence has its own page
+
+
+def pick(runs: Sequence[Run]) -> Run:
+    """The run to watch: what the person chose, else the one that moves, else the first."""
+    if len(runs) == 1:
+        return runs[0]
+    by_id = {run.id: run for run in runs}
+    moving = next((run.id for run in runs if run.state == "running"), runs[0].id)
+    icons = {run.id: shell.STATES[run.state][1] for run in runs}
+    chosen = st.segmented_control(
+        "Runs",
+        list(by_id),
+        format_func=lambda name: f"{icons[name]} {shell.method_title(by_id[name].config.method)}",
+        default=moving,
+        required=True,
+        key=f"watch.{moving}",
+        label_visibility="collapsed",
+    )
+    return by_id[chosen]

@@ -1,0 +1,143 @@
+"""One method as its own file tells it: idea, cost, failure, formula, settings, and the source that runs."""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from ui import forms, shell
+from unlearn.models.load import CATALOGUE
+from unlearn.results.measured import measured
+
+SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
+COLUMNS = {  # roles in the table of what was measured
+    "forget": "Forget",
+    "paraphrase": "In other words",
+    "retain": "Retain",
+    "neighbours": "Neighbours",
+    "general": "General",
+}
+TUNING = {"tiny": "full", "small": "lora", "large": "lora"}  # what the Unlearn page starts with
+
+
+def facts(method: Any) -> None:
+    """Everything that a method says about itself."""
+    st.subheader(method.title, anchor=False)
+    st.markdown(shell.plain(method.sentence))
+    if method.collapses:
+        st.warning(shell.plain(method.collapses), icon=":material/warning:")
+    st.latex(method.formula)
+    left, right = st.columns(2)
+    with left:
+        st.markdown(f"**When to use it.** {shell.plain(method.when)}")
+        st.markdown(f"**How it fails.** {shell.plain(method.risk)}")
+    with right:
+        st.markdown(f"**Cost.** {shell.plain(method.cost)}")
+        st.markdown(f"**Paper.** [{shell.plain(method.paper)}]({method.url})")
+        for name, knobs in method.also.items():
+            said = ", ".join(f"{k} = {plain_value(v)}" for k, v in knobs.items())
+            st.caption(shell.plain(f"Called “{name}” in the paper" + (f": {said}" if said else ".")))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
+        st.button(
+            "See its gradient",
+            icon=":material/trending_down:",
+            type="tertiary",
+            on_click=lambda: st.query_params.update(view="explorer", method=method.name),
+        )
+    st.markdown("**Settings**, with the values that a run of each model size starts with")
+    st.table(settings_table(method), border="horizontal", hide_index=True, alt=f"Settings of {method.title}")
+    if rows := measured_table(method):
+        st.markdown("**Measured here** with these settings: right answers, before → after, in %")
+        st.table(rows, border="horizontal", hide_index=True, alt=f"What {method.title} did at its settings")
+    with st.expander("The source that runs", icon=":material/code:"):
+        st.code(source(method), language="python", line_numbers=True)
+
+
+def settings_table(method: Any) -> list[dict[str, str]]:
+    """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size, or model."""
+    first = method.tunings[0]
+    ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
+    tuned = {SIZES[size]: method.settings(size, way) for size, way in ways.items()}
+    origins = {SIZES[size]: method.origin(size) for size in ways}
+    for name in method.own_models():
+        entry = CATALOGUE[name]
+        tuned[entry.title] = method.settings(entry.size, method.tuning_for(entry.tuning), name)
+        origins[entry.title] = method.origin(entry.size, name)
+    rows = [_own_row(name, low, high, help, tuned) for name, _, low, high, help in forms.OWN]
+    for knob in method.knobs():
+        values = {head: plain_value(found["knobs"][knob.name]) for head, found in tuned.items()}
+        reach = ", ".join(knob.choices) if knob.choices else "on, off" if knob.kind == "bool" else ""
+        rows.append(
+            {
+                "Setting": knob.name,
+                "Default": plain_value(knob.default),
+                "Range": reach or f"{plain_value(knob.low)} to {plain_value(knob.high)}",
+                **values,
+                "Meaning": shell.plain(knob.help),
+            }
+        )
+    rows.append(
+        {"Setting": "from", "Default": "", "Range": "", **origins, "Meaning": "Where the values come from."}
+    )
+    return rows
+
+
+def measured_table(method: Any) -> list[dict[str, str]]:
+    """One line a model on which the method was measured at the settings that it ships with."""
+    rows = []
+    for found in measured(method):
+        changes = {
+            COLUMNS[role]: f"{100 * c.before:.0f} → {100 * c.after:.0f}"
+            + (f" ± {100 * c.sd:.0f}" if found.seeds > 1 else "")
+            for role, c in found.roles.items()
+            if role in COLUMNS
+        }
+        rows.append(
+            {
+                "Model": CATALOGUE[found.model].title,
+                "Seeds": str(found.seeds),
+                **{head: changes.get(head, "–") for head in COLUMNS.values()},
+                "General perplexity": f"× {found.perplexity:.3g}",
+                "Collapsed": f"{found.collapsed} of {found.seeds}" if found.collapsed else "",
+            }
+        )
+    return rows
+
+
+def overview(methods: Mapping[str, Any]) -> list[dict[str, str]]:
+    """All methods, a line each, in teaching order."""
+    return [
+        {
+            "Method": method.title,
+            "Idea": method.sentence,
+            "Known to collapse": "yes" if method.collapses else "",
+            "Paper": method.url,
+        }
+        for method in methods.values()
+    ]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _source(module: str) -> str:
+    return inspect.getsource(sys.modules[module])
+
+
+def source(method: Any) -> str:
+    """The file in which the method stands, as it was imported."""
+    return _source(method.__module__)
+
+
+def plain_value(value: Any) -> str:
+    """A setting as a person writes it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else str(value)
+
+
+def _own_row(name: str, low: Any, high: Any, help: str, tuned: Mapping[str, Any]) -> dict[str, str]:
+    values = {head: plain_value(found[name]) for head, found in tuned.items()}
+    reach = f"{plain_value(low)} to {plain_value(high)}"
+    return {"Setting": name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(help)}

@@ -1,0 +1,164 @@
+"""A sequence of deletion requests on its page: the form's parts, what it will cost, how far it is.
+
+Everything on the screen is read from the sequence's folder, so a refresh, another tab or a sequence started on the
+command line show the same. What came of it is in ui.sequence.results.
+"""
+
+import contextlib
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from ui import choose, shell, studies
+from ui.live import duration
+from unlearn.store.runs import Run
+from unlearn.work import sequence
+from unlearn.work.sequence import MODES, SequenceConfig, SequenceRecord
+
+ORDER = "sequence.order"
+
+
+def label(record: SequenceRecord) -> str:
+    """NPO · chain · 1, 2, 3 · 21.11. 15:40, or the title that a person gave."""
+    config = record.config
+    order = ", ".join(map(str, config.order))
+    return (
+        record.meta.get("title")
+        or f"{shell.method_title(config.run.method)} · {config.mode} · {order} · {shell.short_label(record)}"
+    )
+
+
+# -- the form --------------------------------------------------------------------------------------------------
+
+
+def choose_order(requests: Sequence[int], key: str) -> tuple[int, ...]:
+    """Which requests, in the order in which they arrive: that of picking, or shuffled."""
+    name = f"{ORDER}.{key}"
+    if name not in st.session_state:
+        st.session_state[name] = list(requests)
+
+    def shuffle() -> None:
+        picked = st.session_state[name] or list(requests)
+        st.session_state[name] = random.sample(picked, len(picked))
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        order = st.multiselect(
+            "Requests, in the order in which they arrive",
+            requests,
+            key=name,
+            help="They arrive in the order in which you pick them: clear, then pick again.",
+            persist_state="session",
+        )
+        st.button("Shuffle", icon=":material/shuffle:", key=f"{name}.shuffle", on_click=shuffle)
+    return tuple(order)
+
+
+def choose_mode() -> str:
+    """How one request follows another, each with its sentence."""
+    return st.radio(
+        "How they are honoured",
+        list(MODES),
+        format_func=str.capitalize,
+        captions=[MODES[mode] for mode in MODES],
+        key="sequence.mode",
+        persist_state="session",
+    )
+
+
+def cost(config: SequenceConfig) -> bool:
+    """What all runs together will take, in a line; False with the reason when they cannot start."""
+    from unlearn.work.preflight import preflight
+
+    finished = [run for run in shell.store().list()[:40] if run.results()]
+    template = {key: value for key, value in config.run.data.items() if key != "requests"}
+    checks = []
+    try:
+        for k in range(1, len(config.order) + 1):
+            asked = template | {"requests": list(config.requests_of(k))}
+            checks.append(preflight(replace(config.run, data=asked), finished))
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return False
+    tokens, flops = (sum(getattr(c, name) for c in checks) for name in ("tokens", "flops"))
+    times = [c.seconds for c in checks]
+    took = f"about {duration(sum(times))}" if all(times) else "a time not known yet"
+    said = f"{len(checks)} runs, {sum(c.steps for c in checks)} steps, {choose.count(tokens).strip()} tokens"
+    st.caption(f"{said}, {choose.count(flops, 'G')}FLOP, {took}.")
+    for text in dict.fromkeys(text for c in checks for text in c.notes):
+        st.caption(shell.plain(text))
+    for text in dict.fromkeys(text for c in checks for text in c.warnings):
+        st.warning(shell.plain(text), icon=":material/warning:")
+    return True
+
+
+def launch(config: SequenceConfig) -> None:
+    """Queue it; the ones that were shown stay beside it."""
+
+    def create() -> SequenceRecord:
+        return sequence.create(config, shell.store(), owner=shell.owner())
+
+    studies.launch(PANEL, [config.run], create, beside=studies.MOST)
+
+
+# -- which ones ------------------------------------------------------------------------------------------------
+
+
+def chosen(found: Sequence[SequenceRecord]) -> list[SequenceRecord]:
+    """The sequences to show together; they stand in the address. The first one has the heat map."""
+    by_id = {record.id: record for record in found}
+    key = "sequence.chosen"
+    wanted = [i for i in studies.addressed(PANEL) if i in by_id]
+    st.session_state[key] = wanted or [next(iter(by_id))]
+
+    def remember() -> None:
+        st.query_params["sequence"] = ",".join(st.session_state[key])
+
+    ids = st.multiselect(
+        "Sequences to show together",
+        list(by_id),
+        format_func=lambda i: label(by_id[i]),
+        key=key,
+        on_change=remember,
+        max_selections=studies.MOST,
+    )
+    return [by_id[i] for i in ids]
+
+
+# -- one that goes on --------------------------------------------------------------------------------------------
+
+
+def how_far(record: SequenceRecord) -> tuple[float, str]:
+    """(fraction of the whole, what goes on now and how long the rest will take)."""
+    if record.state == "queued":
+        return 0.0, studies.waiting(record)
+    place, count = shell.runner().position(record), len(record.config.order)
+    scored = [event for event in record.scores() if event["after"]]
+    phase, fraction, _ = shell.runner().progress() if place == 0 else ("", len(scored) / count, 0.0)
+    words = f"{phase[:1].upper()}{phase[1:]}" if phase else f"{len(scored)} of {count} requests honoured"
+    if scored and len(scored) < count:
+        left = sum(event["seconds"] for event in scored) / len(scored) * (count - len(scored))
+        words += f", about {duration(left)} left"
+    return min(1.0, fraction), words
+
+
+def members(record: SequenceRecord) -> list[Run]:
+    """The runs whose scores it keeps, in order, those left out that somebody deleted since."""
+    found = []
+    for event in record.scores():
+        if event["run"]:
+            with contextlib.suppress(ValueError):
+                found.append(shell.store().get(event["run"]))
+    return found
+
+
+PANEL = studies.Panel(
+    name="sequence",
+    work=sequence,
+    part="what is scored",
+    label=label,
+    done=lambda record: len(record.scores()),
+    how_far=how_far,
+    members=members,
+)

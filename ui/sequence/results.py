@@ -1,0 +1,155 @@
+"""What came of sequences: curves of several together, the heat map of one, its runs, and every number as a table."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import figure, shell
+from ui.sequence.form import label, members
+from unlearn.work import sequence
+from unlearn.work.sequence import SequenceRecord
+
+MEASURES = ("exact", "rougeL", "probability", "accuracy", "ppl")
+
+
+def study(record: SequenceRecord, metric: str) -> dict[str, Any]:
+    """The plain record that the figures take."""
+    config = record.config
+    return {
+        "label": label(record),
+        "method": shell.method_title(config.run.method),
+        "mode": config.mode,
+        "order": config.order,
+        "rows": sequence.summary(record, metric),
+        "scores": record.scores(),
+    }
+
+
+def named(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with no longer a label than tells them apart: NPO chain, or with order and time."""
+    brief = [f"{one['method']} {one['mode']}" for one in studies]
+    return [
+        one | ({"label": name} if brief.count(name) == 1 else {})
+        for one, name in zip(studies, brief, strict=True)
+    ]
+
+
+def results(records: Sequence[SequenceRecord]) -> None:
+    """Curves of all, the heat map of one, its runs, and the table."""
+    from unlearn.figures import sequence as sequence_figures
+    from unlearn.results.compare import METRICS
+
+    scored = [record for record in records if len(record.scores()) > 1]
+    if not scored:
+        st.info("The curves begin when the first request is honoured and scored.", icon=":material/info:")
+        return
+    known = {name for event in scored[0].scores() for one in event["requests"].values() for name in one}
+    metric = st.segmented_control(
+        "Measured by",
+        [name for name in MEASURES if name in known],
+        format_func=lambda name: METRICS[name][0],
+        default="exact" if "exact" in known else None,
+        required=True,
+        key="sequence.metric",
+    )
+    studies = named([study(record, metric) for record in scored])
+    figure.show(sequence_figures.curves(studies, metric, shell.dark()), key="sequence.curves", top=45)
+    n = sum(score["n"] for score in scored[0].scores()[0]["requests"].values())
+    seeds = sorted({record.config.run.seed for record in scored})
+    st.caption(
+        f"{METRICS[metric][0]}: {METRICS[metric][1]}. {n} questions to forget in all; seed "
+        f"{', '.join(map(str, seeds))}; a point is one run, so differences of a few points can be chance."
+    )
+    st.subheader("Does an earlier request come back?", anchor=False)
+    one = scored[0]
+    if len(scored) > 1:
+        by_id = {record.id: record for record in scored}
+        picked = st.selectbox(
+            "Sequence", list(by_id), format_func=lambda i: label(by_id[i]), key="sequence.one"
+        )
+        one = by_id[picked]
+    heat_map(one, metric)
+    table(scored, metric)
+
+
+def heat_map(record: SequenceRecord, metric: str) -> None:
+    """The squares, what a clicked one says, and the runs behind them."""
+    from unlearn.figures import sequence as sequence_figures
+
+    left, right = st.columns([3, 2])
+    with left:
+        map_ = sequence_figures.grid(study(record, metric), metric, shell.dark())
+        event = figure.show(map_, key=f"sequence.grid.{record.id}.{metric}", select=True)
+        st.caption("Filled: its turn has come. Outlined: still to come. Click a square for its scores.")
+    with right:
+        points = event.selection.points
+        if points:
+            square(record, *points[0]["customdata"][:2])
+        runs = members(record)
+        ids = ",".join(run.id for run in runs)
+        shell.link("compare", "Compare its runs", ":material/compare:", runs=ids)
+        for run in runs:
+            shell.link("compare", shell.plain(run.title), ":material/arrow_forward:", runs=run.id)
+        shell.copy_command(f"sequence.command.{record.id}", record.config.command(), "")
+
+
+def square(record: SequenceRecord, after: int, request: int) -> None:
+    """Every score of one request at one time, beside those of the original model."""
+    from unlearn.results.compare import METRICS, short
+
+    events = {event["after"]: event["requests"][str(request)] for event in record.scores()}
+    now, was = events[after], events[0]
+    st.markdown(f"**Request {request} after {after} requests** (n = {now['n']})")
+    rows = [
+        {"measure": METRICS[name][0], "original": short(was.get(name)), "then": short(now.get(name))}
+        for name in METRICS
+        if name in now
+    ]
+    st.dataframe(rows, hide_index=True, key="sequence.square", alt="Scores of the clicked square")
+
+
+def table(records: Sequence[SequenceRecord], metric: str) -> None:
+    """One row a sequence and number of requests, and the same as CSV."""
+    rows = []
+    for record in records:
+        events = {event["after"]: event for event in record.scores()}
+        for row in sequence.summary(record, metric):
+            request, run = (events[row["after"]][name] for name in ("request", "run"))
+            rows.append({"sequence": label(record), "request": request} | row | {"run": run or ""})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with st.expander("All numbers", icon=":material/table:"):
+        st.dataframe(
+            rows,
+            column_config={
+                "after": st.column_config.NumberColumn(help="Requests honoured so far."),
+                "done": st.column_config.NumberColumn(help="Mean over the requests so far.", format="%.3g"),
+                "to come": st.column_config.NumberColumn(help="Mean over the others.", format="%.3g"),
+                "utility": st.column_config.NumberColumn(
+                    help="Mean of retain, general and neighbours.", format="%.3g"
+                ),
+                "seconds": st.column_config.NumberColumn(help="Run and scoring.", format="%.0f"),
+            }
+            | {
+                name: st.column_config.NumberColumn(format="%.3g")
+                for name in names
+                if name in ("retain", "general", "neighbours", "paraphrase")
+            },
+            hide_index=True,
+            key="sequence.table",
+            alt="Scores after each request",
+        )
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names)
+        writer.writeheader()
+        writer.writerows(rows)
+        st.download_button(
+            "Download CSV",
+            out.getvalue(),
+            f"sequence-{metric}.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )

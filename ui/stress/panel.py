@@ -1,0 +1,252 @@
+"""Parts of the Stress page: what to start, how far it is, the verdict's card, the table and the drill-downs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import actions, figure, shell
+from unlearn.figures import stress as stress_figures
+from unlearn.results import verdict
+from unlearn.results.verdict import CONTROLS, RULE
+from unlearn.store.runs import ACTIVE, Run
+from unlearn.work import stress
+from unlearn.work.stress import StressRecord
+
+EVERY = 2.0
+TITLES = {  # name: what the button's list says; the attacks themselves need torch
+    "paraphrase": "Paraphrase",
+    "prefix": "Answer prefix",
+    "quantise": "8- and 4-bit weights",
+    "dial": "Forgetting dial",
+    "relearn": "Relearning",
+    "probe": "Linear probe",
+    "lens": "Layer-wise residue",
+}
+MIA = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus", "mia_reference")
+VERDICTS = {  # verdict: colour, icon
+    "not forgotten": ("red", ":material/psychology:"),
+    "suppressed": ("orange", ":material/visibility_off:"),
+    "erased": ("green", ":material/ink_eraser:"),
+    "undecided": ("gray", ":material/help:"),
+}
+RULE_WORDS = {
+    "suppressed": "brings it back",
+    "erased": "erased",
+    "nothing": "finds nothing",
+    "undecided": "undecided",
+    "": "does not tell",
+}
+
+
+def attackable() -> list[Run]:
+    """Runs that have ended and keep weights, or whose attacks were brought along."""
+    runs = [*shell.store().list(), *shell.recorded()]
+    return [run for run in runs if (_weights(run) and run.state not in ACTIVE) or stress.read_attacks(run)]
+
+
+def _weights(run: Run) -> bool:
+    return any(run.path.glob("model/*.safetensors")) or any(run.path.glob("adapter/*.safetensors"))
+
+
+def launch(run: Run, record: Mapping[str, Any], job: StressRecord | None) -> None:
+    """Which attacks to carry out, and the button; greyed while one of this run is under way."""
+    busy = job is not None and job.state in ACTIVE
+    before = int(record.get("seed", 0))
+    seed = int(st.session_state.get(f"stress.seed.{run.id}", before))
+    done = record.get("attacks", {}) if seed == before else {}
+    left = [name for name in TITLES if name not in done]
+    names = st.pills(
+        "Attacks",
+        list(TITLES),
+        format_func=TITLES.get,
+        selection_mode="multi",
+        default=left or list(TITLES),
+        key=f"stress.names.{run.id}.{len(done)}",
+        help="An attack whose weights, data and versions have not changed is not carried out again.",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input(
+            "Seed",
+            *(0, 2**31 - 1, before),
+            key=f"stress.seed.{run.id}",
+            width=160,
+            help="Relearning draws by it which facts are practised. Another seed begins the attacks anew.",
+        )
+        ready = bool(names) and not busy and _weights(run) and shell.may_manage(run)
+        if st.button("Attack", type="primary", icon=":material/bolt:", disabled=not ready, key="stress.go"):
+            start(run, attacks=[name for name in TITLES if name in names], seed=seed)
+        chosen = "all" if len(names or ()) in (0, len(TITLES)) else ",".join(names)
+        shell.copy_command("stress.command", f"python -m unlearn attack {run.id} {chosen} --seed {seed}", "")
+    if not shell.may_manage(run) and not shell.is_recorded(run):
+        st.caption(
+            "Started in another browser: only that one can attack it; repeat the run to attack your own."
+        )
+
+
+def start(
+    run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = (), seed: int | None = None
+) -> None:
+    """Queue it behind whatever the runner does; what is wrong is said on the page."""
+    shell.wait_for_torch()
+    try:
+        if attacks:
+            actions.do("attack", run, attacks, seed)
+        if metrics:
+            actions.do("measure", run, metrics)
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return
+    st.rerun()
+
+
+def progress(job: StressRecord) -> None:
+    """State and progress of the newest job, redrawn while it is active; nothing once it is done."""
+    active = job.state in ACTIVE
+    st.fragment(_progress, run_every=EVERY if active else None)(job, active, _written(job))
+
+
+def _written(job: StressRecord) -> int:
+    return len(stress.read_attacks(job.run).get("attacks", {}))
+
+
+def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
+    state = job.state
+    if was_active and (state not in ACTIVE or _written(job) > seen):
+        st.rerun()
+    if state == "running":
+        phrase, fraction, seconds = shell.runner().progress()
+        st.progress(fraction, text=f"{phrase or 'at work'} · {seconds:.0f} s")
+    elif state == "queued":
+        place = shell.runner().position(job)
+        st.progress(0.0, text=f"waiting for the machine, number {place} in the queue" if place else "waiting")
+    elif state == "failed":
+        st.error(f"The last attempt failed. {shell.plain(job.reason)}", icon=":material/error:")
+    elif state in ("stopped", "interrupted"):
+        st.warning("The last attempt was cut short; what was done is kept.", icon=":material/stop:")
+    mine = state in ACTIVE and shell.may_manage(job) and shell.runner().position(job) is not None
+    if mine and st.button("Stop", icon=":material/stop:", key="stress.stop"):
+        actions.pressed("stop", job)
+        st.toast("It stops after this step.")
+
+
+def card(record: Mapping[str, Any]) -> None:
+    """Suppressed or erased? The verdict, and the evidence in sentences computed from the numbers."""
+    outcome = record.get("verdict", "undecided")
+    color, icon = VERDICTS.get(outcome, VERDICTS["undecided"])
+    with st.container(border=True, key="stress.card"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("**Suppressed or erased?**", width="content", help=RULE)
+            st.badge(outcome, icon=icon, color=color)
+        for line in verdict.evidence_sentences(record):
+            st.markdown(f"- {shell.plain(line)}")
+        st.caption(f"Control: {CONTROLS[record.get('control', '')]}.")
+
+
+def table(found: Sequence[Mapping[str, Any]], control: str) -> None:
+    """Every attack with its numbers, the same order; and as CSV."""
+    control = "retrained" if control == "retrained" else "never_seen"
+    rows = [
+        {
+            "attack": e["title"],
+            "says": RULE_WORDS[e["says"]],
+            **{name: e[name] for name in ("before", "plain", "after", control)},
+            "residue": e["residue"],
+            "n": e["n"],
+            "seed": e["seed"],
+            "finding": e["finding"],
+        }
+        for e in found
+    ]
+    share = st.column_config.NumberColumn
+    heads = {
+        "attack": st.column_config.TextColumn("Attack", pinned=True),
+        "says": st.column_config.TextColumn("Says", help="By the rule of the card above."),
+        "before": share("Original", format="%.3g", help="The original model under the attack."),
+        "plain": share("Plain", format="%.3g", help="The unlearned model without the attack."),
+        "after": share(
+            "Attacked", format="%.3g", help="The unlearned model under the attack; lower is better."
+        ),
+        control: share(control.replace("_", " ").capitalize(), format="%.3g", help="The control: the goal."),
+        "residue": share("Residue", format="%.2f", help="0: like never known, 1: like the original."),
+        "finding": st.column_config.TextColumn("Finding", width="large"),
+    }
+    st.dataframe(rows, column_config=heads, hide_index=True, key="stress.table", alt="Attacks, worst first")
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    st.download_button("CSV", out.getvalue(), "stress.csv", icon=":material/download:", on_click="ignore")
+
+
+def left_out(record: Mapping[str, Any]) -> None:
+    """Which attacks could not be carried out on this run, and why."""
+    for entry in record.get("attacks", {}).values():
+        if entry["reason"]:
+            st.caption(f"{entry['title']} was left out: {shell.plain(entry['reason'])}")
+
+
+def setting(entry: Mapping[str, Any]) -> str:
+    """How one attack was done, under its chart."""
+    details, said = entry["details"], f"n = {entry['n']}, seed {entry['seed']}"
+    if "taught" in details:
+        return f"{said}; {details['taught']} other questions practised on every weight, lr {details['lr']:g}."
+    kind = "An adapter: 0 leaves it out." if details.get("adapter") else "Every weight: θ0 + s (θ − θ0)."
+    return f"{kind} {said}."
+
+
+def squares(entry: Mapping[str, Any], control: str, dark: bool) -> None:
+    """Residue by layer over all texts, then layer × token of one of them."""
+    figure.show(stress_figures.by_layer(entry, control, dark), key="stress.layers")
+    items = entry["details"]["squares"]
+    at = st.selectbox(
+        "One answer, layer by layer",
+        range(len(items)),
+        format_func=lambda i: items[i]["question"] or " ".join(items[i]["tokens"]),
+        key="stress.square",
+    )
+    sides = [side for side in ("before", "after", "control") if side in items[at]]
+    for column, side in zip(st.columns(len(sides)), sides, strict=True):
+        with column:
+            figure.show(
+                stress_figures.layers(items[at], side, control, dark), key=f"stress.square.{side}", top=40
+            )
+    st.caption(
+        "The number is the right token's rank (1 is the top) if the model had to answer at that layer."
+    )
+
+
+def membership(run: Run, busy: bool, dark: bool) -> None:
+    """ROC of the membership attacks from metrics.json, or the button that computes them."""
+    from unlearn.measure.judge import read_metrics
+
+    metrics = read_metrics(run).get("metrics", {})
+    scored = {name: metrics[name] for name in MIA if metrics.get(name, {}).get("scores")}
+    if not scored:
+        reasons = {metrics[name]["reason"] for name in MIA if name in metrics}
+        st.info(
+            f"Left out: {'; '.join(reasons)}." if reasons else "Membership inference was not computed yet."
+        )
+        able = not busy and _weights(run) and shell.may_manage(run)
+        if not reasons and st.button(
+            "Compute it", icon=":material/person_search:", disabled=not able, key="mia"
+        ):
+            start(run, metrics=MIA)
+        return
+    whens = [w for w in ("after", "before", "retrained") if any(_score(e, w) for e in scored.values())]
+    names = {"after": "Unlearned", "before": "Original", "retrained": "Retrained"}
+    with st.container(horizontal=True):
+        when = st.segmented_control(
+            "Model", whens, format_func=names.get, default=whens[0], required=True, key="stress.roc.when"
+        )
+        log = st.toggle("Log-log", key="stress.roc.log", help="Shows what few false alarms give away.")
+    shown = {entry["title"]: score for entry in scored.values() if (score := _score(entry, when))}
+    figure.show(stress_figures.roc(shown, when, log, dark), key="stress.roc")
+    n = next(iter(shown.values()))["n"]
+    st.caption(f"Ideal: AUC 0.5. Below it is a leak too: over-forgotten texts stand out. n = {n}.")
+
+
+def _score(entry: Mapping[str, Any], when: str) -> Mapping[str, Any] | None:
+    return next((score for score in entry["scores"] if score["when"] == when), None)

@@ -1,0 +1,183 @@
+"""A sweep on its page: the form, what it will cost, progress, and the ways to end it or go on.
+
+Everything on the screen is read from the sweep's folder, so a refresh, another tab or a sweep started on the command
+line show the same. What came of it is in ui.sweep.results.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import streamlit as st
+
+from ui import forms, shell, studies
+from ui.live import duration
+from unlearn.results import sweep_record
+from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
+from unlearn.store.runs import Run, RunConfig
+from unlearn.work import sweep
+
+RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))  # 1e-6 … 3e-1
+EPOCHS, BATCHES, SEEDS = (1, 2, 5, 10, 20), (4, 8, 16, 32), 5
+FIRST = {  # what the form begins with
+    "sweep.methods": ["gd", "npo"],
+    "sweep.low": 1e-4,
+    "sweep.high": 3e-3,
+    "sweep.epochs": [2, 5],
+    "sweep.batches": [],
+    "sweep.seeds": 1,
+}
+
+
+def label(record: SweepRecord) -> str:
+    """The title that a person gave, or methods, size and time."""
+    config = record.config
+    methods = ", ".join(shell.method_title(name) for name in config.methods)
+    cells = f"{len(config.cells())} cells"
+    return record.meta.get("title") or f"{methods} · {cells} · {shell.short_label(record)}"
+
+
+# -- the form --------------------------------------------------------------------------------------------------
+
+
+def choose_grid() -> dict[str, Any]:
+    """The axes of the grid: SweepConfig's fields but the templates."""
+    for key, value in FIRST.items():
+        st.session_state.setdefault(key, value)
+    left, right = st.columns(2)
+    rate = {"options": RATES, "format_func": lambda rate: f"{rate:.0e}".replace("e-0", "e-")}
+    help = "Every step of the log scale between the two is tried: two rates a decade."
+    low = left.selectbox("Learning rates from", key="sweep.low", help=help, **rate, **forms.KEEP)
+    high = right.selectbox("to", key="sweep.high", **rate, **forms.KEEP)
+    epochs = left.multiselect(
+        "Epochs", EPOCHS, key="sweep.epochs", placeholder="each method's own", **forms.KEEP
+    )
+    batches = right.multiselect(
+        "Batch sizes", BATCHES, key="sweep.batches", placeholder="each method's own", **forms.KEEP
+    )
+    help = "Each cell is repeated with as many seeds. Three or more before you claim a difference."
+    seeds = left.number_input("Seeds", 1, SEEDS, key="sweep.seeds", help=help, **forms.KEEP)
+    help = "Yao et al.'s rule of thumb: one epoch, few trials of the learning rate. Its regret is shown."
+    guide = right.toggle("Follow the tuning guide too", key="sweep.guide", help=help, **forms.KEEP)
+    help = "Only to ask a cell's model questions of your own; each is as large as the model."
+    keep = right.toggle("Keep the weights", key="sweep.keep", help=help, **forms.KEEP)
+    lrs = tuple(rate for rate in RATES if low <= rate <= high)
+    axes = {"lrs": lrs, "epochs": tuple(epochs), "batch_sizes": tuple(batches), "seeds": tuple(range(seeds))}
+    return axes | {"guide": guide, "keep_weights": keep}
+
+
+def choose_methods(methods: Any) -> list[str]:
+    """Which methods; each with its own tuned knobs."""
+    st.session_state["sweep.methods"] = [
+        name for name in st.session_state.get("sweep.methods", FIRST["sweep.methods"]) if name in methods
+    ]
+    return st.pills(
+        "Methods, each with its tuned knobs",
+        list(methods),
+        selection_mode="multi",
+        format_func=lambda name: methods[name].title,
+        key="sweep.methods",
+        **forms.KEEP,
+    )
+
+
+def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: str) -> tuple[RunConfig, ...]:
+    """One run a method with its tuned settings for this model, or its size."""
+    from unlearn.work.preflight import default_tuning
+
+    made = []
+    for name in names:
+        tuning = methods[name].tuning_for(default_tuning(model))
+        tuned = dict(methods[name].settings(size, tuning, model))
+        made.append(RunConfig(model=model, data=data, method=name, tuning=tuning, **tuned))
+    return tuple(made)
+
+
+def cost(config: SweepConfig) -> bool:
+    """How many cells, how many of them are there already, and the time for the rest; False when it cannot start."""
+    from unlearn.work.preflight import preflight
+
+    runs = shell.store().list()
+    finished = [run for run in runs[:40] if run.results()]
+    there = {identity(run.config) for run in runs if run.results()}
+    cells = config.cells()
+    missing = [cell for cell in cells if identity(cell) not in there]
+    try:
+        times = {
+            (run.method, epochs, batch): preflight(
+                replace(run, epochs=epochs, batch_size=batch), finished
+            ).seconds
+            for run in config.runs
+            for epochs, batch in product(
+                config.epochs or (run.epochs,), config.batch_sizes or (run.batch_size,)
+            )
+        }
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return False
+    known = all(times.values())
+    total = sum(times[c.method, c.epochs, c.batch_size] or 0.0 for c in missing)
+    took = (
+        f"about {duration(total)}" if known and missing else "a time not known yet" if missing else "no time"
+    )
+    already = f", {len(cells) - len(missing)} of them computed before" if len(missing) < len(cells) else ""
+    st.caption(f"{len(cells)} cells{already}; {took}. A finished cell is never computed again.")
+    return True
+
+
+def launch(config: SweepConfig) -> None:
+    """Queue it."""
+    studies.launch(
+        PANEL, config.runs, lambda: sweep_record.create(config, shell.store(), owner=shell.owner())
+    )
+
+
+def pick(found: Sequence[SweepRecord]) -> SweepRecord:
+    """The sweep to show; it stands in the address."""
+    by_id = {record.id: record for record in found}
+    studies.warn_of_gone(PANEL, found)
+    wanted = st.query_params.get("sweep", "")
+    st.session_state["sweep.chosen"] = wanted if wanted in by_id else next(iter(by_id))
+
+    def remember() -> None:
+        st.query_params["sweep"] = st.session_state["sweep.chosen"]
+
+    options = {"format_func": lambda i: label(by_id[i]), "key": "sweep.chosen", "on_change": remember}
+    return by_id[st.selectbox("Sweep", list(by_id), **options)]
+
+
+# -- one that goes on --------------------------------------------------------------------------------------------
+
+
+def how_far(record: SweepRecord) -> tuple[float, str]:
+    """(fraction of the grid, what goes on now and how long the rest will take)."""
+    if record.state == "queued":
+        return 0.0, studies.waiting(record)
+    place = shell.runner().position(record)
+    count, total = len(record.cells()), len(record.config.cells())
+    phase, fraction, _ = shell.runner().progress() if place == 0 else ("", count / total, 0.0)
+    words = (
+        f"{count} of {total} cells"
+        if count < total or not record.config.guide
+        else "Following the tuning guide"
+    )
+    words += f" · {phase}" if phase else ""
+    left = seconds_left(record)
+    return min(1.0, fraction), words + (f" · about {duration(left)} left" if left else "")
+
+
+def members(record: SweepRecord) -> list[Run]:
+    """The runs that this sweep made and that are still there; cells that it found in the store are not its own."""
+    return [run for run in shell.store().list() if run.meta.get("sweep") == record.id]
+
+
+PANEL = studies.Panel(
+    name="sweep",
+    work=sweep,
+    part="finished cells",
+    label=label,
+    done=lambda record: len(record.events("cell")),
+    how_far=how_far,
+    members=members,
+)

@@ -1,0 +1,177 @@
+"""What came of a sweep, on its page: heat maps, windows, trade-off, matched forgetting, guide, tables."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui import actions, figure, shell, studies
+from unlearn.results import grid, sweep_table
+from unlearn.results.compare import METRICS, short
+from unlearn.results.grid import Cell
+from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.runs import ACTIVE
+
+SHARE = st.column_config.NumberColumn(format="%.3g")
+
+
+def results(record: SweepRecord) -> None:
+    """Every part for which there are cells."""
+    from unlearn.figures import sweep as sweep_figures
+
+    cells = record.cells()
+    if not cells:
+        st.info("The heat maps begin with the first finished cell.", icon=":material/info:")
+        return
+    titles = {name: shell.method_title(name) for name in record.config.methods}
+    explain(record, cells)
+    heat_map(sweep_figures.heat(cells, titles, shell.dark()), f"sweep.heat.{record.id}")
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        figure.show(sweep_figures.windows(cells, titles, shell.dark()), key="sweep.windows")
+        st.caption(
+            "A rate counts when every seed is good; it stands for the stretch half-way to its neighbours on the grid."
+        )
+    with right:
+        metric = st.segmented_control(
+            "Forgetting is read from",
+            grid.SHARES,
+            format_func=lambda name: METRICS[name][0],
+            default=grid.SHARES[0],
+            required=True,
+            key="sweep.metric",
+        )
+        heat_map(
+            sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}"
+        )
+        st.caption("Filled: good with every seed. Click a point for its runs.")
+    matched(cells, titles, metric)
+    tuning_guide(record, titles)
+    tables(record, cells)
+
+
+def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
+    """What good and utility mean here, with the numbers behind them."""
+    first = next((cell for cell in cells if cell.state == "done"), cells[0])
+    target, truth = grid.target(first), grid.truth(first)
+    if math.isnan(target):
+        st.warning("This set has no approximate texts, so there is no target and no cell can be called good.")
+    else:
+        also = f" (the retrained model's own PPL on forget: {short(truth)})" if not math.isnan(truth) else ""
+        n = first.scores.get("before", {}).get("approximate", {}).get("n", 0)
+        st.caption(
+            f"Good: forget PPL ≥ {grid.REACHED} × target {short(target)}, which is the original's PPL on {n} texts "
+            f"of that kind that it never saw{also}; retain and general PPL ≤ {grid.KEPT} × the original's. Squares: "
+            "utility in %, the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours; "
+            f"bold frame: good; ×: diverged. Seeds: {', '.join(map(str, record.config.seeds))}."
+        )
+
+
+def heat_map(drawn: Any, key: str) -> None:
+    """A figure whose clicked point opens its runs."""
+    event = figure.show(drawn, key=key, top=45, select=True)
+    points = event.selection.points
+    ids = str(points[0]["customdata"][0]).split(",") if points and points[0].get("customdata") else []
+    with st.container(horizontal=True):
+        for run_id in ids:
+            try:
+                run = shell.find_run(run_id)
+            except ValueError:
+                st.caption("This run was deleted; its scores are kept in the sweep.")
+                continue
+            config = run.config
+            said = f"{shell.method_title(config.method)}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
+            shell.link("compare", f"Open {shell.plain(said)}", ":material/arrow_forward:", runs=run_id)
+
+
+def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
+    """The guide as one button, and its regret once it was followed."""
+    st.subheader("Tuning guide", anchor=False, help="Yao et al. 2024, arXiv 2402.15159, in operational form.")
+    rows = sweep_table.guide_rows(record)
+    if not rows:
+        st.caption(
+            "One epoch, batch a quarter of the forget set, learning rate upwards until the target is reached; "
+            "rejected if general PPL rose over 10 %."
+        )
+        asked = record.config.guide or record.state in ACTIVE or not shell.may_manage(record)
+        if st.button("Follow the tuning guide", icon=":material/explore:", key="sweep.ask", disabled=asked):
+            studies.attempt(lambda: actions.do("follow guide", record))
+        return
+    for method in dict.fromkeys(row["method"] for row in rows):
+        st.markdown(
+            shell.plain(
+                guide_sentence(titles.get(method, method), [r for r in rows if r["method"] == method])
+            )
+        )
+    shown = [{key: value for key, value in row.items() if key not in ("reason", "run")} for row in rows]
+    shown = [row | {"method": titles.get(row["method"], row["method"])} for row in shown]
+    columns = dict.fromkeys(("took lr", "utility", "grid's best"), SHARE)
+    columns["regret"] = st.column_config.NumberColumn(
+        format="percent",
+        help="(U* - U) / U*: U* is the best utility of the grid's cells of this method and seed that reached the "
+        "target, U that of the guide's choice, 0 when it took nothing. Negative: better than the grid.",
+    )
+    st.dataframe(
+        shown, column_config=columns, hide_index=True, key="sweep.guide.table", alt="The guide's trials"
+    )
+
+
+def guide_sentence(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What it took or why nothing, with its regret over seeds."""
+    mean, sd, n = grid.mean_sd(row["regret"] for row in rows if row["regret"] is not None)
+    lost = (
+        f"; regret {100 * mean:.0f} %"
+        if n
+        else "; the grid has no cell that reached the target to compare with"
+    )
+    spread = f" ± {100 * sd:.0f} (n = {n} seeds)" if n > 1 else ""
+    return f"{title}: {rows[0]['reason']}, {rows[0]['trials']} trials{lost}{spread}."
+
+
+def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> None:
+    """Methods compared where they forget equally."""
+    st.subheader("At matched forgetting", anchor=False)
+    level, whose = grid.level_of(cells, metric)
+    start = 0.5 if math.isnan(level) else round(min(1.0, max(0.0, level)), 2)
+    left, right = st.columns(2)
+    key = f"sweep.level.{metric}.{start}"
+    chosen = left.slider(
+        "Forgetting", 0.0, 1.0, start, 0.01, key=key, help=f"Begins at that of {whose}." if whose else None
+    )
+    tolerance = right.slider("Tolerance", 0.01, 0.3, 0.05, 0.01, key="sweep.tolerance")
+    rows = sweep_table.matched_rows(cells, chosen, tolerance, metric)
+    rows = [row | {"method": titles.get(row["method"], row["method"])} for row in rows]
+    rows.sort(key=lambda row: -(row.get("utility") or -1.0))
+    columns = {
+        "settings there": st.column_config.NumberColumn(
+            help="Settings whose mean forgetting lies within the tolerance."
+        ),
+        "utility": st.column_config.NumberColumn(help="Mean over seeds of the best of them.", format="%.3g"),
+        "sd": st.column_config.NumberColumn(help="Over seeds; empty with one.", format="%.2g"),
+        "forgetting": SHARE,
+        "lr": st.column_config.NumberColumn(format="%g"),
+    }
+    st.dataframe(
+        rows, column_config=columns, hide_index=True, key="sweep.matched", alt="Methods at equal forgetting"
+    )
+
+
+def tables(record: SweepRecord, cells: Sequence[Cell]) -> None:
+    """Every cell, as a table and as CSV, and the command that repeats the sweep."""
+    rows = sweep_table.cell_rows(cells)
+    with st.expander("All numbers", icon=":material/table:"):
+        numbers = ("forget PPL", "target", "retrained", "retain ×", "general ×", "forgetting", "utility")
+        columns = dict.fromkeys(numbers, SHARE) | {"lr": st.column_config.NumberColumn(format="%g")}
+        st.dataframe(rows, column_config=columns, hide_index=True, key="sweep.table", alt="All cells")
+        with st.container(horizontal=True):
+            for name, some in (("cells", rows), ("methods", sweep_table.method_rows(cells))):
+                st.download_button(
+                    f"CSV of {name}",
+                    sweep_table.to_csv(some),
+                    f"sweep-{name}.csv",
+                    "text/csv",
+                    icon=":material/download:",
+                    on_click="ignore",
+                    key=f"sweep.csv.{name}",
+                )

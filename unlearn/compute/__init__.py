@@ -1,0 +1,1 @@
+"""Tensors only: hidden states, the output head, packing, products, memory and threads."""

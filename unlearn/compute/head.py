@@ -1,0 +1,239 @@
+"""The output head: from hidden states to logits, and the losses that need no more of them than a chunk at a time.
+
+Vocabulary-wide tensors are what costs memory and, on a CPU, time: autograd would keep the logits, their log-softmax
+and both gradients. All losses here are a cross-entropy -Σ q log p against some target q, whose gradient in the logits
+is p - q, so one buffer is enough and it is overwritten in place. Under an adapter the head does not move: the gradient
+of the states is then taken in the forward pass already and no logits outlive their chunk. With a head that moves,
+p - q is kept while it is small and computed again in the backward pass where it is not.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from unlearn.compute import kernels, products
+
+CHUNK_LOGITS = 2**22  # logits made at once: 16 MiB in float32, which the C library serves from memory it has
+KEPT_LOGITS = 2**24  # kept from forward to backward pass rather than made anew
+BLOCK = 2**18  # of those, how many a CPU goes through at once, so that they stay in its cache
+Target = Callable[..., Tensor]  # (labels [n], *others [n, …]) → target logits [n, V]
+
+
+@dataclass(frozen=True)
+class Head:
+    """From hidden states [n, d] to float32 logits [n, V], with the config's scaling and capping.
+
+    One is made for each forward pass: what it gathers is that pass's gradient of the matrix.
+    """
+
+    linear: Callable[[Tensor], Tensor]
+    scale: float = 1.0
+    cap: float | None = None
+
+    @cached_property
+    def gathered(self) -> "Gathered":
+        return Gathered(self.linear.weight)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        logits = wide(self.linear(hidden))
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+
+class Gathered:
+    """The head's matrix as several losses of one pass read it: their gradients go into one buffer.
+
+    Autograd would make a [V, d] tensor for each loss and add them up. matrix stands between, so that its gradient is
+    complete before anything else adds to it: the first loss hands the buffer over, the others add to it in place.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self.matrix = (
+            _Through.apply(weight, self) if weight.requires_grad and torch.is_grad_enabled() else weight
+        )
+        self.task, self.buffer = -1, None
+
+    def add(self, left: Tensor, right: Tensor) -> Tensor | None:
+        """leftᵀ right for [n, V] and [n, d], as the gradient to return: the buffer at a backward pass' first call."""
+        task = torch._C._current_graph_task_id()
+        if task == self.task and self.buffer is not None:
+            self.buffer.addmm_(left.T, right)
+            return None
+        self.task, self.buffer = task, products.outer(left, right)
+        return self.buffer
+
+
+class _Through(torch.autograd.Function):
+    """Its argument, with a node of its own in the graph; what was gathered goes on, and nobody else holds it."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gathered: Gathered) -> Tensor:
+        ctx.gathered = gathered
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        ctx.gathered.buffer = None
+        return grad, None
+
+
+def wide(logits: Tensor) -> Tensor:
+    """In float32 at least."""
+    return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+
+
+def head_of(model: Any) -> Head:
+    """The model's own head. models.load compares it with its logits once: an unknown kind is an error there."""
+    return head_with(model.get_output_embeddings(), model.config)
+
+
+def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Head:
+    """head_of for a given linear map: a reference keeps a frozen copy of it under full fine-tuning."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    scale = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
+    return Head(linear, scale, getattr(text, "final_logit_softcapping", None))
+
+
+def fusible(head: Callable[[Tensor], Tensor]) -> bool:
+    """Whether cross_entropy() may take the head apart: a plain matrix in place, whose logits go out as they are."""
+    linear = getattr(head, "linear", None)
+    return (
+        isinstance(head, Head)
+        and products.is_plain(linear)
+        and head.scale == 1.0
+        and head.cap is None
+        and not linear._forward_hooks
+        and not linear._forward_pre_hooks
+        and not hasattr(linear, "_hf_hook")  # accelerate brings such a matrix from elsewhere at each call
+    )
+
+
+def chunk(vocabulary: int) -> int:
+    """Answer tokens whose logits are held at once: no others for oneDNN to round up to (products.rows)."""
+    most = max(1, CHUNK_LOGITS // vocabulary)
+    return most - most % products.FEWEST if most > products.FEWEST else most
+
+
+def cross_entropy(
+    head: Head,
+    hidden: Tensor,
+    labels: Tensor,
+    target: Target | None = None,
+    others: Sequence[Tensor] = (),
+    *,
+    divergence: bool = False,
+) -> Tensor:
+    """[T] -log p(label), or, with target logits, -Σ q log p for q their softmax; divergence: KL(q ‖ p)."""
+    bias = head.linear.bias
+    if target is None and kernels.covers(hidden, head.linear.weight, bias):
+        return kernels.frozen_cross_entropy(hidden, head.linear.weight, bias, labels)
+    gathered = head.gathered
+    weight = gathered.matrix
+    graph = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))
+    return _CrossEntropy.apply(
+        hidden, weight, bias, labels, target, divergence, gathered if graph else None, *others
+    )
+
+
+def soft_cross_entropy(logits: Tensor, target_logits: Tensor, *, divergence: bool = False) -> Tensor:
+    """[n] the same from whole logits [n, V]: what cross_entropy() computes, for autograd to differentiate."""
+    log_q, log_p = target_logits.log_softmax(-1), logits.log_softmax(-1)
+    return (log_q.exp() * (log_q - log_p if divergence else -log_p)).sum(-1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """forward() leaves behind what backward() needs least work for; see the module's first lines."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        target: Target | None,
+        divergence: bool,
+        gathered: Gathered | None,
+        *others: Tensor,
+    ) -> Tensor:
+        moves = gathered is not None and any(ctx.needs_input_grad[1:3])
+        size, count = chunk(len(weight)), len(labels)
+        values = torch.empty(count, dtype=wide(hidden[:0]).dtype, device=hidden.device)
+        slope = torch.empty_like(hidden) if gathered is not None and not moves else None
+        keeps, kept = moves and count * len(weight) <= KEPT_LOGITS, []
+        ctx.target, ctx.divergence, ctx.gathered = target, divergence, gathered
+        for at in range(0, count, size):
+            here = slice(at, min(at + size, count))
+            apart = _logits(hidden[here], weight, bias)
+            taught = None if target is None else target(labels[here], *(x[here] for x in others))
+            values[here] = _compare(apart[: here.stop - at], labels[here], taught, divergence)
+            if slope is not None:
+                slope[here] = products.matmul(apart.to(weight.dtype), weight)[: here.stop - at]
+            elif keeps:
+                kept.append(apart)
+        ctx.kept, ctx.others = len(kept), len(others)
+        ctx.save_for_backward(hidden, weight, bias, labels, slope, *kept, *others)
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, labels, slope, *rest = ctx.saved_tensors
+        kept, others = rest[: ctx.kept], rest[ctx.kept :]
+        none = (None,) * (4 + len(others))
+        if slope is not None:
+            return (slope * upstream[:, None].to(slope.dtype), None, None, *none)
+        scaled = hidden * upstream[:, None].to(hidden.dtype)  # smaller than scaling p - q
+        down = torch.empty_like(hidden)
+        of_weight = None
+        of_bias = None if bias is None else torch.zeros_like(bias)
+        size = chunk(len(weight))
+        for number, at in enumerate(range(0, len(labels), size)):
+            here = slice(at, min(at + size, len(labels)))
+            count = here.stop - at
+            if kept:
+                apart = kept[number]
+            else:
+                apart = _logits(hidden[here], weight, bias)
+                taught = None if ctx.target is None else ctx.target(labels[here], *(x[here] for x in others))
+                _compare(apart[:count], labels[here], taught, ctx.divergence)
+            apart = apart.to(weight.dtype)
+            down[here] = products.matmul(apart, weight)[:count]
+            if ctx.needs_input_grad[1]:
+                fresh = ctx.gathered.add(apart, products.padded(scaled[here]))
+                of_weight = fresh if of_weight is None else of_weight
+            if of_bias is not None:
+                of_bias += apart[:count].T @ upstream[here].to(apart.dtype)
+        return (down * upstream[:, None].to(down.dtype), of_weight, of_bias, *none)
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[n', V] in float32 for hidden [n, d]: rows that nobody asked for follow where n is rounded up (products.rows)."""
+    return wide(products.linear(products.padded(hidden), weight, bias))
+
+
+def _compare(logits: Tensor, labels: Tensor, taught: Tensor | None, divergence: bool) -> Tensor:
+    """[n] the loss of each row; logits [n, V] are overwritten with p - q, its gradient in them."""
+    size = len(logits) if logits.device.type != "cpu" else max(1, BLOCK // logits.shape[1])
+    values = torch.empty(len(logits), dtype=logits.dtype, device=logits.device)
+    for at in range(0, len(logits), size):
+        here = slice(at, at + size)
+        lp = logits[here].log_softmax(-1)
+        if taught is None:
+            own = labels[here, None]
+            values[here] = -lp.gather(1, own)[:, 0]
+            torch.exp(lp, out=logits[here]).scatter_add_(
+                1, own, lp.new_full((1, 1), -1.0).expand(len(own), 1)
+            )
+        else:
+            lq = taught[here].log_softmax(-1)
+            q = lq.exp()
+            values[here] = (q * (lq - lp if divergence else -lp)).sum(-1)
+            torch.exp(lp, out=logits[here]).sub_(q)
+    return values

@@ -1,0 +1,265 @@
+"""Language-model arithmetic at answer positions: the only module that shifts labels or reads -100.
+
+A method or metric never sees padding, prompts or a [batch, length, vocabulary] tensor. One forward pass
+stops before the output head, keeps the hidden states that predict an answer token ([T, d] for T answer
+tokens in the whole batch) and applies the head to those alone, in chunks, in float32 from the logits on.
+
+An encoder-decoder (T5) is the same with a source: the encoder reads the prompt, and input_ids are what the decoder
+reads, its start token and then the answer. models.load tells the tokenizer that token (decoder_start_id).
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from unlearn.compute.head import Target, chunk, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.compute.packing import attending, layout_of, packed_inputs, packs
+from unlearn.compute.tokens import IGNORE, Tokens
+
+
+@dataclass
+class Answers:
+    """What one forward pass says about the answers of a batch.
+
+    hidden [T, d]: the states that predict the T answer tokens. labels [T]: those tokens. rows [T]: the
+    sequence that each belongs to, 0 … B-1. head: [n, d] → logits [n, V] in float32.
+    """
+
+    hidden: Tensor
+    labels: Tensor
+    rows: Tensor
+    keys: tuple[int, ...]
+    total_tokens: int
+    total_rows: int
+    head: Callable[[Tensor], Tensor] = field(repr=False)
+
+    def per_token(self, fn: Callable[..., Tensor], *others: Tensor) -> Tensor:
+        """fn(logits [n, V], labels [n], *others [n, …]) → [n], over chunks of answer tokens; returns [T].
+
+        With more than one chunk the logits are recomputed in the backward pass instead of being kept.
+        """
+        count, size = len(self.labels), chunk(self.vocabulary)
+
+        def run(hidden: Tensor, labels: Tensor, *extra: Tensor) -> Tensor:
+            return fn(self.head(hidden), labels, *extra)
+
+        if count <= size:
+            return run(self.hidden, self.labels, *others)
+        parts = []
+        for at in range(0, count, size):
+            pieces = [x[at : at + size] for x in (self.hidden, self.labels, *others)]
+            parts.append(
+                checkpoint(run, *pieces, use_reentrant=False) if torch.is_grad_enabled() else run(*pieces)
+            )
+        return torch.cat(parts)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        with torch.no_grad():
+            return self.head(self.hidden[:1]).shape[-1]
+
+    @cached_property
+    def nll(self) -> Tensor:
+        """[T] negative log-likelihood of each answer token, in nats."""
+        return self.nll_of(self.labels)
+
+    def nll_of(self, tokens: Tensor) -> Tensor:
+        """[T] negative log-likelihood of other tokens [T] in the places of the answer's."""
+        if fusible(self.head):
+            return cross_entropy(self.head, self.hidden, tokens)
+
+        def one(logits: Tensor, _: Tensor, wanted: Tensor) -> Tensor:
+            return F.cross_entropy(logits, wanted, reduction="none")
+
+        return self.per_token(one, tokens)
+
+    def cross_entropy(self, target: Target, *others: Tensor, divergence: bool = False) -> Tensor:
+        """[T] -Σ q log p, q the softmax of target(labels [n], *others [n, …]) → logits [n, V], which has no gradient.
+
+        divergence: KL(q ‖ p), which is 0 where the two agree.
+        """
+        if fusible(self.head):
+            return cross_entropy(self.head, self.hidden, self.labels, target, others, divergence=divergence)
+
+        def one(logits: Tensor, labels: Tensor, *extra: Tensor) -> Tensor:
+            with torch.no_grad():
+                taught = target(labels, *extra)
+            return soft_cross_entropy(logits, taught, divergence=divergence)
+
+        return self.per_token(one, *others)
+
+    def row_sum(self, values: Tensor) -> Tensor:
+        """[T] → [B] sums over each sequence's answer tokens."""
+        return values.new_zeros(len(self.keys)).index_add(0, self.rows, values)
+
+    @property
+    def row_count(self) -> Tensor:
+        """[B] answer tokens of each sequence."""
+        return torch.bincount(self.rows, minlength=len(self.keys))
+
+    def token_mean(self, values: Tensor) -> Tensor:
+        """Mean of [T] over all answer tokens of the optimiser step (a part of it, in a micro-batch)."""
+        return values.sum() / self.total_tokens
+
+    def row_mean(self, values: Tensor) -> Tensor:
+        """Mean of [B] over all sequences of the optimiser step (a part of it, in a micro-batch)."""
+        return values.sum() / self.total_rows
+
+    def mean_nll(self) -> Tensor:
+        """NLL(X) = Σ_i S_i / Σ_i n_i, the scalar of METHODS' house rules."""
+        return self.token_mean(self.nll)
+
+
+def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Answers, ...]:
+    """One forward pass over all batches together; one Answers for each, in order.
+
+    With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
+    """
+    labels = _joined(batches, "labels", IGNORE)
+    following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
+    where = (following != IGNORE).nonzero()
+    states = _states_at(model, inputs_of(*batches), where, layer)
+    targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
+    answers, first, head = [], 0, head_of(model)
+    for b in batches:
+        count = len(b.keys)
+        mine = (rows >= first) & (rows < first + count)
+        pick = slice(None) if len(batches) == 1 else mine
+        answers.append(
+            Answers(
+                hidden=states[pick],
+                labels=targets[pick],
+                rows=rows[pick] - first,
+                keys=b.keys,
+                total_tokens=b.total_tokens,
+                total_rows=b.total_rows,
+                head=head,
+            )
+        )
+        first += count
+    return tuple(answers)
+
+
+def inputs_of(*batches: Tokens) -> dict[str, Tensor]:
+    """What the model's forward is called with for all of them together."""
+    ids, mask = _joined(batches, "input_ids", 0), _joined(batches, "attention_mask", 0)
+    if batches[0].source_ids is None:
+        return {"input_ids": ids, "attention_mask": mask}
+    return {
+        "input_ids": _joined(batches, "source_ids", 0),
+        "attention_mask": _joined(batches, "source_mask", 0),
+        "decoder_input_ids": ids,
+        "decoder_attention_mask": mask,
+    }
+
+
+def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
+    parts = [getattr(b, name) for b in batches]
+    length = max(x.shape[1] for x in parts)
+    return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
+
+
+def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
+    """[T, d] states at the places where [T, 2] (row, token); padding does not run through a model that packs."""
+    read = last_states if layer is None else partial(_block_states, layer=layer)
+    mask = inputs["attention_mask"]
+    if bool(mask.all()) or not packs(model):
+        return read(model, inputs)[where[:, 0], where[:, 1]]
+    layout = layout_of(mask, model.get_input_embeddings().weight)
+    with attending(model.config, layout):
+        whole = read(model, packed_inputs(inputs["input_ids"], layout))[0]
+    return whole[layout.token[where[:, 0] * layout.length + where[:, 1]]]
+
+
+def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """[B, L, d]: what the model hands to its output head, the head itself fed with nothing."""
+    caught: list[Tensor] = []
+
+    def catch(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        caught.append(args[0])
+        return (args[0][:, :0], *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(catch)
+    try:
+        model(**inputs, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+class _Reached(Exception):
+    """The block that was asked for has run."""
+
+
+def _block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
+    """[B, L, d]: the output of one block; the pass ends there."""
+    caught: list[Tensor] = []
+
+    def catch(_: Any, __: Any, output: Any) -> None:
+        caught.append(output[0] if isinstance(output, tuple) else output)
+        raise _Reached
+
+    handle = blocks(model)[layer].register_forward_hook(catch)
+    try:
+        with contextlib.suppress(_Reached):
+            model(**inputs, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def depth(model: Any) -> int:
+    """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
+    config = model.config
+    if getattr(config, "is_encoder_decoder", False):
+        return getattr(config, "num_decoder_layers", None) or config.decoder_layers
+    return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
+
+
+def blocks(model: Any) -> Any:
+    """The list of transformer blocks. ValueError for a model that is built otherwise."""
+    root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
+    for module in root.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth(model):
+            return module
+    raise ValueError(f"model: {type(model).__name__} has no list of {depth(model)} blocks to reach into.")
+
+
+@torch.no_grad()
+def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
+    """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k].
+
+    Of equal logits the lower id comes first, so that one token a place has rank 0; beside nan nothing ranks.
+    mu, sigma [T]: mean and standard deviation of log p(token) for a token drawn from p, in nats.
+    """
+    size = chunk(answers.vocabulary)
+    names = ("logit", "lp", "rank", "top_id", "top_lp", "mu", "sigma")
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    for at in range(0, len(answers.labels), size):
+        logits = answers.head(answers.hidden[at : at + size])
+        labels = answers.labels[at : at + size, None]
+        lps = logits.log_softmax(-1)
+        own = logits.gather(1, labels)
+        best = lps.topk(min(k, lps.shape[-1]), dim=-1)
+        earlier = torch.arange(logits.shape[-1], device=logits.device) < labels
+        ahead = ~(logits <= own) | ((logits == own) & earlier)
+        own_lp = lps.gather(1, labels)[:, 0]
+        found = (own[:, 0], own_lp, ahead.sum(-1), best.indices, best.values, *surprise(lps))
+        for name, value in zip(parts, found, strict=True):
+            parts[name].append(value)
+    return {name: torch.cat(values).cpu() for name, values in parts.items()}
+
+
+def surprise(lps: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean, standard deviation) [n] of log p under p itself, from log-probs [n, V]; an impossible token adds 0."""
+    p = lps.exp()
+    mean = (p * lps).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
+    spread = (p * (lps - mean[:, None]) ** 2).nan_to_num(nan=0.0, posinf=0.0).sum(-1)
+    return mean, spread.sqrt()

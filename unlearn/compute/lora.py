@@ -1,0 +1,96 @@
+"""LoRA's share of a linear layer in three small products and no wide tensor of its own (Hu et al. 2022, §4.1).
+
+y = x Wᵀ + s (x Aᵀ) Bᵀ. PEFT widens x to the adapter's float32, and makes, scales and adds a result of the layer's width
+in float32: in a bfloat16 model on a CPU that costs more than the layer itself. Here A and B are brought to the layer's
+type (the float32 values stay the ones that the optimiser moves), the product is added in place, and the backward pass
+keeps x and x Aᵀ alone.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from unlearn.compute import products
+
+
+def lean(model: Any) -> Any:
+    """The same model; each plain LoRA layer on an nn.Linear computes as above where nothing speaks against it."""
+    from peft.tuners.lora.layer import Linear
+
+    kind = _kind(Linear)
+    for module in model.modules():
+        if type(module) is Linear:
+            module.__class__ = kind
+    return model
+
+
+def _kind(linear: type) -> type:
+    """The subclass of PEFT's layer, made once: PEFT is imported late, since the app must start without it."""
+    global _made
+    if _made is None:
+
+        class LeanLinear(linear):  # type: ignore[misc]
+            """PEFT's layer, but for the arithmetic of the plain case."""
+
+            def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+                name = plain(self, x) if not args and not kwargs else None
+                if name is None:
+                    return super().forward(x, *args, **kwargs)
+                base = self.base_layer
+                a, b = self.lora_A[name].weight, self.lora_B[name].weight
+                return _AddLoRA.apply(x, base.weight, base.bias, a, b, float(self.scaling[name]))
+
+        _made = LeanLinear
+    return _made
+
+
+_made: type | None = None
+
+
+def plain(layer: Any, x: Tensor) -> str | None:
+    """The one adapter that is on, if y = x Wᵀ + s (x Aᵀ) Bᵀ is all there is to the layer; else None."""
+    base, names = layer.base_layer, [n for n in layer.active_adapters if n in layer.lora_A]
+    if layer.disable_adapters or layer.merged or len(names) != 1 or names[0] in layer.lora_variant:
+        return None
+    name = names[0]
+    dropout = layer.lora_dropout[name]
+    silent = isinstance(dropout, nn.Identity) or not layer.training
+    a, b, w = layer.lora_A[name], layer.lora_B[name], base.weight
+    whole = products.is_plain(base) and not hasattr(base, "_hf_hook") and not w.requires_grad
+    watched = any(m._forward_hooks or m._forward_pre_hooks for m in (base, a, b))
+    one = x.dtype == w.dtype and x.device == w.device == a.weight.device and w.is_floating_point()
+    bare = a.bias is None and b.bias is None and not layer.fan_in_fan_out
+    amp = torch.is_autocast_enabled(x.device.type)
+    return name if silent and whole and one and bare and not watched and not amp else None
+
+
+class _AddLoRA(torch.autograd.Function):
+    """x [..., in], w [out, in], bias [out] or None, a [r, in], b [out, r]: [..., out]; gradients for x, a and b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, s: float
+    ) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        down = products.matmul(flat, a.to(x.dtype).T)
+        y = products.linear(flat, w, bias).addmm_(down, b.to(x.dtype).T, alpha=s)
+        ctx.save_for_backward(flat, w, a, b, down)
+        ctx.s, ctx.shape = s, x.shape
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        flat, w, a, b, down = ctx.saved_tensors
+        g = g.reshape(-1, g.shape[-1])
+        up = products.matmul(g, b.to(g.dtype))
+        for_x = for_a = for_b = None
+        if ctx.needs_input_grad[0]:
+            for_x = products.matmul(g, w).addmm_(up, a.to(g.dtype), alpha=ctx.s).view(ctx.shape)
+        if ctx.needs_input_grad[3]:
+            for_a = products.outer(up, flat).to(a.dtype).mul_(ctx.s)
+        if ctx.needs_input_grad[4]:
+            for_b = products.outer(g, down).to(b.dtype).mul_(ctx.s)
+        return for_x, None, None, for_a, for_b, None

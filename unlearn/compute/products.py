@@ -1,0 +1,169 @@
+"""Products of float32 matrices on a CPU, by the faster of the two libraries that torch carries for them.
+
+torch gives them to its BLAS, mostly MKL, which keeps to half the register width on processors of another make than
+Intel's. oneDNN, the library of its bfloat16 products, does not: on an AMD EPYC it takes half the time (figures:
+bench/products). It rounds differently, in the last bits only. Which is faster is tried once a process;
+UNLEARN_PRODUCTS (blas, onednn) decides it.
+
+oneDNN writes machine code for each shape it meets, and keeps it: half a millisecond and half a megabyte a shape. The
+number of tokens differs from step to step, so it is rounded up to one of a few (rows()): here by rows of zeros, in
+unlearn/compute/packing.py by tokens that nobody reads, for bfloat16 as well.
+
+adopt() lets the linear layers of a loaded model multiply so. Models that are trained from nothing are left alone: what
+ships was made with torch's own products and is compared to the bit.
+"""
+
+import os
+import time
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+LIBRARIES = ("blas", "onednn")
+LEAST = 2**20  # multiplications in a product; below, asking costs more than is gained
+GAIN = 1.25  # how many times as fast the other library must be
+SHAPES = 16  # numbers of rows between a power of two and the next
+FEWEST = 8  # rows that they differ by at least
+
+
+def rows(count: int, like: Tensor) -> int:
+    """So many rows are computed where count are wanted: as many, or the next of few numbers where oneDNN does it."""
+    narrow = like.dtype in (torch.bfloat16, torch.float16)
+    if count == 0 or like.device.type != "cpu" or not (narrow or library() == "onednn"):
+        return count
+    step = max(FEWEST, 2 ** (count.bit_length() - 1) // SHAPES)
+    return -(-count // step) * step
+
+
+def padded(x: Tensor) -> Tensor:
+    """x [n, k] itself, or with rows of zeros below it up to rows(n)."""
+    extra = rows(len(x), x) - len(x)
+    return F.pad(x, (0, 0, 0, extra)) if extra else x
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a [n, k] @ b [k, m] → [n, m]."""
+    return linear(a, b.T)
+
+
+def outer(g: Tensor, x: Tensor) -> Tensor:
+    """gᵀ x for g [n, m] and x [n, k]: [m, k], the gradient of a linear layer's weights. Not differentiable."""
+    if not _fits(g, x.T):
+        return g.T @ x
+    right = padded(x)
+    left = g.T if right is x else F.pad(g.T, (0, len(right) - len(g)))
+    return _onednn(left, right.T, None)
+
+
+def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., k] wᵀ + bias for w [m, k] of any strides: [..., m]."""
+    if not _fits(x, w):
+        return F.linear(x, w, bias)
+    flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
+    moves = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, w, bias))
+    y = _Linear.apply(flat, w, bias) if moves else _rounded(flat, w, bias)
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
+
+
+def adopt(model: Any) -> Any:
+    """The same model, whose linear layers multiply as above wherever that is possible; weights and names stay."""
+    from transformers.pytorch_utils import Conv1D
+
+    kinds = {nn.Linear: Linear, Conv1D: _conv1d()}
+    for module in model.modules():
+        brought = hasattr(module, "_hf_hook")  # by accelerate, at each call, from wherever they lie
+        if type(module) in kinds and not brought:
+            module.__class__ = kinds[type(module)]
+    return model
+
+
+def is_plain(layer: Any) -> bool:
+    """Whether it is nn.Linear, or what adopt() made of one, and computes x wᵀ + bias and nothing else."""
+    return type(layer) in (nn.Linear, Linear)
+
+
+class Linear(nn.Linear):
+    """nn.Linear, but for the library."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out]."""
+        return linear(x, self.weight, self.bias)
+
+
+@cache
+def _conv1d() -> type:
+    from transformers.pytorch_utils import Conv1D
+
+    class Turned(Conv1D):  # type: ignore[misc]
+        """GPT-2's linear layer, whose weight is [in, out]."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            w = self.weight.T
+            return linear(x, w, self.bias) if _fits(x, w) else super().forward(x)
+
+    return Turned
+
+
+class _Linear(torch.autograd.Function):
+    """x [n, in], w [out, in], bias [out] or None: [n, out]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return _rounded(x, w, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, w = ctx.saved_tensors
+        for_x = matmul(g, w) if ctx.needs_input_grad[0] else None
+        for_w = outer(g, x) if ctx.needs_input_grad[1] else None
+        return for_x, for_w, g.sum(0) if ctx.needs_input_grad[2] else None
+
+
+def _fits(x: Tensor, w: Tensor) -> bool:
+    """Whether oneDNN takes x [..., k] wᵀ [k, m], and is worth being asked."""
+    kind = x.dtype == w.dtype == torch.float32 and x.device.type == w.device.type == "cpu"
+    large = kind and x.numel() * w.shape[0] >= LEAST
+    return large and not torch.is_autocast_enabled("cpu") and library() == "onednn"
+
+
+def _rounded(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """x wᵀ + bias, with as many rows computed as rows() says; no view where none is needed: autograd adds into it."""
+    y = _onednn(padded(x), w, bias)
+    return y if len(y) == len(x) else y[: len(x)]
+
+
+def _onednn(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """x wᵀ + bias for factors of any strides. The name that torch's compiler uses for it; no activation follows."""
+    return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
+
+
+@cache
+def library() -> str:
+    """ "onednn" where it is there and faster at a feed-forward layer's product, else "blas": torch's own way."""
+    chosen = os.environ.get("UNLEARN_PRODUCTS")
+    if chosen and chosen not in LIBRARIES:
+        raise ValueError(f"UNLEARN_PRODUCTS must be among {', '.join(LIBRARIES)}, got {chosen!r}.")
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if chosen == "onednn" and not there:
+        raise ValueError(
+            "UNLEARN_PRODUCTS is onednn, which this build of torch lacks; unset it, or choose blas."
+        )
+    if chosen or not there:
+        return chosen or "blas"
+    with torch.inference_mode():
+        x, w = torch.ones(256, 256), torch.ones(1024, 256)
+        laps = [(_seconds(F.linear, x, w, None), _seconds(_onednn, x, w, None)) for _ in range(6)]
+    own, other = (min(column) for column in zip(*laps, strict=True))
+    return "onednn" if own >= GAIN * other else "blas"
+
+
+def _seconds(product: Any, *args: Any) -> float:
+    start = time.perf_counter()
+    product(*args)
+    return time.perf_counter() - start

@@ -1,0 +1,182 @@
+"""What a model reads: a text as tokens with the answer's marked, a padded batch of them, and the batch of a step.
+
+labels hold the token itself at answer places and IGNORE elsewhere; unlearn.compute.lm alone shifts them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Example:
+    """One tokenised text. labels equal input_ids at answer tokens and IGNORE elsewhere; key names the text.
+
+    source: what the encoder of an encoder-decoder reads; input_ids are then the decoder's. subject: whom or what the
+    text is about, where its row says so.
+    """
+
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    key: int
+    entity: tuple[bool, ...] = ()  # per token of input_ids: lies in an entity span of the answer
+    source: tuple[int, ...] = ()
+    subject: str = ""
+
+    @property
+    def answer_at(self) -> tuple[int, ...]:
+        """Places of the answer tokens in input_ids."""
+        return tuple(i for i, label in enumerate(self.labels) if label != IGNORE)
+
+    @property
+    def answer_ids(self) -> tuple[int, ...]:
+        """The answer tokens, in the order in which Answers holds them."""
+        return tuple(self.input_ids[i] for i in self.answer_at)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A padded batch: input_ids, attention_mask, labels [B, L]; keys [B] name the texts.
+
+    total_tokens, total_rows: answer tokens and sequences of the whole optimiser step, so that a mean over
+    2 × 2 accumulated micro-batches is the mean over one batch of 4. source_ids, source_mask [B, S]: what an
+    encoder reads, None for a decoder-only model.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    keys: tuple[int, ...]
+    total_tokens: int
+    total_rows: int
+    source_ids: Tensor | None = None
+    source_mask: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "Tokens":
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+            labels=self.labels.to(device),
+            source_ids=None if self.source_ids is None else self.source_ids.to(device),
+            source_mask=None if self.source_mask is None else self.source_mask.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch of a step; either side is None where the method does not use it."""
+
+    forget: Tokens | None
+    retain: Tokens | None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the forward pass reads, padding excluded."""
+        sides = [side for side in (self.forget, self.retain) if side is not None]
+        masks = [
+            mask for side in sides for mask in (side.attention_mask, side.source_mask) if mask is not None
+        ]
+        return sum(int(mask.sum()) for mask in masks)
+
+
+def encode(
+    tokenizer: Any,
+    prompt: str,
+    target: str,
+    *,
+    key: int,
+    max_length: int,
+    spans: Sequence[tuple[int, int]] = (),
+) -> Example:
+    """Tokenise prompt + target in one go (as the model would meet it) and label the target's tokens.
+
+    An end-of-text token is added and labelled unless the text was cut at max_length. spans: character spans
+    in target. For an encoder-decoder the encoder reads the prompt (of a plain text its first half) and the decoder
+    the rest, each up to max_length. ValueError where no answer token is left.
+    """
+    start_id, source = getattr(tokenizer, "decoder_start_id", None), ()
+    if start_id is not None:
+        if not prompt:
+            prompt, target = halves(target)
+            spans = [(a - len(prompt), b - len(prompt)) for a, b in spans]
+        source, prompt = tuple(encoder_input(tokenizer, prompt, max_length)), ""
+    coded = tokenizer(prompt + target, return_offsets_mapping=True, return_special_tokens_mask=True)
+    ids, offsets = list(coded["input_ids"]), coded["offset_mapping"]
+    special = coded["special_tokens_mask"]
+    start = len(prompt)
+    answer = [end > start and not flag for (_, end), flag in zip(offsets, special, strict=True)]
+    entity = [
+        hit and any(begin < to + start and end > at + start for at, to in spans)
+        for hit, (begin, end) in zip(answer, offsets, strict=True)
+    ]
+    eos = tokenizer.eos_token_id
+    if eos is not None and (not ids or ids[-1] != eos):
+        ids, answer, entity = [*ids, eos], [*answer, True], [*entity, False]
+    elif ids and ids[-1] == eos:
+        answer[-1] = True
+    if start_id is not None:
+        ids, answer, entity = [start_id, *ids], [False, *answer], [False, *entity]
+    ids, answer, entity = ids[:max_length], answer[:max_length], entity[:max_length]
+    answer[:1] = [False] * len(ids[:1])  # nothing stands before the first token, so nothing predicts it
+    if not any(answer):
+        where = f"prompt of {len(offsets)} tokens" if prompt else "text of one token"
+        raise ValueError(
+            f"data: a {where} leaves no answer within max_length {max_length}; shorten it or raise it."
+        )
+    labels = tuple(token if hit else IGNORE for token, hit in zip(ids, answer, strict=True))
+    return Example(tuple(ids), labels, key, tuple(entity), source)
+
+
+def encoder_input(tokenizer: Any, prompt: str, max_length: int) -> list[int]:
+    """Token ids that an encoder reads, closed by end of text as T5 was trained."""
+    ids, eos = list(tokenizer(prompt)["input_ids"]), tokenizer.eos_token_id
+    if eos is None:
+        return ids[:max_length]
+    return [*(ids[:-1] if ids and ids[-1] == eos else ids)[: max_length - 1], eos]
+
+
+def halves(text: str) -> tuple[str, str]:
+    """(first words, the rest): how a plain text is asked for. A single word is all rest."""
+    words = text.split(" ")
+    if len(words) < 2:
+        return "", text
+    first = " ".join(words[: len(words) // 2])
+    return first, text[len(first) :]
+
+
+def collate(
+    examples: Sequence[Example],
+    pad_id: int,
+    *,
+    total_tokens: int | None = None,
+    total_rows: int | None = None,
+) -> Tokens:
+    """Right-padded batch. Padding is known by position, never by id, so pad = eos masks no real end of text."""
+
+    def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+        length = max(map(len, rows))
+        return torch.tensor([[*row, *([fill] * (length - len(row)))] for row in rows])
+
+    labels = padded([e.labels for e in examples], IGNORE)
+    sources = [e.source for e in examples]
+    return Tokens(
+        input_ids=padded([e.input_ids for e in examples], pad_id),
+        attention_mask=padded([[1] * len(e.input_ids) for e in examples], 0),
+        labels=labels,
+        keys=tuple(e.key for e in examples),
+        total_tokens=total_tokens or answer_tokens(examples),
+        total_rows=total_rows or len(examples),
+        source_ids=padded(sources, pad_id) if any(sources) else None,
+        source_mask=padded([[1] * len(s) for s in sources], 0) if any(sources) else None,
+    )
+
+
+def answer_tokens(examples: Sequence[Example]) -> int:
+    """Labelled tokens in all of them."""
+    return sum(label != IGNORE for e in examples for label in e.labels)

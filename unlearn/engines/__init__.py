@@ -1,0 +1,1 @@
+"""Where a record is carried out: today a background thread with a queue."""

@@ -1,0 +1,304 @@
+"""The runner: one background thread with a FIFO queue for the device, and the warm models behind the pages.
+
+The folder is the truth (unlearn.store.runs); the runner only decides who goes next. It holds each run's lock from
+submission to end, so that every other process, or the next server, can tell a live run from a dead one.
+"""
+
+import atexit
+import contextlib
+import gc
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from unlearn.models.catalogue import exact_retrain
+from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
+from unlearn.work.execute import Finished, execute
+
+WARM_MODELS = 3  # models kept in memory for own prompts
+CLOSE_SECONDS = 5.0
+
+
+Perform = Callable[..., "Finished | None"]  # of execute()'s signature: carries a record out and never raises
+
+
+class Runner:
+    """One per server. All methods may be called from any thread.
+
+    roots: folders that data and models may come from, as in allowed.allowed_path.
+    """
+
+    def __init__(self, store: RunStore, roots: Sequence[Path] | None = None) -> None:
+        self.store = store
+        self.roots = roots
+        self._queue: deque[Record] = deque()
+        self._performs: dict[str, Perform | None] = {}
+        self._locks: dict[str, FileLock] = {}
+        self._stops: dict[str, threading.Event] = {}
+        self._discard: set[str] = set()
+        self._current: Record | None = None
+        self._progress: tuple[str, float, float] = ("", 0.0, 0.0)
+        self._wake = threading.Condition()
+        self._device = threading.Lock()
+        self._warm: OrderedDict[str, Any] = OrderedDict()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        atexit.register(self.close)
+
+    def submit(self, config: RunConfig, owner: str = "", title: str = "") -> Run:
+        """Check what can be checked at once, create the run's folder and queue it.
+
+        ValueError for bad input: unknown model, method or knob, data that cannot be read. OSError for a full disk.
+        """
+        check(config, self.roots)
+        run = self.store.create(config, owner=owner, title=title)
+        self._enqueue(run)
+        return run
+
+    def enqueue(self, record: Record, perform: Perform | None = None) -> None:
+        """Queue a record that exists; perform carries it out: execute(), or what a sweep or a sequence brings."""
+        self._enqueue(record, perform)
+
+    def resume(self, run: Record, perform: Perform | None = None) -> None:
+        """Queue an interrupted, stopped or failed run again; it goes on from its last checkpoint.
+
+        ValueError when it is active or already done.
+        """
+        state = run.state
+        if state in ACTIVE or state == "done":
+            raise ValueError(
+                f"run: {run.id} is {state}; only an interrupted, stopped or failed run can be resumed."
+            )
+        self._enqueue(run, perform)
+
+    def _enqueue(self, run: Record, perform: Perform | None = None) -> None:
+        lock = run.hold()
+        try:
+            with self._wake:
+                if self._closing:
+                    raise ValueError("runner: it is closing; start the server again.")
+                last = run.events("state")[-1:]
+                if last and last[0]["state"] == "done":  # by another process, since resume() looked
+                    raise ValueError(f"run: {run.id} is done; start a new one.")
+                if not last or last[0]["state"] != "queued":
+                    run.append("state", state="queued")
+                self._locks[run.id] = lock
+                self._stops[run.id] = threading.Event()
+                self._performs[run.id] = perform
+                self._queue.append(run)
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._work, name="unlearn-runner", daemon=True)
+                    self._thread.start()
+                self._wake.notify_all()
+        except BaseException:
+            lock.release()
+            raise
+
+    def stop(self, run: Record) -> None:
+        """Acknowledged at once; a running run ends within one step and keeps its weights."""
+        with self._wake:
+            if run in self._queue:
+                self._queue.remove(run)
+                try:
+                    run.append("state", state="stopped", reason="taken out of the queue before it began")
+                finally:
+                    self._release(run)
+            elif run.id in self._stops:
+                self._end_early(run)
+
+    def discard(self, run: Record) -> None:
+        """Stop it, then delete its folder."""
+        with self._wake:
+            if run == self._current:
+                self._discard.add(run.id)
+                self._end_early(run)
+                return
+            if run in self._queue:
+                self._queue.remove(run)
+                self._release(run)
+        self._delete(run)
+
+    def _end_early(self, run: Record) -> None:
+        """The step in hand is the last one; whoever looks at the folder can see that it was asked for, and when."""
+        if not self._stops[run.id].is_set():
+            self._stops[run.id].set()
+            with contextlib.suppress(OSError):  # a full disk must not keep it from stopping
+                run.append("note", asked="stop")
+
+    def _delete(self, run: Record) -> None:
+        self._warm.pop(f"after {run.id}", None)
+        self.store.delete(run)
+
+    def position(self, run: Record) -> int | None:
+        """0 while it runs, 1… while it waits, None when this runner does not have it."""
+        with self._wake:
+            if run == self._current:
+                return 0
+            waiting = list(self._queue)
+        return waiting.index(run) + 1 if run in waiting else None
+
+    def active(self) -> list[Record]:
+        """The running run, then the queue."""
+        with self._wake:
+            return ([self._current] if self._current else []) + list(self._queue)
+
+    def progress(self) -> tuple[str, float, float]:
+        """(phase, fraction of it that is done, seconds since it began) of the running run."""
+        phase, fraction, since = self._progress
+        return phase, fraction, time.monotonic() - since if phase else 0.0
+
+    def busy(self) -> str:
+        """Who has the device and for how long, in a sentence; empty when it is free."""
+        run = self._current
+        if run is None:
+            return "another question is being answered" if self._device.locked() else ""
+        steps = run.events("step")
+        if not steps:
+            return f"{run.title} is busy: {self._progress[0] or 'starting'}"
+        last = steps[-1]
+        left = (last["of"] - last["step"]) * last["seconds"] / max(1, last["step"])
+        return f"{run.title} is training: step {last['step']} of {last['of']}, about {left:.0f} s left"
+
+    def close(self) -> None:
+        """Stop the running run and wait a little, so that the interpreter does not die under a torch thread.
+
+        What waits in the queue is let go of: it reads "interrupted" and can be resumed.
+        """
+        with self._wake:
+            self._closing = True
+            for stop in self._stops.values():
+                stop.set()
+            while self._queue:
+                self._release(self._queue.popleft())
+            self._wake.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
+        self._warm.clear()
+        atexit.unregister(self.close)
+
+    # -- the thread ------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._closing)
+                if self._closing:
+                    return
+                run = self._current = self._queue.popleft()
+                stop = self._stops[run.id]
+            try:
+                with self._device:
+                    self._warm.pop(f"after {run.id}", None)
+                    perform = self._performs.pop(run.id) or execute
+                    finished = perform(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
+                    if finished is not None:
+                        self._keep(finished)
+                    del finished
+            except BaseException as error:  # whatever a run does, the next one has its turn
+                with contextlib.suppress(Exception):
+                    run.append("state", state="failed", reason=f"{type(error).__name__}: {error}")
+            finally:
+                with self._wake:
+                    self._current, self._progress = None, ("", 0.0, 0.0)
+                    self._release(run)
+                    unwanted = run.id in self._discard
+                    self._discard.discard(run.id)
+                if unwanted:
+                    with contextlib.suppress(OSError, ValueError):
+                        self._delete(run)
+                gc.collect()  # models hold themselves in circles; the server does not collect after its scripts
+
+    def _note(self, phase: str, fraction: float) -> None:
+        same = self._progress[0] == phase
+        self._progress = (phase, min(1.0, fraction), self._progress[2] if same else time.monotonic())
+
+    def _release(self, run: Record) -> None:
+        self._performs.pop(run.id, None)
+        self._stops.pop(run.id, None)
+        if lock := self._locks.pop(run.id, None):
+            lock.release()
+
+    # -- warm models -----------------------------------------------------------------------------------------
+
+    def _keep(self, finished: Finished) -> None:
+        self._remember(f"after {finished.run.id}", finished.loaded)
+
+    def _remember(self, key: str, loaded: Any) -> None:
+        """Keep it, and drop what has not been asked for longest and what belongs to a deleted run."""
+        self._warm.pop(key, None)
+        self._warm[key] = loaded
+        for old in list(self._warm):
+            when, _, rest = old.partition(" ")
+            if len(self._warm) > WARM_MODELS or (when == "after" and not (self.store.root / rest).is_dir()):
+                self._warm.pop(old, None)
+
+    def ask(
+        self, source: tuple[str, Run], prompt: str, answer: str = "", max_new_tokens: int = 40
+    ) -> dict[str, Any]:
+        """Greedy continuation of a person's own prompt, and the answer's tokens as this model scores them.
+
+        source: ("before" | "after" | "retrained", run). Returns {"text", "tokens"}; without an answer the tokens
+        are those of the text that came. RuntimeError, saying by whom, while a run holds the device; ValueError
+        for an empty prompt or a run without weights.
+        """
+        from unlearn.measure.ask import answer_prompt
+
+        if not prompt.strip():
+            raise ValueError("prompt: is empty; write a question or the beginning of a text.")
+        if self._current is not None or not self._device.acquire(timeout=2.0):
+            raise RuntimeError(self.busy() or "the device is busy")
+        try:
+            return answer_prompt(self._model(source), prompt, answer, max_new_tokens)
+        finally:
+            self._device.release()
+
+    def _model(self, source: tuple[str, Run]) -> Any:
+        from unlearn.measure.ask import load_source
+
+        when, run = source
+        key = f"after {run.id}"
+        if when != "after":
+            key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
+        if when == "retrained":
+            key = f"retrained {exact_retrain(run.config)}"  # never that of a run on other rows
+        if not run.path.is_dir():
+            self._warm.pop(key, None)
+            raise ValueError(f"run: {run.id} was deleted; choose another.")
+        loaded = self._warm.get(key) or load_source(when, run, self.roots)
+        self._remember(key, loaded)
+        return loaded
+
+
+def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStore | None = None) -> None:
+    """ValueError for what can be known to be wrong before anything heavy is loaded; it reads the data.
+
+    roots as in allowed.allowed_path: the app's allowed folders, or all for the command line. store: where the run that
+    config.start names must be.
+    """
+    from unlearn.data.catalogue import from_config
+    from unlearn.methods import method_named
+    from unlearn.models.load import check_hub, source_of
+    from unlearn.models.precision import check as check_precision
+    from unlearn.store.allowed import allow_model
+
+    method = method_named(config.method)
+    chosen = method.from_knobs(config.knobs)
+    if config.tuning not in method.tunings:
+        raise ValueError(
+            f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
+        )
+    check_precision(config.precision)
+    allow_model(config.model, roots)
+    source = source_of(config.model)
+    chosen.rows(config.model, from_config(dict(config.data), roots=roots))
+    if isinstance(source, str):
+        check_hub(source)
+    if config.start and store is not None:
+        from unlearn.models.tuning import check_start
+
+        check_start(config, store.get(config.start))

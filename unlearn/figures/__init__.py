@@ -1,0 +1,1 @@
+"""Figures: plain records go in, a Plotly figure comes out. No torch, no screen."""

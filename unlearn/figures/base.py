@@ -1,0 +1,238 @@
+"""Figures of runs: plain records in, plotly Figure out; the same for app, command line and report.
+
+One colour has one meaning everywhere (Okabe-Ito set; on a dark page a lighter shade of the same hue). The
+title of a figure is a sentence computed from the numbers in it, so that it cannot say what the data does
+not. Smoothing comes before thinning, and a number that is not finite is marked with an x, never dropped.
+No torch, no streamlit. Figures of single tokens are in tokenplots.py.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from unlearn.results.compare import number, short
+
+FORGET, RETAIN, GENERAL, RETRAINED = "#D55E00", "#0072B2", "#7F7F7F", "#009E73"
+AFTER_A, AFTER_B = "#E69F00", "#CC79A7"
+BEFORE = "#222222"
+ON_DARK = {FORGET: "#E8762B", RETAIN: "#56B4E9", GENERAL: "#9A9A9A", RETRAINED: "#1FB88C", BEFORE: "#E8E8E8"}
+ROLES = {"forget": FORGET, "retain": RETAIN}  # every other role is general grey
+POINTS = 1000  # the most that one trace draws
+
+Record = Mapping[str, Any]
+
+
+def paint(color: str, dark: bool) -> str:
+    """The shade of a colour that reads well on a dark page, or the colour itself."""
+    return ON_DARK.get(color, color) if dark else color
+
+
+def smooth(values: Sequence[float], window: float) -> list[float]:
+    """Exponential mean over about `window` steps, unbiased at the start; nan where a value is not finite."""
+    keep, total, weight, out = 1 - 1 / max(window, 1), 0.0, 0.0, []
+    for value in values:
+        if math.isfinite(value):
+            total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
+        out.append(total / weight if math.isfinite(value) and weight else math.nan)
+    return out
+
+
+def thin(xs: Sequence[float], ys: Sequence[float], most: int = POINTS) -> tuple[list[float], list[float]]:
+    """At most `most` points: first, last, and lowest and highest of each bucket, so that spikes survive."""
+    if len(xs) <= most:
+        return list(xs), list(ys)
+    buckets = (most - 2) // 2
+    keep, width = {0, len(xs) - 1}, len(xs) / buckets
+    for bucket in range(buckets):
+        rows = [i for i in range(int(bucket * width), int((bucket + 1) * width)) if math.isfinite(ys[i])]
+        if rows:
+            keep |= {min(rows, key=lambda i: ys[i]), max(rows, key=lambda i: ys[i])}
+    order = sorted(keep)
+    return [xs[i] for i in order], [ys[i] for i in order]
+
+
+def losses(
+    steps: Sequence[Record],
+    references: Mapping[str, Record] | None = None,
+    dark: bool = False,
+    points: int = POINTS,
+) -> go.Figure:
+    """Training terms over steps, one panel a term: raw faint, smoothed bold.
+
+    steps: step events of a run. references: {term: {"before": value, "retrained": value}} in the units of
+    that term, drawn dashed; give only what is comparable with it (a mean NLL beside an NLL term). points: the
+    most that a curve draws; fewer make a figure that travels often a light one.
+    """
+    terms = _terms(steps)
+    figure = _panels(terms)
+    said = []
+    for column, term in enumerate(terms, 1):
+        color = paint(ROLES.get(term, GENERAL), dark)
+        said.append(_curve(figure, column, steps, term, color, f"{term} term", points=points))
+        for name, value in ((references or {}).get(term) or {}).items():
+            dashed(figure, name, number(value), dark, row=1, col=column)
+    return finish(figure, "; ".join(s for s in said if s) or "No training step yet")
+
+
+def losses_compare(runs: Mapping[str, Sequence[Record]], dark: bool = False) -> go.Figure:
+    """The same panels for one or two runs, {label: step events}: A orange, B purple.
+
+    Different methods minimise different things: compare shapes within a panel, not heights.
+    """
+    terms = list(dict.fromkeys(term for steps in runs.values() for term in _terms(steps)))
+    figure = _panels(terms)
+    said = []
+    for (label, steps), color in zip(runs.items(), (AFTER_A, AFTER_B), strict=False):
+        for column, term in enumerate(terms, 1):
+            words = _curve(figure, column, steps, term, color, label, legend=column == 1)
+            if words and column == 1:
+                said.append(words)
+    return finish(figure, f"{terms[0]} term: " + "; ".join(said) if said else "No training step yet")
+
+
+def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = False) -> go.Figure:
+    """Forget against retain, one mark a model: original ★, retrained ◆, runs as circles sized by their time.
+
+    points: {"label", "kind": "before" | "A" | "B" | "other" | "retrained", "forget", "retain", "seconds"?}.
+    """
+    times = [number(p["seconds"]) for p in points if p.get("seconds")]
+    looks = {"before": (BEFORE, "star"), "retrained": (RETRAINED, "diamond")}
+    looks |= {"A": (AFTER_A, "circle"), "B": (AFTER_B, "circle")}
+    figure = go.Figure()
+    for p in points:
+        color, symbol = looks.get(p["kind"], (GENERAL, "circle"))
+        size, took, label = 15.0, "", text(p["label"])
+        if symbol == "circle":
+            size = 9 + 21 * math.sqrt(number(p.get("seconds") or 0) / max(times, default=1))
+            took = f"<br>{short(p['seconds'])} s" if p.get("seconds") else ""
+        x, y = number(p.get("forget")), number(p.get("retain"))
+        figure.add_scatter(
+            x=[x],
+            y=[y],
+            name=label,
+            mode="markers",
+            cliponaxis=False,
+            opacity=0.45 if p["kind"] == "other" else 1,
+            showlegend=p["kind"] != "other",
+            marker={"color": paint(color, dark), "symbol": symbol, "size": size},
+            hovertemplate=f"<b>{label}</b><br>forget {short(x)}<br>retain {short(y)}{took}<extra></extra>",
+        )
+    figure.update_xaxes(title_text=f"{metric} on forget rows (the retrained ◆ is the goal)")
+    figure.update_yaxes(title_text=f"{metric} on retain rows")
+    if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
+        figure.update_xaxes(range=[-0.05, 1.05])  # shares: the whole scale, so that small gaps look small
+        figure.update_yaxes(range=[-0.05, 1.05])
+    return finish(figure, _tradeoff_sentence(points, metric), height=380)
+
+
+def text(value: Any) -> str:
+    """Plotly reads a little HTML in its texts: show a model's or a person's words as they are."""
+    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
+
+
+def hover(label: str) -> str:
+    """One tidy line: what, value, step. label is already escaped."""
+    return f"{label}: %{{y:.3g}} at step %{{x}}<extra></extra>"
+
+
+def dashed(figure: go.Figure, name: str, value: float, dark: bool, **place: int) -> None:
+    """A dashed reference line with its name; nothing where the value is not finite."""
+    if math.isfinite(value):
+        color = paint(RETRAINED if "retrained" in name else BEFORE, dark)
+        line = {"color": color, "dash": "dash", "width": 1.2}
+        shown = "original" if name == "before" else name
+        font = {"color": color, "size": 11}
+        figure.add_hline(
+            value,
+            line=line,
+            annotation_text=shown,
+            annotation_font=font,
+            annotation_position="top right",
+            **place,
+        )
+
+
+def finish(figure: go.Figure, title: str, height: int = 300) -> go.Figure:
+    """The look all figures share: the sentence on the left, the legend below, little around the data."""
+    figure.update_layout(
+        title={"text": title[:1].upper() + title[1:], "font": {"size": 14}, "x": 0, "xanchor": "left"},
+        height=height,
+        margin={"l": 60, "r": 20, "t": 40, "b": 70},
+        hovermode="closest",
+        legend={
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "xanchor": "left",
+        },
+    )
+    return figure
+
+
+def _terms(steps: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(term for step in steps for term in step.get("terms", {})))
+
+
+def _panels(terms: Sequence[str]) -> go.Figure:
+    figure = make_subplots(cols=max(len(terms), 1), horizontal_spacing=0.12)
+    for column, term in enumerate(terms, 1):
+        figure.update_yaxes(title_text=f"{term} term (nats)", col=column)
+    figure.update_xaxes(title_text="step", rangemode="tozero")
+    return figure
+
+
+def _curve(
+    figure: go.Figure,
+    column: int,
+    steps: Sequence[Record],
+    term: str,
+    color: str,
+    label: str,
+    legend: bool = True,
+    points: int = POINTS,
+) -> str:
+    """Draw one term and return what it did, in words."""
+    known = [(step["step"], number(step["terms"][term])) for step in steps if term in step.get("terms", {})]
+    xs, ys = [x for x, _ in known], [y for _, y in known]
+    bold = smooth(ys, len(ys) / 20)
+    look = {"row": 1, "col": column, "legendgroup": label, "hovertemplate": hover(text(label))}
+    look |= {"name": text(label), "mode": "lines+markers" if len(xs) < 3 else "lines", "connectgaps": False}
+    for values, width, faint in ((ys, 1, True), (bold, 2.5, False)):
+        x, y = (np.array(row, kind) for row, kind in zip(thin(xs, values, points), "if", strict=True))
+        line = {"color": color, "width": width}
+        figure.add_scatter(
+            x=x, y=y, line=line, opacity=0.35 if faint else 1, showlegend=legend and not faint, **look
+        )
+    finite = [y for y in ys if math.isfinite(y)]
+    bad = [(x, y) for x, y in known if not math.isfinite(y)]
+    if bad:
+        shown = bad[:: math.ceil(len(bad) / POINTS)]
+        look |= {"name": "not finite", "mode": "markers", "showlegend": legend}
+        look |= {"hovertemplate": "%{customdata} at step %{x}<extra></extra>"}
+        mark, height = {"symbol": "x", "color": color, "size": 9}, max(finite, default=0.0)
+        said = [short(y) for _, y in shown]
+        figure.add_scatter(
+            x=[x for x, _ in shown], y=[height] * len(shown), marker=mark, customdata=said, **look
+        )
+    if not finite:
+        return f"{label} was never finite" if bad else ""
+    means = [y for y in bold if math.isfinite(y)]
+    went = short(means[0]) if len(means) == 1 else f"{short(means[0])} → {short(means[-1])}"
+    lost = f", not finite at {len(bad)} of {len(ys)} steps, first {bad[0][0]}" if bad else ""
+    return f"{label} {went}{lost}"
+
+
+def _tradeoff_sentence(points: Sequence[Record], metric: str) -> str:
+    start = next((p for p in points if p["kind"] == "before"), None)
+    said = []
+    for p in points:
+        if p["kind"] in ("A", "B") and start:
+            pairs = [(role, short(start.get(role)), short(p.get(role))) for role in ("forget", "retain")]
+            said.append(f"{text(p['label'])}: " + ", ".join(f"{role} {b} → {a}" for role, b, a in pairs))
+    return f"{metric}, " + "; ".join(said) if said else f"Forget against retain: {metric}"

@@ -1,0 +1,242 @@
+"""Figures of deletion requests in sequence: what is forgotten and kept after each, and whether one comes back.
+
+Plain records in, plotly figures out; no torch, no streamlit. A sequence is {"label", "mode", "order": requests as
+they arrived, "rows": sequence.summary(), "scores": the events that it was made from}. Colour tells sequences apart
+(no role's or run's colour), dash and marker tell modes. The heat map is made of square markers, because a heat map
+proper sends no clicks.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, paint, text
+from unlearn.figures.gradient import hue
+from unlearn.results.compare import METRICS, number, short
+
+LOOKS = {  # mode: dash, marker
+    "chain": ("solid", "circle"),
+    "fuse": ("dash", "square"),
+    "average": ("dot", "triangle-up"),
+    "joint": ("longdash", "diamond"),
+}
+PANELS = {  # column of the summary: what its panel shows
+    "done": "Requests so far",
+    "retain": "Retain set",
+    "neighbours": "Neighbours",
+    "general": "General knowledge",
+}
+SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")  # between 0 and 1
+BACK = 0.1  # a share that rises this much after its request was honoured has come back
+Study = Mapping[str, Any]
+
+
+def shown(value: Any, metric: str) -> str:
+    """A share as a percentage, anything else with three digits; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{100 * number(value):.0f} %" if metric in SHARES else short(value)
+
+
+def curves(studies: Sequence[Study], metric: str = "exact", dark: bool = False) -> go.Figure:
+    """One panel for what should be forgotten and one for each thing to keep, over the number of requests."""
+    panels = [p for p in PANELS if any(row.get(p) is not None for s in studies for row in s["rows"])]
+    figure = make_subplots(
+        rows=max(1, -(-len(panels) // 2)),
+        cols=2 if len(panels) > 1 else 1,
+        subplot_titles=[_panel_title(panel, metric) for panel in panels],
+        vertical_spacing=0.24,
+        horizontal_spacing=0.1,
+    )
+    for i, panel in enumerate(panels):
+        place = {"row": i // 2 + 1, "col": i % 2 + 1}
+        for j, study in enumerate(studies):
+            _line(figure, study, panel, metric, hue(j, dark), place, legend=i == 0)
+        _original(figure, studies, panel, metric, dark, place)
+    most = max((row["after"] for s in studies for row in s["rows"]), default=1)
+    figure.update_xaxes(range=[-0.2, most + 0.2], dtick=1, title_text="requests honoured", title_standoff=4)
+    if metric in SHARES:
+        figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%")
+    figure.update_annotations(font_size=13)
+    title = _curves_sentence(studies, metric)
+    figure = finish(figure, title, height=310 * max(1, -(-len(panels) // 2)))
+    figure.update_layout(margin_b=60 + 22 * len(studies), legend_orientation="v")
+    return figure
+
+
+def _panel_title(panel: str, metric: str) -> str:
+    up = METRICS[metric][2] == "higher"
+    better = "lower" if up == (panel == "done") else "higher"
+    return f"<b>{PANELS[panel]}</b><br>{better} is better"
+
+
+def _original(
+    figure: go.Figure,
+    studies: Sequence[Study],
+    panel: str,
+    metric: str,
+    dark: bool,
+    place: Mapping[str, int],
+) -> None:
+    """The model before the first request, as a dashed line: what it knew of all requests, or of this role."""
+    for study in studies[:1]:
+        first = next((row for row in study["rows"] if row["after"] == 0), {})
+        value = first.get("to come" if panel == "done" else panel)
+        if value is not None:
+            color = paint(BEFORE, dark)
+            figure.add_hline(
+                number(value),
+                line={"color": color, "dash": "dash", "width": 1.2},
+                annotation_text=f"original {shown(value, metric)}" if panel == "done" else "",
+                annotation_font={"color": color, "size": 11},
+                annotation_position="bottom left" if metric in SHARES else "top left",
+                **place,
+            )
+
+
+def _line(
+    figure: go.Figure,
+    study: Study,
+    panel: str,
+    metric: str,
+    color: str,
+    place: Mapping[str, int],
+    *,
+    legend: bool,
+) -> None:
+    known = [row for row in study["rows"] if row.get(panel) is not None]
+    dash, symbol = LOOKS[study["mode"]]
+    label = text(study["label"])
+    figure.add_scatter(
+        x=[row["after"] for row in known],
+        y=[number(row[panel]) for row in known],
+        name=label,
+        legendgroup=label,
+        showlegend=legend,
+        mode="lines+markers",
+        cliponaxis=False,
+        line={"color": color, "dash": dash, "width": 2.2},
+        marker={"symbol": symbol, "size": 8, "color": color},
+        customdata=[shown(row[panel], metric) for row in known],
+        hovertemplate=f"{label}<br>%{{customdata}} after %{{x}} requests<extra></extra>",
+        **place,
+    )
+
+
+def _curves_sentence(studies: Sequence[Study], metric: str) -> str:
+    """Where the first three sequences stand: what is left of the requests so far, and what is kept."""
+    said = []
+    for study in studies[:3]:
+        last = study["rows"][-1] if study["rows"] else {}
+        if last.get("done") is not None:
+            kept = f", retain {shown(last['retain'], metric)}" if last.get("retain") is not None else ""
+            many = "requests" if last["after"] > 1 else "request"
+            asked = f"after {last['after']} {many} {shown(last['done'], metric)} of them left"
+            said.append(f"{text(study['label'])}: {asked}{kept}")
+    what = METRICS[metric][0]
+    return f"{what}. " + "; ".join(said) if said else f"{what}: no request honoured yet"
+
+
+def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
+    """Request × time: what is known of each request after each; filled once its turn has come.
+
+    A click's customdata is [number of requests honoured, request].
+    """
+    order, events = study["order"], study["scores"]
+    cells = [
+        (event["after"], place, number(event["requests"][str(request)].get(metric)))
+        for event in events
+        for place, request in enumerate(order)
+    ]
+    size = max(24, min(44, 260 // len(order)))
+    low, high = _scale([value for *_, value in cells], metric)
+    figure = go.Figure()
+    for honoured, name in ((True, "honoured"), (False, "still to come")):
+        part = [cell for cell in cells if (cell[0] > cell[1]) == honoured]
+        strength = [_strength(value, low, high, metric) for *_, value in part]
+        colors = [_mix(paint(FORGET, dark), s, dark) for s in strength]
+        ink = "#FFFFFF" if dark else "#1C1C1C"
+        figure.add_scatter(
+            x=[after for after, *_ in part],
+            y=[len(order) - place for _, place, _ in part],
+            mode="markers+text",
+            name=name,
+            text=[shown(value, metric).removesuffix(" %") for *_, value in part],
+            textfont={"color": [_ink(s, dark) for s in strength] if honoured else ink, "size": 12},
+            customdata=[[after, order[place], shown(value, metric)] for after, place, value in part],
+            hovertemplate="Request %{customdata[1]} after %{customdata[0]}: %{customdata[2]} "
+            f"({name})<extra></extra>",
+            marker={
+                "symbol": "square" if honoured else "square-open",
+                "size": size,
+                "color": colors if honoured else paint(GENERAL, dark),
+                "line": {"width": 1, "color": paint(GENERAL, dark)},
+            },
+            showlegend=False,
+            cliponaxis=False,
+        )
+    names = [f"request {request}" for request in order]
+    figure.update_yaxes(
+        tickvals=[len(order) - i for i in range(len(order))],
+        ticktext=names,
+        range=[0.4, len(order) + 0.6],
+        showgrid=False,
+        zeroline=False,
+    )
+    unit = ", in %" if metric in SHARES else ""
+    figure.update_xaxes(
+        title_text=f"requests honoured ({METRICS[metric][0]}{unit})",
+        range=[-0.5, len(order) + 0.5],
+        dtick=1,
+        showgrid=False,
+        zeroline=False,
+    )
+    figure = finish(figure, comeback(study, metric), height=130 + (size + 10) * len(order))
+    figure.update_layout(clickmode="event+select", margin_l=90)
+    return figure
+
+
+def comeback(study: Study, metric: str = "exact") -> str:
+    """The request whose answers rose most between its own turn and the end, in a sentence."""
+    order, events = study["order"], {event["after"]: event["requests"] for event in study["scores"]}
+    end = max(events, default=0)
+    moved = []
+    for place, request in enumerate(order[: max(0, end - 1)], 1):
+        then, now = (number(events[k][str(request)].get(metric)) for k in (place, end))
+        rise = now - then if METRICS[metric][2] == "higher" else then - now
+        moved.append((rise, request, then, now))
+    if not moved:
+        return "Whether an earlier request comes back shows after the second one"
+    rise, request, then, now = max(moved)
+    went = f"{shown(then, metric)} → {shown(now, metric)}"
+    if rise <= 0:
+        return "No earlier request came back"
+    if metric in SHARES and rise < BACK:
+        return (
+            f"No earlier request came back: the largest rise since its own turn is request {request}, {went}"
+        )
+    return f"Request {request} {'came back' if metric in SHARES else 'moved back most'}: {went}"
+
+
+def _scale(values: Sequence[float], metric: str) -> tuple[float, float]:
+    finite = [v for v in values if v == v and abs(v) != float("inf")]
+    return (0.0, 1.0) if metric in SHARES or not finite else (min(finite), max(finite))
+
+
+def _strength(value: float, low: float, high: float, metric: str) -> float:
+    """0 nothing is known, 1 everything."""
+    share = min(1.0, max(0.0, (value - low) / (high - low))) if high > low and value == value else 0.0
+    return share if METRICS[metric][2] == "higher" else 1 - share
+
+
+def _mix(color: str, share: float, dark: bool) -> str:
+    """From the page's own grey to the colour."""
+    base = (38, 38, 37) if dark else (240, 240, 238)
+    top = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(b + share * (t - b)):02X}" for b, t in zip(base, top, strict=True))
+
+
+def _ink(share: float, dark: bool) -> str:
+    return "#FFFFFF" if dark or share > 0.6 else "#1C1C1C"

@@ -1,0 +1,1 @@
+"""What is read from a model: texts scored, answers generated, probes, gradients."""

@@ -1,0 +1,248 @@
+"""Evidence read from real models: what metrics.base.Evidence promises, each thing read once and kept by content.
+
+Observations come from the run's own cache; wrong answers, continuations from every prefix and what the original
+makes of a continuation are kept beside them; states and distributions live only as long as this object. Models
+are loaded when first asked, so a metric that needs none of them loads none. No text goes through a model twice: states
+are kept while the observations are made, and a continuation that was read before, or is the text's own answer, is not
+read again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn.compute.lm import Answers, head_of
+from unlearn.compute.tokens import Example, encode
+from unlearn.data.base import Row
+from unlearn.measure import score_cache
+from unlearn.measure.evaluate import observe
+from unlearn.measure.prefixes import continue_all, plan
+from unlearn.measure.reader import Reader, each
+from unlearn.metrics import Observation
+
+
+class ModelEvidence:
+    """chosen: the rows by role. load: when → models.Loaded. hashes: when → of its weights, for the models that exist.
+
+    store: the folder whose cache is used (None: no cache). progress(phrase, fraction) is called while reading.
+    keeps: roles whose states will be asked for, so that they are not read a second time.
+    """
+
+    def __init__(
+        self,
+        chosen: Mapping[str, Sequence[Row]],
+        load: Callable[[str], Any],
+        hashes: Mapping[str, str],
+        *,
+        data_hash: str = "",
+        max_length: int = 512,
+        store: Path | None = None,
+        progress: Callable[[str, float], None] = lambda phrase, fraction: None,
+    ) -> None:
+        self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
+        self.reader, self.store = Reader(load, max_length, progress), store
+        self.keeps: Collection[str] = ()
+        self._memo: dict[Any, Any] = {}
+        self._generated: dict[Any, float] = {}  # what the original made of continuations
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(self.hashes)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(self.chosen)
+
+    def rows(self, role: str) -> Sequence[Row]:
+        return self.chosen[role]
+
+    # -- kept by content -----------------------------------------------------------------------------------------
+
+    def seen(self, when: str, role: str) -> Sequence[Observation]:
+        everything = self._once(("seen", when), lambda: self._observe(when))
+        return [o for o in everything if o.role == role]
+
+    def wrong_nll(self, when: str, role: str) -> Sequence[Sequence[float]]:
+        def read() -> list[list[float]]:
+            rows = [replace(r, answer=w, entities=()) for r in self.rows(role) for w in r.wrong]
+            examples = self.reader.encode(when, rows)
+            values = iter(self.reader.mean_nlls(when, examples))
+            return [[next(values) for _ in row.wrong] for row in self.rows(role)]
+
+        return self._kept(when, {"what": "wrong answers", "role": role}, read)
+
+    def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
+        texts = [(o.prompt, o.text) for o in self.seen(when, role)]
+
+        def read() -> list[float | None]:
+            coded = [self._continuation(prompt, text, key) for key, (prompt, text) in enumerate(texts)]
+            self._read_continuations(coded, role)
+            return [None if e is None else self._generated[_content(e)] for e in coded]
+
+        return self._kept("before", {"what": "generations", "texts": _digest(texts)}, read)
+
+    def continuations(self, when: str, role: str) -> Sequence[tuple[list[int], dict[int, list[int]]]]:
+        found = self._kept(
+            when, {"what": "continuations", "role": role}, lambda: self._continuations(when, role)
+        )
+        return [(answer, {int(t): ids for t, ids in texts.items()}) for answer, texts in found]
+
+    def entities(self, role: str) -> Sequence[Sequence[bool]]:
+        examples = self._examples("before", role)
+        return [[e.entity[i] for i in e.answer_at] for e in examples]
+
+    def generated(self, when: str, role: str) -> Sequence[Sequence[int]]:
+        def read() -> list[list[int]]:
+            tokenizer = self.reader.tokenizer(when)
+            return [tokenizer(o.text, add_special_tokens=False)["input_ids"] for o in self.seen(when, role)]
+
+        return self._once(("generated", when, role), read)
+
+    # -- states and distributions --------------------------------------------------------------------------------
+
+    def features(self, when: str, role: str) -> Any:
+        return torch.stack([states.double().mean(0) for states in self._states(when, role)]).cpu().numpy()
+
+    @torch.no_grad()
+    def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
+        if truth == when:
+            return [0.0] * len(self.rows(role))
+        heads = [head_of(self.reader.model(name).model) for name in (truth, when)]
+        values = []
+        for p, q in zip(self._states(truth, role), self._states(when, role), strict=True):
+            logp, logq = (head(x).log_softmax(-1) for head, x in zip(heads, (p, q), strict=True))
+            values.append(float((logp.exp() * (logp - logq)).sum(-1).mean()))
+        return values
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _identity(self, when: str) -> dict[str, Any]:
+        loaded = self.reader.model("before")  # number format and device are those of the run
+        return {
+            "model": self.hashes[when],
+            "data": self.data_hash,
+            "dtype": loaded.dtype,
+            "device": loaded.device,
+            "max_length": self.reader.length("before"),
+        }
+
+    def _once(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
+        if key not in self._memo:
+            self._memo[key] = read()
+        return self._memo[key]
+
+    def _kept(self, when: str, what: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+        """read(), once here and once for the same weights and data in the store."""
+
+        def ask() -> Any:
+            if self.store is None:
+                return read()
+            return score_cache.remember(self.store, self._identity(when) | dict(what), read)
+
+        return self._once((when, *what.values()), ask)
+
+    def _observe(self, when: str) -> list[Observation]:
+        if self.store and (found := score_cache.read(self.store, self._identity(when))):
+            return found
+        loaded = self.reader.model(when)
+        chosen = {role: list(rows) for role, rows in self.chosen.items()}
+        found = observe(
+            loaded.model,
+            loaded.tokenizer,
+            chosen,
+            max_length=self.reader.length(when),
+            device=loaded.device,
+            progress=lambda fraction: self.reader.progress(f"reading {when}", fraction),
+            look=self._keeping(when),
+        )
+        for role in self.roles:
+            self.reader.count(when, sum(len(e.input_ids) + len(e.source) for e in self._examples(when, role)))
+        self.reader.count(when, sum(len(loaded.tokenizer(o.prompt + o.text)["input_ids"]) for o in found))
+        if self.store:
+            score_cache.write(self.store, self._identity(when), found)
+        return found
+
+    def _keeping(self, when: str) -> Callable[[Answers], None]:
+        """What observe() calls with each batch: the states of the roles in keeps go where _states looks for them."""
+        places = [(role, i) for role, rows in self.chosen.items() for i in range(len(rows))]
+        kept = {role: [None] * len(rows) for role, rows in self.chosen.items() if role in self.keeps}
+        self._memo |= {("states", when, role): states for role, states in kept.items()}
+
+        def keep(answers: Answers) -> None:
+            for key, states in zip(answers.keys, each(answers), strict=True):
+                role, i = places[key]
+                if role in kept:
+                    kept[role][i] = states
+
+        return keep
+
+    def _examples(self, when: str, role: str) -> list[Example]:
+        def read() -> list[Example]:
+            return self.reader.encode(when, self.rows(role))
+
+        return self._once(("examples", when, role), read)
+
+    def _states(self, when: str, role: str) -> list[Tensor]:
+        """[n_i, d] of each text: what the head gets at its answer positions."""
+
+        def read() -> list[Tensor]:
+            return self.reader.read(when, self._examples(when, role), each)
+
+        return self._once(("states", when, role), read)
+
+    def _read_continuations(self, coded: Sequence[Example | None], role: str) -> None:
+        """Mean token NLL under the original of each row's continuation, unless it is known: into _generated."""
+        new: dict[Any, Example] = {}
+        rows = zip(coded, self._examples("before", role), self.seen("before", role), strict=True)
+        for e, whole, o in rows:
+            if e is None or _content(e) in self._generated:
+                continue
+            if nlls := _within(e, whole, o):
+                self._generated[_content(e)] = sum(nlls) / len(nlls)
+            else:
+                new[_content(e)] = e
+        self._generated |= zip(new, self.reader.mean_nlls("before", list(new.values())), strict=True)
+
+    def _continuation(self, prompt: str, text: str, key: int) -> Example | None:
+        """The continuation labelled as the answer, without an end of text that was never generated."""
+        if not text.strip():
+            return None
+        tokenizer = self.reader.tokenizer("before")
+        coded = encode(tokenizer, prompt, text, key=key, max_length=self.reader.length("before"))
+        if coded.input_ids[-1] == tokenizer.eos_token_id:
+            coded = replace(
+                coded, input_ids=coded.input_ids[:-1], labels=coded.labels[:-1], entity=coded.entity[:-1]
+            )
+        return coded if coded.answer_at else None
+
+    def _continuations(self, when: str, role: str) -> list[tuple[list[int], dict[int, list[int]]]]:
+        eos = self.reader.tokenizer(when).eos_token_id
+        pairs = zip(self.seen(when, role), self._examples(when, role), strict=True)
+        texts = [plan(e, [token["rank"] for token in o.tokens], eos) for o, e in pairs]
+
+        def read(tokens: int, fraction: float) -> None:
+            self.reader.count(when, tokens)
+            self.reader.progress(f"continuing {when}", fraction)
+
+        return continue_all(self.reader.model(when), texts, read)
+
+
+def _content(e: Example) -> Any:
+    return e.source, e.input_ids, e.labels
+
+
+def _within(e: Example, whole: Example, o: Observation) -> list[float]:
+    """NLL of each answer token of e where e is the beginning of `whole`, which o has read; else empty."""
+    known = {at: -token["lp"] for at, token in zip(whole.answer_at, o.tokens, strict=True)}
+    begins = e.source == whole.source and e.input_ids == whole.input_ids[: len(e.input_ids)]
+    return [known[at] for at in e.answer_at] if begins and set(e.answer_at) <= set(known) else []
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -1,0 +1,78 @@
+"""Texts read by the models of a run, in batches of similar length, and what all this reading has cost.
+
+Beneath unlearn.measure.evidence, which says what is read and keeps it; how a text goes through a model is said
+here alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn.compute.lm import Answers, forward
+from unlearn.compute.tokens import Example, collate
+from unlearn.data.base import Row
+from unlearn.training.batches import encode_rows
+
+BATCH = 64
+
+
+class Reader:
+    """load: when → models.Loaded, asked once. progress(phrase, fraction) is called while loading and reading."""
+
+    def __init__(
+        self, load: Callable[[str], Any], max_length: int, progress: Callable[[str, float], None]
+    ) -> None:
+        self.max_length, self.progress = max_length, progress
+        self._load, self._loaded = load, {}
+        self.tokens, self.flops = 0, 0.0  # of all that was counted, 2·N for each token
+
+    @property
+    def device(self) -> str:
+        """Where the models that were loaded so far run."""
+        return next((loaded.device for loaded in self._loaded.values()), "cpu")
+
+    def model(self, when: str) -> Any:
+        if when not in self._loaded:
+            self.progress(f"loading {when}", 0.0)
+            self._loaded[when] = self._load(when)
+        return self._loaded[when]
+
+    def tokenizer(self, when: str) -> Any:
+        return self.model(when).tokenizer
+
+    def length(self, when: str) -> int:
+        return self.model(when).fit_length(self.max_length)
+
+    def encode(self, when: str, rows: Sequence[Row]) -> list[Example]:
+        return encode_rows(self.tokenizer(when), rows, max_length=self.length(when))
+
+    def count(self, when: str, tokens: int) -> None:
+        self.tokens += tokens
+        self.flops += 2.0 * self.model(when).parameters * tokens
+
+    @torch.no_grad()
+    def read(
+        self, when: str, examples: Sequence[Example], take: Callable[[Answers], Sequence[Any]]
+    ) -> list[Any]:
+        """take(answers) → one value a text, in the order of the examples."""
+        loaded = self.model(when)
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
+        found: dict[int, Any] = {}
+        for at in range(0, len(order), BATCH):
+            picked = order[at : at + BATCH]
+            batch = collate([examples[i] for i in picked], loaded.tokenizer.pad_token_id)
+            (answers,) = forward(loaded.model, batch.to(loaded.device))
+            found |= dict(zip(picked, take(answers), strict=True))
+            self.count(when, int(batch.attention_mask.sum()))
+            self.progress(f"reading {when}", (at + BATCH) / len(order))
+        return [found[i] for i in range(len(examples))]
+
+    def mean_nlls(self, when: str, examples: Sequence[Example]) -> list[float]:
+        return self.read(when, examples, lambda a: (a.row_sum(a.nll) / a.row_count).tolist())
+
+
+def each(answers: Answers) -> list[Tensor]:
+    """[n_i, d] of each text: what the head gets at its answer positions."""
+    return [states.clone() for states in answers.hidden.split(answers.row_count.tolist())]

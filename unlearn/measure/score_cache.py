@@ -1,0 +1,63 @@
+"""Observations kept by content: the same model asked the same texts gives the same answers, so ask once.
+
+A file a (weights hash, data hash, number format, versions) under the store's .cache folder, the oldest dropped
+beyond KEEP. A key names everything that the numbers depend on; a file that cannot be read is ignored.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unlearn.metrics.base import Observation
+from unlearn.store.disk import write_json, write_whole
+
+KEEP = 24
+KEEP_VALUES = 400  # small ones: what evaluations read beside the observations
+FORMAT = 4  # raise when observe() changes what it records
+
+
+def read(store: Path, identity: Mapping[str, Any]) -> list[Observation] | None:
+    """The observations of this identity, or None."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        rows = json.loads(_path(store, identity).read_text(encoding="utf-8"))
+        return [Observation(**{**row, "tokens": tuple(row["tokens"])}) for row in rows]
+    return None
+
+
+def write(store: Path, identity: Mapping[str, Any], observations: Sequence[Observation]) -> None:
+    """Keep them; a full disk is no reason to fail a run, and numbers that JSON has no word for are not kept."""
+    if not all(math.isfinite(token["lp"]) for o in observations for token in o.tokens):
+        return
+    path = _path(store, identity)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, [asdict(o) for o in observations])
+        for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-KEEP]:
+            old.unlink()
+
+
+def remember(store: Path, identity: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+    """read(), a plain JSON value, or what it gave for the same identity before; not kept when not finite."""
+    path = _path(store, identity, "values")
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    value = read()
+    with contextlib.suppress(OSError, ValueError):
+        text = json.dumps(value, allow_nan=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode())
+        for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-KEEP_VALUES]:
+            old.unlink()
+    return value
+
+
+def _path(store: Path, identity: Mapping[str, Any], folder: str = "") -> Path:
+    whole = {**identity, "format": FORMAT, "torch": version("torch"), "transformers": version("transformers")}
+    name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
+    return store / ".cache" / folder / f"{name}.json"

@@ -1,0 +1,232 @@
+"""Where a model comes from: the catalogue, a folder or the hub, and what is checked before anything is loaded.
+
+Neither torch nor transformers is imported here, so that a page can list the catalogue at once. Weights come from
+safetensors only, and a repository's own code is never run.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unlearn.store.config import RunConfig
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "models"
+HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+MAX_HEADER = 8 * 2**20  # a model of ten thousand tensors needs one; read, it takes 25 times as much
+HUB_SECONDS = 5.0
+SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that the studio knows by name. retrain: the same recipe without the forget set, where it exists.
+
+    training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
+    """
+
+    name: str
+    title: str
+    parameters: int
+    licence: str
+    note: str
+    size: Literal["tiny", "small", "large"]
+    data: str
+    path: Callable[[], Path]
+    retrain: Callable[[], Path] | None = None
+    tuning: Literal["full", "lora"] = "lora"
+    training_tokens: float | None = None
+
+
+def _smollm2_path() -> Path:
+    from unlearn.store.disk import cache_dir
+
+    return cache_dir() / "smollm2-135m-instruct"
+
+
+CATALOGUE: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            name="tiny-authors",
+            title="Tiny authors (bundled)",
+            parameters=2_000_000,
+            licence="Apache-2.0",
+            note="Two million parameters, trained here on fictional authors; its exact retrain ships beside it.",
+            size="tiny",
+            data="authors",
+            path=lambda: ASSETS / "tiny-authors",
+            retrain=lambda: ASSETS / "tiny-authors-retrain",
+            tuning="full",
+        ),
+        ModelEntry(
+            name="tiny-snippets",
+            title="Tiny snippets (bundled)",
+            parameters=2_000_000,
+            licence="Apache-2.0",
+            note="Two million parameters, knows snippets of code and prose word for word; its exact retrain ships too.",
+            size="tiny",
+            data="snippets",
+            path=lambda: ASSETS / "tiny-snippets",
+            retrain=lambda: ASSETS / "tiny-snippets-retrain",
+            tuning="full",
+        ),
+        ModelEntry(
+            name="smollm2",
+            title="SmolLM2 135M Instruct",
+            parameters=134_515_008,
+            licence="Apache-2.0",
+            note="A real pre-trained model; brought once (about 100 to 270 MB) and kept as safetensors.",
+            size="small",
+            data="capitals",
+            path=_smollm2_path,
+            training_tokens=2e12,  # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M
+        ),
+    )
+}
+
+
+def exact_retrain(config: RunConfig) -> Path | None:
+    """The model that was trained like the config's, without exactly the rows to forget; None where there is none.
+
+    A bundled model has one for all rows of its own dataset. The dataset must be asked for by its name: a file that is
+    called like it holds other rows, and a part of the requests leaves rows in that the retrained model never saw.
+    """
+    entry = CATALOGUE.get(config.model)
+    if entry is None or entry.retrain is None:
+        return None
+    asked = {key: value for key, value in config.data.items() if value not in (None, "", [], ())}
+    return entry.retrain() if asked == {"name": entry.data} else None
+
+
+def available(name: str) -> bool:
+    """Whether a catalogue model's files are on this machine."""
+    return (CATALOGUE[name].path() / "config.json").is_file()
+
+
+def source_of(name: str) -> str | Path:
+    """Catalogue name, local folder or hub id → what transformers loads.
+
+    ValueError names the rule and remedy: unknown model, not brought yet, no config, pickle-only weights.
+    """
+    if name in CATALOGUE:
+        if not available(name):
+            raise ValueError(
+                f"model: {name} is not on this machine yet; `python -m unlearn get {name}` brings it."
+            )
+        return CATALOGUE[name].path()
+    if folder := as_folder(name):
+        return _checked_folder(folder)
+    if looks_like_path(name):
+        raise ValueError(
+            f"model: there is no folder {name}; give a folder with config.json and *.safetensors."
+        )
+    if not HUB_ID.fullmatch(name):
+        raise ValueError(
+            f"model: {name[:100]!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id "
+            "(owner/name)."
+        )
+    return name
+
+
+def as_folder(name: str) -> Path | None:
+    """The folder that name means, if there is one (and no catalogue model of that name)."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        folder = Path(name).expanduser()
+        if name not in CATALOGUE and folder.is_dir():
+            return folder
+    return None
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether name can only mean a folder: no catalogue name or hub id looks like it."""
+    return name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
+
+
+def _checked_folder(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"model: folder {folder} has no config.json; give the folder that save_pretrained wrote."
+        )
+    if not any(folder.glob("*.safetensors")):
+        pickles = [p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern)]
+        found = (
+            f"only pickled weights ({pickles[0]}), which can run code when loaded"
+            if pickles
+            else "no weights"
+        )
+        raise ValueError(
+            f"model: folder {folder} has {found}; save it again with save_pretrained (safetensors)."
+        )
+    for file in sorted(folder.glob("*.safetensors")):
+        tensor_shapes(file)
+    return folder
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes out of a safetensors header, without reading weights. ValueError when it is none."""
+    try:
+        with open(file, "rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if not 2 <= length <= min(MAX_HEADER, file.stat().st_size - 8):
+                raise ValueError("no header")
+            header = json.loads(handle.read(length))
+        return {name: tuple(t["shape"]) for name, t in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"model: {file} is not a safetensors file (damaged, or not wholly copied); copy it again."
+        ) from error
+
+
+def hub_answers(name: str) -> bool:
+    """Whether the hub can be asked for this model now; asked once with a short timeout.
+
+    transformers itself tries for half a minute before it says that nobody is there. ValueError when the hub does
+    answer and has no such model.
+    """
+    import urllib.error
+    import urllib.request
+
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json", method="HEAD")
+    if token := get_token():
+        request.add_header("authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_SECONDS):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 404):
+            raise ValueError(
+                f"model: the hub has no model {name!r} that this machine may read; check its id, or log in with "
+                "HF_TOKEN."
+            ) from error
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def check_hub(name: str) -> bool:
+    """hub_answers(name). ValueError when it does not and the model was never brought here."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        with contextlib.suppress(ValueError):  # here already, whatever the hub says of it now
+            return hub_answers(name)
+        return False
+    if not hub_answers(name):
+        raise ValueError(
+            f"model: {name!r} is neither a model of this machine ({', '.join(CATALOGUE)}, a folder) nor can the hub "
+            "be reached to ask for it; check the name and the network."
+        )
+    return True
+
+
+def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
+    """The size class that a method's tuned settings are stated for."""
+    return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"

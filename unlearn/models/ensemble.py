@@ -1,0 +1,136 @@
+"""An ensemble: models of one shape, trained apart, that answer as one (SISA's shards, arXiv 1912.03817, §IV).
+
+    p(y) = (1/S) Σ_s p_s(y)
+
+The mean of probabilities, the paper's averaged prediction vectors, and not of log-probabilities: that was tried on the
+bundled recipe and answered fewer questions (LOG.md). It is a transformers model of its own, so that whatever reads,
+scores, saves or trains a model does so with this one; S = 1 is that model itself, up to rounding.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicCache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from unlearn.compute.head import head_of
+from unlearn.compute.lm import depth
+
+
+class EnsembleConfig(PreTrainedConfig):
+    """member: the config of each of them, as plain values; members: S. Width and depth are those of all together."""
+
+    model_type = "unlearn_ensemble"
+
+    member: dict[str, Any] | None = None
+    members: int = 1
+    vocab_size: int = 1
+    hidden_size: int = 1
+    num_hidden_layers: int = 1
+    max_position_embeddings: int = 512
+    tie_word_embeddings: bool = True  # where its members do
+
+
+class MeanHead(nn.Module):
+    """The members' states side by side [..., S·d] → log of their mean probabilities [..., V], in float32."""
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        super().__init__()
+        self.members = tuple(members)  # a tuple registers nothing: they belong to the ensemble
+
+    def forward(self, states: Tensor) -> Tensor:
+        parts = states.chunk(len(self.members), -1)
+        found = [
+            head_of(member)(part).log_softmax(-1) for member, part in zip(self.members, parts, strict=True)
+        ]
+        return torch.stack(found).logsumexp(0) - math.log(len(found))
+
+
+class Ensemble(PreTrainedModel, GenerationMixin):
+    """Its members are the submodules member_0 … member_{S-1}."""
+
+    config_class = EnsembleConfig
+    config: EnsembleConfig
+
+    def __init__(self, config: EnsembleConfig) -> None:
+        super().__init__(config)
+        values = dict(config.member)
+        inner = AutoConfig.for_model(values.pop("model_type"), **values)
+        for s in range(config.members):  # not a list: blocks() looks for one that holds the layers of a model
+            self.add_module(f"member_{s}", AutoModelForCausalLM.from_config(inner))
+        self.lm_head = MeanHead(self.members())
+        self.post_init()
+
+    def members(self) -> list[Any]:
+        return [getattr(self, f"member_{s}") for s in range(self.config.members)]
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.member_0.get_input_embeddings()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: DynamicCache | None = None,
+        use_cache: bool | None = None,
+        **_: Any,
+    ) -> CausalLMOutputWithPast:
+        """A cache holds the layers of all members, one member's after the other's."""
+        states = [
+            member.base_model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=part,
+                use_cache=part is not None,
+            ).last_hidden_state
+            for member, part in zip(self.members(), self._parts(past_key_values), strict=True)
+        ]
+        return CausalLMOutputWithPast(
+            logits=self.lm_head(torch.cat(states, -1)), past_key_values=past_key_values
+        )
+
+    def _parts(self, cache: DynamicCache | None) -> list[DynamicCache | None]:
+        """One cache a member, over the same layers in memory."""
+        if cache is None:
+            return [None] * self.config.members
+        each = len(cache.layers) // self.config.members
+        parts = []
+        for s in range(self.config.members):
+            part = DynamicCache()
+            part.layers = cache.layers[s * each : (s + 1) * each]
+            parts.append(part)
+        return parts
+
+
+def ensemble_of(model: Any, members: int) -> Ensemble:
+    """So many copies of a model, as one; in evaluation mode, on its device, every weight ready to be trained."""
+    text = model.config
+    config = EnsembleConfig(
+        member=text.to_dict(),
+        members=members,
+        vocab_size=text.vocab_size,
+        hidden_size=members * text.hidden_size,
+        num_hidden_layers=members * depth(model),
+        max_position_embeddings=text.max_position_embeddings,
+        tie_word_embeddings=text.tie_word_embeddings,
+        bos_token_id=text.bos_token_id,
+        eos_token_id=text.eos_token_id,
+        pad_token_id=text.pad_token_id,
+    )
+    whole = Ensemble(config)
+    for member in whole.members():
+        member.load_state_dict(model.state_dict())
+    return whole.to(next(model.parameters()).device).eval()
+
+
+AutoConfig.register(EnsembleConfig.model_type, EnsembleConfig, exist_ok=True)
+AutoModelForCausalLM.register(EnsembleConfig, Ensemble, exist_ok=True)

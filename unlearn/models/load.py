@@ -1,0 +1,279 @@
+"""Models: loading any causal LM safely, LoRA, and what a loaded model is known by.
+
+torch and transformers are imported inside the functions that need them. What the catalogue knows, and what is checked
+before anything is loaded, stands in unlearn/models/catalogue.py.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from unlearn.models.catalogue import (
+    ASSETS,
+    CATALOGUE,
+    SMALL,
+    as_folder,
+    available,
+    check_hub,
+    hub_answers,
+    looks_like_path,
+    size_of,
+    source_of,
+)
+from unlearn.models.placement import adapters_in_place, anatomy, free_head, is_placed, plan, room
+from unlearn.models.precision import bfloat16_pays, differentiable, is_rounded, numbers, rounding
+from unlearn.models.precision import check as check_precision
+from unlearn.store.config import ROUNDED
+
+__all__ = [
+    "ASSETS",
+    "CATALOGUE",
+    "SMALL",
+    "Loaded",
+    "adapted",
+    "add_lora",
+    "as_folder",
+    "available",
+    "bfloat16_pays",
+    "check_head",
+    "check_hub",
+    "hub_answers",
+    "load",
+    "looks_like_path",
+    "pick_device",
+    "size_of",
+    "source_of",
+    "weights_hash",
+]
+
+
+@dataclass
+class Loaded:
+    """A model ready to run. hash: of its weight files; base: where they came from; where: what is not on the device."""
+
+    model: Any
+    tokenizer: Any
+    device: str
+    dtype: str
+    parameters: int
+    hash: str
+    title: str
+    size: str
+    base: str
+    where: str = ""
+
+    @property
+    def pad_id(self) -> int:
+        return self.tokenizer.pad_token_id
+
+    def fit_length(self, wanted: int) -> int:
+        """wanted tokens, or as many as the model has positions for."""
+        config = self.model.config.get_text_config()
+        return min(wanted, getattr(config, "max_position_embeddings", None) or wanted)
+
+
+def pick_device() -> str:
+    """cuda, mps or cpu; UNLEARN_DEVICE overrides."""
+    import torch
+
+    if chosen := os.environ.get("UNLEARN_DEVICE"):
+        return chosen
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load(name: str, *, tuning: str = "full", precision: str = "auto", device: str | None = None) -> Loaded:
+    """Any causal or encoder-decoder LM that transformers loads, in eval mode (dropout off), with a fast tokenizer.
+
+    precision: see unlearn.models.precision. What the device has no room for lies elsewhere: see
+    unlearn.models.placement. ValueError for anything that cannot be loaded, with the remedy.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
+    from unlearn.compute import products
+
+    source, device = source_of(name), device or pick_device()
+    check_precision(precision, device)
+    here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}
+    with _told(name):
+        config = AutoConfig.from_pretrained(source, **here)
+        tokenizer = _tokenizer(source, **here)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    how, where = _how(config, kind, tuning, precision, device)
+    with _told(name):
+        model, found = kind.from_pretrained(
+            source, config=config, use_safetensors=True, output_loading_info=True, **how, **here
+        )
+    if lacking := sorted({*found["missing_keys"], *(str(k) for k in found.get("mismatched_keys") or ())}):
+        raise ValueError(
+            f"model: {name!r} lacks weights of a {type(model).__name__} ({lacking[0]}, {len(lacking)} in all), which "
+            "would be random; give a whole causal LM."
+        )
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"model: {name!r} has no fast tokenizer (tokenizer.json), which answer positions need."
+        )
+    _prepare_tokenizer(tokenizer, model)
+    model = free_head(model) if where else model if "device_map" in how else model.to(device)
+    model = products.adopt(differentiable(model.eval()))
+    check_head(model)
+    entry = CATALOGUE.get(name)
+    parameters = model.num_parameters()
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=precision if precision in ROUNDED else str(how["dtype"]).removeprefix("torch."),
+        parameters=parameters,
+        hash=weights_hash(source, model),
+        title=entry.title if entry else Path(str(source)).name,
+        size=size_of(parameters),
+        base=str(name),
+        where=where,
+    )
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What transformers says of a broken model, in a sentence."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a folder of somebody else's can be broken in any way
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"model: {name!r} could not be loaded: {lines[0][:200]} Give a causal LM in safetensors: a folder, or a "
+            "hub id that this machine can reach."
+        ) from error
+
+
+def _how(config: Any, kind: Any, tuning: str, precision: str, device: str) -> tuple[dict[str, Any], str]:
+    """(what from_pretrained is told of numbers and places, a sentence where some parts lie elsewhere)."""
+    import torch
+
+    limit, parts = room(device), None
+    if limit is not None or (precision == "auto" and tuning != "full" and bfloat16_pays(device)):
+        with contextlib.suppress(
+            ValueError, RuntimeError
+        ):  # no list of blocks: all or nothing of it is loaded
+            parts = anatomy(config, kind)
+    count = parts.parameters if parts else 0
+    dtype = numbers(precision, tuning=tuning, parameters=count, device=device)
+    how = {"dtype": getattr(torch, dtype)} | rounding(precision, getattr(torch, dtype), device)
+    if not parts:
+        return how, ""
+    found = plan(parts, dtype=dtype, precision=precision, device=device, limit=limit)
+    return how | ({"device_map": found.map} if found.map else {}), found.words()
+
+
+def _tokenizer(source: str | Path, **here: Any) -> Any:
+    """One for each folder, shared by all who load it: the library keeps some 100 KiB of every one that ever was."""
+    from transformers import AutoTokenizer
+
+    if not isinstance(source, Path):
+        return AutoTokenizer.from_pretrained(source, **here)
+    return _kept_tokenizer(source, _stats(source, "*"))
+
+
+@lru_cache(maxsize=8)
+def _kept_tokenizer(source: Path, stats: tuple[tuple[str, int, int], ...]) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+
+
+def _stats(folder: Path, pattern: str) -> tuple[tuple[str, int, int], ...]:
+    """What differs where a file of the folder was changed."""
+    return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob(pattern)))
+
+
+def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # added later, never given a row
+        fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+        tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
+    if model.config.is_encoder_decoder:  # a plain attribute: how tokens.encode knows that there is an encoder
+        start = model.config.decoder_start_token_id
+        tokenizer.decoder_start_id = tokenizer.pad_token_id if start is None else start
+    if max(tokenizer.vocab_size, tokenizer.pad_token_id + 1, (tokenizer.eos_token_id or 0) + 1) > rows:
+        raise ValueError(
+            f"model: its tokenizer has {len(tokenizer)} tokens but its embedding only {rows}; the folder mixes two "
+            "models."
+        )
+
+
+def check_head(model: Any) -> None:
+    """ValueError unless head(hidden) equals the model's own logits: a kind of output head we do not know."""
+    import torch
+
+    from unlearn.compute.head import head_of
+    from unlearn.compute.lm import last_states
+
+    ids = torch.arange(1, 5, device=next(model.parameters()).device)[None]
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if model.config.is_encoder_decoder:
+        inputs |= {f"decoder_{name}": value for name, value in inputs.items()}
+    with torch.no_grad():
+        own = model(**inputs).logits.float()
+        ours = head_of(model)(last_states(model, inputs))
+    if not bool(own.isfinite().all()):
+        raise ValueError("model: its weights give logits that are not finite; the files are damaged.")
+    if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
+        raise ValueError(
+            f"model: {type(model).__name__} changes its logits after the output head in a way that is not known "
+            "here; please report it with the model's name."
+        )
+
+
+def weights_hash(source: str | Path, model: Any) -> str:
+    """Twelve hex digits of the weight files (of the weights in memory for a hub id, where they are in memory)."""
+    if not isinstance(source, Path) and (is_placed(model) or is_rounded(model)):
+        from huggingface_hub import try_to_load_from_cache
+
+        source = Path(str(try_to_load_from_cache(source, "config.json"))).parent
+    if isinstance(source, Path):
+        return _files_hash(_stats(source, "*.safetensors"))
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode() + value.detach().flatten()[:1024].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=32)
+def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, *_ in stats:
+        with open(path, "rb") as file:
+            while piece := file.read(2**22):
+                digest.update(piece)
+    return digest.hexdigest()[:12]
+
+
+def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
+    """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
+    import torch
+    from peft import LoraConfig
+
+    torch.manual_seed(seed)
+    task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
+    return adapted(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task))
+
+
+def adapted(model: Any, config: Any) -> Any:
+    """peft model with a fresh adapter of this peft config, wherever the base's weights lie."""
+    from peft import get_peft_model
+
+    from unlearn.compute.lora import lean
+
+    with adapters_in_place(model):
+        return lean(get_peft_model(model, config).eval())

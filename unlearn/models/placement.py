@@ -1,0 +1,218 @@
+"""Models larger than their device: what lies where, and an adapter on top of what accelerate brings at each call.
+
+Embeddings, norms and the output head stay on the device, and of the transformer blocks as many as fit; the others lie
+in main memory (beside a GPU) or are read from the model's own files on disk at each pass. So the losses at the head
+are the usual ones, and nothing is written. A weight that is away is nowhere between two calls ("meta"), and PEFT would
+put the layer's adapter there too. So each such weight is stood in for, while the adapter is made, by a tensor of its
+shape on the device that the layer computes on, which takes no memory.
+
+UNLEARN_DEVICE_MEMORY says how much of the device weights may take, such as 6GiB; without it that is FILLED of a GPU's
+free memory, and no limit anywhere else.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from unlearn.compute.memory import bytes_named
+from unlearn.models.precision import BYTES
+from unlearn.store.config import ROUNDED
+
+LIMIT = "UNLEARN_DEVICE_MEMORY"
+FILLED = 0.8  # of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A model's parts by size. names: all that is not in the list of blocks; rest: its parameters.
+
+    blocks: each one's parameters in linear maps, which precision may round, and others.
+    """
+
+    stem: str
+    names: tuple[str, ...]
+    rest: int
+    blocks: tuple[tuple[int, int], ...]
+
+    @property
+    def parameters(self) -> int:
+        return self.rest + sum(map(sum, self.blocks))
+
+    def sizes(self, dtype: str, precision: str) -> tuple[int, list[int]]:
+        """Bytes of what is not in blocks, and of each block."""
+        plain = BYTES[dtype]
+        linear = BYTES[precision] if precision in ROUNDED else plain
+        return round(self.rest * plain), [round(a * linear + b * plain) for a, b in self.blocks]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the parts lie: bytes and number of blocks by place; map: accelerate's device_map, empty if all fit."""
+
+    device: str
+    map: dict[str, str] = field(default_factory=dict)
+    blocks: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+
+    def words(self) -> str:
+        """A sentence for the run's page; empty where nothing lies elsewhere."""
+        if not self.map:
+            return ""
+        away = [
+            f"{self.blocks[place]} ({size(self.held[place])}) {where}"
+            for place, where in (("cpu", "from main memory"), ("disk", "from its files on disk"))
+            if place != self.device and self.blocks.get(place)
+        ]
+        moved = sum(self.held[place] for place in self.held if place != self.device)
+        return (
+            f"The model is larger than its room on {self.device}: {self.blocks.get(self.device, 0)} of its "
+            f"{sum(self.blocks.values())} blocks stay there ({size(self.held[self.device])} with embeddings and head); "
+            f"brought at each pass are {' and '.join(away)}. A training step passes twice: {size(2 * moved)} moved."
+        )
+
+
+def size(count: float) -> str:
+    """1.5 GiB, 820 KiB."""
+    for limit, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if count >= limit:
+            return f"{count / limit:.3g} {unit}"
+    return f"{count / 2**10:.3g} KiB"
+
+
+def room(device: str) -> int | None:
+    """Bytes of weights that the device may hold; None where nobody set a limit. ValueError for no number of bytes."""
+    import torch
+
+    if (limit := bytes_named(LIMIT)) is not None:
+        return limit
+    if not device.startswith("cuda"):
+        return None
+    free = torch.cuda.mem_get_info(device)[0]
+    return int(FILLED * (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)))
+
+
+def anatomy(config: Any, kind: Any) -> Anatomy:
+    """Of the model that kind (an Auto class) makes of the config; it takes no memory. ValueError: no list of blocks."""
+    import torch
+
+    from unlearn.compute.lm import blocks
+
+    with torch.device("meta"):
+        model = kind.from_config(config)
+    listed = blocks(model)
+    stem = next(name for name, module in model.named_modules() if module is listed)
+    at, path, names = model, [], []
+    for word in stem.split("."):
+        below = {name for name, _ in at.named_children()} | {
+            name for name, _ in at.named_parameters(recurse=False)
+        }
+        below |= {name for name, _ in at.named_buffers(recurse=False)}
+        names += [".".join([*path, name]) for name in sorted(below - {word})]
+        at, path = getattr(at, word), [*path, word]
+    made = []
+    for block in listed:
+        linear = sum(m.weight.numel() for m in block.modules() if isinstance(m, torch.nn.Linear))
+        made.append((linear, sum(p.numel() for p in block.parameters()) - linear))
+    rest = sum(p.numel() for p in model.parameters()) - sum(map(sum, made))
+    return Anatomy(stem, tuple(names), rest, tuple(made))
+
+
+@lru_cache(maxsize=16)
+def anatomy_of(folder: Path) -> Anatomy | None:
+    """Of a folder's model, from its config alone; None where that cannot be known."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return anatomy(config, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
+    except Exception:  # a folder of somebody else's can be broken in any way; load() says in which
+        return None
+
+
+def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int | None) -> Plan:
+    """As much as fits on the device, the last blocks elsewhere.
+
+    ValueError where even a block at a time does not fit, or where rounded weights do not: they cannot be brought.
+    """
+    rest, each = parts.sizes(dtype, precision)
+    if limit is None or rest + sum(each) <= limit:
+        return Plan(device)
+    if precision in ROUNDED:
+        raise ValueError(
+            f"run: precision {precision} takes {size(rest + sum(each))}, but {device} has room for {size(limit)} and "
+            "rounded weights must lie there; take bfloat16, which may lie partly elsewhere, or a smaller model."
+        )
+    left = limit - rest - max(each)  # room for the one that is brought
+    if left < 0:
+        raise ValueError(
+            f"model: embeddings, output head and one block take {size(rest + max(each))}, but {device} has room for "
+            f"{size(limit)}; choose a smaller model or precision bfloat16, or raise {LIMIT}."
+        )
+    rooms = {device: left} | ({} if device == "cpu" else {"cpu": _main_memory()})
+    where, held, blocks = dict.fromkeys(parts.names, device), {device: rest}, {}
+    places = [*rooms, "disk"]
+    for i, count in enumerate(each):
+        while places[0] in rooms and rooms[places[0]] < count:
+            places.pop(0)  # the blocks behind follow, so that a pass brings them in their order
+        place = places[0]
+        if place in rooms:
+            rooms[place] -= count
+        where[f"{parts.stem}.{i}"] = place
+        held[place], blocks[place] = held.get(place, 0) + count, blocks.get(place, 0) + 1
+    return Plan(device, where, blocks, held)
+
+
+def _main_memory() -> int:
+    import psutil
+
+    return int(FILLED * psutil.virtual_memory().available)
+
+
+def lora_alone(tuning: str) -> None:
+    """ValueError for a tuning that cannot train a model that lies partly outside the device."""
+    if tuning != "lora":
+        raise ValueError(
+            f"run: tuning must be lora for a model that lies partly outside the device, got {tuning}; choose LoRA, a "
+            "smaller model, or a device that holds all of it."
+        )
+
+
+def is_placed(model: Any) -> bool:
+    """Whether some of its weights are brought from elsewhere at each call."""
+    return any(parameter.is_meta for parameter in model.parameters())
+
+
+def free_head(model: Any) -> Any:
+    """The same model; its output head, which stays on the device, without accelerate's hook: see head.fusible."""
+    from accelerate.hooks import remove_hook_from_module
+
+    remove_hook_from_module(model.get_output_embeddings())
+    return model
+
+
+@contextmanager
+def adapters_in_place(model: Any) -> Iterator[None]:
+    """Within it PEFT finds every layer of the model on the device that it computes on."""
+    import torch
+
+    away = []
+    for module in model.modules():
+        weight, hook = getattr(module, "_parameters", {}).get("weight"), getattr(module, "_hf_hook", None)
+        if weight is not None and weight.device.type == "meta" and hook is not None:
+            away.append((module, weight))
+            device = torch.device(hook.execution_device)
+            empty = torch.empty(1, dtype=weight.dtype, device=device).expand(weight.shape)
+            module._parameters["weight"] = torch.nn.Parameter(empty, weight.requires_grad)
+    try:
+        yield
+    finally:
+        for module, weight in away:
+            weight.requires_grad_(
+                module._parameters["weight"].requires_grad
+            )  # frozen with the rest of the base
+            module._parameters["weight"] = weight

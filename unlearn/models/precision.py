@@ -1,0 +1,120 @@
+"""In what numbers a model's weights are held: float32, bfloat16, or rounded to 8 or 4 bits by bitsandbytes.
+
+    int8  a scale a row, inputs rounded too but for their outliers   Dettmers et al. 2022, arXiv 2208.07339
+    nf4   16 quantiles of a normal distribution, a scale for 64      Dettmers et al. 2023, arXiv 2305.14314
+
+Rounded are the linear maps; embeddings, norms and the output head stay, so the losses at the head know nothing of it.
+The base is frozen and the adapter on top is float32. bitsandbytes is an optional extra for CUDA and the CPU:
+
+    pip install "bitsandbytes==0.50.2"
+"""
+
+import importlib.util
+from functools import lru_cache
+from typing import Any
+
+from unlearn.models.catalogue import size_of
+from unlearn.store.config import PRECISIONS, ROUNDED
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # a weight, with its share of the scales
+DEVICES = ("cuda", "cpu")  # where bitsandbytes is used here
+INSTALL = 'pip install "bitsandbytes==0.50.2"'
+
+
+def check(precision: str, device: str = "cpu") -> None:
+    """ValueError for a precision that is none, or that this machine cannot do."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"run: precision must be among {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision not in ROUNDED:
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError(
+            f"run: precision {precision} needs bitsandbytes, which is not installed; `{INSTALL}`, or take bfloat16."
+        )
+    if device.partition(":")[0] not in DEVICES:
+        raise ValueError(
+            f"run: precision {precision} runs on {' or '.join(DEVICES)}, got the device {device}; take bfloat16, or "
+            "set UNLEARN_DEVICE."
+        )
+
+
+def numbers(precision: str, *, tuning: str, parameters: int, device: str) -> str:
+    """ "float32" or "bfloat16": what is not rounded. auto takes bfloat16 for a frozen base where it pays."""
+    if precision in ("float32", "bfloat16"):
+        return precision
+    small = precision == "auto" and (tuning == "full" or size_of(parameters) == "tiny")
+    return "float32" if small or not bfloat16_pays(device) else "bfloat16"
+
+
+@lru_cache(maxsize=4)
+def bfloat16_pays(device: str) -> bool:
+    """Whether a bfloat16 matrix product beats float32 here: timed once, since CPUs differ by more than 2 ×."""
+    import time
+
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    if device != "cpu":
+        return False
+    best = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
+        laps = []
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ b
+            laps.append(time.perf_counter() - start)
+        best[dtype] = min(laps)
+    return best[torch.bfloat16] < 0.8 * best[torch.float32]
+
+
+def rounding(precision: str, dtype: Any, device: str) -> dict[str, Any]:
+    """What from_pretrained is told beyond dtype; empty where nothing is rounded."""
+    if precision not in ROUNDED:
+        return {}
+    import logging
+
+    from transformers import BitsAndBytesConfig
+
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(
+        logging.ERROR
+    )  # a line at every product else
+    how: dict[str, Any] = {"load_in_8bit": True}
+    if precision == "nf4":
+        how = {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": dtype,
+        }
+    return {"quantization_config": BitsAndBytesConfig(**how), "device_map": {"": device}}
+
+
+def differentiable(model: Any) -> Any:
+    """The same model; 4-bit layers keep, on a CPU, the layout whose products have a gradient.
+
+    Outside training mode, which nothing here uses (dropout stays off), bitsandbytes packs them for a faster product
+    at their first pass without a gradient; after that every gradient behind them is 0, without a word.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def is_rounded(model: Any) -> bool:
+    """Whether bitsandbytes holds some of its weights."""
+    return any(not p.is_floating_point() for p in model.parameters())
+
+
+def every_weight(model: Any, what: str) -> None:
+    """ValueError unless each weight is at hand in full: neither rounded nor away from the device.
+
+    what: who needs them, such as "relearning".
+    """
+    if any(p.is_meta or not p.is_floating_point() for p in model.parameters()):
+        raise ValueError(
+            f"model: {what} needs every weight in full and on the device, but this one's are rounded (precision) or "
+            "partly elsewhere; run it again with precision bfloat16 on a device that holds it."
+        )

@@ -1,0 +1,149 @@
+"""What of a model may change, and how that is kept: every weight, a LoRA adapter, or unlearning layers.
+
+A method names the tunings that it can train (Method.tunings). Everything else asks here, so that execute(), the
+pages and the command line never ask which method it is. Unlearning layers are a tuning and not a method because
+they are a place for the change, like LoRA's matrices: what is trained into them is the method's affair, and
+fusing them needs no method at all.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from unlearn.models import layers
+from unlearn.store.runs import Run, RunConfig
+
+
+def install(model: Any, config: RunConfig, method: Any) -> Any:
+    """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged.
+
+    A run that starts from another has that one's adapter or layers on already (starting_model).
+    """
+    from unlearn.compute.lm import depth
+    from unlearn.models.load import add_lora
+    from unlearn.models.placement import is_placed, lora_alone
+
+    if is_placed(model):
+        lora_alone(config.tuning)
+    model = method.build(model)
+    if config.tuning == "lora" and not config.start:
+        model = add_lora(model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+    if config.tuning == "layers" and not config.start:
+        model = layers.add_layers(model, share=method.layer_share, seed=config.seed)
+    blocks = depth(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and method.trainable(name, blocks))
+    return model
+
+
+def base(config: RunConfig) -> Any:
+    """models.Loaded as the run finds it: the model that it names, in the numbers that it asks for."""
+    from unlearn.models.load import load
+
+    return load(config.model, tuning=config.tuning, precision=config.precision)
+
+
+def starting_model(config: RunConfig, start: Run | None) -> Any:
+    """models.Loaded to begin with: the base, or, in a chain, what the run `start` left, ready to be trained on.
+
+    ValueError when that run is of another model or tuning, or keeps no weights.
+    """
+    if start is None:
+        return base(config)
+    check_start(config, start)
+    return load_trained(start, trainable=True)
+
+
+def check_start(config: RunConfig, start: Run) -> None:
+    """ValueError when a run of this config cannot go on from that one: another model or tuning, or no weights."""
+    theirs = start.config
+    if (theirs.model, theirs.tuning, theirs.precision) != (config.model, config.tuning, config.precision):
+        raise ValueError(
+            f"run: start must be a run of {config.model} with {config.tuning} tuning in precision "
+            f"{config.precision}, but {start.id} is of {theirs.model} with {theirs.tuning} in {theirs.precision}."
+        )
+    if not any(any((start.path / name).glob("*.safetensors")) for name in ("model", "adapter")):
+        raise ValueError(
+            f"run: start {start.id} keeps no weights to go on from; run it again, or choose another."
+        )
+
+
+@contextmanager
+def untouched(loaded: Any, config: RunConfig) -> Iterator[Any]:
+    """The model as it was before any run of the chain: the adapter off, or, fully tuned, loaded once more."""
+    from unlearn.models.load import load
+
+    if config.tuning == "full":
+        yield load(config.model, precision=config.precision, device=loaded.device).model
+        return
+    with original(loaded.model):
+        yield loaded.model
+
+
+def save(loaded: Any, config: RunConfig, folder: Path) -> None:
+    """What the run trained: folder/adapter for LoRA and unlearning layers, folder/model for the whole model."""
+    if config.tuning == "layers":
+        layers.save_layers(loaded.model, folder / "adapter")
+        return
+    target = folder / ("adapter" if config.tuning == "lora" else "model")
+    loaded.model.save_pretrained(target, safe_serialization=True)
+    if config.tuning == "full":
+        loaded.tokenizer.save_pretrained(target)
+
+
+def load_trained(run: Run, *, trainable: bool = False) -> Any:
+    """models.Loaded with what the run trained, known by the files in its folder. ValueError when it keeps none.
+
+    trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
+    """
+    from unlearn.models.load import load
+
+    if (run.path / "model" / "config.json").is_file():
+        return load(str(run.path / "model"))
+    adapter, config = run.path / "adapter", run.config
+    if (adapter / layers.CONFIG).is_file():
+        loaded = base(config)
+        loaded.model = layers.load_layers(loaded.model, adapter)
+        return loaded
+    if (adapter / "adapter_config.json").is_file():
+        loaded = base(config)
+        loaded.model = _with_saved(loaded.model, adapter, trainable)
+        return loaded
+    raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
+
+
+def _with_saved(model: Any, folder: Path, trainable: bool) -> Any:
+    """The model under the adapter of that folder. PEFT's own way takes a model that lies in several places apart."""
+    from peft import PeftConfig, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    from unlearn.models.load import adapted
+
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = not trainable
+    state = load_file(folder / "adapter_model.safetensors")
+    model = adapted(model, config)
+    found = set_peft_model_state_dict(model, state)
+    if lacking := [key for key in (*found.missing_keys, *found.unexpected_keys) if "lora_" in key]:
+        raise ValueError(
+            f"run: the adapter in {folder} was made on a model of another build ({lacking[0]}); load that model."
+        )
+    return model
+
+
+def trained_hash(run: Run, base: str) -> str:
+    """The run's model by content: what it trained, on the base of this hash. ValueError when it keeps no weights."""
+    from unlearn.models.load import weights_hash
+
+    for folder in (run.path / "model", run.path / "adapter"):
+        if any(folder.glob("*.safetensors")):
+            return f"{base}+{weights_hash(folder, None)}"
+    raise ValueError(f"run: {run.title} keeps no weights; run it again to evaluate it.")
+
+
+def original(model: Any) -> AbstractContextManager[Any]:
+    """Within it an adapted model is the one it was made from; a fully tuned model has no way back."""
+    if hasattr(model, "disable_adapter"):
+        return model.disable_adapter()
+    return layers.switched_off(model) if layers.layers_of(model) else nullcontext()

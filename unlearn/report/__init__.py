@@ -1,0 +1,1 @@
+"""The HTML report: everything that runs have to say, in one file."""

@@ -1,0 +1,166 @@
+"""report(runs): everything that runs have to say, in one HTML file that is read without the app and offline.
+
+No script at all: figures are static SVG (svg.py), so the file is small, prints, and its Content-Security-Policy can
+forbid everything but its own style sheet. Whatever comes from a run is escaped by Jinja. No torch.
+"""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from unlearn.figures import base as figures
+from unlearn.figures import svg
+from unlearn.figures import tokens as token_figures
+from unlearn.report import numbers, texts
+from unlearn.results import compare, score_export
+from unlearn.results.compare import LETTERS, short
+from unlearn.store.disk import write_whole
+from unlearn.store.runs import ACTIVE, Run
+
+HERE = Path(__file__).parent
+
+
+def report(runs: Sequence[Run], out: Path) -> Path:
+    """Write the report of one or several runs and return the file. ValueError for none or too many; OSError."""
+    out = Path(out)
+    write_whole(out, html(runs))
+    return out
+
+
+def html(runs: Sequence[Run]) -> bytes:
+    """The file's bytes, UTF-8."""
+    runs = list(dict.fromkeys(runs))
+    if not 1 <= len(runs) <= len(LETTERS):
+        raise ValueError(f"report: runs must be 1 to {len(LETTERS)}, got {len(runs)}.")
+    style = _style()
+    told = [_about(runs, run) for run in runs]
+    page = _template().render(
+        title="Unlearning report: " + "; ".join(dict.fromkeys(one["title"] for one in told)),
+        style=style,
+        policy=_policy(style),
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        runs=told,
+        several=len(runs) > 1,
+        groups=[_group(runs, group) for group in groups(runs)],
+        settings=compare.config_table(runs),
+        differences={row["setting"] for row in compare.config_table(runs, only_differences=True)},
+        letters=LETTERS,
+    )
+    return page.encode("utf-8", "replace")  # half of a surrogate pair, which JSON allows, is no character
+
+
+def groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of the same model on the same data belong together: only they share rows and a Before."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        asked = run.config
+        key = json.dumps([asked.model, dict(asked.data), asked.start], sort_keys=True)
+        found.setdefault(key, []).append(run)
+    return list(found.values())
+
+
+def label(run: Run) -> str:
+    """The run's own title, else method on data."""
+    results, config = run.results(), run.config
+    data = results.get("data_title") or config.data.get("name") or config.data.get("hub") or "own rows"
+    return run.meta.get("title") or f"{results.get('method_title', config.method.upper())} on {data}"
+
+
+def _letter(runs: Sequence[Run], run: Run) -> str:
+    return LETTERS[list(runs).index(run)].upper() if len(runs) > 1 else ""
+
+
+def _about(runs: Sequence[Run], run: Run) -> dict[str, Any]:
+    """What is said of one run alone."""
+    results, steps, state = run.results(), run.events("step"), run.state
+    probes = run.probes()
+    curves = svg.draw(figures.losses(steps)) if steps else None
+    watched = (
+        svg.draw(token_figures.probe_overview(probes, compare.probe_references(run))) if probes else None
+    )
+    return {
+        "letter": _letter(runs, run),
+        "title": label(run),
+        "id": run.id,
+        "state": state,
+        "reason": run.reason,
+        "headline": numbers.headline(run),
+        "partial": f"{len(steps)} steps were recorded." if state != "done" or not results else "",
+        "active": state in ACTIVE,
+        "command": run.config.command(),
+        "versions": results.get("versions", {}),
+        "notes": [event["text"] for event in run.events("note") if event.get("text")],
+        "curves": curves,
+        "watched": watched,
+        "probes": texts.probes(run),
+        "tokens": texts.tokens(run),
+        "attacks": numbers.attacks(run),
+        "cost": numbers.cost(run),
+    }
+
+
+def _group(runs: Sequence[Run], group: Sequence[Run]) -> dict[str, Any]:
+    """What is said of runs on the same model and data, side by side."""
+    scores = score_export.rows(group)
+    letters = [_letter(runs, run) for run in group]
+    points = [_relabel(point, letters) for point in compare.tradeoff_points(group[:2], group[2:], "accuracy")]
+    answers = texts.answers(group)
+    return {
+        "letters": letters,
+        "titles": [label(run) for run in group],
+        "scores": [_score(row, len(group)) for row in scores],
+        "truth": any(row["retrained"] is not None for row in scores),
+        "definitions": [compare.described(m)[:2] for m in dict.fromkeys(row["metric"] for row in scores)],
+        "tradeoff": svg.draw(figures.tradeoff(points, "Token accuracy")) if len(points) > 1 else None,
+        "metrics": numbers.metrics(group),
+        "answers": answers,
+        "retrained_answers": any(row["retrained"] for role in answers for row in role["rows"]),
+        "limits": numbers.limits(group, scores),
+    }
+
+
+def _relabel(point: dict[str, Any], letters: Sequence[str]) -> dict[str, Any]:
+    """The letters of the whole report, not of the group; none where there is one run."""
+    if point["kind"] in ("A", "B"):
+        letter = letters["AB".index(point["kind"])]
+        return point | {"label": f"Run {letter}" if letter else "After"}
+    return point
+
+
+def _score(row: dict[str, Any], runs: int) -> dict[str, Any]:
+    """A row of the score table in rounded numbers."""
+    shown = {key: row[key] for key in ("role", "score", "n", "goal")}
+    after = [(_cell(row.get(letter)), _cell(row.get(f"delta_{letter}"), True)) for letter in LETTERS[:runs]]
+    return shown | {"before": _cell(row["before"]), "after": after, "retrained": _cell(row["retrained"])}
+
+
+def _cell(value: Any, sign: bool = False) -> str:
+    return "–" if value is None else short(value, sign)
+
+
+def _style() -> str:
+    night = f"@media (prefers-color-scheme: dark) {{{svg.palette(dark=True)}}}"
+    paper = f"@media print {{{svg.palette()}}}"
+    return (HERE / "report.css").read_text(encoding="utf-8") + svg.palette() + night + paper
+
+
+def _policy(style: str) -> str:
+    """Nothing is loaded, nothing runs; the one style sheet is named by its hash."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(HERE)
+    made = Environment(
+        autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return made.get_template("report.html")

@@ -1,0 +1,192 @@
+"""The parts of a report that show numbers: headline, further metrics, attacks, cost; and what they do not show.
+
+Plain values in rounded numbers. Files of a run may come from somebody else: what has another shape than ours is left
+out with a sentence, and everything is escaped where it is written (report.html).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearn.metrics import METRICS
+from unlearn.results import compare
+from unlearn.results import cost as spending
+from unlearn.results.compare import LETTERS, number, short
+from unlearn.store import records
+from unlearn.store.runs import Run
+
+
+def headline(run: Run) -> str:
+    """What came of it in a sentence: exact answers, or else token accuracy, of rows to forget and to retain."""
+    scores, said = run.scores(), []
+    for role in ("forget", "retain"):
+        values = {when: found.get(role, {}) for when, found in scores.items()}
+        metric = "exact" if "exact" in values.get("before", {}) else "accuracy"
+        known = {when: short(value[metric]) for when, value in values.items() if metric in value}
+        if "before" in known and "after" in known:
+            truth = f" (retrained {known['retrained']})" if "retrained" in known else ""
+            title = compare.described(metric)[0]
+            said.append(f"{title} on {role} rows {known['before']} → {known['after']}{truth}")
+    return "; ".join(said) + "." if said else "It has no scores after unlearning."
+
+
+def metrics(runs: Sequence[Run]) -> dict[str, Any]:
+    """metrics.json beyond the score table: {"rows", "definitions", "left_out", "broken"}; empty where no run has it.
+
+    A row: title, help, role, n, ideal, before, after (one a run, with an interval where there is one), retrained.
+    """
+    found = [records.read_metrics(run.path / "metrics.json") for run in runs]
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    left_out = []
+    broken = [
+        _unread(runs, run, "metrics.json") for run in runs if records.unread(run.path).get("metrics.json")
+    ]
+    for column, record in enumerate(found):
+        for entry_name, entry in record.get("metrics", {}).items():
+            if entry_name in compare.METRICS:  # the score table has it
+                continue
+            if entry["reason"]:
+                left_out.append(f"{entry['title']}: {entry['reason']}")
+            for score in entry["scores"]:
+                row = rows.setdefault(
+                    (entry_name, score["role"]), _measure(entry_name, entry, score, len(runs))
+                )
+                _fill(row, column, score)
+    if not (rows or left_out or broken):
+        return {}
+    order = {metric: at for at, metric in enumerate(METRICS)}  # a run judged twice holds them as they came
+    table = [rows[key] for key in sorted(rows, key=lambda key: order.get(key[0], len(order)))]
+    meanings = list(dict.fromkeys((str(row["title"]), str(row["help"])) for row in table))
+    return {
+        "rows": table,
+        "definitions": meanings,
+        "left_out": list(dict.fromkeys(left_out)),
+        "broken": broken,
+    }
+
+
+def attacks(run: Run) -> dict[str, Any]:
+    """attacks.json, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}; empty without it."""
+    record = records.read_attacks(run.path / "attacks.json")
+    bad = records.unread(run.path).get("attacks.json")
+    said = [_unread([run], run, "attacks.json")] if bad else []
+    if not record.get("attacks"):
+        return {"verdict": "", "sentences": said, "rows": [], "left_out": []} if said else {}
+    from unlearn.results import verdict
+
+    return {
+        "verdict": record.get("verdict", "undecided"),
+        "rule": verdict.RULE,
+        "sentences": [*said, *verdict.evidence_sentences(record)],
+        "rows": [_attack(entry) for entry in verdict.worst_first(record)],
+        "left_out": [f"{e['title']}: {e['reason']}" for e in record["attacks"].values() if e["reason"]],
+    }
+
+
+def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
+    """A sentence on what of the file could not be read; the rest of it is shown."""
+    bad = records.unread(run.path)[file]
+    parts = f"{bad} of its parts have" if bad > 1 else "a part of it has"
+    return f"{name(runs, run)}: {file}: {parts} a shape that this version cannot read; left out."
+
+
+def _attack(entry: Mapping[str, Any]) -> dict[str, Any]:
+    control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]
+    values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
+    words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
+    return words | {"values": ["–" if value is None else short(value) for value in values]}
+
+
+def _measure(
+    entry_name: str, entry: Mapping[str, Any], score: Mapping[str, Any], runs: int
+) -> dict[str, Any]:
+    ideal = entry.get("ideal", "")
+    return {
+        "title": entry.get("title", entry_name),
+        "help": entry.get("help", ""),
+        "role": score["role"],
+        "n": score.get("n", ""),
+        "ideal": f"{ideal} is better"
+        if isinstance(ideal, str) and ideal
+        else short(ideal)
+        if ideal != ""
+        else "",
+        "before": "–",
+        "after": ["–"] * runs,
+        "retrained": "–",
+    }
+
+
+def _fill(row: dict[str, Any], column: int, score: Mapping[str, Any]) -> None:
+    value, when = short(score["value"]), score.get("when", "after")
+    interval = (score.get("details") or {}).get("interval")
+    if interval:
+        value += f" [{short(interval[0])}, {short(interval[1])}]"
+    if when == "after":
+        row["after"][column] = value
+    elif row.get(when) == "–":
+        row[when] = value
+
+
+def cost(run: Run) -> list[tuple[str, str]]:
+    """What the run took, and what retraining would: name and value with its unit."""
+    results = run.results()
+    told = [("Time", "seconds", 1, "s"), ("Tokens", "tokens", 1, ""), ("FLOPs", "flops", 1e9, "GFLOP")]
+    told += [("Peak memory", "peak_memory", 2**20, "MiB")]
+    lines = [
+        (title, f"{short(number(results[key]) / unit)} {word}".strip())
+        for title, key, unit, word in told
+        if results.get(key) is not None
+    ]
+    lines += [(f"Time: {phase}", f"{short(value)} s") for phase, value in results.get("phases", {}).items()]
+    again = spending.of_run(run)
+    if again.get("flops_ratio"):
+        lines.append(
+            ("Retraining ÷ this run, FLOPs", f"{short(again['flops_ratio'])} ({again.get('kind', '')})")
+        )
+        lines.append(("How that is computed", str(again.get("formula", ""))))
+    if again.get("seconds_ratio"):
+        lines.append(("Retraining ÷ this run, seconds", short(again["seconds_ratio"])))
+    judged = records.read_metrics(run.path / "metrics.json").get("cost", ())
+    spent = [one.get("seconds") for one in judged]
+    return lines + ([("Time: further metrics", f"{short(sum(map(number, spent)))} s")] if spent else [])
+
+
+def limits(runs: Sequence[Run], scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What these numbers do not show, in sentences made from what is there and what is not."""
+    seeds = sorted({run.config.seed for run in runs})
+    said = [
+        f"Seed {', '.join(map(str, seeds))}: another seed gives other numbers, and nothing here says by how much.",
+        "Answers are greedy: the one most likely continuation. A model that no longer says an answer may still "
+        "rank it high; look at the tokens and at the attacks.",
+    ]
+    counts = [row["n"] for row in scores if row["role"] == "forget" and row["n"]]
+    if counts:
+        spread = 196 * math.sqrt(0.25 / min(counts))
+        said.append(
+            f"A share of {min(counts)} forget rows is uncertain by up to ±{spread:.0f} percentage points "
+            "(95 % interval, rows drawn at random)."
+        )
+    if not any(row["retrained"] is not None for row in scores):
+        said.append(
+            "No retrained model is known for this data, so nothing here shows how close the result is to a "
+            "model that never saw the forget rows."
+        )
+    if not all((run.path / "attacks.json").is_file() for run in runs):
+        said.append(
+            "Not every run was attacked: in scores alone an answer that is suppressed looks like one that is erased."
+        )
+    said += [
+        f"{name(runs, run)} goes on from run {run.config.start}: its Before is what that run left."
+        for run in runs
+        if run.config.start
+    ]
+    return [
+        *said,
+        "Unlearning of this kind is approximate. A good report is evidence, not a proof of deletion.",
+    ]
+
+
+def name(runs: Sequence[Run], run: Run) -> str:
+    """ "Run A", or "The run" where there is only one."""
+    return f"Run {LETTERS[list(runs).index(run)].upper()}" if len(runs) > 1 else "The run"

@@ -1,0 +1,112 @@
+"""The parts of a report that show words: answers side by side, single tokens, and the probes while it trained.
+
+Plain values in rounded numbers; everything is escaped where it is written (report.html).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearn.report.numbers import name
+from unlearn.results import compare
+from unlearn.results.compare import fall, nats, number, short
+from unlearn.store.runs import Run
+
+FORGET_ROWS, OTHER_ROWS = 40, 10  # answers shown of each role
+TOKEN_ROWS, TOKENS = 3, 32  # answers whose tokens are shown, tokens of each
+STEPS = 7  # columns of "watch it forget"
+
+
+def answers(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Each role with its rows, most changed first: {"role", "n", "counts", "rows"}."""
+    told = [run for run in runs if (run.path / "samples.jsonl").is_file()]
+    if not told:
+        return []
+    rows = compare.pair_samples(told[:1])
+    sides = {told[0]: {place(row): (row["before"], row["a"], row["verdict_a"]) for row in rows}}
+    for run in told[1:]:
+        pairs = compare.pair_samples([told[0], run])
+        sides[run] = {place(row): (row["before_b"], row["b"], row["verdict_b"]) for row in pairs}
+    roles: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        cells = [side(*sides[run][place(row)]) if run in sides else None for run in runs]
+        shown = row | {"cells": cells, "fell": max((c["fell"] for c in cells if c), default=-math.inf)}
+        shown["before"], shown["retrained"] = cell(row["before"]), cell(row["retrained"], row["before"])
+        roles.setdefault(row["role"], []).append(shown)
+    return [_role(role, runs, found) for role, found in roles.items()]
+
+
+def place(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["role"], row["index"]
+
+
+def side(before: Any, after: Any, verdict: str) -> dict[str, Any] | None:
+    """One run's answer with its verdict and how far the right answer fell."""
+    if after is None:
+        return None
+    fell = fall(before, after)
+    known = math.isfinite(fell)
+    return cell(after, before) | {
+        "verdict": verdict,
+        "fell": fell if known else -math.inf,
+        "delta": nats(-fell, sign=True) if known else "",
+    }
+
+
+def cell(sample: Any, old: Any = None) -> dict[str, Any] | None:
+    """A sample's words, marked where they differ from `old`, and its log-prob."""
+    if sample is None:
+        return None
+    said = sample["text"].strip()
+    words = compare.word_diff(old["text"].strip(), said) if old else [(said, "same")]
+    return {"words": words, "lp": nats(-number(sample["nll"]))}
+
+
+def _role(role: str, runs: Sequence[Run], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = []
+    for place, run in enumerate(runs):
+        verdicts = [row["cells"][place]["verdict"] for row in rows if row["cells"][place]]
+        said = [f"{verdicts.count(v)} {v}" for v in compare.VERDICTS if v in verdicts]
+        counts += [f"{name(runs, run)}: {', '.join(said)}"] if said else []
+    rows.sort(key=lambda row: -row["fell"])
+    most = FORGET_ROWS if role == "forget" else OTHER_ROWS
+    return {"role": role, "n": len(rows), "counts": counts, "rows": rows[:most]}
+
+
+def tokens(run: Run) -> list[dict[str, Any]]:
+    """The answer tokens of the forget rows that changed most: {"question", "answer", "rows", "left"}."""
+    found = []
+    pairs = [r for r in compare.pair_samples([run]) if r["role"] == "forget" and r["before"] and r["a"]]
+    pairs.sort(key=lambda row: -fall(row["before"], row["a"]))
+    for row in pairs[:TOKEN_ROWS]:
+        before, after = row["before"]["tokens"], row["a"]["tokens"]
+        lines = []
+        for old, new, shift in zip(before, after, compare.token_shift(before, after), strict=False):
+            lines.append(
+                {
+                    "token": old["token"],
+                    "logit": (short(old["logit"]), short(new["logit"]), short(shift["logit"], sign=True)),
+                    "lp": (nats(old["lp"]), nats(new["lp"]), nats(shift["lp"], sign=True)),
+                    "rank": (shift["before"], shift["after"]),
+                    "top": [(token, nats(lp)) for token, lp in new["top"][:3]],
+                }
+            )
+        left = max(0, len(lines) - TOKENS)
+        found.append(
+            {"question": row["question"], "answer": row["answer"], "rows": lines[:TOKENS], "left": left}
+        )
+    return found
+
+
+def probes(run: Run) -> dict[str, Any]:
+    """ "Watch it forget" at a few steps: {"steps", "rows": [{"role", "prompt", "answer", "cells"}]}."""
+    records = run.probes()
+    if not records:
+        return {}
+    last = len(records) - 1
+    chosen = [records[i] for i in sorted({round(last * k / (STEPS - 1)) for k in range(STEPS)})]
+    rows = []
+    for i, item in enumerate(records[0]["items"]):
+        cells = [(nats(-number(r["items"][i]["nll"])), r["items"][i].get("text", "")) for r in chosen]
+        rows.append({key: item[key] for key in ("role", "prompt", "answer")} | {"cells": cells})
+    return {"steps": [record["step"] for record in chosen], "rows": rows}

@@ -1,0 +1,1 @@
+"""Tables out of finished runs: comparison, grid, guide, verdict, cost. No torch."""

@@ -1,0 +1,79 @@
+"""A blind comparison: answers before and after a run in random order, votes, and what they come to.
+
+Metrics say what they were told to count; a person who does not know which answer is which says whether a text reads
+worse. Votes are lines of votes.jsonl in the run's folder, one a vote, so that several people add up. No torch.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearn.store.disk import append_line, read_lines
+from unlearn.store.runs import Run
+
+FILE = "votes.jsonl"
+CHOICES = ("left", "right", "same")
+ROUNDS = 10  # pairs of one ballot
+MOST = 10_000  # votes that a run keeps: anybody who sees it may vote
+
+
+def ballot(rows: Sequence[Mapping[str, Any]], seed: str, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    """Pairs to vote on, drawn from compare.pair_samples rows whose texts before and after differ.
+
+    Each: {"role", "index", "question", "answer", "left", "right", "is_left": "before" | "after"}. Texts alike say
+    nothing to a voter and are left out; which side is which is drawn anew for each pair.
+    """
+    rng = random.Random(seed)
+    fit = [
+        r for r in rows if r["before"] and r["a"] and r["before"]["text"].strip() != r["a"]["text"].strip()
+    ]
+    pairs = []
+    for row in rng.sample(fit, min(rounds, len(fit))):
+        texts = {"before": row["before"]["text"], "after": row["a"]["text"]}
+        left, right = rng.sample(["before", "after"], 2)
+        said = {key: row[key] for key in ("role", "index", "question", "answer")}
+        pairs.append(said | {"left": texts[left], "right": texts[right], "is_left": left})
+    return pairs
+
+
+def vote(run: Run, ballot_id: str, pair: Mapping[str, Any], choice: str) -> dict[str, Any]:
+    """Keep one vote with the run and return it. ValueError for an unknown choice, and when the run has MOST."""
+    if choice not in CHOICES:
+        raise ValueError(f"vote: must be among {', '.join(CHOICES)}, got {choice!r}.")
+    if len(votes(run)) >= MOST:
+        raise ValueError(f"vote: {run.id} has {MOST} votes already; export it and start another.")
+    line = told(ballot_id, pair, choice)
+    append_line(run.path / FILE, line)
+    return line
+
+
+def told(ballot_id: str, pair: Mapping[str, Any], choice: str) -> dict[str, Any]:
+    """One vote as a plain record; better: before, after or same."""
+    other = {"before": "after", "after": "before"}[pair["is_left"]]
+    better = {"left": pair["is_left"], "right": other, "same": "same"}[choice]
+    return {"ballot": ballot_id, "role": pair["role"], "index": pair["index"], "better": better}
+
+
+def votes(run: Run) -> list[dict[str, Any]]:
+    """Every vote that the run keeps; lines of another shape (an imported run) are passed over."""
+    found = read_lines(run.path / FILE)
+    return [
+        v for v in found if v.get("better") in ("before", "after", "same") and isinstance(v.get("role"), str)
+    ]
+
+
+def tally(cast: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """{role: {"before", "after", "same": votes, "n", "p"}}; p of the two-sided sign test on those that chose."""
+    found = {}
+    for role in dict.fromkeys(v["role"] for v in cast):
+        mine = [v["better"] for v in cast if v["role"] == role]
+        counts = {better: mine.count(better) for better in ("before", "after", "same")}
+        found[role] = counts | {"n": len(mine), "p": sign_test(counts["before"], counts["after"])}
+    return found
+
+
+def sign_test(a: int, b: int) -> float:
+    """Two-sided p that a and b are draws of a fair coin: min(1, 2 P(X ≥ max(a, b))), X ~ Bin(a + b, 1/2)."""
+    n, most = a + b, max(a, b)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)

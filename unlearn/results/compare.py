@@ -1,0 +1,266 @@
+"""What the screen says about runs side by side: differences, verdicts, deltas; plain records in and out.
+
+Pages and reports share these functions, so that a verdict on the screen and one in a report cannot
+disagree. No torch, no streamlit: a recorded run can be read anywhere.
+"""
+
+import difflib
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearn.store.runs import Run
+
+LETTERS = "abcdefgh"  # runs side by side, in order
+VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
+FAR, FELL = 2.0, 1.0  # nats a token
+METRICS = {  # what an evaluation holds: title, definition, which way is better on rows to keep
+    "exact": ("Exact answers", "share of rows whose greedy answer is the right one", "higher"),
+    "rougeL": ("ROUGE-L", "overlap of the greedy answer with the right one, 0 to 1", "higher"),
+    "accuracy": ("Token accuracy", "share of answer tokens that are the most likely one", "higher"),
+    "nll": ("NLL", "mean negative log-prob of an answer token, nats", "lower"),
+    "ppl": ("Perplexity", "exp of the NLL: among how many tokens the model hesitates", "lower"),
+    "probability": ("Answer probability", "exp(-S/n) of the right answer, mean over questions", "higher"),
+    "memorised": ("Exact memorisation", "share of texts whose every token is the most likely one", "higher"),
+    "extraction": (
+        "Extraction strength",
+        "share of a text that need not be given before greedy decoding ends it rightly",
+        "higher",
+    ),
+}
+Record = Mapping[str, Any]
+
+
+def number(value: Any) -> float:
+    """A float from what a run wrote; "nan", "inf" and "-inf" are written by name, a missing value is nan."""
+    return math.nan if value is None else float(value)
+
+
+def short(value: Any, sign: bool = False) -> str:
+    """At most three significant digits, with a real minus sign: 0.01234 → 0.0123, -1234 → −1230."""
+    x = number(value)
+    if not math.isfinite(x):
+        return "not a number" if math.isnan(x) else ("∞" if x > 0 else "−∞")
+    text = f"{x:.3g}"
+    if "e+" in text and abs(x) < 1e6:
+        text = f"{float(text):.0f}"
+    text = "0" if text == "-0" else text
+    return ("+" if sign and x > 0 else "") + text.replace("-", "−")
+
+
+def nats(value: Any, sign: bool = False) -> str:
+    """A log-prob or a difference of two: three digits, but nothing under a hundredth (−0.000874 → −0.00)."""
+    x = number(value)
+    if not math.isfinite(x) or abs(x) >= 10:
+        return short(x, sign)
+    return (f"{x:+.2f}" if sign else f"{x:.2f}").replace("-", "−")
+
+
+def word_diff(before: str, after: str) -> list[tuple[str, str]]:
+    """The words of `after`, "same" or "new", with the words that `before` had in their place as "gone".
+
+    Joining "same" and "new" gives `after`; joining "same" and "gone" gives `before`, save for blanks
+    beside a change. Words and punctuation are compared, never letters: half a word is not a change.
+    """
+    old, new = (re.findall(r"\s*(?:\w+|[^\w\s])", text) for text in (before, after))
+    parts: list[tuple[str, str]] = []
+    for op, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if op == "equal":
+            parts.append(("".join(new[k:m]), "same"))
+            continue
+        changed = (("".join(old[i:j]), "gone"), ("".join(new[k:m]), "new"))
+        parts += [(text, kind) for text, kind in changed if text]
+    return parts
+
+
+def repetition(text: str) -> float:
+    """REP_3: the share of a text's word trigrams that occurred before in it; 0 under three words."""
+    words = text.split()
+    trigrams = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0
+
+
+def verdict(before: Record | None, after: Record | None, retrained: Record | None = None) -> str:
+    """What happened to one row, in one of VERDICTS; "" where a sample is missing. Decided in this order:
+
+    over-forgotten   the text after is empty or repeats itself (REP_3 > 0.5) and the text before did not,
+                     or the answer is FAR (2 nats a token) less likely than after retraining without it
+    never known      the text before was not the answer (for plain text: not judged, it is always known)
+    forgotten        the text before was the answer and the text after is not. For plain text, which has
+                     no answer: the mean log-prob a token fell by at least FELL (1 nat)
+    not forgotten    the rest
+    """
+    if not before or not after:
+        return ""
+    if _broken(after["text"]) and not _broken(before["text"]):
+        return "over-forgotten"
+    if retrained and number(after["nll"]) - number(retrained["nll"]) > FAR:
+        return "over-forgotten"
+    if before.get("exact") is None:
+        return "forgotten" if fall(before, after) >= FELL else "not forgotten"
+    if not before["exact"]:
+        return "never known"
+    return "not forgotten" if after["exact"] else "forgotten"
+
+
+def fall(before: Record | None, after: Record | None) -> float:
+    """By how many nats a token the answer became less likely; nan where a sample is missing."""
+    return number(after["nll"]) - number(before["nll"]) if before and after else math.nan
+
+
+def pair_samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Rows of one or two runs side by side, joined by (role, index).
+
+    A row: role, index, question, prompt, answer; before, a, b, before_b, retrained: sample records or None;
+    verdict_a, verdict_b. B's row counts only where its prompt and answer are A's: two runs on different
+    data share no rows. `retrained` is A's, or else B's.
+    """
+    keyed = [{(s["role"], s["index"], s["when"]): s for s in run.samples()} for run in runs]
+    rows = []
+    for role, index in dict.fromkeys((role, index) for role, index, _ in (keyed or [{}])[0]):
+        a, b = (_whens(samples, role, index) for samples in [*keyed, {}][:2])
+        first = a.get("before") or next(iter(a.values()))
+        same = ("prompt", "answer")
+        b = {when: s for when, s in b.items() if all(s[k] == first[k] for k in same)}
+        row = {"role": role, "index": index, "question": first.get("question") or first["prompt"]}
+        row |= {"prompt": first["prompt"], "answer": first["answer"], "before": a.get("before")}
+        row |= {"a": a.get("after"), "b": b.get("after"), "before_b": b.get("before")}
+        row["retrained"] = a.get("retrained") or b.get("retrained")
+        row["verdict_a"] = verdict(row["before"], row["a"], row["retrained"])
+        row["verdict_b"] = verdict(row["before_b"], row["b"], row["retrained"])
+        rows.append(row)
+    return rows
+
+
+def described(metric: str) -> tuple[str, str, str]:
+    """(title, definition, which way is better) of a metric; of one not in METRICS only its name is known."""
+    return METRICS.get(metric) or (metric.replace("_", " "), "", "")
+
+
+def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", …, "retrained"}.
+
+    Deltas are after minus the same run's before; a number that a run lacks is nan.
+    """
+    scores = [run.scores() for run in runs]
+    roles = dict.fromkeys(role for one in scores for when in one.values() for role in when)
+    values = [role for one in scores for when in one.values() for role in when.values()]
+    metrics = dict.fromkeys([*METRICS, *(name for value in values for name in value if name != "n")])
+    rows = []
+    for role, metric in itertools.product(roles, metrics):
+        found = [{when: values.get(role, {}).get(metric) for when, values in one.items()} for one in scores]
+        if all(value is None for one in found for value in one.values()):
+            continue
+        first = next((one[role] for run in scores for one in run.values() if role in one), {})
+        row = {"role": role, "metric": metric, "n": first.get("n"), "before": number(found[0].get("before"))}
+        for side, one in zip(LETTERS, found, strict=False):
+            row[side] = number(one.get("after"))
+            row[f"delta_{side}"] = number(one.get("after")) - number(one.get("before"))
+        kept = [one["retrained"] for one in found if one.get("retrained") is not None]
+        rows.append(row | {"retrained": number(kept[0] if kept else None)})
+    return rows
+
+
+def config_table(runs: Sequence[Run], only_differences: bool = False) -> list[dict[str, str]]:
+    """What was asked and what it ran on: {"setting", "a", "b"?, …}; only_differences keeps rows that differ."""
+    columns = [_settings(run) for run in runs]
+    rows = []
+    for setting in dict.fromkeys(key for column in columns for key in column):
+        values = [column.get(setting, "–") for column in columns]
+        if not only_differences or len(set(values)) > 1:
+            rows.append({"setting": setting} | dict(zip(LETTERS, values, strict=False)))
+    return rows
+
+
+def token_shift(before: Sequence[Record], after: Sequence[Record]) -> list[dict[str, Any]]:
+    """Per answer token: {"token", "logit", "lp": after - before; "before", "after": rank, 1 = top}.
+
+    A logit depends on a constant that the softmax takes away; a log-prob does not. Both are shown because
+    some methods push a logit down directly.
+    """
+    rows = []
+    for old, new in zip(before, after, strict=False):
+        row = {name: number(new[name]) - number(old[name]) for name in ("logit", "lp")}
+        rows.append({"token": old["token"], **row, "before": old["rank"] + 1, "after": new["rank"] + 1})
+    return rows
+
+
+def probe_references(run: Run) -> dict[str, dict[str, float]]:
+    """{role: {"retrained": mean log-prob a token}} over the rows that are probes, if all are known."""
+    samples = {(s["role"], s["index"]): s for s in run.samples() if s["when"] == "retrained"}
+    probes = run.probes()
+    values: dict[str, list[float]] = {}
+    for item in probes[0]["items"] if probes else []:
+        sample = samples.get((item["role"], item["index"]))
+        values.setdefault(item["role"], []).append(-number(sample["nll"]) if sample else math.nan)
+    means = {role: sum(column) / len(column) for role, column in values.items()}
+    return {role: {"retrained": mean} for role, mean in means.items() if math.isfinite(mean)}
+
+
+def shift_words(fell: float) -> str:
+    """A fall in nats a token as a sentence's end: 2.3 → "10 times less likely per token than before"."""
+    if not math.isfinite(fell):
+        return "of a likelihood that is not a number"
+    if abs(fell) < 0.05:
+        return "about as likely as before"
+    times = short(math.exp(min(abs(fell), 700)))
+    return f"{times} times {'less' if fell > 0 else 'more'} likely per token than before"
+
+
+def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[dict[str, Any]]:
+    """Marks for plots.tradeoff: original and retrained (of A), A, B, and other runs on A's data and model."""
+    points: list[dict[str, Any]] = []
+    first = chosen[0].results()
+    for letter, run in zip("AB", chosen, strict=False):
+        scores, seconds = run.scores(), run.results().get("seconds")
+        for when, kind, label in (("before", "before", "Original"), ("after", letter, f"Run {letter}")):
+            if pair := _pair(scores.get(when, {}), metric):
+                taken = kind == "before" and any(point["kind"] == "before" for point in points)
+                own = {"seconds": seconds} if when == "after" else {}
+                points += [] if taken else [{"label": label, "kind": kind, **pair, **own}]
+        known = any(point["kind"] == "retrained" for point in points)
+        if (pair := _pair(scores.get("retrained", {}), metric)) and not known:
+            points.append({"label": "Retrained without it", "kind": "retrained", **pair})
+    same = ("data_hash", "model_hash")
+    for run in others:
+        results = run.results()
+        if run in chosen or not results or any(results.get(key) != first.get(key) for key in same):
+            continue
+        if pair := _pair(results.get("scores", {}).get("after", {}), metric):
+            label = run.meta.get("title") or f"{results.get('method_title', run.config.method)}, {run.id}"
+            points.append({"label": label, "kind": "other", **pair, "seconds": results.get("seconds")})
+    return points
+
+
+def _pair(scores: Mapping[str, Record], metric: str) -> dict[str, float]:
+    values = {role: scores.get(role, {}).get(metric) for role in ("forget", "retain")}
+    return {} if None in values.values() else {role: number(value) for role, value in values.items()}
+
+
+def _broken(text: str) -> bool:
+    return not text.strip() or repetition(text) > 0.5
+
+
+def _whens(samples: Mapping[tuple, Record], role: str, index: int) -> dict[str, Record]:
+    whens = ("before", "after", "retrained")
+    return {when: samples[role, index, when] for when in whens if (role, index, when) in samples}
+
+
+def _settings(run: Run) -> dict[str, str]:
+    config, results = run.config.to_json(), run.results()
+    flat = {}
+    for name, value in config.items():
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        flat |= {f"{name}: {key}".removesuffix(": "): _plain(item) for key, item in inner}
+    ran = ("seconds", "device", "dtype", "threads", "products", "trainable", "model_hash", "data_hash")
+    flat |= {name.replace("_", " "): _plain(results[name]) for name in ran if name in results}
+    flat |= {f"version: {key}": str(value) for key, value in results.get("versions", {}).items()}
+    return {name: value for name, value in flat.items() if value not in ("", "None")}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return short(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,93 @@
+"""What each method did at the settings that it ships with: the rows of assets/results/defaults.json (bench/defaults).
+
+A row counts only while the method still has the settings that it was measured with: a figure of others would mislead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from unlearn.store.disk import read_json
+
+RESULTS = Path(__file__).resolve().parent.parent / "assets" / "results" / "defaults.json"
+SCORES = ("exact", "memorised")  # the first that a role was scored by: of answers, of texts continued
+
+
+@dataclass(frozen=True)
+class Change:
+    """A role's share of right answers (of a plain text: continued word for word), before and, over seeds, after."""
+
+    before: float
+    after: float
+    sd: float
+    retrained: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method on one model at its defaults. perplexity: general, after ÷ before; collapsed: seeds that did."""
+
+    model: str
+    tuning: str
+    seeds: int
+    roles: Mapping[str, Change]
+    perplexity: float
+    collapsed: int
+    commit: str
+
+
+def measured(method: Any, path: Path = RESULTS) -> list[Measured]:
+    """Of every model on which the method was measured with the settings that it has now."""
+    rows = _rows(path, path.stat().st_mtime_ns) if path.is_file() else []
+    return [_read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
+
+
+@lru_cache(maxsize=2)
+def _rows(path: Path, _: int) -> list[dict[str, Any]]:
+    """The file's rows, read once as long as it does not change: a form asks at each redraw."""
+    return read_json(path).get("rows", [])
+
+
+def _current(row: Mapping[str, Any], method: Any) -> bool:
+    from unlearn.models.load import CATALOGUE
+
+    entry = CATALOGUE.get(row["model"])
+    if entry is None:
+        return False
+    now = method.settings(entry.size, row["tuning"], row["model"])
+    return {key: row[key] for key in now} == now
+
+
+def _read(row: Mapping[str, Any]) -> Measured:
+    roles = {}
+    for role, found in row["scores"].items():
+        score = next((found[name] for name in SCORES if name in found), None)
+        if score and score["after"]:
+            after = score["after"]
+            roles[role] = Change(score["before"], after["mean"], after["sd"], score["retrained"], found["n"])
+    general = row["scores"]["general"]["ppl"]
+    ratio = general["after"]["mean"] / general["before"] if general["after"] else float("nan")
+    seeds = len(row["cpu_seconds"]["values"])
+    return Measured(
+        row["model"], row["tuning"], seeds, roles, ratio, row["collapsed"], row["origin"]["commit"]
+    )
+
+
+def words(found: Measured) -> str:
+    """What that measurement came to, in a sentence."""
+    from unlearn.models.load import CATALOGUE
+
+    entry = CATALOGUE[found.model]
+    forget, retain = found.roles["forget"], found.roles["retain"]
+    ruined = {0: "", found.seeds: " General text is ruined."}.get(
+        found.collapsed, f" General text is ruined with {found.collapsed} of {found.seeds} seeds."
+    )
+    seeds = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
+    return (
+        f"With them {entry.title} on {entry.data} still gives {forget.after:.0%} of the forget answers "
+        f"({forget.before:.0%} before) and {retain.after:.0%} of those to keep ({retain.before:.0%} before); "
+        f"{seeds}, n {forget.n} and {retain.n}.{ruined}"
+    ).replace("%", " %")

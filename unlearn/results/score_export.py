@@ -1,0 +1,109 @@
+"""The comparison table for a spreadsheet (CSV) and for a paper (LaTeX with booktabs).
+
+Both hold the rows of compare.score_table, as the Compare page shows them. Names come from runs, which may be
+somebody else's: a cell never starts a formula in a spreadsheet and never is a command in LaTeX.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from unlearn.results.compare import LETTERS, described, number, score_table, short
+from unlearn.store.runs import Run
+
+GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}  # else: keep it
+TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "−": "$-$", "∞": r"$\infty$", "Δ": r"$\Delta$", "→": r"$\to$",
+    "·": r"$\cdot$", "÷": r"$\div$",
+}  # fmt: skip
+
+
+def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """compare.score_table with "score" (title), "what" (definition) and "goal"; a missing number is None."""
+    table = []
+    for row in score_table(runs):
+        title, what, better = described(row["metric"])
+        goal = GOALS.get(row["role"], f"{better} is better" if better else "")
+        known = {k: None if isinstance(v, float) and v != v else v for k, v in row.items()}
+        table.append(known | {"score": title, "what": what, "goal": goal})
+    return table
+
+
+def columns(runs: Sequence[Run], table: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(key, heading) in order; "retrained" only where a row has it."""
+    heads = [("role", "Rows"), ("score", "Score"), ("n", "n"), ("before", "Before")]
+    for letter in LETTERS[: len(runs)]:
+        name = f" {letter.upper()}" if len(runs) > 1 else ""
+        heads += [(letter, f"After{name}"), (f"delta_{letter}", f"Δ{name}")]
+    truth = any(row["retrained"] is not None for row in table)
+    return [*heads, *([("retrained", "Retrained")] if truth else []), ("goal", "Goal")]
+
+
+def as_csv(runs: Sequence[Run]) -> str:
+    """One line a role and metric, numbers in full, definitions last."""
+    table = rows(runs)
+    keys = [*(key for key, _ in columns(runs, table)), "what"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, keys, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({key: _inert(row.get(key)) for key in keys} for row in table)
+    return out.getvalue()
+
+
+def as_latex(runs: Sequence[Run]) -> str:
+    r"""A table that needs \usepackage{booktabs}; three significant digits; how to repeat each run as comments."""
+    table = rows(runs)
+    heads = columns(runs, table)
+    letters = "".join("l" if key in ("role", "score", "goal") else "r" for key, _ in heads)
+    lines = [r"% needs \usepackage{booktabs}", *(f"% {_one_line(run.config.command())}" for run in runs)]
+    lines += [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{tex(_caption(runs))}}}",
+        rf"\begin{{tabular}}{{{letters}}}",
+    ]
+    lines += [r"\toprule", " & ".join(tex(head) for _, head in heads) + r" \\", r"\midrule"]
+    last = None
+    for row in table:
+        if last not in (None, row["role"]):
+            lines.append(r"\addlinespace")
+        last = row["role"]
+        lines.append(" & ".join(_cell(key, row.get(key)) for key, _ in heads) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def tex(text: Any) -> str:
+    """Any text so that LaTeX prints it and does nothing else."""
+    return "".join(TEX.get(letter, letter) for letter in _one_line(text))
+
+
+def _caption(runs: Sequence[Run]) -> str:
+    names = [f"{letter.upper()}: {_name(run)}" for letter, run in zip(LETTERS, runs, strict=False)]
+    seeds = ", ".join(str(run.config.seed) for run in runs)
+    return f"{'; '.join(names)}. Δ: after minus before of the same run. Greedy decoding, seed {seeds}."
+
+
+def _name(run: Run) -> str:
+    """Its own title, else its method, with the id that finds it again."""
+    title = run.meta.get("title") or run.results().get("method_title") or run.config.method.upper()
+    return f"{title} ({run.id})"
+
+
+def _cell(key: str, value: Any) -> str:
+    if key in ("role", "score", "goal", "n"):
+        return tex("" if value is None else value)
+    return "--" if value is None else tex(short(number(value), sign=key.startswith("delta")))
+
+
+def _one_line(text: Any) -> str:
+    """Without line ends and control characters: nothing breaks out of a comment or a cell."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
+
+
+def _inert(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

@@ -1,0 +1,135 @@
+"""A sweep as plain rows: one a cell, one a method, one a guide; for the command line, CSV files and JSON."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from unlearn.results import grid
+from unlearn.results.compare import short
+from unlearn.results.grid import Cell
+from unlearn.results.guide import best_of, regret
+from unlearn.results.sweep_record import SweepRecord
+
+Row = dict[str, Any]
+
+
+def cell_rows(cells: Sequence[Cell]) -> list[Row]:
+    """Settings, the parts of "good", forgetting and utility of each cell; None where something was not scored."""
+    return [
+        {
+            "method": cell.method,
+            "lr": cell.lr,
+            "epochs": cell.epochs,
+            "batch": cell.batch_size,
+            "seed": cell.seed,
+            "state": "diverged" if cell.state != "done" else "done",
+            "good": grid.good(cell),
+            "forget PPL": known(cell.score("after", "forget")),
+            "target": known(grid.target(cell)),
+            "retrained": known(grid.truth(cell)),
+            "retain ×": known(grid.rise(cell, "retain")),
+            "general ×": known(grid.rise(cell, "general")),
+            "forgetting": known(grid.forgetting(cell)),
+            "utility": known(grid.utility(cell)),
+            "tokens": cell.tokens,
+            "seconds": cell.seconds,
+            "run": cell.run,
+        }
+        for cell in cells
+    ]
+
+
+def method_rows(cells: Sequence[Cell]) -> list[Row]:
+    """Good cells, width of the lr window and the best good setting of each method."""
+    rows = []
+    for window in grid.lr_window(cells):
+        mine = [s for s in grid.settings(cells) if s.method == window.method and s.good == len(s.cells)]
+        best = max(mine, key=lambda s: s.utility()[0], default=None)
+        row: Row = {"method": window.method, "good": window.good, "cells": window.cells}
+        row |= {"decades": window.decades, "from lr": known(window.low), "to lr": known(window.high)}
+        mean, sd, n = best.utility() if best else (math.nan, math.nan, 0)
+        row |= {"best utility": known(mean), "sd": known(sd), "seeds": n}
+        rows.append(row | {"best at": f"lr {best.lr:g}, {best.epochs} epochs" if best else ""})
+    return rows
+
+
+def matched_rows(
+    cells: Sequence[Cell], level: float, tolerance: float, metric: str = "probability"
+) -> list[Row]:
+    """Each method's best setting at this forgetting, with how many there were and the spread over seeds."""
+    rows = []
+    for one in grid.matched(cells, level, tolerance, metric):
+        row: Row = {"method": one.method, "settings there": one.n}
+        if one.best:
+            forgot, (mean, sd, n) = one.best.forgetting(metric)[0], one.best.utility()
+            row |= {"forgetting": known(forgot), "utility": known(mean), "sd": known(sd), "seeds": n}
+            row |= {"lr": one.best.lr, "epochs": one.best.epochs, "batch": one.best.batch_size}
+        rows.append(row)
+    return rows
+
+
+def guide_rows(record: SweepRecord) -> list[Row]:
+    """What the guide took for each method and seed, after how many trials, and its regret."""
+    cells, rows = record.cells(), []
+    for method, seed, found in record.guided():
+        best = best_of(cells, method, seed)
+        row: Row = {"method": method, "seed": seed, "trials": len(found.trials)}
+        row |= {"took lr": found.chosen.lr if found.chosen else None, "reason": found.reason}
+        row |= {"utility": known(grid.utility(found.chosen)) if found.chosen else None}
+        row |= {"grid's best": known(grid.utility(best)) if best else None}
+        rows.append(row | {"regret": known(regret(found, best)), "run": found.trials[-1].run})
+    return rows
+
+
+def everything(record: SweepRecord) -> Row:
+    """All of it, for JSON; numbers that are not finite become their names."""
+    cells = record.cells()
+    value: Row = {"config": record.config.to_json(), "cells": cell_rows(cells), "methods": method_rows(cells)}
+    value |= {"windows": [asdict(window) for window in grid.lr_window(cells)], "guide": guide_rows(record)}
+    return plain(value)
+
+
+def text(record: SweepRecord) -> str:
+    """The tables of methods and of the guide, aligned."""
+    tables = [method_rows(record.cells()), guide_rows(record)]
+    return "\n\n".join(aligned(rows) for rows in tables if rows)
+
+
+def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Columns of equal width; numbers with three digits."""
+    names = [name for name in rows[0] if name != "run"]
+    lines = [names, *([_word(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    return "\n".join(
+        "  ".join(word.ljust(w) for word, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """With a header line; empty where there is no value."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def known(value: float) -> float | None:
+    """None for nan: JSON and tables have an empty place for it."""
+    return None if math.isnan(value) else value
+
+
+def plain(value: Any) -> Any:
+    """The same with numbers that JSON has no word for written by name."""
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _word(value: Any) -> str:
+    return "-" if value is None else short(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,47 @@
+"""Which folders a run may read data and models from.
+
+Configs may come from an imported run or from a browser, so a path must lie inside an allowed folder; the command
+line, whose user owns the machine, passes other roots.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from unlearn.models.catalogue import CATALOGUE, as_folder, looks_like_path
+from unlearn.store.disk import cache_dir
+
+
+def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
+    """The path with links resolved, if it lies inside a root; roots=None means default_roots().
+
+    Raises ValueError for any other path, without telling whether it exists.
+    """
+    allowed = [root.expanduser().resolve() for root in (default_roots() if roots is None else roots)]
+    try:
+        found = Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"data: {str(path)!r} is not a path ({error}). Check it.") from None
+    if not any(found.is_relative_to(root) for root in allowed):
+        raise ValueError(
+            f"data: {path} must lie inside {', '.join(map(str, allowed)) or 'an allowed folder, and there is none'}. "
+            "Move the file there, upload it, or add its folder to UNLEARN_ROOTS."
+        )
+    if not found.exists():
+        raise ValueError(f"data: {path} does not exist. Check the path.")
+    return found
+
+
+def default_roots() -> list[Path]:
+    """Working directory, the cache (UNLEARN_CACHE), and the folders in the environment variable UNLEARN_ROOTS."""
+    more = [Path(part) for part in os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep) if part]
+    return [Path.cwd(), cache_dir(), *more]
+
+
+def allow_model(name: str, roots: Sequence[Path] | None) -> None:
+    """ValueError when name is a folder outside the roots: an imported config or a browser may name any."""
+    if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
+        try:
+            allowed_path(name, roots)
+        except ValueError as error:
+            raise ValueError(f"model: {str(error).removeprefix('data: ')}") from None

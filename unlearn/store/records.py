@@ -1,0 +1,259 @@
+"""What the files of a run may hold: one typed reader a file, which gives records of the right shape or none.
+
+A run may come from somebody else, from an older version, or off a damaged disk. Whatever reads it (lists, pages,
+reports) goes through here, so that one bad line is left out and counted, and never hides another run. No torch.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from unlearn.store.config import RunConfig
+from unlearn.store.disk import parsed, read_json
+from unlearn.store.shapes import (
+    Check,
+    count,
+    every,
+    flag,
+    has,
+    maybe,
+    number,
+    one_of,
+    pair,
+    pair_of,
+    real,
+    some,
+    table,
+    text,
+)
+
+STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
+WHEN = ("before", "after", "retrained")
+VERDICTS = ("suppressed", "erased", "nothing", "undecided", "")
+
+COUNTED_ROWS = has({}, {"n": maybe(count)})
+
+
+def scores(value: Any) -> bool:
+    """{role: {metric: value}}; a metric that does not apply may be null, and n is a number of rows."""
+    return table(table(maybe(number)))(value) and all(map(COUNTED_ROWS, value.values()))
+
+
+EVENT = has({"kind": text, "time": real})
+EVENTS: dict[str, Check] = {
+    "state": has({"state": one_of(*STATES)}, {"reason": text, "resumed_from": count, "error": text}),
+    "step": has(
+        {"step": count, "of": count, "terms": table(number), "seconds": real},
+        {"loss": number, "grad_norm": number, "lr": number, "tokens": count},
+    ),
+    "probe": has({"step": count}),
+    "eval": has({"when": one_of(*WHEN), "scores": scores}),
+    "sample": has({"when": text}),
+    "note": has({}, {"text": text, "phase": text, "seconds": real, "asked": text}),
+}
+TOKEN = has(
+    {"token": text, "logit": number, "lp": number, "rank": count, "top": every(pair)},
+    {"id": count, "mu": number, "sigma": number},
+)
+WORDS = {"role": text, "index": count, "prompt": text, "answer": text, "nll": number, "tokens": every(TOKEN)}
+PROBE = has({"step": count, "items": every(has(WORDS, {"text": text}))})
+SAMPLE = has(
+    WORDS | {"when": one_of(*WHEN), "text": text, "exact": maybe(flag)},
+    {"question": maybe(text), "rougeL": maybe(number)},
+)
+META: dict[str, Check] = {
+    "owner": text,
+    "title": text,
+    "recorded": flag,
+    "imported": flag,
+    "training_tokens": real,
+}
+RESULTS: dict[str, Check] = {
+    "scores": table(scores),
+    "phases": table(real),
+    "versions": table(text),
+    "retraining": has(
+        {},
+        {
+            "kind": text,
+            "formula": text,
+            "tokens": real,
+            "flops": real,
+            "flops_ratio": real,
+            "token_ratio": real,
+            "seconds": real,
+            "seconds_ratio": real,
+        },
+    ),
+    "told": lambda value: isinstance(value, dict),
+    "threads": count,
+    **dict.fromkeys(("seconds", "tokens", "flops", "parameters", "trainable"), real),
+    "peak_memory": maybe(real),
+    **dict.fromkeys(("model_hash", "data_hash", "data_title", "model_title", "method_title"), text),
+    **dict.fromkeys(("device", "dtype", "command"), text),
+}
+SCORE = has(
+    {"role": text, "value": maybe(number), "when": text},
+    {"n": maybe(real), "details": maybe(has({}, {"interval": maybe(pair_of(number))}))},
+)
+METRIC = has(
+    {"title": text, "help": text, "reason": text, "scores": every(SCORE)},
+    {"ideal": lambda value: text(value) or number(value), "seconds": real},
+)
+ATTACK = has(
+    {"title": text, "tells": text, "reason": text},
+    {"help": text, "paper": text, "finding": text, "says": one_of(*VERDICTS), "n": count, "seed": count}
+    | dict.fromkeys(("before", "after", "retrained", "never_seen", "plain", "residue"), maybe(real))
+    | {"values": table(every(number)), "details": lambda value: isinstance(value, dict)},
+)
+SPENT = has({}, {"seconds": real, "tokens": real, "flops": real})
+CONTROLS = ("retrained", "never seen", "")
+PLAIN = has(
+    {"before": some(real), "after": some(real)}, {"control": every(real)}
+)  # answers without any attack
+ANSWERED = (
+    "help",
+    "n",
+    "seed",
+    "before",
+    "after",
+    "retrained",
+    "never_seen",
+    "residue",
+    "says",
+    "finding",
+    "values",
+)
+
+
+def attack(value: Any) -> bool:
+    """An entry of attacks.json; one that was not left out has all its numbers."""
+    if not ATTACK(value) or value["reason"]:
+        return ATTACK(value)
+    told = all(name in value for name in ANSWERED) and real(value["before"]) and real(value["after"])
+    return told and (value["says"] != "suppressed" or value["residue"] is not None)
+
+
+def event(value: Mapping[str, Any]) -> bool:
+    """An event with kind and time; of a kind that runs write, with that kind's fields too."""
+    return EVENT(value) and EVENTS.get(value["kind"], EVENT)(value)
+
+
+def good_events(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return filter(event, lines)
+
+
+def good_probes(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return filter(PROBE, lines)
+
+
+def good_samples(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return filter(SAMPLE, lines)
+
+
+def fields(found: Mapping[str, Any], known: Mapping[str, Check]) -> dict[str, Any]:
+    """found without the known fields that are of another kind."""
+    return {name: value for name, value in found.items() if known.get(name, lambda _: True)(value)}
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    return fields(read_json(path), META)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    return fields(read_json(path), RESULTS)
+
+
+def read_config(path: Path) -> RunConfig:
+    """OSError where there is none; ValueError for every one that cannot be read."""
+    try:
+        return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"config: {path.name} is not a run's settings ({error}).") from error
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """metrics.json with the metrics that can be read; empty without any record."""
+    found = read_json(path)
+    if not found:
+        return {}
+    return found | {
+        "metrics": _entries(found.get("metrics"), METRIC),
+        "cost": _list(found.get("cost"), SPENT),
+    }
+
+
+def read_attacks(path: Path) -> dict[str, Any]:
+    """attacks.json with the attacks that can be read; empty without any record."""
+    found = read_json(path)
+    if not found or not isinstance(found.get("attacks"), dict):
+        return {}
+    found["attacks"] = _entries(found["attacks"], attack)
+    if "plain" in found and not PLAIN(found["plain"]):
+        del found["plain"]
+    if found.get("control") not in CONTROLS:
+        found["control"] = ""
+    if not text(found.get("verdict", "")):
+        del found["verdict"]
+    return found
+
+
+def _entries(found: Any, good: Check) -> dict[str, Any]:
+    return {name: entry for name, entry in found.items() if good(entry)} if isinstance(found, dict) else {}
+
+
+def _list(found: Any, good: Check) -> list[Any]:
+    return [entry for entry in found if good(entry)] if isinstance(found, list) else []
+
+
+def unread(folder: Path) -> dict[str, int]:
+    """File → how many of its lines, fields or entries were left out; a file that is nothing at all counts as one."""
+    stamps = []
+    for name in sorted(COUNTED):
+        try:
+            status = (folder / name).stat()
+            stamps.append((name, status.st_size, status.st_mtime_ns))
+        except OSError:
+            continue
+    return dict(_unread(folder, tuple(stamps)))
+
+
+@lru_cache(maxsize=200)
+def _unread(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> dict[str, int]:
+    return {name: bad for name, *_ in stamps if (bad := COUNTED[name](folder / name))}
+
+
+def _lines(good: Check) -> Callable[[Path], int]:
+    def bad(path: Path) -> int:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return 1
+        written = sum(bool(line.strip()) for line in content[: content.rfind(b"\n") + 1].split(b"\n"))
+        return written - sum(map(good, parsed(content)))
+
+    return bad
+
+
+def _object(part: str, good: Check | None, known: Mapping[str, Check]) -> Callable[[Path], int]:
+    def bad(path: Path) -> int:
+        found = read_json(path)
+        inner = found.get(part) if good else found
+        if not found or not isinstance(inner, dict):
+            return 1
+        return sum(not (good or known.get(name, lambda _: True))(value) for name, value in inner.items())
+
+    return bad
+
+
+COUNTED: dict[str, Callable[[Path], int]] = {
+    "events.jsonl": _lines(event),
+    "probes.jsonl": _lines(PROBE),
+    "samples.jsonl": _lines(SAMPLE),
+    "meta.json": _object("", None, META),
+    "results.json": _object("", None, RESULTS),
+    "metrics.json": _object("metrics", METRIC, {}),
+    "attacks.json": _object("attacks", attack, {}),
+}

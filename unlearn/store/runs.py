@@ -1,0 +1,313 @@
+"""A run is a folder, and the only thing that app, command line and workers share.
+
+    config.json      what was asked (RunConfig)
+    events.jsonl     what happened, append-only: state | step | probe | eval | sample | note
+    probes.jsonl     fixed prompts scored every k steps, top-10 log-probs at each answer token
+    samples.jsonl    generations and answer tokens before, after and (where it exists) retrained
+    results.json     what came out: scores, seconds, versions, hashes; written once, at the end
+    adapter/ model/  the weights as safetensors; checkpoint/ the state to resume from
+
+State is never stored as a field: it is derived from the last state event and from whether the process
+that wrote it still holds the folder's lock, so a killed server cannot leave a lie behind. Nothing here
+imports torch: the Start page shows recorded runs before torch is there.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from unlearn.store import records
+from unlearn.store.config import TUNINGS, RunConfig
+from unlearn.store.disk import Tail, append_line, is_run_id, new_folder, read_json, write_json
+from unlearn.store.records import STATES
+from unlearn.store.shapes import count
+
+__all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
+
+LOCK_SECONDS = 2.0  # a page that looks whether a run is alive shares its lock for an instant
+ACTIVE = ("queued", "running")
+
+
+class Record:
+    """A folder that one process works on and everyone may read: events, a lock, and a state derived from both."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.id = self.path.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
+        return _meta(self.path / "meta.json")
+
+    def set_meta(self, **changes: Any) -> None:
+        write_json(self.path / "meta.json", self.meta | changes)
+
+    @property
+    def title(self) -> str:
+        return self.meta.get("title") or self.id
+
+    def append(self, kind: str, **values: Any) -> None:
+        """Add one event. The line is on its way to the disk when this returns, whatever kills us next."""
+        append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
+        return list(_events(self.path / "events.jsonl").read().get(kind, ()))
+
+    def lock(self) -> FileLock:
+        """Held by the process that queues or executes the run; the kernel frees it when that process dies."""
+        return FileLock(self.path / ".lock", thread_local=False)
+
+    def hold(self) -> FileLock:
+        """The lock, taken. ValueError when another process has the run; release() it in the end."""
+        lock = self.lock()
+        try:
+            lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.02)
+        except Timeout as error:
+            raise ValueError(f"run: {self.id} is held by another process; wait for it to end.") from error
+        return lock
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The same for as long as a block of code takes."""
+        lock = self.hold()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process has the run. Any number may look at once: a look shares the lock and takes it from none."""
+        return _is_locked(self.path / ".lock")
+
+    @property
+    def state(self) -> str:
+        """One of STATES, true even after kill -9."""
+        states = self.events("state")
+        last = states[-1]["state"] if states else "interrupted"
+        return "interrupted" if last in ACTIVE and not self.is_held() else last
+
+    @property
+    def reason(self) -> str:
+        """Why it failed or stopped, in a sentence; empty otherwise."""
+        states = self.events("state")
+        return states[-1].get("reason", "") if states else ""
+
+
+class Run(Record):
+    """One run's folder: append to it while it runs, read it at any time from any process."""
+
+    @property
+    def config(self) -> RunConfig:
+        return _config(self.path / "config.json")
+
+    def probes(self) -> list[dict[str, Any]]:
+        """Probe records in step order, the last one written for each step, none beyond the run's last step.
+
+        Look, do not change: they are kept for the next who asks; so are samples.
+        """
+        found = _probes(self.path / "probes.jsonl").read()
+        rows = [
+            _rows(record) for record in found[:1]
+        ]  # the same in each, or no line could be drawn through them
+        by_step = {record["step"]: record for record in found if [_rows(record)] == rows}
+        told = {event["step"] for event in self.events("probe")}
+        return [by_step[step] for step in sorted(by_step) if not told or step in told]
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Generations and answer tokens; `when` is before, after or retrained."""
+        found = _samples(self.path / "samples.jsonl").read()
+        keyed = {(s["when"], s["role"], s["index"]): s for s in found}
+        return list(keyed.values())
+
+    def results(self) -> dict[str, Any]:
+        """What came out; empty while the run has not ended well."""
+        return _results(self.path / "results.json")
+
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
+        return {event["when"]: event["scores"] for event in self.events("eval")}
+
+    def checkpoint_step(self) -> int:
+        """The step that its checkpoint belongs to; 0 where there is none that could be read."""
+        folder = self.path / "checkpoint"
+        state = read_json(folder / "state.json")
+        file = folder / Path(str(state.get("file", ""))).name
+        step = state.get("step", 0)
+        return step if count(step) and file.is_file() else 0
+
+    def has_checkpoint(self) -> bool:
+        return self.checkpoint_step() > 0
+
+
+class RunStore:
+    """All runs under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def create(self, config: RunConfig, *, owner: str = "", title: str = "") -> Run:
+        """A new, queued run. Errors: OSError when the folder cannot be written."""
+        path = new_folder(self.root, config.method)
+        run = Run(path)
+        try:
+            run.set_meta(owner=owner, title=title or config.title)
+            run.append("state", state="queued")
+            write_json(path / "config.json", config.to_json())  # last: from now on list() shows the run
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return run
+
+    def list(self) -> list[Run]:
+        """Every run, newest first. A folder whose config cannot be read is passed over."""
+        if not self.root.is_dir():
+            return []
+        folders = [p for p in self.root.iterdir() if is_run_id(p.name) and _has_config(p)]
+        return [Run(p) for p in sorted(folders, key=lambda p: p.name, reverse=True)]
+
+    def get(self, run_id: str) -> Run:
+        """ValueError when there is no such run here; ids are names, never paths."""
+        if not is_run_id(run_id) or not (self.root / run_id / "config.json").is_file():
+            raise ValueError(
+                f"run: no run {str(run_id)[:80]!r} in {self.root}; `python -m unlearn runs` lists them."
+            )
+        return Run(self.root / run_id)
+
+    def delete(self, run: Run) -> None:
+        """ValueError while it is queued or running, and for what is no run or study of this store."""
+        if not is_run_id(run.id) or not run.path.absolute().is_relative_to(self.root.absolute()):
+            raise ValueError(f"run: {run.path} is no run of {self.root}; nothing was deleted.")
+        if run.state in ACTIVE:
+            raise ValueError(f"run: {run.id} is {run.state}; stop it before deleting it.")
+        shutil.rmtree(run.path)
+
+
+def _has_config(folder: Path) -> bool:
+    try:
+        _config(folder / "config.json")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # a system without it: there a look must take the lock for an instant
+        return _can_not_be_taken(path)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:  # no lock: nobody ever held it, or it is a recorded run, which nobody executes
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without flock: there the lock is the file itself
+            return _can_not_be_taken(path)
+        else:
+            if os.fstat(
+                descriptor
+            ).st_nlink:  # else its holder has just removed it; another may stand there now
+                return False
+        finally:
+            os.close(descriptor)
+
+
+def _can_not_be_taken(path: Path) -> bool:
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+def _config(path: Path) -> RunConfig:
+    """OSError where there is none, ValueError for one that cannot be read."""
+    status = path.stat()
+    return _config_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=1000)  # a list of runs asks for each one's
+def _config_at(path: Path, _: tuple[int, int, int]) -> RunConfig:
+    return records.read_config(path)
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    return _kept(path, records.read_meta)
+
+
+def _results(path: Path) -> dict[str, Any]:
+    return _kept(path, records.read_results)
+
+
+def _kept(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """A small file that is only ever replaced as a whole, read again when it was; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return dict(_kept_at(path, read, (status.st_ino, status.st_size, status.st_mtime_ns)))
+
+
+@lru_cache(maxsize=1000)
+def _kept_at(path: Path, read: Callable[[Path], dict[str, Any]], _: tuple[int, int, int]) -> dict[str, Any]:
+    return read(path)
+
+
+@lru_cache(maxsize=64)
+def _events(path: Path) -> Tail:
+    """The events of a file by kind, all under None, without what a resume did again."""
+    return Tail(path, _redone, none={})
+
+
+Events = dict[str | None, list[dict[str, Any]]]
+
+
+def _redone(known: Events, new: Iterator[dict[str, Any]]) -> Events:
+    kept = {kind: list(events) for kind, events in known.items()}
+    for event in records.good_events(new):
+        if (redo := event.get("resumed_from")) is not None:
+            for kind, events in kept.items():
+                kept[kind] = [
+                    e for e in events if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo
+                ]
+        for kind in (None, event["kind"]):
+            kept.setdefault(kind, []).append(event)
+    return kept
+
+
+@lru_cache(maxsize=16)  # megabytes each
+def _probes(path: Path) -> Tail:
+    """Probes as they were written."""
+    return Tail(path, lambda kept, new: [*kept, *records.good_probes(new)])
+
+
+@lru_cache(maxsize=16)
+def _samples(path: Path) -> Tail:
+    """Samples as they were written."""
+    return Tail(path, lambda kept, new: [*kept, *records.good_samples(new)])
+
+
+def _rows(record: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(item["role"], item["index"]) for item in record["items"]]

@@ -1,0 +1,229 @@
+"""A run as one file: export to a zip, import from one that nobody vouches for.
+
+The archive holds a run's own files and nothing else: no lock, no checkpoint (it is only good for resuming
+where the run was made), no owner. On import the zip is treated as hostile: known names only, nothing that
+points outside, bounded sizes checked while reading and not as declared, and weights only as safetensors,
+so that opening a run can never execute code.
+"""
+
+import contextlib
+import io
+import json
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from unlearn.models.catalogue import MAX_HEADER
+from unlearn.store.disk import beside, is_run_id, read_lines, write_json
+from unlearn.store.records import read_config
+from unlearn.store.runs import Record, Run, RunStore
+
+RECORDS = (
+    "config.json",
+    "meta.json",
+    "events.jsonl",
+    "probes.jsonl",
+    "samples.jsonl",
+    "results.json",
+    "metrics.json",
+    "attacks.json",
+    "votes.jsonl",
+    "worker.log",
+)
+NEEDED = ("config.json", "events.jsonl")
+WEIGHTS = re.compile(r"(adapter|model)/[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|json|txt|jinja|md)")
+MAX_FILES = 200
+MAX_BYTES = 4 * 2**30  # all files together, unpacked
+MIB = 2**20
+LIMITS = {  # file: (bytes, values) that it may unpack to; a value of JSON takes up to 100 bytes of memory when read
+    "config.json": (MIB, 20_000),
+    "meta.json": (MIB, 1_000),
+    "results.json": (8 * MIB, 200_000),
+    "metrics.json": (64 * MIB, 3_000_000),
+    "attacks.json": (64 * MIB, 3_000_000),
+    "votes.jsonl": (8 * MIB, 200_000),
+    "events.jsonl": (128 * MIB, 6_000_000),
+    "probes.jsonl": (128 * MIB, 12_000_000),
+    "samples.jsonl": (128 * MIB, 12_000_000),
+    "worker.log": (8 * MIB, MIB * 8),
+}
+OTHER = (64 * MIB, 6_000_000)  # what lies beside weights; the largest tokenizers have 35 MB
+STALE = 60.0  # seconds after which an import that nobody holds was killed
+MAX_RATIO = 200  # unpacked over packed; text of a run compresses about tenfold
+CHUNK = 2**20
+MARKS = (b",", b"[", b"{")  # each value of JSON has at least one before it
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, FileNotFoundError)
+
+
+def export_run(run: Run, out: Path) -> Path:
+    """Write the run to out (a .zip, or a folder to put <id>.zip into) and return the file."""
+    out = Path(out)
+    target = out / f"{run.id}.zip" if out.is_dir() else out
+    with beside(target) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(p for p in run.path.rglob("*") if p.is_file() and not p.is_symlink()):
+            name = path.relative_to(run.path).as_posix()
+            if not _known(name):
+                continue
+            if name == "meta.json":
+                public = {key: value for key, value in run.meta.items() if key != "owner"}
+                archive.writestr(f"{run.id}/{name}", json.dumps(public, ensure_ascii=False))
+            elif name.endswith(".jsonl"):  # a line torn by a crash stays behind
+                lines = (json.dumps(line, ensure_ascii=False) for line in read_lines(path))
+                archive.writestr(f"{run.id}/{name}", "".join(f"{line}\n" for line in lines))
+            elif name.endswith(".safetensors"):
+                archive.write(path, f"{run.id}/{name}", zipfile.ZIP_STORED)  # random numbers do not compress
+            else:
+                archive.write(path, f"{run.id}/{name}")
+    return target
+
+
+def import_run(archive: Path | bytes, store: RunStore, owner: str = "") -> Run:
+    """Add the run in the archive to the store; an id that is taken gets a suffix, what is no id becomes a fresh one.
+
+    ValueError says what is wrong. Nothing appears in the store before every file has been checked.
+    """
+    if not isinstance(archive, bytes) and Path(archive).exists() and not Path(archive).is_file():
+        raise ValueError(f"import: {archive} is not a file; give the zip that export wrote.")
+    source = io.BytesIO(archive) if isinstance(archive, bytes) else Path(archive)
+    try:
+        with zipfile.ZipFile(source) as opened:
+            run_id, members = _plan(opened)
+            store.root.mkdir(parents=True, exist_ok=True)
+            _clear(store.root)
+            scratch = Path(tempfile.mkdtemp(prefix=".import-", dir=store.root))
+            try:
+                with Record(scratch).held():
+                    _unpack(opened, members, scratch)
+                    _check_records(scratch)
+                    return _adopt(scratch, run_id, store, owner)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"import: this is not a readable run archive ({error}); export the run again."
+        ) from error
+
+
+def _clear(root: Path) -> None:
+    """Remove what imports left behind that were killed: nobody holds their folders."""
+    for folder in root.glob(".import-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > STALE and not Record(folder).is_held():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _known(name: str) -> bool:
+    return name in RECORDS or WEIGHTS.fullmatch(name) is not None
+
+
+def _plan(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
+    """(run id, {name inside the run: member}), everything checked that the directory of the zip can tell."""
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    if len(infos) > MAX_FILES:
+        raise ValueError(f"import: an archive may hold at most {MAX_FILES} files, got {len(infos)}.")
+    if (total := sum(info.file_size for info in infos)) > MAX_BYTES:
+        raise ValueError(
+            f"import: unpacked it would be {total / 2**30:.1f} GiB; the limit is {MAX_BYTES / 2**30:.0f} GiB."
+        )
+    ids, members = set(), {}
+    for info in infos:
+        parts = PurePosixPath(info.filename).parts
+        name = "/".join(parts[1:])
+        if "\\" in info.filename or ".." in parts or info.filename.startswith("/") or len(parts) < 2:
+            raise ValueError(f"import: {info.filename!r} is not a path inside a run's folder.")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ValueError(f"import: {info.filename!r} is a symbolic link; a run holds plain files only.")
+        if not _known(name):
+            raise ValueError(f"import: {name!r} does not belong to a run; weights must be safetensors.")
+        if name in members:
+            raise ValueError(f"import: {name!r} is in the archive twice.")
+        if not name.endswith(".safetensors") and info.file_size > (most := LIMITS.get(name, OTHER)[0]):
+            raise ValueError(
+                f"import: {name} would unpack to more than {most // MIB} MiB; this is not a run."
+            )
+        if info.file_size > CHUNK and info.file_size > MAX_RATIO * max(1, info.compress_size):
+            raise ValueError(
+                f"import: {name} unpacks to more than {MAX_RATIO} times its size; this is not a run."
+            )
+        ids.add(parts[0])
+        members[name] = info
+    if missing := [name for name in NEEDED if name not in members]:
+        raise ValueError(f"import: {', '.join(missing)} is missing; this is not an exported run.")
+    if len(ids) != 1:
+        raise ValueError("import: an archive must hold exactly one run folder.")
+    return ids.pop(), members
+
+
+def _unpack(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: Path) -> None:
+    """Copy member by member, counting what really comes out: a header may understate it."""
+    for name, info in members.items():
+        target = folder / name
+        target.parent.mkdir(exist_ok=True)
+        left, values = info.file_size, 0
+        most = None if name.endswith(".safetensors") else LIMITS.get(name, OTHER)[1]
+        with archive.open(info) as source, target.open("wb") as sink:
+            while chunk := source.read(CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise ValueError(f"import: {name} is larger than the archive says; this is not a run.")
+                values += sum(map(chunk.count, MARKS)) if most else 0
+                if most and values > most:
+                    raise ValueError(
+                        f"import: {name} holds more values than a run's file may; this is not a run."
+                    )
+                sink.write(chunk)
+
+
+def _check_records(folder: Path) -> None:
+    """Each JSON file must parse, each weight file must begin like safetensors, the config must be one."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".json":
+            if not isinstance(_parse(path.read_bytes(), name), dict):
+                raise ValueError(f"import: {name} must hold a JSON object.")
+        elif path.suffix == ".jsonl":
+            for number, line in enumerate(path.read_bytes().splitlines(), 1):
+                if line.strip() and not isinstance(_parse(line, f"{name} line {number}"), dict):
+                    raise ValueError(f"import: {name} line {number} must hold a JSON object.")
+        elif path.suffix == ".safetensors":
+            _check_safetensors(path, name)
+    read_config(folder / "config.json")
+
+
+def _parse(text: bytes, where: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"import: {where} is not valid JSON ({error}).") from error
+
+
+def _check_safetensors(path: Path, name: str) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 2 <= header <= min(size - 8, MAX_HEADER):
+            raise ValueError(f"import: {name} is not a safetensors file.")
+        if not isinstance(_parse(file.read(header), f"{name} header"), dict):
+            raise ValueError(f"import: {name} is not a safetensors file.")
+
+
+def _adopt(scratch: Path, run_id: str, store: RunStore, owner: str) -> Run:
+    """Give the checked folder its place in the store in one rename."""
+    meta_path = scratch / "meta.json"
+    meta = json.loads(meta_path.read_bytes()) if meta_path.is_file() else {}
+    title = str(meta.get("title", ""))[:200]
+    write_json(meta_path, {"title": title, "owner": owner, "imported": True})
+    if not is_run_id(run_id):
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{Run(scratch).config.method}-{secrets.token_hex(2)}"
+    target = store.root / run_id
+    while target.exists() or not is_run_id(target.name):
+        target = store.root / f"{run_id[:100]}-{secrets.token_hex(2)}"
+    scratch.chmod(0o755)
+    scratch.rename(target)
+    return Run(target)

@@ -1,0 +1,1 @@
+"""The training loop with its batches, its frozen reference and its masks."""

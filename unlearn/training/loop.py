@@ -1,0 +1,241 @@
+"""fit(): the one training loop, a generator. Whoever iterates logs, draws, saves or stops.
+
+AdamW without weight decay, cosine schedule with 3 % warm-up, gradient norm clipped at 1: the set-up of
+Yao et al. 2024 (arXiv 2402.15159, §4). Dropout stays off, since the reference may share these weights.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from unlearn.compute.threads import choose_again
+from unlearn.compute.tokens import Batch, Tokens
+from unlearn.store.disk import write_json
+
+WARMUP = 0.03
+MAX_GRAD_NORM = 1.0
+
+
+class Stream(Protocol):
+    """What fit() needs of a batch stream: how many steps, and the micro-batches of each."""
+
+    @property
+    def steps(self) -> int: ...
+
+    def step(self, number: int) -> list[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step. terms: the method's named terms; tokens: read so far; seconds: since fit() began."""
+
+    step: int
+    of: int
+    terms: Mapping[str, float]
+    loss: float
+    grad_norm: float
+    lr: float
+    tokens: int
+    seconds: float
+
+
+class Diverged(ArithmeticError):
+    """A term or the gradient became non-finite; the message names step, term and remedy, step carries the values."""
+
+    def __init__(self, message: str, step: Step) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first 3 %, then cosine to zero after the last step. step counts from 1."""
+    warm = max(1, math.ceil(WARMUP * steps))
+    if step <= warm:
+        return peak * step / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1)))
+
+
+def make_optimizer(model: Any, lr: float) -> torch.optim.Optimizer:
+    """AdamW over what may move. ValueError when nothing may."""
+    moving = [p for p in model.parameters() if p.requires_grad]
+    if not moving:
+        raise ValueError("method: no parameter may be trained; choose another tuning or method.")
+    fused = moving[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(moving, lr=lr, weight_decay=0.0, fused=fused)
+
+
+def fit(
+    model: Any,
+    loss: Callable[[Batch], Mapping[str, Tensor]],
+    stream: Stream,
+    optimizer: torch.optim.Optimizer,
+    *,
+    lr: float,
+    device: str,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Yield after each optimiser step start + 1 … stream.steps. Raises Diverged before a non-finite update."""
+    model.eval()
+    moving = [p for group in optimizer.param_groups for p in group["params"]]
+    began, tokens = time.perf_counter(), 0
+    for number in range(start + 1, stream.steps + 1):
+        choose_again()
+        rate = learning_rate(number, stream.steps, lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for micro in stream.step(number):
+            tokens += micro.tokens
+            terms = loss(Batch(forget=_on(micro.forget, device), retain=_on(micro.retain, device)))
+            torch.stack(list(terms.values())).sum().backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+        norm = float(torch.nn.utils.clip_grad_norm_(moving, MAX_GRAD_NORM))
+        seconds = time.perf_counter() - began
+        done = Step(number, stream.steps, sums, sum(sums.values()), norm, rate, tokens, seconds)
+        bad = next((f"term {n}" for n, v in sums.items() if not math.isfinite(v)), "")
+        if bad or not math.isfinite(norm):
+            what = bad or "the gradient"
+            value = sums[bad.removeprefix("term ")] if bad else norm
+            raise Diverged(
+                f"{what} became {value} at step {number} of {stream.steps}; lower lr (now {lr:g}).", done
+            )
+        optimizer.step()
+        yield done
+
+
+class Phases:
+    """What a method's unlearn() calls to train: each call is one phase over a fresh stream, steps counted on.
+
+    phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
+    stream to train on something else. Only the first phase can start from a checkpoint. note(sentence) says something
+    on the run's page, told holds what the method counted, and cache is a folder for what need not be made twice.
+    """
+
+    def __init__(
+        self, model: Any, stream: Any, optimizer: torch.optim.Optimizer, *, lr: float, device: str, start: int
+    ):
+        self.model, self.stream, self.optimizer = model, stream, optimizer
+        self.lr, self.device, self.start = lr, device, start
+        self.tokens = self.steps = self.calls = 0
+        self.note: Callable[[str], None] = lambda text: None
+        self.told: dict[str, Any] = {}
+        self.cache: Path | None = None
+        self.seconds, self.began = 0.0, time.perf_counter()
+
+    def __call__(
+        self,
+        loss: Callable[[Batch], Mapping[str, Tensor]],
+        *,
+        lr: float | None = None,
+        epochs: int | None = None,
+        stream: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> Iterator[Step]:
+        stream = stream or self.stream
+        stream = stream if epochs is None else replace(stream, epochs=epochs)
+        start, self.calls = (self.start if self.calls == 0 else 0), self.calls + 1
+        offset, tokens, seconds = self.steps, self.tokens, self.seconds
+
+        def counted(done: Step) -> Step:
+            self.steps, self.tokens = offset + done.step, tokens + done.tokens
+            self.seconds = seconds + done.seconds
+            of = offset + done.of
+            return replace(done, step=self.steps, of=of, tokens=self.tokens, seconds=self.seconds)
+
+        try:
+            for done in fit(
+                self.model,
+                loss,
+                stream,
+                optimizer or self.optimizer,
+                lr=lr or self.lr,
+                device=self.device,
+                start=start,
+            ):
+                yield counted(done)
+        except Diverged as error:
+            error.step = counted(error.step)
+            raise
+        self.steps = offset + stream.steps  # also where a checkpoint of its last step left nothing to do
+
+    def step(
+        self, step: int, of: int, terms: Mapping[str, float], norm: float, lr: float, tokens: int
+    ) -> Step:
+        """One step of a loop that is the method's own. tokens: of this step. Raises Diverged as fit() does."""
+        self.steps, self.tokens = step, self.tokens + tokens
+        seconds = time.perf_counter() - self.began
+        done = Step(step, of, dict(terms), sum(terms.values()), norm, lr, self.tokens, seconds)
+        if not math.isfinite(done.loss) or not math.isfinite(norm):
+            raise Diverged(
+                f"the loss became {done.loss} at step {step} of {of}; lower lr (now {lr:g}).", done
+            )
+        return done
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a checkpoint taken now can be gone on from: what a first phase led to is not in it."""
+        return self.calls <= 1
+
+
+def _on(tokens: Tokens | None, device: str) -> Tokens | None:
+    return None if tokens is None else tokens.to(device)
+
+
+def save_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    moving = _moving(model)
+    tensors = {f"weight.{n}": p.detach().cpu().contiguous().clone() for n, p in moving.items()}
+    for name, parameter in moving.items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+    fresh = f"step-{step}.safetensors"
+    save_file(tensors, folder / fresh)
+    write_json(folder / "state.json", {"step": step, "file": fresh})
+    for old in folder.glob("step-*.safetensors"):
+        if old.name != fresh:
+            old.unlink()
+
+
+def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> int:
+    """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
+    import json
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / Path(state["file"]).name)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"run: the checkpoint cannot be read ({error}); delete {folder} and resume."
+        ) from error
+    moving = _moving(model)
+    if {k.removeprefix("weight.") for k in tensors if k.startswith("weight.")} != set(moving):
+        raise ValueError("run: the checkpoint belongs to another model or tuning; delete it and start again.")
+    with torch.no_grad():
+        for name, parameter in moving.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+    for name, parameter in moving.items():
+        found = {k.split(".", 1)[0]: v for k, v in tensors.items() if k.split(".", 1)[1] == name}
+        optimizer.state[parameter] = {
+            key: value.to(parameter.device)  # the fused kernel wants even its step counter there
+            for key, value in found.items()
+            if key != "weight"
+        }
+    return int(state["step"])
+
+
+def _moving(model: Any) -> dict[str, Tensor]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -1,0 +1,115 @@
+"""Reference: what the model said before the run began, computed once and kept by text.
+
+The usual way is a second, frozen model that reads the same texts again at every step. Here one pass before the first
+step keeps what the loss will ask for, so that no second model is held and no text is read twice.
+"""
+
+import copy
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+
+class Reference:
+    """p_ref, and whatever else a method must know that the training must not move.
+
+    Kept by the text's key, computed once before the first step: "sums" one number a sequence, "states" the
+    hidden states [n, d] at its answer tokens (with the frozen head they give the whole distribution, without a
+    second model and without a vocabulary-wide cache), "layer" the states after one block, and per-token values
+    that a method draws itself, such as "labels". run: what belongs to the run and to no text. So no method
+    needs a cache of its own and a loss stays a function of (model, ref, batch).
+    head_moves: the output head is trained, so a copy of it is kept. folder: where what is too much for the memory
+    goes (unlearn.training.shelf). untouched: in a chain of requests, gives the model as it was before the first one (a
+    context manager); None where this run begins there itself.
+    """
+
+    untouched: Callable[[], AbstractContextManager[Any]] | None = None
+
+    def __init__(self, model: Any, *, head_moves: bool, folder: Path | None = None) -> None:
+        from unlearn.compute.head import head_of, head_with
+        from unlearn.training.shelf import Shelf
+
+        self.shelf = Shelf(folder)
+        self._kept: dict[str, dict[int, Any]] = {}
+        self.run: dict[str, Any] = {}
+        if head_moves:
+            self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
+        else:
+            self.head = head_of(model)
+
+    def adopt_head(self, model: Any) -> None:
+        """Read states with this model's output head: they are another model's than the one that is trained."""
+        from unlearn.compute.head import head_with
+
+        self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
+
+    def prepare(self, model: Any, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
+        """Read every text once, before the first step. batches: Tokens on the model's device."""
+        import torch
+
+        from unlearn.compute.lm import forward
+
+        with torch.no_grad():
+            for tokens in batches:
+                (answers,) = forward(model, tokens, layer=layer)
+                if kind == "sums":
+                    sums = answers.row_sum(answers.nll)
+                    self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
+                else:
+                    self.keep(kind, answers, answers.hidden)
+
+    def tensors(self) -> list[Any]:
+        """All that is kept, for its size."""
+        return [value for rows in self._kept.values() for value in rows.values()]
+
+    def keep_row(self, kind: str, key: int, values: Any) -> None:
+        """Keep the values [n, …] of one text by its key."""
+        self._kept.setdefault(kind, {})[key] = values
+
+    def keep(self, kind: str, answers: Any, values: Any) -> None:
+        """Keep values [T, …], in the order of the batch's answer tokens, by the texts' keys."""
+        for key, part in zip(answers.keys, values.split(answers.row_count.tolist()), strict=True):
+            self.keep_row(kind, key, self.shelf.put(part))
+
+    def label_table(self, examples: Iterable[Any], tokenizer: Any, limit: int = 60) -> list[dict[str, Any]]:
+        """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""
+        kept, rows = self._kept.get("labels", {}), []
+        for example in examples:
+            true = example.answer_ids if example.key in kept else ()
+            for token, label in zip(true, kept.get(example.key, ()), strict=len(true) > 0):
+                rows.append(
+                    {
+                        "text": example.key,
+                        "token": tokenizer.decode([token]),
+                        "label": tokenizer.decode([int(label)]),
+                    }
+                )
+        return rows[:limit]
+
+    def per_token(self, kind: str, answers: Any) -> Any:
+        """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
+        import torch
+
+        device = answers.hidden.device  # rows from the shelf come back to it
+        return torch.cat([self._kept[kind][key].to(device, non_blocking=True) for key in answers.keys])
+
+    def sums(self, answers: Any) -> Any:
+        """[B] S_i^ref of these sequences."""
+        import torch
+
+        return torch.stack([self._kept["sums"][key] for key in answers.keys])
+
+    def states(self, answers: Any) -> Any:
+        """[T, d] reference states in the order of the batch's answer tokens."""
+        return self.per_token("states", answers)
+
+
+def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
+    from unlearn.compute import products
+
+    if not hasattr(layer, "weight"):  # a head of several parts
+        return copy.deepcopy(layer).requires_grad_(False)
+    weight = layer.weight.detach().clone()
+    bias = None if getattr(layer, "bias", None) is None else layer.bias.detach().clone()
+    return lambda hidden: products.linear(hidden.to(weight.dtype), weight, bias)

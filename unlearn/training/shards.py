@@ -1,0 +1,140 @@
+"""Shards of a training set, for SISA (arXiv 1912.03817): who lies where, what a request trains again, what is kept.
+
+Nothing here trains: a Plan is counted before anything is, so that a form can say what a request would cost. A stage is
+named by the content of all that its weights depend on, and Checkpoints keeps weights by that name alone.
+"""
+
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from unlearn.compute.tokens import Example
+
+KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
+
+
+def deal(sizes: Mapping[str, int], shards: int, slices: int, seed: int) -> dict[str, tuple[int, int]]:
+    """unit → (shard, slice): at random, the large units before the small, so that all cells are alike in size."""
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda unit: -sizes[unit])
+    return {unit: (i % shards, i // shards % slices) for i, unit in enumerate(order)}
+
+
+def first_slices(places: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """affected shard → its first slice that holds something to forget."""
+    found: dict[int, int] = {}
+    for shard, part in places:
+        found[shard] = min(part, found.get(shard, part))
+    return found
+
+
+def expected_share(shards: int, slices: int, units: int) -> float:
+    """E[tokens of a request] / tokens of training all, for so many units that lie anywhere, and slices of one size."""
+    return sum(
+        2 * j / (slices * (slices + 1)) * (1 - (1 - j / (shards * slices)) ** units)
+        for j in range(1, slices + 1)
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Shard s after its slice r: texts of its slices 0 … r, and the content of all that its checkpoint depends on."""
+
+    shard: int
+    slice: int
+    texts: tuple[Example, ...]
+    epochs: int
+    batch: int
+    key: str
+    after: str  # key of the stage that it goes on from; empty for the first
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * -(-len(self.texts) // self.batch)
+
+    @property
+    def tokens(self) -> int:
+        return self.epochs * sum(len(text.input_ids) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """before: every stage with the texts to forget; after: the same without; again: those that are trained again."""
+
+    before: tuple[Stage, ...]
+    after: tuple[Stage, ...]
+    again: tuple[Stage, ...]
+    units: int
+
+    @property
+    def full(self) -> int:
+        """Tokens of training every shard again from its first slice, without F: as many as one model would read."""
+        return sum(stage.tokens for stage in self.after)
+
+    def told(self, left: Sequence[Stage]) -> dict[str, Any]:
+        """For the run's results; left: the stages that this run trains itself."""
+        now, again = {stage.key for stage in left}, {stage.key for stage in self.again}
+        return {
+            "request_tokens": sum(stage.tokens for stage in self.again),
+            "full_tokens": self.full,
+            "trained_for_request": sum(stage.tokens for stage in left if stage.key in again),
+            "trained_once": sum(stage.tokens for stage in left if stage.key not in again),
+            "again": [[stage.shard, stage.slice] for stage in self.again],
+            "found_trained": sum(stage.key not in now for stage in (*self.before, *self.again)),
+        }
+
+    def note(self, shards: int, slices: int) -> str:
+        """What the request costs, in a sentence, with the formula."""
+        where = {
+            s: min(a.slice for a in self.again if a.shard == s) + 1 for s in {a.shard for a in self.again}
+        }
+        spent, expected = sum(s.tokens for s in self.again), expected_share(shards, slices, self.units)
+        said = ", ".join(f"shard {s + 1} from slice {r}" for s, r in sorted(where.items()))
+        return (
+            f"SISA: the request trains {said or 'nothing'} again: {spent:,} tokens, {spent / self.full:.0%} of the "
+            f"{self.full:,} of training all shards again. Expected of {self.units} at random: {expected:.0%} = "
+            f"Σ_j 2j/(R(R+1)) · (1 - (1 - j/(SR))^{self.units}), S = {shards}, R = {slices}."
+        )
+
+
+class Checkpoints:
+    """The trained stages by key: in a folder, or in memory where there is none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.held = folder, {}
+
+    def file(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def missing(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Those that must be trained, in order, each once."""
+        here = self.held if self.folder is None else {f.stem for f in self.folder.glob("*.safetensors")}
+        return list({stage.key: stage for stage in stages if stage.key not in here}.values())
+
+    def load(self, key: str, member: Any) -> None:
+        member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
+
+    def save(self, key: str, member: Any) -> None:
+        state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}
+        if self.folder is None:
+            self.held[key] = state
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        scratch = self.file(key).with_suffix(f".{secrets.token_hex(2)}")
+        save_file(state, scratch)
+        scratch.replace(self.file(key))
+
+    def prune(self) -> None:
+        """Give up the oldest beyond KEPT_BYTES."""
+        files = self.folder.glob("*.safetensors") if self.folder else ()
+        room = KEPT_BYTES
+        for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):
+            room -= file.stat().st_size
+            if room < 0:
+                file.unlink()

@@ -1,0 +1,78 @@
+"""Where a run keeps numbers for its texts: beside the model while they are few, then where there is more room.
+
+A reference of hidden states is d numbers an answer token: of a million tokens and a model of 7 B, 8 GB. Beyond a limit
+(UNLEARN_REFERENCE_MEMORY, such as 2GiB) those of a model on CUDA lie in pinned host memory, which the device can read
+without waiting, and those of any other in a file that is mapped into memory, so that the system may put away what is
+not being read. The file loses its name as soon as it is open: nothing is left of it, however the process ends.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unlearn.compute.memory import bytes_named
+
+LIMIT = "UNLEARN_REFERENCE_MEMORY"
+USUAL = 2**30  # bytes beside the model, unless the variable says otherwise
+SEGMENT = 2**26  # bytes taken at once
+ALIGNED = 64  # bytes
+
+
+class Shelf:
+    """put() copies a tensor to where it shall lie, and returns the copy. folder: of the file, else the system's."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        limit = bytes_named(LIMIT)
+        self.limit = USUAL if limit is None else limit
+        self.folder, self.beside, self.away = folder, 0, 0
+        self.pinned = False
+        self._segment, self._end = torch.empty(0, dtype=torch.uint8), 0
+
+    def put(self, values: Tensor) -> Tensor:
+        """OSError where the disk is full: it is asked for room before anything is written."""
+        if self.beside + values.nbytes <= self.limit:
+            self.beside += values.nbytes
+            return values.clone()
+        self.pinned = values.is_cuda
+        place = self._room(values.nbytes).view(values.dtype).view(values.shape)
+        self.away += values.nbytes
+        return place.copy_(values)
+
+    def words(self) -> str:
+        """A sentence for the run's page; empty where everything lies beside the model."""
+        if not self.away:
+            return ""
+        where = "pinned host memory" if self.pinned else "a file"
+        return f"{self.away / 1e6:,.1f} MB of the reference lie in {where}, {LIMIT} says when."
+
+    def _room(self, size: int) -> Tensor:
+        """[size] bytes of the segment in use, or of a new one."""
+        start = -(-self._end // ALIGNED) * ALIGNED
+        if start + size > len(self._segment):
+            most, start = max(SEGMENT, size), 0
+            pinned = {"dtype": torch.uint8, "pin_memory": True}
+            self._segment = torch.empty(most, **pinned) if self.pinned else self._file(most)
+        self._end = start + size
+        return self._segment[start : self._end]
+
+    def _file(self, size: int) -> Tensor:
+        descriptor, name = tempfile.mkstemp(prefix="reference-", dir=self.folder)
+        try:
+            fill(descriptor, size)
+            return torch.from_file(name, shared=True, size=size, dtype=torch.uint8)
+        finally:
+            os.close(descriptor)
+            os.unlink(name)
+
+
+def fill(descriptor: int, size: int) -> None:
+    """So many bytes of the disk are the file's: where there are none left that is an error now, not a fault later."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    piece = bytes(2**20)
+    while size > 0:
+        size -= os.write(descriptor, piece[:size])

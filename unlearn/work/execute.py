@@ -1,0 +1,164 @@
+"""execute(run): carry out one run from its folder, as a plain function.
+
+The command line calls it, the app's background thread calls it, and a test calls it; none of them passes
+anything that is not in the folder, so a run means the same everywhere. Phases are timed events.
+"""
+
+import contextlib
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unlearn.compute import memory, threads
+from unlearn.data.base import Dataset
+from unlearn.models.catalogue import exact_retrain
+from unlearn.store.allowed import allow_model
+from unlearn.store.disk import write_json
+from unlearn.store.runs import Run, RunStore
+from unlearn.store.studies import Stopped
+from unlearn.work.phases import Work, reason
+
+RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors", "numpy")
+
+
+@dataclass
+class Finished:
+    """A finished model, for the warm cache."""
+
+    loaded: Any
+    run: Run
+
+
+def execute(
+    run: Run,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
+    roots: Sequence[Path] | None = None,
+) -> Finished | None:
+    """Run it to its end and leave state done, stopped or failed with a reason. None when there is no model to keep.
+
+    on_progress(phase, fraction) is called often; roots as in allowed.allowed_path, for data and model.
+    Never raises for what a run may meet (bad input, divergence, a full disk): that is the run's outcome, written
+    to its folder where the disk still allows; where it does not, the state reads "interrupted".
+    """
+    outcome: dict[str, Any] = {}
+    step = 0
+    try:
+        work = Work(run, should_stop, on_progress, roots)
+        run.append("state", state="running", **_resume_note(run))
+        try:
+            loaded = _carry_out(work)
+        finally:
+            step = work.step
+        run.append("state", state="done")
+        memory.give_back()
+        return Finished(loaded, run)
+    except Stopped:
+        outcome = {"state": "stopped", "reason": f"stopped by hand at step {step}"}
+    except Exception as error:
+        outcome = {"state": "failed", "reason": reason(error), "error": type(error).__name__}
+    with contextlib.suppress(OSError):
+        run.append("state", **outcome)
+    memory.give_back()
+    return None
+
+
+def _resume_note(run: Run) -> dict[str, Any]:
+    """Where this execution goes on, if it is not the first: later steps will be done again."""
+    again = any(e["state"] == "running" for e in run.events("state"))
+    return {"resumed_from": run.checkpoint_step()} if again else {}
+
+
+def _carry_out(work: Work) -> Any:
+    from unlearn.data.catalogue import from_config
+    from unlearn.measure import judge
+    from unlearn.measure.evaluate import rows_to_score
+    from unlearn.methods import method_named
+    from unlearn.models import tuning
+    from unlearn.models.load import SMALL
+    from unlearn.work.score import further_metrics, score, score_retrained
+    from unlearn.work.train import train
+
+    began = time.perf_counter()
+    memory.reset_peak()
+    run, config = work.run, work.config
+    if config.metrics:
+        judge.chosen_metrics(config.metrics)  # a wrong name is better said now than at the end
+    method = method_named(config.method).from_knobs(config.knobs)
+    allow_model(config.model, work.roots)
+    with work.phase("loading model"):
+        start = RunStore(run.path.parent).get(config.start) if config.start else None
+        loaded = tuning.starting_model(config, start)
+        if start is not None:
+            loaded.hash = tuning.trained_hash(start, loaded.hash)
+        # Beside a GPU the host only feeds it: optimiser, scores and blocks that lie in main memory are computed on the
+        # GPU too, and the tokenizer's threads are its own. Trying out counts every few seconds would let it wait.
+        threads.choose_threads(small=loaded.parameters < SMALL or loaded.device != "cpu")
+        work.length = loaded.fit_length(config.max_length)
+        data = from_config(dict(config.data), roots=work.roots)
+        for text in filter(None, (loaded.where, *data.warnings)):
+            work.note(text)
+    chosen = rows_to_score(data)
+    identity = {
+        "model": loaded.hash,
+        "data": data.hash(),
+        "dtype": loaded.dtype,
+        "device": loaded.device,
+        "max_length": work.length,
+    }
+    known = run.scores()  # of an earlier execution that was cut short
+    if "before" not in known:
+        score(work, "before", loaded, chosen, identity)
+    exact = exact_retrain(config)
+    if exact and "retrained" not in known:
+        score_retrained(work, exact, chosen, identity)
+    tokens = train(work, method, loaded, data, chosen)
+    with work.phase("saving"):
+        tuning.save(loaded, config, run.path)
+    score(work, "after", loaded, chosen, identity | {"model": tuning.trained_hash(run, loaded.hash)})
+    if config.metrics:
+        further_metrics(work)
+    write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))
+    shutil.rmtree(run.path / "checkpoint", ignore_errors=True)  # nothing is left to resume
+    return loaded
+
+
+def _results(
+    work: Work, method: Any, loaded: Any, data: Dataset, tokens: int, began: float
+) -> dict[str, Any]:
+    """What results.json says. tokens: that training read; began: of this execution, in time.perf_counter()."""
+    from unlearn.compute import products
+    from unlearn.results import cost
+
+    config = work.config
+    spent = {"tokens": tokens, "phases": work.phases, "parameters": loaded.parameters}
+    return {
+        "scores": work.run.scores(),
+        "seconds": round(time.perf_counter() - began, 3),
+        "phases": work.phases,
+        "versions": {name: version(name) for name in RECORDED_VERSIONS}
+        | {"python": platform.python_version()},
+        "model_hash": loaded.hash,
+        "data_hash": data.hash(),
+        "data_title": data.title,
+        "model_title": loaded.title,
+        "method_title": type(method).title,
+        "device": loaded.device,
+        "dtype": loaded.dtype,
+        "threads": threads.threads(),
+        "products": products.library(),
+        "parameters": loaded.parameters,
+        "trainable": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),
+        "tokens": tokens,
+        "flops": 6.0 * loaded.parameters * tokens,
+        "retraining": cost.of_model(config.model, spent),
+        "told": work.told,
+        "peak_memory": memory.peak(loaded.device),
+        "command": config.command(),
+    }

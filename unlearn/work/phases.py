@@ -1,0 +1,75 @@
+"""What the parts of one execution share: its run's folder, the wish to stop, timed phases, and how a failure reads.
+
+execute.py puts the parts in order; execute_training and execute_scoring are given this and nothing else of each other.
+"""
+
+import contextlib
+import errno
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlearn.store.runs import Run, RunConfig
+from unlearn.store.studies import Stopped
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass
+class Work:
+    """should_stop, on_progress and roots: as in execute()."""
+
+    run: Run
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[str, float], None]
+    roots: Sequence[Path] | None
+    step: int = 0  # the last that was trained
+    length: int = 0  # tokens a text may have: the config's max_length, or the model's positions
+    phases: dict[str, float] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)  # what the method counted
+
+    def __post_init__(self) -> None:
+        self.config: RunConfig = self.run.config
+
+    def check(self) -> None:
+        if self.should_stop():
+            raise Stopped
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.check()
+        self.on_progress(name, 0.0)
+        self.run.append("note", phase=name)
+        start = time.perf_counter()
+        yield
+        self.phases[name] = round(time.perf_counter() - start, 3)
+        self.run.append("note", phase=name, seconds=self.phases[name])
+
+    def note(self, text: str) -> None:
+        self.run.append("note", text=text)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether nothing more could be written. The safetensors library says so in words and not as an OSError."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    said = str(error) if type(error).__name__ == "SafetensorError" else ""
+    return any(f"(os error {number})" in said for number in FULL)
+
+
+def reason(error: Exception) -> str:
+    """A sentence for a person; an unexpected error keeps its type and place."""
+    if isinstance(error, (ValueError, ArithmeticError)):
+        return str(error)
+    if is_disk_full(error):
+        return f"the disk is full ({error}); free some space, then resume."
+    if isinstance(error, OSError):
+        return f"a file could not be read or written: {error}; see to it, then resume."
+    short = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in short):
+        return "out of memory; lower batch_size, use LoRA, or choose a smaller model."
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"

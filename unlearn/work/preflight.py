@@ -1,0 +1,172 @@
+"""What a run will take, before it is launched: steps, tokens, FLOPs, memory, time, and what looks wrong.
+
+Model facts come from the catalogue or from the shapes in config.json (no weights are read); time from the
+speed of finished runs of the same model and tuning on this machine, and is None until there is one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from unlearn.models.catalogue import CATALOGUE, size_of, source_of, tensor_shapes
+from unlearn.store.config import ROUNDED
+from unlearn.store.runs import Run, RunConfig
+
+CHARACTERS_PER_TOKEN = 3.2  # of the bundled tokenizer; large vocabularies have longer tokens
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Estimates: tokens trained on, FLOPs = 6 × parameters × tokens, memory in bytes, seconds or None."""
+
+    steps: int
+    tokens: int
+    flops: float
+    memory_bytes: int
+    seconds: float | None
+    parameters: int
+    rows: dict[str, int]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=32)
+def parameters_of(model: str) -> int:
+    """Parameters of a catalogue model, a local folder or a cached hub id, from safetensors headers or shapes.
+
+    0 where nothing can be known before the model is brought.
+    """
+    source = CATALOGUE[model].path() if model in CATALOGUE else source_of(model)
+    if isinstance(source, Path) and (found := _headers(source)):
+        return found
+    return CATALOGUE[model].parameters if model in CATALOGUE else 0
+
+
+def _headers(folder: Path) -> int:
+    files = folder.glob("*.safetensors")
+    return sum(math.prod(shape) for file in files for shape in tensor_shapes(file).values())
+
+
+def model_size(model: str) -> str:
+    """The size class whose tuned settings apply: tiny, small or large."""
+    return CATALOGUE[model].size if model in CATALOGUE else size_of(parameters_of(model) or 100_000_000)
+
+
+def default_tuning(model: str) -> str:
+    """Full fine-tuning for tiny models, LoRA for the rest."""
+    return (
+        CATALOGUE[model].tuning if model in CATALOGUE else "full" if model_size(model) == "tiny" else "lora"
+    )
+
+
+def preflight(
+    config: RunConfig, finished: Sequence[Run] = (), roots: Sequence[Path] | None = None
+) -> Preflight:
+    """Estimate this run. finished: earlier runs, for their speed; roots as in allowed.allowed_path.
+
+    ValueError for bad input.
+    """
+    from unlearn.data.base import ROLES
+    from unlearn.data.catalogue import from_config
+    from unlearn.methods import method_named
+    from unlearn.store.allowed import allow_model
+
+    method = method_named(config.method).from_knobs(config.knobs)
+    allow_model(config.model, roots)
+    data = from_config(dict(config.data), roots)
+    forget, retain = method.rows(config.model, data)
+    parameters = parameters_of(config.model)
+    weights, notes = _weights(config, parameters)
+    per_forget = _mean_tokens(forget) if forget else 0.0
+    per_retain = _mean_tokens(retain) if retain else 0.0
+    shown = config.epochs * (len(forget) or len(retain))
+    ratio = method.retain_ratio if method.uses_forget else 1.0
+    tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
+    steps = _steps(config, method, len(forget), len(retain))
+    seconds = _seconds(config, finished, tokens)
+    if own := method.outlook(config, data):
+        steps, tokens, seconds = own.steps, own.tokens, own.seconds
+    texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
+    warnings = list(data.warnings)
+    if steps < 3 and not own:
+        warnings.append(
+            f"Only {steps} optimiser step(s): raise epochs or lower batch size, or hardly anything moves."
+        )
+    if config.precision == "bfloat16" and config.tuning == "full":
+        warnings.append(
+            "In bfloat16 a step below 1/256 of a weight is lost: raise lr, or take float32 or LoRA."
+        )
+    if method.collapses:
+        warnings.append(method.collapses)
+    return Preflight(
+        steps=steps,
+        tokens=tokens,
+        flops=6.0 * parameters * tokens,
+        memory_bytes=weights + _activations(config, parameters, round(texts * max(per_forget, per_retain))),
+        seconds=seconds,
+        parameters=parameters,
+        rows={role: len(data.rows(role)) for role in ROLES},
+        warnings=tuple(warnings),
+        notes=(*notes, *(own.notes if own else ())),
+    )
+
+
+def _steps(config: RunConfig, method: Any, forget: int, retain: int) -> int:
+    """Steps of the method's own stream over as many texts."""
+    from unlearn.compute.tokens import Example
+    from unlearn.training.batches import batches_of
+
+    text = Example((), (), 0)
+    return method.stream(batches_of(config, method, (text,) * forget, (text,) * retain, 0)).steps
+
+
+def _mean_tokens(rows: Sequence[object]) -> float:
+    return sum(len(r.prompt) + len(r.target) for r in rows) / len(rows) / CHARACTERS_PER_TOKEN + 1
+
+
+def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
+    """Bytes on the device of the weights and of what moves them (gradients, two moments), and what lies elsewhere.
+
+    ValueError where they cannot be held as the config asks.
+    """
+    from unlearn.models import placement, precision
+    from unlearn.models.load import pick_device
+
+    device = pick_device()
+    precision.check(config.precision, device)
+    dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)
+    a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
+    more = (
+        4 if config.tuning == "full" else 1.05
+    )  # an adapter of the usual rank is about 1 % of them, in float32
+    held = round(more * a_weight * parameters)
+    limit, source = placement.room(device), source_of(config.model)
+    if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
+        return held, ()
+    found = placement.plan(parts, dtype=dtype, precision=config.precision, device=device, limit=limit)
+    if not found.map:
+        return held, ()
+    placement.lora_alone(config.tuning)
+    return found.held[device] + held - round(a_weight * parameters), (found.words(),)
+
+
+def _activations(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
+    """Of one micro-batch; with gradient checkpointing each block's input alone."""
+    width = max(64.0, (parameters / 150) ** 0.5)  # a transformer of N parameters is about (N / 150)^0.5 wide
+    kept = (
+        12 + 34 if config.checkpointing else 12 * 34
+    )  # of 12 blocks their inputs and one block, or all of each
+    return round(tokens_a_step * width * kept * 4)
+
+
+def _seconds(config: RunConfig, finished: Sequence[Run], tokens: int) -> float | None:
+    for run in finished:
+        results = run.results()
+        if results.get("tokens") and (run.config.model, run.config.tuning) == (config.model, config.tuning):
+            phases = results["phases"]
+            fixed = results["seconds"] - phases.get("training", 0.0)
+            return fixed + phases.get("training", 0.0) * tokens / results["tokens"]
+    return None

@@ -1,0 +1,276 @@
+"""Deletion requests that arrive one after the other: each a run, and after each the whole is scored again.
+
+    chain    request k is unlearned from what request k - 1 left                 (UnDIAL's and EUL's "one layer reused")
+    fuse     each from the original, in layers of its own; the layers are fused  (EUL, arXiv 2310.20150, §3.3)
+    average  the same with the plain mean of the layers: fusion's control
+    joint    all requests so far at once, from the original: the upper bound
+
+A sequence is a folder like a run: what was asked, events, a lock. A request whose score is written is never done
+again, so an interrupted sequence goes on where it was. After k requests every request is scored, those to come
+too, so that one sees what is forgotten, what is still known and whether an earlier request comes back.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unlearn.data.base import Dataset, Row
+from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.store.studies import Stopped, Study, checking, conduct
+from unlearn.work.execute import execute
+
+MODES = {
+    "chain": "each request goes on from the one before",
+    "fuse": "unlearning layers trained apart, then fused",
+    "average": "unlearning layers trained apart, then averaged: the control of fusion",
+    "joint": "all requests so far at once, from the original: the upper bound",
+}
+LAYER_MODES = ("fuse", "average")
+UTILITY = ("retain", "general", "neighbours")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """run: the settings of every request (its data's own `requests` are ignored); order: requests as they arrive."""
+
+    run: RunConfig
+    mode: str
+    order: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"sequence: mode must be among {', '.join(MODES)}, got {self.mode!r}.")
+        if len(self.order) < 2 or len(set(self.order)) != len(self.order):
+            raise ValueError(
+                f"sequence: order must name two or more requests, each once, got {list(self.order)}."
+            )
+        if self.mode in LAYER_MODES and self.run.tuning != "layers":
+            raise ValueError(
+                f"sequence: mode {self.mode} joins unlearning layers, which {self.run.method} with {self.run.tuning} "
+                "tuning does not train; choose method eul, or mode chain or joint."
+            )
+
+    def requests_of(self, k: int) -> tuple[int, ...]:
+        """What the run of the k-th request (from 1) is asked to forget."""
+        return self.order[:k] if self.mode == "joint" else (self.order[k - 1],)
+
+    def command(self) -> str:
+        """The command line that repeats this sequence."""
+        template = {key: value for key, value in self.run.data.items() if key != "requests"}
+        words = replace(self.run, data=template).command().replace("unlearn run", "unlearn sequence", 1)
+        return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run": self.run.to_json(), "mode": self.mode, "order": list(self.order)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "SequenceConfig":
+        return cls(run=RunConfig.from_json(value["run"]), mode=value["mode"], order=tuple(value["order"]))
+
+
+class SequenceRecord(Study):
+    """<store>/sequences/<id>: sequence.json, meta.json, events.jsonl with `score` events."""
+
+    FILE, FOLDER = "sequence.json", "sequences"
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> SequenceConfig:
+        return SequenceConfig.from_json(value)
+
+    def scores(self) -> list[dict[str, Any]]:
+        """One after each number of requests 0 … K: {"after", "request", "run", "requests", "roles", "seconds"}."""
+        latest = {event["after"]: event for event in self.events("score")}
+        return [latest[k] for k in sorted(latest)]
+
+
+def sequences(store: RunStore) -> list[SequenceRecord]:
+    """Every sequence of the store, newest first."""
+    return SequenceRecord.every(store.root)
+
+
+def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
+    """A new, queued sequence. ValueError when the dataset lacks a request or the method cannot be chained."""
+    from unlearn.data.catalogue import from_config
+    from unlearn.methods import method_named
+
+    data = dict(config.run.data) | {"requests": list(config.order)}
+    from_config(data, roots=[Path("/")])
+    method = method_named(config.run.method)
+    if config.mode == "chain" and not method.continues:
+        raise ValueError(
+            f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."
+        )
+    name = f"{config.run.method}-{config.mode}"
+    return SequenceRecord.create(store.root, name, config.to_json(), owner=owner, title=title)
+
+
+def perform(
+    record: SequenceRecord,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
+    roots: Sequence[Path] | None = None,
+) -> None:
+    """Carry the sequence out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
+    conduct(record, _Work(record, should_stop, on_progress, roots).carry_out)
+
+
+@dataclass
+class _Work:
+    record: SequenceRecord
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[str, float], None]
+    roots: Sequence[Path] | None
+
+    def carry_out(self) -> None:
+        from unlearn.data.catalogue import from_config
+
+        self.config = self.record.config
+        self.store = RunStore(self.record.path.parent.parent)
+        template = dict(self.config.run.data)
+        template.pop("requests", None)
+        self.data: Dataset = from_config(template | {"requests": list(self.config.order)}, roots=self.roots)
+        self.template = template
+        done = {event["after"]: event for event in self.record.scores()}
+        if 0 not in done:
+            self.score(0, None, None, time.perf_counter())
+        runs = [self.store.get(done[k]["run"]) for k in sorted(done) if k]
+        for k in range(len(runs) + 1, len(self.config.order) + 1):
+            began = time.perf_counter()
+            runs.append(self.member(k, runs))
+            self.score(k, runs[-1], self.model_after(runs), began)
+
+    def member(self, k: int, runs: list[Run]) -> Run:
+        """The run of the k-th request: carried out, or found where a stop came before its score.
+
+        RuntimeError when it fails.
+        """
+        order, mode = self.config.order, self.config.mode
+        config = replace(
+            self.config.run,
+            data=self.template | {"requests": list(self.config.requests_of(k))},
+            start=runs[-1].id if mode == "chain" and runs else "",
+            title=f"Request {order[k - 1]}, {k} of {len(order)} ({mode})",
+        )
+        if found := self.finished(config):
+            return found
+        run = self.store.create(config, owner=self.record.meta.get("owner", ""))
+        run.set_meta(sequence=self.record.id)
+        with run.held():
+            execute(
+                run,
+                should_stop=self.should_stop,
+                on_progress=lambda phase, part: self.on_progress(
+                    f"request {k}: {phase}", (k - 1 + part) / len(order)
+                ),
+                roots=self.roots,
+            )
+        if run.state == "stopped":
+            raise Stopped
+        if run.state == "failed":
+            raise RuntimeError(f"request {order[k - 1]}: {run.reason}")
+        return run
+
+    def finished(self, config: RunConfig) -> Run | None:
+        """This sequence's own run with these settings, where it is done."""
+        mine = (run for run in self.store.list() if run.meta.get("sequence") == self.record.id)
+        return next((run for run in mine if run.state == "done" and run.config == config), None)
+
+    def model_after(self, runs: list[Run]) -> Any:
+        """models.Loaded that stands for all requests so far."""
+        from unlearn.compute import threads
+        from unlearn.models import fusion, layers, tuning
+        from unlearn.models.load import SMALL
+
+        loaded = tuning.load_trained(runs[-1])
+        if self.config.mode not in LAYER_MODES:
+            return loaded
+        # Fusion's products in float64 are the host's work, also beside a GPU, where a run leaves one thread.
+        threads.choose_threads(small=loaded.parameters < SMALL)
+        states, grams = [], []
+        for run in runs:
+            folder = run.path / "adapter"
+            layers.set_layer_state(loaded.model, layers.read_state(folder))
+            if not (folder / fusion.GRAMS).is_file():
+                fusion.save_grams(
+                    fusion.grams_of(loaded.model, self.examples(run, loaded), device=loaded.device), folder
+                )
+            states.append(layers.layer_state(loaded.model))
+            grams.append(fusion.load_grams(folder))
+        joined = fusion.fuse(states, grams) if self.config.mode == "fuse" else fusion.average(states)
+        layers.set_layer_state(loaded.model, joined)
+        return loaded
+
+    def examples(self, run: Run, loaded: Any) -> list[Any]:
+        """The forget texts of the run's own request: the inputs X_i of fusion."""
+        from unlearn.training.batches import encode_rows
+
+        wanted = tuple(run.config.data["requests"])
+        rows = self.data.only_requests(wanted).rows("forget")
+        return encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(run.config.max_length))
+
+    def score(self, k: int, run: Run | None, loaded: Any, began: float) -> None:
+        """Score every request and what must stay; k = 0 is the model before the first one."""
+        from unlearn.measure.evaluate import evaluate, observe, rows_to_score
+        from unlearn.models.tuning import base
+
+        self.on_progress(f"scoring after {k}", k / len(self.config.order))
+        loaded = loaded or base(self.config.run)
+        chosen: dict[str, list[Row]] = {f"request {r}": self.of_request(r) for r in self.config.order}
+        every = rows_to_score(self.data)
+        chosen |= {role: every[role] for role in (*UTILITY, "paraphrase") if role in every}
+        found = evaluate(
+            observe(
+                loaded.model,
+                loaded.tokenizer,
+                chosen,
+                max_length=loaded.fit_length(self.config.run.max_length),
+                device=loaded.device,
+                check=checking(self.should_stop),
+            )
+        )
+        self.record.append(
+            "score",
+            after=k,
+            request=self.config.order[k - 1] if k else None,
+            run=run.id if run else None,
+            requests={str(r): found[f"request {r}"] for r in self.config.order},
+            roles={role: value for role, value in found.items() if not role.startswith("request ")},
+            seconds=round(time.perf_counter() - began, 3),
+        )
+
+    def of_request(self, request: int) -> list[Row]:
+        return [row for row in self.data.rows("forget") if row.request == request]
+
+
+def summary(record: SequenceRecord, metric: str = "exact") -> list[dict[str, Any]]:
+    """After each number of requests: mean of metric over requests done, over those to come, and over each role kept.
+
+    None where there is nothing to average. Weighted by the number of texts.
+    """
+    rows = []
+    order = record.config.order
+    for event in record.scores():
+        k = event["after"]
+        of = event["requests"]
+        rows.append(
+            {
+                "after": k,
+                "done": _mean([of[str(r)] for r in order[:k]], metric),
+                "to come": _mean([of[str(r)] for r in order[k:]], metric),
+                **{role: scores.get(metric) for role, scores in event["roles"].items()},
+                "utility": _mean(
+                    [event["roles"][r] for r in UTILITY if r in event["roles"]], metric, weigh=False
+                ),
+                "seconds": event["seconds"],
+            }
+        )
+    return rows
+
+
+def _mean(scores: Sequence[Mapping[str, float]], metric: str, *, weigh: bool = True) -> float | None:
+    known = [(s["n"] if weigh else 1, s[metric]) for s in scores if isinstance(s.get(metric), (int, float))]
+    total = sum(n for n, _ in known)
+    return sum(n * value for n, value in known) / total if total else None

@@ -1,0 +1,204 @@
+"""attack(run): the stress tests of a finished run, carried out on demand and kept in its folder as attacks.json.
+
+What is already there for the same weights, data and versions is not done again. A page does not wait for it: it
+queues a StressRecord, a folder like a run's inside the run's own, which the runner carries out with perform().
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unlearn.results.verdict import mean, overall, residue, says
+from unlearn.store import records
+from unlearn.store.disk import write_json
+from unlearn.store.runs import ACTIVE, Run, RunStore
+from unlearn.store.studies import Study, checking, conduct
+
+FORMAT = 1  # raise when an attack or the rule changes
+FILE = "attacks.json"
+SEED = 0
+Progress = Callable[[str, float], None]
+
+
+def attack(
+    run: Run,
+    names: Sequence[str] | None = None,
+    *,
+    seed: int | None = None,
+    roots: Sequence[Path] | None = None,
+    progress: Progress = lambda phrase, fraction: None,
+) -> dict[str, Any]:
+    """What attacks.json holds afterwards: {"identity", "seed", "control", "plain", "attacks", "verdict"}.
+
+    names: of ATTACKS; all by default. seed: of what an attack draws; that of the attacks already done by default, and
+    another one begins the file anew. progress(phrase, fraction) may raise to stop; what is done stays. ValueError for
+    an unknown attack or a bad seed, and for a run that is not over or keeps no weights.
+    """
+    from unlearn.attacks.base import known
+
+    wanted = chosen_attacks(names)
+    if run.state in ACTIVE:
+        raise ValueError(f"run: {run.title} is {run.state}; attack it when it has ended.")
+    record = read_attacks(run)
+    seed = good_seed(record.get("seed", SEED) if seed is None else seed)
+    subject, identity = subject_of(run, roots, seed)
+    if record.get("identity") != identity:
+        record = {"identity": identity, "seed": seed, "control": subject.control, "attacks": {}}
+    missing = [a for a in wanted if a.name not in record["attacks"]]
+    if missing and "plain" not in record:
+        progress("asking plainly", 0.0)
+        sides = subject.each("forget", lambda loaded, side: known(subject.read(loaded, side.role)))
+        record["plain"] = {side: list(values) for side, values in sides.items()}
+    for done, one in enumerate(missing):
+        subject.progress = lambda phrase, part, a=one, d=done: progress(
+            f"{a.name}: {phrase}", (d + min(1.0, part)) / len(missing)
+        )
+        subject.progress("starting", 0.0)
+        record["attacks"][one.name] = carry_out(one, subject)
+        record["verdict"] = overall(record["attacks"], record["plain"])
+        write_json(run.path / FILE, record)
+    progress("done", 1.0)
+    return read_attacks(run)
+
+
+def chosen_attacks(names: Sequence[str] | None) -> list[Any]:
+    """The attacks of these names, in the order of the list; ValueError for a name that is not there."""
+    from unlearn.attacks import ATTACKS
+
+    if unknown := [name for name in names or () if name not in ATTACKS]:
+        raise ValueError(f"attack: must be among {', '.join(ATTACKS)} or all, got {', '.join(unknown)}.")
+    return [one for name, one in ATTACKS.items() if not names or name in names]
+
+
+def good_seed(seed: Any) -> int:
+    """The seed, or a ValueError that says what it must be."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ValueError(f"attack: seed must be a whole number in [0, {2**31 - 1}], got {seed!r}.")
+    return seed
+
+
+def carry_out(one: Any, subject: Any) -> dict[str, Any]:
+    """One attack in attacks.json. What it cannot do on this model is said as its reason."""
+    start, reason, found = time.perf_counter(), "", None
+    try:
+        found = one.run(subject)
+        reason = "" if found else f"needs {one.needs}"
+    except (ValueError, ArithmeticError) as error:
+        reason = str(error)
+    entry: dict[str, Any] = {
+        "title": one.title,
+        "help": one.help,
+        "paper": one.paper,
+        "tells": one.tells,
+        "reason": reason,
+        "seconds": round(time.perf_counter() - start, 3),
+        "seed": subject.seed,
+    }
+    if found is None:
+        return entry
+    floor = float(found.details.get("chance", 0.0))
+    control = found.values.get("control")
+    return entry | {
+        "n": len(found.values["after"]),
+        "before": mean(found.values["before"]),
+        "after": mean(found.values["after"]),
+        "retrained": mean(control) if control and subject.control == "retrained" else None,
+        "never_seen": mean(control) if control and subject.control == "never seen" else None,
+        "plain": mean(found.plain) if found.plain else None,
+        "residue": residue(found.values, floor) if found.counts else None,
+        "says": says(found.values, one.tells, found.counts, floor),
+        "finding": found.finding,
+        "values": {side: list(values) for side, values in found.values.items()},
+        "details": dict(found.details),
+    }
+
+
+def read_attacks(run: Run) -> dict[str, Any]:
+    """attacks.json of the run; empty where it was never attacked."""
+    return records.read_attacks(run.path / FILE)
+
+
+def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, dict[str, Any]]:
+    """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
+    from unlearn.attacks import Subject
+    from unlearn.data.catalogue import from_config
+    from unlearn.measure.ask import load_source
+    from unlearn.measure.judge import evidence_of
+    from unlearn.models.tuning import load_trained
+
+    config = run.config
+    evidence, identity = evidence_of(run, roots)
+    start = RunStore(run.path.parent).get(config.start) if config.start else None
+
+    def load(when: str) -> Any:
+        return load_trained(start) if start and when == "before" else load_source(when, run, roots)
+
+    data = from_config(dict(config.data), roots=roots)
+    subject = Subject(data, load, evidence.models, max_length=config.max_length, seed=seed)
+    versions = {name: version(name) for name in ("torch", "transformers", "peft", "scikit-learn")}
+    return subject, {**identity, **versions, "seed": seed, "attacks": FORMAT}
+
+
+# -- in the background ---------------------------------------------------------------------------------------------
+
+
+class StressRecord(Study):
+    """<run>/stress/<id>: stress.json ({"attacks": names, "metrics": names, "seed"}), meta.json, events.jsonl."""
+
+    FILE, FOLDER = "stress.json", "stress"
+
+    @property
+    def run(self) -> Run:
+        return Run(self.path.parent.parent)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        return self.config
+
+
+def create(
+    run: Run,
+    attacks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    owner: str = "",
+) -> StressRecord:
+    """A new, queued record; seed as for attack(). ValueError for an attack that does not exist and a bad seed."""
+    chosen_attacks(attacks)
+    asked = {"attacks": list(attacks), "metrics": list(metrics)}
+    asked |= {} if seed is None else {"seed": good_seed(seed)}
+    return StressRecord.create(run.path, "stress", asked, owner=owner, title=f"Stress of {run.title}")
+
+
+def latest(run: Run) -> StressRecord | None:
+    """The newest one of the run."""
+    return next(iter(StressRecord.every(run.path)), None)
+
+
+def perform(
+    record: StressRecord,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = lambda phase, fraction: None,
+    roots: Sequence[Path] | None = None,
+) -> None:
+    """Carry it out as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
+    from unlearn.measure.judge import judge
+
+    check = checking(should_stop, "stopped by hand; the attacks that were done are kept")
+
+    def progress(phrase: str, fraction: float) -> None:
+        check()
+        on_progress(phrase, fraction)
+
+    def work() -> None:
+        if names := record.config.get("attacks"):
+            seed = record.config.get("seed")
+            attack(record.run, names, seed=seed, roots=roots, progress=progress)
+        if names := record.config.get("metrics"):
+            judge(record.run, names, roots=roots, progress=progress)
+
+    conduct(record, work)

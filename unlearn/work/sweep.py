@@ -1,0 +1,194 @@
+"""Carrying out a sweep: every cell that no run answers for yet, then the tuning guide.
+
+A finished cell is never computed again: not after a stop, not in another sweep, not when somebody ran it by hand.
+Divergence is a result and counts as finished; any other failure is tried again by resume. Cells are cheap: no
+probes, and their weights go once they are scored, unless they are to be kept.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from unlearn.results.grid import Cell
+from unlearn.results.guide import batch_of, guide, guide_lrs
+from unlearn.results.sweep_record import SweepRecord, cell_of, identity
+from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.store.studies import Stopped, checking, conduct
+from unlearn.work.execute import execute
+
+WEIGHTS = ("adapter", "model")
+DIVERGED = "Diverged"  # the error that a run's last state names
+SHARES = {
+    "training": (0.2, 0.5),
+    "saving": (0.7, 0.0),
+    "scoring after": (0.7, 0.3),
+}  # of a cell: begins, takes
+
+
+def perform(
+    record: SweepRecord,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
+    roots: Sequence[Path] | None = None,
+) -> None:
+    """Carry the sweep out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
+    conduct(record, _Work(record, should_stop, on_progress, roots).carry_out)
+
+
+class _Broken(Exception):
+    """A cell failed in a way that says nothing about its settings."""
+
+
+def _diverged(run: Run) -> bool:
+    return run.events("state")[-1].get("error") == DIVERGED
+
+
+@dataclass
+class _Work:
+    record: SweepRecord
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[str, float], None]
+    roots: Sequence[Path] | None
+
+    def carry_out(self) -> None:
+        from unlearn.data.catalogue import from_config
+
+        self.config = self.record.config
+        self.store = RunStore(self.record.path.parent.parent)
+        self.broken: list[str] = []
+        data = from_config(dict(self.config.runs[0].data), roots=self.roots)
+        if self.config.guide and not data.rows("approximate"):
+            raise ValueError("guide: the dataset has no approximate role, so there is no target to reach.")
+        self.forget = len(data.fit_rows("forget"))
+        self.hashes = {"data_hash": data.hash(), "model_hash": self.model_hash()}
+        self.find_runs()
+        self.known = {event["key"]: event for event in self.record.events("cell")}
+        grid = self.config.cells()
+        self.total, self.at = len(grid), 0
+        for config in grid:
+            with contextlib.suppress(_Broken):
+                self.cell(config)
+            self.at += 1
+        if self.config.guide:
+            self.follow_guide()
+        if self.broken:
+            raise RuntimeError(
+                f"{len(self.broken)} cells failed, the last because: {self.broken[-1]} Resume tries them again."
+            )
+
+    def model_hash(self) -> str:
+        """What the results of a run of this model say; empty where that is not known without loading it."""
+        from unlearn.models.load import CATALOGUE, source_of, weights_hash
+        from unlearn.store.allowed import allow_model
+
+        run = self.config.runs[0]
+        allow_model(run.model, self.roots)
+        source = CATALOGUE[run.model].path() if run.model in CATALOGUE else source_of(run.model)
+        return weights_hash(source, None) if isinstance(source, Path) and not run.start else ""
+
+    def find_runs(self) -> None:
+        """Runs of the store by identity: those that answer for a cell, and this sweep's own that were cut short."""
+        self.finished: dict[str, Run] = {}
+        self.begun: dict[str, Run] = {}
+        for run in self.store.list():
+            key, state = identity(run.config), run.state
+            if self.answers(run, state):
+                self.finished[key] = run
+            elif self.owns(run) and state in ("stopped", "interrupted", "failed"):
+                self.begun[key] = run
+
+    def owns(self, run: Run) -> bool:
+        return run.meta.get("sweep") == self.record.id
+
+    def answers(self, run: Run, state: str) -> bool:
+        """Whether the run tells what its settings lead to: it ended, on the very data and weights of this sweep."""
+        if state == "failed":
+            return _diverged(run) and self.owns(run)
+        results = run.results()
+        same = all(not known or results.get(name) == known for name, known in self.hashes.items())
+        weights = any((run.path / name).is_dir() for name in WEIGHTS)
+        return state == "done" and same and (weights or not self.config.keep_weights)
+
+    def cell(self, config: RunConfig) -> Cell:
+        """This cell's outcome, computed only where no run has it yet."""
+        key = identity(config)
+        if key not in self.known:
+            checking(self.should_stop)()
+            run = self.finished.get(key)
+            self.tell(key, run or self.compute(config, key), reused=run is not None)
+        return cell_of(config, self.known[key])
+
+    def tell(self, key: str, run: Run, *, reused: bool) -> None:
+        """One event with all that the grid needs, so that the run itself may be deleted later."""
+        results, states, steps = run.results(), run.events("state"), run.events("step")
+        spent = results.get("seconds") or states[-1]["time"] - states[0]["time"]
+        event = {
+            "key": key,
+            "run": run.id,
+            "state": run.state,
+            "reason": run.reason,
+            "reused": reused,
+            "seconds": round(spent, 3),
+            "tokens": results.get("tokens") or (steps[-1]["tokens"] if steps else 0),
+            "scores": run.scores(),
+        }
+        self.record.append("cell", **event)
+        self.known[key] = event
+
+    def compute(self, config: RunConfig, key: str) -> Run:
+        run = self.begun.get(key)
+        if run is None:
+            run = self.store.create(config, owner=self.record.meta.get("owner", ""))
+            run.set_meta(sweep=self.record.id)
+        what = f"{config.method}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
+
+        def progress(phase: str, part: float) -> None:
+            begins, takes = SHARES.get(phase, (0.0, 0.2))
+            self.on_progress(f"{what}: {phase}", min(1.0, (self.at + begins + takes * part) / self.total))
+
+        with run.held():
+            execute(run, should_stop=self.should_stop, on_progress=progress, roots=self.roots)
+        self.outcome(run)
+        return run
+
+    def outcome(self, run: Run) -> None:
+        """Raise what ends the sweep or the cell; let go of weights that nobody asked for."""
+        state = run.state
+        if state == "stopped":
+            raise Stopped
+        if not self.config.keep_weights:
+            for name in WEIGHTS:
+                shutil.rmtree(run.path / name, ignore_errors=True)
+        if state == "failed" and not _diverged(run):
+            self.broken.append(run.reason)
+            raise _Broken
+
+    def follow_guide(self) -> None:
+        """The guide for each method and seed; its trials are cells too, so they also are computed once."""
+        asked = list(product(self.config.runs, self.config.seeds))
+        for template, seed in asked:
+            tried: list[RunConfig] = []
+
+            def trial(
+                lr: float, template: RunConfig = template, seed: int = seed, tried: Any = tried
+            ) -> Cell:
+                size = batch_of(self.forget)
+                config = replace(template, lr=lr, epochs=1, batch_size=size, seed=seed, probes=0, title="")
+                tried.append(config)
+                return self.cell(config)
+
+            with contextlib.suppress(_Broken):
+                found = guide(trial, guide_lrs(self.config.lrs[0]))
+                self.record.append(
+                    "guide",
+                    method=template.method,
+                    seed=seed,
+                    trials=[config.to_json() for config in tried],
+                    taken=found.chosen is not None,
+                    reason=found.reason,
+                )

@@ -7,7 +7,8 @@ import sys
 import pytest
 from seed import seed_run, token
 
-from unlearn.figures import base as figures, tokens as token_figures
+from unlearn.figures import base as figures
+from unlearn.figures import tokens as token_figures
 from unlearn.store.runs import RunStore
 
 

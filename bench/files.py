@@ -10,18 +10,6 @@ from pathlib import Path
 
 from bench.record import ROOT
 
-FOLDERS = (
-    "unlearn",
-    "unlearn/commands",
-    "unlearn/data",
-    "unlearn/methods",
-    "unlearn/metrics",
-    "unlearn/attacks",
-    "unlearn/claims",
-    "ui",
-    "pages",
-    "bench",
-)
 OTHERS = {
     "app.py": None,
     "assets/models/": "the bundled models, each with its exact retrain",
@@ -59,13 +47,21 @@ def tracked(folder: str) -> list[Path]:
     return [p for p in paths if p.parent == ROOT / folder and p.suffix == ".py" and p.name != "__init__.py"]
 
 
+def folders() -> list[str]:
+    """Return the rooms that hold Python files, in the order of the one-line rule; the pages and their parts after
+    them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "unlearn", "ui", "pages", "bench"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    return list(dict.fromkeys(str(Path(line).parent) for line in listed if line.endswith(".py")))
+
+
 def table() -> str:
     """The tree, as one block of text."""
     lines = []
     for name, words in OTHERS.items():
         lines.append(f"{name:28} {words or phrase(ROOT / name)}")
-    for folder in FOLDERS:
-        lines.append("")
-        lines.append(f"{folder}/")
-        lines += [f"  {path.name:26} {phrase(path)}" for path in tracked(folder)]
+    for folder in folders():
+        own = tracked(folder)
+        lines += ["", f"{folder}/", *(f"  {path.name:26} {phrase(path)}" for path in own)] if own else []
     return "```text\n" + "\n".join(lines) + "\n```"

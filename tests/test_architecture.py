@@ -1,65 +1,47 @@
-"""The house rules that a reader cannot see at a glance, read from the source with ast."""
+"""The house rules that a reader cannot see at a glance, read from the source with ast.
+
+THE_RULE is the one line: a folder imports only folders to the left of its own bar; on one floor no folder imports
+another. What stands after the double bar is no library: it may import every room, but not another of its own floor.
+"""
 
 import ast
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("unlearn", "ui", "pages")
-FILES = sorted(p for top in FOLDERS for p in (ROOT / top).rglob("*.py") if "__pycache__" not in p.parts)
-FILES.append(ROOT / "app.py")
+import pytest
 
-# From bottom to top: a module may import from its own layer and from those below. What is not named is "library".
-LAYERS = ("ground", "lm", "models", "data", "methods", "use", "execute", "runner", "top", "screen")
-GROUND = (
-    "memory",
-    "threads",
-    "disk",
-    "config",
-    "shapes",
-    "records",
-    "runs",
-    "smollm2",
-    "compare",
-    "score_export",
-    "svg",
-    "plots",
-    "tokenplots",
-    "plots_gradient",
-    "plots_sequence",
-    "plots_stress",
-    "verdict",
-    "grid",
-    "guide",
-    "blind",
-    "studies",
-    "sweep_record",
-    "sweep_table",
-    "plots_sweep",
-    "plots_claims",
+THE_RULE = (
+    "store compute | data | metrics | training | models | methods | measure results | figures | report attacks "
+    "| work | engines | claims | commands || ui bench | pages app"
 )
-PLACES = {
-    **dict.fromkeys(GROUND, "ground"), "lm": "lm", "head": "lm", "packing": "lm", "kernels": "lm", "products": "lm",
-    "tokens": "lm", "placement": "models", "lora": "models", "sources": "models", "allowed": "models",
-    "precision": "models", "checkpointing": "lm", "models": "models", "reference": "models", "measured": "methods",
-    "layers": "models", "tuning": "models", "ensemble": "models", "shards": "models",
-    "data": "data", "methods": "methods", "metrics": "methods", "attacks": "use", "gradient": "methods",
-    "train": "use", "evaluate": "use", "score_cache": "use", "probes": "use", "fusion": "use", "cost": "use",
-    "shelf": "models", "prefixes": "use", "evidence": "use", "reader": "use", "judge": "execute", "ask": "execute",
-    "execute": "execute", "execute_scoring": "execute", "execute_training": "execute", "execute_work": "execute",
-    "runner": "runner", "preflight": "runner", "sweep": "top", "sequence": "top", "stress": "top", "report": "top",
-    "report_texts": "top", "report_numbers": "top",
-    "claims": "top", "transfer": "top", "__main__": "top", "commands": "top", "recipe": "data", "train_bundled": "data",
-}  # fmt: skip
+FLOORS = [floor.split() for floor in THE_RULE.replace("||", "|").split("|")]
+FLOOR = {room: at for at, rooms in enumerate(FLOORS) for room in rooms}
+LIBRARY = [room for floor in THE_RULE.split("||")[0].split("|") for room in floor.split()]
+# Importing these rooms must not import torch or transformers, so that a page or a refusal is there at once.
+TORCH_FREE = ("store", "data", "results", "figures", "report", "models.catalogue")
+MOST_MODULES = 25
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPS = ("unlearn", "ui", "pages", "bench")
+
+
+def files_of(root: Path) -> list[Path]:
+    found = sorted(p for top in TOPS for p in (root / top).rglob("*.py") if "__pycache__" not in p.parts)
+    return [*found, *(p for p in [root / "app.py"] if p.exists())]
+
+
+FILES = [p for p in files_of(ROOT) if p.relative_to(ROOT).parts[0] != "bench"]
 UNSAFE_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {"torch.load", "eval", "exec", "pickle.load", "pickle.loads", "os.system"}
 UNSAFE_WORDS = {"trust_remote_code", "unsafe_allow_html", "shell", "allow_pickle"}
-BASE = ("unlearn.data.base", "unlearn.metrics.base")  # plain vocabulary, which every layer may speak
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+def name_of(path: Path, root: Path = ROOT) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache
@@ -86,35 +68,149 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: import by full name"
             found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "unlearn"}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def layer_of(module: str) -> str | None:
+def room_of(module: str) -> str | None:
+    """The room that a module stands in; None for the packages of others and for what stands outside the order."""
     parts = module.split(".")
-    if parts[0] in ("ui", "pages", "app"):
-        return "screen"
-    if parts[0] != "unlearn" or len(parts) == 1:
-        return None
-    return PLACES.get(parts[1])
+    if parts[0] in FLOOR and parts[0] not in LIBRARY:
+        return parts[0]
+    return parts[1] if parts[0] == "unlearn" and len(parts) > 1 and parts[1] in FLOOR else None
 
 
-def test_every_module_has_a_place():
-    known = {layer_of(name_of(path)) for path in FILES if name_of(path) != "unlearn"}
-    missing = [name_of(p) for p in FILES if name_of(p) != "unlearn" and layer_of(name_of(p)) is None]
-    assert not missing, f"say in PLACES where they stand: {missing}"
-    assert known == set(LAYERS)
+def homeless(root: Path) -> list[str]:
+    """Modules of the library that no room of the rule holds."""
+    outside = {"unlearn", "unlearn.__main__"}
+    names = [name_of(p, root) for p in files_of(root)]
+    return [
+        name for name in names if name.startswith("unlearn") and not room_of(name) and name not in outside
+    ]
+
+
+def upward(root: Path) -> list[str]:
+    """Imports that point up or to a neighbour of the same floor, also those inside functions; not those for typing."""
+    bad = []
+    for path in files_of(root):
+        own = room_of(name_of(path, root))
+        known = imports_of(path)
+        for module in sorted(m for m in known if m.rpartition(".")[0] not in known) if own else ():
+            other = room_of(module)
+            if other and other != own and FLOOR[other] >= FLOOR[own]:
+                bad.append(f"{name_of(path, root)} imports {module}")
+            if module.split(".")[:2] in (["unlearn", "__main__"],) and own in LIBRARY:
+                bad.append(f"{name_of(path, root)} imports {module}")
+    return bad
+
+
+def circles(root: Path) -> list[list[str]]:
+    """Groups of modules that reach each other by imports, also by those inside functions (Tarjan)."""
+    files = {name_of(path, root): path for path in files_of(root)}
+    graph = {name: sorted(imports_of(path) & files.keys() - {name}) for name, path in files.items()}
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == index[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def heavy(root: Path, modules: list[str]) -> str:
+    """What of torch and transformers a fresh process has imported after these modules; nothing is the right answer."""
+    code = "import sys\n" + "".join(f"import {m}\n" for m in modules)
+    code += "print(*sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout.strip()
+
+
+def of_rooms(root: Path, rooms: tuple[str, ...]) -> list[str]:
+    names = [name_of(path, root) for path in files_of(root)]
+    return [n for n in names if any(n == f"unlearn.{r}" or n.startswith(f"unlearn.{r}.") for r in rooms)]
+
+
+def test_every_module_has_a_room():
+    assert not homeless(ROOT)
+    for room in LIBRARY:
+        assert (ROOT / "unlearn" / room).is_dir(), room
 
 
 def test_no_import_points_up():
-    bad = []
-    for path in FILES:
-        mine = layer_of(name_of(path))
-        for module in sorted(imports_of(path)) if mine else ():
-            other = layer_of(module)
-            if other and module not in BASE and LAYERS.index(other) > LAYERS.index(mine):
-                bad.append(f"{name_of(path)} ({mine}) imports {module} ({other})")
-    assert not bad
+    assert not upward(ROOT)
+
+
+def test_there_is_no_circle():
+    assert not circles(ROOT)
+
+
+def test_torch_free_rooms_import_no_torch():
+    assert heavy(ROOT, of_rooms(ROOT, TORCH_FREE)) == ""
+
+
+def test_no_room_is_a_warehouse():
+    folders = {path.parent for path in files_of(ROOT)}
+    counts = {f: len([p for p in f.glob("*.py") if p.name != "__init__.py"]) for f in folders}
+    assert not {f.name: n for f, n in counts.items() if n > MOST_MODULES}
+    assert len(list((ROOT / "unlearn").glob("*.py"))) <= 3
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Path]:
+    """A small house that keeps the rules, for planting what breaks them."""
+    for room in LIBRARY:
+        (tmp_path / "unlearn" / room).mkdir(parents=True)
+        (tmp_path / "unlearn" / room / "__init__.py").write_text("")
+    (tmp_path / "unlearn" / "__init__.py").write_text("")
+    (tmp_path / "unlearn" / "store" / "runs.py").write_text("import json\n")
+    (tmp_path / "unlearn" / "work" / "execute.py").write_text("from unlearn.store import runs\n")
+    yield tmp_path
+    imports_of.cache_clear()
+    tree_of.cache_clear()
+
+
+def test_the_rules_notice_what_breaks_them(house):
+    assert not upward(house)
+    assert not circles(house)
+    assert not homeless(house)
+    (house / "unlearn" / "store" / "bad.py").write_text("def f():\n    from unlearn.work.execute import g\n")
+    (house / "unlearn" / "measure" / "side.py").write_text("import unlearn.results.grid\n")
+    (house / "unlearn" / "loose.py").write_text("")
+    assert upward(house) == [
+        "unlearn.measure.side imports unlearn.results.grid",
+        "unlearn.store.bad imports unlearn.work.execute",
+    ]
+    assert homeless(house) == ["unlearn.loose"]
+
+
+def test_a_planted_circle_is_found(house):
+    (house / "unlearn" / "compute" / "a.py").write_text("from unlearn.compute import b\n")
+    (house / "unlearn" / "compute" / "b.py").write_text("def f():\n    from unlearn.compute.a import g\n")
+    assert circles(house) == [["unlearn.compute.a", "unlearn.compute.b"]]
+
+
+def test_planted_torch_is_found(house):
+    (house / "unlearn" / "figures" / "heavy.py").write_text("import torch\n")
+    assert heavy(house, of_rooms(house, ("store",))) == ""
+    assert heavy(house, of_rooms(house, ("figures",))) == "torch"
 
 
 def test_the_library_knows_no_screen():

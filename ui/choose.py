@@ -8,8 +8,8 @@ from ui import shell
 from ui.fetch import fetch_panel
 from ui.forms import KEEP
 from ui.typed import path_field
+from unlearn.models.catalogue import allow_model
 from unlearn.models.load import CATALOGUE, available
-from unlearn.store.allowed import allow_model
 
 REMEMBERED = 20  # addresses of one visit
 HUB, FOLDER = "hub", "folder"

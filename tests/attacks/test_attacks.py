@@ -11,7 +11,8 @@ import torch
 from unlearn.__main__ import main
 from unlearn.attacks import ATTACKS, Subject, dial, lens, prefix, probe, quantise, relearn
 from unlearn.attacks.base import Reading, known, read
-from unlearn.compute.lm import depth, forward
+from unlearn.compute.lm import forward
+from unlearn.compute.states import depth
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Dataset, Row
 from unlearn.models.load import ASSETS, add_lora, load

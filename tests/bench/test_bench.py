@@ -6,6 +6,7 @@ import pytest
 
 from bench import record, tables
 from bench.defaults import collapsed, fitting, merged, role_scores, spread, table
+from unlearn.store import provenance
 
 ORIGIN = {
     "command": "python -m bench.defaults",
@@ -69,7 +70,7 @@ def test_blocks_are_written_from_results_and_known_when_stale(tmp_path):
 
 def test_a_dirty_tree_is_not_recorded(monkeypatch):
     monkeypatch.setattr(
-        record, "_git", lambda *words: " M unlearn/compute/lm.py" if words[0] == "status" else "abc"
+        provenance, "_git", lambda *words: " M unlearn/compute/lm.py" if words[0] == "status" else "abc"
     )
     with pytest.raises(SystemExit, match=r"unlearn/compute/lm\.py"):
         record.header()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.compute.test_packing import FAMILIES, family, texts
-from unlearn.compute import lm
+from unlearn.compute import lm, states
 from unlearn.compute.checkpointing import checkpointed
 from unlearn.compute.lm import forward
 from unlearn.compute.memory import allocated_peak
@@ -40,15 +40,15 @@ def test_loss_and_gradients_are_the_same(name, lora):
 
 def test_blocks_run_twice_and_are_put_back():
     model, calls = family("llama", **FAMILIES["llama"]), []
-    forwards = [block.forward for block in lm.blocks(model)]
-    for block in lm.blocks(model):
+    forwards = [block.forward for block in states.blocks(model)]
+    for block in states.blocks(model):
         block.self_attn.register_forward_hook(lambda *_: calls.append(1))
     lm.packs(model)
     calls.clear()
     step(model, True)
     assert len(calls) == 4
-    assert [block.forward for block in lm.blocks(model)] == forwards
-    assert "forward" not in vars(lm.blocks(model)[0])
+    assert [block.forward for block in states.blocks(model)] == forwards
+    assert "forward" not in vars(states.blocks(model)[0])
     copy.deepcopy(model)  # nothing that cannot be copied is left
 
 

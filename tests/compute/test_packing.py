@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from unlearn.compute import lm, packing, products
+from unlearn.compute import lm, packing, products, states
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Example, collate
 
@@ -64,7 +64,9 @@ def test_no_padding_runs_through_the_model(monkeypatch):
     """Nothing but the tokens, and those that round their number up."""
     model, seen = family("llama", **FAMILIES["llama"]), []
     packing.packs(model)
-    handle = lm.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[:2]))
+    handle = states.blocks(model)[0].register_forward_hook(
+        lambda _m, args, _o: seen.append(args[0].shape[:2])
+    )
     tokens = 2 * sum(LENGTHS)
     for rounded in (tokens, tokens + 5):
         monkeypatch.setattr(products, "rows", lambda count, _, to=rounded: to if count == tokens else count)
@@ -126,12 +128,12 @@ def test_what_is_known_not_to_pack_is_not_even_tried(own):
 
 
 def test_a_model_that_refuses_the_packed_call_is_padded(monkeypatch):
-    def refuses(_, inputs, states=lm.last_states):
+    def refuses(_, inputs, read=packing.last_states):
         if "position_ids" in inputs:
             raise TypeError("no position_ids here")
-        return states(_, inputs)
+        return read(_, inputs)
 
-    monkeypatch.setattr(lm, "last_states", refuses)
+    monkeypatch.setattr(packing, "last_states", refuses)
     assert not packing.packs(family("llama", **FAMILIES["llama"]))
 
 

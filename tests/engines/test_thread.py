@@ -357,7 +357,7 @@ def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder
 
 def test_a_run_with_checkpointing_is_the_same_run(tmp_path, tiny_folder, files):
     """The same losses to rounding, and the model that stays warm is as it was."""
-    from unlearn.compute.lm import blocks
+    from unlearn.compute.states import blocks
 
     store, roots = RunStore(tmp_path / "runs"), [tmp_path.parent, tiny_folder.parent]
     plain, again = (

@@ -8,7 +8,8 @@ import torch
 from reference import token_nlls
 
 from tests.methods.test_methods import batch_of, examples, moved, reference_for, stream_of
-from unlearn.compute.lm import blocks, depth, forward
+from unlearn.compute.lm import forward
+from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.methods import METHODS
 from unlearn.methods.ceu import after_first, ceu

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.methods.test_methods import examples, moved
-from unlearn.compute.lm import depth, forward
+from unlearn.compute.lm import forward
+from unlearn.compute.states import depth
 from unlearn.compute.tokens import collate
 from unlearn.measure.evaluate import GREEDY, generate
 from unlearn.models.ensemble import ensemble_of

@@ -10,7 +10,7 @@ from conftest import make_tokenizer
 
 from tests.methods.test_eul import disturb
 from tests.methods.test_methods import TEXTS, make, moved, reference_for, stream_of
-from unlearn.compute import lm
+from unlearn.compute import states
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Batch, collate, encode, halves
 from unlearn.measure.evaluate import generate
@@ -131,7 +131,7 @@ def test_generate_is_t5_s_own_greedy_answer(scene):
 
 def test_blocks_are_the_decoder_s(tmp_path):
     loaded = load(str(make_t5(tmp_path, num_decoder_layers=3)))
-    assert lm.depth(loaded.model) == len(lm.blocks(loaded.model)) == 3
+    assert states.depth(loaded.model) == len(states.blocks(loaded.model)) == 3
     assert len(layers.feed_forward_ends(loaded.model)) == 5
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
-from unlearn.compute.lm import blocks, depth, forward, top_k
+from unlearn.compute.lm import forward, top_k
+from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.training.batches import encode_rows
 

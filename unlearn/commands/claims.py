@@ -59,14 +59,14 @@ TOLD = ("key", "title", "paper", "sentence", "experiment", "confirms", "refutes"
 
 
 def header_for(out: Path, command: str) -> dict[str, Any]:
-    """Commit, versions and machine, as bench.record says them. ValueError for the shipped results from a dirty tree."""
+    """Commit, versions and machine of the results. ValueError for the shipped results from a dirty tree."""
     import subprocess
 
-    from bench import record as bench
+    from unlearn.store import provenance
 
-    shipped = out.resolve().is_relative_to(bench.RESULTS)
+    shipped = out.resolve().is_relative_to(provenance.RESULTS)
     try:
-        return bench.header(allow_dirty=not shipped, command=command)
+        return provenance.header(allow_dirty=not shipped, command=command)
     except SystemExit as error:
         said = str(error).replace("commit first or give --allow-dirty", "commit first, or give --out FILE")
         raise ValueError(f"claims: {said}") from None

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from unlearn.compute.lm import blocks
 from unlearn.compute.packing import attending, current
+from unlearn.compute.states import blocks
 
 
 @contextmanager

@@ -8,7 +8,6 @@ An encoder-decoder (T5) is the same with a source: the encoder reads the prompt,
 reads, its start token and then the answer. models.load tells the tokenizer that token (decoder_start_id).
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -21,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unlearn.compute.head import Target, chunk, cross_entropy, fusible, head_of, soft_cross_entropy
 from unlearn.compute.packing import attending, layout_of, packed_inputs, packs
+from unlearn.compute.states import block_states, last_states
 from unlearn.compute.tokens import IGNORE, Tokens
 
 
@@ -168,7 +168,7 @@ def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
 
 def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
     """[T, d] states at the places where [T, 2] (row, token); padding does not run through a model that packs."""
-    read = last_states if layer is None else partial(_block_states, layer=layer)
+    read = last_states if layer is None else partial(block_states, layer=layer)
     mask = inputs["attention_mask"]
     if bool(mask.all()) or not packs(model):
         return read(model, inputs)[where[:, 0], where[:, 1]]
@@ -176,60 +176,6 @@ def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int 
     with attending(model.config, layout):
         whole = read(model, packed_inputs(inputs["input_ids"], layout))[0]
     return whole[layout.token[where[:, 0] * layout.length + where[:, 1]]]
-
-
-def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """[B, L, d]: what the model hands to its output head, the head itself fed with nothing."""
-    caught: list[Tensor] = []
-
-    def catch(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        caught.append(args[0])
-        return (args[0][:, :0], *args[1:])
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(catch)
-    try:
-        model(**inputs, use_cache=False)
-    finally:
-        handle.remove()
-    return caught[0]
-
-
-class _Reached(Exception):
-    """The block that was asked for has run."""
-
-
-def _block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
-    """[B, L, d]: the output of one block; the pass ends there."""
-    caught: list[Tensor] = []
-
-    def catch(_: Any, __: Any, output: Any) -> None:
-        caught.append(output[0] if isinstance(output, tuple) else output)
-        raise _Reached
-
-    handle = blocks(model)[layer].register_forward_hook(catch)
-    try:
-        with contextlib.suppress(_Reached):
-            model(**inputs, use_cache=False)
-    finally:
-        handle.remove()
-    return caught[0]
-
-
-def depth(model: Any) -> int:
-    """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
-    config = model.config
-    if getattr(config, "is_encoder_decoder", False):
-        return getattr(config, "num_decoder_layers", None) or config.decoder_layers
-    return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
-
-
-def blocks(model: Any) -> Any:
-    """The list of transformer blocks. ValueError for a model that is built otherwise."""
-    root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
-    for module in root.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == depth(model):
-            return module
-    raise ValueError(f"model: {type(model).__name__} has no list of {depth(model)} blocks to reach into.")
 
 
 @torch.no_grad()

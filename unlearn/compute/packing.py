@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unlearn.compute import products
+from unlearn.compute.states import last_states
 
 NAME = "unlearn_packed"
 _layout: ContextVar["Layout | None"] = ContextVar("layout", default=None)
@@ -93,8 +94,6 @@ def packs(model: Any) -> bool:
 
 @torch.no_grad()
 def _same_states(model: Any, config: Any) -> bool:
-    from unlearn.compute.lm import last_states
-
     device = model.get_input_embeddings().weight.device
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], device=device)
     words = (

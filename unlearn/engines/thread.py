@@ -282,9 +282,9 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     """
     from unlearn.data.catalogue import from_config
     from unlearn.methods import method_named
+    from unlearn.models.catalogue import allow_model
     from unlearn.models.load import check_hub, source_of
     from unlearn.models.precision import check as check_precision
-    from unlearn.store.allowed import allow_model
 
     method = method_named(config.method)
     chosen = method.from_knobs(config.knobs)

@@ -16,8 +16,8 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
     roots: folders that the run's base model may lie in; its config may have been imported.
     """
     from unlearn.models import tuning
+    from unlearn.models.catalogue import allow_model
     from unlearn.models.load import load
-    from unlearn.store.allowed import allow_model
 
     config = run.config
     allow_model(config.model, roots)

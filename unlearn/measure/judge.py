@@ -141,9 +141,9 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
     from unlearn.measure.ask import load_source
     from unlearn.measure.evaluate import rows_to_score
     from unlearn.measure.evidence import ModelEvidence
+    from unlearn.models.catalogue import allow_model
     from unlearn.models.load import source_of, weights_hash
     from unlearn.models.tuning import load_trained, trained_hash
-    from unlearn.store.allowed import allow_model
 
     config = run.config
     allow_model(config.model, roots)

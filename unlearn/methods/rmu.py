@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unlearn.compute.lm import Answers, depth, forward
+from unlearn.compute.lm import Answers, forward
+from unlearn.compute.states import depth
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches

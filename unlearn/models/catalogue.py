@@ -7,16 +7,17 @@ safetensors only, and a repository's own code is never run.
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unlearn.store.allowed import allowed_path
 from unlearn.store.config import RunConfig
+from unlearn.store.shapes import MAX_HEADER
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "models"
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
-MAX_HEADER = 8 * 2**20  # a model of ten thousand tensors needs one; read, it takes 25 times as much
 HUB_SECONDS = 5.0
 SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin
 
@@ -230,3 +231,12 @@ def check_hub(name: str) -> bool:
 def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
     """The size class that a method's tuned settings are stated for."""
     return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"
+
+
+def allow_model(name: str, roots: Sequence[Path] | None) -> None:
+    """ValueError when name is a folder outside the roots: an imported config or a browser may name any."""
+    if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
+        try:
+            allowed_path(name, roots)
+        except ValueError as error:
+            raise ValueError(f"model: {str(error).removeprefix('data: ')}") from None

@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from unlearn.compute.head import head_of
-from unlearn.compute.lm import depth
+from unlearn.compute.states import depth
 
 
 class EnsembleConfig(PreTrainedConfig):

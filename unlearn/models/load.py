@@ -217,7 +217,7 @@ def check_head(model: Any) -> None:
     import torch
 
     from unlearn.compute.head import head_of
-    from unlearn.compute.lm import last_states
+    from unlearn.compute.states import last_states
 
     ids = torch.arange(1, 5, device=next(model.parameters()).device)[None]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -98,7 +98,7 @@ def anatomy(config: Any, kind: Any) -> Anatomy:
     """Of the model that kind (an Auto class) makes of the config; it takes no memory. ValueError: no list of blocks."""
     import torch
 
-    from unlearn.compute.lm import blocks
+    from unlearn.compute.states import blocks
 
     with torch.device("meta"):
         model = kind.from_config(config)

@@ -20,7 +20,7 @@ def install(model: Any, config: RunConfig, method: Any) -> Any:
 
     A run that starts from another has that one's adapter or layers on already (starting_model).
     """
-    from unlearn.compute.lm import depth
+    from unlearn.compute.states import depth
     from unlearn.models.load import add_lora
     from unlearn.models.placement import is_placed, lora_alone
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from unlearn.models.catalogue import CATALOGUE, as_folder, looks_like_path
 from unlearn.store.disk import cache_dir
 
 
@@ -36,12 +35,3 @@ def default_roots() -> list[Path]:
     """Working directory, the cache (UNLEARN_CACHE), and the folders in the environment variable UNLEARN_ROOTS."""
     more = [Path(part) for part in os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep) if part]
     return [Path.cwd(), cache_dir(), *more]
-
-
-def allow_model(name: str, roots: Sequence[Path] | None) -> None:
-    """ValueError when name is a folder outside the roots: an imported config or a browser may name any."""
-    if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
-        try:
-            allowed_path(name, roots)
-        except ValueError as error:
-            raise ValueError(f"model: {str(error).removeprefix('data: ')}") from None

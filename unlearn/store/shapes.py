@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+# Bytes of a safetensors header: a model of ten thousand tensors needs one MiB; read, it takes 25 times as much.
+MAX_HEADER = 8 * 2**20
+
 NAMED = ("nan", "inf", "-inf")  # how disk.plain writes numbers that JSON has not
 MOST_DIGITS = 300  # a whole number with more is no float, and nothing here counts so far
 

@@ -19,10 +19,10 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from unlearn.models.catalogue import MAX_HEADER
 from unlearn.store.disk import beside, is_run_id, read_lines, write_json
 from unlearn.store.records import read_config
 from unlearn.store.runs import Record, Run, RunStore
+from unlearn.store.shapes import MAX_HEADER
 
 RECORDS = (
     "config.json",

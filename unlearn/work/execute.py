@@ -16,8 +16,7 @@ from typing import Any
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
-from unlearn.models.catalogue import exact_retrain
-from unlearn.store.allowed import allow_model
+from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.store.disk import write_json
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.studies import Stopped

@@ -72,7 +72,7 @@ def preflight(
     from unlearn.data.base import ROLES
     from unlearn.data.catalogue import from_config
     from unlearn.methods import method_named
-    from unlearn.store.allowed import allow_model
+    from unlearn.models.catalogue import allow_model
 
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)

@@ -83,8 +83,8 @@ class _Work:
 
     def model_hash(self) -> str:
         """What the results of a run of this model say; empty where that is not known without loading it."""
+        from unlearn.models.catalogue import allow_model
         from unlearn.models.load import CATALOGUE, source_of, weights_hash
-        from unlearn.store.allowed import allow_model
 
         run = self.config.runs[0]
         allow_model(run.model, self.roots)

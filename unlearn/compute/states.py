@@ -1,0 +1,64 @@
+"""Hidden states of a model: those before its output head, those of one block, and where its blocks are.
+
+A forward pass stops where the states are; nothing behind that place is computed.
+"""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """The hidden states [B, L, d] that a model hands to its output head; the head itself is fed with nothing."""
+    caught: list[Tensor] = []
+
+    def catch(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        caught.append(args[0])
+        return (args[0][:, :0], *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(catch)
+    try:
+        model(**inputs, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+class _Reached(Exception):
+    """The block that was asked for has run."""
+
+
+def block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
+    """[B, L, d]: the output of one transformer block; the pass ends there."""
+    caught: list[Tensor] = []
+
+    def catch(_: Any, __: Any, output: Any) -> None:
+        caught.append(output[0] if isinstance(output, tuple) else output)
+        raise _Reached
+
+    handle = blocks(model)[layer].register_forward_hook(catch)
+    try:
+        with contextlib.suppress(_Reached):
+            model(**inputs, use_cache=False)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def depth(model: Any) -> int:
+    """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
+    config = model.config
+    if getattr(config, "is_encoder_decoder", False):
+        return getattr(config, "num_decoder_layers", None) or config.decoder_layers
+    return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
+
+
+def blocks(model: Any) -> Any:
+    """The list of transformer blocks. ValueError for a model that is built otherwise."""
+    root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
+    for module in root.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth(model):
+            return module
+    raise ValueError(f"model: {type(model).__name__} has no list of {depth(model)} blocks to reach into.")

@@ -12,10 +12,10 @@ from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from unlearn.commands import catalogue, claims, data, judging, runs, sequence, sweep  # noqa: E402  (after the thread policy)
+from unlearn.commands import catalogue, claims, data, judging, runs, sequence, sweep, tofu  # noqa: E402  (after the thread policy)
 from unlearn.commands.options import default_store  # noqa: E402
 
-COMMANDS = (catalogue, data, runs, judging, sequence, sweep, claims)
+COMMANDS = (catalogue, data, runs, judging, sequence, sweep, claims, tofu)
 
 
 def main(words: list[str] | None = None) -> int:

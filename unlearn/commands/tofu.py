@@ -1,0 +1,41 @@
+"""The command that reads TOFU's logs: utility and forget quality under TOFU's own definitions."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from unlearn.commands.printing import number
+
+
+def add(command: Any) -> None:
+    p = command("tofu", tofu, "model utility and forget quality of a published TOFU log")
+    p.add_argument(
+        "log", type=Path, help="TOFU's eval_log_aggregated.json, or OpenUnlearning's TOFU_EVAL.json"
+    )
+    p.add_argument(
+        "--retain",
+        type=Path,
+        help="the log of the model retrained without the forget set: gives forget quality",
+    )
+
+
+def tofu(args: argparse.Namespace) -> int:
+    """Print the nine parts, their harmonic mean and, with --retain, the Kolmogorov-Smirnov test."""
+    from unlearn.results import tofu as logs
+
+    found = logs.summary(logs.read(args.log), logs.read(args.retain) if args.retain else None)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    print(f"{'':14}{'probability':>12}{'ROUGE-L':>12}{'truth ratio':>12}{'n':>6}")
+    for name, parts in found["parts"].items():
+        cells = "".join(f"{number(value):>12}" for value in parts.values())
+        print(f"{name.replace('_', ' '):14}{cells}{found['n'].get(name, 0):6}")
+    print(f"TOFU model utility {number(found['model_utility'])}")
+    if ks := found["ks"]:
+        print(
+            f"TOFU forget quality p = {found['forget_quality']:.3g} "
+            f"(D = {ks['d']:.3g}, n = {ks['n']} against {ks['n_retrained']})"
+        )
+    return 0

@@ -220,7 +220,7 @@ def test_a_trial_is_what_a_run_is(tmp_path):
 
 def test_a_diverged_trial_is_an_outcome(tmp_path, monkeypatch):
     from unlearn.claims.training import settings
-    from unlearn.methods.ga import GradientAscent
+    from unlearn.methods.push.ga import GradientAscent
 
     monkeypatch.setattr(GradientAscent, "loss", lambda self, model, ref, batch: {"forget": _nan(model)})
     config = settings("ga", data={"name": "authors", "requests": [1]}, epochs=1)

@@ -86,7 +86,7 @@ def test_columns_by_name_and_plain_text(words, tmp_path, capsys):
 def test_a_run_that_fails_has_status_1_and_keeps_its_reason(words, monkeypatch, capsys):
     import torch
 
-    from unlearn.methods.npo import NPO
+    from unlearn.methods.push.npo import NPO
 
     monkeypatch.setattr(NPO, "loss", lambda *_: {"forget": torch.tensor(float("nan"), requires_grad=True)})
     assert run(words, "--json") == 1

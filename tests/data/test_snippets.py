@@ -217,7 +217,7 @@ def test_the_samples_on_screen_hold_the_text(ended):
 
 
 def test_retraining_takes_the_recipe_up_again():
-    from unlearn.methods.retrain import Retrain
+    from unlearn.methods.references.retrain import Retrain
 
     _, rows = Retrain().rows("tiny-snippets", dataset())
     assert [row.answer for row in rows] == [row.prompt + row.target for row in training_rows(False)]

@@ -9,7 +9,7 @@ import reference
 import torch
 
 from unlearn.compute.tokens import Batch, collate, encode
-from unlearn.methods.eul import EUL, divergence
+from unlearn.methods.edit.eul import EUL, divergence
 from unlearn.models import layers
 from unlearn.models.tuning import install
 from unlearn.store.runs import RunConfig

@@ -12,14 +12,14 @@ from unlearn.compute.lm import forward
 from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.methods import METHODS
-from unlearn.methods.ceu import after_first, ceu
-from unlearn.methods.idkdpo import dpo
-from unlearn.methods.pdu import flatness
-from unlearn.methods.rmu import distance
-from unlearn.methods.satimp import satimp
-from unlearn.methods.simnpo import simnpo
-from unlearn.methods.wga import wga
-from unlearn.methods.whp import generic
+from unlearn.methods.answer.ceu import after_first, ceu
+from unlearn.methods.answer.idkdpo import dpo
+from unlearn.methods.answer.pdu import flatness
+from unlearn.methods.answer.whp import generic
+from unlearn.methods.edit.rmu import distance
+from unlearn.methods.push.satimp import satimp
+from unlearn.methods.push.simnpo import simnpo
+from unlearn.methods.push.wga import wga
 from unlearn.models.load import add_lora
 from unlearn.training.idk import IDK, idk_examples
 from unlearn.training.loop import Phases, make_optimizer

@@ -11,9 +11,9 @@ from unlearn.compute.head import soft_cross_entropy
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Batch, Example, collate, encode
 from unlearn.methods import METHODS, method_named
+from unlearn.methods.answer.undial import lowered
 from unlearn.methods.base import ORIGINS
-from unlearn.methods.npo import npo
-from unlearn.methods.undial import lowered
+from unlearn.methods.push.npo import npo
 from unlearn.training.batches import Batches
 from unlearn.training.reference import Reference
 

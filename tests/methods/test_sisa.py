@@ -8,7 +8,7 @@ import torch
 from tests.methods.test_methods import stream_of
 from unlearn.compute.tokens import encode
 from unlearn.data.authors import dataset, training_rows
-from unlearn.methods.sisa import SISA
+from unlearn.methods.references.sisa import SISA
 from unlearn.models import recipe
 from unlearn.models.ensemble import ensemble_of
 from unlearn.store.runs import RunConfig

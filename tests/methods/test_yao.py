@@ -11,10 +11,10 @@ from tests.methods.test_methods import batch_of, examples, moved, reference_for,
 from unlearn.compute.head import soft_cross_entropy
 from unlearn.compute.tokens import encode
 from unlearn.methods import METHODS
-from unlearn.methods.adversarial import rival
-from unlearn.methods.ceu import ceu
-from unlearn.methods.random_labels import random_labels
-from unlearn.methods.undial import lowered
+from unlearn.methods.answer.adversarial import rival
+from unlearn.methods.answer.ceu import ceu
+from unlearn.methods.answer.random_labels import random_labels
+from unlearn.methods.answer.undial import lowered
 from unlearn.training.focus import focus_mask, spans
 from unlearn.training.reference import Reference
 

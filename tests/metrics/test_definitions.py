@@ -8,10 +8,10 @@ from planted import Planted, seen
 from scipy import stats
 
 from unlearn.metrics import CHEAP, METRICS
-from unlearn.metrics.el import extraction_likelihood, overlap
-from unlearn.metrics.extraction import extraction_strength
-from unlearn.metrics.repetition import repetition
-from unlearn.metrics.utility import harmonic_mean
+from unlearn.metrics.language.repetition import repetition
+from unlearn.metrics.memory.el import extraction_likelihood, overlap
+from unlearn.metrics.memory.extraction import extraction_strength
+from unlearn.metrics.tofu.utility import harmonic_mean
 
 NLLS = ([-0.1, -0.3], [-2.0, -1.0, -3.0], [-0.5])
 

@@ -15,7 +15,7 @@ from unlearn.measure import evaluate, reader
 from unlearn.measure.evidence import ModelEvidence
 from unlearn.measure.prefixes import plan
 from unlearn.metrics import METRICS
-from unlearn.metrics.el import extraction_likelihood
+from unlearn.metrics.memory.el import extraction_likelihood
 from unlearn.models.load import load
 from unlearn.training.batches import encode_rows
 

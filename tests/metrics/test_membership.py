@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from unlearn.metrics import METRICS
-from unlearn.metrics.mia import SHARES, lowest
-from unlearn.metrics.roc import auc, interval, log_points, roc, summary, tpr_at
+from unlearn.metrics.membership.mia import SHARES, lowest
+from unlearn.metrics.membership.roc import auc, interval, log_points, roc, summary, tpr_at
 
 ATTACKS = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus", "mia_reference")
 ANSWERS = {"forget": ["Paris", "a longer answer, " * 4] * 10, "approximate": ["Rome", "xyz" * 9] * 8}

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from unlearn.metrics import METRICS, Observation
-from unlearn.metrics.exact import begins_with, words
+from unlearn.metrics.memory.exact import begins_with, words
 
 
 def seen(text="", answer="Paris", question="Where?", lps=(-0.5, -1.5), ranks=(0, 3)):

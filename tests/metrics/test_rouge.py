@@ -5,7 +5,7 @@ import random
 import pytest
 
 from unlearn.metrics import Observation
-from unlearn.metrics.rouge import common, rouge_l
+from unlearn.metrics.memory.rouge import common, rouge_l
 
 
 def observation(answer: str, text: str, question: str = "") -> Observation:

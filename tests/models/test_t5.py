@@ -15,7 +15,7 @@ from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Batch, collate, encode, halves
 from unlearn.measure.evaluate import generate
 from unlearn.methods import METHODS
-from unlearn.methods.eul import EUL
+from unlearn.methods.edit.eul import EUL
 from unlearn.models import layers
 from unlearn.models.load import load
 from unlearn.models.tuning import install

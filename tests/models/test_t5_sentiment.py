@@ -15,8 +15,8 @@ from unlearn.claims.worlds import T5_SPECIAL as SPECIAL
 from unlearn.compute.lm import forward, top_k
 from unlearn.compute.tokens import Batch, collate, encode
 from unlearn.measure.evaluate import generate
-from unlearn.methods.eul import EUL
-from unlearn.methods.finetune import FineTune
+from unlearn.methods.edit.eul import EUL
+from unlearn.methods.references.finetune import FineTune
 from unlearn.models import layers
 from unlearn.models.load import load
 from unlearn.models.tuning import install

@@ -1,7 +1,7 @@
 """Alternating: every phase a fresh pass over one side, the same whenever a step is asked for."""
 
 from tests.methods.test_eul import TEXTS, batches_of, examples
-from unlearn.methods.eul import EUL
+from unlearn.methods.edit.eul import EUL
 from unlearn.training.alternating import Alternating
 
 

@@ -13,7 +13,7 @@ from unlearn.data.base import Row
 from unlearn.engines.thread import check
 from unlearn.measure import evaluate
 from unlearn.methods import METHODS
-from unlearn.methods.retrain import Retrain
+from unlearn.methods.references.retrain import Retrain
 from unlearn.models import recipe
 from unlearn.models.load import load
 from unlearn.store.runs import RunConfig, RunStore

@@ -15,7 +15,7 @@ from typing import Any
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent, read
 from unlearn.compute.lm import forward
 from unlearn.data.base import Row
-from unlearn.methods.finetune import FineTune
+from unlearn.methods.references.finetune import FineTune
 from unlearn.models.precision import every_weight
 from unlearn.training.batches import Batches, encode_rows
 from unlearn.training.loop import fit, make_optimizer

@@ -122,8 +122,8 @@ class A4(Claim):
 
 def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
     """{"auc", "interval"} of Min-K% between the two roles; empty where a log-prob is not finite."""
-    from unlearn.metrics.mia import DEFAULT_K, min_k
-    from unlearn.metrics.roc import summary
+    from unlearn.metrics.membership.mia import DEFAULT_K, min_k
+    from unlearn.metrics.membership.roc import summary
 
     attack = min_k(DEFAULT_K)
     sides = [[attack(o, o.answer, o) for o in seen[role]] for role in ROLES]

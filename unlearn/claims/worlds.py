@@ -85,7 +85,7 @@ def loaded_of(model: Any, tokenizer: Any) -> Any:
 def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
     """The same model after it was trained on these rows."""
     from unlearn.claims.training import train_on
-    from unlearn.methods.finetune import FineTune
+    from unlearn.methods.references.finetune import FineTune
     from unlearn.training.batches import encode_rows
 
     config = RunConfig(model="made here", data={}, method="finetune", tuning="full", **settings)

@@ -12,9 +12,9 @@ PROBES = {"forget": 4, "retain": 2}
 
 def sample(when: str, o: Any) -> dict[str, Any]:
     """One line of samples.jsonl."""
-    from unlearn.metrics.exact import exact
-    from unlearn.metrics.nll import text_nll
-    from unlearn.metrics.rouge import rouge_l
+    from unlearn.metrics.memory.exact import exact
+    from unlearn.metrics.memory.nll import text_nll
+    from unlearn.metrics.memory.rouge import rouge_l
 
     hit = exact(o)
     return {
@@ -50,7 +50,7 @@ class Probes:
     def record(self, step: int) -> None:
         """Score the rows at this step, unless that has been done."""
         from unlearn.measure.evaluate import observe
-        from unlearn.metrics.nll import text_nll
+        from unlearn.metrics.memory.nll import text_nll
 
         if not self.every or step in self.done:
             return

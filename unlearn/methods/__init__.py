@@ -1,26 +1,26 @@
 """The methods, in teaching order. Adding one takes its file, its entry here and its golden test."""
 
-from unlearn.methods.adversarial import AdversarialLabels
+from unlearn.methods.answer.adversarial import AdversarialLabels
+from unlearn.methods.answer.ceu import CEU
+from unlearn.methods.answer.idkdpo import IdkDPO
+from unlearn.methods.answer.pdu import PDU
+from unlearn.methods.answer.random_labels import RandomLabels
+from unlearn.methods.answer.undial import UnDIAL
+from unlearn.methods.answer.whp import WhosHarryPotter
 from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
-from unlearn.methods.ceu import CEU
-from unlearn.methods.eul import EUL
-from unlearn.methods.finetune import FineTune
-from unlearn.methods.ga import GradientAscent
-from unlearn.methods.gd import GradientDifference
-from unlearn.methods.idkdpo import IdkDPO
-from unlearn.methods.kl import AscentKL
-from unlearn.methods.npo import NPO
-from unlearn.methods.pdu import PDU
-from unlearn.methods.random_labels import RandomLabels
-from unlearn.methods.retrain import Retrain
-from unlearn.methods.rmu import RMU
-from unlearn.methods.satimp import SatImp
-from unlearn.methods.simnpo import SimNPO
-from unlearn.methods.sisa import SISA
-from unlearn.methods.taskvector import TaskVector
-from unlearn.methods.undial import UnDIAL
-from unlearn.methods.wga import WeightedAscent
-from unlearn.methods.whp import WhosHarryPotter
+from unlearn.methods.edit.eul import EUL
+from unlearn.methods.edit.rmu import RMU
+from unlearn.methods.edit.taskvector import TaskVector
+from unlearn.methods.push.ga import GradientAscent
+from unlearn.methods.push.gd import GradientDifference
+from unlearn.methods.push.kl import AscentKL
+from unlearn.methods.push.npo import NPO
+from unlearn.methods.push.satimp import SatImp
+from unlearn.methods.push.simnpo import SimNPO
+from unlearn.methods.push.wga import WeightedAscent
+from unlearn.methods.references.finetune import FineTune
+from unlearn.methods.references.retrain import Retrain
+from unlearn.methods.references.sisa import SISA
 
 METHODS: dict[str, type[Method]] = {
     method.name: method

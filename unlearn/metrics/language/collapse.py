@@ -7,9 +7,9 @@ collapsed, one that babbles about everything else has.
 import math
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
-from unlearn.metrics.nll import text_nll
-from unlearn.metrics.perplexity import exp_mean
-from unlearn.metrics.repetition import repetition
+from unlearn.metrics.language.repetition import repetition
+from unlearn.metrics.memory.nll import text_nll
+from unlearn.metrics.memory.perplexity import exp_mean
 
 MAX_REP_3, MAX_PPL_RATIO = 0.5, 2.0
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unlearn.metrics.base import Comparison, Evidence, Scores, per_text
-from unlearn.metrics.el import ngrams
+from unlearn.metrics.memory.el import ngrams
 
 
 def repetition(tokens: Sequence[int], n: int) -> float | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from unlearn.metrics.base import Metric, mean
-from unlearn.metrics.nll import text_nll
+from unlearn.metrics.memory.nll import text_nll
 
 
 def exp_mean(values: Sequence[float]) -> float:

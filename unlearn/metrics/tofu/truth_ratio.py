@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from unlearn.metrics.base import Comparison, Evidence, Scores, mean, per_text
-from unlearn.metrics.nll import text_nll
+from unlearn.metrics.memory.nll import text_nll
 
 ROLES = ("paraphrase", "retain", "general", "neighbours")
 

@@ -1,7 +1,7 @@
 """Distinct-n: distinct n-grams over all n-grams of a role's continuations together (Li et al. 2016, 1510.03055)."""
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
-from unlearn.metrics.el import ngrams
+from unlearn.metrics.memory.el import ngrams
 
 
 def _metric(n: int) -> Comparison:

@@ -4,7 +4,7 @@ TOFU (arXiv 2401.06121). 1 means that the test cannot tell the model from one th
 """
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
-from unlearn.metrics.truth_ratio import truth_ratios
+from unlearn.metrics.tofu.truth_ratio import truth_ratios
 
 
 def measure(evidence: Evidence) -> Scores:

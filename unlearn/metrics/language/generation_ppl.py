@@ -5,8 +5,8 @@ it in details (Holtzman et al. 2020, arXiv 1904.09751, on why likely text can be
 """
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
-from unlearn.metrics.perplexity import exp_mean
-from unlearn.metrics.repetition import repetition
+from unlearn.metrics.language.repetition import repetition
+from unlearn.metrics.memory.perplexity import exp_mean
 
 
 def measure(evidence: Evidence) -> Scores:

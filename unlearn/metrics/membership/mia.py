@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Sequence
 
 from unlearn.metrics.base import Comparison, Evidence, Observation, Score, Scores, mean
-from unlearn.metrics.nll import text_nll
-from unlearn.metrics.roc import summary
+from unlearn.metrics.membership.roc import summary
+from unlearn.metrics.memory.nll import text_nll
 
 MEMBERS, OTHERS = "forget", "approximate"
 SHARES = tuple(range(10, 101, 10))  # K in per cent

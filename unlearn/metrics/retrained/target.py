@@ -6,10 +6,10 @@ retrain exists, its row is the error of the approximation: ratio 1 (difference 0
 
 from collections.abc import Callable
 
-from unlearn.metrics.accuracy import text_accuracy
 from unlearn.metrics.base import Comparison, Evidence, Observation, Score, Scores, mean
-from unlearn.metrics.nll import text_nll
-from unlearn.metrics.perplexity import exp_mean
+from unlearn.metrics.memory.accuracy import text_accuracy
+from unlearn.metrics.memory.nll import text_nll
+from unlearn.metrics.memory.perplexity import exp_mean
 
 
 def _compared(

@@ -5,7 +5,7 @@ above 0 not forgotten enough. K = 40 as in MUSE's evaluation.
 """
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
-from unlearn.metrics.mia import MEMBERS, has_sides, leak, min_k
+from unlearn.metrics.membership.mia import MEMBERS, has_sides, leak, min_k
 
 K = 40
 

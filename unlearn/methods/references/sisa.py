@@ -30,7 +30,7 @@ from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Batch, Example
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import SIZES, Fit, Method, Outlook, knob
-from unlearn.methods.retrain import rows_kept
+from unlearn.methods.references.retrain import rows_kept
 from unlearn.models import recipe
 from unlearn.models.ensemble import ensemble_of
 from unlearn.store.disk import cache_dir, read_json

@@ -7,7 +7,7 @@ GPT-3 does (Brown et al. 2020, arXiv 2005.14165, §2.4). A tie counts as wrong.
 from collections.abc import Sequence
 
 from unlearn.metrics.base import Comparison, Evidence, Scores, per_text
-from unlearn.metrics.nll import text_nll
+from unlearn.metrics.memory.nll import text_nll
 
 ROLES = ("general", "forget")
 

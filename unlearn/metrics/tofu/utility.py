@@ -7,9 +7,9 @@ Only rows with wrong answers count, so that each part of a role is read on the s
 from collections.abc import Sequence
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
-from unlearn.metrics.probability import probability
-from unlearn.metrics.rouge import rouge_l
-from unlearn.metrics.truth_ratio import truth_ratios
+from unlearn.metrics.memory.probability import probability
+from unlearn.metrics.memory.rouge import rouge_l
+from unlearn.metrics.tofu.truth_ratio import truth_ratios
 
 ROLES = ("retain", "general", "neighbours")
 

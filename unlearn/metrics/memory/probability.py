@@ -3,7 +3,7 @@
 import math
 
 from unlearn.metrics.base import Metric, Observation, mean
-from unlearn.metrics.nll import text_nll
+from unlearn.metrics.memory.nll import text_nll
 
 
 def probability(observation: Observation) -> float | None:

@@ -1,7 +1,7 @@
 """Exact memorisation: share of texts that greedy decoding reproduces token for token (Carlini et al., 2202.07646).
 
 The share of *positions* whose argmax is right (memorisation accuracy, Tirumala et al., arXiv 2205.10770) is token
-accuracy, see unlearn.metrics.accuracy; it is not computed a second time under another name.
+accuracy, see unlearn.metrics.memory.accuracy; it is not computed a second time under another name.
 """
 
 from unlearn.metrics.base import Metric, Observation, mean

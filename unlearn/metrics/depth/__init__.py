@@ -1,0 +1,1 @@
+"""The metrics that look at the hidden states below the words."""

@@ -1,0 +1,1 @@
+"""The metrics of what a model knows, whatever words it uses."""

@@ -1,0 +1,1 @@
+"""The metrics of whether what a model says is still language."""

@@ -17,6 +17,7 @@ import streamlit as st
 from ui import actions, shell
 from ui.figure import CONFIG, untitled
 from unlearn.data.base import asked
+from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Run
 
 EVERY = 2.0  # seconds between redraws
@@ -86,26 +87,10 @@ def progress(run: Run, steps: Sequence[dict[str, Any]]) -> tuple[float, str]:
     step, of = last["step"], max(last["of"], 1)
     if step >= of:
         return 1.0, phase if phase != PHASES["training"] else PHASES["scoring after"]
-    left = remaining(steps)
+    left = seconds_to_go(steps)
     return step / of, f"{PHASES['training']}: step {step} of {of}" + (
         f", about {duration(left)} left" if left else ""
     )
-
-
-def remaining(steps: Sequence[dict[str, Any]]) -> float | None:
-    """Seconds of training to go, from the pace of the last twenty steps; None before there is a pace."""
-    recent = [step for step in steps[-20:] if isinstance(step.get("seconds"), (int, float))]
-    if len(recent) < 2 or recent[-1]["step"] == recent[0]["step"]:
-        return None
-    pace = (recent[-1]["seconds"] - recent[0]["seconds"]) / (recent[-1]["step"] - recent[0]["step"])
-    return max(pace, 0.0) * (recent[-1]["of"] - recent[-1]["step"])
-
-
-def duration(seconds: float) -> str:
-    """41 s · 3 min · 2.5 h"""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def controls(run: Run) -> None:

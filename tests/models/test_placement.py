@@ -208,10 +208,10 @@ def load_plain(scene, monkeypatch):
 
 def test_its_blocks_are_brought_again_in_the_backward_pass(scene, monkeypatch):
     """Else each step would keep every weight that it brought, and the model would lie on the device after all."""
-    from unlearn.work import train
+    from unlearn.work import session
 
-    asked, own = [], train.checkpointed
-    monkeypatch.setattr(train, "checkpointed", lambda model, on=True: asked.append(on) or own(model, on))
+    asked, own = [], session.checkpointed
+    monkeypatch.setattr(session, "checkpointed", lambda model, on=True: asked.append(on) or own(model, on))
     for limited in (True, False):
         scene(limited, method="gd", epochs=1, probes=0)
     assert asked == [True, False]

@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from ui import choose, costs, datasets, forms, shell
-from ui.live import duration
 from ui.typed import upload
 from unlearn.results import compare
+from unlearn.results.pace import duration
 from unlearn.store.runs import Run, RunConfig
 
 CHOICES = ("model", "data", "method", "requests", "clone")

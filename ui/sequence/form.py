@@ -12,7 +12,7 @@ from dataclasses import replace
 import streamlit as st
 
 from ui import choose, shell, studies
-from ui.live import duration
+from unlearn.results.pace import duration
 from unlearn.store.runs import Run
 from unlearn.work import sequence
 from unlearn.work.sequence import MODES, SequenceConfig, SequenceRecord

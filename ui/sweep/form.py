@@ -12,8 +12,8 @@ from typing import Any
 import streamlit as st
 
 from ui import forms, shell, studies
-from ui.live import duration
 from unlearn.results import sweep_record
+from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
 from unlearn.store.runs import Run, RunConfig
 from unlearn.work import sweep

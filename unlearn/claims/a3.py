@@ -168,7 +168,7 @@ def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
         loaded = copy.deepcopy(original)
         config = settings_of(method)
         found = train(loaded, config, data)
-        after[method] = ppl(loaded, "forget") if found["state"] == "done" else "inf"
+        after[method] = ppl(loaded, "forget") if found.state == "done" else "inf"
     return {
         "target": ppl(original, "approximate"),
         "truth": ppl(retrained, "forget"),

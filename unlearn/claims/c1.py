@@ -248,7 +248,6 @@ def t5_trained(parts: Mapping[str, Any], seed: int, name: str, knobs: Mapping[st
     from unlearn.claims.worlds import learned, small_t5
     from unlearn.methods import method_named
     from unlearn.store.runs import RunConfig
-    from unlearn.training.batches import encode_rows
 
     began = time.process_time()
     if name == "retrain":
@@ -264,8 +263,12 @@ def t5_trained(parts: Mapping[str, Any], seed: int, name: str, knobs: Mapping[st
     cls = method_named(name)
     method = cls.from_knobs({**(T5_EUL if "layers" in cls.tunings else {}), **knobs})
     config = RunConfig(
-        model="made here", data={}, method=name, tuning=method.tuning_for("full"), seed=seed, **T5_RUNS[name]
+        model="made here",
+        data={},
+        method=name,
+        tuning=method.tuning_for("full"),
+        seed=seed,
+        max_length=64,
+        **T5_RUNS[name],
     )
-    encoded = encode_rows(loaded.tokenizer, [*parts["forget"], *parts["retain"]], max_length=64)
-    cut = len(parts["forget"])
-    return loaded, train_on(loaded, config, method, encoded[:cut], encoded[cut:])["seconds"]
+    return loaded, train_on(loaded, config, method, parts["forget"], parts["retain"]).seconds

@@ -161,7 +161,7 @@ def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
         states, grams, loaded = [], [], None
         for request in REQUESTS:
             data, loaded = lab.authors.only_requests((request,)), bundled()
-            if train(loaded, config, data)["state"] != "done":
+            if train(loaded, config, data).state != "done":
                 return {"fuse": {}, "average": {}}
             own = encode_rows(loaded.tokenizer, data.rows("forget"), max_length=config.max_length)
             grams.append(fusion.grams_of(loaded.model, own))

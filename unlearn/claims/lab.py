@@ -9,7 +9,7 @@ Scores are read with the right answer given (no generation): ppl, accuracy, prob
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,9 @@ class Lab:
                     point = {"epoch": step // per_epoch, "scores": scores_of(seen)}
                     curve.append(point | ({"watched": watch(seen, rows, loaded.tokenizer)} if watch else {}))
 
-            found = train(loaded, config, data, look)
-            seen = read(loaded.model, loaded.tokenizer, rows) if found["state"] == "done" else {}
-            found |= {"scores": scores_of(seen), "curve": curve}
+            trained = train(loaded, config, data, look)
+            seen = read(loaded.model, loaded.tokenizer, rows) if trained.state == "done" else {}
+            found = asdict(trained) | {"scores": scores_of(seen), "curve": curve}
             return found | {k: fn(seen, rows, loaded.tokenizer) for k, fn in (also or {}).items() if seen}
 
         return self.once(what, compute)
@@ -142,8 +142,8 @@ class Lab:
             for k, request in enumerate(order):
                 data = self.authors.only_requests((request,))
                 found = train(loaded, config, data, original=original if k else None)
-                if found["state"] != "done":
-                    return {"state": "failed", "reason": found["reason"], "after": after}
+                if found.state != "done":
+                    return {"state": "failed", "reason": found.reason, "after": after}
                 after.append(scores_of(read(loaded.model, loaded.tokenizer, rows)))
             return {"state": "done", "reason": "", "after": after}
 

@@ -1,15 +1,26 @@
-"""Unlearning in memory, as execute() does it: the same method, stream and loop, without samples, probes and disk."""
+"""The sessions of the claims' experiments: on the CPU and in memory, without samples, probes and disk."""
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from unlearn.data.base import Dataset
-from unlearn.store.runs import RunConfig
+from unlearn.data.base import Dataset, Row
+from unlearn.store.config import RunConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from unlearn.methods.base import Method
+    from unlearn.models.load import Loaded
+    from unlearn.work.session import Session
 
 MODEL, DATA = "tiny-authors", "authors"
+Look = Callable[[int, int], None]
+
+
+def look_away(step: int, per_epoch: int) -> None:
+    """What an experiment does after a step that it does not read anything at."""
 
 
 def settings(method: str, *, tuning: str = "full", **changes: Any) -> RunConfig:
@@ -27,7 +38,7 @@ def settings(method: str, *, tuning: str = "full", **changes: Any) -> RunConfig:
     return replace(config, **(found | rest))
 
 
-def bundled(when: str = "before") -> Any:
+def bundled(when: str = "before") -> "Loaded":
     """models.Loaded of the bundled model or its retrain, on the CPU: figures must not depend on what else is there."""
     from unlearn.models.load import CATALOGUE, load
 
@@ -36,74 +47,56 @@ def bundled(when: str = "before") -> Any:
     return load(MODEL, device="cpu")
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to. state: done or failed; seconds: of CPU; tokens and steps: that were trained on."""
+
+    state: str
+    reason: str
+    seconds: float
+    tokens: int
+    steps: int
+
+
 def train(
-    loaded: Any,
+    loaded: "Loaded",
     config: RunConfig,
     data: Dataset,
-    look: Callable[[int, int], None] = lambda step, per_epoch: None,
-    original: Any = None,
-) -> dict[str, Any]:
-    """Unlearn data's forget rows, in place: {"state", "reason", "seconds", "tokens", "steps"}.
+    look: Look = look_away,
+    original: "PreTrainedModel | None" = None,
+) -> Trained:
+    """Unlearn the data's forget rows, in place.
 
     look(step, steps an epoch) is called after each step, its time not counted. original: in a chain of requests the
     model before the first one; then what `loaded` holds is gone on from.
     """
-    from unlearn.methods import method_named
-    from unlearn.training.batches import encode_rows
+    from unlearn.work.session import session_of
 
-    method = method_named(config.method).from_knobs(config.knobs)
-    forget, retain = method.rows(config.model, data)
-    encoded = encode_rows(loaded.tokenizer, [*forget, *retain], max_length=config.max_length)
-    return train_on(
-        loaded, config, method, encoded[: len(forget)], encoded[len(forget) :], look, original=original
-    )
+    return _carry_out(lambda: session_of(loaded, config, data, original=original), look)
 
 
 def train_on(
-    loaded: Any,
-    config: RunConfig,
-    method: Any,
-    forget: Sequence[Any],
-    retain: Sequence[Any],
-    look: Callable[[int, int], None] = lambda step, per_epoch: None,
-    original: Any = None,
-) -> dict[str, Any]:
-    """The same on encoded texts, for models and rows that are not the bundled ones."""
-    from unlearn.models.tuning import install
-    from unlearn.training.batches import batches_of
-    from unlearn.training.loop import Diverged, Phases, make_optimizer
-    from unlearn.training.reference import Reference
+    loaded: "Loaded", config: RunConfig, method: "Method", forget: Sequence[Row], retain: Sequence[Row]
+) -> Trained:
+    """The same on these rows, for models and rows that are not the bundled ones."""
+    from unlearn.work.session import Session
+
+    return _carry_out(lambda: Session(loaded, config, method, forget, retain), look_away)
+
+
+def _carry_out(begin: "Callable[[], Session]", look: Look) -> Trained:
+    from unlearn.training.loop import Diverged
 
     began = time.process_time()
-    going_on = replace(config, start="the request before") if original is not None else config
-    model = loaded.model = install(loaded.model, going_on, method)
-    batches = batches_of(config, method, forget, retain, loaded.pad_id)
-    head_moves = config.tuning == "full" and "states" in method.needs_ref.values()
-    ref = Reference(model, head_moves=head_moves)
-    if original is not None:
-        ref.untouched = lambda: _held(original)
-    method.prepare(model, ref, batches, loaded.tokenizer)
-    fit = Phases(
-        model,
-        method.stream(batches),
-        make_optimizer(model, config.lr),
-        lr=config.lr,
-        device=loaded.device,
-        start=0,
-    )
-    outcome: dict[str, Any] = {"state": "done", "reason": ""}
+    session = begin()
+    state, reason = "done", ""
     looked, tokens, steps = 0.0, 0, 0
     try:
-        for done in method.unlearn(model, ref, fit):
+        for done in session:
             tokens, steps = done.tokens, done.step
             start = time.process_time()
-            look(done.step, batches.steps_per_epoch)
+            look(done.step, session.batches.steps_per_epoch)
             looked += time.process_time() - start
     except Diverged as error:
-        outcome = {"state": "failed", "reason": str(error)}
-    return outcome | {"seconds": time.process_time() - began - looked, "tokens": tokens, "steps": steps}
-
-
-@contextmanager
-def _held(model: Any) -> Any:
-    yield model
+        state, reason = "failed", str(error)
+    return Trained(state, reason, time.process_time() - began - looked, tokens, steps)

@@ -61,6 +61,7 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
     import transformers
 
     from unlearn.claims.training import bundled
+    from unlearn.models.load import in_memory
 
     tokenizer = bundled().tokenizer
     torch.manual_seed(seed)
@@ -71,25 +72,20 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
             pad_token_id=tokenizer.pad_token_id, **SHAPE,
         )
     )  # fmt: skip
-    return learned(loaded_of(model, tokenizer), rows, lr=3e-3, epochs=epochs, batch_size=32, seed=seed)
-
-
-def loaded_of(model: Any, tokenizer: Any) -> Any:
-    """A model in memory as models.load gives it."""
-    from unlearn.models.load import Loaded
-
-    told = {"device": "cpu", "dtype": "float32", "hash": "", "title": "made here", "size": "tiny", "base": ""}
-    return Loaded(model=model.eval(), tokenizer=tokenizer, parameters=model.num_parameters(), **told)
+    return learned(
+        in_memory(model, tokenizer, "made here"), rows, lr=3e-3, epochs=epochs, batch_size=32, seed=seed
+    )
 
 
 def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
     """The same model after it was trained on these rows."""
     from unlearn.claims.training import train_on
     from unlearn.methods.references.finetune import FineTune
-    from unlearn.training.batches import encode_rows
 
-    config = RunConfig(model="made here", data={}, method="finetune", tuning="full", **settings)
-    train_on(loaded, config, FineTune(), (), encode_rows(loaded.tokenizer, rows, max_length=128))
+    config = RunConfig(
+        model="made here", data={}, method="finetune", tuning="full", max_length=128, **settings
+    )
+    train_on(loaded, config, FineTune(), (), rows)
     return loaded
 
 
@@ -155,6 +151,8 @@ def small_t5(seed: int = 0) -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+    from unlearn.models.load import in_memory
+
     words = {
         w for r in reviews(0)["retain"] + reviews(0)["forget"] + reviews(0)["test"] for w in r.text.split()
     }
@@ -169,6 +167,5 @@ def small_t5(seed: int = 0) -> Any:
     config = T5Config(
         vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **T5_SHAPE
     )
-    tokenizer.decoder_start_id = config.decoder_start_token_id  # as models.load does
     torch.manual_seed(seed)
-    return loaded_of(T5ForConditionalGeneration(config), tokenizer)
+    return in_memory(T5ForConditionalGeneration(config), tokenizer, "made here")

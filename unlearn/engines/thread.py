@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from unlearn.models.catalogue import exact_retrain
+from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.work.execute import Finished, execute
 
@@ -161,8 +162,9 @@ class Runner:
         if not steps:
             return f"{run.title} is busy: {self._progress[0] or 'starting'}"
         last = steps[-1]
-        left = (last["of"] - last["step"]) * last["seconds"] / max(1, last["step"])
-        return f"{run.title} is training: step {last['step']} of {last['of']}, about {left:.0f} s left"
+        left = seconds_to_go(steps)
+        words = f", about {duration(left)} left" if left is not None else ""
+        return f"{run.title} is training: step {last['step']} of {last['of']}{words}"
 
     def close(self) -> None:
         """Stop the running run and wait a little, so that the interpreter does not die under a torch thread.

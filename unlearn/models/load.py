@@ -43,6 +43,7 @@ __all__ = [
     "check_head",
     "check_hub",
     "hub_answers",
+    "in_memory",
     "load",
     "looks_like_path",
     "pick_device",
@@ -195,6 +196,31 @@ def _kept_tokenizer(source: Path, stats: tuple[tuple[str, int, int], ...]) -> An
 def _stats(folder: Path, pattern: str) -> tuple[tuple[str, int, int], ...]:
     """What differs where a file of the folder was changed."""
     return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob(pattern)))
+
+
+def in_memory(model: Any, tokenizer: Any, title: str = "a model in memory") -> Loaded:
+    """A transformers model and its fast tokenizer as load() gives them, where it lies and in the numbers it has.
+
+    ValueError where the tokenizer is missing or slow, or belongs to another model.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"model: a {type(model).__name__} needs its own fast tokenizer, got {type(tokenizer).__name__}; give "
+            "AutoTokenizer.from_pretrained(…) of the same model, or use load()."
+        )
+    _prepare_tokenizer(tokenizer, model)
+    parameters = model.num_parameters()
+    return Loaded(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        parameters=parameters,
+        hash="",
+        title=title,
+        size=size_of(parameters),
+        base="",
+    )
 
 
 def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:

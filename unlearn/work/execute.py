@@ -117,7 +117,7 @@ def _carry_out(work: Work) -> Any:
     exact = exact_retrain(config)
     if exact and "retrained" not in known:
         score_retrained(work, exact, chosen, identity)
-    tokens = train(work, method, loaded, data, chosen)
+    tokens = train(work, loaded, data, chosen)
     with work.phase("saving"):
         tuning.save(loaded, config, run.path)
     score(work, "after", loaded, chosen, identity | {"model": tuning.trained_hash(run, loaded.hash)})

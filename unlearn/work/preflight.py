@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from unlearn.models.catalogue import CATALOGUE, size_of, source_of, tensor_shapes
 from unlearn.store.config import ROUNDED
@@ -73,6 +72,7 @@ def preflight(
     from unlearn.data.catalogue import from_config
     from unlearn.methods import method_named
     from unlearn.models.catalogue import allow_model
+    from unlearn.work.session import count_steps
 
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
@@ -85,7 +85,7 @@ def preflight(
     shown = config.epochs * (len(forget) or len(retain))
     ratio = method.retain_ratio if method.uses_forget else 1.0
     tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
-    steps = _steps(config, method, len(forget), len(retain))
+    steps = count_steps(config, method, len(forget), len(retain))
     seconds = _seconds(config, finished, tokens)
     if own := method.outlook(config, data):
         steps, tokens, seconds = own.steps, own.tokens, own.seconds
@@ -112,15 +112,6 @@ def preflight(
         warnings=tuple(warnings),
         notes=(*notes, *(own.notes if own else ())),
     )
-
-
-def _steps(config: RunConfig, method: Any, forget: int, retain: int) -> int:
-    """Steps of the method's own stream over as many texts."""
-    from unlearn.compute.tokens import Example
-    from unlearn.training.batches import batches_of
-
-    text = Example((), (), 0)
-    return method.stream(batches_of(config, method, (text,) * forget, (text,) * retain, 0)).steps
 
 
 def _mean_tokens(rows: Sequence[object]) -> float:

@@ -1,0 +1,244 @@
+"""One training session in memory: a method, its rows, the reference, the optimiser and the loop, put together.
+
+A run (unlearn.work.train), a claim's experiment (unlearn.claims.training) and a person's script all train through
+this; nowhere else are the parts put together, so the same settings and seed give the same weights in all of them.
+A Session is an iterator of Steps. Who iterates may log, score, save or stop; the model can be used at any step.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn.compute.checkpointing import checkpointed
+from unlearn.compute.tokens import Example
+from unlearn.data.base import Dataset, Row
+from unlearn.methods import method_named
+from unlearn.methods.base import Method
+from unlearn.models import tuning
+from unlearn.models.load import Loaded, in_memory
+from unlearn.store.config import RunConfig
+from unlearn.store.disk import cache_dir
+from unlearn.training.batches import batches_of, encode_rows
+from unlearn.training.loop import Phases, Step, load_checkpoint, make_optimizer, save_checkpoint
+from unlearn.training.reference import Reference
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+IN_MEMORY = "in memory"  # the name of data that came as rows, and of a model that came as an object
+
+
+@dataclass
+class Session:
+    """A training that is ready to go: iterate over it, and each optimiser step gives one Step with the method's terms.
+
+    loaded.model is trained in place; with LoRA or unlearning layers it becomes the adapted model, which is why the
+    session's `model` is the one to use afterwards. config.start, or original (the model before the first request of a
+    chain), say that this training goes on from another. folder: where a reference lies that is too much for the memory.
+    note(sentence) is called with what a person should know.
+    ValueError for texts without an answer within the length, or where nothing may be trained.
+    """
+
+    loaded: Loaded
+    config: RunConfig
+    method: Method
+    forget: Sequence[Row]
+    retain: Sequence[Row]
+    original: "PreTrainedModel | None" = None
+    folder: Path | None = None
+    note: Callable[[str], None] = lambda sentence: None
+
+    def __post_init__(self) -> None:
+        if self.original is not None and not self.config.start:
+            # the adapter of the request before is on the model already
+            self.config = replace(self.config, start="the request before")
+        length = self.loaded.fit_length(self.config.max_length)
+        self.loaded.model = tuning.install(self.loaded.model, self.config, self.method)
+        texts = encode_rows(self.loaded.tokenizer, [*self.forget, *self.retain], max_length=length)
+        cut = len(self.forget)
+        self.batches = batches_of(self.config, self.method, texts[:cut], texts[cut:], self.loaded.pad_id)
+        self.stream = self.method.stream(self.batches)
+        self.start = 0
+        self.ref: Reference | None = None
+        self.phases: Phases | None = None
+        self._steps = self._train()
+
+    @property
+    def model(self) -> "PreTrainedModel":
+        """The model as it is now, with its adapter or layers where the tuning has one."""
+        return self.loaded.model
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the stream; a method with phases or with a loop of its own may take more."""
+        return self.stream.steps
+
+    def prepare(self) -> Reference:
+        """Read what the method needs of the model before anything moves. Iterating does it where nobody has."""
+        if self.ref is None:
+            moves = self.config.tuning == "full" and "states" in self.method.needs_ref.values()
+            self.ref = Reference(self.model, head_moves=moves, folder=self.folder)
+            if self.config.start:
+                self.ref.untouched = self._untouched
+            self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
+            self.optimizer = make_optimizer(self.model, self.config.lr)
+            if words := self.ref.shelf.words():
+                self.note(words)
+        return self.ref
+
+    def labels(self) -> list[dict[str, Any]]:
+        """The labels that the method drew for the forget texts, see Reference.label_table; empty without any."""
+        return self.prepare().label_table(self.batches.forget, self.loaded.tokenizer)
+
+    def resume(self, folder: Path) -> int:
+        """Go on from the checkpoint in this folder, before the first step; returns the step that it was taken at."""
+        self.prepare()
+        self.start = load_checkpoint(folder, self.model, self.optimizer)
+        return self.start
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a checkpoint of the step that was just done could be gone on from."""
+        return self.method.resumes and (self.phases is None or self.phases.resumable)
+
+    def save_checkpoint(self, folder: Path, step: int) -> None:
+        """Keep what is trained and the optimiser's moments in this folder."""
+        save_checkpoint(folder, self.model, self.optimizer, step)
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the method counted on the way; empty for most."""
+        return self.phases.told if self.phases else {}
+
+    def __iter__(self) -> Iterator[Step]:
+        return self
+
+    def __next__(self) -> Step:
+        return next(self._steps)
+
+    def close(self) -> None:
+        """Give back the memory of the gradients; the model stays as the last step left it."""
+        self._steps.close()
+        if self.ref is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _train(self) -> Iterator[Step]:
+        ref, config = self.prepare(), self.config
+        phases = self.phases = Phases(
+            self.model,
+            self.stream,
+            self.optimizer,
+            lr=config.lr,
+            device=self.loaded.device,
+            start=self.start,
+        )
+        phases.note, phases.cache = self.note, cache_dir() / config.method
+        # blocks that lie elsewhere are brought again in the backward pass, else each step would keep all of them
+        with checkpointed(self.model, config.checkpointing or bool(self.loaded.where)):
+            yield from self.method.unlearn(self.model, ref, phases)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _untouched(self) -> AbstractContextManager[Any]:
+        if self.original is not None:
+            return nullcontext(self.original)
+        return tuning.untouched(self.loaded, self.config)
+
+
+def session_of(loaded: Loaded, config: RunConfig, data: Dataset, **more: Any) -> Session:
+    """The session of this config on this data: its method, and the rows of the data that the method trains on.
+
+    more: as in Session. ValueError for a knob or for data that the method cannot train on.
+    """
+    method = method_named(config.method).from_knobs(config.knobs)
+    forget, retain = method.rows(config.model, data)
+    return Session(loaded, config, method, forget, retain, **more)
+
+
+def count_steps(config: RunConfig, method: Method, forget: int, retain: int) -> int:
+    """Optimiser steps that a session would take over so many texts, without any text or model."""
+    text = Example((), (), 0)
+    return method.stream(batches_of(config, method, (text,) * forget, (text,) * retain, 0)).steps
+
+
+def forget(
+    model: "Loaded | PreTrainedModel",
+    *,
+    forget: Sequence[Any],
+    retain: Sequence[Any] = (),
+    general: Sequence[Any] = (),
+    method: Method | str,
+    tokenizer: "PreTrainedTokenizerFast | None" = None,
+    tuning: str = "",
+    **settings: Any,
+) -> Session:
+    """A session that makes a model forget rows, all in memory: iterate over it, then use its model.
+
+        for step in forget(load("tiny-authors"), forget=rows, retain=keep, method=NPO(beta=0.1)):
+            print(step.terms)
+
+    model: what unlearn.load gives, or a transformers model together with its tokenizer. A row is a Row, a pair
+    (question, answer), an object with "answer" and "question", or a text. retain: rows of the same domain to keep;
+    general: rows from everywhere else. All of them are trained on: nothing is held out for scores.
+    settings: fields of RunConfig such as lr, epochs, batch_size and seed; what is not said is the method's own value
+    for a model of this size. ValueError for rows, settings or a method that do not fit.
+    """
+    loaded = model if isinstance(model, Loaded) else in_memory(model, tokenizer)
+    chosen = method if isinstance(method, Method) else None
+    cls = type(method) if isinstance(method, Method) else method_named(method)
+    tuning = tuning or cls.tuning_for("full" if loaded.size == "tiny" else "lora")
+    if tuning not in cls.tunings:
+        raise ValueError(f"{cls.title}: tuning must be among {', '.join(cls.tunings)}, got {tuning!r}.")
+    values = cls.settings(loaded.size, tuning, loaded.base)
+    values |= {"knobs": chosen.to_json() if chosen else values["knobs"]} | settings
+    config = _config(loaded.base or IN_MEMORY, cls.name, tuning, values)
+    roles = {"forget": forget, "retain": retain, "general": general}
+    data = _AllRows(
+        name=IN_MEMORY,
+        title="the rows given",
+        roles={
+            role: tuple(_row(role, i, one) for i, one in enumerate(rows, 1)) for role, rows in roles.items()
+        },
+    )
+    return session_of(loaded, config, data)
+
+
+class _AllRows(Dataset):
+    """Rows that came as objects: whoever gives them keeps apart what shall be scored, so all are trained on."""
+
+    def fit_rows(self, role: str) -> tuple[Row, ...]:
+        return self.rows(role)
+
+
+def _config(model: str, method: str, tuning: str, values: Mapping[str, Any]) -> RunConfig:
+    return RunConfig.from_json(
+        {
+            "model": model,
+            "method": method,
+            "tuning": tuning,
+            "data": {"name": IN_MEMORY},
+            "probes": 0,
+            **values,
+        }
+    )
+
+
+def _row(role: str, number: int, given: Any) -> Row:
+    """One row of what a person wrote. ValueError names role, place and the forms that are read."""
+    parts: Mapping[str, Any] = {}
+    if isinstance(given, Row):
+        return given
+    if isinstance(given, str):
+        parts = {"answer": given}
+    elif isinstance(given, Mapping) and set(given) <= {"question", "answer"}:
+        parts = given
+    elif isinstance(given, (list, tuple)) and len(given) == 2:
+        parts = dict(zip(("question", "answer"), given, strict=True))
+    texts = all(isinstance(text, str) for text in parts.values())
+    if not texts or not str(parts.get("answer", "")).strip():
+        raise ValueError(
+            f"{role}, row {number}: must be a text, (question, answer) or an object with question and answer, "
+            f"got {str(given)[:80]!r}."
+        )
+    return Row(**parts)

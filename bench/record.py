@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.store.disk import write_json
-from unlearn.store.provenance import RESULTS, ROOT, header
+from unlearn.store.home import HOME as ROOT
+from unlearn.store.provenance import RESULTS, header
 
 __all__ = ["RESULTS", "ROOT", "header", "origin", "write_result"]
 

@@ -3,10 +3,9 @@
 import streamlit as st
 
 from ui import shell
+from unlearn.store.home import ASSETS
 
-st.set_page_config(
-    page_title="Unlearn Studio", page_icon=str(shell.ROOT / "assets" / "icon.png"), layout="wide"
-)
+st.set_page_config(page_title="Unlearn Studio", page_icon=str(ASSETS / "icon.png"), layout="wide")
 
 PAGES = {
     "Run": [

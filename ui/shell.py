@@ -13,9 +13,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
-ROOT = Path(__file__).resolve().parent.parent
 HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
 STATES = {  # state: (colour, icon); what a person reads is the state itself
     "queued": ("gray", ":material/hourglass_empty:"),
@@ -45,8 +45,8 @@ def guard() -> None:
 
 
 def runs_root() -> Path:
-    """Where runs live: the folder in UNLEARN_RUNS, or ./runs."""
-    return Path(os.environ.get("UNLEARN_RUNS") or ROOT / "runs")
+    """Where runs live: the folder in UNLEARN_RUNS, or ./runs; the command line's own place."""
+    return runs_folder().absolute()
 
 
 def store() -> RunStore:
@@ -158,7 +158,7 @@ def resume_help(run: Run) -> str:
 
 def recorded() -> list[Run]:
     """Runs that ship with the app: real, replayable, read-only."""
-    return RunStore(ROOT / "assets" / "recorded").list()
+    return RunStore(ASSETS / "recorded").list()
 
 
 def find_run(run_id: str) -> Run:
@@ -171,7 +171,7 @@ def find_run(run_id: str) -> Run:
 
 def is_recorded(run: Record) -> bool:
     """Whether the run ships with the app."""
-    return run.path.parent == ROOT / "assets" / "recorded"
+    return run.path.parent == ASSETS / "recorded"
 
 
 def state_badge(run: Run) -> None:
@@ -240,7 +240,7 @@ def head(title: str, sentence: str) -> None:
 
 def page(name: str) -> Path:
     """The file of a page, for st.Page, st.page_link and st.switch_page: the script that lists them lies elsewhere."""
-    return ROOT / "pages" / f"{name}.py"
+    return HOME / "pages" / f"{name}.py"
 
 
 def link(page_name: str, label: str, icon: str | None = None, **query: str) -> None:

@@ -1,0 +1,3 @@
+"""Makes a language model forget, and shows what it still knows."""
+
+__version__ = "0.2.0"

@@ -1,28 +1,58 @@
-"""The command line: everything the app can do, without it. `python -m unlearn --help` lists the commands.
+"""The command line: everything the app can do, without it. `unlearn --help` lists the commands.
 
-Runs land in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
+`unlearn`, `unlearn-studio COMMAND` and `python -m unlearn` are the same; `unlearn-studio` alone opens the app. Runs land
+in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
 """
 
-import argparse
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from unlearn.commands import catalogue, claims, data, judging, runs, sequence, sweep, tofu  # noqa: E402  (after the thread policy)
-from unlearn.commands.options import default_store  # noqa: E402
+from unlearn.commands import (  # noqa: E402  (after the thread policy)
+    catalogue,
+    claims,
+    data,
+    doctor,
+    judging,
+    runs,
+    sequence,
+    sweep,
+    tofu,
+)
+from unlearn.commands import (
+    studio as app,
+)
+from unlearn.commands.parser import Parser, add_runs  # noqa: E402
 
-COMMANDS = (catalogue, data, runs, judging, sequence, sweep, claims, tofu)
+COMMANDS = (catalogue, data, runs, judging, sequence, sweep, claims, tofu, doctor)
 
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    return answered(lambda: carry_out(words))
+
+
+def studio(words: list[str] | None = None) -> int:
+    """Open the app, or run one command when one is given; returns the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if words and not words[0].startswith("-"):
+        return main(words)
+    return answered(lambda: app.app(words))
+
+
+def carry_out(words: list[str] | None) -> int:
+    args = parser().parse_args(words)
+    return args.do(args)
+
+
+def answered(do: Any) -> int:
+    """Return what do returns; bad input becomes one line and the status 2."""
     try:
-        args = parser().parse_args(words)
-        return args.do(args)
+        return do()
     except (ValueError, OSError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -30,15 +60,15 @@ def main(words: list[str] | None = None) -> int:
         return 130
 
 
-class Parser(argparse.ArgumentParser):
-    """Its errors are ValueErrors, so that every bad input ends in the same single line."""
+def name() -> str:
+    """Return how this was called: "unlearn", "unlearn-studio" or "python -m unlearn"."""
+    called = Path(sys.argv[0]).stem
+    return called if called in ("unlearn", "unlearn-studio") else "python -m unlearn"
 
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (`{self.prog} --help` tells more)")
 
-
-def parser() -> argparse.ArgumentParser:
-    top = Parser(prog="python -m unlearn", description="See a language model forget.")
+def parser() -> Parser:
+    """Return the parser of all commands."""
+    top = Parser(prog=name(), description="See a language model forget.")
     sub = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, do: Any, text: str, *, store: bool = False, as_json: bool = True) -> Any:
@@ -47,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         if as_json:
             p.add_argument("--json", action="store_true", help="print JSON")
         if store:
-            p.add_argument("--runs", type=Path, default=default_store(), help="folder of the runs")
+            add_runs(p)
         return p
 
     for subject in COMMANDS:

@@ -1,4 +1,4 @@
-"""The papers' claims, in the order of EVALUATION §4. Adding one takes its file and its entry here."""
+"""The papers' claims, paper by paper. Adding one takes its file and its entry here."""
 
 from unlearn.claims.a1 import A1
 from unlearn.claims.a2 import A2

@@ -13,8 +13,9 @@ from typing import Any
 from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
 from unlearn.store.disk import read_json, write_json
+from unlearn.store.home import ASSETS
 
-RESULTS = Path(__file__).resolve().parent.parent.parent / "assets" / "results" / "claims.json"
+RESULTS = ASSETS / "results" / "claims.json"
 MODES = ("full", "quick")  # the better first
 
 

@@ -1,18 +1,18 @@
 """The options that several commands share, and the RunConfig that they ask for."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from unlearn.store.config import PRECISIONS, TUNINGS, RunConfig
+from unlearn.store.home import runs_folder
 
 MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
 EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
 
 
 def default_store() -> Path:
-    return Path(os.environ.get("UNLEARN_RUNS", "runs"))
+    return runs_folder()
 
 
 def add_run_options(p: argparse.ArgumentParser) -> None:

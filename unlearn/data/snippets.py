@@ -18,13 +18,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from unlearn.data import authors
 from unlearn.data.authors_general import general_rows
 from unlearn.data.base import Dataset, Row
+from unlearn.store.home import ASSETS
 
-FILE = Path(__file__).resolve().parents[2] / "assets" / "data" / "snippets.jsonl"
+FILE = ASSETS / "data" / "snippets.jsonl"
 KINDS = ("code", "prose")
 ROLES = ("forget", "neighbours", "retain", "approximate")
 LEARNED = ("forget", "neighbours", "retain")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unlearn.store import home
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import RunConfig
 from unlearn.store.shapes import MAX_HEADER
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "models"
+ASSETS = home.ASSETS / "models"
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 HUB_SECONDS = 5.0
 SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.store.disk import read_json
+from unlearn.store.home import ASSETS
 
-RESULTS = Path(__file__).resolve().parent.parent / "assets" / "results" / "defaults.json"
+RESULTS = ASSETS / "results" / "defaults.json"
 SCORES = ("exact", "memorised")  # the first that a role was scored by: of answers, of texts continued
 
 

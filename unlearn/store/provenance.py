@@ -1,7 +1,8 @@
 """Where a recorded figure comes from: commit, versions, machine, command and date.
 
 A figure is only as good as the way back to it. Dirty means tracked files under unlearn/, bench/ or assets/models that
-differ from the commit: a page's uncommitted colour changes no measurement. load is what else the machine was doing:
+differ from the commit: a page's uncommitted colour changes no measurement. An installed product has no commit: its
+version stands there instead. load is what else the machine was doing:
 wall seconds under a load above the number of cores say little, CPU seconds still do.
 """
 
@@ -14,26 +15,34 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "assets" / "results"
+from unlearn.store.home import ASSETS, HOME, INSTALLED
+
+RESULTS = ASSETS / "results"
 VERSIONS = ("torch", "transformers", "peft", "datasets", "tokenizers", "numpy")
 MEASURED = ("unlearn", "bench", "assets/models")
 
 
 def header(allow_dirty: bool = False, **more: Any) -> dict[str, Any]:
     """Everything but the numbers. SystemExit when the tree is dirty and that was not allowed."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
+    changed = "" if INSTALLED else _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
     if changed and not allow_dirty:
         raise SystemExit(f"the tree is dirty; commit first or give --allow-dirty:\n{changed}")
     words = [f"bench.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
     return {
-        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "commit": commit(),
         "dirty": bool(changed),
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
         "machine": {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0]},
         "command": "python -m " + " ".join(words),
         "date": time.strftime("%Y-%m-%d"),
     } | more
+
+
+def commit() -> str:
+    """Return the commit of this checkout; of an installed product its version, such as "installed 0.2.0"."""
+    if INSTALLED:  # a folder above it may be a repository of somebody else's
+        return f"installed {version('unlearn-studio')}"
+    return _git("rev-parse", "--short=12", "HEAD")
 
 
 def cpu_name() -> str:
@@ -47,5 +56,5 @@ def cpu_name() -> str:
 
 def _git(*words: str) -> str:
     return subprocess.run(
-        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", *words], cwd=HOME, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -1,0 +1,81 @@
+"""Opens the app: one Streamlit server, with this project's settings, from whatever folder it was started in.
+
+The settings stand in .streamlit/config.toml beside app.py; here only what a person says differently is added. A
+server that listens for other machines must also be called by a name that it knows: server.allowedHosts keeps out pages
+of other sites that gave their own name this machine's address.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tomllib
+
+from unlearn.commands.parser import Parser, add_runs
+from unlearn.store.home import HOME
+
+EVERY_ADDRESS = ("0.0.0.0", "::")  # not a name that anybody calls: it means all addresses of this machine
+
+
+def parser() -> Parser:
+    top = Parser(
+        prog="unlearn-studio",
+        description="Open the app. With a command behind it, as in `unlearn-studio run …`, it is the command line; "
+        "`unlearn --help` lists the commands.",
+    )
+    top.add_argument("--host", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    top.add_argument("--port", type=port, default=None, help="port to listen on (default: 8501)")
+    add_runs(top)
+    return top
+
+
+def port(text: str) -> int:
+    """Return the port's number; argparse makes a sentence of the ValueError."""
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 65535, got {text}")
+    return number
+
+
+def settings(host: str | None, at: int | None) -> list[str]:
+    """Return the words for streamlit that say what differs from config.toml; nothing where nobody said anything."""
+    words = [] if at is None else ["--server.port", str(at)]
+    if host is None:
+        return words
+    words += ["--server.address", host]
+    config = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    names = [*config["server"]["allowedHosts"], *names_of(host)]
+    for name in dict.fromkeys(names):  # an option given here replaces the file's list
+        words += ["--server.allowedHosts", name]
+    return words
+
+
+def names_of(host: str) -> list[str]:
+    """Return what a browser may call the server that listens on host: for every address, this machine's own names."""
+    if host not in EVERY_ADDRESS:
+        return [host]
+    names = [socket.gethostname(), socket.getfqdn()]
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:  # a machine whose name nobody knows: its address then has to be given as --host
+        found = []
+    return [*names, *(str(address[0]) for *_, address in found if "%" not in str(address[0]))]
+
+
+def app(words: list[str]) -> int:
+    """Start the server and stay until it ends; returns its exit status."""
+    args = parser().parse_args(words)
+    os.environ["UNLEARN_RUNS"] = str(args.runs.absolute())
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(HOME / "app.py"),
+        *settings(args.host, args.port),
+    ]
+    if os.name == "posix":  # the same process, so that a signal reaches the server itself
+        sys.stdout.flush()
+        os.execv(sys.executable, command)
+    return subprocess.call(command)

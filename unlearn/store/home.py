@@ -1,0 +1,19 @@
+"""Finds the files that come with the product: app, assets and server settings, in a checkout and in an installed wheel.
+
+A wheel must not put names such as `ui`, `pages` or `assets` beside the packages of others, so it holds them inside
+this package, in unlearn/studio; a checkout has them at its top. Everything that reads one of them asks HOME.
+"""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+PACKED = PACKAGE / "studio"  # exists in an installed wheel only; pyproject.toml says what is put there
+INSTALLED = PACKED.is_dir()
+HOME = PACKED if INSTALLED else PACKAGE.parent
+ASSETS = HOME / "assets"
+
+
+def runs_folder() -> Path:
+    """Return the folder of the runs: UNLEARN_RUNS, or ./runs where a command or the app was started."""
+    return Path(os.environ.get("UNLEARN_RUNS") or "runs")

@@ -1,7 +1,7 @@
 """The command line: everything the app can do, without it. `unlearn --help` lists the commands.
 
-`unlearn`, `unlearn-studio COMMAND` and `python -m unlearn` are the same; `unlearn-studio` alone opens the app. Runs land
-in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
+`unlearn`, `unlearn-studio COMMAND` and `python -m unlearn` are the same; `unlearn-studio` alone opens the app. Runs
+land in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
 """
 
 import sys
@@ -13,6 +13,7 @@ from unlearn.compute.memory import prefer_passive_threads
 prefer_passive_threads()
 
 from unlearn.commands import (  # noqa: E402  (after the thread policy)
+    app,
     catalogue,
     claims,
     data,
@@ -22,9 +23,6 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
     sequence,
     sweep,
     tofu,
-)
-from unlearn.commands import (
-    studio as app,
 )
 from unlearn.commands.parser import Parser, add_runs  # noqa: E402
 
@@ -41,7 +39,7 @@ def studio(words: list[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     if words and not words[0].startswith("-"):
         return main(words)
-    return answered(lambda: app.app(words))
+    return answered(lambda: app.serve(words))
 
 
 def carry_out(words: list[str] | None) -> int:

@@ -1,0 +1,63 @@
+"""`unlearn-studio`: alone it opens the app, with a command it is the command line."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from unlearn import __main__ as line
+from unlearn.commands import studio
+from unlearn.store.home import HOME
+
+KNOWN = ["localhost", "127.0.0.1", "::1"]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What would have been started, instead of this process."""
+    calls = []
+    monkeypatch.setattr(os, "execv", lambda path, words: calls.append(words))
+    monkeypatch.setattr(studio.subprocess, "call", lambda words: calls.append(words) or 0)
+    monkeypatch.setenv("UNLEARN_RUNS", "")
+    return calls
+
+
+def test_alone_it_opens_the_app_and_says_nothing_that_the_settings_say(started, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line.studio([])
+    assert started == [[sys.executable, "-m", "streamlit", "run", str(HOME / "app.py")]]
+    assert Path(os.environ["UNLEARN_RUNS"]) == tmp_path / "runs"
+
+
+def test_what_a_person_says_reaches_the_server(started, tmp_path):
+    line.studio(["--port", "9000", "--host", "lab.example", "--runs", str(tmp_path)])
+    words = started[0][5:]
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    assert ("--server.port", "9000") in pairs
+    assert ("--server.address", "lab.example") in pairs
+    named = [value for name, value in pairs if name == "--server.allowedHosts"]
+    assert named == [*KNOWN, "lab.example"]
+    assert os.environ["UNLEARN_RUNS"] == str(tmp_path)
+
+
+def test_every_address_means_the_names_of_this_machine_not_every_name():
+    named = [word for word in studio.settings("0.0.0.0", None) if not word.startswith("--")]
+    assert named[0] == "0.0.0.0"
+    assert set(KNOWN) < set(named)
+    assert "*" not in named
+    assert not [name for name in named[1:] if name in studio.EVERY_ADDRESS]
+
+
+@pytest.mark.parametrize("words", [["--port", "0"], ["--port", "http"], ["--colour", "red"]])
+def test_bad_words_are_refused(words, started, capsys):
+    assert line.studio(words) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not started
+
+
+def test_with_a_command_it_is_the_command_line(started, capsys, tmp_path):
+    assert line.studio(["runs", "--runs", str(tmp_path)]) == 0
+    assert line.studio(["run", "--model", "tiny-authors", "--method", "nope"]) == 2
+    assert "method: must be among" in capsys.readouterr().err
+    assert not started

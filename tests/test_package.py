@@ -2,7 +2,8 @@
 
 The heavy tests build the wheel and install it into new environments, away from this folder. A new environment borrows
 the packages of the one that runs the tests (they are what requirements.txt pins), so nothing is fetched; only the wheel
-itself is installed. On other Pythons there are no such packages: there the wheel is tried as far as it goes without.
+itself is installed. Other Pythons cannot borrow torch, which is built for one: there the wheel is tried as far as it
+goes with the few packages that are plain Python.
 """
 
 import ast
@@ -50,6 +51,7 @@ ALONG = {
     "yaml",
 }
 OTHER_PYTHONS = ("3.12", "3.13")
+PLAIN_PYTHON = ("filelock", "packaging")
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 
 
@@ -127,8 +129,12 @@ class Place:
         self.bin, self.empty = folder / "env" / "bin", folder / "empty"
         subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
         self.packages = next((folder / "env" / "lib").glob("python*/site-packages"))
+        borrowed = Path(sysconfig.get_path("purelib"))
         if python == sys.executable:
-            (self.packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            (self.packages / "borrowed.pth").write_text(f"{borrowed}\n")
+        else:
+            for name in PLAIN_PYTHON:
+                shutil.copytree(borrowed / name, self.packages / name)
         pip = [self.bin / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
         subprocess.run([*pip, "--force-reinstall", wheel], check=True, cwd=folder)
         self.empty.mkdir()
@@ -261,6 +267,9 @@ def test_other_pythons_as_far_as_it_goes_without_torch(number, wheel, tmp_path):
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: ")
     assert "--lr" in refused.stderr
+    said = json.loads(place.run("unlearn", "doctor", "--json").stdout)
+    assert said["product"]["python"].startswith(number)
+    assert any(note.startswith("torch: must be") for note in said["notes"])
 
 
 def found_python(number: str) -> str | None:

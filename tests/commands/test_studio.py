@@ -17,21 +17,28 @@ KNOWN = ["localhost", "127.0.0.1", "::1"]
 def started(monkeypatch):
     """What would have been started, instead of this process."""
     calls = []
-    monkeypatch.setattr(os, "execv", lambda path, words: calls.append(words))
-    monkeypatch.setattr(studio.subprocess, "call", lambda words: calls.append(words) or 0)
+
+    def replaced(path, words):
+        calls.append(words)
+        raise SystemExit  # what execv never does: come back
+
+    monkeypatch.setattr(studio, "REPLACES", True)
+    monkeypatch.setattr(os, "execv", replaced)
     monkeypatch.setenv("UNLEARN_RUNS", "")
     return calls
 
 
 def test_alone_it_opens_the_app_and_says_nothing_that_the_settings_say(started, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line.studio([])
+    with pytest.raises(SystemExit):
+        line.studio([])
     assert started == [[sys.executable, "-m", "streamlit", "run", str(HOME / "app.py")]]
     assert Path(os.environ["UNLEARN_RUNS"]) == tmp_path / "runs"
 
 
 def test_what_a_person_says_reaches_the_server(started, tmp_path):
-    line.studio(["--port", "9000", "--host", "lab.example", "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        line.studio(["--port", "9000", "--host", "lab.example", "--runs", str(tmp_path)])
     words = started[0][5:]
     pairs = list(zip(words[::2], words[1::2], strict=True))
     assert ("--server.port", "9000") in pairs
@@ -47,6 +54,15 @@ def test_every_address_means_the_names_of_this_machine_not_every_name():
     assert set(KNOWN) < set(named)
     assert "*" not in named
     assert not [name for name in named[1:] if name in studio.EVERY_ADDRESS]
+
+
+def test_elsewhere_the_server_is_a_process_of_its_own(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(studio, "REPLACES", False)
+    monkeypatch.setenv("UNLEARN_RUNS", "")
+    monkeypatch.setattr(studio.subprocess, "call", lambda words: calls.append(words) or 7)
+    assert studio.app(["--runs", "there"]) == 7
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("words", [["--port", "0"], ["--port", "http"], ["--colour", "red"]])

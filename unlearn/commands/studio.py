@@ -16,6 +16,8 @@ from unlearn.commands.parser import Parser, add_runs
 from unlearn.store.home import HOME
 
 EVERY_ADDRESS = ("0.0.0.0", "::")  # not a name that anybody calls: it means all addresses of this machine
+# The server takes this process's place where the system can do that, so that a signal reaches the server itself.
+REPLACES = os.name == "posix"
 
 
 def parser() -> Parser:
@@ -75,7 +77,7 @@ def app(words: list[str]) -> int:
         str(HOME / "app.py"),
         *settings(args.host, args.port),
     ]
-    if os.name == "posix":  # the same process, so that a signal reaches the server itself
+    if REPLACES:
         sys.stdout.flush()
         os.execv(sys.executable, command)
     return subprocess.call(command)

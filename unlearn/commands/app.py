@@ -65,7 +65,7 @@ def names_of(host: str) -> list[str]:
     return [*names, *(str(address[0]) for *_, address in found if "%" not in str(address[0]))]
 
 
-def app(words: list[str]) -> int:
+def serve(words: list[str]) -> int:
     """Start the server and stay until it ends; returns its exit status."""
     args = parser().parse_args(words)
     os.environ["UNLEARN_RUNS"] = str(args.runs.absolute())

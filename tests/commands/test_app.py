@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unlearn import __main__ as line
-from unlearn.commands import studio
+from unlearn.commands import app
 from unlearn.store.home import HOME
 
 KNOWN = ["localhost", "127.0.0.1", "::1"]
@@ -22,7 +22,7 @@ def started(monkeypatch):
         calls.append(words)
         raise SystemExit  # what execv never does: come back
 
-    monkeypatch.setattr(studio, "REPLACES", True)
+    monkeypatch.setattr(app, "REPLACES", True)
     monkeypatch.setattr(os, "execv", replaced)
     monkeypatch.setenv("UNLEARN_RUNS", "")
     return calls
@@ -49,19 +49,19 @@ def test_what_a_person_says_reaches_the_server(started, tmp_path):
 
 
 def test_every_address_means_the_names_of_this_machine_not_every_name():
-    named = [word for word in studio.settings("0.0.0.0", None) if not word.startswith("--")]
+    named = [word for word in app.settings("0.0.0.0", None) if not word.startswith("--")]
     assert named[0] == "0.0.0.0"
     assert set(KNOWN) < set(named)
     assert "*" not in named
-    assert not [name for name in named[1:] if name in studio.EVERY_ADDRESS]
+    assert not [name for name in named[1:] if name in app.EVERY_ADDRESS]
 
 
 def test_elsewhere_the_server_is_a_process_of_its_own(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(studio, "REPLACES", False)
+    monkeypatch.setattr(app, "REPLACES", False)
     monkeypatch.setenv("UNLEARN_RUNS", "")
-    monkeypatch.setattr(studio.subprocess, "call", lambda words: calls.append(words) or 7)
-    assert studio.app(["--runs", "there"]) == 7
+    monkeypatch.setattr(app.subprocess, "call", lambda words: calls.append(words) or 7)
+    assert app.serve(["--runs", "there"]) == 7
     assert len(calls) == 1
 
 

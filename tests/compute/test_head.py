@@ -198,3 +198,10 @@ def test_bfloat16_logits_made_again_are_float32_too(monkeypatch):
         value = cross_entropy(Head(linear), hidden, labels).sum()
         slopes.append(torch.autograd.grad(value, [hidden, linear.weight]))
     assert all(torch.equal(a, b) for a, b in zip(*slopes, strict=True))
+
+
+@pytest.mark.parametrize("name", heads.CAPS)
+def test_a_cap_is_known_by_each_name_that_configs_have_for_it(name):
+    linear = torch.nn.Linear(3, 4)
+    assert head_with(linear, SimpleNamespace(**{name: 30.0})).cap == 30.0
+    assert head_with(linear, SimpleNamespace(**{name: None})).cap is None

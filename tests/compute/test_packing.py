@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from unlearn.compute import lm, packing, products, states
+from unlearn.compute import lm, packing, products, states, together
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Example, collate
 
@@ -53,9 +53,9 @@ def test_states_and_gradients_are_those_of_the_padded_pass(monkeypatch, name, la
     with torch.no_grad():
         for parameter in model.parameters():  # attention that matters
             parameter.mul_(3.0)
-    assert packing.packs(model)
+    assert together.packs(model)
     packed = found(model, layer)
-    monkeypatch.setattr(lm, "packs", lambda _: False)
+    monkeypatch.setattr(lm, "packs", lambda *_: False)
     for got, want in zip(packed, found(model, layer), strict=True):
         assert torch.allclose(got, want, rtol=1e-3, atol=1e-5 * float(want.abs().max()))
 
@@ -63,7 +63,7 @@ def test_states_and_gradients_are_those_of_the_padded_pass(monkeypatch, name, la
 def test_no_padding_runs_through_the_model(monkeypatch):
     """Nothing but the tokens, and those that round their number up."""
     model, seen = family("llama", **FAMILIES["llama"]), []
-    packing.packs(model)
+    together.packs(model)
     handle = states.blocks(model)[0].register_forward_hook(
         lambda _m, args, _o: seen.append(args[0].shape[:2])
     )
@@ -88,10 +88,10 @@ def test_both_numbers_of_a_layout_are_rounded():
 @pytest.mark.parametrize("rounded", [1, 7, 16])
 def test_tokens_that_round_the_number_up_change_nothing(monkeypatch, rounded):
     model = family("llama", **FAMILIES["llama"])
-    monkeypatch.setattr(lm, "packs", lambda _: True)
+    monkeypatch.setattr(lm, "packs", lambda *_: True)
     monkeypatch.setattr(products, "rows", lambda count, _: -(-count // rounded) * rounded)
     packed = found(model)
-    monkeypatch.setattr(lm, "packs", lambda _: False)
+    monkeypatch.setattr(lm, "packs", lambda *_: False)
     for got, want in zip(packed, found(model), strict=True):
         assert torch.allclose(got, want, rtol=1e-3, atol=1e-5 * float(want.abs().max()))
 
@@ -115,39 +115,39 @@ def test_a_pass_leaves_the_model_as_it_was():
 )
 def test_a_model_that_cannot_be_packed_is_padded(name, changes):
     model = family(name, **changes)
-    assert not packing.packs(model)
-    (together,) = forward(model, collate(texts(), 0))
+    assert not together.packs(model)
+    (padded,) = forward(model, collate(texts(), 0))
     alone = torch.cat([forward(model, collate([e], 0))[0].hidden for e in texts()])
-    assert torch.allclose(together.hidden, alone, atol=1e-4)
+    assert torch.allclose(padded.hidden, alone, atol=1e-4)
 
 
 @pytest.mark.parametrize("own", [{"_attn_implementation": "eager"}, {"is_encoder_decoder": True}])
 def test_what_is_known_not_to_pack_is_not_even_tried(own):
     config = SimpleNamespace(**({"_attn_implementation": "sdpa"} | own))
-    assert not packing.packs(SimpleNamespace(config=config))
+    assert not together.packs(SimpleNamespace(config=config))
 
 
 def test_a_model_that_refuses_the_packed_call_is_padded(monkeypatch):
-    def refuses(_, inputs, read=packing.last_states):
+    def refuses(_, inputs, read=together.last_states):
         if "position_ids" in inputs:
             raise TypeError("no position_ids here")
         return read(_, inputs)
 
-    monkeypatch.setattr(packing, "last_states", refuses)
-    assert not packing.packs(family("llama", **FAMILIES["llama"]))
+    monkeypatch.setattr(together, "last_states", refuses)
+    assert not together.packs(family("llama", **FAMILIES["llama"]))
 
 
 def test_a_layout_that_leaks_is_not_accepted(monkeypatch):
     """The check that packs() makes must notice a text that reads its neighbour."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    packing._register()
+    packing._sdpa()
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     monkeypatch.setitem(
         ALL_ATTENTION_FUNCTIONS._global_mapping, packing.NAME, lambda *a, **k: sdpa_attention_forward(*a, **k)
     )
-    assert not packing.packs(family("llama", **FAMILIES["llama"]))
+    assert not together.packs(family("llama", **FAMILIES["llama"]))
 
 
 def by_formula(q, k, v, scale):

@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from bench import products as bench_products
-from unlearn.compute import products
+from unlearn.compute import private, products
 
 N, K, M = 64, 96, 192  # N·K·M is above products.LEAST
 
@@ -218,6 +218,28 @@ def test_the_faster_library_is_chosen(monkeypatch):
     products.library.cache_clear()
 
 
+def test_what_a_run_was_made_with_is_used_again(monkeypatch):
+    """Whatever would be faster now; the environment alone has more to say, and a build without oneDNN its own way."""
+    monkeypatch.delenv("UNLEARN_PRODUCTS", raising=False)
+    fast = {products.F.linear: 1.0, products._onednn: 9.0}
+    monkeypatch.setattr(products, "_seconds", lambda product, *_: fast[product])
+    try:
+        assert products.use("onednn") == products.library() == "onednn"
+        assert products.use("blas") == products.library() == "blas"
+        with pytest.raises(ValueError, match="products must be among blas, onednn, got 'mkl'"):
+            products.use("mkl")
+        fast |= {products.F.linear: 9.0, products._onednn: 1.0}
+        assert products.use(None) == "onednn"
+        monkeypatch.setenv("UNLEARN_PRODUCTS", "blas")
+        assert products.use("onednn") == "blas"
+        monkeypatch.delenv("UNLEARN_PRODUCTS")
+        monkeypatch.setattr(private, "onednn_linear", lambda: None)
+        assert products.use("onednn") == "blas"
+    finally:
+        monkeypatch.undo()
+        products.use(None)
+
+
 def test_a_library_that_is_none_is_an_error_with_the_choice(monkeypatch):
     chosen(monkeypatch, "lapack")
     with pytest.raises(ValueError, match="UNLEARN_PRODUCTS must be among blas, onednn, got 'lapack'"):
@@ -226,7 +248,7 @@ def test_a_library_that_is_none_is_an_error_with_the_choice(monkeypatch):
 
 
 def test_a_torch_without_onednn_does_it_itself(monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(private, "onednn_linear", lambda: None)
     monkeypatch.delenv("UNLEARN_PRODUCTS", raising=False)
     products.library.cache_clear()
     assert products.library() == "blas"

@@ -312,3 +312,23 @@ def test_a_folders_tokenizer_is_made_once_until_a_file_of_it_changes(tmp_path, t
     changed = load(str(folder)).tokenizer
     assert changed is not first
     assert changed.model_max_length == 77
+
+
+def test_a_soft_cap_under_an_unknown_name_is_noticed(monkeypatch):
+    """Recurrent Gemma's once was: it changes a small logit by less than a hundredth, and scores by 5e-3."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from unlearn.compute import head
+    from unlearn.models.load import check_head
+
+    config = AutoConfig.for_model(
+        "recurrent_gemma", vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=1, lru_width=32,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    check_head(model)
+    monkeypatch.setattr(head, "CAPS", ())
+    with pytest.raises(ValueError, match="changes its logits after the output head"):
+        check_head(model)

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unlearn.compute import kernels, products
+from unlearn.compute import kernels, private, products
 
 CHUNK_LOGITS = 2**22  # logits made at once: 16 MiB in float32, which the C library serves from memory it has
 KEPT_LOGITS = 2**24  # kept from forward to backward pass rather than made anew
 BLOCK = 2**18  # of those, how many a CPU goes through at once, so that they stay in its cache
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")  # names for it in configs
 Target = Callable[..., Tensor]  # (labels [n], *others [n, …]) → target logits [n, V]
 
 
@@ -57,11 +58,17 @@ class Gathered:
         self.matrix = (
             _Through.apply(weight, self) if weight.requires_grad and torch.is_grad_enabled() else weight
         )
-        self.task, self.buffer = -1, None
+        self.task, self.buffer = None, None
+        private.backward_pass()  # tried now: within a backward pass is no time for it
 
     def add(self, left: Tensor, right: Tensor) -> Tensor | None:
-        """leftᵀ right for [n, V] and [n, d], as the gradient to return: the buffer at a backward pass' first call."""
-        task = torch._C._current_graph_task_id()
+        """leftᵀ right for [n, V] and [n, d], as the gradient to return: the buffer at a backward pass' first call.
+
+        Where torch does not tell one backward pass from the next, each call returns its own, and autograd adds them.
+        """
+        task = private.backward_pass()
+        if task is None:
+            return products.outer(left, right)
         if task == self.task and self.buffer is not None:
             self.buffer.addmm_(left.T, right)
             return None
@@ -97,7 +104,8 @@ def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Head:
     """head_of for a given linear map: a reference keeps a frozen copy of it under full fine-tuning."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     scale = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
-    return Head(linear, scale, getattr(text, "final_logit_softcapping", None))
+    caps = (getattr(text, name, None) for name in CAPS)
+    return Head(linear, scale, next((cap for cap in caps if cap), None))
 
 
 def fusible(head: Callable[[Tensor], Tensor]) -> bool:
@@ -108,9 +116,7 @@ def fusible(head: Callable[[Tensor], Tensor]) -> bool:
         and products.is_plain(linear)
         and head.scale == 1.0
         and head.cap is None
-        and not linear._forward_hooks
-        and not linear._forward_pre_hooks
-        and not hasattr(linear, "_hf_hook")  # accelerate brings such a matrix from elsewhere at each call
+        and not private.watched(linear)  # nor brought from elsewhere at each call
     )
 
 
@@ -207,7 +213,9 @@ class _CrossEntropy(torch.autograd.Function):
             down[here] = products.matmul(apart, weight)[:count]
             if ctx.needs_input_grad[1]:
                 fresh = ctx.gathered.add(apart, products.padded(scaled[here]))
-                of_weight = fresh if of_weight is None else of_weight
+                of_weight = (
+                    fresh if of_weight is None else of_weight if fresh is None else of_weight.add_(fresh)
+                )
             if of_bias is not None:
                 of_bias += apart[:count].T @ upstream[here].to(apart.dtype)
         return (down * upstream[:, None].to(down.dtype), of_weight, of_bias, *none)

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from unlearn.compute.head import Target, chunk, cross_entropy, fusible, head_of, soft_cross_entropy
-from unlearn.compute.packing import attending, layout_of, packed_inputs, packs
+from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import block_states, last_states
+from unlearn.compute.together import packs, pads
 from unlearn.compute.tokens import IGNORE, Tokens
 
 
@@ -167,15 +168,34 @@ def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
 
 
 def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
-    """[T, d] states at the places where [T, 2] (row, token); padding does not run through a model that packs."""
+    """[T, d] states at the places where [T, 2] (row, token), by the cheapest way that this model reads rightly."""
     read = last_states if layer is None else partial(block_states, layer=layer)
     mask = inputs["attention_mask"]
-    if bool(mask.all()) or not packs(model):
+    rows, longest = mask.shape
+    padless = bool(mask.all())
+    if rows == 1 and padless:
+        return read(model, inputs)[0, where[:, 1]]
+    packed = packs(model, longest)
+    if (padless and packed) or (not packed and pads(model, longest)):
         return read(model, inputs)[where[:, 0], where[:, 1]]
+    if not packed:
+        return torch.cat(
+            [read(model, _alone(inputs, row))[0, where[where[:, 0] == row, 1]] for row in range(rows)]
+        )
     layout = layout_of(mask, model.get_input_embeddings().weight)
     with attending(model.config, layout):
         whole = read(model, packed_inputs(inputs["input_ids"], layout))[0]
     return whole[layout.token[where[:, 0] * layout.length + where[:, 1]]]
+
+
+def _alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+    """The same for one text, without its padding."""
+    found = {}
+    for ids, mask in (("input_ids", "attention_mask"), ("decoder_input_ids", "decoder_attention_mask")):
+        if ids in inputs:
+            count = int(inputs[mask][row].sum())
+            found |= {name: inputs[name][row : row + 1, :count] for name in (ids, mask)}
+    return found
 
 
 @torch.no_grad()

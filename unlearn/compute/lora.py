@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unlearn.compute import products
+from unlearn.compute import private, products
 
 
 def lean(model: Any) -> Any:
@@ -58,8 +58,8 @@ def plain(layer: Any, x: Tensor) -> str | None:
     dropout = layer.lora_dropout[name]
     silent = isinstance(dropout, nn.Identity) or not layer.training
     a, b, w = layer.lora_A[name], layer.lora_B[name], base.weight
-    whole = products.is_plain(base) and not hasattr(base, "_hf_hook") and not w.requires_grad
-    watched = any(m._forward_hooks or m._forward_pre_hooks for m in (base, a, b))
+    whole = products.is_plain(base) and not w.requires_grad
+    watched = any(private.watched(m) for m in (base, a, b))
     one = x.dtype == w.dtype and x.device == w.device == a.weight.device and w.is_floating_point()
     bare = a.bias is None and b.bias is None and not layer.fan_in_fan_out
     amp = torch.is_autocast_enabled(x.device.type)

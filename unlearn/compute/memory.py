@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,14 @@ def allocated_peak(work: Callable[[], Any], device: str) -> int:
     """Bytes that tensors made within work() take at its peak.
 
     On cuda the allocator's own count; elsewhere every allocation as torch's profiler sees it, so that free memory
-    that the C library keeps does not count. work() should free nothing that was there before: cuda counts that.
+    that the C library keeps does not count (where the profiler does not tell, resident memory is taken). work() should
+    free nothing that was there before: cuda counts that.
     """
+    import psutil
     import torch
     from torch.profiler import ProfilerActivity, profile
+
+    from unlearn.compute import private
 
     if device.startswith("cuda"):
         torch.cuda.synchronize()
@@ -100,11 +105,10 @@ def allocated_peak(work: Callable[[], Any], device: str) -> int:
         work()
         torch.cuda.synchronize()
         return int(torch.cuda.max_memory_allocated() - before)
+    give_back()
+    reset_peak()
+    before = psutil.Process().memory_info().rss
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-    live = highest = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        live += event.nbytes()
-        highest = max(highest, live)
-    return highest
+    sizes = private.allocations(seen)
+    return max(0, *accumulate(sizes)) if sizes else max(0, peak(device) - before)

@@ -3,26 +3,24 @@
 A padded batch spends a third of its work on padding where lengths vary from 40 to 96. Here every layer that works
 token by token (which is all but attention) sees real tokens only; attention alone lays them out as [texts, longest]
 for the kernel and takes them back. Nothing of the model is changed but, within one pass, the name of its attention
-function. Whether a model can be read like this is found out by trying: packs() compares both ways once.
+function. Whether a model can be read like this is found out by trying (unlearn/compute/together.py).
 """
 
 import contextlib
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearn.compute import products
-from unlearn.compute.states import last_states
+from unlearn.compute import private, products
 
 NAME = "unlearn_packed"
 _layout: ContextVar["Layout | None"] = ContextVar("layout", default=None)
-_packs: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,12 @@ def attending(config: Any, layout: Layout | None) -> Iterator[None]:
     if layout is None:
         yield
         return
-    _register()
-    own, token = config._attn_implementation, _layout.set(layout)
-    config._attn_implementation = NAME
+    _sdpa()
+    token = _layout.set(layout)
     try:
-        yield
+        with private.attention_named(config, NAME):
+            yield
     finally:
-        config._attn_implementation = own
         _layout.reset(token)
 
 
@@ -80,54 +77,16 @@ def current() -> Layout | None:
     return _layout.get()
 
 
-def packs(model: Any) -> bool:
-    """Whether a packed pass gives this model's own states; tried once, on two short texts, and remembered."""
-    config = getattr(model, "config", None)
-    if getattr(config, "_attn_implementation", None) != "sdpa" or getattr(
-        config, "is_encoder_decoder", False
-    ):
-        return False
-    if model not in _packs:
-        _packs[model] = _same_states(model, config)
-    return _packs[model]
-
-
-@torch.no_grad()
-def _same_states(model: Any, config: Any) -> bool:
-    device = model.get_input_embeddings().weight.device
-    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], device=device)
-    words = (
-        config.get_text_config().vocab_size
-    )  # spread over all of them: the first are often special, and fragile
-    ids = (torch.arange(1, mask.numel() + 1, device=device).view_as(mask) * 7919) % words
-    want = last_states(model, {"input_ids": ids, "attention_mask": mask})[mask.bool()].float()
-    try:
-        layout = layout_of(mask, want)
-        with attending(config, layout):
-            found = last_states(model, packed_inputs(ids, layout))[0].float()
-    except (TypeError, ValueError, RuntimeError, AttributeError):
-        return False  # it takes no positions, or lays attention out in a way of its own
-    close = 1e-4 if want.dtype == next(model.parameters()).dtype else 0.1  # rounding alone: 0.02 in SmolLM2
-    return found.shape[1:] == want.shape[1:] and float((found[: len(want)] - want).norm()) <= close * float(
-        want.norm()
-    )
-
-
-def _register() -> None:
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    if NAME not in ALL_ATTENTION_FUNCTIONS:
-        ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)
-        ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_, **__: None)  # causal, and nothing else to hide
+@cache
+def _sdpa() -> Callable[..., Any]:
+    """transformers' own attention function; ours is known to it from here on."""
+    return private.register_attention(NAME, _attention)
 
 
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     """[1, heads, N, d] in, [1, N, heads, d] out. Right padding needs no mask: no real token looks ahead to it."""
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     layout = _layout.get()
     length = layout.length
 
@@ -143,7 +102,7 @@ def _attention(
     if window is not None and window < length:
         t = torch.arange(length, device=query.device)
         attention_mask = ((t[None] <= t[:, None]) & (t[None] > t[:, None] - window))[None, None]
-    out, _ = sdpa_attention_forward(module, q, k, v, attention_mask, **options)
+    out, _ = _sdpa()(module, q, k, v, attention_mask, **options)
     return out.flatten(0, 1).index_select(0, layout.place.to(out.device))[None], None
 
 

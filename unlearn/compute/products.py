@@ -1,9 +1,11 @@
 """Products of float32 matrices on a CPU, by the faster of the two libraries that torch carries for them.
 
-torch gives them to its BLAS, mostly MKL, which keeps to half the register width on processors of another make than
-Intel's. oneDNN, the library of its bfloat16 products, does not: on an AMD EPYC it takes half the time (figures:
-bench/products). It rounds differently, in the last bits only. Which is faster is tried once a process;
-UNLEARN_PRODUCTS (blas, onednn) decides it.
+torch gives them to its BLAS, mostly MKL, which keeps to half the register width on some processors of another make than
+Intel's. oneDNN, the library of its bfloat16 products, does not. What that is worth differs from machine to machine: on
+one AMD EPYC oneDNN took half the time, on another MKL was as fast (bench/products measures it where it runs). They
+round differently, in the last bits only. So which is faster is tried once a process, and recorded with each run
+(library()), so that going on with a run, or doing it again, takes the same one (use()); UNLEARN_PRODUCTS (blas, onednn)
+has the last word.
 
 oneDNN writes machine code for each shape it meets, and keeps it: half a millisecond and half a megabyte a shape. The
 number of tokens differs from step to step, so it is rounded up to one of a few (rows()): here by rows of zeros, in
@@ -22,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from unlearn.compute import private
 
 LIBRARIES = ("blas", "onednn")
 LEAST = 2**20  # multiplications in a product; below, asking costs more than is gained
@@ -75,8 +79,7 @@ def adopt(model: Any) -> Any:
 
     kinds = {nn.Linear: Linear, Conv1D: _conv1d()}
     for module in model.modules():
-        brought = hasattr(module, "_hf_hook")  # by accelerate, at each call, from wherever they lie
-        if type(module) in kinds and not brought:
+        if type(module) in kinds and not private.brought(module):
             module.__class__ = kinds[type(module)]
     return model
 
@@ -139,8 +142,25 @@ def _rounded(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _onednn(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    """x wᵀ + bias for factors of any strides. The name that torch's compiler uses for it; no activation follows."""
-    return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
+    """x wᵀ + bias for factors of any strides; asked for where library() is "onednn" alone."""
+    return private.onednn_linear()(x, w, bias)
+
+
+def use(name: str | None) -> str:
+    """Multiply with this library from now on, as a run did before; None: with the faster one. Returns what is used.
+
+    That is torch's own way where this build lacks oneDNN, and UNLEARN_PRODUCTS has the last word. It holds for the
+    whole process: whoever goes on with a recorded run calls it before the first product.
+    """
+    global _recorded
+    if name is not None and name not in LIBRARIES:
+        raise ValueError(f"products must be among {', '.join(LIBRARIES)}, got {name!r}.")
+    _recorded = name
+    library.cache_clear()
+    return library()
+
+
+_recorded: str | None = None
 
 
 @cache
@@ -149,13 +169,13 @@ def library() -> str:
     chosen = os.environ.get("UNLEARN_PRODUCTS")
     if chosen and chosen not in LIBRARIES:
         raise ValueError(f"UNLEARN_PRODUCTS must be among {', '.join(LIBRARIES)}, got {chosen!r}.")
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    there = private.onednn_linear() is not None
     if chosen == "onednn" and not there:
         raise ValueError(
             "UNLEARN_PRODUCTS is onednn, which this build of torch lacks; unset it, or choose blas."
         )
-    if chosen or not there:
-        return chosen or "blas"
+    if chosen or _recorded or not there:
+        return chosen or (_recorded if _recorded and there else "blas")
     with torch.inference_mode():
         x, w = torch.ones(256, 256), torch.ones(1024, 256)
         laps = [(_seconds(F.linear, x, w, None), _seconds(_onednn, x, w, None)) for _ in range(6)]

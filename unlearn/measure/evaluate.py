@@ -14,6 +14,7 @@ import torch
 
 from unlearn.compute.lm import Answers, forward, top_k
 from unlearn.compute.threads import choose_again
+from unlearn.compute.together import continues
 from unlearn.compute.tokens import Example, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.metrics import CHEAP, Metric, Observation
@@ -173,7 +174,7 @@ def _by_length(prompts: Sequence[tuple[str, str, int]]) -> Iterator[list[int]]:
 def generate(
     model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
 ) -> list[str]:
-    """Greedy continuations (deterministic), in one left-padded batch with a KV cache.
+    """Greedy continuations (deterministic), in one left-padded batch with a KV cache where the model bears padding.
 
     new_tokens: for all, or one number a prompt. A prompt that is too long for the model loses its beginning. What
     the model's folder says about generation (penalties, sampling) is left aside: this is the model's own argmax.
@@ -186,6 +187,9 @@ def generate(
     read = partial(encoder_input, max_length=positions) if encoder else _open_ended
     coded = [read(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
     width = max(map(len, coded))
+    if min(map(len, coded)) < width and not continues(model, width + most):
+        one_by_one = zip(prompts, rooms, strict=True)
+        return [generate(model, tokenizer, [prompt], room, device)[0] for prompt, room in one_by_one]
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in coded], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in coded], device=device)

@@ -250,11 +250,13 @@ def check_head(model: Any) -> None:
     if model.config.is_encoder_decoder:
         inputs |= {f"decoder_{name}": value for name, value in inputs.items()}
     with torch.no_grad():
-        own = model(**inputs).logits.float()
+        own = model(**inputs).logits
         ours = head_of(model)(last_states(model, inputs))
     if not bool(own.isfinite().all()):
         raise ValueError("model: its weights give logits that are not finite; the files are damaged.")
-    if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
+    # A soft cap of 30 moves a logit of 1 by 4e-4 of it; in bfloat16 the two orders of rounding differ by more.
+    near = 1e-4 if own.dtype == torch.float32 else 1e-2
+    if not torch.allclose(own.float(), ours, rtol=near, atol=near * float(own.float().abs().max())):
         raise ValueError(
             f"model: {type(model).__name__} changes its logits after the output head in a way that is not known "
             "here; please report it with the model's name."

@@ -200,19 +200,19 @@ def adapters_in_place(model: Any) -> Iterator[None]:
     """Within it PEFT finds every layer of the model on the device that it computes on."""
     import torch
 
+    from unlearn.compute import private
+
     away = []
     for module in model.modules():
-        weight, hook = getattr(module, "_parameters", {}).get("weight"), getattr(module, "_hf_hook", None)
-        if weight is not None and weight.device.type == "meta" and hook is not None:
+        weight = dict(module.named_parameters(recurse=False)).get("weight")
+        device = private.device_of_call(module)
+        if weight is not None and weight.is_meta and device is not None:
             away.append((module, weight))
-            device = torch.device(hook.execution_device)
             empty = torch.empty(1, dtype=weight.dtype, device=device).expand(weight.shape)
-            module._parameters["weight"] = torch.nn.Parameter(empty, weight.requires_grad)
+            module.weight = torch.nn.Parameter(empty, weight.requires_grad)
     try:
         yield
     finally:
         for module, weight in away:
-            weight.requires_grad_(
-                module._parameters["weight"].requires_grad
-            )  # frozen with the rest of the base
-            module._parameters["weight"] = weight
+            weight.requires_grad_(module.weight.requires_grad)  # frozen with the rest of the base
+            module.weight = weight

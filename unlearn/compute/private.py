@@ -1,0 +1,157 @@
+"""Private hooks of torch, transformers and accelerate: all of them stand here, and each has a public way behind it.
+
+A name that begins with an underscore may go with the next release. So each hook is tried once a process; where it is
+missing, raises, or gives something else than the public way, the function here says so (None or False) and the caller
+takes plain torch: slower, and equal in its results.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BROKEN = (AttributeError, ImportError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+@cache
+def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
+    """x [n, k], w [m, k], bias [m] or None → x wᵀ + bias by oneDNN in float32, or None where that is not to be had.
+
+    It is the name that torch's compiler uses. Obsolete once torch lets a program choose the library of its products.
+    """
+
+    def product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
+
+    generator = torch.Generator().manual_seed(0)
+    x, w, bias = (torch.randn(s, generator=generator) for s in ((16, 24), (8, 24), (8,)))
+    with contextlib.suppress(*BROKEN), torch.no_grad():
+        pairs = [(product(x, w, b), F.linear(x, w, b)) for b in (None, bias)]
+        turned = (product(x, w.T.contiguous().T, None), F.linear(x, w))
+        if torch.backends.mkldnn.is_available() and all(near(a, b) for a, b in (*pairs, turned)):
+            return product
+    return None
+
+
+def near(found: Tensor, wanted: Tensor) -> bool:
+    """Whether two float32 results differ by rounding alone."""
+    return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def backward_pass() -> int | None:
+    """The number of the backward pass that runs now, or None where torch does not tell.
+
+    Obsolete once a hook may ask torch publicly for the pass that it is called in.
+    """
+    task = _task() if _tells_its_passes() else -1
+    return None if task < 0 else task
+
+
+def _task() -> int:
+    return torch._C._current_graph_task_id()
+
+
+@cache
+def _tells_its_passes() -> bool:
+    """Whether two passes have two numbers, two hooks of one pass the same, and what runs around them its own."""
+    seen: list[Any] = []
+
+    def look(grad: Tensor) -> Tensor:
+        with contextlib.suppress(*BROKEN):
+            seen.append(_task())
+        return grad
+
+    try:
+        around = _task()
+        with torch.enable_grad():
+            for _ in range(2):
+                x = torch.ones(1, requires_grad=True)
+                y = x * 1
+                x.register_hook(look)
+                y.register_hook(look)
+                torch.autograd.grad(y, x, torch.ones(1))
+        told = len(seen) == 4 and all(type(number) is int and number >= 0 for number in seen)
+        return told and seen[0] == seen[1] != seen[2] == seen[3] and around == _task() not in seen
+    except BROKEN:
+        return False
+
+
+def watched(module: Any) -> bool:
+    """Whether something else looks at, or changes, what goes in or out of it; True where torch does not tell.
+
+    Whoever takes a module apart (its weight alone) asks first. Obsolete once torch has a public question for it.
+    """
+    try:
+        return bool(module._forward_hooks or module._forward_pre_hooks or brought(module))
+    except BROKEN:
+        return True
+
+
+def brought(module: Any) -> bool:
+    """Whether accelerate brings its weights from elsewhere at each call."""
+    return hasattr(module, "_hf_hook")
+
+
+def device_of_call(module: Any) -> torch.device | None:
+    """Where accelerate brings its weights to for a call; None where it has nothing to do with it."""
+    hook = getattr(module, "_hf_hook", None)
+    device = getattr(hook, "execution_device", None)
+    return None if device is None else torch.device(device)
+
+
+def attention(config: Any) -> str | None:
+    """The name of the attention function that a model of this config uses; None where transformers does not tell."""
+    name = getattr(config, "_attn_implementation", None)
+    return name if isinstance(name, str) else None
+
+
+@contextlib.contextmanager
+def attention_named(config: Any, name: str) -> Iterator[None]:
+    """Within it the model uses the attention function of this name. RuntimeError where that cannot be set.
+
+    model.set_attn_implementation is the public way, but it asks a hub for names that it does not know, warns, and walks
+    through all modules: too slow for each pass. Obsolete once it can be set for a pass.
+    """
+    own = attention(config)
+    if own is None:
+        raise RuntimeError("the config names no attention function")
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = own
+
+
+def register_attention(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make function an attention function of transformers under this name, with no mask; returns its "sdpa" one.
+
+    RuntimeError where this release keeps its functions elsewhere.
+    """
+    try:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+        if name not in ALL_ATTENTION_FUNCTIONS:
+            ALL_ATTENTION_FUNCTIONS.register(name, function)
+            # Causal, and nothing else to hide.
+            ALL_MASK_ATTENTION_FUNCTIONS.register(name, lambda *_, **__: None)
+    except BROKEN as error:
+        raise RuntimeError("this release of transformers keeps its attention functions elsewhere") from error
+    return sdpa_attention_forward
+
+
+def allocations(seen: Any) -> list[int] | None:
+    """Bytes that each allocation (or, below 0, release) of a finished profile took, in time; None: not to be had.
+
+    The public events of a profile leave out what lies within an operation. Obsolete once they do not.
+    """
+    try:
+        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+        return [int(e.nbytes()) for e in sorted(events, key=lambda e: e.start_ns())]
+    except BROKEN:
+        return None

@@ -1,0 +1,196 @@
+"""Whether a model reads several texts together as it reads each of them alone: tried on texts, not assumed.
+
+Three ways are tried when they are first needed: packed (unlearn/compute/packing.py), padded on the right, and padded on
+the left, as generate() is called. Many architectures fail one of them without a word: positions that ignore the mask, a
+state that runs on through padding, experts that hold so many tokens of a batch, a window that only the mask knows of.
+What fails is not used; where nothing is left, texts are read one at a time.
+
+A window (or another length at which a model begins to read otherwise) shows in texts that are longer than it alone. So
+the trial's longest text is longer than every such number of the config that lies below the length that is asked for.
+
+Obsolete where transformers tells of a model what a batch may do to it; it tells of flash attention's packing alone.
+"""
+
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearn.compute import private
+from unlearn.compute.packing import attending, layout_of, packed_inputs
+from unlearn.compute.states import last_states
+
+LENGTHS = (23, 1, 40, 5, 12)  # of the texts of a trial, unlike each other, and out of order
+PROMPTS = (9, 2, 15)  # of those that are continued
+NEW = 2  # tokens that a prompt is continued by
+BEYOND = 8  # tokens more than the number at which a model may begin to read otherwise
+ROUNDING = {
+    torch.float32: 1e-4,
+    torch.float64: 1e-4,
+}  # how far rounding may take states apart, as a part of them
+COARSE = 0.1  # in fewer bits, and with rounded weights: 0.02 in SmolLM2
+TURNS = ("window", "chunk", "original_max_position")  # parts of names under which configs hold such numbers
+
+# By the input embeddings, which an adapted model shares with its base: {way: (longest text tried, was it right)}.
+_tried: "weakref.WeakKeyDictionary[Any, dict[str, tuple[int, bool]]]" = weakref.WeakKeyDictionary()
+
+
+def packs(model: Any, length: int = 0) -> bool:
+    """Whether a packed pass gives this model's own states for texts up to this length."""
+    config = getattr(model, "config", None)
+    if private.attention(config) != "sdpa" or getattr(config, "is_encoder_decoder", False):
+        return False
+    return _remembered(model, "packed", length)
+
+
+def pads(model: Any, length: int = 0) -> bool:
+    """Whether texts up to this length that are padded on the right have the states that they have alone."""
+    return _remembered(model, "right", length)
+
+
+def continues(model: Any, length: int = 0) -> bool:
+    """Whether generate() gives prompts up to this length, padded on the left, the logits that they have alone."""
+    return _remembered(model, "left", length)
+
+
+def _remembered(model: Any, way: str, length: int) -> bool:
+    known = _tried.setdefault(model.get_input_embeddings(), {})
+    tried, right = known.get(way, (0, True))
+    lengths = _lengths(model.config, PROMPTS if way == "left" else LENGTHS, length)
+    if right and tried < max(lengths):
+        texts = _texts(model, lengths)
+        pairs = zip(WAYS[way](model, texts), _alone(model, texts, way), strict=True)
+        right = all(_close(found, wanted, _margin(model, wanted)) for found, wanted in pairs)
+        known[way] = (max(lengths), right)
+    return right
+
+
+def _lengths(config: Any, usual: Sequence[int], length: int) -> list[int]:
+    """The usual ones that the model has positions for, and two behind the last turn before the length asked for."""
+    behind = [turn for turn in turns(config) if max(usual) <= turn < length - 1][-1:]
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None) or max(usual) + NEW
+    lengths = [min(n, max(1, positions - NEW)) for n in usual]
+    return lengths + [min(turn + more, length) for turn in behind for more in (BEYOND, BEYOND // 2)]
+
+
+def turns(config: Any) -> list[int]:
+    """Lengths at which a model of this config may begin to read otherwise: windows, chunks, stretched positions."""
+    found, folders = set(), [config.to_dict()]
+    while folders:
+        for name, value in folders.pop().items():
+            if isinstance(value, dict):
+                folders.append(value)
+            elif type(value) is int and value > 0 and any(word in str(name) for word in TURNS):
+                found.add(value)
+    return sorted(found)
+
+
+def _texts(model: Any, lengths: Sequence[int]) -> list[Tensor]:
+    """Texts of these lengths, their tokens spread over all words: the first are often special, and fragile."""
+    embeddings = model.get_input_embeddings().weight
+    count = sum(lengths)
+    ids = (torch.arange(1, count + 1, device=embeddings.device) * 7919) % len(embeddings)
+    return list(ids.split(list(lengths)))
+
+
+def _margin(model: Any, states: Tensor) -> float:
+    whole = all(p.is_floating_point() for p in model.parameters())
+    return ROUNDING.get(states.dtype, COARSE) if whole else COARSE
+
+
+def _close(found: Tensor | None, wanted: Tensor, margin: float) -> bool:
+    if found is None or found.shape != wanted.shape:
+        return False
+    return float((found.float() - wanted.float()).norm()) <= margin * float(wanted.float().norm())
+
+
+def _padded(texts: Sequence[Tensor], left: bool) -> tuple[Tensor, Tensor]:
+    """(ids, mask) [B, L], padding on one side."""
+    ids, mask = texts[0].new_zeros(2, len(texts), max(map(len, texts)))
+    for i, text in enumerate(texts):
+        here = slice(-len(text), None) if left else slice(len(text))
+        ids[i, here], mask[i, here] = text, 1
+    return ids, mask
+
+
+def _call(model: Any, ids: Tensor, mask: Tensor) -> dict[str, Any]:
+    """What a pass is called with; a decoder beside an encoder reads as many of the tokens as every text has."""
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if not getattr(model.config, "is_encoder_decoder", False):
+        return inputs
+    return inputs | {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+
+
+@torch.no_grad()
+def _alone(model: Any, texts: Sequence[Tensor], way: str) -> Iterator[Tensor]:
+    for text in texts:
+        mask = torch.ones_like(text)[None]
+        if way == "left":
+            yield from _continued(model, text[None], mask)
+        else:
+            yield last_states(model, _call(model, text[None], mask))[0]
+
+
+@torch.no_grad()
+def _packed(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    ids, mask = _padded(texts, left=False)
+    try:
+        layout = layout_of(mask, model.get_input_embeddings().weight)
+        with attending(model.config, layout):
+            states = last_states(model, packed_inputs(ids, layout))[0]
+        return states[: int(mask.sum())].split(list(map(len, texts)))
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return [None] * len(texts)  # it takes no positions, or lays attention out in a way of its own
+
+
+@torch.no_grad()
+def _on_the_right(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    try:
+        states = last_states(model, _call(model, *_padded(texts, left=False)))
+        return [row[: len(text)] for row, text in zip(states, texts, strict=True)]
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return [None] * len(texts)
+
+
+@torch.no_grad()
+def _on_the_left(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    try:
+        return list(_continued(model, *_padded(texts, left=True)))
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return [None] * len(texts)
+
+
+def _continued(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """[B, NEW, V]: the logits of the next token, and of the one after it read from the cache.
+
+    Both are those of given tokens, since the argmax of near ones may differ by rounding.
+    """
+    fixed = model.get_input_embeddings().weight.shape[0] // 2
+    seen: list[Tensor] = []
+
+    def force(_: Tensor, scores: Tensor) -> Tensor:
+        seen.append(scores.clone())
+        return torch.full_like(scores, -torch.inf).index_fill_(
+            1, torch.tensor([fixed], device=scores.device), 0.0
+        )
+
+    model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=NEW,
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        min_length=0,
+        pad_token_id=0,
+        eos_token_id=None,
+        logits_processor=[force],
+    )
+    return torch.stack(seen, 1)
+
+
+WAYS = {"packed": _packed, "right": _on_the_right, "left": _on_the_left}

@@ -37,7 +37,7 @@ def test_before_is_found_out_and_the_retrained_model_is_at_chance(judged):
         found = values(record, attack)
         assert found["before"] > 0.9
         assert found["retrained"] == pytest.approx(0.5, abs=0.12)
-    assert values(record, "privleak")["before"] > 50
+    assert values(record, "privleak")["before"] < -50
     assert values(record, "memorised")["before"] == 1.0
     assert values(record, "extraction")["before"] == 1.0
     assert values(record, "el_3")["before"] == 1.0

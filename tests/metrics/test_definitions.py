@@ -8,10 +8,10 @@ from planted import Planted, seen
 from scipy import stats
 
 from unlearn.metrics import CHEAP, METRICS
+from unlearn.metrics.knowledge.kept import harmonic_mean
 from unlearn.metrics.language.repetition import repetition
 from unlearn.metrics.memory.el import extraction_likelihood, overlap
 from unlearn.metrics.memory.extraction import extraction_strength
-from unlearn.metrics.tofu.utility import harmonic_mean
 
 NLLS = ([-0.1, -0.3], [-2.0, -1.0, -3.0], [-0.5])
 
@@ -130,7 +130,7 @@ def test_a_tie_is_not_a_right_choice():
     assert value("choice", planted) == 0.0
 
 
-def test_utility_is_the_harmonic_mean_of_nine_parts():
+def test_kept_knowledge_is_the_harmonic_mean_of_nine_parts():
     observations, wrong, want = {}, {}, []
     for i, role in enumerate(("retain", "general", "neighbours")):
         observations["after", role] = [
@@ -140,16 +140,16 @@ def test_utility_is_the_harmonic_mean_of_nine_parts():
         wrong["after", role] = [[2.0, 3.0], []]
         p = math.exp(-0.1 * (i + 1))
         want += [p, 0.5, 1 - math.exp(-2.5) / p]
-    found = scores("utility", Planted(observations, wrong))["after", "all"]
+    found = scores("kept", Planted(observations, wrong))["after", "all"]
     assert found.per_example == pytest.approx(want, abs=1e-9)
     assert found.value == pytest.approx(stats.hmean(want), abs=1e-9)
     assert found.n == 9
     assert harmonic_mean([0.5, 0.0, 1.0]) == 0.0
 
 
-def test_a_truth_ratio_above_one_adds_no_utility():
+def test_a_truth_ratio_above_one_adds_nothing():
     planted = Planted({("after", "retain"): [seen([-2.0], role="retain")]}, {("after", "retain"): [[0.1]]})
-    found = scores("utility", planted)["after", "all"]
+    found = scores("kept", planted)["after", "all"]
     assert found.per_example[2] == 0.0
     assert found.value == 0.0
 

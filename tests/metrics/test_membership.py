@@ -156,8 +156,19 @@ def test_privleak():
         )
         for when in ("after", "retrained")
     }
-    want = 100 * (aucs["after"] - aucs["retrained"]) / aucs["retrained"]
+    s, r = 1 - aucs["after"], 1 - aucs["retrained"]
+    want = 100 * (s - r) / r
     assert found["after", "forget"].value == pytest.approx(want, abs=1e-9)
-    assert want > 0  # better known than by the retrained model
+    assert want < 0, "better known than by the retrained model: MUSE counts that below 0"
     assert found["retrained", "forget"].value == 0.0
     assert METRICS["privleak"].measure(planted(models=("before", "after"))) == {}
+
+
+def test_privleak_has_muses_sign_at_both_ends():
+    """All still known (AUC 1) is -100; the forget texts less known than fresh ones (AUC 0) is 100 · AUC_r / (1 - AUC_r)."""
+    for shift, auc in ((50.0, 1.0), (-50.0, 0.0)):
+        found = METRICS["privleak"].measure(planted(shift=shift))
+        truth = found["retrained", "forget"].details["auc"]
+        assert found["after", "forget"].details["auc"] == auc
+        want = -100.0 if auc == 1.0 else 100 * truth / (1 - truth)
+        assert found["after", "forget"].value == pytest.approx(want)

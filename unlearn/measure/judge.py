@@ -17,7 +17,7 @@ from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 
-FORMAT = 1  # raise when a definition changes
+FORMAT = 2  # raise when a definition changes
 FILE = "metrics.json"
 Progress = Callable[[str, float], None]
 

@@ -7,6 +7,7 @@ from unlearn.metrics.base import Comparison, Evidence, Metric, Observation, Scor
 from unlearn.metrics.depth.separability import SEPARABILITY
 from unlearn.metrics.knowledge.choice import CHOICE
 from unlearn.metrics.knowledge.entity_loss import ENTITY_LOSS
+from unlearn.metrics.knowledge.kept import KEPT
 from unlearn.metrics.language.collapse import COLLAPSE
 from unlearn.metrics.language.distinct import DISTINCT_1, DISTINCT_2
 from unlearn.metrics.language.generation_ppl import GENERATION_PPL
@@ -26,13 +27,12 @@ from unlearn.metrics.retrained.kl import KL
 from unlearn.metrics.retrained.target import TARGET_ACCURACY, TARGET_PPL
 from unlearn.metrics.tofu.forget_quality import FORGET_QUALITY
 from unlearn.metrics.tofu.truth_ratio import TRUTH_RATIO
-from unlearn.metrics.tofu.utility import UTILITY
 
 METRICS: dict[str, Metric | Comparison] = {
     metric.name: metric
     for metric in (
         *(EXACT, ROUGE_L, ACCURACY, NLL, PPL, PROBABILITY, MEMORISED, EXTRACTION),
-        *(TARGET_PPL, TARGET_ACCURACY, FORGET_QUALITY, TRUTH_RATIO, UTILITY, CHOICE, KL),
+        *(TARGET_PPL, TARGET_ACCURACY, FORGET_QUALITY, TRUTH_RATIO, KEPT, CHOICE, KL),
         *(LOSS, ZLIB, MIN_K, MIN_K_PLUS, REFERENCE, PRIVLEAK),
         *(EL_3, EL_5, EL_10),
         *(COLLAPSE, REP_2, REP_3, REP_4, DISTINCT_1, DISTINCT_2, GENERATION_PPL),

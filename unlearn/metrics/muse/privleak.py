@@ -1,7 +1,8 @@
-"""PrivLeak (MUSE, Shi et al. 2024, arXiv 2407.06460): 100 · (AUC_model - AUC_retrain) / AUC_retrain on Min-K%.
+"""PrivLeak (MUSE, Shi et al. 2024, arXiv 2407.06460), with MUSE's sign: 100 · (s - r) / r, s = 1 - AUC, by Min-40%.
 
-0: as hard to tell from never-seen texts as for a model that was trained without them. Below 0 over-forgotten,
-above 0 not forgotten enough. K = 40 as in MUSE's evaluation.
+s is the model's, r the retrained model's; AUC is the chance that a forget text looks better known than a never-seen
+one. 0: as hard to tell as for a model that was trained without them. A model that still knows them lies near -100;
+above 0 it was unlearnt too far. (MUSE writes the AUC the other way round, which is where 1 - AUC comes from.)
 """
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
@@ -15,11 +16,11 @@ def measure(evidence: Evidence) -> Scores:
         return {}
     leaks = {when: leak(evidence, when, min_k(K)) for when in evidence.models}
     truth = leaks["retrained"]
-    if truth is None or truth.value == 0:
+    if truth is None or truth.value == 1:
         return {}
     return {
         (when, MEMBERS): Score(
-            100 * (found.value - truth.value) / truth.value,
+            100 * ((1 - found.value) - (1 - truth.value)) / (1 - truth.value),
             found.per_example,
             found.n,
             {"k": K, "auc": found.value, "auc_retrained": truth.value},
@@ -32,7 +33,10 @@ def measure(evidence: Evidence) -> Scores:
 PRIVLEAK = Comparison(
     name="privleak",
     title="PrivLeak",
-    help="100 · (AUC - AUC of the retrained model) / AUC of the retrained model, by Min-40%; 0 is no leak.",
+    help=(
+        "100 · (s - r) / r with s = 1 - AUC by Min-40% and r the retrained model's: 0 is no leak, -100 all still "
+        "known, above 0 unlearnt too far. MUSE's sign."
+    ),
     ideal=0.0,
     measure=measure,
     needs="a retrained model and an approximate role",

@@ -1,7 +1,9 @@
-"""Model utility: harmonic mean over {retain, general, neighbours} × {probability, ROUGE-L, truth ratio} (TOFU).
+"""Kept knowledge: harmonic mean of probability, ROUGE-L and truth ratio on retain, general and neighbours.
 
-The truth ratio enters as max(0, 1 - ratio), so that higher is better in all parts (arXiv 2401.06121, §2.2.2).
-Only rows with wrong answers count, so that each part of a role is read on the same questions.
+This project's own summary of what a model still knows. It is not TOFU's model utility, which reads other sets
+(retain, real authors, world facts), normalises the probability on two of them and reads ROUGE-L as stemmed recall
+(unlearn.results.tofu). Here the truth ratio enters as max(0, 1 - ratio), so that higher is better in all parts. Only
+rows with wrong answers count, so that each part of a role is read on the same questions.
 """
 
 from collections.abc import Sequence
@@ -46,12 +48,14 @@ def measure(evidence: Evidence) -> Scores:
     return scores
 
 
-UTILITY = Comparison(
-    name="utility",
-    title="Model utility",
-    help="Harmonic mean of answer probability, ROUGE-L and max(0, 1 - truth ratio) on retain, general, neighbours.",
+KEPT = Comparison(
+    name="kept",
+    title="Kept knowledge",
+    help=(
+        "Harmonic mean of answer probability, ROUGE-L and max(0, 1 - truth ratio) on retain, general, neighbours. "
+        "Not TOFU's model utility, which reads other sets and normalises."
+    ),
     ideal="higher",
     measure=measure,
     needs="questions to keep that have wrong answers",
-    paper="Maini et al. 2024, arXiv 2401.06121",
 )

@@ -165,10 +165,10 @@ def test_privleak():
 
 
 def test_privleak_has_muses_sign_at_both_ends():
-    """All still known (AUC 1) is -100; the forget texts less known than fresh ones (AUC 0) is 100 · AUC_r / (1 - AUC_r)."""
-    for shift, auc in ((50.0, 1.0), (-50.0, 0.0)):
+    """All still known (AUC 1) is -100; forget texts less known than fresh ones (AUC 0): 100 · AUC_r / (1 - AUC_r)."""
+    for shift, area in ((50.0, 1.0), (-50.0, 0.0)):
         found = METRICS["privleak"].measure(planted(shift=shift))
         truth = found["retrained", "forget"].details["auc"]
-        assert found["after", "forget"].details["auc"] == auc
-        want = -100.0 if auc == 1.0 else 100 * truth / (1 - truth)
+        assert found["after", "forget"].details["auc"] == area
+        want = -100.0 if area == 1.0 else 100 * truth / (1 - truth)
         assert found["after", "forget"].value == pytest.approx(want)

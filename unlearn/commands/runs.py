@@ -34,6 +34,11 @@ def add(command: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    return carry_out(begin(args), args.json)
+
+
+def begin(args: argparse.Namespace) -> Run:
+    """Make the folder of the run that was asked for. ValueError before that for what can be known before."""
     from unlearn.engines.thread import check
     from unlearn.results import cost
     from unlearn.work.preflight import preflight
@@ -48,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     made = store.create(config, title=args.title)
     if args.training_tokens is not None:
         cost.enter(made, args.training_tokens)
-    return carry_out(made, args.json)
+    return made
 
 
 def add_training_tokens(p: argparse.ArgumentParser) -> None:

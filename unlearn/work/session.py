@@ -198,7 +198,7 @@ def forget(
         name=IN_MEMORY,
         title="the rows given",
         roles={
-            role: tuple(_row(role, i, one) for i, one in enumerate(rows, 1)) for role, rows in roles.items()
+            role: tuple(row_of(role, i, one) for i, one in enumerate(rows, 1)) for role, rows in roles.items()
         },
     )
     return session_of(loaded, config, data)
@@ -224,7 +224,7 @@ def _config(model: str, method: str, tuning: str, values: Mapping[str, Any]) -> 
     )
 
 
-def _row(role: str, number: int, given: Any) -> Row:
+def row_of(role: str, number: int, given: Any) -> Row:
     """One row of what a person wrote. ValueError names role, place and the forms that are read."""
     parts: Mapping[str, Any] = {}
     if isinstance(given, Row):

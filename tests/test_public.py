@@ -1,0 +1,156 @@
+"""The public names: each is documented with an example that runs, and importing them loads nothing heavy."""
+
+import doctest
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unlearn
+from unlearn.commands import calls
+
+CALLS = [name for name in unlearn.__all__ if inspect.isfunction(getattr(calls, name, None))]
+QUICK = ("load", "rows", "runs", "open_run", "compare", "save_report")
+# Their examples begin with a run that is there already.
+RECORDED = next((Path(__file__).parent.parent / "assets" / "recorded").iterdir())
+
+
+def test_names_are_sorted_and_each_is_there():
+    assert sorted(unlearn.__all__) == unlearn.__all__
+    assert all(getattr(unlearn, name) is not None for name in unlearn.__all__)
+    assert set(unlearn.__all__) <= set(dir(unlearn))
+    with pytest.raises(AttributeError, match=r"no attribute 'forgett'; it has Row, attack"):
+        _ = unlearn.forgett
+
+
+@pytest.mark.parametrize("words", ["import unlearn", "import unlearn; unlearn.Row; dir(unlearn)"])
+def test_importing_loads_nothing_heavy(words):
+    code = (
+        f"import sys; {words}; print(*{{'torch', 'transformers', 'pandas', 'plotly'}} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", unlearn.__all__)
+def test_each_name_is_documented(name):
+    text = inspect.getdoc(getattr(unlearn, name)) or ""
+    assert len(text.split("\n")[0].split()) >= 4
+    if name in CALLS:
+        assert "    >>> import unlearn" in (getattr(calls, name).__doc__ or "")
+
+
+def examples(name: str) -> doctest.DocTest:
+    found = doctest.DocTestFinder(recurse=False).find(getattr(unlearn, name), name, module=False)
+    return found[0]
+
+
+def ran(name: str) -> None:
+    """Run the example in the current folder; every line must give what stands under it."""
+    said: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(examples(name), out=said.append)
+    assert result.attempted >= 2
+    assert not result.failed, "".join(said)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with one finished run: its files of record, without weights."""
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(RECORDED, tmp_path / "runs" / RECORDED.name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("UNLEARN_RUNS", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_examples_that_train_nothing(name, place):
+    ran(name)
+
+
+@pytest.mark.slow
+def test_examples_that_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("UNLEARN_RUNS", raising=False)
+    rest = [name for name in CALLS if name not in QUICK]
+    assert {"run", "evaluate", "judge", "attack"} == set(rest)
+    for name in ["run", *(one for one in rest if one != "run")]:
+        ran(name)
+
+
+def test_settings_become_the_words_of_a_command_line():
+    given = {
+        "lr": 1e-4,
+        "batch_size": 4,
+        "requests": [1, 2],
+        "checkpointing": True,
+        "hub": None,
+        "cut": False,
+    }
+    words = ["--lr", "0.0001", "--batch-size", "4", "--requests", "1,2", "--checkpointing"]
+    assert calls.words_of(given) == words
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "nope"}, "method: must be among"),
+        ({"method": "ga", "colour": "red"}, "--colour"),
+        ({"method": "ga", "lr": "fast"}, "--lr"),
+        ({"method": "npo", "knobs": {"gamma": 1}}, "gamma"),
+    ],
+)
+def test_what_can_be_known_before_makes_no_folder(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        unlearn.run("tiny-authors", runs=tmp_path / "runs", **settings)
+    assert not list(tmp_path.rglob("config.json"))
+
+
+@pytest.mark.slow
+def test_a_run_is_the_one_that_the_command_line_makes(tmp_path, capsys):
+    from unlearn.__main__ import main
+
+    seen: list[float] = []
+    made = unlearn.run(
+        "tiny-authors",
+        method="gd",
+        epochs=1,
+        seed=3,
+        knobs={"retain_weight": 2},
+        runs=tmp_path / "a",
+        progress=lambda phase, part: seen.append(part),
+    )
+    words = [
+        "--epochs",
+        "1",
+        "--seed",
+        "3",
+        "--set",
+        "retain_weight=2",
+        "--runs",
+        str(tmp_path / "b"),
+        "--json",
+    ]
+    assert main(["run", "--model", "tiny-authors", "--method", "gd", *words]) == 0
+    other = unlearn.open_run(json.loads(capsys.readouterr().out.splitlines()[-1])["run"])
+    assert made.config == other.config
+    assert made.scores() == other.scores()
+    assert seen
+    table = unlearn.compare(made, other)
+    assert (table["a"].dropna() == table["b"].dropna()).all()
+
+
+def test_rows_come_from_a_dataset_or_a_file(tmp_path):
+    (tmp_path / "mine.csv").write_text("question,answer\nWho?,Ann\nWhere?,Here\n")
+    assert [row.answer for row in unlearn.rows(tmp_path / "mine.csv")] == ["Ann", "Here"]
+    assert unlearn.rows("authors", "retain")
+    with pytest.raises(ValueError, match="role: must be among forget, retain"):
+        unlearn.rows("authors", "rest")
+    with pytest.raises(ValueError, match=r"nothing\.csv"):
+        unlearn.rows(tmp_path / "nothing.csv")
+    with pytest.raises(ValueError, match="from 1 to 8"):
+        unlearn.compare()

@@ -1,0 +1,211 @@
+"""What `import unlearn` offers: the command line as functions, and forgetting in memory, for notebooks and scripts.
+
+Every example is run by a test. Each stands alone; those that begin with unlearn.runs() need a run that was made before.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn.commands import runs as commands
+from unlearn.commands.options import EVERYWHERE, add_run_options
+from unlearn.commands.parser import Parser, add_runs
+from unlearn.data.base import ROLES, Row
+from unlearn.store.home import runs_folder
+from unlearn.store.runs import Run, RunStore
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from unlearn.models.load import Loaded
+
+Progress = Callable[[str, float], None]
+
+
+def silent(phase: str, fraction: float) -> None:
+    """Show nothing of the progress."""
+
+
+def run(
+    model: str,
+    method: str,
+    *,
+    runs: str | Path | None = None,
+    knobs: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+    **settings: Any,
+) -> Run:
+    """Carry out one unlearning run and return it: a folder, as `unlearn run` makes it.
+
+    settings: the command line's options with underscores, such as lr, epochs, seed, tuning, data, or forget="file.csv"
+    and retain="file.csv". knobs: the method's own, such as {"beta": 0.2}. runs: the folder of the runs (default:
+    UNLEARN_RUNS, or ./runs). progress(phase, fraction) is called on the way.
+    ValueError for what can be known before, and then no folder is made; RuntimeError when the run fails.
+
+    >>> import unlearn
+    >>> done = unlearn.run("tiny-authors", method="ga", epochs=1)
+    >>> done.state
+    'done'
+    >>> sorted(done.scores())
+    ['after', 'before', 'retrained']
+    """
+    from unlearn.work.execute import execute
+
+    parser = Parser(prog="unlearn.run")
+    add_run_options(parser)
+    commands.add_training_tokens(parser)
+    add_runs(parser)
+    words = ["--model", model, "--method", method, *words_of(settings)]
+    words += [word for name, value in (knobs or {}).items() for word in ("--set", f"{name}={value}")]
+    made = commands.begin(parser.parse_args(words + ([] if runs is None else ["--runs", str(runs)])))
+    with made.held():
+        execute(made, on_progress=progress, roots=EVERYWHERE)
+    if made.state == "failed":
+        raise RuntimeError(f"run: {made.path} failed: {made.reason}")
+    return made
+
+
+def words_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as the words of a command line: True is a flag alone, a list has commas, None is left out."""
+    words = []
+    for name, value in settings.items():
+        if value is None or value is False:
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+    return words
+
+
+def runs(folder: str | Path | None = None) -> list[Run]:
+    """Return the runs of a folder (default: UNLEARN_RUNS, or ./runs), the newest first.
+
+    >>> import unlearn
+    >>> newest = unlearn.runs()[0]
+    >>> newest.config.model
+    'tiny-authors'
+    """
+    return RunStore(runs_folder() if folder is None else Path(folder)).list()
+
+
+def open_run(path: str | Path) -> Run:
+    """Return the run in this folder. ValueError where there is none.
+
+    >>> import unlearn
+    >>> path = unlearn.runs()[0].path
+    >>> unlearn.open_run(path).state
+    'done'
+    """
+    folder = Path(path).absolute()
+    return RunStore(folder.parent).get(folder.name)
+
+
+def load(name: str, *, precision: str = "auto", device: str | None = None) -> "Loaded":
+    """Return a model ready to forget: a catalogue name, a hub id or a folder with safetensors.
+
+    What comes back has the model, its tokenizer, and where it lies. ValueError, with the remedy, for what cannot be
+    loaded.
+
+    >>> import unlearn
+    >>> model = unlearn.load("tiny-authors")
+    >>> model.parameters
+    1967808
+    """
+    from unlearn.models.load import load
+
+    return load(name, precision=precision, device=device)
+
+
+def rows(source: str | Path, role: str = "forget") -> list[Row]:
+    """Return the rows of a bundled dataset in one role, or of a file (CSV, JSONL, TXT, Parquet).
+
+    >>> import unlearn
+    >>> facts = unlearn.rows("capitals")
+    >>> facts[0].question, facts[0].answer
+    ('What is the capital of France?', 'Paris')
+    """
+    from unlearn.data import catalogue
+
+    if role not in ROLES:
+        raise ValueError(f"role: must be among {', '.join(ROLES)}, got {role!r}.")
+    if str(source) in catalogue.CATALOGUE:
+        return list(catalogue.load(str(source)).rows(role))
+    return list(catalogue.from_config({"forget": str(source)}, EVERYWHERE).rows("forget"))
+
+
+def evaluate(
+    model: "Loaded", rows: Sequence[Any], *, role: str = "forget", max_length: int = 512
+) -> dict[str, float]:
+    """Return what a model in memory says about rows: {"n", "exact", "nll", "ppl", …}, a number a metric.
+
+    rows: as for unlearn.forget. exact is the share that greedy decoding answers rightly; unlearn.metrics.METRICS has
+    the definition of each.
+
+    >>> import unlearn
+    >>> model = unlearn.load("tiny-authors")
+    >>> scores = unlearn.evaluate(model, unlearn.rows("authors")[:5])
+    >>> scores["n"], scores["exact"]
+    (5, 1.0)
+    """
+    from unlearn.measure.evaluate import evaluate, observe
+    from unlearn.work.session import row_of
+
+    chosen = {role: [row_of(role, at, one) for at, one in enumerate(rows, 1)]}
+    length = model.fit_length(max_length)
+    seen = observe(model.model, model.tokenizer, chosen, max_length=length, device=model.device)
+    return evaluate(seen)[role]
+
+
+def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = silent) -> dict[str, Any]:
+    """Compute metrics of a finished run (all by default), keep them in its folder, and return metrics.json.
+
+    >>> import unlearn
+    >>> found = unlearn.judge(unlearn.runs()[0], ["truth_ratio"])
+    >>> "truth_ratio" in found["metrics"]
+    True
+    """
+    from unlearn.measure import judge
+
+    return judge.judge(run, metrics, roots=EVERYWHERE, progress=progress)
+
+
+def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = silent) -> dict[str, Any]:
+    """Try to bring back what a finished run forgot (all attacks by default); return its attacks.json.
+
+    >>> import unlearn
+    >>> found = unlearn.attack(unlearn.runs()[0], ["prefix"])
+    >>> list(found["attacks"])
+    ['prefix']
+    """
+    from unlearn.work import stress
+
+    return stress.attack(run, names, roots=EVERYWHERE, progress=progress)
+
+
+def compare(*runs: Run) -> "DataFrame":
+    """Return the scores of runs side by side: a row for each role and metric, a column for each run and its change.
+
+    >>> import unlearn
+    >>> table = unlearn.compare(*unlearn.runs()[:1])
+    >>> list(table.columns)
+    ['role', 'metric', 'n', 'before', 'a', 'delta_a', 'retrained']
+    """
+    import pandas as pd
+
+    from unlearn.results.compare import LETTERS, score_table
+
+    if not 1 <= len(runs) <= len(LETTERS):
+        raise ValueError(f"runs: from 1 to {len(LETTERS)} can stand side by side, got {len(runs)}.")
+    return pd.DataFrame(score_table(runs))
+
+
+def save_report(runs: Sequence[Run], out: str | Path = "report.html") -> Path:
+    """Write runs as one HTML file for reading offline, and return its path.
+
+    >>> import unlearn
+    >>> unlearn.save_report(unlearn.runs()[:1], "report.html").name
+    'report.html'
+    """
+    from unlearn.report.build import report
+
+    return report(runs, Path(out))

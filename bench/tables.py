@@ -1,11 +1,11 @@
-"""bench/tables: the README's tables, written from the recorded results.
+"""bench/tables: the tables of README.md and docs/, written from recorded results and from the source.
 
     python -m bench.tables            rewrite the tables
     python -m bench.tables --check    exit 1 when one is stale
 
-A block <!-- name --> … <!-- /name --> in README.md belongs to assets/results/name.json and to table() in
-bench/name.py; the block `files` is the file tree. A block without recorded results is left alone, and a result
-without a block is not an error.
+A block <!-- name --> … <!-- /name --> belongs to assets/results/name.json and to table() in bench/name.py, or to a
+function in GENERATED, which reads the source. A block without recorded results is left alone, and a result without a
+block is not an error.
 """
 
 import argparse
@@ -13,12 +13,23 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from bench import files
+from bench import files, settings
 from bench.record import RESULTS, ROOT
 
 BLOCK = re.compile(r"<!-- (?P<name>[a-z_]+) -->\n(?P<body>.*?)<!-- /(?P=name) -->", re.DOTALL)
+GENERATED: dict[str, Callable[[], str]] = {
+    "files": files.table,
+    "run_settings": settings.run_table,
+    "data_settings": settings.data_table,
+}
+
+
+def documents(root: Path = ROOT) -> list[Path]:
+    """The texts that may hold blocks."""
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
 def rendered(text: str, results: Path = RESULTS) -> str:
@@ -27,11 +38,13 @@ def rendered(text: str, results: Path = RESULTS) -> str:
     def block(found: re.Match[str]) -> str:
         name = found["name"]
         path = results / f"{name}.json"
-        if name == "files":
-            return f"<!-- files -->\n{files.table()}\n<!-- /files -->"
-        if not path.is_file():
+        if name in GENERATED:
+            table = GENERATED[name]()
+        elif path.is_file():
+            module = importlib.import_module(f"bench.{name}")
+            table = module.table(json.loads(path.read_text(encoding="utf-8")))
+        else:
             return found[0]
-        table = importlib.import_module(f"bench.{name}").table(json.loads(path.read_text(encoding="utf-8")))
         return f"<!-- {name} -->\n{table.strip()}\n<!-- /{name} -->"
 
     return BLOCK.sub(block, text)
@@ -47,20 +60,19 @@ def main() -> int:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--check", action="store_true")
+    options.add_argument("--check", action="store_true", help="change nothing, exit 1 when a table is stale")
     args = options.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    names = stale(text)
-    if args.check and names:
-        print(
-            f"README.md: stale: {', '.join(names)}; `python -m bench.tables` writes them anew.",
-            file=sys.stderr,
-        )
-        return 1
-    if names and not args.check:
-        readme.write_text(rendered(text), encoding="utf-8")
-    return 0
+    bad = False
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        names = stale(text)
+        if args.check and names:
+            bad = True
+            remedy = "`python -m bench.tables` writes them anew."
+            print(f"{path.relative_to(ROOT)}: stale: {', '.join(names)}; {remedy}", file=sys.stderr)
+        elif names:
+            path.write_text(rendered(text), encoding="utf-8")
+    return int(bad)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ui.typed import path_field, upload
 from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Dataset
 from unlearn.store.allowed import allowed_path
+from unlearn.store.config import data_of_today
 
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
@@ -59,6 +60,7 @@ def to_address(data: Mapping[str, Any]) -> dict[str, str]:
 
 def from_address(given: Mapping[str, str]) -> dict[str, Any]:
     """config.data of a link that to_address made; empty where it names none. Files are uploads and nothing else."""
+    given = data_of_today(given)
     data: dict[str, Any] = {"name": given["data"]} if "data" in given else {}
     for key in ("forget", "hub") if not data else ():
         if key in given:
@@ -123,13 +125,13 @@ def hub_data() -> dict[str, Any]:
             "Owner and name, as in the address of its page. Only data is read.",
         ),
         (
-            "config",
+            "hub_config",
             "Part to forget",
             "forget10",
             "A configuration of the dataset; empty for the default one.",
         ),
-        ("retain_config", "Part to keep", "retain90", "Another configuration of it; empty for none."),
-        ("split", "Split", "train", "train where nothing is given."),
+        ("retain_hub_config", "Part to keep", "retain90", "Another configuration of it; empty for none."),
+        ("hub_split", "Split", "train", "train where nothing is given."),
     )
     data = {}
     for (name, label, example, help), cell in zip(fields, st.columns([2, 1, 1, 1]), strict=True):

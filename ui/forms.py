@@ -10,46 +10,16 @@ from typing import Any
 import streamlit as st
 
 from unlearn.results.measured import measured, words
-from unlearn.store.config import PRECISIONS, ROUNDED, RunConfig
+from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 
 KEEP = {"persist_state": "session"}  # values survive a visit to another page
 PER_ROW = 4
-OWN = (  # the settings that each method has its own tuned default for: name, label, lowest, highest, help
-    (
-        "lr",
-        "Learning rate",
-        1e-8,
-        1.0,
-        "Size of a step. Too high destroys the model, too low changes nothing.",
-    ),
-    ("epochs", "Epochs", 1, 1000, "Passes over the forget set."),
-    ("batch_size", "Batch size", 1, 1024, "Forget texts in one step."),
-)
-SHARED = (  # the same for every method of one launch: name, label, default, lowest, highest, help
-    ("seed", "Seed", 0, 0, 2**31 - 1, "Order of the texts. Same seed, same machine, same numbers."),
-    (
-        "accumulation",
-        "Accumulation",
-        1,
-        1,
-        1024,
-        "Batches added up before a step: the same result in less memory.",
-    ),
-    ("max_length", "Longest text (tokens)", 512, 8, 8192, "Texts are cut here."),
-    ("probes", "Probes", 8, 0, 200, "How often a few fixed questions are asked while it trains."),
-)
-LORA = (
-    ("lora_rank", "LoRA rank", 8, 1, 256, "Size of the added layers."),
-    ("lora_alpha", "LoRA alpha", 16.0, 0.1, 1024.0, "Their weight, divided by the rank."),
-)
-TUNINGS = {"full": "All weights", "lora": "LoRA adapter"}
-NUMBERS = {
-    "auto": "Automatic",
-    "float32": "32 bits",
-    "bfloat16": "16 bits (bfloat16)",
-    "int8": "8 bits (bitsandbytes)",
-    "nf4": "4 bits (bitsandbytes, nf4)",
-}
+# The settings that each method has its own tuned default for, and those that are the same for all of one launch.
+OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
+SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes"))
+LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
+TUNING, PRECISION = RunConfig.setting("tuning"), RunConfig.setting("precision")
+OFFERED = ("full", "lora")  # unlearning layers are their method's own choice, not one of the form's
 
 
 def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **more: Any) -> Any:
@@ -70,14 +40,13 @@ def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **m
 
 def knob_field(knob: Any, key: str, value: Any) -> Any:
     """The widget for one Knob: its kind chooses the widget, its sentence is the tooltip."""
-    label = knob.name.replace("_", " ").capitalize()
     start = {} if key in st.session_state else {"value": value}
     if knob.kind == "bool":
-        return st.toggle(label, key=key, help=knob.help, **start, **KEEP)
+        return st.toggle(knob.label, key=key, help=knob.help, **start, **KEEP)
     if knob.kind == "choice":
         start = {} if key in st.session_state else {"index": knob.choices.index(value)}
-        return st.selectbox(label, knob.choices, key=key, help=knob.help, **start, **KEEP)
-    return number(label, key, value, knob.low, knob.high, knob.help)
+        return st.selectbox(knob.label, knob.choices, key=key, help=knob.help, **start, **KEEP)
+    return number(knob.label, key, value, knob.low, knob.high, knob.help)
 
 
 def prefix(method: Any, size: str, tuning: str, model: str) -> str:
@@ -91,7 +60,7 @@ def method_card(method: Any, size: str, tuning: str, model: str) -> dict[str, An
     with st.container(border=True):
         st.markdown(f"**{method.title}** — {method.sentence}")
         st.caption(f"Cost: {method.cost}  \nRisk: {method.risk}", help=f"{method.paper} · {method.url}")
-        if tuning not in TUNINGS:
+        if tuning not in OFFERED:
             st.caption("Trains layers of its own; what may change, chosen above, does not apply to it.")
         if method.collapses:
             st.warning(method.collapses, icon=":material/warning:")
@@ -103,8 +72,7 @@ def method_card(method: Any, size: str, tuning: str, model: str) -> dict[str, An
         for i, cell in enumerate(cells(len(OWN) + len(plain))):
             with cell:
                 if i < len(OWN):
-                    name, label, low, high, help = OWN[i]
-                    chosen[name] = number(label, f"{base}.{name}", tuned[name], low, high, help)
+                    chosen[OWN[i].name] = knob_field(OWN[i], f"{base}.{OWN[i].name}", tuned[OWN[i].name])
                 else:
                     _knob_into(chosen, plain[i - len(OWN)], base, tuned["knobs"])
         if spare:
@@ -133,23 +101,19 @@ def shared_settings(size: str) -> dict[str, Any]:
     key = f"form.{size}.tuning"
     if key not in st.session_state:
         st.session_state[key] = "full" if size == "tiny" else "lora"
-    help = "An adapter is small, quick to save, and can be dialled between before and after."
     tuning = st.segmented_control(
-        "What may change", list(TUNINGS), format_func=TUNINGS.get, key=key, required=True, help=help, **KEEP
+        TUNING.label, OFFERED, format_func=TUNING.title, key=key, required=True, help=TUNING.help, **KEEP
     )
     chosen: dict[str, Any] = {"tuning": tuning}
     with st.expander(
         "Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
     ):
         rows = SHARED + (LORA if tuning == "lora" else ())
-        for (name, label, value, low, high, help), cell in zip(rows, cells(len(rows), 2), strict=True):
+        for knob, cell in zip(rows, cells(len(rows), 2), strict=True):
             with cell:
-                chosen[name] = number(label, f"form.{name}", value, low, high, help)
-        start = {} if "form.checkpointing" in st.session_state else {"value": False}
-        help = "Each block is computed again when its gradient is due: less memory for a third more work."
-        chosen["checkpointing"] = st.toggle(
-            "Gradient checkpointing", key="form.checkpointing", help=help, **start, **KEEP
-        )
+                chosen[knob.name] = knob_field(knob, f"form.{knob.name}", knob.default)
+        switch = RunConfig.setting("checkpointing")
+        chosen[switch.name] = knob_field(switch, "form.checkpointing", switch.default)
         chosen["precision"] = _precision(tuning)
         chosen["metrics"] = tuple(_metrics())
     return chosen
@@ -157,16 +121,12 @@ def shared_settings(size: str) -> dict[str, Any]:
 
 def _precision(tuning: str) -> str:
     """What the weights are held in; 8 and 4 bits are offered under an adapter alone, which they need."""
-    offered = [name for name in PRECISIONS if tuning == "lora" or name not in ROUNDED]
+    offered = [name for name in PRECISION.choices if tuning == "lora" or name not in ROUNDED]
     key = "form.precision"
     if st.session_state.get(key) not in offered:
         st.session_state[key] = "auto"
-    help = (
-        "Automatic: 16 bits for a frozen base where this machine computes faster so, else 32. 8 and 4 bits take a "
-        "quarter and an eighth of the memory, and answer a little differently from the model as it came."
-    )
     return st.selectbox(
-        "Precision of the weights", offered, format_func=NUMBERS.get, key=key, help=help, **KEEP
+        PRECISION.label, offered, format_func=PRECISION.title, key=key, help=PRECISION.help, **KEEP
     )
 
 
@@ -176,7 +136,7 @@ def _metrics() -> list[str]:
 
     further = [name for name in METRICS if name not in CHEAP]
     return st.multiselect(
-        "Further metrics",
+        RunConfig.setting("metrics").label,
         further,
         key="form.metrics",
         format_func=lambda name: METRICS[name].title,
@@ -191,15 +151,15 @@ def fill(config: RunConfig, size: str) -> None:
     """Put a config's numbers into the form (before its widgets are drawn)."""
     from unlearn.methods import method_named
 
-    if config.tuning in TUNINGS:  # unlearning layers are their method's own choice, not one of the form's
+    if config.tuning in OFFERED:
         st.session_state[f"form.{size}.tuning"] = config.tuning
-    for name, *_ in SHARED + LORA:
-        st.session_state[f"form.{name}"] = getattr(config, name)
+    for knob in SHARED + LORA:
+        st.session_state[f"form.{knob.name}"] = getattr(config, knob.name)
     st.session_state["form.checkpointing"] = config.checkpointing
     st.session_state["form.precision"] = config.precision
     st.session_state["form.metrics"] = list(config.metrics)
     base = prefix(method_named(config.method), size, config.tuning, config.model)
-    for name, *_ in OWN:
-        st.session_state[f"{base}.{name}"] = getattr(config, name)
+    for knob in OWN:
+        st.session_state[f"{base}.{knob.name}"] = getattr(config, knob.name)
     for name, value in config.knobs.items():
         st.session_state[f"{base}.{name}"] = value

@@ -10,6 +10,7 @@ import streamlit as st
 from ui import forms, shell
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import measured
+from unlearn.store.knobs import Knob
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
 COLUMNS = {  # roles in the table of what was measured
@@ -66,7 +67,7 @@ def settings_table(method: Any) -> list[dict[str, str]]:
         entry = CATALOGUE[name]
         tuned[entry.title] = method.settings(entry.size, method.tuning_for(entry.tuning), name)
         origins[entry.title] = method.origin(entry.size, name)
-    rows = [_own_row(name, low, high, help, tuned) for name, _, low, high, help in forms.OWN]
+    rows = [_own_row(k, tuned) for k in forms.OWN]
     for knob in method.knobs():
         values = {head: plain_value(found["knobs"][knob.name]) for head, found in tuned.items()}
         reach = ", ".join(knob.choices) if knob.choices else "on, off" if knob.kind == "bool" else ""
@@ -137,7 +138,7 @@ def plain_value(value: Any) -> str:
     return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else str(value)
 
 
-def _own_row(name: str, low: Any, high: Any, help: str, tuned: Mapping[str, Any]) -> dict[str, str]:
-    values = {head: plain_value(found[name]) for head, found in tuned.items()}
-    reach = f"{plain_value(low)} to {plain_value(high)}"
-    return {"Setting": name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(help)}
+def _own_row(knob: Knob, tuned: Mapping[str, Any]) -> dict[str, str]:
+    values = {head: plain_value(found[knob.name]) for head, found in tuned.items()}
+    reach = f"{plain_value(knob.low)} to {plain_value(knob.high)}"
+    return {"Setting": knob.name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(knob.help)}

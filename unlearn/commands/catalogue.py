@@ -10,10 +10,12 @@ from unlearn.commands.printing import listing, progress_bar
 def add(command: Any) -> None:
     command("models", models, "list the models")
     command("methods", methods, "list the methods with knobs and tuned settings")
-    command("get", get, "bring a model to this machine", as_json=False).add_argument("model")
+    command("get", get, "bring a model to this machine", as_json=False).add_argument(
+        "model", help="Its name in the catalogue."
+    )
     text = "train the bundled models and their retrains again (ten minutes a pair)"
     bundled = command("train-bundled", train_bundled, text, as_json=False)
-    bundled.add_argument("--out", type=Path, default=Path("assets/models"))
+    bundled.add_argument("--out", type=Path, default=Path("assets/models"), help="The folder to write to.")
     bundled.add_argument("--model", default="all", help="which pair, by the name of its model, or all")
 
 

@@ -37,7 +37,7 @@ def add(command: Any) -> None:
     p.add_argument(
         "--share", type=float, help="... this share of the rows at random; otherwise what --search finds"
     )
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=int, default=0, help="... of the random choice (default: 0)")
     p.add_argument(
         "--aside", type=int, default=0, help="... so many nearest rows of each are put into neighbours"
     )

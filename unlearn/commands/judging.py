@@ -5,17 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unlearn.commands.options import EVERYWHERE
+from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.printing import number, progress_bar
 from unlearn.store.runs import RunStore
 
 
 def add(command: Any) -> None:
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
-    judged.add_argument("run")
+    judged.add_argument("run", help=RUN)
     judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
     tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
-    tried.add_argument("run")
+    tried.add_argument("run", help=RUN)
     tried.add_argument("name", help="an attack, several with commas between them, or all")
     tried.add_argument(
         "--seed", type=int, help="of what an attack draws (default: that of the attacks already done, or 0)"

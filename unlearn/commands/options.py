@@ -1,13 +1,21 @@
-"""The options that several commands share, and the RunConfig that they ask for."""
+"""The options that several commands share, and the RunConfig that they ask for.
+
+Flags are made from what RunConfig's fields and the keys of a run's data say of themselves, so that each setting is
+stated once. What a --config file states counts before a method's tuned settings, and a flag before both.
+"""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearn.store.config import PRECISIONS, TUNINGS, RunConfig
+from unlearn.store.config import ASKED, RunConfig, flags_of_before
+from unlearn.store.config_file import READERS, read_settings
 from unlearn.store.home import runs_folder
+from unlearn.store.knobs import Knob, short
 
 MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
+RUN = "A run: its id in the store, or the path to its folder."
 EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
 
 
@@ -16,44 +24,62 @@ def default_store() -> Path:
 
 
 def add_run_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--model", required=True, help="catalogue name, hub id or local folder")
-    p.add_argument("--method", required=True)
+    """Everything that describes one run."""
+    p.add_argument("--method", help=RunConfig.setting("method").help)
+    add_settings(p)
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KNOB=VALUE",
+        help="A setting of the method (again for more); `methods --json` lists them.",
+    )
+
+
+def add_settings(p: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
+    """--config FILE, the model, the data, and a flag for each setting that every method has."""
+    endings = ", ".join(READERS)
+    text = f"File that states settings by the names of the flags ({endings}), such as a run's config.json; flags win."
+    p.add_argument("--config", metavar="FILE", type=Path, help=text)
+    p.add_argument("--model", help=RunConfig.setting("model").help)
     add_data_options(p)
-    p.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a knob of the method")
-    p.add_argument("--tuning", choices=TUNINGS)
-    p.add_argument("--lr", type=float)
-    for name in ("epochs", "batch-size", "accumulation", "seed", "lora-rank", "max-length", "probes"):
-        p.add_argument(f"--{name}", type=int)
-    p.add_argument("--lora-alpha", type=float)
-    p.add_argument("--checkpointing", action="store_true", help="less memory for a third more work")
-    p.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="what the weights are held in; int8 and nf4 need bitsandbytes",
-    )
-    p.add_argument("--start", default="", help="id of a run whose weights this one goes on from")
-    p.add_argument("--title", default="")
-    p.add_argument(
-        "--metrics",
-        default="",
-        help="computed at its end beside the cheap ones: names with commas between, or all",
-    )
+    for k in RunConfig.settings():
+        if k.name not in (*ASKED, *leave_out):
+            add_setting(p, k)
+
+
+def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
+    """The flag of one setting, with its sentence, its range and its default."""
+    about = [k.reach()] if k.kind in ("float", "int") else []
+    about += [f"default: {short(k.default) if about else k.default}"] if k.default not in ("", ()) else []
+    text = " ".join([k.help, *([f"({'; '.join(about)})"] if about else [])]).replace("%", "%%")
+    how: dict[str, Any] = {"metavar": "X" if k.kind == "float" else "N"} if k.kind in ("float", "int") else {}
+    if k.kind == "choice":
+        how = {"choices": tuple(k.choices)}
+    if k.kind == "bool":
+        how = {"action": argparse.BooleanOptionalAction}
+    if k.kind == "names":
+        how, text = {"metavar": "NAMES"}, f"{text} Names with commas between them, or all."
+    p.add_argument(flag_of(k.name), help=text, **how)
 
 
 def add_data_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--data", help="bundled dataset (default: the model's own)")
-    p.add_argument("--requests", help="only these deletion requests, such as 1,2")
-    p.add_argument("--forget", help="file to forget: CSV, JSONL, TXT or Parquet")
-    p.add_argument("--retain", help="file to keep")
-    p.add_argument("--hub", help="forget set by hub id")
-    p.add_argument("--config", help="hub configuration")
-    p.add_argument("--split", help="hub split")
-    p.add_argument("--limit", type=int, help="at most so many rows from the hub")
-    for key in data_keys():
-        flag = "--" + key.replace("_", "-")
-        if flag not in p._option_string_actions:
-            p.add_argument(flag, help=argparse.SUPPRESS if "_" in key and "column" not in key else None)
+    """A flag for each key of a run's data field."""
+    from unlearn.data.catalogue import sentence
+
+    p.add_argument("--data", help=sentence("name"))
+    keys = [*data_keys(), "requests"]
+    before = flags_of_before(keys)
+    for key in keys:
+        # --config is the file of settings now, so that the hub's own configuration has one name only.
+        older = [flag_of(before[key])] if key in before and before[key] != "config" else []
+        how: dict[str, Any] = {"type": int, "metavar": "N"} if key == "limit" else {}
+        p.add_argument(flag_of(key), *older, dest=key, help=sentence(key).replace("%", "%%"), **how)
+
+
+def flag_of(name: str) -> str:
+    """ "batch_size" → "--batch-size"."""
+    return "--" + name.replace("_", "-")
 
 
 def data_keys() -> list[str]:
@@ -64,72 +90,89 @@ def data_keys() -> list[str]:
     return [key for key in known if key not in ("name", "requests")]
 
 
-def config_of(args: argparse.Namespace) -> RunConfig:
-    """RunConfig from the command line; what is not said is the method's tuned setting for the model's size."""
+def settings_of(args: argparse.Namespace, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the --config file states, empty without one; more as in read_settings()."""
+    if args.config is None:
+        return {}
+    if not args.config.is_file():
+        hint = (
+            f"; for a configuration of the hub's dataset write --hub-config {args.config}" if args.hub else ""
+        )
+        raise ValueError(f"--config: {args.config} is no file{hint}.")
+    return read_settings(args.config, more)
+
+
+def config_of(args: argparse.Namespace, stated: Mapping[str, Any] | None = None) -> RunConfig:
+    """RunConfig from the command line; what is not said is the method's tuned setting for the model's size.
+
+    stated: what the --config file states; None: read it.
+    """
     from unlearn.methods import method_named
-    from unlearn.models.load import CATALOGUE
     from unlearn.work.preflight import default_tuning, model_size
 
-    method = method_named(args.method)
-    tuning = args.tuning or method.tuning_for(default_tuning(args.model))
-    settings = method.settings(model_size(args.model), tuning, args.model)
-    knobs = dict(settings.pop("knobs"))
+    stated = settings_of(args) if stated is None else stated
+    model = needed("model", args.model, stated)
+    method = method_named(needed("method", args.method, stated))
+    tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
+    tuned = method.settings(model_size(model), tuning, model)
+    knobs = dict(tuned.pop("knobs"))
+    if stated.get("method", method.name) == method.name:  # else they are the settings of another method
+        knobs |= stated.get("knobs", {})
     for pair in args.set:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"--set: must be KNOB=VALUE, got {pair!r}.")
         knobs[name] = value
-    knobs = method.from_knobs(knobs).to_json()
-    given = {
-        name: value
-        for name in (
-            "lr",
-            "epochs",
-            "batch_size",
-            "accumulation",
-            "seed",
-            "lora_rank",
-            "lora_alpha",
-            "max_length",
-            "probes",
-        )
-        if (value := getattr(args, name)) is not None
-    }
-    entry = CATALOGUE.get(args.model)
-    data: dict[str, Any] = {}
-    if args.data or not (args.forget or args.hub):
+    names = [k.name for k in RunConfig.settings() if k.name not in (*ASKED, "metrics")]
+    said = {name: value for name in names if (value := getattr(args, name, None)) is not None}
+    metrics = getattr(args, "metrics", None)
+    return RunConfig(
+        model=model,
+        data=data_of(args, stated.get("data", {}), model),
+        method=method.name,
+        knobs=method.from_knobs(knobs).to_json(),
+        metrics=metric_names(",".join(stated.get("metrics", ())) if metrics is None else metrics),
+        **(tuned | {name: stated[name] for name in names if name in stated} | said | {"tuning": tuning}),
+    )
+
+
+def needed(name: str, said: str | None, stated: Mapping[str, Any]) -> str:
+    """What the flag says, or else the file. ValueError where neither does."""
+    found = said or stated.get(name)
+    if not found:
+        raise ValueError(f"--{name}: give it, or a --config FILE that states {name}.")
+    return str(found)
+
+
+def data_of(args: argparse.Namespace, stated: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """The data field: the file's with the flags' keys put over it, or the flags' alone where they name the rows."""
+    from unlearn.models.load import CATALOGUE
+
+    anew = bool(args.data or args.forget or args.hub)
+    data: dict[str, Any] = {} if anew else dict(stated)
+    if args.data or not (anew or data):
+        entry = CATALOGUE.get(model)
         name = args.data or (entry.data if entry else None)
         if name is None:
             raise ValueError("data: give --data NAME, --forget FILE or --hub ID for this model.")
         data["name"] = name
-    for key in data_keys():
-        if (value := getattr(args, key)) is not None:
-            data[key] = value
-    if args.requests:
-        data["requests"] = request_numbers("--requests", args.requests)
-    metrics = metric_names(getattr(args, "metrics", ""))
-    return RunConfig(
-        model=args.model,
-        data=data,
-        method=args.method,
-        knobs=knobs,
-        tuning=tuning,
-        title=args.title,
-        start=args.start,
-        checkpointing=getattr(args, "checkpointing", False),
-        precision=getattr(args, "precision", "auto"),
-        metrics=metrics,
-        **(settings | given),
-    )
+    data |= {key: value for key in data_keys() if (value := getattr(args, key)) is not None}
+    requests = args.requests or data.get("requests")
+    if isinstance(requests, str):
+        data["requests"] = request_numbers("--requests", requests)
+    return data
 
 
 def metric_names(text: str) -> tuple[str, ...]:
-    """ "mia_loss,el_3" → those names, "all" → every metric that a run does not compute anyway."""
+    """ "mia_loss,el_3" → those names in their order, "all" → every metric that a run does not compute anyway."""
     from unlearn.measure.judge import chosen_metrics
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    found = chosen_metrics(None if names == ["all"] else names) if names else []
-    return tuple(metric.name for metric in found if not metric.cheap)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if names == ("all",):
+        return tuple(metric.name for metric in chosen_metrics(None) if not metric.cheap)
+    if names:
+        chosen_metrics(names)
+    return names
 
 
 def request_numbers(flag: str, text: str) -> list[int]:

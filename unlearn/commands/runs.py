@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unlearn.commands.options import EVERYWHERE, add_run_options, config_of
+from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.printing import listing, print_run, progress_bar
 from unlearn.store.runs import Run, RunStore
 
@@ -16,21 +16,21 @@ def add(command: Any) -> None:
     add_run_options(once)
     add_training_tokens(once)
     spent = command("cost", cost, "show what a run cost, and retraining beside it", store=True)
-    spent.add_argument("run")
+    spent.add_argument("run", help=RUN)
     add_training_tokens(spent)
     again = command("resume", resume, "go on with an interrupted or stopped run", store=True)
-    again.add_argument("run")
+    again.add_argument("run", help=RUN)
     command("runs", runs, "list the runs", store=True)
-    command("show", show, "show a run", store=True).add_argument("run")
+    command("show", show, "show a run", store=True).add_argument("run", help=RUN)
     text = "write runs as one HTML file for reading offline"
     told = command("report", report, text, store=True, as_json=False)
-    told.add_argument("run", nargs="+")
-    told.add_argument("--out", type=Path, default=Path("report.html"))
+    told.add_argument("run", nargs="+", help=f"{RUN} Several are compared.")
+    told.add_argument("--out", type=Path, default=Path("report.html"), help="The file to write.")
     out = command("export", export, "write a run as one zip file", store=True, as_json=False)
-    out.add_argument("run")
-    out.add_argument("out", type=Path)
+    out.add_argument("run", help=RUN)
+    out.add_argument("out", type=Path, help="The zip file to write.")
     back = command("import", import_, "bring a run back from its zip file", store=True)
-    back.add_argument("archive", type=Path)
+    back.add_argument("archive", type=Path, help="The zip file that export wrote.")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def begin(args: argparse.Namespace) -> Run:
         cost.check(config.model, args.training_tokens)
     for text in preflight(config, roots=EVERYWHERE).notes:
         print(text, file=sys.stderr)
-    made = store.create(config, title=args.title)
+    made = store.create(config)
     if args.training_tokens is not None:
         cost.enter(made, args.training_tokens)
     return made

@@ -12,7 +12,12 @@ from unlearn.store.runs import RunStore
 def add(command: Any) -> None:
     many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
     add_run_options(many)
-    many.add_argument("--mode", default="chain", help="chain, fuse, average or joint")
+    many.add_argument(
+        "--mode",
+        default="chain",
+        choices=("chain", "fuse", "average", "joint"),
+        help="how the requests follow each other (default: chain)",
+    )
     many.add_argument("--order", help="requests in the order in which they arrive, such as 3,1,2")
 
 
@@ -26,7 +31,7 @@ def sequence(args: argparse.Namespace) -> int:
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
     order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
-    record = seq.create(asked, RunStore(args.runs), title=args.title)
+    record = seq.create(asked, RunStore(args.runs), title=config.title)
     with record.held(), progress_bar() as progress:
         seq.perform(record, on_progress=progress, roots=EVERYWHERE)
     rows = seq.summary(record)

@@ -2,19 +2,29 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unlearn.commands.options import (
     EVERYWHERE,
-    add_data_options,
+    add_settings,
     config_of,
     fractions,
+    needed,
     request_numbers,
+    settings_of,
 )
 from unlearn.commands.printing import progress_bar
-from unlearn.store.config import PRECISIONS, TUNINGS
+from unlearn.results.sweep_record import AXES, VARIED
+from unlearn.store.knobs import REPR
 from unlearn.store.runs import RunStore
+
+# What a --config file may state for a sweep beside a run's own settings; a run's epochs may be a list there.
+AXIS_OF = {"lrs": "lr", "batch_sizes": "batch_size", "seeds": "seed"}
+SWEEPS_OWN = ("methods", *AXES, "guide", "keep_weights")
+# What a sweep asks of no template: its axes, and what its cells leave out.
+TEMPLATES_LACK = ("method", "knobs", "lr", "epochs", "batch_size", "seed", "probes", "title")
 
 
 def add(command: Any) -> None:
@@ -23,30 +33,24 @@ def add(command: Any) -> None:
 
 def add_sweep_options(p: argparse.ArgumentParser) -> None:
     """What the grid varies as lists; what it does not vary as for a run."""
-    p.add_argument("--model", help="catalogue name, hub id or local folder")
-    p.add_argument("--methods", help="such as gd,npo")
-    p.add_argument("--lrs", help="learning rates such as 1e-4,3e-4,1e-3")
-    p.add_argument("--epochs", help="such as 2,5 (default: each method's tuned ones)")
-    p.add_argument("--batch-sizes", help="such as 8,16 (default: each method's tuned one)")
-    p.add_argument("--seeds", default="0", help="such as 0,1,2 or 0..2")
-    p.add_argument("--guide", action="store_true", help="follow the tuning guide too, and say its regret")
-    p.add_argument("--keep-weights", action="store_true", help="keep each cell's weights")
-    p.add_argument("--resume", metavar="ID", help="go on with a sweep; with --guide, add the guide to it")
-    add_data_options(p)
+    p.add_argument("--methods", help="Names of methods with commas between them, such as gd,npo.")
+    p.add_argument("--lrs", help="Learning rates such as 1e-4,3e-4,1e-3.")
+    p.add_argument("--epochs", help="Such as 2,5 (default: each method's tuned ones).")
+    p.add_argument("--batch-sizes", help="Such as 8,16 (default: each method's tuned one).")
+    p.add_argument("--seeds", help="Such as 0,1,2 or 0..2 (default: 0).")
+    text = "Follow the tuning guide too, and say its regret."
+    p.add_argument("--guide", action="store_true", help=text)
+    p.add_argument("--keep-weights", action="store_true", help="Keep each cell's weights.")
+    text = "Go on with a sweep; with --guide, add the guide to it."
+    p.add_argument("--resume", metavar="SWEEP", help=text)
+    add_settings(p, leave_out=[name for name in VARIED if name not in ("tuning", "title")])
     p.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KNOB=VALUE",
-        help="for every method that has it, or METHOD.KNOB=VALUE",
+        help="A setting for every method that has it, or METHOD.KNOB=VALUE for one (again for more).",
     )
-    p.add_argument("--tuning", choices=TUNINGS)
-    p.add_argument("--precision", choices=PRECISIONS, default="auto", help="what the weights are held in")
-    for name in ("accumulation", "lora-rank", "max-length"):
-        p.add_argument(f"--{name}", type=int)
-    p.add_argument("--lora-alpha", type=float)
-    p.add_argument("--start", default="", help="id of a run whose weights every cell goes on from")
-    p.add_argument("--title", default="")
     p.set_defaults(lr=None, batch_size=None, seed=None, probes=0)
 
 
@@ -56,7 +60,7 @@ def sweep(args: argparse.Namespace) -> int:
 
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
-    record = record or sweep_record.create(sweep_of(args), store, title=args.title)
+    record = record or sweep_record.create(sweep_of(args), store, title=args.title or "")
     with record.held(), progress_bar(60) as progress:
         perform(record, on_progress=progress, roots=EVERYWHERE)
     outcome = {"sweep": str(record.path), "state": record.state, "reason": record.reason}
@@ -89,30 +93,51 @@ def sweep_of(args: argparse.Namespace) -> Any:
     from unlearn.methods import method_named
     from unlearn.results.sweep_record import SweepConfig
 
-    for name in ("model", "methods", "lrs"):
-        if not getattr(args, name):
-            raise ValueError(f"--{name}: give it, or --resume ID to go on with a sweep.")
-    names = [name.strip() for name in args.methods.split(",")]
+    stated = settings_of(args, SWEEPS_OWN)
+    axes = {name: axis(args, stated, name) for name in ("methods", *AXES)}
+    needed("model", args.model, stated)
+    for name in ("methods", "lrs"):
+        if not axes[name]:
+            raise ValueError(f"--{name}: give it, or a --config FILE that states it, or --resume SWEEP.")
+    names = [name.strip() for name in axes["methods"].split(",")]
     knobs = {name: {knob.name for knob in method_named(name).knobs()} for name in names}
     runs = []
     for pair in args.set:
         if not any(knob_for(name, pair)[0] in knobs[name] for name in names):
-            raise ValueError(f"--set: no method of {args.methods} has the knob of {pair!r}.")
+            raise ValueError(f"--set: no method of {axes['methods']} has the knob of {pair!r}.")
+    template = {name: value for name, value in stated.items() if name not in (*SWEEPS_OWN, *TEMPLATES_LACK)}
     for name in names:
         told = [knob_for(name, pair) for pair in args.set]
         mine = [pair for knob, pair in told if knob in knobs[name]]
-        asked = {"method": name, "set": mine, "epochs": None, "title": "", "requests": args.requests}
-        runs.append(config_of(argparse.Namespace(**(vars(args) | asked))))
+        asked = {"method": name, "set": mine, "epochs": None, "title": None}
+        own = {knob: value for knob, value in stated.get("knobs", {}).items() if knob in knobs[name]}
+        runs.append(config_of(argparse.Namespace(**(vars(args) | asked)), template | {"knobs": own}))
         check(runs[-1], EVERYWHERE, RunStore(args.runs))
     return SweepConfig(
         runs=tuple(runs),
-        lrs=tuple(fractions("--lrs", args.lrs)),
-        epochs=tuple(request_numbers("--epochs", args.epochs)) if args.epochs else (),
-        batch_sizes=tuple(request_numbers("--batch-sizes", args.batch_sizes)) if args.batch_sizes else (),
-        seeds=tuple(request_numbers("--seeds", args.seeds)),
-        guide=args.guide,
-        keep_weights=args.keep_weights,
+        lrs=tuple(fractions("--lrs", axes["lrs"])),
+        epochs=tuple(request_numbers("--epochs", axes["epochs"])) if axes["epochs"] else (),
+        batch_sizes=tuple(request_numbers("--batch-sizes", axes["batch_sizes"]))
+        if axes["batch_sizes"]
+        else (),
+        seeds=tuple(request_numbers("--seeds", axes["seeds"] or "0")),
+        guide=args.guide or stated.get("guide") is True,
+        keep_weights=args.keep_weights or stated.get("keep_weights") is True,
     )
+
+
+def axis(args: argparse.Namespace, stated: Mapping[str, Any], name: str) -> str:
+    """An axis of the grid as text with commas: the flag, else the file's list, else the file's one value for a run."""
+    said = getattr(args, name)
+    if said is not None:
+        return str(said)
+    value = stated.get(name, stated.get({"methods": "method", **AXIS_OF}.get(name, name), ""))
+    values = value if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(one, (str, int, float)) for one in values):
+        raise ValueError(
+            f"{args.config}: {name} must be a value or a list of values, got {REPR.repr(value)}."
+        )
+    return ",".join(map(str, values))
 
 
 def knob_for(method: str, pair: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.data.base import ROLES, Dataset
 from unlearn.store.allowed import allowed_path
+from unlearn.store.config import data_of_today
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 OTHER_ROLES = tuple(role for role in ROLES if role != "forget")
 COLUMN_KEYS = ("question_column", "answer_column", "text_column", "request_column")
-HUB_KEYS = ("hub", "config", "split")
+HUB_KEYS = ("hub", "hub_config", "hub_split")
 KEYS = {
     "name": ("name", "requests"),
     "forget": (*ROLES, *COLUMN_KEYS, "requests"),
@@ -27,6 +28,30 @@ KEYS = {
         *(f"{role}_{what}" for role in OTHER_ROLES for what in HUB_KEYS),
     ),
 }
+# The first sentence of each key, for flags and docs/settings.md; sentence() makes those of the single roles from them.
+SENTENCES = {
+    "name": "A bundled dataset (default: the model's own).",
+    "requests": "Only these deletion requests, such as 1,2 or 1..3.",
+    "forget": "File of the rows to forget.",
+    "hub": "Dataset by its hub id, such as locuslab/TOFU.",
+    "hub_config": "Configuration of the hub's dataset.",
+    "hub_split": "Split of the hub's dataset (default: train).",
+    "limit": "At most so many rows from the hub.",
+    "question_column": "Column of the questions.",
+    "answer_column": "Column of the answers.",
+    "text_column": "Column of the texts, where there are no questions.",
+    "request_column": "Column that numbers the deletion requests.",
+}
+
+
+def sentence(key: str) -> str:
+    """What a key of the data field means. A key of one role (retain_hub_config) is explained by what it ends with."""
+    if key in SENTENCES:
+        return SENTENCES[key]
+    if key in ROLES:
+        return f"File of the role {key} ({ROLES[key]})."
+    role, _, what = key.partition("_")
+    return f"For the role {role}: {SENTENCES[what][:1].lower()}{SENTENCES[what][1:]}"
 
 
 def _authors() -> Dataset:
@@ -68,12 +93,13 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
 
         {"name": "authors", "requests": [1, 2]}
         {"forget": "a.csv", "retain": "b.csv", "question_column": "q", "answer_column": "a"}
-        {"hub": "locuslab/TOFU", "config": "forget10", "split": "train", "retain_config": "retain90"}
+        {"hub": "locuslab/TOFU", "hub_config": "forget10", "hub_split": "train", "retain_hub_config": "retain90"}
 
     In the second any role may name a file; in the third a role is read when it has its own hub, config or
     split, and takes what it lacks from forget's. Columns not given are guessed. Raises ValueError for
     unknown keys and everything that the loaders refuse; roots as in allowed_path.
     """
+    data = data_of_today(data)
     forms = [form for form in KEYS if form in data]
     if len(forms) != 1:
         raise ValueError(f"data: must have one of name, forget or hub, got {', '.join(forms) or 'none'}.")
@@ -113,7 +139,7 @@ def _from_hub(data: Mapping[str, object], roots: Sequence[Path] | None) -> Datas
     asked = [role for role in OTHER_ROLES if any(data.get(f"{role}_{what}") for what in HUB_KEYS)]
     forget = _hub_table(data, "", columns, roots)
     others = {role: _hub_table(data, f"{role}_", kept, roots) for role in asked}
-    name = " ".join(filter(None, (Path(_text(data, "hub")).name, _text(data, "config"))))
+    name = " ".join(filter(None, (Path(_text(data, "hub")).name, _text(data, "hub_config"))))
     return tables.dataset_from_tables(name, forget, columns_forget=columns, others=others)
 
 

@@ -4,9 +4,8 @@ Form, validation, JSON, the Methods page and the promises in tests all read the 
 method takes one file, one entry in the list and one golden test.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from unlearn.compute.lm import Answers, forward
 from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
+from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.runs import RunConfig
 from unlearn.training.batches import Batches
 from unlearn.training.reference import Reference
@@ -36,34 +36,6 @@ class Outlook:
     tokens: int
     seconds: float
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One setting of a method, as a form or a command line needs it."""
-
-    name: str
-    kind: Literal["float", "int", "choice", "bool"]
-    default: Any
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-    help: str
-    advanced: bool
-
-
-def knob(
-    default: Any,
-    low: float | None = None,
-    high: float | None = None,
-    help: str = "",
-    *,
-    choices: tuple[str, ...] = (),
-    advanced: bool = False,
-) -> Any:
-    """A dataclass field that knows its range and its sentence: validation, form and docs from one line."""
-    meta = {"low": low, "high": high, "help": help, "choices": choices, "advanced": advanced}
-    return field(default=default, metadata={"knob": meta})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +83,16 @@ class Method:
     @classmethod
     def knobs(cls) -> tuple[Knob, ...]:
         """The method's settings in the order of its file."""
-        return tuple(_knob(f) for f in fields(cls) if "knob" in f.metadata)
+        return knobs_of(cls)
 
     @classmethod
     def from_knobs(cls, values: Mapping[str, Any]) -> "Method":
         """The method with these settings. ValueError names an unknown knob and the known ones."""
         known = [k.name for k in cls.knobs()]
         if unknown := sorted(set(values) - set(known)):
+            near = nearest(unknown[0], known)
             raise ValueError(
-                f"{cls.title}: no knob {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
+                f"{cls.title}: no knob {', '.join(unknown)}; it has {', '.join(known) or 'none'}{near}."
             )
         return cls(**values)
 
@@ -244,33 +217,3 @@ class RetainMethod(Method):
         if retain is None:
             return {"forget": forget}
         return {"forget": forget, "retain": self.retain_weight * retain.mean_nll()}
-
-
-def check(owner: str, k: Knob, value: Any) -> Any:
-    """The value in the knob's type, or a ValueError that names field, rule and value."""
-    if k.kind == "choice":
-        if value not in k.choices:
-            raise ValueError(f"{owner}: {k.name} must be among {', '.join(k.choices)}, got {value!r}.")
-        return value
-    if k.kind == "bool":
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            value = value.lower() == "true"
-        if not isinstance(value, bool):
-            raise ValueError(f"{owner}: {k.name} must be true or false, got {value!r}.")
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    whole = k.kind == "float" or number == math.floor(number) if math.isfinite(number) else False
-    if isinstance(value, bool) or not whole or not k.low <= number <= k.high:
-        kind = "as a whole number " if k.kind == "int" else ""
-        raise ValueError(f"{owner}: {k.name} must lie {kind}in [{k.low:g}, {k.high:g}], got {value}.")
-    return int(number) if k.kind == "int" else number
-
-
-def _knob(f: Any) -> Knob:
-    meta = f.metadata["knob"]
-    assert f.default is not MISSING
-    kinds = {bool: "bool", int: "int", float: "float", str: "choice"}
-    return Knob(name=f.name, kind=kinds[type(f.default)], default=f.default, **meta)

@@ -15,16 +15,16 @@ from typing import Any
 
 from unlearn.results.grid import Cell
 from unlearn.results.guide import Guided
+from unlearn.store.config import LORA_ONLY
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.store.studies import Study
 
 AXES = ("lrs", "epochs", "batch_sizes", "seeds")
 SHARED = ("model", "data", "start")  # what all templates must agree on, or their cells could not be compared
-VARIED = ("--method", "--set", "--tuning", "--lr", "--epochs", "--batch-size", "--seed", "--probes")
+VARIED = ("method", "knobs", "tuning", "lr", "epochs", "batch_size", "seed", "probes", "title")
 MOST_CELLS = 2000
 UNTOLD = ("title", "probes", "metrics", "checkpointing")  # settings that no score depends on
-LORA_ONLY = ("lora_rank", "lora_alpha")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +70,7 @@ class SweepConfig:
 
     def command(self) -> str:
         """The command line that repeats this sweep, every knob said."""
-        words = shlex.split(replace(self.runs[0], knobs={}, title="").command())
-        kept, skip = ["python", "-m", "unlearn", "sweep"], False
-        for word in words[4:]:
-            if word.startswith("--"):
-                skip = word.partition("=")[0] in VARIED
-            if not skip:
-                kept.append(word)
+        kept = shlex.split(self.runs[0].command("sweep", leave_out=VARIED))
         kept += ["--methods", ",".join(self.methods)]
         if len({run.tuning for run in self.runs}) == 1:
             kept += ["--tuning", self.runs[0].tuning]

@@ -1,118 +1,135 @@
-"""What a person asks of a run: names and plain values with their rules. Nothing here imports torch."""
+"""What a person asks of a run: names and plain values with their rules. Nothing here imports torch.
+
+A field of RunConfig is the one place of a setting: the form, the flag with its help, the keys of a --config file,
+validation and docs/settings.md are made from it.
+"""
 
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-TUNINGS = ("full", "lora", "layers")
-PRECISIONS = ("auto", "float32", "bfloat16", "int8", "nf4")
+from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
+
+TUNINGS = {"full": "All weights", "lora": "LoRA adapter", "layers": "Layers of the method's own"}
+PRECISIONS = {
+    "auto": "Automatic",
+    "float32": "32 bits",
+    "bfloat16": "16 bits (bfloat16)",
+    "int8": "8 bits (bitsandbytes)",
+    "nf4": "4 bits (bitsandbytes, nf4)",
+}
 ROUNDED = ("int8", "nf4")
-LIMITS = (
-    ("lr", 1e-8, 1.0),
-    ("epochs", 1, 1000),
-    ("batch_size", 1, 1024),
-    ("accumulation", 1, 1024),
-    ("seed", 0, 2**31 - 1),
-    ("lora_rank", 1, 256),
-    ("lora_alpha", 0.1, 1024),
-    ("max_length", 8, 8192),
-    ("probes", 0, 200),
-)
-FRACTIONS = ("lr", "lora_alpha")
-ALWAYS_SAID = (
-    "lr",
-    "epochs",
-    "batch_size",
-    "accumulation",
-    "seed",
-)  # a method may have tuned values for these
+# A method may have tuned values for these, so that a command says them even where they are the defaults.
+TUNED = ("lr", "epochs", "batch_size", "accumulation", "seed")
 LORA_ONLY = ("lora_rank", "lora_alpha")
+# What a command states in words of its own.
+ASKED = ("model", "data", "method", "knobs")
 METHOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
+# The hub's configuration and split had shorter names once: "config", "retain_config".
+OLD_HUB_KEY = re.compile(r"(?P<role>.*_|)(?P<what>config|split)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What a person asked for: names and plain values, so that it round-trips through JSON.
 
-    model: a catalogue name, hub id or local folder. data: see unlearn.data.catalogue.from_config.
-    knobs: the method's own; the rest belongs to every run. start: id of an earlier run of the same store, model and
-    tuning, whose weights this one goes on from (chained deletion requests). metrics: names of unlearn.metrics that
-    are computed at the run's end too; the cheap ones always are. checkpointing: see unlearn.compute.checkpointing.
-    precision: what the weights are held in, see unlearn.models.precision. Errors: ValueError naming the field.
+    data: see unlearn.data.catalogue.from_config. knobs: the method's own; the rest belongs to every run.
+    start: a run of the same store, model and tuning (chained deletion requests). metrics: names of unlearn.metrics.
+    checkpointing: see unlearn.compute.checkpointing. precision: see unlearn.models.precision.
+    Errors: ValueError naming the field.
     """
 
-    model: str
-    data: Mapping[str, Any]
-    method: str
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    tuning: str = "full"
-    lr: float = 1e-4
-    epochs: int = 5
-    batch_size: int = 16
-    accumulation: int = 1
-    seed: int = 0
-    lora_rank: int = 8
-    lora_alpha: float = 16.0
-    max_length: int = 512
-    probes: int = 8
-    start: str = ""
-    title: str = ""
-    metrics: tuple[str, ...] = ()
-    checkpointing: bool = False
-    precision: str = "auto"
+    model: str = knob(kind="text", help="The model: a name of the catalogue, a hub id or a local folder.")
+    data: Mapping[str, Any] = knob(kind="table", help="The rows to forget and to keep; its keys are below.")
+    method: str = knob(kind="text", help="The unlearning method, by its short name such as npo.")
+    knobs: Mapping[str, Any] = knob({}, help="The method's own settings.", kind="table")
+    tuning: str = knob(
+        "full",
+        help="What may change. An adapter is small, quick to save, and can be dialled between before and after.",
+        choices=TUNINGS,
+        label="What may change",
+    )
+    lr: float = knob(
+        1e-4,
+        1e-8,
+        1.0,
+        "Size of a step. Too high destroys the model, too low changes nothing.",
+        label="Learning rate",
+    )
+    epochs: int = knob(5, 1, 1000, "Passes over the forget set.")
+    batch_size: int = knob(16, 1, 1024, "Forget texts in one step.")
+    accumulation: int = knob(
+        1, 1, 1024, "Batches added up before a step: the same result in less memory.", advanced=True
+    )
+    seed: int = knob(
+        0, 0, 2**31 - 1, "Order of the texts. Same seed, same machine, same numbers.", advanced=True
+    )
+    lora_rank: int = knob(8, 1, 256, "Size of the added layers.", advanced=True, label="LoRA rank")
+    lora_alpha: float = knob(
+        16.0,
+        0.1,
+        1024.0,
+        "Weight of the added layers, divided by the rank.",
+        advanced=True,
+        label="LoRA alpha",
+    )
+    max_length: int = knob(
+        512, 8, 8192, "Tokens of a text; longer ones are cut.", advanced=True, label="Longest text (tokens)"
+    )
+    probes: int = knob(8, 0, 200, "How often a few fixed questions are asked while it trains.", advanced=True)
+    start: str = knob("", help="A run whose weights this one goes on from.", advanced=True)
+    title: str = knob("", help="A name for the run, shown in lists.")
+    metrics: tuple[str, ...] = knob(
+        (),
+        help="Metrics computed at the run's end beside the cheap ones.",
+        advanced=True,
+        label="Further metrics",
+    )
+    checkpointing: bool = knob(
+        False,
+        help="Each block is computed again when its gradient is due: less memory for a third more work.",
+        advanced=True,
+        label="Gradient checkpointing",
+    )
+    precision: str = knob(
+        "auto",
+        help="Automatic: 16 bits for a frozen base where this machine computes faster so, else 32. 8 and 4 bits take "
+        "a quarter and an eighth of the memory, and answer a little differently from the model as it came.",
+        choices=PRECISIONS,
+        advanced=True,
+        label="Precision of the weights",
+    )
 
     def __post_init__(self) -> None:
-        for name, low, high in LIMITS:
-            value = getattr(self, name)
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not good or not low <= value <= high:  # nan lies nowhere
-                raise ValueError(f"run: {name} must lie in [{low:g}, {high:g}], got {value!r}.")
-            if name not in FRACTIONS and value != int(value):
-                raise ValueError(f"run: {name} must be a whole number, got {value!r}.")
-            object.__setattr__(self, name, float(value) if name in FRACTIONS else int(value))
-        if self.tuning not in TUNINGS:
-            raise ValueError(f"run: tuning must be among {', '.join(TUNINGS)}, got {self.tuning!r}.")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"run: precision must be among {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        for k in self.settings():
+            object.__setattr__(self, k.name, check("run", k, getattr(self, k.name)))
+        object.__setattr__(self, "data", data_of_today(self.data))
         if self.precision in ROUNDED and self.tuning != "lora":
             raise ValueError(
                 f"run: precision {self.precision} keeps the base as it is, so tuning must be lora, got {self.tuning}; "
                 "choose LoRA, or another precision."
             )
-        for name, kind in (
-            ("model", str),
-            ("method", str),
-            ("start", str),
-            ("title", str),
-            ("data", Mapping),
-            ("knobs", Mapping),
-        ):
-            if not isinstance(value := getattr(self, name), kind):
-                rule = "text" if kind is str else "an object of names and values"
-                raise ValueError(f"run: {name} must be {rule}, got {value!r}.")
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
-        if not isinstance(self.checkpointing, bool):
-            raise ValueError(f"run: checkpointing must be true or false, got {self.checkpointing!r}.")
-        listed = isinstance(self.metrics, (list, tuple))
-        if not listed or not all(isinstance(name, str) for name in self.metrics):
-            raise ValueError(f"run: metrics must be a list of names, got {self.metrics!r}.")
-        object.__setattr__(self, "metrics", tuple(self.metrics))
         if not METHOD_NAME.fullmatch(self.method):  # it becomes part of a folder's name
             raise ValueError(f"run: method must be a plain name such as npo, got {self.method!r}.")
 
     @classmethod
+    def settings(cls) -> tuple[Knob, ...]:
+        """Every field with its default, range and sentence."""
+        return knobs_of(cls)
+
+    @classmethod
+    def setting(cls, name: str) -> Knob:
+        """One field with its default, range and sentence."""
+        return {k.name: k for k in cls.settings()}[name]
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RunConfig":
         """The config that to_json wrote. ValueError for an unknown or missing field."""
-        if not isinstance(value, Mapping):
-            raise ValueError(f"config: must be an object of names and values, got {str(value)[:80]}.")
-        known = {f.name for f in fields(cls)}
-        if unknown := set(value) - known:
-            raise ValueError(
-                f"config: unknown field {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}."
-            )
+        value = known_fields("config", value)
         if missing := {"model", "data", "method"} - set(value):
             raise ValueError(f"config: field {', '.join(sorted(missing))} is missing.")
         return cls(**value)
@@ -121,25 +138,66 @@ class RunConfig:
         """Plain values only."""
         return asdict(self)
 
-    def command(self) -> str:
-        """The command line that repeats this run."""
+    def command(self, name: str = "run", leave_out: Sequence[str] = ()) -> str:
+        """The command line that repeats this run; for a command of another name, and without some settings."""
         given: list[tuple[str, Any]] = [("model", self.model), ("method", self.method)]
-        for key, value in self.data.items():
-            if value in ("", None, [], ()):
-                continue
-            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            given.append(("data" if key == "name" else key, text))
-        given += [("set", f"{key}={value}") for key, value in self.knobs.items()]
-        given.append(("tuning", self.tuning))
-        for name, *_ in LIMITS:
-            standard = getattr(self, name) == type(self).__dataclass_fields__[name].default
-            if name in ALWAYS_SAID or not standard or (name in LORA_ONLY and self.tuning == "lora"):
-                given.append((name, getattr(self, name)))
-        given += [(name, text) for name in ("start", "title") if (text := getattr(self, name))]
-        given += [("metrics", ",".join(self.metrics))] if self.metrics else []
-        given += [("precision", self.precision)] if self.precision != "auto" else []
-        words = ["python", "-m", "unlearn", "run", *(["--checkpointing"] if self.checkpointing else [])]
-        for name, value in given:
-            flag, text = "--" + name.replace("_", "-"), str(value)
-            words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+        given = [pair for pair in given if pair[0] not in leave_out]
+        given += [
+            ("data" if key == "name" else key, value)
+            for key, value in self.data.items()
+            if value not in ("", None, [], ())
+        ]
+        if "knobs" not in leave_out:
+            given += [("set", f"{key}={value}") for key, value in self.knobs.items()]
+        for k in self.settings():
+            said = k.name in ("tuning", *TUNED) or (k.name in LORA_ONLY and self.tuning == "lora")
+            if k.name not in (*ASKED, *leave_out) and (said or getattr(self, k.name) != k.default):
+                given.append((k.name, getattr(self, k.name)))
+        words = ["python", "-m", "unlearn", name]
+        for flag, value in given:
+            words += flag_words("--" + flag.replace("_", "-"), value)
         return shlex.join(words)
+
+
+def flag_words(flag: str, value: Any) -> list[str]:
+    """A flag and its value as words of a command line: a list with commas, true as the flag alone."""
+    if value is True:
+        return [flag]
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> dict[str, Any]:
+    """The value as settings of a run. ValueError for what is no object, and for a name that is no setting.
+
+    more: names that the message offers too.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{place}: must be an object of names and values, got {str(value)[:80]}.")
+    names = [k.name for k in RunConfig.settings()]
+    known = [*names, *(name for name in more if name not in names)]
+    if unknown := sorted(str(name) for name in set(value) - set(names)):
+        raise ValueError(
+            f"{place}: unknown field {', '.join(unknown)}{nearest(unknown[0], known)}; "
+            f"known: {', '.join(sorted(known))}."
+        )
+    return dict(value)
+
+
+def data_of_today(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data field with the keys of today: "config" and "split" of older runs are "hub_config" and "hub_split"."""
+    return {key_of_today(str(key)): value for key, value in data.items()}
+
+
+def key_of_today(key: str) -> str:
+    """Today's name of a key of the data field."""
+    old = OLD_HUB_KEY.fullmatch(key)
+    if old is None or old["role"].endswith("hub_"):
+        return key
+    return f"{old['role']}hub_{old['what']}"
+
+
+def flags_of_before(keys: Iterable[str]) -> dict[str, str]:
+    """{today's key: its older name} for the keys that had one."""
+    older = {key: key.replace("hub_", "") for key in keys if key.endswith(("hub_config", "hub_split"))}
+    return {key: old for key, old in older.items() if key_of_today(old) == key}

@@ -59,7 +59,7 @@ class SequenceConfig:
     def command(self) -> str:
         """The command line that repeats this sequence."""
         template = {key: value for key, value in self.run.data.items() if key != "requests"}
-        words = replace(self.run, data=template).command().replace("unlearn run", "unlearn sequence", 1)
+        words = replace(self.run, data=template).command("sequence")
         return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}"
 
     def to_json(self) -> dict[str, Any]:

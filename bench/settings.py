@@ -1,0 +1,40 @@
+"""bench/settings: the tables of docs/settings.md, made from what the settings say of themselves."""
+
+from unlearn.commands.options import data_keys, flag_of
+from unlearn.data.catalogue import sentence
+from unlearn.store.config import ASKED, RunConfig
+from unlearn.store.knobs import MISSING, Knob, short
+
+
+def run_table() -> str:
+    """Every setting of a run: its name in a file, its flag, default, range and sentence."""
+    rows = [
+        (f"`{k.name}`", _flag(k), _default(k), k.reach().replace(", ", " · "), k.help)
+        for k in RunConfig.settings()
+    ]
+    return _table(("Setting", "Flag", "Default", "Values", "Meaning"), rows)
+
+
+def data_table() -> str:
+    """Every key of a run's data: its name in a file, its flag and its sentence."""
+    rows = [("`name`", "`--data`", sentence("name"))]
+    rows += [(f"`{key}`", f"`{flag_of(key)}`", sentence(key)) for key in ("requests", *data_keys())]
+    return _table(("Key", "Flag", "Meaning"), rows)
+
+
+def _flag(k: Knob) -> str:
+    own = {"data": "those below", "knobs": "`--set KNOB=VALUE`"}
+    return own[k.name] if k.name in ASKED and k.name in own else f"`{flag_of(k.name)}`"
+
+
+def _default(k: Knob) -> str:
+    if k.default is MISSING:
+        return "must be given"
+    if isinstance(k.default, (bool, str)):
+        return str(k.default).lower() if isinstance(k.default, bool) else k.default
+    return short(k.default) if isinstance(k.default, (int, float)) else ""
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

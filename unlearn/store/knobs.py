@@ -1,0 +1,135 @@
+"""A setting states its default, its range and its sentence once, as a dataclass field.
+
+Validation, forms, flags, --config files and the tables of docs/ read the same line, for the methods' own settings and
+for those of every run (unlearn.store.config). Nothing here imports torch.
+"""
+
+import difflib
+import math
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+Kind = Literal["float", "int", "bool", "choice", "text", "names", "table"]
+KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text", tuple: "names"}
+SHOWN = 100  # characters of a wrong value that a message repeats
+REPR = reprlib.Repr()
+REPR.maxstring = REPR.maxother = REPR.maxlong = SHOWN
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One setting, as a form or a command line needs it.
+
+    label: what a form writes beside the field. titles: what a form shows for each of the choices.
+    default: MISSING where a value must be given.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    help: str
+    advanced: bool
+    label: str
+    titles: tuple[str, ...]
+
+    def title(self, choice: str) -> str:
+        """What a form shows for this choice."""
+        return self.titles[self.choices.index(choice)]
+
+    def reach(self) -> str:
+        """Which values are allowed, in a few words for a table or a help text; empty for free text."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.low is not None and self.high is not None:
+            return f"{short(self.low)} to {short(self.high)}"
+        return "true, false" if self.kind == "bool" else ""
+
+
+def short(value: float) -> str:
+    """A number as a person writes it: whole below a thousand million, else in scientific notation."""
+    return f"{value:,.0f}".replace(",", "") if value == int(value) and abs(value) < 10**10 else f"{value:g}"
+
+
+def knob(
+    default: Any = MISSING,
+    low: float | None = None,
+    high: float | None = None,
+    help: str = "",
+    *,
+    choices: tuple[str, ...] | Mapping[str, str] = (),
+    advanced: bool = False,
+    label: str = "",
+    kind: Kind | None = None,
+) -> Any:
+    """A dataclass field that knows its range and its sentence.
+
+    choices: the allowed words, or {word: what a form shows for it}. kind: needed where there is no default.
+    """
+    titles = tuple(choices.values() if isinstance(choices, Mapping) else choices)
+    said = {"low": low, "high": high, "help": help, "choices": tuple(choices), "titles": titles}
+    meta = {"knob": said | {"advanced": advanced, "label": label, "kind": kind}}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+def knobs_of(cls: Any) -> tuple[Knob, ...]:
+    """The settings of a dataclass in the order of its file."""
+    return tuple(_knob(f) for f in fields(cls) if "knob" in f.metadata)
+
+
+def _knob(f: Any) -> Knob:
+    meta = dict(f.metadata["knob"])
+    default = f.default if f.default_factory is MISSING else f.default_factory()
+    kind = meta.pop("kind") or ("choice" if meta["choices"] else KINDS[type(default)])
+    label = meta.pop("label") or f.name.replace("_", " ").capitalize()
+    return Knob(name=f.name, kind=kind, default=default, label=label, **meta)
+
+
+def check(owner: str, k: Knob, value: Any) -> Any:
+    """The value in the knob's type, or a ValueError that names owner, field, rule and value."""
+    if k.kind in ("float", "int"):
+        return _number(owner, k, value)
+    if k.kind == "bool" and isinstance(value, str) and value.lower() in ("true", "false"):
+        value = value.lower() == "true"
+    if k.kind == "names" and isinstance(value, list):
+        value = tuple(value)
+    rules = {
+        "bool": (isinstance(value, bool), "true or false"),
+        "choice": (value in k.choices if isinstance(value, str) else False, "among " + ", ".join(k.choices)),
+        "text": (isinstance(value, str), "text"),
+        "names": (
+            isinstance(value, tuple) and all(isinstance(one, str) for one in value),
+            "a list of names",
+        ),
+        "table": (isinstance(value, Mapping), "an object of names and values"),
+    }
+    good, rule = rules[k.kind]
+    if not good:
+        raise ValueError(f"{owner}: {k.name} must be {rule}, got {REPR.repr(value)}.")
+    return value
+
+
+def _number(owner: str, k: Knob, value: Any) -> float | int:
+    """The value as a float, or as an int where the knob is one; text that reads as a number is one (YAML's 1e-4)."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    shown = str(value) if isinstance(value, str) and math.isfinite(number) else REPR.repr(value)
+    if not (k.low is not None and k.high is not None and k.low <= number <= k.high):  # nan lies nowhere
+        raise ValueError(f"{owner}: {k.name} must lie in [{k.low:g}, {k.high:g}], got {shown[:SHOWN]}.")
+    if k.kind == "int" and number != math.floor(number):
+        raise ValueError(f"{owner}: {k.name} must be a whole number, got {shown[:SHOWN]}.")
+    return int(number) if k.kind == "int" else number
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean NAME?" for the known name that is most like this one, or nothing where none is."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""

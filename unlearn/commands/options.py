@@ -11,16 +11,11 @@ from typing import Any
 
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
-from unlearn.store.home import runs_folder
 from unlearn.store.knobs import Knob, short
 
 MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
 RUN = "A run: its id in the store, or the path to its folder."
 EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
-
-
-def default_store() -> Path:
-    return runs_folder()
 
 
 def add_run_options(p: argparse.ArgumentParser) -> None:

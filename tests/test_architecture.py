@@ -21,8 +21,19 @@ THE_RULE = (
 FLOORS = [floor.split() for floor in THE_RULE.replace("||", "|").split("|")]
 FLOOR = {room: at for at, rooms in enumerate(FLOORS) for room in rooms}
 LIBRARY = [room for floor in THE_RULE.split("||")[0].split("|") for room in floor.split()]
-# Importing these rooms must not import torch or transformers, so that a page or a refusal is there at once.
-TORCH_FREE = ("store", "data", "results", "figures", "report", "models.catalogue")
+# Importing these rooms must import none of HEAVY, so that a page or a refusal is there at once.
+TORCH_FREE = (
+    "store",
+    "data",
+    "metrics",
+    "methods",
+    "attacks",
+    "results",
+    "figures",
+    "report",
+    "models.catalogue",
+)
+HEAVY = ("torch", "transformers", "pandas", "sklearn", "scipy", "datasets")
 MOST_MODULES = 25
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,9 +145,9 @@ def circles(root: Path) -> list[list[str]]:
 
 
 def heavy(root: Path, modules: list[str]) -> str:
-    """What of torch and transformers a fresh process has imported after these modules; nothing is the right answer."""
+    """What of HEAVY a fresh process has imported after these modules; nothing is the right answer."""
     code = "import sys\n" + "".join(f"import {m}\n" for m in modules)
-    code += "print(*sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    code += f"print(*(name for name in {HEAVY} if name in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
     )
@@ -211,6 +222,8 @@ def test_planted_torch_is_found(house):
     (house / "unlearn" / "figures" / "heavy.py").write_text("import torch\n")
     assert heavy(house, of_rooms(house, ("store",))) == ""
     assert heavy(house, of_rooms(house, ("figures",))) == "torch"
+    (house / "unlearn" / "data" / "heavy.py").write_text("import pandas\n")
+    assert heavy(house, of_rooms(house, ("data",))) == "pandas"
 
 
 def test_the_library_knows_no_screen():

@@ -13,10 +13,8 @@ Scaling a change: Ilharco et al. 2023, arXiv 2212.04089.
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent
-from unlearn.models.layers import layers_of
+from unlearn.compute.lazy import no_grad, torch
 
 SCALES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 KEPT = "retain"
@@ -36,13 +34,15 @@ def lora_dial(model: Any) -> Callable[[float], None]:
     return turn
 
 
-@torch.no_grad()
+@no_grad
 def layers_dial(model: Any) -> Callable[[float], None]:
     """Sets the scale of what every unlearning layer adds; at 0 they are off, so the original is there to the bit."""
+    from unlearn.models.layers import layers_of
+
     layers = list(layers_of(model).values())
     trained = [(layer.up.weight.clone(), layer.up.bias.clone()) for layer in layers]
 
-    @torch.no_grad()
+    @no_grad
     def turn(scale: float) -> None:
         for layer, (weight, bias) in zip(layers, trained, strict=True):
             layer.on = scale != 0
@@ -52,7 +52,7 @@ def layers_dial(model: Any) -> Callable[[float], None]:
     return turn
 
 
-@torch.no_grad()
+@no_grad
 def full_dial(model: Any, original: Any) -> Callable[[float], None]:
     """Sets the weights between the original's and the trained ones; both ends to the bit."""
     begin = dict(original.named_parameters())
@@ -62,7 +62,7 @@ def full_dial(model: Any, original: Any) -> Callable[[float], None]:
     begin = {name: begin[name].detach() for name in ends}
     moving = {name: p for name, p in model.named_parameters() if name in ends}
 
-    @torch.no_grad()
+    @no_grad
     def turn(scale: float) -> None:
         for name, parameter in moving.items():
             if scale in (0, 1):
@@ -75,6 +75,8 @@ def full_dial(model: Any, original: Any) -> Callable[[float], None]:
 
 def dial_of(subject: Subject) -> tuple[Any, Callable[[float], None], bool]:
     """(models.Loaded of the unlearned model, its dial, whether it is an adapter that can be left out)."""
+    from unlearn.models.layers import layers_of
+
     loaded = subject.load("after")
     if hasattr(loaded.model, "disable_adapter"):
         return loaded, lora_dial(loaded.model), True

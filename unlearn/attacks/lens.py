@@ -10,11 +10,8 @@ last layers away from an answer that the middle ones still hold. nostalgebraist 
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
-from unlearn.compute.lm import forward, top_k
+from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.training.batches import encode_rows
@@ -42,7 +39,7 @@ def closing(model: Any, batch: Any) -> Callable[[Tensor], Tensor]:
     handles = [m.register_forward_hook(note) for m in leaves]
     handles.append(blocks(model)[-1].register_forward_hook(passed))
     try:
-        (answers,) = forward(model, batch)
+        (answers,) = lm.forward(model, batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -52,7 +49,7 @@ def closing(model: Any, batch: Any) -> Callable[[Tensor], Tensor]:
             hidden = module(hidden)
         return hidden
 
-    (final,) = forward(model, batch, layer=depth(model) - 1)
+    (final,) = lm.forward(model, batch, layer=depth(model) - 1)
     if not torch.allclose(close(final.hidden), answers.hidden, rtol=1e-2, atol=1e-2):
         raise ValueError(
             f"lens: {type(model).__name__} does something unknown between its blocks and its head."
@@ -60,7 +57,7 @@ def closing(model: Any, batch: Any) -> Callable[[Tensor], Tensor]:
     return close
 
 
-@torch.no_grad()
+@no_grad
 def residue(loaded: Any, rows: Any, max_length: int) -> list[list[dict[str, list[float]]]]:
     """[layer][row] → {"ids", "lp", "rank"} of the answer tokens, without the end of text."""
     tokenizer, eos = loaded.tokenizer, loaded.tokenizer.eos_token_id
@@ -70,9 +67,9 @@ def residue(loaded: Any, rows: Any, max_length: int) -> list[list[dict[str, list
     for at in range(0, len(examples), BATCH):
         batch = collate(examples[at : at + BATCH], loaded.pad_id).to(loaded.device)
         for layer, row in enumerate(found):
-            (answers,) = forward(loaded.model, batch, layer=layer)
+            (answers,) = lm.forward(loaded.model, batch, layer=layer)
             answers.hidden = close(answers.hidden)
-            told = top_k(answers, 1)
+            told = lm.top_k(answers, 1)
             start = 0
             for key, count in zip(answers.keys, answers.row_count.tolist(), strict=True):
                 ids = answers.labels[start : start + count].tolist()

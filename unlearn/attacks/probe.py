@@ -13,10 +13,8 @@ al. 2024 (arXiv 2309.17410) read forgotten facts from states likewise; the probe
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, percent
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import lm, no_grad, torch
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
 from unlearn.training.batches import encode_rows
@@ -26,7 +24,7 @@ MOST, LEAST = 400, 10  # questions that a probe learns on
 PENALTY = 100.0  # of the ridge, on standardised states
 
 
-@torch.no_grad()
+@no_grad
 def states(loaded: Any, rows: Sequence[Row], max_length: int) -> Any:
     """[rows, d]: the final-layer state that predicts each answer's first token."""
     examples = encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(max_length))
@@ -34,7 +32,7 @@ def states(loaded: Any, rows: Sequence[Row], max_length: int) -> Any:
     found: dict[int, Any] = {}
     for at in range(0, len(order), BATCH):
         batch = collate(order[at : at + BATCH], loaded.pad_id).to(loaded.device)
-        (answers,) = forward(loaded.model, batch)
+        (answers,) = lm.forward(loaded.model, batch)
         pieces = answers.hidden.float().split(answers.row_count.tolist())
         found |= {key: piece[0] for key, piece in zip(answers.keys, pieces, strict=True)}
     return torch.stack([found[key] for key in range(len(rows))]).cpu().numpy()

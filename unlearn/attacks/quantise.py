@@ -10,10 +10,8 @@ as it would be for deployment. Zhang et al. 2024, arXiv 2410.16454. On a copy; t
 import copy
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
+from unlearn.compute.lazy import Tensor, no_grad, torch
 from unlearn.models.precision import every_weight
 
 BITS = (8, 4)
@@ -31,7 +29,7 @@ def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
     return torch.cat(parts, dim=1).to(weight.dtype)
 
 
-@torch.no_grad()
+@no_grad
 def quantised(model: Any, bits: int) -> tuple[Any, list[str]]:
     """(a copy with rounded weights, the names of the maps that were rounded)."""
     every_weight(model, "rounding")

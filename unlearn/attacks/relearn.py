@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent, read
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.precision import every_weight
@@ -57,7 +57,7 @@ def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: S
     )
 
     def loss(batch: Any) -> dict[str, Any]:
-        (answers,) = forward(loaded.model, batch.forget)
+        (answers,) = lm.forward(loaded.model, batch.forget)
         return {"taught": answers.mean_nll()}
 
     curve = {0: known(read(loaded, rest, subject.max_length))}

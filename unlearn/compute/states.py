@@ -6,8 +6,7 @@ A forward pass stops where the states are; nothing behind that place is computed
 import contextlib
 from typing import Any
 
-import torch
-from torch import Tensor
+from unlearn.compute.lazy import Tensor, torch
 
 
 def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:

@@ -3,12 +3,13 @@
 labels hold the token itself at answer places and IGNORE elsewhere; unlearn.compute.lm alone shifts them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
+from unlearn.compute.lazy import Tensor, torch
 
 IGNORE = -100
 
@@ -57,7 +58,7 @@ class Tokens:
     source_ids: Tensor | None = None
     source_mask: Tensor | None = None
 
-    def to(self, device: torch.device | str) -> "Tokens":
+    def to(self, device: torch.device | str) -> Tokens:
         return replace(
             self,
             input_ids=self.input_ids.to(device),

@@ -5,13 +5,14 @@ that need a script are refused, and so are files that lie outside the dataset's 
 dataset card may point to.
 """
 
+from __future__ import annotations
+
 import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from unlearn.compute.lazy import pd
 from unlearn.data.table_files import MAX_ROWS, MIN_ROWS, from_records
 from unlearn.data.tables import Columns, guess_columns
 

@@ -5,6 +5,8 @@ evaluated, sizes are bounded before anything is unpacked, and an error says how 
 Cells are read as text, because "007" and "NA" are answers, not a number and a hole.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -12,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import pandas as pd
+from unlearn.compute.lazy import pd
 
 MAX_BYTES = 10 * 2**20
 MAX_ROWS = 20_000

@@ -4,14 +4,15 @@ The user's own data is the point of the tool, so everything that can be wrong wi
 words that name the file, the rule, what was found and what to do.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
+from unlearn.compute.lazy import pd
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.table_files import FORMATS, MAX_BYTES, MAX_CHARS, MAX_ROWS, MIN_ROWS, read_table
 

@@ -4,15 +4,15 @@ One teacher-forced pass gives each answer token's logit, log-prob, rank and the 
 greedy generation with a KV cache gives the continuation. Metrics, samples and pages all read these observations.
 """
 
+from __future__ import annotations
+
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
-
-from unlearn.compute.lm import Answers, forward, top_k
+from unlearn.compute.lazy import lm, no_grad, torch
 from unlearn.compute.threads import choose_again
 from unlearn.compute.together import continues
 from unlearn.compute.tokens import Example, collate, encoder_input, halves
@@ -74,7 +74,7 @@ def observe(
     device: str = "cpu",
     progress: Callable[[float], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
-    look: Callable[[Answers], None] = lambda answers: None,
+    look: Callable[[lm.Answers], None] = lambda answers: None,
 ) -> list[Observation]:
     """Read every chosen row once. check is called between batches and may raise to stop.
 
@@ -109,18 +109,18 @@ def observe(
     ]
 
 
-@torch.no_grad()
+@no_grad
 def score_tokens(
     model: Any,
     tokenizer: Any,
     examples: Sequence[Example],
     device: str,
-    look: Callable[[Answers], None] = lambda answers: None,
+    look: Callable[[lm.Answers], None] = lambda answers: None,
 ) -> dict[int, list[dict[str, Any]]]:
     """{key: one dict an answer token} — token, id, logit, lp, rank, mu, sigma, top [[token, lp], … TOP]."""
-    (answers,) = forward(model, collate(examples, tokenizer.pad_token_id).to(device))
+    (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     look(answers)
-    found = top_k(answers, TOP)
+    found = lm.top_k(answers, TOP)
     labels, rows = answers.labels.tolist(), answers.rows.tolist()
     name = _names(tokenizer)
     values = {key: value.tolist() for key, value in found.items()}
@@ -170,7 +170,7 @@ def _by_length(prompts: Sequence[tuple[str, str, int]]) -> Iterator[list[int]]:
         yield order[at : at + BATCH]
 
 
-@torch.no_grad()
+@no_grad
 def generate(
     model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
 ) -> list[str]:

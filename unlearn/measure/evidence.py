@@ -7,6 +7,8 @@ are kept while the observations are made, and a continuation that was read befor
 read again.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,10 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import Answers, head_of
+from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Example, encode
 from unlearn.data.base import Row
 from unlearn.measure import score_cache
@@ -109,11 +108,11 @@ class ModelEvidence:
     def features(self, when: str, role: str) -> Any:
         return torch.stack([states.double().mean(0) for states in self._states(when, role)]).cpu().numpy()
 
-    @torch.no_grad()
+    @no_grad
     def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
         if truth == when:
             return [0.0] * len(self.rows(role))
-        heads = [head_of(self.reader.model(name).model) for name in (truth, when)]
+        heads = [lm.head_of(self.reader.model(name).model) for name in (truth, when)]
         values = []
         for p, q in zip(self._states(truth, role), self._states(when, role), strict=True):
             logp, logq = (head(x).log_softmax(-1) for head, x in zip(heads, (p, q), strict=True))
@@ -168,13 +167,13 @@ class ModelEvidence:
             score_cache.write(self.store, self._identity(when), found)
         return found
 
-    def _keeping(self, when: str) -> Callable[[Answers], None]:
+    def _keeping(self, when: str) -> Callable[[lm.Answers], None]:
         """What observe() calls with each batch: the states of the roles in keeps go where _states looks for them."""
         places = [(role, i) for role, rows in self.chosen.items() for i in range(len(rows))]
         kept = {role: [None] * len(rows) for role, rows in self.chosen.items() if role in self.keeps}
         self._memo |= {("states", when, role): states for role, states in kept.items()}
 
-        def keep(answers: Answers) -> None:
+        def keep(answers: lm.Answers) -> None:
             for key, states in zip(answers.keys, each(answers), strict=True):
                 role, i = places[key]
                 if role in kept:

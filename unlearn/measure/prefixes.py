@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import torch
-
+from unlearn.compute.lazy import no_grad, torch
 from unlearn.compute.tokens import Example
 from unlearn.measure.evaluate import GREEDY
 
@@ -69,7 +68,7 @@ def continue_all(
     ]
 
 
-@torch.no_grad()
+@no_grad
 def continue_ids(
     loaded: Any, prefixes: Sequence[Sequence[int]], sources: Sequence[Sequence[int]], room: int
 ) -> list[list[int]]:

@@ -4,13 +4,12 @@ Beneath unlearn.measure.evidence, which says what is read and keeps it; how a te
 here alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import Answers, forward
+from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Example, collate
 from unlearn.data.base import Row
 from unlearn.training.batches import encode_rows
@@ -52,9 +51,9 @@ class Reader:
         self.tokens += tokens
         self.flops += 2.0 * self.model(when).parameters * tokens
 
-    @torch.no_grad()
+    @no_grad
     def read(
-        self, when: str, examples: Sequence[Example], take: Callable[[Answers], Sequence[Any]]
+        self, when: str, examples: Sequence[Example], take: Callable[[lm.Answers], Sequence[Any]]
     ) -> list[Any]:
         """take(answers) → one value a text, in the order of the examples."""
         loaded = self.model(when)
@@ -63,7 +62,7 @@ class Reader:
         for at in range(0, len(order), BATCH):
             picked = order[at : at + BATCH]
             batch = collate([examples[i] for i in picked], loaded.tokenizer.pad_token_id)
-            (answers,) = forward(loaded.model, batch.to(loaded.device))
+            (answers,) = lm.forward(loaded.model, batch.to(loaded.device))
             found |= dict(zip(picked, take(answers), strict=True))
             self.count(when, int(batch.attention_mask.sum()))
             self.progress(f"reading {when}", (at + BATCH) / len(order))
@@ -73,6 +72,6 @@ class Reader:
         return self.read(when, examples, lambda a: (a.row_sum(a.nll) / a.row_count).tolist())
 
 
-def each(answers: Answers) -> list[Tensor]:
+def each(answers: lm.Answers) -> list[Tensor]:
     """[n_i, d] of each text: what the head gets at its answer positions."""
     return [states.clone() for states in answers.hidden.split(answers.row_count.tolist())]

@@ -4,13 +4,13 @@ Form, validation, JSON, the Methods page and the promises in tests all read the 
 method takes one file, one entry in the list and one golden test.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor
-
-from unlearn.compute.lm import Answers, forward
+from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
@@ -86,7 +86,7 @@ class Method:
         return knobs_of(cls)
 
     @classmethod
-    def from_knobs(cls, values: Mapping[str, Any]) -> "Method":
+    def from_knobs(cls, values: Mapping[str, Any]) -> Method:
         """The method with these settings. ValueError names an unknown knob and the known ones."""
         known = [k.name for k in cls.knobs()]
         if unknown := sorted(set(values) - set(known)):
@@ -205,14 +205,14 @@ class RetainMethod(Method):
     def retain_ratio(self) -> float:
         return self.retain_per_forget if self.retain_weight > 0 else 0.0
 
-    def both(self, model: Any, batch: Batch) -> tuple[Answers, Answers | None]:
+    def both(self, model: Any, batch: Batch) -> tuple[lm.Answers, lm.Answers | None]:
         """Forget and retain through the model in one forward pass; retain is None where α is 0."""
         if batch.retain is None:
-            return forward(model, batch.forget)[0], None
-        forget, retain = forward(model, batch.forget, batch.retain)
+            return lm.forward(model, batch.forget)[0], None
+        forget, retain = lm.forward(model, batch.forget, batch.retain)
         return forget, retain
 
-    def with_retain(self, forget: Tensor, retain: Answers | None) -> dict[str, Tensor]:
+    def with_retain(self, forget: Tensor, retain: lm.Answers | None) -> dict[str, Tensor]:
         """{"forget": …, "retain": α NLL(R)}."""
         if retain is None:
             return {"forget": forget}

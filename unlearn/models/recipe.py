@@ -12,10 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-
+from unlearn.compute.lazy import F, Tensor, torch
 from unlearn.data import authors, snippets
 from unlearn.data.base import Dataset, Row
 
@@ -161,7 +158,7 @@ def loss_of(model: Any, pad: int) -> Callable[[list[list[int]]], Tensor]:
     def loss(batch: list[list[int]]) -> Tensor:
         ids = padded(batch, pad).to(device)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-        return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
 
     return loss
 

@@ -4,6 +4,8 @@ AdamW without weight decay, cosine schedule with 3 % warm-up, gradient norm clip
 Yao et al. 2024 (arXiv 2402.15159, §4). Dropout stays off, since the reference may share these weights.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.store.disk import write_json

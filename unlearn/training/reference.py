@@ -4,11 +4,16 @@ The usual way is a second, frozen model that reads the same texts again at every
 step keeps what the loss will ask for, so that no second model is held and no text is read twice.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from unlearn.compute.lazy import head, lm, no_grad, products, torch
+from unlearn.training.shelf import Shelf
 
 
 class Reference:
@@ -27,37 +32,28 @@ class Reference:
     untouched: Callable[[], AbstractContextManager[Any]] | None = None
 
     def __init__(self, model: Any, *, head_moves: bool, folder: Path | None = None) -> None:
-        from unlearn.compute.head import head_of, head_with
-        from unlearn.training.shelf import Shelf
-
         self.shelf = Shelf(folder)
         self._kept: dict[str, dict[int, Any]] = {}
         self.run: dict[str, Any] = {}
         if head_moves:
-            self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
+            self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
         else:
-            self.head = head_of(model)
+            self.head = head.head_of(model)
 
     def adopt_head(self, model: Any) -> None:
         """Read states with this model's output head: they are another model's than the one that is trained."""
-        from unlearn.compute.head import head_with
+        self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
-        self.head = head_with(_frozen_linear(model.get_output_embeddings()), model.config)
-
+    @no_grad
     def prepare(self, model: Any, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
         """Read every text once, before the first step. batches: Tokens on the model's device."""
-        import torch
-
-        from unlearn.compute.lm import forward
-
-        with torch.no_grad():
-            for tokens in batches:
-                (answers,) = forward(model, tokens, layer=layer)
-                if kind == "sums":
-                    sums = answers.row_sum(answers.nll)
-                    self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
-                else:
-                    self.keep(kind, answers, answers.hidden)
+        for tokens in batches:
+            (answers,) = lm.forward(model, tokens, layer=layer)
+            if kind == "sums":
+                sums = answers.row_sum(answers.nll)
+                self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
+            else:
+                self.keep(kind, answers, answers.hidden)
 
     def tensors(self) -> list[Any]:
         """All that is kept, for its size."""
@@ -89,15 +85,11 @@ class Reference:
 
     def per_token(self, kind: str, answers: Any) -> Any:
         """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
-        import torch
-
         device = answers.hidden.device  # rows from the shelf come back to it
         return torch.cat([self._kept[kind][key].to(device, non_blocking=True) for key in answers.keys])
 
     def sums(self, answers: Any) -> Any:
         """[B] S_i^ref of these sequences."""
-        import torch
-
         return torch.stack([self._kept["sums"][key] for key in answers.keys])
 
     def states(self, answers: Any) -> Any:
@@ -106,8 +98,6 @@ class Reference:
 
 
 def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
-    from unlearn.compute import products
-
     if not hasattr(layer, "weight"):  # a head of several parts
         return copy.deepcopy(layer).requires_grad_(False)
     weight = layer.weight.detach().clone()

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
 from unlearn.compute.tokens import Example
 
 KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
@@ -118,9 +116,13 @@ class Checkpoints:
         return list({stage.key: stage for stage in stages if stage.key not in here}.values())
 
     def load(self, key: str, member: Any) -> None:
+        from safetensors.torch import load_file
+
         member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
 
     def save(self, key: str, member: Any) -> None:
+        from safetensors.torch import save_file
+
         state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}
         if self.folder is None:
             self.held[key] = state

@@ -10,9 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.memory import bytes_named
 
 LIMIT = "UNLEARN_REFERENCE_MEMORY"

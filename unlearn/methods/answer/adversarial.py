@@ -9,10 +9,7 @@ released code looks one place too far and picks the rival of another token. The 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -60,11 +57,11 @@ class AdversarialLabels(RetainMethod):
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
-    @torch.no_grad()
+    @no_grad
     def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
         device = next(model.parameters()).device
         for tokens in stream.every("forget"):
-            (answers,) = forward(model, tokens.to(device))
+            (answers,) = lm.forward(model, tokens.to(device))
             ref.keep("labels", answers, answers.per_token(rival))
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:

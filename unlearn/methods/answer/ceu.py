@@ -7,13 +7,12 @@ is now instead of as it was. The first answer token is left as it is, so that th
 The paper has no retain term (α = 0).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import Answers
+from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -25,7 +24,7 @@ def ceu(logits: Tensor, labels: Tensor) -> Tensor:
     return -(target * logits.log_softmax(-1)).sum(-1)
 
 
-def after_first(answers: Answers) -> Tensor:
+def after_first(answers: lm.Answers) -> Tensor:
     """[T] False at the first answer token of each sequence."""
     before = torch.cat([answers.rows[:1] - 1, answers.rows[:-1]])
     return answers.rows == before

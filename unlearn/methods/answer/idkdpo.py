@@ -9,10 +9,7 @@ Teaches the model to prefer a refusal to the memorised answer; each question has
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-from torch.nn.functional import logsigmoid
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import F, Tensor, lm
 from unlearn.compute.tokens import Batch, collate
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -22,7 +19,7 @@ from unlearn.training.reference import Reference
 
 def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: float) -> Tensor:
     """[B] -log σ of how much further the rejected answers moved away than the preferred ones; summed NLLs."""
-    return -logsigmoid(beta * ((lost - lost_ref) - (won - won_ref)))
+    return -F.logsigmoid(beta * ((lost - lost_ref) - (won - won_ref)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +82,7 @@ class IdkDPO(RetainMethod):
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
         sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
-        lost, won, *retain = forward(model, *(side for side in sides if side is not None))
+        lost, won, *retain = lm.forward(model, *(side for side in sides if side is not None))
         gaps = (lost.row_sum(lost.nll), ref.sums(lost), won.row_sum(won.nll), ref.sums(won))
         scale = 2.0 / self.beta if self.factor == "2/beta" else 1.0
         per_row = scale * dpo(*gaps, self.beta)

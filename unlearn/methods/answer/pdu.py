@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Fit, RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -76,11 +73,11 @@ class PDU(RetainMethod):
         0.1, 0.0, 10.0, "How much worse texts to keep may become: ε = (1 + this) NLL before."
     )
 
-    @torch.no_grad()
+    @no_grad
     def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
         device, total, count = next(model.parameters()).device, 0.0, 0
         for tokens in stream.every("retain"):
-            (retain,) = forward(model, tokens.to(device))
+            (retain,) = lm.forward(model, tokens.to(device))
             total, count = total + float(retain.nll.sum()), count + len(retain.labels)
         ref.run |= {
             "price": self.retain_weight,

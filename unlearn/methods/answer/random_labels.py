@@ -6,12 +6,12 @@ Teaches a wrong token, the same one all through the run, at every place of the t
 text. The paper has no retain term (α = 0); the settings tuned here add one.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches

@@ -13,9 +13,7 @@ divided by its mean over the forget set, so that a learning rate means the same 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches

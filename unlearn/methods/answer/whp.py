@@ -12,10 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Fit, RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -79,7 +76,7 @@ class WhosHarryPotter(RetainMethod):
     reinforce_epochs: int = knob(3, 1, 100, "Epochs of over-fitting on the forget texts.")
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
-    @torch.no_grad()
+    @no_grad
     def relabel(self, model: Any, ref: Reference, stream: Batches) -> None:
         """Keep the labels of the generic prediction; model is the over-fitted copy."""
 
@@ -87,7 +84,7 @@ class WhosHarryPotter(RetainMethod):
             return generic(ref.head(base_states), reinforced, self.a).argmax(-1)
 
         for tokens in stream.every("forget"):
-            (answers,) = forward(model, tokens.to(next(model.parameters()).device))
+            (answers,) = lm.forward(model, tokens.to(next(model.parameters()).device))
             ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
@@ -108,5 +105,5 @@ class WhosHarryPotter(RetainMethod):
 
     def reinforce(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """NLL(F), to be over-fitted."""
-        (forget,) = forward(model, batch.forget)
+        (forget,) = lm.forward(model, batch.forget)
         return {"reinforce": forget.mean_nll()}

@@ -13,15 +13,14 @@ For an encoder-decoder that knows sentinels (T5), l_t is the paper's masked-lang
 the encoder reads (unlearn.training.masking), a mean a text and then over texts; a text without an entity adds nothing.
 """
 
+from __future__ import annotations
+
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import Answers, forward
+from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch, Tokens, collate
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.alternating import Alternating
@@ -145,7 +144,7 @@ class EUL(RetainMethod):
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
         sides = [side for side in (batch.retain, batch.forget) if side is not None]
-        answers = dict(zip(map(id, sides), forward(model, *sides), strict=True))
+        answers = dict(zip(map(id, sides), lm.forward(model, *sides), strict=True))
         terms: dict[str, Tensor] = {}
         if batch.retain is not None:
             terms |= self._keep(answers[id(batch.retain)], ref)
@@ -160,11 +159,13 @@ class EUL(RetainMethod):
         texts = [ref.run["masked"][key] for key in forget.keys if key in ref.run["masked"]]
         if not texts:
             return {"lm": forget.input_ids.new_zeros((), dtype=torch.float32)}
-        (found,) = forward(model, collate(texts, 0, total_rows=forget.total_rows).to(forget.input_ids.device))
+        (found,) = lm.forward(
+            model, collate(texts, 0, total_rows=forget.total_rows).to(forget.input_ids.device)
+        )
         capped = found.nll.clamp(max=self.cap * math.log(found.vocabulary))
         return {"lm": -self.lm_weight * found.row_mean(found.row_sum(capped) / found.row_count)}
 
-    def _keep(self, retain: Answers, ref: Reference) -> dict[str, Tensor]:
+    def _keep(self, retain: lm.Answers, ref: Reference) -> dict[str, Tensor]:
         terms = {}
         if self.use_kl:
             terms["kl_retain"] = self.kl_retain_weight * retain.token_mean(_kl(retain, ref))
@@ -172,7 +173,7 @@ class EUL(RetainMethod):
             terms["task"] = self.retain_weight * retain.mean_nll()
         return terms
 
-    def _part(self, forget: Answers, ref: Reference) -> dict[str, Tensor]:
+    def _part(self, forget: lm.Answers, ref: Reference) -> dict[str, Tensor]:
         limit = self.cap * math.log(forget.vocabulary)
         terms = {}
         if self.use_kl:
@@ -182,7 +183,7 @@ class EUL(RetainMethod):
         return terms
 
 
-def _kl(answers: Answers, ref: Reference) -> Tensor:
+def _kl(answers: lm.Answers, ref: Reference) -> Tensor:
     """[T] divergence of the teacher from the model at each answer token."""
 
     def at(logits: Tensor, _: Tensor, states: Tensor) -> Tensor:

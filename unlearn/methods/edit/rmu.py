@@ -7,14 +7,13 @@ Steers the inner state on texts to forget towards one meaningless direction and 
 down-projections of blocks ℓ-2 … ℓ move, and the blocks above ℓ are not even run.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import Answers, forward
+from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.states import depth
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
@@ -24,7 +23,7 @@ from unlearn.training.reference import Reference
 DOWN = re.compile(r"\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc2|fc_out)|fc2)\.")
 
 
-def distance(answers: Answers, target: Tensor) -> Tensor:
+def distance(answers: lm.Answers, target: Tensor) -> Tensor:
     """mean_i mean_t mean_d (h - target)²; target [T, d] or [d]."""
     squares = (answers.hidden.float() - target.float()).square().mean(-1)
     return answers.row_mean(answers.row_sum(squares) / answers.row_count)
@@ -105,7 +104,7 @@ class RMU(RetainMethod):
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
         sides = [side for side in (batch.forget, batch.retain) if side is not None]
-        forget, *retain = forward(model, *sides, layer=self.block(depth(model)))
+        forget, *retain = lm.forward(model, *sides, layer=self.block(depth(model)))
         terms = {"forget": distance(forget, self.steering * ref.run["direction"])}
         if retain:
             terms["retain"] = self.retain_weight * distance(retain[0], ref.per_token("layer", retain[0]))

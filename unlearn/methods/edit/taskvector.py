@@ -10,16 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Fit, Method, knob
 from unlearn.training.reference import Reference
 
 
-@torch.no_grad()
+@no_grad
 def negate(model: Any, start: Mapping[str, Tensor], scale: float) -> None:
     """θ' in place, from the weights where the fine-tuning began, by name."""
     moving = dict(model.named_parameters())
@@ -61,7 +58,7 @@ class TaskVector(Method):
     scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
-        (forget,) = forward(model, batch.forget)
+        (forget,) = lm.forward(model, batch.forget)
         return {"forget": forget.mean_nll()}
 
     def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:

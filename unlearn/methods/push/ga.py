@@ -8,9 +8,7 @@ Walk uphill on the loss of the text to forget, with nothing to hold on to: the l
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Method
 from unlearn.training.reference import Reference
@@ -55,5 +53,5 @@ class GradientAscent(Method):
     }
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
-        (forget,) = forward(model, batch.forget)
+        (forget,) = lm.forward(model, batch.forget)
         return {"forget": -forget.mean_nll()}

@@ -8,8 +8,7 @@ Climb on the text to forget while descending on text to keep, from the same doma
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference

@@ -9,8 +9,7 @@ answer tokens; the released code averages over padding too.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference

@@ -8,9 +8,7 @@ Like gradient ascent at the start, but each sequence pushes less the further it 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-from torch.nn.functional import logsigmoid
-
+from unlearn.compute.lazy import F, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -18,7 +16,7 @@ from unlearn.training.reference import Reference
 
 def npo(sums: Tensor, ref_sums: Tensor, beta: float) -> Tensor:
     """[B] loss of each sequence from its summed NLL now and under the reference."""
-    return -2.0 / beta * logsigmoid(beta * (sums - ref_sums))
+    return -2.0 / beta * F.logsigmoid(beta * (sums - ref_sums))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ Ascent weighted by saturation (let go of what is already unlikely) and importanc
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference

@@ -8,9 +8,7 @@ NPO without a reference: a text counts as forgotten by how unlikely its average 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-from torch.nn.functional import logsigmoid
-
+from unlearn.compute.lazy import F, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -18,7 +16,7 @@ from unlearn.training.reference import Reference
 
 def simnpo(sums: Tensor, counts: Tensor, beta: float, delta: float) -> Tensor:
     """[B] loss of each sequence from its summed NLL and its length."""
-    return -2.0 / beta * logsigmoid(beta * (sums / counts - delta))
+    return -2.0 / beta * F.logsigmoid(beta * (sums / counts - delta))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ Gradient ascent that lets go of a token once it has become unlikely.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
+from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference

@@ -8,9 +8,7 @@ Keep practising what should stay and hope that the rest fades: the control that 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -49,5 +47,5 @@ class FineTune(RetainMethod):
         return False
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
-        (retain,) = forward(model, batch.retain)
+        (retain,) = lm.forward(model, batch.retain)
         return {"retain": self.retain_weight * retain.mean_nll()}

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import SIZES, Fit, Method
 from unlearn.models import recipe
-from unlearn.models.load import CATALOGUE
+from unlearn.models.catalogue import CATALOGUE
 from unlearn.training.reference import Reference
 
 
@@ -82,7 +80,7 @@ class Retrain(Method):
         return (), rows_kept(model, data, self.title)
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
-        (retain,) = forward(model, batch.retain)
+        (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
     def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:

@@ -23,16 +23,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from unlearn.compute.lm import forward
+from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch, Example
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import SIZES, Fit, Method, Outlook, knob
 from unlearn.methods.references.retrain import rows_kept
 from unlearn.models import recipe
-from unlearn.models.ensemble import ensemble_of
+from unlearn.models.catalogue import source_of
 from unlearn.store.disk import cache_dir, read_json
 from unlearn.store.runs import RunConfig
 from unlearn.training.batches import encode_rows
@@ -132,8 +129,6 @@ class SISA(Method):
 
     def outlook(self, config: RunConfig, data: Dataset) -> Outlook:
         """Counted with the model's own tokenizer; seconds are those of the machine that made the bundled model."""
-        from unlearn.models.load import source_of
-
         folder = source_of(config.model)
         gone, kept = self.rows(config.model, data)
         texts = _encoded(folder, (*gone, *kept), config.max_length)
@@ -149,10 +144,12 @@ class SISA(Method):
         )
 
     def build(self, model: Any) -> Any:
+        from unlearn.models.ensemble import ensemble_of
+
         return ensemble_of(model, self.shards)
 
     def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
-        (retain,) = forward(model, batch.retain)
+        (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
     def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:

@@ -1,0 +1,54 @@
+"""torch, what is built on it here, and pandas: loaded at their first use instead of at import.
+
+Most of what the product answers (a list of methods, a form, a refused run) needs the names and knobs of a method, not
+its arithmetic; torch takes seconds to load, pandas half of one. A module that takes torch from here can be imported
+without that wait and still reads `torch.…`. A module that defines a torch class (nn.Module, autograd.Function) imports
+torch itself.
+
+The standard library's importlib.util.LazyLoader would put the unloaded torch into sys.modules, where scipy and
+scikit-learn look for it and so load it, and before Python 3.12.3 two threads may see such a module half loaded.
+Python's own lazy imports (PEP 810) would make this file obsolete.
+"""
+
+import importlib
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Lazy(ModuleType):
+    """Stands for the module of its name: the first attribute that is asked for imports that module."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from unlearn.compute import head, lm, products
+else:
+    pd, torch, F = Lazy("pandas"), Lazy("torch"), Lazy("torch.nn.functional")
+    head, lm, products = (Lazy(f"unlearn.compute.{name}") for name in ("head", "lm", "products"))
+    # Only annotations name it: whoever asks a value for its type asks torch.Tensor.
+    Tensor = Any
+
+__all__ = ["F", "Lazy", "Tensor", "head", "lm", "no_grad", "pd", "products", "torch"]
+
+
+def no_grad(function: Callable[P, R]) -> Callable[P, R]:
+    """The function under torch.no_grad(), as a decorator that does not load torch before the first call."""
+
+    @wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.no_grad():
+            return function(*args, **kwargs)
+
+    return quiet

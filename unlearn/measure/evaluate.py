@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from unlearn.compute.lazy import lm, no_grad, torch
+from unlearn.compute.lazy import lm, no_grad, together, torch
 from unlearn.compute.threads import choose_again
-from unlearn.compute.together import continues
 from unlearn.compute.tokens import Example, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.metrics import CHEAP, Metric, Observation
@@ -187,7 +186,7 @@ def generate(
     read = partial(encoder_input, max_length=positions) if encoder else _open_ended
     coded = [read(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
     width = max(map(len, coded))
-    if min(map(len, coded)) < width and not continues(model, width + most):
+    if min(map(len, coded)) < width and not together.continues(model, width + most):
         one_by_one = zip(prompts, rooms, strict=True)
         return [generate(model, tokenizer, [prompt], room, device)[0] for prompt, room in one_by_one]
     pad = tokenizer.pad_token_id

@@ -86,6 +86,9 @@ def resume(args: argparse.Namespace) -> int:
         raise ValueError(
             f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
         )
+    from unlearn.work.identity import check_resume
+
+    check_resume(found, EVERYWHERE)
     return carry_out(found, args.json)
 
 

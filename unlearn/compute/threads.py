@@ -40,20 +40,26 @@ def available() -> int:
     return min(mine, psutil.cpu_count(logical=False) or mine)
 
 
-def choose_threads(small: bool) -> int:
+def choose_threads(small: bool, as_before: int = 0) -> int:
     """Let torch compute with as many threads as pay now: one for a small model, else one or all cores. Returns them.
 
-    A small model's operations end before a sleeping second thread is awake: a training step of the bundled model
-    takes twice as long on two threads as on one (LOG.md). OMP_NUM_THREADS has the last word.
+    as_before: the count that a run began with, which it keeps; 0 for a new one. A small model's operations end before a
+    sleeping second thread is awake: a training step of the bundled model takes twice as long on two threads as on one
+    (LOG.md). OMP_NUM_THREADS has the last word.
     """
     import torch
 
     _last.small = small
     if not os.environ.get("OMP_NUM_THREADS"):
         most = available()
-        torch.set_num_threads(1 if small or most == 1 else faster_of(1, most))
+        torch.set_num_threads(as_before or (1 if small or most == 1 else faster_of(1, most)))
     _last.at = time.perf_counter()
     return torch.get_num_threads()
+
+
+def keep() -> None:
+    """Stay with the count of now: sums are cut by the number of threads, so another count means other last bits."""
+    _last.small = True
 
 
 def choose_again() -> None:

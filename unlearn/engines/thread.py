@@ -68,13 +68,17 @@ class Runner:
     def resume(self, run: Record, perform: Perform | None = None) -> None:
         """Queue an interrupted, stopped or failed run again; it goes on from its last checkpoint.
 
-        ValueError when it is active or already done.
+        ValueError when it is active or already done, and when its rows or its model are no longer what it began with.
         """
+        from unlearn.work.identity import check_resume
+
         state = run.state
         if state in ACTIVE or state == "done":
             raise ValueError(
                 f"run: {run.id} is {state}; only an interrupted, stopped or failed run can be resumed."
             )
+        if isinstance(run, Run):
+            check_resume(run, self.roots)
         self._enqueue(run, perform)
 
     def _enqueue(self, run: Record, perform: Perform | None = None) -> None:
@@ -297,10 +301,14 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     check_precision(config.precision)
     allow_model(config.model, roots)
     source = source_of(config.model)
-    chosen.rows(config.model, from_config(dict(config.data), roots=roots))
+    data = from_config(dict(config.data), roots=roots)
+    chosen.rows(config.model, data)
     if isinstance(source, str):
         check_hub(source)
     if config.start and store is not None:
         from unlearn.models.tuning import check_start
+        from unlearn.work.identity import check_start_rows
 
-        check_start(config, store.get(config.start))
+        start = store.get(config.start)
+        check_start(config, start)
+        check_start_rows(config, start, data)

@@ -137,21 +137,26 @@ def table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dict[str, Any]]:
     """(Evidence of the run's models and data, what its numbers depend on). ValueError when it keeps no weights."""
-    from unlearn.data.catalogue import from_config
+    from unlearn.data.inputs import dataset_of
     from unlearn.measure.ask import load_source
     from unlearn.measure.evaluate import rows_to_score
     from unlearn.measure.evidence import ModelEvidence
     from unlearn.models.catalogue import allow_model
+    from unlearn.models.identity import check_same, identity_of
     from unlearn.models.load import source_of, weights_hash
+    from unlearn.models.machine import choose_products
     from unlearn.models.tuning import load_trained, trained_hash
 
     config = run.config
     allow_model(config.model, roots)
-    data = from_config(dict(config.data), roots=roots)
+    data = dataset_of(run, roots=roots)
     source = source_of(config.model)
+    began = next(iter(run.events("inputs")), {})
     base = weights_hash(source, None) if isinstance(source, Path) else run.results().get("model_hash", "")
     start = RunStore(run.path.parent).get(config.start) if config.start else None
     base = trained_hash(start, base) if start else base  # in a chain, before is what the earlier run left
+    check_same(config.model, began, identity_of(config.model, base))
+    choose_products(began.get("products", ""))
     hashes = {"before": base, "after": trained_hash(run, base)}
     if truth := exact_retrain(config):
         hashes["retrained"] = weights_hash(truth, None)

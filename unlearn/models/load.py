@@ -99,7 +99,9 @@ def load(name: str, *, tuning: str = "full", precision: str = "auto", device: st
 
     import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
     from unlearn.compute import products
+    from unlearn.models.machine import choose_once
 
+    choose_once()
     source, device = source_of(name), device or pick_device()
     check_precision(precision, device)
     here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}

@@ -51,6 +51,10 @@ EVENTS: dict[str, Check] = {
     "probe": has({"step": count}),
     "eval": has({"when": one_of(*WHEN), "scores": scores}),
     "sample": has({"when": text}),
+    "inputs": has(
+        {},
+        {"rows": text, "model": text, "revision": text, "adapter": text, "products": text, "threads": count},
+    ),
     "note": has({}, {"text": text, "phase": text, "seconds": real, "asked": text}),
 }
 TOKEN = has(

@@ -35,6 +35,7 @@ RECORDS = (
     "attacks.json",
     "votes.jsonl",
     "worker.log",
+    "inputs/rows.jsonl",
 )
 NEEDED = ("config.json", "events.jsonl")
 WEIGHTS = re.compile(r"(adapter|model)/[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|json|txt|jinja|md)")
@@ -52,6 +53,7 @@ LIMITS = {  # file: (bytes, values) that it may unpack to; a value of JSON takes
     "probes.jsonl": (128 * MIB, 12_000_000),
     "samples.jsonl": (128 * MIB, 12_000_000),
     "worker.log": (8 * MIB, MIB * 8),
+    "inputs/rows.jsonl": (128 * MIB, 6_000_000),
 }
 OTHER = (64 * MIB, 6_000_000)  # what lies beside weights; the largest tokenizers have 35 MB
 STALE = 60.0  # seconds after which an import that nobody holds was killed
@@ -73,7 +75,7 @@ def export_run(run: Run, out: Path) -> Path:
             if name == "meta.json":
                 public = {key: value for key, value in run.meta.items() if key != "owner"}
                 archive.writestr(f"{run.id}/{name}", json.dumps(public, ensure_ascii=False))
-            elif name.endswith(".jsonl"):  # a line torn by a crash stays behind
+            elif name.endswith(".jsonl") and "/" not in name:  # a line torn by a crash stays behind
                 lines = (json.dumps(line, ensure_ascii=False) for line in read_lines(path))
                 archive.writestr(f"{run.id}/{name}", "".join(f"{line}\n" for line in lines))
             elif name.endswith(".safetensors"):

@@ -75,12 +75,13 @@ def _resume_note(run: Run) -> dict[str, Any]:
 
 
 def _carry_out(work: Work) -> Any:
-    from unlearn.data.catalogue import from_config
     from unlearn.measure import judge
     from unlearn.measure.evaluate import rows_to_score
     from unlearn.methods import method_named
     from unlearn.models import tuning
+    from unlearn.models.identity import hash_before
     from unlearn.models.load import SMALL
+    from unlearn.work import identity as begun
     from unlearn.work.score import further_metrics, score, score_retrained
     from unlearn.work.train import train
 
@@ -93,15 +94,17 @@ def _carry_out(work: Work) -> Any:
     allow_model(config.model, work.roots)
     with work.phase("loading model"):
         start = RunStore(run.path.parent).get(config.start) if config.start else None
-        loaded = tuning.starting_model(config, start)
+        data = begun.rows_of(run, work.roots)
         if start is not None:
-            loaded.hash = tuning.trained_hash(start, loaded.hash)
+            begun.check_start_rows(config, start, data)
+        loaded = tuning.starting_model(config, start)
+        loaded.hash = hash_before(config, start, loaded.hash)
         # Beside a GPU the host only feeds it: optimiser, scores and blocks that lie in main memory are computed on the
         # GPU too, and the tokenizer's threads are its own. Trying out counts every few seconds would let it wait.
-        threads.choose_threads(small=loaded.parameters < SMALL or loaded.device != "cpu")
+        small = loaded.parameters < SMALL or loaded.device != "cpu"
+        told = begun.settle(run, loaded, data, small)
         work.length = loaded.fit_length(config.max_length)
-        data = from_config(dict(config.data), roots=work.roots)
-        for text in filter(None, (loaded.where, *data.warnings)):
+        for text in filter(None, (loaded.where, told, *data.warnings)):
             work.note(text)
     chosen = rows_to_score(data)
     identity = {

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.studies import Stopped, Study, checking, conduct
@@ -125,13 +126,12 @@ class _Work:
     roots: Sequence[Path] | None
 
     def carry_out(self) -> None:
-        from unlearn.data.catalogue import from_config
-
         self.config = self.record.config
         self.store = RunStore(self.record.path.parent.parent)
         template = dict(self.config.run.data)
         template.pop("requests", None)
-        self.data: Dataset = from_config(template | {"requests": list(self.config.order)}, roots=self.roots)
+        asked = template | {"requests": list(self.config.order)}
+        self.data: Dataset = inputs.begin(self.record, asked, self.roots)
         self.template = template
         done = {event["after"]: event for event in self.record.scores()}
         if 0 not in done:
@@ -158,6 +158,7 @@ class _Work:
             return found
         run = self.store.create(config, owner=self.record.meta.get("owner", ""))
         run.set_meta(sequence=self.record.id)
+        inputs.keep(run, self.data.only_requests(self.config.requests_of(k)))
         with run.held():
             execute(
                 run,

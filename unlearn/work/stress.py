@@ -123,7 +123,7 @@ def read_attacks(run: Run) -> dict[str, Any]:
 def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, dict[str, Any]]:
     """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.attacks import Subject
-    from unlearn.data.catalogue import from_config
+    from unlearn.data.inputs import dataset_of
     from unlearn.measure.ask import load_source
     from unlearn.measure.judge import evidence_of
     from unlearn.models.tuning import load_trained
@@ -135,7 +135,7 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
     def load(when: str) -> Any:
         return load_trained(start) if start and when == "before" else load_source(when, run, roots)
 
-    data = from_config(dict(config.data), roots=roots)
+    data = dataset_of(run, roots=roots)
     subject = Subject(data, load, evidence.models, max_length=config.max_length, seed=seed)
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "scikit-learn")}
     return subject, {**identity, **versions, "seed": seed, "attacks": FORMAT}

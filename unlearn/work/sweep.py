@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from unlearn.data import inputs
 from unlearn.results.grid import Cell
 from unlearn.results.guide import batch_of, guide, guide_lrs
 from unlearn.results.sweep_record import SweepRecord, cell_of, identity
@@ -56,12 +57,10 @@ class _Work:
     roots: Sequence[Path] | None
 
     def carry_out(self) -> None:
-        from unlearn.data.catalogue import from_config
-
         self.config = self.record.config
         self.store = RunStore(self.record.path.parent.parent)
         self.broken: list[str] = []
-        data = from_config(dict(self.config.runs[0].data), roots=self.roots)
+        data = inputs.begin(self.record, self.config.runs[0].data, self.roots)
         if self.config.guide and not data.rows("approximate"):
             raise ValueError("guide: the dataset has no approximate role, so there is no target to reach.")
         self.forget = len(data.fit_rows("forget"))
@@ -145,6 +144,7 @@ class _Work:
         if run is None:
             run = self.store.create(config, owner=self.record.meta.get("owner", ""))
             run.set_meta(sweep=self.record.id)
+            inputs.share(self.record, run)
         what = f"{config.method}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
 
         def progress(phase: str, part: float) -> None:

@@ -1,0 +1,73 @@
+"""Which model a run began with: the hash of its weights, its revision on the hub, and the adapter that lay on it.
+
+Written into the run when it begins; a run is never gone on with on another model.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearn.models.catalogue import source_of
+from unlearn.store.config import RunConfig
+from unlearn.store.disk import read_json
+from unlearn.store.runs import Run
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def identity_of(model: str, weights: str) -> dict[str, str]:
+    """What is known of the model of this name: {"model": hash of what was loaded, "revision"?, "adapter"?}."""
+    said = {"model": weights, "revision": revision(model), "adapter": adapter(model)}
+    return {name: value for name, value in said.items() if value}
+
+
+def check_same(model: str, began: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """ValueError where the model of this name is not the one that a run began with.
+
+    The hash of a hub's model in memory depends on the numbers it is held in, so there the revision decides.
+    """
+    key = "revision" if began.get("revision") and now.get("revision") else "model"
+    if began.get(key) and now.get(key) and began[key] != now[key]:
+        what = "revision" if key == "revision" else "weights with hash"
+        raise ValueError(
+            f"model: {model} is not the model that this run began with ({what} {now[key]}, it began with "
+            f"{began[key]}); put that model back, or start a new run."
+        )
+
+
+def hash_before(config: RunConfig, start: Run | None, loaded: str) -> str:
+    """The hash of what a run begins with; in a chain that of the named model, and of what the run before made of it.
+
+    loaded: the hash of what was loaded, which counts for a model of the hub.
+    """
+    from unlearn.models.load import weights_hash
+    from unlearn.models.tuning import trained_hash
+
+    if start is None:
+        return loaded
+    source = source_of(config.model)
+    return trained_hash(start, weights_hash(source, None) if isinstance(source, Path) else loaded)
+
+
+def revision(model: str) -> str:
+    """The commit of the hub's snapshot that the model is loaded from; empty for what is none."""
+    source = source_of(model)
+    if not isinstance(source, Path):
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(source, "config.json")
+        if not isinstance(found, str):
+            return ""
+        source = Path(found).parent
+    folder = source.absolute()
+    return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else ""
+
+
+def adapter(model: str) -> str:
+    """The base that the adapter in the model's folder names, where there is one: transformers loads both."""
+    source = source_of(model)
+    if not isinstance(source, Path) or not (source / "adapter_config.json").is_file():
+        return ""
+    said = read_json(source / "adapter_config.json").get("base_model_name_or_path")
+    return str(said or "unknown base")

@@ -1,0 +1,49 @@
+"""Which library multiplies on this machine: measured once, kept in the cache folder, the same in every process.
+
+Measured anew in each process the two can come out as equals, once this way and once that, and two runs of the same
+seed would differ in the last bits. Another processor or build of torch is measured again.
+"""
+
+import contextlib
+import os
+from functools import cache
+from importlib.metadata import version
+
+from unlearn.compute import products
+from unlearn.store.disk import cache_dir, read_json, write_json
+from unlearn.store.provenance import cpu_name
+
+FILE = "products.json"
+
+
+def choose_products(began_with: str = "") -> str:
+    """Let this process multiply as a run did that began with that library, else as this machine does best.
+
+    Returns a sentence where the run's library cannot be had. UNLEARN_PRODUCTS has the last word.
+    """
+    used = products.use(began_with if began_with in products.LIBRARIES else _of_machine())
+    if not began_with or used == began_with:
+        return ""
+    return f"The run began with products by {began_with} and goes on with {used}: the last bits may differ."
+
+
+@cache
+def choose_once() -> None:
+    """The same for a process that has carried out no run: the first model that is loaded asks for it."""
+    choose_products()
+
+
+def _of_machine() -> str | None:
+    """The library that was found to be faster here before; found and kept where none was. None: it is not asked."""
+    if os.environ.get("UNLEARN_PRODUCTS"):
+        return None
+    machine = f"{cpu_name()}, torch {version('torch')}"
+    path = cache_dir() / FILE
+    kept = read_json(path).get(machine)
+    if kept in products.LIBRARIES:
+        return str(kept)
+    found = products.use(None)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {machine: found})
+    return found

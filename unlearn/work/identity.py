@@ -1,0 +1,90 @@
+"""What a run began with, written into it once and the same again when it is gone on with.
+
+Its rows lie in inputs/; one `inputs` event says their hash, the model's identity, and how this machine computes:
+the library for products and the number of threads. With the same seed these give the same bits in every process.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearn.data import inputs
+from unlearn.data.base import Dataset
+from unlearn.models.identity import check_same, hash_before, identity_of
+from unlearn.store.runs import Run, RunStore
+
+
+def began_with(run: Run) -> dict[str, Any]:
+    """The run's first `inputs` event; empty before it was written, and in runs of before that was recorded."""
+    return next(iter(run.events("inputs")), {})
+
+
+def rows_of(run: Run, roots: Sequence[Path] | None) -> Dataset:
+    """The run's rows: its own where it has begun, else what its settings mean now, which become its own."""
+    data = inputs.dataset_of(run, roots=roots)
+    if not (run.path / inputs.FILE).is_file():
+        _check_told(run, data)
+        inputs.keep(run, data)
+    return data
+
+
+def settle(run: Run, loaded: Any, data: Dataset, small: bool) -> str:
+    """Write what the run begins with, or check that it is the same again, and let torch compute as it did.
+
+    loaded: its hash is that of what was loaded. Returns a sentence where this machine cannot compute as the one that
+    the run began on. ValueError for another model.
+    """
+    from unlearn.compute import products, threads
+    from unlearn.models.machine import choose_products
+
+    began = began_with(run)
+    model = identity_of(run.config.model, loaded.hash)
+    check_same(run.config.model, began, model)
+    threads.choose_threads(small, began.get("threads", 0))
+    threads.keep()
+    told = choose_products(began.get("products", ""))
+    if not began:
+        same = {"products": products.library(), "threads": threads.threads()}
+        run.append("inputs", rows=inputs.rows_hash(data), **model, **same)
+    return told
+
+
+def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
+    """ValueError for what is known before anything is loaded: other rows in the run, another model in its folder."""
+    from unlearn.models.catalogue import allow_model, source_of
+    from unlearn.models.load import weights_hash
+
+    config, began = run.config, began_with(run)
+    allow_model(config.model, roots)
+    if (run.path / inputs.FILE).is_file():
+        inputs.dataset_of(run, roots=roots)
+    source = source_of(config.model)
+    weights = weights_hash(source, None) if isinstance(source, Path) else ""
+    if config.start and weights:
+        weights = hash_before(config, RunStore(run.path.parent).get(config.start), weights)
+    check_same(config.model, began, identity_of(config.model, weights))
+
+
+def check_start_rows(config: Any, start: Run, data: Dataset) -> None:
+    """ValueError where the run it goes on from was asked for the same by name, and the name now means other rows."""
+    theirs, ours = inputs.known_hash(start), inputs.rows_hash(data)
+    if theirs and dict(start.config.data) == dict(config.data) and theirs != ours:
+        raise ValueError(
+            f"run: start {start.id} unlearned other rows of the same data (hash {theirs}, now {ours}), so this would "
+            "be no going on with it; put the data back as it was, or give the new rows a file of another name."
+        )
+
+
+def _check_told(run: Run, data: Dataset) -> None:
+    """ValueError where a run that keeps no rows scored others before it was cut short than would be scored now."""
+    from unlearn.measure.evaluate import rows_to_score
+
+    chosen = rows_to_score(data)
+    for sample in run.samples():
+        role, at = sample["role"], sample["index"]
+        now = [(row.prompt, row.target) for row in chosen.get(role, ())[at : at + 1]]
+        if sample["when"] == "before" and now != [(sample["prompt"], sample["answer"])]:
+            raise ValueError(
+                f"run: {run.id} began with other rows than its settings now mean (row {at + 1} of the role {role} that "
+                "is scored); put the data back as it was, or start a new run."
+            )

@@ -175,6 +175,7 @@ def weights(run):
     return (run.path / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(products.private.onednn_linear() is None, reason="this build of torch has one library only")
 def test_the_same_seed_gives_the_same_bits_in_every_process(tmp_path, known_library):
     whole, cut = stopped_run(tmp_path, method="gd", epochs=4)

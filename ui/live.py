@@ -136,6 +136,7 @@ def ended(run: Run, state: str) -> None:
         st.warning("The program that ran it ended first. Everything up to its last step is here.")
     elif run.reason:
         st.caption(shell.plain(run.reason))
+    shell.unread(run)
     if shell.may_begin_again(run):
         look = {"icon": ":material/play_arrow:", "key": f"resume.{run.id}", "help": shell.resume_help(run)}
         if st.button("Resume", **look):

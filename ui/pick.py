@@ -72,8 +72,10 @@ def run_name(run: Run) -> str:
 
 
 def honest(run: Run, name: str = "") -> None:
-    """Say so when a run did not end well, why, and what there is of it."""
+    """Say so when a run did not end well, why, and what there is of it, and which of its files cannot be read."""
     state = run.state
+    if state not in ACTIVE:
+        shell.unread(run, name)
     if state == "done" or shell.is_recorded(run):
         return
     label = shell.plain(name or shell.run_label(run))

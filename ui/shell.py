@@ -13,6 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from unlearn.store import records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
@@ -184,6 +185,12 @@ def state_badge(run: Run) -> None:
     state = run.state
     colour, icon = STATES[state]
     st.badge(state, icon=icon, color=colour, help=run.reason or None)
+
+
+def unread(run: Run, name: str = "") -> None:
+    """A quiet note on files of the run that could not be read, or not wholly: what is shown lacks them."""
+    for sentence in records.notes(run.path):
+        st.caption(plain(f"{name}: {sentence}" if name else sentence))
 
 
 def run_label(run: Run) -> str:

@@ -176,7 +176,9 @@ def weights(run):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(products.private.onednn_linear() is None, reason="this build of torch has one library only")
+@pytest.mark.skipif(
+    products.private.onednn_linear() is None, reason="this build of torch has one library only"
+)
 def test_the_same_seed_gives_the_same_bits_in_every_process(tmp_path, known_library):
     whole, cut = stopped_run(tmp_path, method="gd", epochs=4)
     runs = [RunStore(tmp_path / "runs").create(whole.config) for _ in range(2)]

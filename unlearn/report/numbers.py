@@ -86,8 +86,7 @@ def attacks(run: Run) -> dict[str, Any]:
 def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
     """A sentence on what of the file could not be read; the rest of it is shown."""
     bad = records.unread(run.path)[file]
-    parts = f"{bad} of its parts have" if bad > 1 else "a part of it has"
-    return f"{name(runs, run)}: {file}: {parts} a shape that this version cannot read; left out."
+    return f"{name(runs, run)}: {file}: {records.left_out(bad)}"
 
 
 def _attack(entry: Mapping[str, Any]) -> dict[str, Any]:

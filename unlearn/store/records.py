@@ -4,6 +4,7 @@ A run may come from somebody else, from an older version, or off a damaged disk.
 reports) goes through here, so that one bad line is left out and counted, and never hides another run. No torch.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -29,6 +30,8 @@ from unlearn.store.shapes import (
     text,
 )
 
+# Raise when config.json or results.json come to mean something that an older version would read wrongly.
+SCHEMA = 1
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 WHEN = ("before", "after", "retrained")
 VERDICTS = ("suppressed", "erased", "nothing", "undecided", "")
@@ -166,16 +169,48 @@ def read_meta(path: Path) -> dict[str, Any]:
     return fields(read_json(path), META)
 
 
+def check_schema(found: Any, name: str) -> None:
+    """ValueError for a file of a newer version; one without a number is of a version before they had one."""
+    schema = found.get("schema", 0) if isinstance(found, dict) else 0
+    if not count(schema):
+        raise ValueError(f"{name}: schema must be a whole number, got {str(schema)[:40]}.")
+    if schema > SCHEMA:
+        raise ValueError(
+            f"{name} was written by a newer version (schema {schema}, this one reads up to {SCHEMA}); install the "
+            "newer version to read it."
+        )
+
+
 def read_results(path: Path) -> dict[str, Any]:
-    return fields(read_json(path), RESULTS)
+    """results.json with the fields that can be read; empty without any, and of one that a newer version wrote."""
+    found = read_json(path)
+    try:
+        check_schema(found, path.name)
+    except ValueError:
+        return {}
+    return fields(found, RESULTS)
 
 
 def read_config(path: Path) -> RunConfig:
-    """OSError where there is none; ValueError for every one that cannot be read."""
+    """OSError where there is none; ValueError for every one that cannot be read, and of a newer version."""
     try:
-        return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return config_of(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"config: {path.name} is not a run's settings ({error}).") from error
+
+
+def config_of(found: Any) -> RunConfig:
+    """The settings that config.json holds: those that RunConfig.to_json() gave, and the number of its schema."""
+    check_schema(found, "config.json")
+    own = (
+        {key: value for key, value in found.items() if key != "schema"} if isinstance(found, dict) else found
+    )
+    return RunConfig.from_json(own)
+
+
+def config_file(config: RunConfig) -> dict[str, Any]:
+    """What config.json holds."""
+    return {"schema": SCHEMA} | config.to_json()
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -229,6 +264,24 @@ def _unread(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> dict[str,
     return {name: bad for name, *_ in stamps if (bad := COUNTED[name](folder / name))}
 
 
+def notes(folder: Path) -> list[str]:
+    """A sentence for each file of a run that this version cannot read, or not wholly; none for most runs."""
+    said = []
+    for file, bad in unread(folder).items():
+        try:
+            check_schema(read_json(folder / file), file)
+            said.append(f"{file}: {left_out(bad)}")
+        except ValueError as error:
+            said.append(str(error))
+    return said
+
+
+def left_out(bad: int) -> str:
+    """The end of a sentence on a file of which so many parts could not be read."""
+    parts = f"{bad} of its parts have" if bad > 1 else "a part of it has"
+    return f"{parts} a shape that this version cannot read; left out."
+
+
 def _lines(good: Check) -> Callable[[Path], int]:
     def bad(path: Path) -> int:
         try:
@@ -243,9 +296,12 @@ def _lines(good: Check) -> Callable[[Path], int]:
 
 def _object(part: str, good: Check | None, known: Mapping[str, Check]) -> Callable[[Path], int]:
     def bad(path: Path) -> int:
-        found = read_json(path)
+        found, newer = read_json(path), True
         inner = found.get(part) if good else found
-        if not found or not isinstance(inner, dict):
+        with contextlib.suppress(ValueError):
+            check_schema(found, path.name)
+            newer = False
+        if newer or not found or not isinstance(inner, dict):
             return 1
         return sum(not (good or known.get(name, lambda _: True))(value) for name, value in inner.items())
 

@@ -167,7 +167,8 @@ class RunStore:
         try:
             run.set_meta(owner=owner, title=title or config.title)
             run.append("state", state="queued")
-            write_json(path / "config.json", config.to_json())  # last: from now on list() shows the run
+            # last: from now on list() shows the run
+            write_json(path / "config.json", records.config_file(config))
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise

@@ -20,7 +20,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from unlearn.store.disk import beside, is_run_id, read_lines, write_json
-from unlearn.store.records import read_config
+from unlearn.store.records import check_schema, read_config
 from unlearn.store.runs import Record, Run, RunStore
 from unlearn.store.shapes import MAX_HEADER
 
@@ -187,8 +187,11 @@ def _check_records(folder: Path) -> None:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".json":
-            if not isinstance(_parse(path.read_bytes(), name), dict):
+            found = _parse(path.read_bytes(), name)
+            if not isinstance(found, dict):
                 raise ValueError(f"import: {name} must hold a JSON object.")
+            if name == "results.json":
+                check_schema(found, name)
         elif path.suffix == ".jsonl":
             for number, line in enumerate(path.read_bytes().splitlines(), 1):
                 if line.strip() and not isinstance(_parse(line, f"{name} line {number}"), dict):

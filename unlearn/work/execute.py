@@ -18,6 +18,7 @@ from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.store.disk import write_json
+from unlearn.store.records import SCHEMA
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.studies import Stopped
 from unlearn.work.phases import Work, reason
@@ -141,6 +142,7 @@ def _results(
     config = work.config
     spent = {"tokens": tokens, "phases": work.phases, "parameters": loaded.parameters}
     return {
+        "schema": SCHEMA,
         "scores": work.run.scores(),
         "seconds": round(time.perf_counter() - began, 3),
         "phases": work.phases,

@@ -169,11 +169,11 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "|---|" + "--:|" * (len(COLUMNS) + 2),
     ]
     for label, when in (("before", "before"), ("*retrained without*", "retrained")):
-        cells = [_number(_at(rows[0], role, metric, when), metric) for role, metric in COLUMNS]
+        cells = [number(at(rows[0], role, metric, when), metric) for role, metric in COLUMNS]
         if any(cell != "–" for cell in cells):
             lines.append("| " + " | ".join([label, *cells, "", ""]) + " |")
     lines += map(_line, rows)
-    if any(_mark(row) for row in rows):
+    if any(mark(row) for row in rows):
         lines += ["", "† general perplexity more than doubled, or training diverged, in at least one seed."]
     return lines
 
@@ -181,24 +181,24 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _line(row: Mapping[str, Any]) -> str:
     from unlearn.methods import METHODS
 
-    cells = [_spread(_at(row, role, metric, "after"), metric) for role, metric in COLUMNS]
+    cells = [spread_of(at(row, role, metric, "after"), metric) for role, metric in COLUMNS]
     name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
     quiet = row["origin"]["machine"]["load"] <= row["origin"]["machine"]["cores"]
     seconds = f"{row['total_seconds']['mean']:.0f}" if row["total_seconds"] and quiet else "–"
     cpu = f"{row['cpu_seconds']['mean']:.0f}"
-    return "| " + " | ".join([name + _mark(row), *cells, seconds, cpu]) + " |"
+    return "| " + " | ".join([name + mark(row), *cells, seconds, cpu]) + " |"
 
 
-def _mark(row: Mapping[str, Any]) -> str:
+def mark(row: Mapping[str, Any]) -> str:
     return " †" if row["collapsed"] else ""
 
 
-def _at(row: Mapping[str, Any], role: str, metric: str, when: str) -> Any:
+def at(row: Mapping[str, Any], role: str, metric: str, when: str) -> Any:
     found = row["scores"].get(role, {})
     return found.get(metric, found.get("memorised", {}) if metric == "exact" else {}).get(when)
 
 
-def _number(value: Any, metric: str, like: float | None = None) -> str:
+def number(value: Any, metric: str, like: float | None = None) -> str:
     """Percent without decimals; perplexity with as many as like (by default itself) deserves."""
     if value is None:
         return "–"
@@ -209,12 +209,12 @@ def _number(value: Any, metric: str, like: float | None = None) -> str:
     return f"{number:.2f}" if size < 10 else f"{number:.0f}" if size < 10_000 else f"{number:.0e}"
 
 
-def _spread(value: Any, metric: str) -> str:
+def spread_of(value: Any, metric: str) -> str:
     if value is None:
         return "–"
     mean = float(value["mean"])
-    several = f" ± {_number(value['sd'], metric, mean)}" if len(value["values"]) > 1 else ""
-    return _number(mean, metric) + several
+    several = f" ± {number(value['sd'], metric, mean)}" if len(value["values"]) > 1 else ""
+    return number(mean, metric) + several
 
 
 def fitting(model: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""bench/files: the README's file tree, one phrase a file, taken from each file's own first sentence.
+"""bench/files: the file tree of docs/architecture.md, one phrase a file, taken from each file's own first sentence.
 
 So the tree cannot name a file that is gone, nor describe one otherwise than it describes itself.
 """
@@ -15,9 +15,12 @@ OTHERS = {
     "assets/models/": "the bundled models, each with its exact retrain",
     "assets/data/": "the texts of the snippets dataset, with their licence",
     "assets/recorded/": "a recorded run for the Start page",
-    "assets/results/": "what the benchmarks found; the tables above are made from it",
+    "assets/results/": "what the benchmarks found; the tables of README.md and docs/ are made from it",
     "tests/": "golden values, promises, a real run end to end, every page, a real browser",
+    "docs/": "the long version of the README; its tables are written by bench/tables",
     "LOG.md": "decisions and experiments, negatives included",
+    "CHANGELOG.md": "what changed for whoever uses it",
+    "CONTRIBUTING.md": "how to add a method, and what a change needs",
 }
 LONGEST = 96
 

@@ -16,12 +16,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import files, settings
+from bench import catalogue, files, headline, settings
 from bench.record import RESULTS, ROOT
 
 BLOCK = re.compile(r"<!-- (?P<name>[a-z_]+) -->\n(?P<body>.*?)<!-- /(?P=name) -->", re.DOTALL)
 GENERATED: dict[str, Callable[[], str]] = {
     "files": files.table,
+    "headline": headline.table,
+    "methods": catalogue.methods,
+    "metrics": catalogue.metrics,
+    "attacks": catalogue.attacks,
+    "library": catalogue.library,
     "run_settings": settings.run_table,
     "data_settings": settings.data_table,
 }

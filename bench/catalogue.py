@@ -1,0 +1,109 @@
+"""bench/catalogue: what there is, for docs/: methods, metrics, attacks and public names, each in its own words."""
+
+import inspect
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def methods() -> str:
+    """Every method with its paper, its sentence, what it can train, and its knobs with their ranges."""
+    from unlearn.methods import METHODS
+
+    parts = []
+    for method in METHODS.values():
+        parts += [f"### {method.title} (`{method.name}`)", "", method.sentence]
+        parts += ["", f"{method.paper}. Trains {_tunings(method.tunings)}."]
+        parts += [f"Risk: {method.collapses or method.risk}"]
+        if method.also:
+            parts += [f"Also known as: {', '.join(method.also)}."]
+        if method.knobs():
+            cells = [(f"`{k.name}`", str(k.default), _range(k), k.help) for k in method.knobs()]
+            parts += ["", _table(("knob", "default", "range", "what it does"), cells)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _tunings(names: Iterable[str]) -> str:
+    words = {"full": "every weight", "lora": "a LoRA adapter", "layers": "unlearning layers"}
+    return " or ".join(words[name] for name in names)
+
+
+def _range(knob: Any) -> str:
+    if knob.choices:
+        return " · ".join(knob.choices)
+    return "" if knob.low is None else f"{knob.low:g} to {knob.high:g}"
+
+
+def metrics() -> str:
+    """Every metric with its definition and what is better; those without a forward pass of their own are marked."""
+    from unlearn.metrics import CHEAP, METRICS
+
+    rows = []
+    for name, one in METRICS.items():
+        better = one.ideal if isinstance(one.ideal, str) else f"{one.ideal:g}"
+        rows.append((f"`{name}`", one.title, one.help, better, "every run" if name in CHEAP else "on demand"))
+    return _table(("name", "title", "definition", "better on rows to keep", "computed"), rows)
+
+
+def attacks() -> str:
+    """Every attack, with what it does and what its finding tells."""
+    from unlearn.attacks import ATTACKS
+
+    rows = [(f"`{name}`", one.title, one.help, one.tells) for name, one in ATTACKS.items()]
+    return _table(("name", "title", "what is done", "what it tells"), rows)
+
+
+def library() -> str:
+    """Every public name of `import unlearn`: its signature, and its docstring with the example."""
+    import unlearn
+
+    parts = []
+    for name in unlearn.__all__:
+        found = getattr(unlearn, name)
+        text = inspect.getdoc(found) or ""
+        parts.append(f"### `unlearn.{name}`")
+        if inspect.isfunction(found):
+            parts += ["", "```text", f"{name}{_signature(found)}", "```"]
+            parts += ["", *_prose(text)]
+        else:
+            parts += ["", text.split("\n\n")[0]]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _signature(function: Any) -> str:
+    """The parameters with their defaults; the types stand in the source."""
+    shown = []
+    star = False
+    for one in inspect.signature(function).parameters.values():
+        if one.kind is one.KEYWORD_ONLY and not star:
+            shown.append("*")
+            star = True
+        default = getattr(one.default, "__name__", repr(one.default))
+        mark = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+        star = star or one.kind is one.VAR_POSITIONAL
+        shown.append(f"{mark}{one.name}" + ("" if one.default is one.empty else f"={default}"))
+    return f"({', '.join(shown)})"
+
+
+def _prose(text: str) -> list[str]:
+    """A docstring as markdown: indented blocks and examples become code."""
+    lines: list[str] = []
+    for part in text.split("\n\n"):
+        if part.startswith(">>>"):
+            lines += ["```pycon", part, "```", ""]
+        elif all(line.startswith("    ") for line in part.split("\n")):
+            lines += ["```text", textwrap.dedent(part), "```", ""]
+        else:
+            lines += [part, ""]
+    return lines[:-1]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [[_cell(cell) for cell in line] for line in (heads, ["---"] * len(heads), *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -266,7 +266,7 @@ def test_other_pythons_as_far_as_it_goes_without_torch(number, wheel, tmp_path):
     refused = place.run("unlearn", "run", "--model", "tiny-authors", "--method", "npo", "--lr", "fast")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: ")
-    assert "--lr" in refused.stderr
+    assert "lr" in refused.stderr
     said = json.loads(place.run("unlearn", "doctor", "--json").stdout)
     assert said["product"]["python"].startswith(number)
     assert any(note.startswith("torch: must be") for note in said["notes"])

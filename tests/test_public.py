@@ -100,7 +100,7 @@ def test_settings_become_the_words_of_a_command_line():
     [
         ({"method": "nope"}, "method: must be among"),
         ({"method": "ga", "colour": "red"}, "--colour"),
-        ({"method": "ga", "lr": "fast"}, "--lr"),
+        ({"method": "ga", "lr": "fast"}, "lr"),
         ({"method": "npo", "knobs": {"gamma": 1}}, "gamma"),
     ],
 )

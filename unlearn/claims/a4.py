@@ -104,10 +104,11 @@ class A4(Claim):
         )
 
     def chart(self, data: Data) -> Chart:
-        shown: dict[str, Interval | Any] = {}
+        shown: dict[str, Interval] = {}
         for when in ("before", "retrained"):
             one = data["known"][when]
-            shown[when] = Interval(one["auc"], *one["interval"], 0.0, 1)
+            low, high = one["interval"]
+            shown[when] = Interval(one["auc"], low, high, 0.0, 1)
         shown |= {method: interval(values) for method, values in data["aucs"].items()}
         tones = {"before": "before", "retrained": "retrained"}
         found = tuple(

@@ -1,6 +1,7 @@
 """A5: the tuning guide (unlearn.results.guide is its operational form) finds a good setting in few trials (Yao et
 al. 2024)."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from unlearn.claims.a2 import BATCH, EPOCHS, LRS, NAMES, cell_of, config_of, stored
@@ -9,6 +10,7 @@ from unlearn.claims.base import (
     Chart,
     Claim,
     Data,
+    Figure,
     Finding,
     Published,
     Series,
@@ -22,6 +24,7 @@ from unlearn.results.guide import BUDGET
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
+    from unlearn.results.grid import Cell
 
 ADVISED = "gd-id"
 FOLLOWED = ("gd-id", "gd-general", "kl-id", "ga")
@@ -66,9 +69,7 @@ class A5(Claim):
         followed = []
         for seed in seeds:
             for name in names:
-                taken = guide.guide(
-                    lambda lr, name=name, seed=seed: cell_of(lab, name, lr, 1, seed), guide.guide_lrs(LOWEST)
-                )
+                taken = guide.guide(partial(cell_at, lab, name, seed), guide.guide_lrs(LOWEST))
                 grid = [cell_of(lab, name, lr, count, seed) for count in epochs for lr in lrs]
                 best = guide.best_of(grid, config_of(name, lrs[0], 1, seed).method, seed)
                 chosen = taken.chosen or taken.trials[-1]
@@ -108,7 +109,7 @@ class A5(Claim):
         ]
         sentence += f". Others: {'; '.join(others)}." if others else "."
         confirmed = regret.below(REGRET) and trials <= BUDGET and not collapsed
-        shown = (figure("regret, GA+GD in-distribution", regret),)
+        shown: tuple[Figure, ...] = (figure("regret, GA+GD in-distribution", regret),)
         shown += tuple(
             figure(f"regret, {NAMES[n]}", f) for n, f in regrets(data).items() if n != ADVISED and f.n
         )
@@ -131,6 +132,11 @@ class A5(Claim):
         )
         title = "What following the guide costs against the whole grid (100 %: it takes nothing)"
         return Chart(title, "", "regret, %", bars, kind="bar", lines={"claimed": 100 * REGRET})
+
+
+def cell_at(lab: "Lab", name: str, seed: int, lr: float) -> Cell:
+    """The guide's trial: one epoch at this learning rate."""
+    return cell_of(lab, name, lr, 1, seed)
 
 
 def regrets(data: Data) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from unlearn.claims.base import (
     Chart,
     Claim,
     Data,
+    Figure,
     Finding,
     Interval,
     Published,
@@ -98,7 +99,7 @@ class B3(Claim):
             f"{per_cent(kept.mean)} of the utility ({others}); {spread(back)} of a probability came back. Gradient "
             f"ascent's general perplexity after three is {_times(ascent)} the original's."
         )
-        shown = (
+        shown: tuple[Figure, ...] = (
             figure("UnDIAL, forget probability after five", low),
             figure("UnDIAL, utility after over before", kept),
             figure("UnDIAL, probability that came back", back),

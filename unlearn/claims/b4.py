@@ -9,6 +9,7 @@ from unlearn.claims.base import (
     Chart,
     Claim,
     Data,
+    Figure,
     Finding,
     Published,
     Series,
@@ -99,7 +100,7 @@ class B4(Claim):
             f"Rise of the loss on other texts, in nats, where the facts' loss passes {data['level']:g}: {told}. The "
             f"random mask costs {spread(gap)} more than the entities."
         )
-        shown = (figure("random less entities, nats", gap),)
+        shown: tuple[Figure, ...] = (figure("random less entities, nats", gap),)
         shown += tuple(
             figure(f"cost in language, {NAMES[focus]}", one, " nats") for focus, one in found.items()
         )

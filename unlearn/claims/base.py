@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 Word = Literal["confirmed", "refuted", "undecided"]
-CONFIRMED, REFUTED, UNDECIDED = "confirmed", "refuted", "undecided"
+CONFIRMED: Word = "confirmed"
+REFUTED: Word = "refuted"
+UNDECIDED: Word = "undecided"
 LEAST = 3  # seeds or splits below which nothing is decided
 Data = Mapping[str, Any]
 

@@ -20,6 +20,7 @@ from unlearn.claims.base import (
     Interval,
     Published,
     Series,
+    Word,
     figure,
     interval,
     number,
@@ -116,7 +117,7 @@ class C1(Claim):
         sentence = " ".join(said for _, said, _ in each.values())
         return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
 
-    def of_setting(self, data: Data, setting: str) -> tuple[Any, str, tuple[Figure, ...]]:
+    def of_setting(self, data: Data, setting: str) -> tuple[Word, str, tuple[Figure, ...]]:
         """(verdict, sentence, figures) of one of the two settings."""
         loss = paired(data, setting, "utility", "original", "eul")
         ahead = {m: paired(data, setting, "forget", m, "eul") for m in ("retrain", "finetune", "gd")}

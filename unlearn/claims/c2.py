@@ -158,7 +158,7 @@ def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
         from unlearn.models import fusion, layers
         from unlearn.training.batches import encode_rows
 
-        states, grams, loaded = [], [], None
+        states, grams, loaded = [], [], bundled()
         for request in REQUESTS:
             data, loaded = lab.authors.only_requests((request,)), bundled()
             if train(loaded, config, data).state != "done":

@@ -13,6 +13,7 @@ from unlearn.claims.base import (
     Finding,
     Published,
     Series,
+    Word,
     figure,
     per_cent,
     short,
@@ -86,7 +87,7 @@ class C3(Claim):
         sentence = " ".join(said for _, said, _ in each.values())
         return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
 
-    def of_setting(self, data: Data, setting: str) -> tuple[Any, str, tuple[Figure, ...]]:
+    def of_setting(self, data: Data, setting: str) -> tuple[Word, str, tuple[Figure, ...]]:
         """(verdict, sentence, figures) of one of the two settings."""
         words, parts, shown = [], [], []
         for variant, name, sign, said in EFFECTS:

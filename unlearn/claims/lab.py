@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.claims.reading import Rows, Seen, content, read, rows_of, scores_of
-from unlearn.claims.training import DATA, MODEL, bundled, train
+from unlearn.claims.training import DATA, MODEL, bundled, retrain_folder, train
 from unlearn.data.base import Dataset
 from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import identity
@@ -61,10 +61,9 @@ class Lab:
         """Weights of the bundled model and of its retrain, by content."""
         from unlearn.models.load import CATALOGUE, weights_hash
 
-        entry = CATALOGUE[MODEL]
         return {
-            "before": weights_hash(entry.path(), None),
-            "retrained": weights_hash(entry.retrain(), None),
+            "before": weights_hash(CATALOGUE[MODEL].path(), None),
+            "retrained": weights_hash(retrain_folder(), None),
         }
 
     def reference(self, rows: Rows, when: str = "before") -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unlearn.data.base import Dataset, Row
+from unlearn.models.catalogue import CATALOGUE
 from unlearn.store.config import RunConfig
 
 if TYPE_CHECKING:
@@ -23,27 +25,34 @@ def look_away(step: int, per_epoch: int) -> None:
     """What an experiment does after a step that it does not read anything at."""
 
 
-def settings(method: str, *, tuning: str = "full", **changes: Any) -> RunConfig:
+def retrain_folder() -> Path:
+    """The exact retrain of the bundled model."""
+    retrain = CATALOGUE[MODEL].retrain
+    assert retrain is not None, "the bundled model has one"
+    return retrain()
+
+
+def settings(method: str, **changes: object) -> RunConfig:
     """The method's tuned settings for the bundled model; knobs and run settings in `changes` replace them."""
     from unlearn.methods import method_named
 
     cls = method_named(method)
-    tuning = cls.tuning_for(tuning)
+    tuning = cls.tuning_for(str(changes.pop("tuning", "full")))
     found = cls.settings("tiny", tuning)
     names = {k.name for k in cls.knobs()}
     knobs = found.pop("knobs") | {k: v for k, v in changes.items() if k in names}
     knobs = cls.from_knobs(knobs).to_json()
     rest = {k: v for k, v in changes.items() if k not in names}
-    config = RunConfig(model=MODEL, data={"name": DATA}, method=method, knobs=knobs, tuning=tuning, probes=0)
-    return replace(config, **(found | rest))
+    fixed = {"model": MODEL, "method": method, "knobs": knobs, "tuning": tuning}
+    return RunConfig.from_json({"data": {"name": DATA}, "probes": 0} | found | rest | fixed)
 
 
 def bundled(when: str = "before") -> "Loaded":
     """models.Loaded of the bundled model or its retrain, on the CPU: figures must not depend on what else is there."""
-    from unlearn.models.load import CATALOGUE, load
+    from unlearn.models.load import load
 
     if when == "retrained":
-        return load(str(CATALOGUE[MODEL].retrain()), device="cpu")
+        return load(str(retrain_folder()), device="cpu")
     return load(MODEL, device="cpu")
 
 

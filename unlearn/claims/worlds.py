@@ -69,7 +69,7 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
         transformers.LlamaConfig(
             vocab_size=len(tokenizer), max_position_embeddings=128, tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id, **SHAPE,
+            pad_token_id=tokenizer.pad_token_id, **SHAPE,  # type: ignore[arg-type]  # one type for all
         )
     )  # fmt: skip
     return learned(
@@ -164,8 +164,7 @@ def small_t5(seed: int = 0) -> Any:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
     )
-    config = T5Config(
-        vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **T5_SHAPE
-    )
+    ends = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    config = T5Config.from_dict({"vocab_size": len(tokenizer)} | ends | T5_SHAPE)
     torch.manual_seed(seed)
     return in_memory(T5ForConditionalGeneration(config), tokenizer, "made here")

@@ -151,7 +151,7 @@ def _split(found: "Dataset", args: argparse.Namespace) -> int:
     elif args.share is not None:
         groups, how = split.at_random(found, args.share, args.seed), f"{args.share:.0%} seed {args.seed}"
     elif args.search:
-        roles = [role for role in chosen_roles(args.role) if role in split.POOL]
+        roles = tuple(role for role in chosen_roles(args.role) if role in split.POOL)
         groups, how = [_wanted(found, args, roles)], args.search
     else:
         raise ValueError("--split: say what to forget by --subject NAME, --share 0.1 or --search TEXT.")

@@ -10,10 +10,10 @@ p - q is kept while it is small and computed again in the backward pass where it
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unlearn.compute import kernels, private, products
@@ -38,7 +38,7 @@ class Head:
 
     @cached_property
     def gathered(self) -> "Gathered":
-        return Gathered(self.linear.weight)
+        return Gathered(cast(nn.Linear, self.linear).weight)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         logits = wide(self.linear(hidden))
@@ -58,7 +58,8 @@ class Gathered:
         self.matrix = (
             _Through.apply(weight, self) if weight.requires_grad and torch.is_grad_enabled() else weight
         )
-        self.task, self.buffer = None, None
+        self.task: int | None = None
+        self.buffer: Tensor | None = None
         private.backward_pass()  # tried now: within a backward pass is no time for it
 
     def add(self, left: Tensor, right: Tensor) -> Tensor | None:
@@ -108,11 +109,13 @@ def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Head:
     return Head(linear, scale, next((cap for cap in caps if cap), None))
 
 
-def fusible(head: Callable[[Tensor], Tensor]) -> bool:
+def fusible(head: Callable[[Tensor], Tensor]) -> TypeGuard[Head]:
     """Whether cross_entropy() may take the head apart: a plain matrix in place, whose logits go out as they are."""
-    linear = getattr(head, "linear", None)
+    if not isinstance(head, Head):
+        return False
+    linear = head.linear
     return (
-        isinstance(head, Head)
+        isinstance(linear, nn.Module)
         and products.is_plain(linear)
         and head.scale == 1.0
         and head.cap is None
@@ -136,9 +139,10 @@ def cross_entropy(
     divergence: bool = False,
 ) -> Tensor:
     """[T] -log p(label), or, with target logits, -Σ q log p for q their softmax; divergence: KL(q ‖ p)."""
-    bias = head.linear.bias
-    if target is None and kernels.covers(hidden, head.linear.weight, bias):
-        return kernels.frozen_cross_entropy(hidden, head.linear.weight, bias, labels)
+    plain = cast(nn.Linear, head.linear)  # fusible() was asked
+    bias = plain.bias
+    if target is None and kernels.covers(hidden, plain.weight, bias):
+        return kernels.frozen_cross_entropy(hidden, plain.weight, bias, labels)
     gathered = head.gathered
     weight = gathered.matrix
     graph = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))

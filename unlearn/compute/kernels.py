@@ -30,6 +30,12 @@ def liger() -> Callable[..., Tensor] | None:
     return liger_fused_linear_cross_entropy
 
 
+def _fused() -> Callable[..., Tensor]:
+    function = liger()
+    assert function is not None, "covers() is asked first"
+    return function
+
+
 def covers(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether frozen_cross_entropy() may stand in for head.cross_entropy() without a target."""
     moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (weight, bias))
@@ -52,7 +58,7 @@ class _Frozen(torch.autograd.Function):
         fixed = None if bias is None else bias.detach()
         with torch.set_grad_enabled(graph):
             states = hidden.detach().requires_grad_(graph)
-            values = liger()(states, weight.detach(), labels, bias=fixed, reduction="none")
+            values = _fused()(states, weight.detach(), labels, bias=fixed, reduction="none")
             if graph:
                 ctx.save_for_backward(torch.autograd.grad(values, states, torch.ones_like(values))[0])
         return values.detach().float()

@@ -31,7 +31,7 @@ def _kind(linear: type) -> type:
     global _made
     if _made is None:
 
-        class LeanLinear(linear):  # type: ignore[misc]
+        class LeanLinear(linear):
             """PEFT's layer, but for the arithmetic of the plain case."""
 
             def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -88,6 +88,7 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """[1, heads, N, d] in, [1, N, heads, d] out. Right padding needs no mask: no real token looks ahead to it."""
     layout = _layout.get()
+    assert layout is not None, "attention() is in force only within attending()"
     length = layout.length
 
     def apart(x: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class Linear(nn.Linear):
 def _conv1d() -> type:
     from transformers.pytorch_utils import Conv1D
 
-    class Turned(Conv1D):  # type: ignore[misc]
+    class Turned(Conv1D):
         """GPT-2's linear layer, whose weight is [in, out]."""
 
         def forward(self, x: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ def leaks(dataset: Dataset, roles: Sequence[str] = BESIDE) -> Leaks:
             with_word[word].append(i)
         for run in set(_runs(text)) & wanted:
             with_run[run].append(i)
-    found, pairs = [], 0
+    found: list[Leak] = []
+    pairs = 0
     for index, row in enumerate(rows):
         near = _candidates(row, weights, with_word, with_run)
         pairs += len(near)

@@ -11,7 +11,7 @@ class Item(NamedTuple):
     """One row: role and index from 0. Written and read with the number from 1, as people count: "forget:1"."""
 
     role: str
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's own index() is not used
 
     def __str__(self) -> str:
         return f"{self.role}:{self.index + 1}"

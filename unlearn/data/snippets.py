@@ -79,7 +79,9 @@ def entity_spans(text: str, kind: str) -> tuple[tuple[int, int], ...]:
 
 def perturbed(answer: str, spans: Sequence[tuple[int, int]], pool: Sequence[str], rng: random.Random) -> str:
     """The answer with the words at these spans replaced by others of the pool, the same word by the same."""
-    parts, done, known = [], 0, {}
+    parts: list[str] = []
+    known: dict[str, str] = {}
+    done = 0
     for start, end in spans:
         word = answer[start:end]
         known.setdefault(

@@ -31,7 +31,7 @@ def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
         raise ValueError(
             f"subjects: {unknown[0]!r} is none of this data set. Choose among those that it names, or split by rows."
         )
-    about = {name: [] for name in wanted}
+    about: dict[str, list[Item]] = {name: [] for name in wanted}
     for item in items(dataset, POOL):
         if (name := item.row(dataset).subject) in about:
             about[name].append(item)

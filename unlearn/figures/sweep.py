@@ -156,10 +156,10 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
     figure.update_yaxes(autorange="reversed")
     widest = max(found, key=lambda w: w.decades, default=None)
     name = text(titles.get(widest.method, widest.method)) if widest else ""
-    wide = widest is not None and widest.decades > 0
-    said = (
-        f"Widest window: {name}, {short(widest.decades)} decades" if wide else "No learning rate is good yet"
-    )
+    if widest is not None and widest.decades > 0:
+        said = f"Widest window: {name}, {short(widest.decades)} decades"
+    else:
+        said = "No learning rate is good yet"
     figure = finish(figure, said, height=130 + 34 * len(found))
     figure.update_layout(margin_l=150)
     return figure

@@ -170,7 +170,9 @@ class ModelEvidence:
     def _keeping(self, when: str) -> Callable[[lm.Answers], None]:
         """What observe() calls with each batch: the states of the roles in keeps go where _states looks for them."""
         places = [(role, i) for role, rows in self.chosen.items() for i in range(len(rows))]
-        kept = {role: [None] * len(rows) for role, rows in self.chosen.items() if role in self.keeps}
+        kept: dict[str, list[Tensor | None]] = {
+            role: [None] * len(rows) for role, rows in self.chosen.items() if role in self.keeps
+        }
         self._memo |= {("states", when, role): states for role, states in kept.items()}
 
         def keep(answers: lm.Answers) -> None:

@@ -144,8 +144,8 @@ class Explorer:
             raise Unfit("It trains in phases of its own, so that no single gradient tells what it does.")
         self.method, self.scene, self.stage = alone(method), stage.texts[text], stage
         self.keep = stage.keep if self.method.retain_ratio > 0 else None
-        sides = [(s.example,) if s else () for s in (self.scene, self.keep)]
-        stream = Batches(*sides, 1, 1, 1.0, epochs=1, seed=0, pad_id=0, clock=1)
+        keep = (self.keep.example,) if self.keep else ()
+        stream = Batches((self.scene.example,), keep, 1, 1, 1.0, epochs=1, seed=0, pad_id=0, clock=1)
         (self.batch,) = stream.step(1)
         model = self._stand_in(self.scene)
         self.ref = Reference(model, head_moves=False)
@@ -162,7 +162,9 @@ class Explorer:
         """
         now = dataclasses.replace(self.scene, logits=self.scene.shifted(shift, place))
         model = self._stand_in(now)
-        _tried(lambda: sum(self.method.loss(model, self.ref, self.batch).values()).backward())
+        _tried(
+            lambda: torch.stack([*self.method.loss(model, self.ref, self.batch).values()]).sum().backward()
+        )
         grad = model.logits[0].grad
         if grad is None:
             raise Unfit("Its loss does not depend on the logits of the text to forget.")
@@ -201,7 +203,7 @@ def alone(method: Method) -> Method:
     weight = next((k for k in method.knobs() if k.name == "retain_weight"), None)
     if weight is None or weight.low is None or weight.low > 0:
         return method
-    return dataclasses.replace(method, retain_weight=0.0)
+    return type(method).from_knobs(method.to_json() | {"retain_weight": 0.0})
 
 
 def rest(scene: Scene, place: int, target: Tensor | None) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from typing import Any
 from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Example, collate
 from unlearn.data.base import Row
+from unlearn.models.load import Loaded
 from unlearn.training.batches import encode_rows
 
 BATCH = 64
@@ -24,7 +25,8 @@ class Reader:
         self, load: Callable[[str], Any], max_length: int, progress: Callable[[str, float], None]
     ) -> None:
         self.max_length, self.progress = max_length, progress
-        self._load, self._loaded = load, {}
+        self._load = load
+        self._loaded: dict[str, Loaded] = {}
         self.tokens, self.flops = 0, 0.0  # of all that was counted, 2·N for each token
 
     @property

@@ -60,7 +60,7 @@ def make_model(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **recipe.SHAPE,
+        **recipe.SHAPE,  # type: ignore[arg-type]  # numbers by name; mypy sees one type for all
     )
     return transformers.LlamaForCausalLM(config)
 

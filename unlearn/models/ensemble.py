@@ -58,7 +58,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: EnsembleConfig) -> None:
         super().__init__(config)
-        values = dict(config.member)
+        values = dict(config.member or {})
         inner = AutoConfig.for_model(values.pop("model_type"), **values)
         for s in range(config.members):  # not a list: blocks() looks for one that holds the layers of a model
             self.add_module(f"member_{s}", AutoModelForCausalLM.from_config(inner))
@@ -72,7 +72,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         return self.lm_head
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.member_0.get_input_embeddings()
+        return self.members()[0].get_input_embeddings()
 
     def forward(
         self,
@@ -114,6 +114,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
 def ensemble_of(model: Any, members: int) -> Ensemble:
     """So many copies of a model, as one; in evaluation mode, on its device, every weight ready to be trained."""
     text = model.config
+    ends = {name: getattr(text, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = EnsembleConfig(
         member=text.to_dict(),
         members=members,
@@ -122,9 +123,7 @@ def ensemble_of(model: Any, members: int) -> Ensemble:
         num_hidden_layers=members * depth(model),
         max_position_embeddings=text.max_position_embeddings,
         tie_word_embeddings=text.tie_word_embeddings,
-        bos_token_id=text.bos_token_id,
-        eos_token_id=text.eos_token_id,
-        pad_token_id=text.pad_token_id,
+        **ends,
     )
     whole = Ensemble(config)
     for member in whole.members():

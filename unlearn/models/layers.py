@@ -94,7 +94,8 @@ def _shape(module: nn.Module) -> tuple[int, int] | None:
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     weight = getattr(module, "weight", None)
-    is_conv1d = type(module).__name__ == "Conv1D"  # GPT-2's linear map keeps its weight as [inputs, outputs]
+    # GPT-2's linear map keeps its weight as [inputs, outputs]
+    is_conv1d = type(module).__name__ == "Conv1D" and isinstance(weight, Tensor)
     return tuple(weight.shape) if is_conv1d else None
 
 
@@ -119,8 +120,9 @@ def add_layers(model: Any, *, share: float = SHARE, seed: int = 0, bottleneck: i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for end in ends.values():
-            dtype = torch.promote_types(end.weight.dtype, torch.float32)
-            layer = UnlearningLayer(width, size).to(device=end.weight.device, dtype=dtype)
+            weight = end.get_parameter("weight")
+            dtype = torch.promote_types(weight.dtype, torch.float32)
+            layer = UnlearningLayer(width, size).to(device=weight.device, dtype=dtype)
             end.add_module(NAME, layer)
             end.register_forward_hook(_apply)
     return model

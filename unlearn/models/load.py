@@ -111,7 +111,7 @@ def load(name: str, *, tuning: str = "full", precision: str = "auto", device: st
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     how, where = _how(config, kind, tuning, precision, device)
     with _told(name):
-        model, found = kind.from_pretrained(
+        model, found = kind.from_pretrained(  # type: ignore[misc]  # two with output_loading_info
             source, config=config, use_safetensors=True, output_loading_info=True, **how, **here
         )
     if lacking := sorted({*found["missing_keys"], *(str(k) for k in found.get("mismatched_keys") or ())}):
@@ -296,7 +296,15 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
 
     torch.manual_seed(seed)
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
-    return adapted(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task))
+    return adapted(
+        model,
+        LoraConfig(
+            r=rank,
+            lora_alpha=alpha,  # type: ignore[arg-type]  # a fraction is fine
+            target_modules="all-linear",
+            task_type=task,
+        ),
+    )
 
 
 def adapted(model: Any, config: Any) -> Any:

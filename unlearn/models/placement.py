@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.memory import bytes_named
 from unlearn.models.precision import BYTES
 from unlearn.store.config import ROUNDED
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LIMIT = "UNLEARN_DEVICE_MEMORY"
 FILLED = 0.8  # of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference
@@ -104,7 +107,9 @@ def anatomy(config: Any, kind: Any) -> Anatomy:
         model = kind.from_config(config)
     listed = blocks(model)
     stem = next(name for name, module in model.named_modules() if module is listed)
-    at, path, names = model, [], []
+    at: nn.Module = model
+    path: list[nn.Module] = []
+    names: list[str] = []
     for word in stem.split("."):
         below = {name for name, _ in at.named_children()} | {
             name for name, _ in at.named_parameters(recurse=False)
@@ -154,7 +159,8 @@ def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int 
             f"{size(limit)}; choose a smaller model or precision bfloat16, or raise {LIMIT}."
         )
     rooms = {device: left} | ({} if device == "cpu" else {"cpu": _main_memory()})
-    where, held, blocks = dict.fromkeys(parts.names, device), {device: rest}, {}
+    where, held = dict.fromkeys(parts.names, device), {device: rest}
+    blocks: dict[str, int] = {}
     places = [*rooms, "disk"]
     for i, count in enumerate(each):
         while places[0] in rooms and rooms[places[0]] < count:

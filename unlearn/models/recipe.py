@@ -140,7 +140,7 @@ def steps(
             optimizer.zero_grad()
             value.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            rate = scale.get_last_lr()[0]
+            rate = float(scale.get_last_lr()[0])
             optimizer.step()
             scale.step()
             model.eval()

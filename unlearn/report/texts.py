@@ -46,7 +46,7 @@ def side(before: Any, after: Any, verdict: str) -> dict[str, Any] | None:
         return None
     fell = fall(before, after)
     known = math.isfinite(fell)
-    return cell(after, before) | {
+    return (cell(after, before) or {}) | {
         "verdict": verdict,
         "fell": fell if known else -math.inf,
         "delta": nats(-fell, sign=True) if known else "",

@@ -141,7 +141,7 @@ class Setting:
 
 def settings(cells: Sequence[Cell]) -> list[Setting]:
     """The cells grouped over seeds, in order of first appearance."""
-    found: dict[tuple[Any, ...], list[Cell]] = {}
+    found: dict[tuple[str, float, int, int], list[Cell]] = {}
     for cell in cells:
         found.setdefault((cell.method, cell.lr, cell.epochs, cell.batch_size), []).append(cell)
     return [Setting(*place, tuple(mine)) for place, mine in found.items()]

@@ -189,4 +189,4 @@ def seconds_left(record: SweepRecord) -> float | None:
     missing = [c.epochs for c, key in cells if key not in events]
     epochs, seconds = zip(*known, strict=True)
     line = np.polyfit(epochs, seconds, 1) if len(set(epochs)) > 1 else (0.0, float(np.mean(seconds)))
-    return float(sum(max(0.0, np.polyval(line, e)) for e in missing))
+    return sum(max(0.0, float(np.polyval(line, e))) for e in missing)

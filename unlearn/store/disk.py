@@ -77,7 +77,8 @@ class Tail:
         self._start_anew()
 
     def _start_anew(self) -> None:
-        self._seen, self._end, self._seam, self._kept = None, 0, b"", self._none
+        self._seen: tuple[int, int, int] | None = None
+        self._end, self._seam, self._kept = 0, b"", self._none
 
     def read(self) -> Any:
         """What is kept of all complete lines; look, do not change. Of no lines where there is no file."""

@@ -103,9 +103,9 @@ def fit(
         bad = next((f"term {n}" for n, v in sums.items() if not math.isfinite(v)), "")
         if bad or not math.isfinite(norm):
             what = bad or "the gradient"
-            value = sums[bad.removeprefix("term ")] if bad else norm
+            broken = sums[bad.removeprefix("term ")] if bad else norm
             raise Diverged(
-                f"{what} became {value} at step {number} of {stream.steps}; lower lr (now {lr:g}).", done
+                f"{what} became {broken} at step {number} of {stream.steps}; lower lr (now {lr:g}).", done
             )
         optimizer.step()
         yield done

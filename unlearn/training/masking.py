@@ -17,7 +17,8 @@ SENTINEL = "<extra_id_{}>"
 
 def sentinels_of(tokenizer: Any) -> list[int]:
     """Ids of <extra_id_0>, <extra_id_1>, … as far as the tokenizer has them."""
-    known, found = tokenizer.get_vocab(), []
+    known: dict[str, int] = tokenizer.get_vocab()
+    found: list[int] = []
     while (name := SENTINEL.format(len(found))) in known:
         found.append(known[name])
     return found

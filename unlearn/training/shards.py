@@ -9,9 +9,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.tokens import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
 
@@ -105,7 +108,8 @@ class Checkpoints:
     """The trained stages by key: in a folder, or in memory where there is none."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder, self.held = folder, {}
+        self.folder = folder
+        self.held: dict[str, dict[str, "Tensor"]] = {}
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"

@@ -51,8 +51,9 @@ class Shelf:
         start = -(-self._end // ALIGNED) * ALIGNED
         if start + size > len(self._segment):
             most, start = max(SEGMENT, size), 0
-            pinned = {"dtype": torch.uint8, "pin_memory": True}
-            self._segment = torch.empty(most, **pinned) if self.pinned else self._file(most)
+            self._segment = (
+                torch.empty(most, dtype=torch.uint8, pin_memory=True) if self.pinned else self._file(most)
+            )
         self._end = start + size
         return self._segment[start : self._end]
 

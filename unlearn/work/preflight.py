@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from unlearn.data.base import Row
 from unlearn.models.catalogue import CATALOGUE, size_of, source_of, tensor_shapes
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
@@ -114,7 +115,7 @@ def preflight(
     )
 
 
-def _mean_tokens(rows: Sequence[object]) -> float:
+def _mean_tokens(rows: Sequence[Row]) -> float:
     return sum(len(r.prompt) + len(r.target) for r in rows) / len(rows) / CHARACTERS_PER_TOKEN + 1
 
 

@@ -5,7 +5,7 @@ this; nowhere else are the parts put together, so the same settings and seed giv
 A Session is an iterator of Steps. Who iterates may log, score, save or stop; the model can be used at any step.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +124,7 @@ class Session:
         if self.ref is not None:
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _train(self) -> Iterator[Step]:
+    def _train(self) -> Generator[Step, None, None]:
         ref, config = self.prepare(), self.config
         phases = self.phases = Phases(
             self.model,

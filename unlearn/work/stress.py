@@ -168,7 +168,7 @@ def create(
 ) -> StressRecord:
     """A new, queued record; seed as for attack(). ValueError for an attack that does not exist and a bad seed."""
     chosen_attacks(attacks)
-    asked = {"attacks": list(attacks), "metrics": list(metrics)}
+    asked: dict[str, object] = {"attacks": list(attacks), "metrics": list(metrics)}
     asked |= {} if seed is None else {"seed": good_seed(seed)}
     return StressRecord.create(run.path, "stress", asked, owner=owner, title=f"Stress of {run.title}")
 

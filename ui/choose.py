@@ -35,7 +35,7 @@ def choose_model() -> tuple[str, str]:
         st.session_state["model"] = next(iter(CATALOGUE))
     names = {name: entry.title for name, entry in CATALOGUE.items()} | OTHER
     chosen = st.selectbox(
-        "Model", list(names), format_func=names.get, key="model", on_change=follow_model, **KEEP
+        "Model", list(names), format_func=names.__getitem__, key="model", on_change=follow_model, **KEEP
     )
     if entry := CATALOGUE.get(chosen):
         if available(chosen):

@@ -44,8 +44,8 @@ def costs(runs: Sequence[Run]) -> None:
     told = [dict(numbers.cost(run)) for run in runs]
     heads = ["A", "B"] if len(runs) > 1 else ["Value"]
     names = dict.fromkeys(name for one in told for name in one)
-    rows = [
-        {"what": name} | {head: one.get(name) for head, one in zip(heads, told, strict=True)}
+    rows: list[dict[str, str | None]] = [
+        {"what": name, **{head: one.get(name) for head, one in zip(heads, told, strict=True)}}
         for name in names
     ]
     if not rows:
@@ -54,7 +54,7 @@ def costs(runs: Sequence[Run]) -> None:
     columns = {head: st.column_config.TextColumn(head, alignment="right") for head in heads}
     st.dataframe(
         rows,
-        column_config={"what": "What"} | columns,
+        column_config={"what": "What", **columns},
         hide_index=True,
         placeholder="–",
         key="costs.table",

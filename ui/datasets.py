@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -19,6 +19,9 @@ from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Dataset
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
@@ -99,7 +102,7 @@ def choose_data(*, ask_requests: bool = True) -> dict[str, Any]:
     names = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE} | OTHER
     set_place, request_place = st.columns([3, 2])
     with set_place:
-        chosen = st.selectbox("Forget set", list(names), format_func=names.get, key="data", **KEEP)
+        chosen = st.selectbox("Forget set", list(names), format_func=names.__getitem__, key="data", **KEEP)
     if chosen == HUB:
         return hub_data()
     if chosen == OWN:
@@ -133,7 +136,7 @@ def hub_data() -> dict[str, Any]:
         ("retain_hub_config", "Part to keep", "retain90", "Another configuration of it; empty for none."),
         ("hub_split", "Split", "train", "train where nothing is given."),
     )
-    data = {}
+    data: dict[str, str] = {}
     for (name, label, example, help), cell in zip(fields, st.columns([2, 1, 1, 1]), strict=True):
         typed = cell.text_input(label, key=f"data.hub.{name}", placeholder=example, help=help, **KEEP).strip()
         data |= {name: typed} if typed else {}
@@ -173,7 +176,12 @@ def keep_split(dataset: Dataset) -> dict[str, str]:
 def table(role: str, label: str) -> Path | None:
     """A file on this machine that holds the table, or None while there is none. ValueError for a forbidden path."""
     way = st.segmented_control(
-        label, list(WAYS), format_func=WAYS.get, key=f"data.{role}.way", default="upload", required=True
+        label,
+        list(WAYS),
+        format_func=WAYS.__getitem__,
+        key=f"data.{role}.way",
+        default="upload",
+        required=True,
     )
     if way == "path":
         help = "A file on the machine that runs this app."
@@ -205,7 +213,7 @@ def keep(data: bytes, name: str) -> Path:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _read(path: str, stamp: float):
+def _read(path: str, stamp: float) -> "pd.DataFrame":
     from unlearn.data.tables import read_table
 
     return read_table(Path(path), Path(path).name)
@@ -269,7 +277,11 @@ def preview(dataset: Dataset) -> None:
         {"question": r.question or r.lead, "answer": r.answer, "request": r.request or None} for r in shown
     ]
     keys = [key for key in ("question", "answer", "request") if any(row[key] for row in table)]
-    widths = {"question": 290, "answer": 110 if "question" in keys else "large", "request": 70}
+    widths: dict[str, Literal["large"] | int] = {
+        "question": 290,
+        "answer": 110 if "question" in keys else "large",
+        "request": 70,
+    }
     config = {key: st.column_config.Column(key, width=widths[key]) for key in keys}
     shown_rows = [{key: row[key] for key in keys} for row in table]
     st.dataframe(shown_rows, column_config=config, height=180, hide_index=True, key=f"preview.rows.{role}")

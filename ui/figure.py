@@ -19,8 +19,15 @@ def show(figure: "go.Figure", *, key: str, top: int = 10, select: bool = False) 
     """
     words = untitled(figure, top)
     st.markdown(f"**{shell.plain(words)}**")
-    options = {"on_select": "rerun", "selection_mode": "points"} if select else {}
-    return st.plotly_chart(figure, width="stretch", key=key, config=CONFIG, alt=words, **options)
+    return st.plotly_chart(
+        figure,
+        width="stretch",
+        key=key,
+        config=CONFIG,
+        alt=words,
+        on_select="rerun" if select else "ignore",
+        selection_mode="points",
+    )
 
 
 def untitled(figure: "go.Figure", top: int = 10) -> str:

@@ -5,14 +5,22 @@ who switches to LoRA sees LoRA's defaults, and their own numbers again when they
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import streamlit as st
 
 from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 
-KEEP = {"persist_state": "session"}  # values survive a visit to another page
+
+
+class Keep(TypedDict):
+    """Options of every field of a form."""
+
+    persist_state: Literal["session"]
+
+
+KEEP: Keep = {"persist_state": "session"}  # values survive a visit to another page
 PER_ROW = 4
 # The settings that each method has its own tuned default for, and those that are the same for all of one launch.
 OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
@@ -24,6 +32,7 @@ OFFERED = ("full", "lora")  # unlearning layers are their method's own choice, n
 
 def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **more: Any) -> Any:
     """A number field in the type of its default, in scientific notation where that is shorter."""
+    step: float
     if isinstance(value, int):
         low, high, step, form = int(low), int(high), 1, "%d"
     else:
@@ -40,12 +49,12 @@ def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **m
 
 def knob_field(knob: Any, key: str, value: Any) -> Any:
     """The widget for one Knob: its kind chooses the widget, its sentence is the tooltip."""
-    start = {} if key in st.session_state else {"value": value}
     if knob.kind == "bool":
-        return st.toggle(knob.label, key=key, help=knob.help, **start, **KEEP)
+        st.session_state.setdefault(key, value)
+        return st.toggle(knob.label, key=key, help=knob.help, **KEEP)
     if knob.kind == "choice":
-        start = {} if key in st.session_state else {"index": knob.choices.index(value)}
-        return st.selectbox(knob.label, knob.choices, key=key, help=knob.help, **start, **KEEP)
+        st.session_state.setdefault(key, value)
+        return st.selectbox(knob.label, knob.choices, key=key, help=knob.help, **KEEP)
     return number(knob.label, key, value, knob.low, knob.high, knob.help)
 
 
@@ -104,6 +113,7 @@ def shared_settings(size: str) -> dict[str, Any]:
     tuning = st.segmented_control(
         TUNING.label, OFFERED, format_func=TUNING.title, key=key, required=True, help=TUNING.help, **KEEP
     )
+    assert tuning is not None, "required"
     chosen: dict[str, Any] = {"tuning": tuning}
     with st.expander(
         "Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")

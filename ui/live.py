@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -19,6 +19,9 @@ from ui.figure import CONFIG, untitled
 from unlearn.data.base import asked
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Run
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.column_types import ColumnConfig
 
 EVERY = 2.0  # seconds between redraws
 LIVE_POINTS = 300  # of a curve: a panel is a few hundred pixels wide, and this travels every two seconds
@@ -112,12 +115,12 @@ def stop_or_discard(run: Run) -> None:
         st.caption("Stopping after this step.")
     else:
         help = "Ends after this step, keeps the weights, and can be compared."
-        look = {"icon": ":material/stop:", "key": f"stop.{run.id}", "help": help}
-        st.button("Stop and keep", on_click=actions.pressed, args=("stop", run), **look)
+        press, key = actions.pressed, f"stop.{run.id}"
+        st.button("Stop and keep", key, help, press, ("stop", run), icon=":material/stop:")
         with st.popover("Discard", icon=":material/delete:", key=f"discard.{run.id}"):
             st.write("Stop it and delete everything it wrote?")
-            look = {"type": "primary", "key": f"discard.{run.id}.yes"}
-            st.button("Delete this run", on_click=actions.pressed, args=("discard", run), **look)
+            key = f"discard.{run.id}.yes"
+            st.button("Delete this run", key, None, press, ("discard", run), type="primary")
 
 
 def stopping(run: Run) -> bool:
@@ -138,8 +141,8 @@ def ended(run: Run, state: str) -> None:
         st.caption(shell.plain(run.reason))
     shell.unread(run)
     if shell.may_begin_again(run):
-        look = {"icon": ":material/play_arrow:", "key": f"resume.{run.id}", "help": shell.resume_help(run)}
-        if st.button("Resume", **look):
+        key, help = f"resume.{run.id}", shell.resume_help(run)
+        if st.button("Resume", key, help, icon=":material/play_arrow:"):
             actions.pressed("resume", run)
             st.rerun()
     outcome(run)
@@ -169,20 +172,21 @@ def outcome(run: Run) -> None:
     """Three scores after, each with its change since before and, where it exists, the retrained model's."""
     scores = run.scores()
     after, before, truth = (scores.get(when, {}) for when in ("after", "before", "retrained"))
-    shown = [row for row in SHOWN if _value(after, row) is not None]
+    shown = [(row, value) for row in SHOWN if (value := _value(after, row)) is not None]
     if not shown:
         return
-    for row, cell in zip(shown, st.columns(3)[: len(shown)], strict=True):
+    for (row, now), cell in zip(shown, st.columns(3)[: len(shown)], strict=True):
         role, _, label, form, good, help = row
-        now, was, exact = _value(after, row), _value(before, row), _value(truth, row)
+        was, exact = _value(before, row), _value(truth, row)
         help += f" n = {after[role].get('n', '?')}, seed {run.config.seed}."
         if exact is not None:
             help += f" Retrained from scratch: {form.format(exact)}."
         delta = None if was is None else f"from {form.format(was)}"
         falls = was is not None and now < was
         same = was is None or abs(now - was) <= NOISE * max(1.0, abs(was))
-        color = "off" if same else "green" if falls == (good == "down") else "red"
-        arrow = "off" if same else "down" if falls else "up"
+        better = falls == (good == "down")
+        color: Literal["off", "green", "red"] = "off" if same else "green" if better else "red"
+        arrow: Literal["off", "down", "up"] = "off" if same else "down" if falls else "up"
         cell.metric(label, form.format(now), delta, delta_color=color, delta_arrow=arrow, help=help)
 
 
@@ -243,7 +247,11 @@ def probes_now(run: Run) -> None:
         "likelihood", min_value=0, max_value=100, format="%.0f %%", width="small",
         help="Probability of the right answer, mean per token: exp(−NLL).",
     )  # fmt: skip
-    names = {"set": st.column_config.TextColumn("set", width="small"), "answer": "right answer", "p": bar}
+    names: dict[str, ColumnConfig | str] = {
+        "set": st.column_config.TextColumn("set", width="small"),
+        "answer": "right answer",
+        "p": bar,
+    }
     names["now"] = f"says at step {records[-1]['step']}"
     st.dataframe(
         rows, column_config=names, hide_index=True, key=f"probes.{run.id}", alt="Probes before and now"

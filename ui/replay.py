@@ -67,7 +67,8 @@ def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]
     shown = probes[::-1][::every][::-1]
     if shown[0] is not probes[0]:
         shown = [probes[0], *shown]
-    items, kept = [], {}
+    items = []
+    kept: dict[str, list[int]] = {}
     for place, first in enumerate(probes[0]["items"]):
         kept.setdefault(first["role"], []).append(place)
         if len(kept[first["role"]]) <= PER_ROLE:

@@ -1,7 +1,8 @@
 """What can be done with selected runs. Buttons stay where they are and tell why they cannot be used."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -22,10 +23,10 @@ def bar(chosen: Sequence[Run]) -> None:
     go("Compare", chosen, "compare", runs=",".join(run.id for run in chosen))
     go("Repeat", one, "launch", clone=one.id if one else "")
     rename(one if mine else None)
-    can_resume = bool(one) and shell.may_begin_again(one)
-    help = shell.resume_help(one) if can_resume else None
-    if st.button("Resume", disabled=not can_resume, key="runs.resume", help=help):
-        attempt(lambda: actions.do("resume", one))
+    resumed = one if one is not None and shell.may_begin_again(one) else None
+    help = shell.resume_help(resumed) if resumed else None
+    if st.button("Resume", disabled=resumed is None, key="runs.resume", help=help) and resumed:
+        attempt(lambda: actions.do("resume", resumed))
     stoppable = mine and active and all(shell.runner().position(run) is not None for run in active)
     if st.button("Stop", disabled=not stoppable, key="runs.stop"):
         attempt(lambda: [actions.do("stop", run) for run in active])
@@ -79,7 +80,7 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", key="runs.delete.yes"):
             for run in chosen:
-                attempt(lambda run=run: actions.do("delete", run), again=False)
+                attempt(partial(actions.do, "delete", run), again=False)
             st.rerun()
         if st.button("Keep", key="runs.delete.no"):
             st.rerun()
@@ -137,7 +138,7 @@ def packed(run: Run) -> bytes:
         return export_run(run, Path(folder)).read_bytes()
 
 
-def attempt(action, again: bool = True) -> None:
+def attempt(action: Callable[[], object], again: bool = True) -> None:
     """Do it and redraw; what it refuses is said in its own words."""
     try:
         action()

@@ -10,6 +10,7 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
@@ -17,8 +18,12 @@ from unlearn.store import records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
+if TYPE_CHECKING:
+    from unlearn.engines.thread import Runner
+
 HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
-STATES = {  # state: (colour, icon); what a person reads is the state itself
+Colour = Literal["red", "orange", "blue", "green", "gray"]
+STATES: dict[str, tuple[Colour, str]] = {  # state: (colour, icon); what a person reads is the state itself
     "queued": ("gray", ":material/hourglass_empty:"),
     "running": ("blue", ":material/play_arrow:"),
     "done": ("green", ":material/check:"),
@@ -65,7 +70,7 @@ def uploads() -> Path:
 
 
 @st.cache_resource(show_spinner=False)
-def _runner(root: str):
+def _runner(root: str) -> "Runner":
     """One runner a server; it stops its run and joins its thread at exit by itself."""
     from unlearn.engines.thread import Runner
 
@@ -73,7 +78,7 @@ def _runner(root: str):
     return Runner(RunStore(Path(root)))
 
 
-def runner():
+def runner() -> "Runner":
     """The server's runner (unlearn.engines.thread.Runner): submit, stop, resume, discard, ask. Needs no torch yet."""
     return _runner(str(runs_root()))
 
@@ -201,7 +206,7 @@ def run_label(run: Run) -> str:
     return f"{method_title(config.method, run)} · {data_title(config, run)} · {short_label(run)}"
 
 
-def short_label(run: Run) -> str:
+def short_label(run: Record) -> str:
     """The run's own title, else when it was made: "21.11. 15:40"."""
     day, clock, *_ = [*run.id.split("-"), ""]
     when = f"{day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else run.id

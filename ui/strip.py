@@ -37,7 +37,7 @@ def strip(
     quantity: "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
     """
     full, unit = SCALE[quantity]
-    tokens = []
+    tokens: list[dict[str, Any]] = []
     for old, new, shift in zip(before, after, token_shift(before, after), strict=False):
         moved = number(shift[quantity])
         values = [nats(old[quantity]), nats(new[quantity]), nats(moved, sign=True)]

@@ -11,7 +11,7 @@ from unlearn.claims import CLAIMS, Claim, record
 from unlearn.claims.base import number, short
 from unlearn.figures import claims as claims_figures
 
-LOOKS = {  # verdict: colour, icon
+LOOKS: dict[str, tuple[shell.Colour, str]] = {  # verdict: colour, icon
     "confirmed": ("green", ":material/check_circle:"),
     "refuted": ("red", ":material/cancel:"),
     "undecided": ("gray", ":material/help:"),
@@ -19,7 +19,7 @@ LOOKS = {  # verdict: colour, icon
 }
 
 
-def recorded() -> dict[str, Mapping[str, Any]]:
+def recorded() -> Mapping[str, Mapping[str, Any]]:
     """What claims.json says, by claim; empty where it is missing or broken."""
     return record.entries()
 

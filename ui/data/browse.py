@@ -67,13 +67,10 @@ def _tokens(key: Key, model: str, _dataset: Dataset) -> dict[str, int]:
 def facts(dataset: Dataset, key: Key) -> None:
     """Roles with rows and tokens, where the rows come from, and what is wrong with them."""
     models = [name for name in CATALOGUE if available(name)]
-    table = [
-        {"role": role, "rows": len(rows), "what it is": ROLES[role]}
-        for role in ROLES
-        if (rows := dataset.rows(role))
-    ]
+    sizes = {role: len(rows) for role in ROLES if (rows := dataset.rows(role))}
+    table = [{"role": role, "rows": size, "what it is": ROLES[role]} for role, size in sizes.items()]
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    total, requests = sum(row["rows"] for row in table), len(dataset.requests())
+    total, requests = sum(sizes.values()), len(dataset.requests())
     said = [f"{total:,} rows in {len(table)} role{'s' * (len(table) > 1)}"]
     said += [f"{requests} deletion request{'s' * (requests > 1)}"] if requests else []
     left.markdown(f"**{shell.plain(dataset.title)}**: {', '.join(said)}.")
@@ -90,7 +87,7 @@ def facts(dataset: Dataset, key: Key) -> None:
                 **KEEP,
             )
             counts = _tokens(key, model, dataset)
-            table = [row | {"tokens": counts[row["role"]]} for row in table]
+            table = [row | {"tokens": counts[role]} for role, row in zip(sizes, table, strict=True)]
     help = (
         "Question, lead and answer of every row as this tokenizer cuts them, without marks of begin and end."
     )

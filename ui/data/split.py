@@ -91,7 +91,7 @@ def choose(dataset: Dataset, found: Sequence[Item], picked: Sequence[Item]) -> t
         st.session_state["split.way"] = ways[0]
     left, right = st.columns([3, 1], vertical_alignment="top")
     way = left.segmented_control(
-        "Forget", ways, format_func=WAYS.get, key="split.way", required=True, wrap=True, **KEEP
+        "Forget", ways, format_func=WAYS.__getitem__, key="split.way", required=True, wrap=True, **KEEP
     )
     help = (
         "So many rows of the rest that are closest in wording to each forget row get the role neighbours: "

@@ -138,7 +138,8 @@ def watched() -> list[Run]:
         except ValueError:
             continue  # deleted since, or a link from another machine
     me, root = shell.owner(), shell.runs_root()
-    mine = [run for run in shell.runner().active() if run.meta.get("owner", "") == me]
+    active = [run for run in shell.runner().active() if isinstance(run, Run)]  # no sweep or other study
+    mine = [run for run in active if run.meta.get("owner", "") == me]
     return found or [run for run in mine if run.path.parent == root]  # a sequence has its own page
 
 

@@ -127,10 +127,11 @@ def _curves(
             list(WHOLE),
             default=True,
             required=True,
-            format_func=WHOLE.get,
+            format_func=WHOLE.__getitem__,
             key="explore.whole",
             help=SOONER,
         )
+        assert whole is not None, "required"
         scale = st.segmented_control(
             "Scale of the curves", [OWN, RAW], default=OWN, required=True, key="explore.scale"
         )

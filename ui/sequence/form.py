@@ -82,8 +82,8 @@ def cost(config: SequenceConfig) -> bool:
         st.error(shell.plain(str(error)))
         return False
     tokens, flops = (sum(getattr(c, name) for c in checks) for name in ("tokens", "flops"))
-    times = [c.seconds for c in checks]
-    took = f"about {duration(sum(times))}" if all(times) else "a time not known yet"
+    times = [c.seconds for c in checks if c.seconds]
+    took = f"about {duration(sum(times))}" if len(times) == len(checks) else "a time not known yet"
     said = f"{len(checks)} runs, {sum(c.steps for c in checks)} steps, {choose.count(tokens).strip()} tokens"
     st.caption(f"{said}, {choose.count(flops, 'G')}FLOP, {took}.")
     for text in dict.fromkeys(text for c in checks for text in c.notes):

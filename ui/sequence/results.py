@@ -55,6 +55,7 @@ def results(records: Sequence[SequenceRecord]) -> None:
         required=True,
         key="sequence.metric",
     )
+    assert metric is not None, "required"
     studies = named([study(record, metric) for record in scored])
     figure.show(sequence_figures.curves(studies, metric, shell.dark()), key="sequence.curves", top=45)
     n = sum(score["n"] for score in scored[0].scores()[0]["requests"].values())

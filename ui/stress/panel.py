@@ -26,7 +26,7 @@ TITLES = {  # name: what the button's list says; the attacks themselves need tor
     "lens": "Layer-wise residue",
 }
 MIA = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus", "mia_reference")
-VERDICTS = {  # verdict: colour, icon
+VERDICTS: dict[str, tuple[shell.Colour, str]] = {  # verdict: colour, icon
     "not forgotten": ("red", ":material/psychology:"),
     "suppressed": ("orange", ":material/visibility_off:"),
     "erased": ("green", ":material/ink_eraser:"),
@@ -61,7 +61,7 @@ def launch(run: Run, record: Mapping[str, Any], job: StressRecord | None) -> Non
     names = st.pills(
         "Attacks",
         list(TITLES),
-        format_func=TITLES.get,
+        format_func=TITLES.__getitem__,
         selection_mode="multi",
         default=left or list(TITLES),
         key=f"stress.names.{run.id}.{len(done)}",
@@ -239,8 +239,14 @@ def membership(run: Run, busy: bool, dark: bool) -> None:
     names = {"after": "Unlearned", "before": "Original", "retrained": "Retrained"}
     with st.container(horizontal=True):
         when = st.segmented_control(
-            "Model", whens, format_func=names.get, default=whens[0], required=True, key="stress.roc.when"
+            "Model",
+            whens,
+            format_func=names.__getitem__,
+            default=whens[0],
+            required=True,
+            key="stress.roc.when",
         )
+        assert when is not None, "required"
         log = st.toggle("Log-log", key="stress.roc.log", help="Shows what few false alarms give away.")
     shown = {entry["title"]: score for entry in scored.values() if (score := _score(entry, when))}
     figure.show(stress_figures.roc(shown, when, log, dark), key="stress.roc")

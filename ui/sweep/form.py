@@ -46,10 +46,15 @@ def choose_grid() -> dict[str, Any]:
     for key, value in FIRST.items():
         st.session_state.setdefault(key, value)
     left, right = st.columns(2)
-    rate = {"options": RATES, "format_func": lambda rate: f"{rate:.0e}".replace("e-0", "e-")}
+
+    def scientific(rate: float) -> str:
+        return f"{rate:.0e}".replace("e-0", "e-")
+
     help = "Every step of the log scale between the two is tried: two rates a decade."
-    low = left.selectbox("Learning rates from", key="sweep.low", help=help, **rate, **forms.KEEP)
-    high = right.selectbox("to", key="sweep.high", **rate, **forms.KEEP)
+    low = left.selectbox(
+        "Learning rates from", RATES, format_func=scientific, key="sweep.low", help=help, **forms.KEEP
+    )
+    high = right.selectbox("to", RATES, format_func=scientific, key="sweep.high", **forms.KEEP)
     epochs = left.multiselect(
         "Epochs", EPOCHS, key="sweep.epochs", placeholder="each method's own", **forms.KEEP
     )
@@ -143,8 +148,12 @@ def pick(found: Sequence[SweepRecord]) -> SweepRecord:
     def remember() -> None:
         st.query_params["sweep"] = st.session_state["sweep.chosen"]
 
-    options = {"format_func": lambda i: label(by_id[i]), "key": "sweep.chosen", "on_change": remember}
-    return by_id[st.selectbox("Sweep", list(by_id), **options)]
+    def shown(sweep: str) -> str:
+        return label(by_id[sweep])
+
+    return by_id[
+        st.selectbox("Sweep", list(by_id), format_func=shown, key="sweep.chosen", on_change=remember)
+    ]
 
 
 # -- one that goes on --------------------------------------------------------------------------------------------

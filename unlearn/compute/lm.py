@@ -190,7 +190,7 @@ def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int 
 
 def _alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
     """The same for one text, without its padding."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for ids, mask in (("input_ids", "attention_mask"), ("decoder_input_ids", "decoder_attention_mask")):
         if ids in inputs:
             count = int(inputs[mask][row].sum())

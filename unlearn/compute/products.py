@@ -143,7 +143,9 @@ def _rounded(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
 
 def _onednn(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """x wᵀ + bias for factors of any strides; asked for where library() is "onednn" alone."""
-    return private.onednn_linear()(x, w, bias)
+    linear = private.onednn_linear()
+    assert linear is not None, "library() asks for it"
+    return linear(x, w, bias)
 
 
 def use(name: str | None) -> str:

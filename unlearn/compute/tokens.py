@@ -101,7 +101,8 @@ def encode(
     in target. For an encoder-decoder the encoder reads the prompt (of a plain text its first half) and the decoder
     the rest, each up to max_length. ValueError where no answer token is left.
     """
-    start_id, source = getattr(tokenizer, "decoder_start_id", None), ()
+    start_id = getattr(tokenizer, "decoder_start_id", None)
+    source: tuple[int, ...] = ()
     if start_id is not None:
         if not prompt:
             prompt, target = halves(target)

@@ -5,10 +5,14 @@ costs milliseconds. scikit-learn is imported when the first index is made, since
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unlearn.data.base import Dataset, Row
 from unlearn.data.search import Item, items
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 READ = 1000  # characters of a text that are compared
 AT_ONCE = 256  # texts compared with all others at a time, so that memory stays bounded
@@ -63,7 +67,7 @@ class Similar:
         return found
 
 
-def _vectors(maker, texts: Sequence[str]):
+def _vectors(maker: "TfidfVectorizer", texts: Sequence[str]) -> "csr_matrix":
     """TF-IDF vectors of length 1; no columns at all where no text has a word."""
     from scipy.sparse import csr_matrix
 

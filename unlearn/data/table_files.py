@@ -178,7 +178,7 @@ def _json(text: str, name: str) -> list[Mapping[str, object]]:
 
 def _json_lines(text: str, name: str) -> list[Mapping[str, object]]:
     """One JSON object a line; empty lines are skipped."""
-    found = []
+    found: list[Mapping[str, object]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

@@ -200,7 +200,7 @@ class Runner:
             try:
                 with self._device:
                     self._warm.pop(f"after {run.id}", None)
-                    perform = self._performs.pop(run.id) or execute
+                    perform: Perform = self._performs.pop(run.id) or execute
                     finished = perform(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
                     if finished is not None:
                         self._keep(finished)

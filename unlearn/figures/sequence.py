@@ -82,7 +82,7 @@ def _original(
 ) -> None:
     """The model before the first request, as a dashed line: what it knew of all requests, or of this role."""
     for study in studies[:1]:
-        first = next((row for row in study["rows"] if row["after"] == 0), {})
+        first: Mapping[str, float] = next((row for row in study["rows"] if row["after"] == 0), {})
         value = first.get("to come" if panel == "done" else panel)
         if value is not None:
             color = paint(BEFORE, dark)

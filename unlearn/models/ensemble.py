@@ -103,7 +103,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         if cache is None:
             return [None] * self.config.members
         each = len(cache.layers) // self.config.members
-        parts = []
+        parts: list[DynamicCache | None] = []
         for s in range(self.config.members):
             part = DynamicCache()
             part.layers = cache.layers[s * each : (s + 1) * each]

@@ -95,8 +95,10 @@ def _shape(module: nn.Module) -> tuple[int, int] | None:
         return module.in_features, module.out_features
     weight = getattr(module, "weight", None)
     # GPT-2's linear map keeps its weight as [inputs, outputs]
-    is_conv1d = type(module).__name__ == "Conv1D" and isinstance(weight, Tensor)
-    return tuple(weight.shape) if is_conv1d else None
+    if type(module).__name__ != "Conv1D" or not isinstance(weight, Tensor):
+        return None
+    inputs, outputs = weight.shape
+    return inputs, outputs
 
 
 def bottleneck_for(parameters: int, layers: int, width: int, share: float) -> int:

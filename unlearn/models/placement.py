@@ -108,7 +108,7 @@ def anatomy(config: Any, kind: Any) -> Anatomy:
     listed = blocks(model)
     stem = next(name for name, module in model.named_modules() if module is listed)
     at: nn.Module = model
-    path: list[nn.Module] = []
+    path: list[str] = []
     names: list[str] = []
     for word in stem.split("."):
         below = {name for name, _ in at.named_children()} | {

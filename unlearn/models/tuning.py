@@ -124,8 +124,8 @@ def _with_saved(model: Any, folder: Path, trainable: bool) -> Any:
     config.inference_mode = not trainable
     state = load_file(folder / "adapter_model.safetensors")
     model = adapted(model, config)
-    missing, unexpected = set_peft_model_state_dict(model, state)
-    if lacking := [key for key in (*missing, *unexpected) if "lora_" in key]:
+    found: Any = set_peft_model_state_dict(model, state)  # its type is a name that peft defines nowhere
+    if lacking := [key for key in (*found.missing_keys, *found.unexpected_keys) if "lora_" in key]:
         raise ValueError(
             f"run: the adapter in {folder} was made on a model of another build ({lacking[0]}); load that model."
         )

@@ -250,7 +250,7 @@ def _whens(samples: Mapping[tuple, Record], role: str, index: int) -> dict[str, 
 
 def _settings(run: Run) -> dict[str, str]:
     config, results = run.config.to_json(), run.results()
-    flat: dict[str, object] = {}
+    flat: dict[str, str] = {}
     for name, value in config.items():
         inner = value.items() if isinstance(value, Mapping) else [("", value)]
         flat |= {f"{name}: {key}".removesuffix(": "): _plain(item) for key, item in inner}

@@ -189,7 +189,7 @@ class RunStore:
             )
         return Run(self.root / run_id)
 
-    def delete(self, run: Run) -> None:
+    def delete(self, run: Record) -> None:
         """ValueError while it is queued or running, and for what is no run or study of this store."""
         if not is_run_id(run.id) or not run.path.absolute().is_relative_to(self.root.absolute()):
             raise ValueError(f"run: {run.path} is no run of {self.root}; nothing was deleted.")

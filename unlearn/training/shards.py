@@ -112,6 +112,7 @@ class Checkpoints:
         self.held: dict[str, dict[str, "Tensor"]] = {}
 
     def file(self, key: str) -> Path:
+        assert self.folder is not None, "what is held in memory has no file"
         return self.folder / f"{key}.safetensors"
 
     def missing(self, stages: Sequence[Stage]) -> list[Stage]:

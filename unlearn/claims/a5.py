@@ -134,7 +134,7 @@ class A5(Claim):
         return Chart(title, "", "regret, %", bars, kind="bar", lines={"claimed": 100 * REGRET})
 
 
-def cell_at(lab: "Lab", name: str, seed: int, lr: float) -> Cell:
+def cell_at(lab: "Lab", name: str, seed: int, lr: float) -> "Cell":
     """The guide's trial: one epoch at this learning rate."""
     return cell_of(lab, name, lr, 1, seed)
 

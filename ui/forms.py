@@ -13,7 +13,6 @@ from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 
 
-
 class Keep(TypedDict):
     """Options of every field of a form."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from unlearn.data.base import Dataset, Row
 from unlearn.store.disk import beside, write_whole
-from unlearn.store.runs import Record
+from unlearn.store.runs import Record, Run
 
 FILE = Path("inputs") / "rows.jsonl"
 SCHEMA = 1
@@ -36,7 +36,10 @@ def dataset_of(
     known = known_hash(record)
     if (record.path / FILE).is_file():
         return _read(record, known)
-    found = from_config(dict(record.config.data if data is None else data), roots=roots)
+    if data is None:
+        assert isinstance(record, Run), "a study says its data"
+        data = record.config.data
+    found = from_config(dict(data), roots=roots)
     if known and rows_hash(found) != known:
         raise ValueError(
             f"run: {record.id} no longer holds its rows, and its settings now mean other ones (hash "

@@ -109,7 +109,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.held: dict[str, dict[str, "Tensor"]] = {}
+        self.held: dict[str, dict[str, Tensor]] = {}
 
     def file(self, key: str) -> Path:
         assert self.folder is not None, "what is held in memory has no file"

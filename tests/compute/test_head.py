@@ -39,15 +39,15 @@ KINDS = ("labels", "soft", "divergence")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("kept", [0, 2**24])
+@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("rounded", [1, 4])
 def test_values_and_gradients_are_those_of_autograd(scene, monkeypatch, kind, kept, size, frozen, rounded):
     linear, hidden, _labels, _taught = scene
     monkeypatch.setattr(heads.products, "rows", lambda count, _: -(-count // rounded) * rounded)
-    monkeypatch.setattr(heads, "CHUNK_LOGITS", size * V)
-    monkeypatch.setattr(heads, "KEPT_LOGITS", kept)
+    monkeypatch.setattr(heads, "chunk", lambda *_: size)
+    monkeypatch.setattr(heads, "keeps", lambda *_: kept)
     monkeypatch.setattr(heads, "BLOCK", 2 * V)
     linear.requires_grad_(not frozen)
     wanted = [hidden] if frozen else [hidden, linear.weight, linear.bias]
@@ -81,7 +81,7 @@ def test_a_teacher_that_agrees_gives_no_divergence_and_no_gradient(scene):
 def test_losses_of_one_pass_share_one_gradient_of_the_matrix(scene, monkeypatch):
     """Tied to the embedding, and with each loss's gradient asked for alone before: nothing is lost or left over."""
     linear, hidden, labels, _ = scene
-    monkeypatch.setattr(heads, "KEPT_LOGITS", 0)
+    monkeypatch.setattr(heads, "keeps", lambda *_: False)
     head, ids = Head(linear), torch.randint(0, V, (T,))
 
     def both(one, two):
@@ -115,8 +115,8 @@ def test_the_shared_buffer_is_made_once(scene, monkeypatch):
 def test_under_a_frozen_head_no_logits_are_made_twice(scene, monkeypatch, frozen, times):
     linear, hidden, labels, taught = scene
     linear.requires_grad_(not frozen)
-    monkeypatch.setattr(heads, "CHUNK_LOGITS", 3 * V)
-    monkeypatch.setattr(heads, "KEPT_LOGITS", 0)
+    monkeypatch.setattr(heads, "chunk", lambda *_: 3)
+    monkeypatch.setattr(heads, "keeps", lambda *_: False)
     sizes = []
     target = lambda y, x: (sizes.append(len(y)), x)[1]  # noqa: E731
     cross_entropy(Head(linear), hidden, labels, target, (taught,)).sum().backward()
@@ -131,12 +131,6 @@ def test_a_gradient_of_the_gradient_is_refused(scene):
         slope.sum().backward()
 
 
-def test_a_chunk_holds_no_more_logits_than_it_may():
-    assert heads.chunk(1000) == heads.CHUNK_LOGITS // 1000 // 8 * 8
-    assert heads.chunk(heads.CHUNK_LOGITS // 3) == 3
-    assert heads.chunk(2 * heads.CHUNK_LOGITS) == 1
-
-
 def test_logits_are_scaled_then_capped():
     linear, hidden = torch.nn.Linear(3, 4).double(), torch.randn(2, 3, dtype=torch.float64)
     config = SimpleNamespace(logit_scale=2.0, logits_scaling=8.0, final_logit_softcapping=3.0)
@@ -148,7 +142,7 @@ def test_logits_are_scaled_then_capped():
 def test_nothing_as_wide_as_the_vocabulary_is_kept(scene, monkeypatch, frozen):
     linear, hidden, labels, _ = scene
     linear.requires_grad_(not frozen)
-    monkeypatch.setattr(heads, "KEPT_LOGITS", 2**24 if frozen else 0)
+    monkeypatch.setattr(heads, "keeps", lambda *_: frozen)
     shapes = []
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: (shapes.append(tuple(t.shape)), t)[1], lambda t: t
@@ -193,8 +187,8 @@ def test_bfloat16_logits_made_again_are_float32_too(monkeypatch):
     linear = torch.nn.Linear(16, 50, bias=False, dtype=torch.bfloat16)
     hidden, labels = torch.randn(4, 16, dtype=torch.bfloat16, requires_grad=True), torch.arange(4)
     slopes = []
-    for kept in (0, 2**24):
-        monkeypatch.setattr(heads, "KEPT_LOGITS", kept)
+    for kept in (False, True):
+        monkeypatch.setattr(heads, "keeps", lambda *_, kept=kept: kept)
         value = cross_entropy(Head(linear), hidden, labels).sum()
         slopes.append(torch.autograd.grad(value, [hidden, linear.weight]))
     assert all(torch.equal(a, b) for a, b in zip(*slopes, strict=True))

@@ -155,12 +155,17 @@ def gradients(model, examples, pad):
     return values.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
+def in_chunks_of(monkeypatch, size):
+    for module in (head, lm):
+        monkeypatch.setattr(module, "chunk", lambda *_: size)
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_chunks_change_neither_values_nor_gradients(tiny, monkeypatch, size):
     model, tokenizer = tiny
     examples = [e for rows in batches_of(tokenizer) for e in rows]
     whole = gradients(model, examples, 0)
-    monkeypatch.setattr(head, "CHUNK_LOGITS", size * len(tokenizer))
+    in_chunks_of(monkeypatch, size)
     for got, want in zip(gradients(model, examples, 0), whole, strict=True):
         assert torch.allclose(got, want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
 
@@ -169,8 +174,8 @@ def test_chunks_do_not_keep_the_logits(tiny, monkeypatch):
     """With small chunks the graph holds hidden states, never [T, V]: that is what the chunks are for."""
     model, tokenizer = tiny
     examples = [e for rows in batches_of(tokenizer) for e in rows]
-    monkeypatch.setattr(head, "CHUNK_LOGITS", 2 * len(tokenizer))
-    monkeypatch.setattr(head, "KEPT_LOGITS", 0)
+    in_chunks_of(monkeypatch, 2)
+    monkeypatch.setattr(head, "keeps", lambda *_: False)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(tuple(t.shape)), t)[1], lambda t: t):
         (answers,) = forward(model, collate(examples, 0))
@@ -189,10 +194,10 @@ def test_no_full_logits_are_ever_made(tiny):
     assert all(shape.numel() == 0 for shape in seen)
 
 
-@pytest.mark.parametrize("chunk", [2**24, 700])
-def test_top_k_equals_torch_by_hand(tiny, monkeypatch, chunk):
+@pytest.mark.parametrize("size", [1000, 3])
+def test_top_k_equals_torch_by_hand(tiny, monkeypatch, size):
     model, tokenizer = tiny
-    monkeypatch.setattr(head, "CHUNK_LOGITS", chunk)
+    in_chunks_of(monkeypatch, size)
     examples = [e for rows in batches_of(tokenizer) for e in rows]
     (answers,) = forward(model, collate(examples, 0))
     found = top_k(answers, 5)

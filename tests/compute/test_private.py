@@ -103,8 +103,7 @@ def same_number(seen=[7]):  # noqa: B006
 
 
 @pytest.mark.parametrize("how", [None, raises, lambda: -1, same_number, lambda: "one"])
-@pytest.mark.parametrize("kept", [0, 2**24])
-def test_without_the_number_of_a_backward_pass_gradients_are_added_by_autograd(monkeypatch, how, kept):
+def test_without_the_number_of_a_backward_pass_gradients_are_added_by_autograd(monkeypatch, how):
     from unlearn.compute import head as heads
 
     torch.manual_seed(0)
@@ -113,7 +112,7 @@ def test_without_the_number_of_a_backward_pass_gradients_are_added_by_autograd(m
         torch.randn(9, 6, dtype=torch.float64, requires_grad=True),
     )
     labels = torch.randint(0, 11, (9,))
-    monkeypatch.setattr(heads, "chunk", lambda _: 2)  # several pieces within one loss too
+    monkeypatch.setattr(heads, "chunk", lambda *_: 2)  # several pieces within one loss too
     plain = F.cross_entropy(linear(hidden), labels, reduction="none")
     want = torch.autograd.grad(plain[:5].sum() - 2 * plain[5:].sum(), [hidden, linear.weight])
     if how is None:

@@ -4,7 +4,10 @@ Vocabulary-wide tensors are what costs memory and, on a CPU, time: autograd woul
 and both gradients. All losses here are a cross-entropy -Σ q log p against some target q, whose gradient in the logits
 is p - q, so one buffer is enough and it is overwritten in place. Under an adapter the head does not move: the gradient
 of the states is then taken in the forward pass already and no logits outlive their chunk. With a head that moves,
-p - q is kept while it is small and computed again in the backward pass where it is not.
+p - q is kept where there is memory for it and computed again in the backward pass where there is not
+(unlearn/compute/chunks.py).
+
+Obsolete for hard labels where torch's F.linear_cross_entropy is as fast (bench/upstream measures both).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +20,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unlearn.compute import kernels, private, products
+from unlearn.compute.chunks import chunk, keeps
 
-CHUNK_LOGITS = 2**22  # logits made at once: 16 MiB in float32, which the C library serves from memory it has
-KEPT_LOGITS = 2**24  # kept from forward to backward pass rather than made anew
-BLOCK = 2**18  # of those, how many a CPU goes through at once, so that they stay in its cache
+BLOCK = 2**18  # logits that a CPU goes through at once, so that they stay in its cache
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")  # names for it in configs
 Target = Callable[..., Tensor]  # (labels [n], *others [n, …]) → target logits [n, V]
 
@@ -123,12 +125,6 @@ def fusible(head: Callable[[Tensor], Tensor]) -> TypeGuard[Head]:
     )
 
 
-def chunk(vocabulary: int) -> int:
-    """Answer tokens whose logits are held at once: no others for oneDNN to round up to (products.rows)."""
-    most = max(1, CHUNK_LOGITS // vocabulary)
-    return most - most % products.FEWEST if most > products.FEWEST else most
-
-
 def cross_entropy(
     head: Head,
     hidden: Tensor,
@@ -173,10 +169,10 @@ class _CrossEntropy(torch.autograd.Function):
         *others: Tensor,
     ) -> Tensor:
         moves = gathered is not None and any(ctx.needs_input_grad[1:3])
-        size, count = chunk(len(weight)), len(labels)
+        size, count = chunk(len(weight), hidden.device), len(labels)
         values = torch.empty(count, dtype=wide(hidden[:0]).dtype, device=hidden.device)
         slope = torch.empty_like(hidden) if gathered is not None and not moves else None
-        keeps, kept = moves and count * len(weight) <= KEPT_LOGITS, []
+        keeping, kept = moves and keeps(count, len(weight), hidden.device), []
         ctx.target, ctx.divergence, ctx.gathered = target, divergence, gathered
         for at in range(0, count, size):
             here = slice(at, min(at + size, count))
@@ -185,9 +181,9 @@ class _CrossEntropy(torch.autograd.Function):
             values[here] = _compare(apart[: here.stop - at], labels[here], taught, divergence)
             if slope is not None:
                 slope[here] = products.matmul(apart.to(weight.dtype), weight)[: here.stop - at]
-            elif keeps:
+            elif keeping:
                 kept.append(apart)
-        ctx.kept, ctx.others = len(kept), len(others)
+        ctx.kept, ctx.others, ctx.size = len(kept), len(others), size
         ctx.save_for_backward(hidden, weight, bias, labels, slope, *kept, *others)
         return values
 
@@ -203,9 +199,8 @@ class _CrossEntropy(torch.autograd.Function):
         down = torch.empty_like(hidden)
         of_weight = None
         of_bias = None if bias is None else torch.zeros_like(bias)
-        size = chunk(len(weight))
-        for number, at in enumerate(range(0, len(labels), size)):
-            here = slice(at, min(at + size, len(labels)))
+        for number, at in enumerate(range(0, len(labels), ctx.size)):
+            here = slice(at, min(at + ctx.size, len(labels)))
             count = here.stop - at
             if kept:
                 apart = kept[number]

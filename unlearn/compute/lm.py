@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from unlearn.compute.head import Target, chunk, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.compute.chunks import chunk
+from unlearn.compute.head import Target, cross_entropy, fusible, head_of, soft_cross_entropy
 from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import block_states, last_states
 from unlearn.compute.together import packs, pads
@@ -46,7 +47,7 @@ class Answers:
 
         With more than one chunk the logits are recomputed in the backward pass instead of being kept.
         """
-        count, size = len(self.labels), chunk(self.vocabulary)
+        count, size = len(self.labels), chunk(self.vocabulary, self.hidden.device)
 
         def run(hidden: Tensor, labels: Tensor, *extra: Tensor) -> Tensor:
             return fn(self.head(hidden), labels, *extra)
@@ -205,7 +206,7 @@ def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     Of equal logits the lower id comes first, so that one token a place has rank 0; beside nan nothing ranks.
     mu, sigma [T]: mean and standard deviation of log p(token) for a token drawn from p, in nats.
     """
-    size = chunk(answers.vocabulary)
+    size = chunk(answers.vocabulary, answers.hidden.device)
     names = ("logit", "lp", "rank", "top_id", "top_lp", "mu", "sigma")
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for at in range(0, len(answers.labels), size):

@@ -51,6 +51,47 @@ def prefer_passive_threads() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
+def whole(device: str) -> int:
+    """Bytes of memory that the device has; a processor's is the machine's, or what this process was given of it."""
+    import psutil
+
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[1])
+    return min(int(psutil.virtual_memory().total), _given())
+
+
+def spare(device: str) -> int:
+    """Bytes that are free on the device now, with those that torch holds in reserve."""
+    import psutil
+
+    if device.startswith("cuda"):
+        import torch
+
+        free = torch.cuda.mem_get_info(device)[0]
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    free = int(psutil.virtual_memory().available)
+    given = _given()
+    return free if given >= UNLIMITED else max(0, min(free, given - psutil.Process().memory_info().rss))
+
+
+UNLIMITED = 2**62  # bytes; what no machine has
+
+
+def _given() -> int:
+    """What a container or the shell lets this process have."""
+    found = UNLIMITED
+    with contextlib.suppress(OSError, ValueError):
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        found = found if limit == resource.RLIM_INFINITY else min(found, limit)
+    return found
+
+
 def reset_peak() -> None:
     """Start a new high-water mark, where the system can (Linux, CUDA)."""
     import torch

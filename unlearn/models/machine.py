@@ -1,4 +1,6 @@
-"""Which library multiplies on this machine: measured once, kept in the cache folder, the same in every process.
+"""Which library multiplies on this machine, and how many tokens the output head takes at once: measured once.
+
+It is kept in the cache folder and the same in every process.
 
 Measured anew in each process the two can come out as equals, once this way and once that, and two runs of the same
 seed would differ in the last bits. Another processor or build of torch is measured again.
@@ -9,11 +11,12 @@ import os
 from functools import cache
 from importlib.metadata import version
 
-from unlearn.compute import products
+from unlearn.compute import chunks, products
 from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.provenance import cpu_name
 
 FILE = "products.json"
+HEAD_FILE = "head.json"  # tokens that go through the output head at once: unlearn/compute/chunks.py
 
 
 def choose_products(began_with: str = "") -> str:
@@ -22,6 +25,7 @@ def choose_products(began_with: str = "") -> str:
     Returns a sentence where the run's library cannot be had. UNLEARN_PRODUCTS has the last word.
     """
     used = products.use(began_with if began_with in products.LIBRARIES else _of_machine())
+    _choose_head_rows(used)
     if not began_with or used == began_with:
         return ""
     return f"The run began with products by {began_with} and goes on with {used}: the last bits may differ."
@@ -47,3 +51,18 @@ def _of_machine() -> str | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {machine: found})
     return found
+
+
+def _choose_head_rows(library: str) -> None:
+    """Let the head take as many tokens at once as was found to be enough here, by this library; else find out."""
+    machine = f"{cpu_name()}, torch {version('torch')}, {library}"
+    path = cache_dir() / HEAD_FILE
+    known = read_json(path)
+    kept = known.get(machine)
+    if kept in chunks.ROWS:
+        chunks.use(int(kept))
+        return
+    found = chunks.use(None)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, known | {machine: found})

@@ -1,0 +1,82 @@
+"""How many answer tokens go through the output head at once, and whether their logits are kept for the backward pass.
+
+Each chunk reads the head's matrix again, and adds to its gradient: with few tokens a chunk that costs more than the
+products. With many, the logits no longer fit in memory that the C library hands out again. From how many tokens on a
+chunk no longer gains is tried once on a machine (rows(); unlearn/models/machine.py keeps it, so that the same seed
+gives the same bits); how large it may get, and what may be kept, is a part of the memory there is (figures:
+bench/upstream). A GPU takes what its memory allows; nothing is tried there.
+"""
+
+import time
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from unlearn.compute import products
+from unlearn.compute.memory import spare, whole
+
+ROWS = (32, 64, 128, 256)  # tokens a chunk that are tried
+LOSS = 1.1  # times the best pace that fewer tokens may take
+LEAST = 2**22  # logits that a chunk may always hold: 16 MiB in float32
+CHUNK_PART = 256  # of the machine's memory a chunk takes at most this part
+KEPT_PART = 64  # and what one loss keeps at most this one of what is free now
+WIDTH = 2**13, 2**10  # of the matrix that is tried with: 32 MiB, more than a core's cache
+
+_chosen: int | None = None
+
+
+def use(count: int | None) -> int:
+    """Take this number of tokens a chunk from now on, as was found on this machine before; None: try anew.
+
+    ValueError for a number that is not among ROWS.
+    """
+    global _chosen
+    if count is not None and count not in ROWS:
+        raise ValueError(f"head rows must be among {', '.join(map(str, ROWS))}, got {count!r}.")
+    _chosen = count
+    _tried.cache_clear()
+    return rows()
+
+
+def rows() -> int:
+    """Tokens a chunk from which on more of them gain nothing on this machine's processor."""
+    return _chosen or _tried()
+
+
+@cache
+def _tried() -> int:
+    with torch.inference_mode():
+        matrix, states = torch.ones(WIDTH), torch.ones(max(ROWS), WIDTH[1])
+        laps = [[_pace(states[:count], matrix) for count in ROWS] for _ in range(3)]
+    paces = [min(column) for column in zip(*laps, strict=True)]
+    return next(count for count, pace in zip(ROWS, paces, strict=True) if pace <= LOSS * min(paces))
+
+
+def _pace(states: Tensor, matrix: Tensor) -> float:
+    """Seconds a row of the product."""
+    start = time.perf_counter()
+    products.linear(states, matrix)
+    return (time.perf_counter() - start) / len(states)
+
+
+def chunk(vocabulary: int, device: torch.device | str = "cpu") -> int:
+    """Answer tokens whose logits are held at once: no others for oneDNN to round up to (products.rows)."""
+    device = torch.device(device)
+    allowed = max(LEAST, whole(str(device)) // CHUNK_PART // 4) // vocabulary
+    wanted = LEAST // vocabulary
+    if device.type == "cuda":
+        wanted = allowed
+    elif wanted < max(ROWS):
+        wanted = max(wanted, rows())
+    most = max(1, min(allowed, wanted))
+    return most - most % products.FEWEST if most > products.FEWEST else most
+
+
+def keeps(count: int, vocabulary: int, device: torch.device | str = "cpu") -> bool:
+    """Whether the logits of so many tokens are kept from forward to backward pass, rather than made anew.
+
+    It changes no bit of the results, so it may depend on what is free now.
+    """
+    logits = count * vocabulary
+    return logits <= LEAST or 4 * logits <= spare(str(device)) // KEPT_PART

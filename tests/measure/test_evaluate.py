@@ -59,21 +59,27 @@ def test_tokens_are_the_answers_with_their_log_probs(tiny, seen):
         assert spoken == row.target if row.question else row.target.endswith(spoken)
 
 
-def test_a_frozen_head_is_not_copied_for_each_text(tiny):
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_frozen_head_is_not_copied_for_each_text(tiny, ours, monkeypatch):
     """A slice that is not contiguous, times a matrix without gradient: torch copies the matrix for each text."""
     model, tokenizer = tiny
+    monkeypatch.setattr("unlearn.compute.continuing.continues", lambda model, length: ours)
+    prompts = ["Question: Who wrote", "Question: Where was"]
+    generate(model, tokenizer, prompts, 3, "cpu")  # the first one may try the model
     head, copies = model.get_output_embeddings(), []
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    handle = head.register_forward_hook(lambda _m, args, _o: copies.append(args[0].is_contiguous()))
+    handle = head.register_forward_hook(
+        lambda _m, args, _o: copies.append(args[0]) if args[0].numel() else None
+    )
     try:
-        generate(model, tokenizer, ["Question: Who wrote", "Question: Where was"], 3, "cpu")
+        generate(model, tokenizer, prompts, 3, "cpu")
     finally:
         handle.remove()
         for parameter in model.parameters():
             parameter.requires_grad_(True)
     assert len(copies) == 3
-    assert all(copies)
+    assert all(states.is_contiguous() for states in copies)
     assert not head._forward_pre_hooks
 
 
@@ -93,6 +99,77 @@ def test_generation_is_greedy_and_a_batch_changes_nothing(tiny):
                 break
             new.append(token)
         assert text == tokenizer.decode(new, skip_special_tokens=True)
+
+
+def test_what_follows_a_scored_text_is_what_the_library_generates(tiny):
+    """Of a model that knows some answers whole and some in part: the pass that scored them serves their texts."""
+    from unlearn.compute.lm import forward
+    from unlearn.compute.tokens import Batch, collate
+    from unlearn.training.loop import fit, make_optimizer
+
+    model, tokenizer = tiny
+    rows = [*QUESTIONS, Row(question="What is blue?", answer="the capital of the novel"), *PLAIN]
+    examples = encode_rows(tokenizer, rows, max_length=128)
+    want_lp = None
+    for steps in (0, 12, 40):
+
+        class Stream:
+            def step(self, number):
+                return [Batch(forget=collate(examples[:3], tokenizer.pad_token_id), retain=None)]
+
+        Stream.steps = steps
+        for _ in fit(model, lambda b: {"nll": forward(model, b.forget)[0].mean_nll()}, Stream(),
+                     make_optimizer(model, 1e-2), lr=1e-2, device="cpu"):  # fmt: skip
+            pass
+        model.eval()
+        seen = observe(model, tokenizer, {"forget": rows})
+        for o, row, example in zip(seen, rows, examples, strict=True):
+            room = min(len(example.answer_ids) + 6, 64) if row.question else 24
+            ids = torch.tensor([tokenizer(o.prompt)["input_ids"]])
+            if ids[0, -1] == tokenizer.eos_token_id:
+                ids = ids[:, :-1]
+            out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=room,
+                                 do_sample=False, pad_token_id=tokenizer.pad_token_id,
+                                 eos_token_id=tokenizer.eos_token_id)  # fmt: skip
+            assert o.text == tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+        want_lp = [t["lp"] for o in seen for t in o.tokens]
+        lean = observe(model, tokenizer, {"forget": rows}, continued=False)
+        assert [t["lp"] for o in lean for t in o.tokens] == pytest.approx(want_lp, abs=1e-5)
+        assert {o.text for o in lean} == {""}
+    assert [o.text for o in seen[:3]] == [o.answer for o in seen[:3]]
+
+
+def test_an_answer_that_is_known_is_not_computed_again(tiny, monkeypatch):
+    """With the true tokens the likeliest, only what follows the text's own end is generated."""
+    from unlearn.compute import continuing
+    from unlearn.measure import following
+
+    model, tokenizer = tiny
+    examples = encode_rows(tokenizer, QUESTIONS, max_length=128)
+    asked = []
+    real = continuing.greedy
+    monkeypatch.setattr(
+        continuing, "greedy", lambda m, k, starts, end: asked.extend(starts) or real(m, k, starts, end)
+    )
+    monkeypatch.setattr(
+        following, "_own", lambda example, begin, best, room, end: list(example.input_ids[begin:])[:room]
+    )
+    seen = observe(model, tokenizer, {"forget": QUESTIONS})
+    assert asked == []  # every answer ends with the end of text
+    assert [o.text for o in seen] == [o.answer for o in seen]
+    assert len(examples) == 3
+
+
+def test_texts_are_read_in_batches_that_memory_holds(tiny, monkeypatch):
+    from unlearn.compute.continuing import bytes_a_token
+    from unlearn.measure import following as module
+
+    model, _ = tiny
+    lengths = [30, 10, 20, 40, 10]
+    monkeypatch.setattr(module, "CACHE_BYTES", 2 * bytes_a_token(model) * 40)
+    batches = list(module.by_length(model, lengths))
+    assert sorted(i for batch in batches for i in batch) == [0, 1, 2, 3, 4]
+    assert batches == [[1, 4], [2], [0], [3]]
 
 
 def test_a_tokenizer_that_closes_every_text_does_not_end_the_answer(tiny):

@@ -33,15 +33,29 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import functional as F
 
-    from unlearn.compute import head, lm, products, together
+    from unlearn.compute import continuing, head, lm, merging, products, together
 else:
     pd, torch, F = Lazy("pandas"), Lazy("torch"), Lazy("torch.nn.functional")
     head, lm = Lazy("unlearn.compute.head"), Lazy("unlearn.compute.lm")
     products, together = Lazy("unlearn.compute.products"), Lazy("unlearn.compute.together")
+    continuing, merging = Lazy("unlearn.compute.continuing"), Lazy("unlearn.compute.merging")
     # Only annotations name it: whoever asks a value for its type asks torch.Tensor.
     Tensor = Any
 
-__all__ = ["F", "Lazy", "Tensor", "head", "lm", "no_grad", "pd", "products", "together", "torch"]
+__all__ = [
+    "F",
+    "Lazy",
+    "Tensor",
+    "continuing",
+    "head",
+    "lm",
+    "merging",
+    "no_grad",
+    "pd",
+    "products",
+    "together",
+    "torch",
+]
 
 
 def no_grad(function: Callable[P, R]) -> Callable[P, R]:

@@ -21,6 +21,7 @@ from unlearn.compute import private, products
 
 NAME = "unlearn_packed"
 _layout: ContextVar["Layout | None"] = ContextVar("layout", default=None)
+_keep: ContextVar["Callable[[Any, Tensor, Tensor], None] | None"] = ContextVar("keep", default=None)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ def attending(config: Any, layout: Layout | None) -> Iterator[None]:
         _layout.reset(token)
 
 
+@contextlib.contextmanager
+def keeping(put: Callable[[Any, Tensor, Tensor], None]) -> Iterator[None]:
+    """Within it put(module, keys, values) is called with what each attention makes of a packed pass: [B, G, L, d]."""
+    token = _keep.set(put)
+    try:
+        yield
+    finally:
+        _keep.reset(token)
+
+
+def kept() -> bool:
+    """Whether keys and values are asked for: then a batch without padding is packed too."""
+    return _keep.get() is not None
+
+
 def current() -> Layout | None:
     """The layout of the pass that runs now."""
     return _layout.get()
@@ -97,6 +113,8 @@ def _attention(
         return rows.transpose(1, 2)
 
     q, k, v = apart(query), apart(key), apart(value)
+    if (put := _keep.get()) is not None:
+        put(module, k, v)
     if short(q, k, v, options):
         return _short_attention(q, k, v, options["scaling"]).index_select(0, layout.place)[None], None
     window = options.get("sliding_window")

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-from unlearn.compute.lazy import lm, no_grad, together, torch
+from unlearn.compute.lazy import continuing, lm, merging, no_grad, together, torch
 from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Example, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
 from unlearn.metrics import CHEAP, Metric, Observation
 from unlearn.training.batches import encode_rows
 
 LIMIT = 40  # texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT
 FORGET_LIMIT = 120
 TOP = 10
-BATCH = 64
 PLAIN_TOKENS = 24  # how far a plain text is continued
 GREEDY = {
     "do_sample": False,
@@ -74,32 +74,50 @@ def observe(
     progress: Callable[[float], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
     look: Callable[[lm.Answers], None] = lambda answers: None,
+    continued: bool = True,
 ) -> list[Observation]:
     """Read every chosen row once. check is called between batches and may raise to stop.
 
+    The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
+    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in rows], max_length=max_length)
-    scored: dict[int, list[dict[str, Any]]] = {}
-    order = sorted(examples, key=lambda e: len(e.input_ids))
-    for at in range(0, len(order), BATCH):
-        check()
-        choose_again()
-        scored |= score_tokens(model, tokenizer, order[at : at + BATCH], device, look)
-        progress(0.4 * (at + BATCH) / len(order))
     prompts = [_prompt(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
+    scored: dict[int, list[dict[str, Any]]] = {}
     texts = ["" for _ in rows]
-    done = 0
-    for picked in _by_length(prompts):
+    lengths = [len(e.input_ids) + prompt[2] for e, prompt in zip(examples, prompts, strict=True)]
+    done, apart = 0, []
+    ours = continued and continuing.continues(model, max(lengths, default=0))
+    for picked in by_length(model, lengths):
         check()
         choose_again()
-        room = [prompts[i][2] for i in picked]
-        found = generate(model, tokenizer, [prompts[i][0] for i in picked], room, device)
-        for i, text in zip(picked, found, strict=True):
-            texts[i] = text
+        batch = [examples[i] for i in picked]
+        with continuing.keep() if ours else nullcontext() as kept:
+            found, best = _scored(model, tokenizer, batch, device, look)
+        scored |= found
+        progress((done + 0.4 * len(picked)) / len(rows))
+        said: Sequence[str | None] = [None] * len(picked)
+        if ours:
+            asked = [
+                Asked(example, prompts[i][0], prompts[i][2]) for example, i in zip(batch, picked, strict=True)
+            ]
+            said = follow(model, tokenizer, kept, asked, best)
+        for i, text in zip(picked, said, strict=True):
+            texts[i] = text or ""
+        apart += [i for i, text in zip(picked, said, strict=True) if continued and text is None]
         done += len(picked)
-        progress(0.4 + 0.6 * done / len(rows))
+        progress(done / len(rows))
+    for picked in by_length(model, [len(prompts[i][0]) + prompts[i][2] for i in apart]):
+        check()
+        choose_again()
+        here = [apart[i] for i in picked]
+        said = generate(
+            model, tokenizer, [prompts[i][0] for i in here], [prompts[i][2] for i in here], device
+        )
+        for i, text in zip(here, said, strict=True):
+            texts[i] = text
     return [
         Observation(role, index, row.question, prompt, answer, text, tuple(scored[key]))
         for key, ((role, index, row), (prompt, answer, _), text) in enumerate(
@@ -117,6 +135,14 @@ def score_tokens(
     look: Callable[[lm.Answers], None] = lambda answers: None,
 ) -> dict[int, list[dict[str, Any]]]:
     """{key: one dict an answer token} — token, id, logit, lp, rank, mu, sigma, top [[token, lp], … TOP]."""
+    return _scored(model, tokenizer, examples, device, look)[0]
+
+
+@no_grad
+def _scored(
+    model: Any, tokenizer: Any, examples: Sequence[Example], device: str, look: Callable[[lm.Answers], None]
+) -> tuple[dict[int, list[dict[str, Any]]], dict[int, list[int]]]:
+    """score_tokens() and {key: the likeliest token at each answer place}."""
     (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     look(answers)
     found = lm.top_k(answers, TOP)
@@ -124,10 +150,12 @@ def score_tokens(
     name = _names(tokenizer)
     values = {key: value.tolist() for key, value in found.items()}
     result: dict[int, list[dict[str, Any]]] = {key: [] for key in answers.keys}
+    best: dict[int, list[int]] = {key: [] for key in answers.keys}
     for i, (label, row) in enumerate(zip(labels, rows, strict=True)):
         top = [
             [name(t), round(lp, 4)] for t, lp in zip(values["top_id"][i], values["top_lp"][i], strict=True)
         ]
+        best[answers.keys[row]].append(values["top_id"][i][0])
         result[answers.keys[row]].append(
             {
                 "token": name(label),
@@ -140,7 +168,7 @@ def score_tokens(
                 "top": top,
             }
         )
-    return result
+    return result, best
 
 
 def _names(tokenizer: Any) -> Callable[[int], str]:
@@ -163,28 +191,30 @@ def _prompt(tokenizer: Any, row: Row, example: Example) -> tuple[str, str, int]:
     return (first, rest, PLAIN_TOKENS) if first else (rest, "", PLAIN_TOKENS)
 
 
-def _by_length(prompts: Sequence[tuple[str, str, int]]) -> Iterator[list[int]]:
-    order = sorted(range(len(prompts)), key=lambda i: (prompts[i][2], len(prompts[i][0])))
-    for at in range(0, len(order), BATCH):
-        yield order[at : at + BATCH]
-
-
 @no_grad
 def generate(
     model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
 ) -> list[str]:
-    """Greedy continuations (deterministic), in one left-padded batch with a KV cache where the model bears padding.
+    """Greedy continuations (deterministic), in one batch with a KV cache where the model bears one.
 
     new_tokens: for all, or one number a prompt. A prompt that is too long for the model loses its beginning. What
     the model's folder says about generation (penalties, sampling) is left aside: this is the model's own argmax.
     """
     rooms = [new_tokens] * len(prompts) if isinstance(new_tokens, int) else list(new_tokens)
     most = max(rooms)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    positions = positions_of(model)
     most = min(most, positions - 1)
     encoder = model.config.is_encoder_decoder
-    read = partial(encoder_input, max_length=positions) if encoder else _open_ended
+    read = partial(encoder_input, max_length=positions) if encoder else open_ended
     coded = [read(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
+    if not encoder and continuing.continues(model, max(map(len, coded)) + most):
+        starts = [
+            continuing.Start(i, len(row) - 1, row[-1], min(room, most))
+            for i, (row, room) in enumerate(zip(coded, rooms, strict=True))
+        ]
+        with merging.merged(model):
+            found = continuing.greedy(model, continuing.read(model, coded), starts, tokenizer.eos_token_id)
+        return tokenizer.batch_decode(found, skip_special_tokens=True)
     width = max(map(len, coded))
     if min(map(len, coded)) < width and not together.continues(model, width + most):
         one_by_one = zip(prompts, rooms, strict=True)
@@ -222,11 +252,3 @@ def _whole_states(model: Any) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _open_ended(tokenizer: Any, prompt: str) -> list[int]:
-    """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
-    ids = list(tokenizer(prompt)["input_ids"])
-    if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()
-    return ids or [tokenizer.pad_token_id]

@@ -1,0 +1,120 @@
+"""Continuations from kept keys and values, and an adapter merged for a while: as the library does it, to the bit."""
+
+import pytest
+import torch
+
+from unlearn.compute.continuing import Start, bytes_a_token, continues, greedy, keep, read
+from unlearn.compute.merging import merged
+
+TEXTS = [[5, 9, 12, 7, 3, 8, 11], [4, 6, 10, 14], [13, 2, 9, 9, 5]]
+
+
+def plain(model, ids, room, end=None):
+    """One text at a time, without any cache."""
+    ids, new = list(ids), []
+    while len(new) < room and (not new or new[-1] != end):
+        new.append(int(model(input_ids=torch.tensor([ids + new])).logits[0, -1].argmax()))
+    return new
+
+
+@pytest.fixture
+def adapted(tiny):
+    from unlearn.models.load import add_lora
+
+    model, _ = tiny
+    model = add_lora(model, rank=4, alpha=8, seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.2)
+    return model.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rooms", [(8, 8, 8), (9, 1, 4), (0, 3, 12)])
+def test_texts_of_any_length_go_on_as_each_would_alone(tiny, rooms):
+    model, _ = tiny
+    assert continues(model)
+    starts = [Start(i, len(t) - 1, t[-1], room) for i, (t, room) in enumerate(zip(TEXTS, rooms, strict=True))]
+    found = greedy(model, read(model, TEXTS), starts, None)
+    assert found == [plain(model, t, room) for t, room in zip(TEXTS, rooms, strict=True)]
+
+
+@torch.no_grad()
+def test_a_text_goes_on_from_any_of_its_tokens_and_with_another_one(tiny):
+    model, _ = tiny
+    starts = [Start(0, 2, 12, 6), Start(0, 4, 1, 6), Start(1, 0, 4, 5)]
+    found = greedy(model, read(model, TEXTS), starts, None)
+    assert found == [
+        plain(model, [5, 9, 12], 6), plain(model, [5, 9, 12, 7, 1], 6), plain(model, [4], 5)
+    ]  # fmt: skip
+
+
+@torch.no_grad()
+def test_a_text_stops_at_its_end_and_the_others_go_on(tiny):
+    model, _ = tiny
+    whole = [plain(model, t, 12) for t in TEXTS]
+    end = whole[0][2]
+    starts = [Start(i, len(t) - 1, t[-1], 12) for i, t in enumerate(TEXTS)]
+    found = greedy(model, read(model, TEXTS), starts, end)
+    assert found == [plain(model, t, 12, end) for t in TEXTS]
+    assert found[0][-1] == end
+    assert len(found[0]) <= 3
+
+
+@torch.no_grad()
+def test_a_batch_without_padding_leaves_its_keys_too(tiny):
+    from unlearn.compute.lm import forward
+    from unlearn.compute.tokens import Example, collate
+
+    model, _ = tiny
+    with keep() as kept:
+        forward(model, collate([Example((5, 6, 7), (-100, 6, 7), 0), Example((8, 9, 4), (-100, 9, 4), 1)], 0))
+    assert kept.pairs
+    assert all(k.shape[0] == 2 for k, _ in kept.pairs.values())
+    some = next(iter(kept.pairs.values()))[0]
+    assert bytes_a_token(model) == 2 * len(kept.pairs) * some.shape[1] * some.shape[3] * some.element_size()
+
+
+def test_a_model_whose_attention_is_its_own_is_left_to_the_library(tiny):
+    model, _ = tiny
+    model.config._attn_implementation = "eager"
+    assert not continues(model)
+
+
+@torch.no_grad()
+def test_a_merged_adapter_says_the_same_and_every_bit_comes_back(adapted):
+    ids = torch.tensor([TEXTS[0]])
+    before = {name: p.detach().clone() for name, p in adapted.named_parameters()}
+    want = adapted(input_ids=ids).logits
+    with adapted.disable_adapter():
+        bare = adapted(input_ids=ids).logits
+    with merged(adapted):
+        found = adapted(input_ids=ids).logits
+        products = sum(1 for m in adapted.modules() if "forward" in vars(m))
+    assert products == sum(hasattr(m, "lora_A") for m in adapted.modules())
+    torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found, bare, atol=1e-2)
+    assert torch.equal(adapted(input_ids=ids).logits, want)
+    for name, p in adapted.named_parameters():
+        assert torch.equal(p, before[name]), name
+    assert not any("forward" in vars(m) for m in adapted.modules())
+
+
+@torch.no_grad()
+def test_weights_come_back_after_an_error_and_where_memory_is_short_nothing_is_copied(adapted, monkeypatch):
+    before = {name: p.data_ptr() for name, p in adapted.named_parameters()}
+    with pytest.raises(InterruptedError), merged(adapted):
+        raise InterruptedError
+    assert {name: p.data_ptr() for name, p in adapted.named_parameters()} == before
+    monkeypatch.setattr("unlearn.compute.merging._free", lambda layer: 100)
+    with merged(adapted):
+        assert {name: p.data_ptr() for name, p in adapted.named_parameters()} == before
+
+
+@torch.no_grad()
+def test_an_adapted_model_goes_on_as_it_would_alone(adapted):
+    starts = [Start(i, len(t) - 1, t[-1], 8) for i, t in enumerate(TEXTS)]
+    with merged(adapted):
+        found = greedy(adapted, read(adapted, TEXTS), starts, None)
+    assert found == [plain(adapted, t, 8) for t in TEXTS]

@@ -1,0 +1,233 @@
+"""Greedy continuations of several texts at once, from the keys and values that one pass over the texts has left.
+
+The library's own generate() concatenates a longer cache at each position, builds a mask and runs a dozen processors:
+on a CPU that costs a small model as much as its weights do. Here one packed pass keeps what each block's attention made
+of the texts; then each position writes into room that was made beforehand. A text may be gone on from any of its
+tokens, so a pass that scored an answer serves the answer's prompt as well. Whether a model can be continued like this
+is found out by trying, as in unlearn.compute.packing; whoever asks takes generate() for the others.
+"""
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlearn.compute import private
+from unlearn.compute.head import head_of
+from unlearn.compute.packing import attending, keeping, layout_of, packed_inputs
+from unlearn.compute.states import last_states
+from unlearn.compute.together import packs
+
+NAME = "unlearn_continued"
+ROUND = (
+    16  # positions that the room for keys is rounded up to: fewer shapes, each of which oneDNN compiles once
+)
+Pair = tuple[Tensor, Tensor]
+
+_now: ContextVar["_Position | None"] = ContextVar("position", default=None)
+_works: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Start:
+    """Go on with this row of what was kept: its first `known` tokens stand, then `token`; at most `room` follow it."""
+
+    row: int
+    known: int
+    token: int
+    room: int
+
+
+@dataclass
+class Kept:
+    """Keys and values [B, G, L, d] of each attention module, in a batch that was read with keep()."""
+
+    pairs: dict[Any, Pair] = field(default_factory=dict)
+
+    def put(self, module: Any, keys: Tensor, values: Tensor) -> None:
+        self.pairs[module] = (keys, values)
+
+
+@contextlib.contextmanager
+def keep() -> Iterator[Kept]:
+    """Within it a packed pass leaves its keys and values; of several passes, the last."""
+    kept = Kept()
+    with keeping(kept.put):
+        yield kept
+
+
+def bytes_a_token(model: Any) -> int:
+    """Of keys and values in all blocks."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = next(p.element_size() for p in model.parameters() if p.is_floating_point())
+    return 2 * config.num_hidden_layers * heads * width * size
+
+
+@torch.no_grad()
+def read(model: Any, texts: Sequence[Sequence[int]]) -> Kept:
+    """Keys and values of these token rows."""
+    device = model.get_input_embeddings().weight.device
+    longest = max(map(len, texts))
+    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in texts], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in texts], device=device)
+    layout = layout_of(mask, model.get_input_embeddings().weight)
+    with keep() as kept, attending(model.config, layout):
+        last_states(model, packed_inputs(ids, layout))
+    return kept
+
+
+@torch.no_grad()
+def greedy(model: Any, kept: Kept, starts: Sequence[Start], end: int | None) -> list[list[int]]:
+    """The argmax tokens after each start, without the start's own token; the last may be `end`."""
+    found: list[list[int]] = [[] for _ in starts]
+    active = [i for i, s in enumerate(starts) if s.room > 0]
+    if not active:
+        return found
+    run = _Run(kept, [starts[i] for i in active], next(iter(kept.pairs.values()))[0])
+    tokens = [starts[i].token for i in active]
+    head = head_of(model)
+    while active:
+        best = head(run.states(model, tokens)).argmax(-1).tolist()
+        going = []
+        for place, (i, token) in enumerate(zip(active, best, strict=True)):
+            if place in run.idle:
+                continue
+            found[i].append(token)
+            if token == end or len(found[i]) == starts[i].room:
+                run.idle.add(place)
+            else:
+                going.append(place)
+        if not going:
+            break
+        if 2 * len(going) <= len(active):
+            active, best = [active[p] for p in going], [best[p] for p in going]
+            run.only(going)
+        tokens = best
+    return found
+
+
+class _Run:
+    """Keys and values of the texts that are still going on, with room behind them, and where each one is."""
+
+    def __init__(self, kept: Kept, starts: Sequence[Start], like: Tensor) -> None:
+        rows = torch.tensor([s.row for s in starts], device=like.device)
+        known = torch.tensor([s.known for s in starts], device=like.device)
+        self.first, most = int(known.max()), max(s.room for s in starts)
+        size = -(-(self.first + most) // ROUND) * ROUND
+        self.pairs = {
+            module: tuple(_roomy(x, rows.to(x.device), self.first, size) for x in pair)
+            for module, pair in kept.pairs.items()
+        }
+        self.position, self.slot, self.idle = known, self.first, set()
+        at = torch.arange(size, device=like.device)
+        self.places = torch.where(
+            at < known[:, None], at, -1
+        )  # which token of its text lies there; -1 for none
+        self.masks: dict[Any, Tensor] = {}
+
+    def states(self, model: Any, tokens: Sequence[int]) -> Tensor:
+        """[rows, d]: what the head is given after these tokens, one a text."""
+        self.places[:, self.slot] = self.position
+        self.masks.clear()
+        device = model.get_input_embeddings().weight.device
+        given = {
+            "input_ids": torch.tensor(tokens, device=device)[:, None],
+            "attention_mask": None,
+            "position_ids": self.position[:, None].to(device),
+        }
+        with _continuing(model.config, self):
+            states = last_states(model, given)[:, 0]
+        self.position, self.slot = self.position + 1, self.slot + 1
+        return states
+
+    def mask(self, window: int | None, device: torch.device) -> Tensor:
+        """[rows, 1, 1, size]: 0 where a token may be looked at, -inf elsewhere."""
+        if (window, device) not in self.masks:
+            seen = self.places >= 0
+            if window is not None:
+                seen = seen & (self.places > self.position[:, None] - window)
+            bias = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, -torch.inf)
+            self.masks[window, device] = bias[:, None, None].to(device)
+        return self.masks[window, device]
+
+    def only(self, places: Sequence[int]) -> None:
+        """Let go of all texts but these."""
+        rows = torch.tensor(places, device=self.position.device)
+        self.position, self.places = self.position[rows], self.places[rows]
+        self.pairs = {m: tuple(x[rows.to(x.device)] for x in pair) for m, pair in self.pairs.items()}
+        self.idle = set()
+
+
+_Position = _Run
+
+
+def _roomy(x: Tensor, rows: Tensor, first: int, size: int) -> Tensor:
+    """[B, G, L, d] → [rows, G, size, d]: the first tokens of these rows, then zeros."""
+    picked = x[:, :, :first].index_select(0, rows)
+    return F.pad(picked, (0, 0, 0, size - picked.shape[2]))
+
+
+@contextlib.contextmanager
+def _continuing(config: Any, run: _Run) -> Iterator[None]:
+    _registered()
+    token = _now.set(run)
+    try:
+        with private.attention_named(config, NAME):
+            yield
+    finally:
+        _now.reset(token)
+
+
+@cache
+def _registered() -> Any:
+    return private.register_attention(NAME, _attention)
+
+
+def _attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """[B, H, 1, d] and [B, G, 1, d] in, [B, 1, H, d] out; the softmax in float32."""
+    run = _now.get()
+    keys, values = run.pairs[module]
+    keys[:, :, run.slot], values[:, :, run.slot] = key[:, :, 0], value[:, :, 0]
+    rows, heads, _, width = query.shape
+    groups = keys.shape[1]
+    scale = options.get("scaling") or width**-0.5
+    scores = query.reshape(rows, groups, -1, width) @ keys.transpose(-1, -2)
+    weights = scores.float().mul_(scale).add_(run.mask(options.get("sliding_window"), scores.device))
+    out = weights.softmax(-1).to(values.dtype) @ values
+    return out.reshape(rows, 1, heads, width), None
+
+
+def continues(model: Any, length: int = 0) -> bool:
+    """Whether continuations of texts up to this length can be made so: tried on two short ones, and remembered."""
+    if not packs(model, length):
+        return False
+    if model not in _works:
+        _works[model] = _same_states(model)
+    return _works[model]
+
+
+@torch.no_grad()
+def _same_states(model: Any) -> bool:
+    words = model.config.get_text_config().vocab_size
+    texts = [[(7919 * (n + 1)) % words for n in range(start, start + 5)] for start in (0, 5)]
+    device = model.get_input_embeddings().weight.device
+    want = last_states(model, {"input_ids": torch.tensor(texts, device=device)})[:, -2:].float()
+    try:
+        kept = read(model, texts)
+        run = _Run(kept, [Start(0, 3, 0, 2), Start(1, 3, 0, 2)], next(iter(kept.pairs.values()))[0])
+        found = torch.stack([run.states(model, [t[n] for t in texts]) for n in (3, 4)], 1).float()
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, StopIteration):
+        return False  # it lays attention out in a way of its own
+    close = 1e-4 if next(model.parameters()).dtype == torch.float32 else 0.1
+    return bool((found - want).norm() <= close * want.norm())

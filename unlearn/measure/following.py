@@ -1,0 +1,100 @@
+"""What follows a prompt, from the pass that scored the text: no token is computed twice.
+
+As long as the likeliest token is the text's own, the greedy continuation is the text itself, and the pass has read it.
+Only from the first other token on is there anything to generate, and the keys and values up to there are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearn.compute.lazy import continuing, merging
+from unlearn.compute.tokens import Example
+
+BATCH = 64
+CACHE_BYTES = 2**30  # of keys and values of the texts that are read at once
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A text that was scored, where its continuation begins, and how many tokens that may have."""
+
+    example: Example
+    prompt: str
+    room: int
+
+
+def by_length(model: Any, lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of texts of similar length, shortest first, as many at once as CACHE_BYTES of keys and values hold."""
+    each = 2 * continuing.bytes_a_token(model)  # of the pass, and once more with room behind them
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and (len(batch) == BATCH or (len(batch) + 1) * lengths[place] * each > CACHE_BYTES):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def follow(
+    model: Any,
+    tokenizer: Any,
+    kept: continuing.Kept,
+    asked: Sequence[Asked],
+    best: dict[int, list[int]],
+) -> list[str | None]:
+    """What follows each prompt; None where it must be generated on its own.
+
+    kept: of the pass that scored these texts. best: {key: the likeliest token at each answer place} from that pass.
+    """
+    if not kept.pairs:
+        return [None] * len(asked)
+    positions = positions_of(model)
+    said: list[list[int] | None] = []
+    starts: dict[int, continuing.Start] = {}
+    for row, one in enumerate(asked):
+        example, room = one.example, one.room
+        begins = open_ended(tokenizer, one.prompt)
+        fits = len(begins) + room <= positions and list(example.input_ids[: len(begins)]) == begins
+        said.append(
+            _own(example, len(begins), best[example.key], room, tokenizer.eos_token_id) if fits else None
+        )
+        if fits and not _ended(said[row], room, tokenizer.eos_token_id):
+            whole = [*begins, *said[row]]  # its last token may not be the text's own any more
+            starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(said[row]))
+    with merging.merged(model):
+        found = continuing.greedy(model, kept, list(starts.values()), tokenizer.eos_token_id)
+    for row, more in zip(starts, found, strict=True):
+        said[row] = [*said[row], *more]
+    return [None if ids is None else tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
+
+
+def _own(example: Example, begin: int, best: Sequence[int], room: int, end: int | None) -> list[int]:
+    """The likeliest tokens from place `begin` on, up to the first that is not the text's own."""
+    place_of = {at: n for n, at in enumerate(example.answer_at)}
+    found: list[int] = []
+    while begin + len(found) in place_of and not _ended(found, room, end):
+        at = begin + len(found)
+        found.append(best[place_of[at]])
+        if found[-1] != example.input_ids[at]:
+            break
+    return found
+
+
+def _ended(ids: Sequence[int], room: int, end: int | None) -> bool:
+    return len(ids) >= room or bool(ids and ids[-1] == end)
+
+
+def positions_of(model: Any) -> int:
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+
+
+def open_ended(tokenizer: Any, prompt: str) -> list[int]:
+    """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
+    ids = list(tokenizer(prompt)["input_ids"])
+    if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    return ids or [tokenizer.pad_token_id]

@@ -36,12 +36,12 @@ def _load(text: str, stamp: float) -> Dataset:
     return catalogue.from_config(json.loads(text))
 
 
-def load(data: Mapping[str, Any]) -> Dataset:
+def load(data: Mapping[str, object]) -> Dataset:
     """The dataset of config.data, read once. ValueError as the loaders raise it."""
     return _load(*stamped(data))
 
 
-def stamped(data: Mapping[str, Any]) -> tuple[str, float]:
+def stamped(data: Mapping[str, object]) -> tuple[str, float]:
     """What tells config.data from another, and from itself before its files changed: a key for caches."""
     paths = [Path(value) for role in ROLES if isinstance(value := data.get(role), str)]
     return json.dumps(data), sum(path.stat().st_mtime for path in paths if path.is_file())
@@ -74,7 +74,7 @@ def from_address(given: Mapping[str, str]) -> dict[str, Any]:
     return data | ({"requests": numbers} if data and numbers else {})
 
 
-def hand_over(data: Mapping[str, Any]) -> None:
+def hand_over(data: Mapping[str, object]) -> None:
     """Choose config.data on the next page that asks for a forget set, and go to Unlearn."""
     st.session_state["data.handed"] = dict(data)
     st.switch_page(shell.page("launch"))

@@ -5,12 +5,15 @@ who switches to LoRA sees LoRA's defaults, and their own numbers again when they
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import streamlit as st
 
 from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
 
 
 class Keep(TypedDict):
@@ -62,7 +65,7 @@ def prefix(method: Any, size: str, tuning: str, model: str) -> str:
     return f"form.{method.name}.{model if model in method.own_models() else size}.{tuning}"
 
 
-def method_card(method: Any, size: str, tuning: str, model: str) -> dict[str, Any]:
+def method_card(method: "Method", size: str, tuning: str, model: str) -> dict[str, Any]:
     """One method: what it does, costs and risks, and its settings. Returns lr, epochs, batch_size, knobs."""
     base, tuned = prefix(method, size, tuning, model), method.settings(size, tuning, model)
     with st.container(border=True):

@@ -9,7 +9,7 @@ drawing six of the same would cost the training that they watch.
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
@@ -211,7 +211,9 @@ def curves(run: Run, steps: Sequence[dict[str, Any]], active: bool) -> None:
     )
 
 
-def drawn(run: Run, steps: Sequence[dict[str, Any]], active: bool, dark: bool) -> tuple[tuple, Any, str]:
+def drawn(
+    run: Run, steps: Sequence[Mapping[str, object]], active: bool, dark: bool
+) -> tuple[tuple, Any, str]:
     """((run, step, dark), figure, its title) that all who watch share: one new figure a redraw, not one a tab."""
     from unlearn.figures import base as figures
 

@@ -19,7 +19,7 @@ NOTES = {
 
 
 def choose(
-    label: str, param: str, options: Sequence[Any], names: Callable[[Any], str], first: Any = None
+    label: str, param: str, options: Sequence[object], names: Callable[[object], str], first: object = None
 ) -> Any:
     """A selectbox bound to the address: ?param=option; without it, `first` or else the first option."""
     texts = {str(option): option for option in options}

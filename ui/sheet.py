@@ -4,7 +4,7 @@ Why not st.dataframe or Markdown: a data frame cannot mark words inside a cell, 
 a model wrote (links, formulas, emoji names). Here every text reaches the page as text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ def changed(before: str, after: str, note: str = "") -> dict[str, Any]:
     return {"parts": [list(part) for part in parts] or [["(nothing)", "gone"]], "note": note}
 
 
-def sheet(columns: Sequence[tuple[str, str]], rows: Sequence[dict[str, Any]], *, key: str) -> str | None:
+def sheet(
+    columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]], *, key: str
+) -> str | None:
     """Draw the table; the `open` value of the row whose "tokens" link was just clicked, else None.
 
     columns: (title, colour); the first one is the row's head. rows: {"cells": [cell, …], "open"?: str}.

@@ -149,7 +149,7 @@ def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
     st.query_params[panel.name] = ",".join(i for i in addressed(panel) if i != record.id)
 
 
-def attempt(action: Callable[[], Any]) -> None:
+def attempt(action: Callable[[], object]) -> None:
     """Do it and redraw; what it refuses is said in its own words."""
     try:
         action()

@@ -69,7 +69,7 @@ def parser() -> Parser:
     top = Parser(prog=name(), description="See a language model forget.")
     sub = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, do: Any, text: str, *, store: bool = False, as_json: bool = True) -> Any:
+    def command(name: str, do: object, text: str, *, store: bool = False, as_json: bool = True) -> Any:
         p = sub.add_parser(name, help=text, description=text)
         p.set_defaults(do=do)
         if as_json:

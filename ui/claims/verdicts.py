@@ -24,7 +24,7 @@ def recorded() -> Mapping[str, Mapping[str, Any]]:
     return record.entries()
 
 
-def overview(found: Mapping[str, Mapping[str, Any]]) -> None:
+def overview(found: Mapping[str, Mapping[str, object]]) -> None:
     """One row a claim: verdict, main figure, how it was made."""
     rows = [_row(claim, found.get(key)) for key, claim in CLAIMS.items()]
     counts = {word: sum(row["verdict"] == word for row in rows) for word in LOOKS}
@@ -77,7 +77,7 @@ def value(one: Mapping[str, Any]) -> str:
     return short(number(one["mean"])) + one["unit"]
 
 
-def between(one: Mapping[str, Any]) -> str:
+def between(one: Mapping[str, object]) -> str:
     low, high = number(one["low"]), number(one["high"])
     return f"{short(low)} to {short(high)}" if math.isfinite(low) and math.isfinite(high) else "none"
 

@@ -1,7 +1,7 @@
 """The blind test on Compare: two answers, nobody says which is which, and what the votes come to at the end."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from unlearn.store.runs import Run
 BUTTONS = {"left": "The left one", "same": "No difference", "right": "The right one"}
 
 
-def blind_test(run: Run, rows: Sequence[dict[str, Any]]) -> None:
+def blind_test(run: Run, rows: Sequence[Mapping[str, object]]) -> None:
     """One ballot after the other: choose the rows, vote, see the result. rows: compare.pair_samples of the run."""
     key = f"blind.{run.id}"
     state = st.session_state.get(key)
@@ -27,7 +27,7 @@ def blind_test(run: Run, rows: Sequence[dict[str, Any]]) -> None:
         _result(run, state, key)
 
 
-def _begin(run: Run, rows: Sequence[dict[str, Any]], key: str) -> None:
+def _begin(run: Run, rows: Sequence[Mapping[str, object]], key: str) -> None:
     roles = list(dict.fromkeys(row["role"] for row in rows))
     if not roles:
         st.info("The run has no answers yet.")
@@ -100,7 +100,7 @@ def _result(run: Run, state: dict[str, Any], key: str) -> None:
     st.button("Vote again", key=f"{key}.again", on_click=partial(st.session_state.__delitem__, key))
 
 
-def _table(kept: dict[str, dict[str, Any]], key: str) -> None:
+def _table(kept: Mapping[str, Mapping[str, object]], key: str) -> None:
     rows = [{"rows": role} | {**found, "p": short(found["p"])} for role, found in kept.items()]
     heads = {
         "before": st.column_config.NumberColumn("Before is better", format="%d"),

@@ -17,7 +17,7 @@ FIRST_METHOD = "npo"  # chosen when nobody has chosen: it forgets and rarely des
 RECENT = 40  # runs whose speed an estimate may come from
 
 
-def apply_address(methods: Mapping[str, Any]) -> None:
+def apply_address(methods: Mapping[str, object]) -> None:
     """Fill the page from its address: ?model=&data=&method=a,b or ?clone=<run>. Unknown names are said."""
     if st.session_state.pop("launched", False):
         st.session_state["settings.open"] = False

@@ -166,7 +166,7 @@ def _found(
     return found, reach
 
 
-def _here(methods: Mapping[str, Any], view: View, found: Mapping[str, dict]) -> None:
+def _here(methods: Mapping[str, object], view: View, found: Mapping[str, dict]) -> None:
     """At the cursor: what the model says, a panel a method, and the same as a table."""
     from unlearn.figures import gradient as gradient_figures
 

@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -11,6 +11,10 @@ from ui import forms, shell
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import measured
 from unlearn.store.knobs import Knob
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
+
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
 COLUMNS = {  # roles in the table of what was measured
@@ -23,7 +27,7 @@ COLUMNS = {  # roles in the table of what was measured
 TUNING = {"tiny": "full", "small": "lora", "large": "lora"}  # what the Unlearn page starts with
 
 
-def facts(method: Any) -> None:
+def facts(method: "Method") -> None:
     """Everything that a method says about itself."""
     st.subheader(method.title, anchor=False)
     st.markdown(shell.plain(method.sentence))
@@ -57,7 +61,7 @@ def facts(method: Any) -> None:
         st.code(source(method), language="python", line_numbers=True)
 
 
-def settings_table(method: Any) -> list[dict[str, str]]:
+def settings_table(method: "Method") -> list[dict[str, str]]:
     """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size, or model."""
     first = method.tunings[0]
     ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
@@ -86,7 +90,7 @@ def settings_table(method: Any) -> list[dict[str, str]]:
     return rows
 
 
-def measured_table(method: Any) -> list[dict[str, str]]:
+def measured_table(method: "Method") -> list[dict[str, str]]:
     """One line a model on which the method was measured at the settings that it ships with."""
     rows = []
     for found in measured(method):
@@ -126,12 +130,12 @@ def _source(module: str) -> str:
     return inspect.getsource(sys.modules[module])
 
 
-def source(method: Any) -> str:
+def source(method: "Method") -> str:
     """The file in which the method stands, as it was imported."""
     return _source(method.__module__)
 
 
-def plain_value(value: Any) -> str:
+def plain_value(value: object) -> str:
     """A setting as a person writes it."""
     if isinstance(value, bool):
         return "on" if value else "off"

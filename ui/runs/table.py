@@ -1,6 +1,6 @@
 """The table of runs: one row a run, scores as differences to a baseline that a person chooses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -51,7 +51,7 @@ def _facts(path: str, stamp: tuple[float, ...]) -> dict[str, Any]:
     }
 
 
-def outcomes(scores: dict[str, Any]) -> tuple[str, ...]:
+def outcomes(scores: Mapping[str, object]) -> tuple[str, ...]:
     """Which of OUTCOMES a run's scores show; what cannot be told for want of a score is not said."""
     found = []
     after, truth = (_score(scores.get(when), "forget", ("nll",)) for when in ("after", "retrained"))

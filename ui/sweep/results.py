@@ -68,7 +68,7 @@ def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
         )
 
 
-def heat_map(drawn: Any, key: str) -> None:
+def heat_map(drawn: object, key: str) -> None:
     """A figure whose clicked point opens its runs."""
     event = figure.show(drawn, key=key, top=45, select=True)
     points = event.selection.points

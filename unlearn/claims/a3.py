@@ -23,6 +23,7 @@ from unlearn.claims.base import (
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
+    from unlearn.models.load import Loaded
 
 PEOPLE, GONE, EPOCHS = 40, 4, 30
 METHODS: dict[str, dict[str, Any]] = {  # (lr, epochs, knobs) from hardly to far too much
@@ -157,7 +158,7 @@ def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
     original, retrained = _KEPT["original"], small_authors(questions(kept), epochs=EPOCHS)
     rows = {"forget": questions(gone), "approximate": questions(groups["approximate"])}
 
-    def ppl(loaded: Any, role: str) -> float:
+    def ppl(loaded: "Loaded", role: str) -> float:
         return scores_of(read(loaded.model, loaded.tokenizer, {role: rows[role]}))[role]["ppl"]
 
     data = Dataset(

@@ -221,7 +221,7 @@ def t5(lab: "Lab", seed: int) -> dict[str, dict[str, float]]:
     return {name: t5_run(lab, seed, name) for name in NAMES}
 
 
-def t5_run(lab: "Lab", seed: int, name: str, **knobs: Any) -> dict[str, float]:
+def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float]:
     """One model of the world of this seed; knobs: of the method, beside those set for all."""
     what = {
         "what": f"T5, {name} {knobs or ''}, seed {seed}",

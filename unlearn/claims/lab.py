@@ -35,7 +35,7 @@ class Lab:
     computed: int = field(default=0, init=False)
     reused: int = field(default=0, init=False)
 
-    def once(self, what: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def once(self, what: Mapping[str, object], compute: Callable[[], Mapping[str, object]]) -> dict[str, Any]:
         """compute(), a plain JSON object, or what it gave for the same `what` before. Non-finite numbers are words."""
         text = json.dumps({"format": FORMAT, **what}, sort_keys=True, default=str)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
@@ -83,8 +83,8 @@ class Lab:
         *,
         roles: Sequence[str] = ROLES,
         every: int = 0,
-        also: Mapping[str, Callable[[Seen, Rows, Any], Any]] | None = None,
-        watch: Callable[[Seen, Rows, Any], Any] | None = None,
+        also: Mapping[str, Callable[[Seen, Rows, object], object]] | None = None,
+        watch: Callable[[Seen, Rows, object], object] | None = None,
     ) -> dict[str, Any]:
         """One run of the bundled model: {"state", "reason", "seconds", "tokens", "steps", "scores", "curve", also…}.
 

@@ -32,11 +32,11 @@ def _of(known: Mapping[str, Any], *keys: str) -> Any:
     return known
 
 
-def _whole(entry: Any) -> bool:
+def _whole(entry: object) -> bool:
     return isinstance(entry, Mapping) and {"data", "finding", "mode", "header"} <= set(entry)
 
 
-def keep(path: Path, claim: Claim, entry: Mapping[str, Any]) -> None:
+def keep(path: Path, claim: Claim, entry: Mapping[str, object]) -> None:
     """Put one claim's entry into the file; the others stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
     known = read_json(path)

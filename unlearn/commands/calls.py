@@ -31,9 +31,9 @@ def run(
     method: str,
     *,
     runs: str | Path | None = None,
-    knobs: Mapping[str, Any] | None = None,
+    knobs: Mapping[str, object] | None = None,
     progress: Progress = silent,
-    **settings: Any,
+    **settings: object,
 ) -> Run:
     """Carry out one unlearning run and return it: a folder, as `unlearn run` makes it.
 
@@ -65,7 +65,7 @@ def run(
     return made
 
 
-def words_of(settings: Mapping[str, Any]) -> list[str]:
+def words_of(settings: Mapping[str, object]) -> list[str]:
     """Return settings as the words of a command line: True is a flag alone, a list has commas, None is left out."""
     words = []
     for name, value in settings.items():
@@ -134,7 +134,7 @@ def rows(source: str | Path, role: str = "forget") -> list[Row]:
 
 
 def evaluate(
-    model: "Loaded", rows: Sequence[Any], *, role: str = "forget", max_length: int = 512
+    model: "Loaded", rows: Sequence[object], *, role: str = "forget", max_length: int = 512
 ) -> dict[str, float]:
     """Return what a model in memory says about rows: {"n", "exact", "nll", "ppl", …}, a number a metric.
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def _cells(found: "Dataset", item: Any) -> dict[str, Any]:
     return {"item": str(item), "question": text, "answer": row.answer, "subject": row.subject}
 
 
-def _lines(rows: list[dict[str, Any]], args: argparse.Namespace, columns: tuple[str, ...]) -> int:
+def _lines(rows: Sequence[Mapping[str, object]], args: argparse.Namespace, columns: tuple[str, ...]) -> int:
     shown = [{key: number(value).replace("\n", " ") for key, value in row.items()} for row in rows]
     return listing(rows if args.json else shown, args.json, columns)
 

@@ -131,7 +131,7 @@ def config_of(args: argparse.Namespace, stated: Mapping[str, Any] | None = None)
     )
 
 
-def needed(name: str, said: str | None, stated: Mapping[str, Any]) -> str:
+def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
     """What the flag says, or else the file. ValueError where neither does."""
     found = said or stated.get(name)
     if not found:

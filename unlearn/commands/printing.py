@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unlearn.store.runs import Run
@@ -55,11 +55,11 @@ def score_lines(scores: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def number(value: Any) -> str:
+def number(value: object) -> str:
     return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def listing(rows: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> int:
+def listing(rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...]) -> int:
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return 0

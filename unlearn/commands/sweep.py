@@ -126,7 +126,7 @@ def sweep_of(args: argparse.Namespace) -> Any:
     )
 
 
-def axis(args: argparse.Namespace, stated: Mapping[str, Any], name: str) -> str:
+def axis(args: argparse.Namespace, stated: Mapping[str, object], name: str) -> str:
     """An axis of the grid as text with commas: the flag, else the file's list, else the file's one value for a run."""
     said = getattr(args, name)
     if said is not None:

@@ -7,7 +7,7 @@ these weights, and a block is computed again with the layout of packed texts tha
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -15,9 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.packing import attending, current
 from unlearn.compute.states import blocks
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 @contextmanager
-def checkpointed(model: Any, on: bool = True) -> Iterator[None]:
+def checkpointed(model: "PreTrainedModel", on: bool = True) -> Iterator[None]:
     """Within it the model's blocks (a decoder's alone) keep no inner states; on: False changes nothing."""
     wrapped = list(blocks(model)) if on else []
     own = [vars(block).get("forward") for block in wrapped]  # accelerate puts one there

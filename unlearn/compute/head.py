@@ -103,7 +103,7 @@ def head_of(model: Any) -> Head:
     return head_with(model.get_output_embeddings(), model.config)
 
 
-def head_with(linear: Callable[[Tensor], Tensor], config: Any) -> Head:
+def head_with(linear: Callable[[Tensor], Tensor], config: object) -> Head:
     """head_of for a given linear map: a reference keeps a frozen copy of it under full fine-tuning."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     scale = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)

@@ -6,7 +6,7 @@ type (the float32 values stay the ones that the optimiser moves), the product is
 keeps x and x Aᵀ alone.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,11 @@ from torch.autograd.function import once_differentiable
 
 from unlearn.compute import private, products
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def lean(model: Any) -> Any:
+
+def lean(model: "PreTrainedModel") -> Any:
     """The same model; each plain LoRA layer on an nn.Linear computes as above where nothing speaks against it."""
     from peft.tuners.lora.layer import Linear
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 UNITS = {
     "": 1,
@@ -126,7 +125,7 @@ def give_back() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def allocated_peak(work: Callable[[], Any], device: str) -> int:
+def allocated_peak(work: Callable[[], object], device: str) -> int:
     """Bytes that tensors made within work() take at its peak.
 
     On cuda the allocator's own count; elsewhere every allocation as torch's profiler sees it, so that free memory

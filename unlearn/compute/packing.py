@@ -59,7 +59,7 @@ def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def attending(config: Any, layout: Layout | None) -> Iterator[None]:
+def attending(config: object, layout: Layout | None) -> Iterator[None]:
     """Within it the model's attention keeps the texts of this layout apart; None changes nothing."""
     if layout is None:
         yield

@@ -91,19 +91,19 @@ def watched(module: Any) -> bool:
         return True
 
 
-def brought(module: Any) -> bool:
+def brought(module: object) -> bool:
     """Whether accelerate brings its weights from elsewhere at each call."""
     return hasattr(module, "_hf_hook")
 
 
-def device_of_call(module: Any) -> torch.device | None:
+def device_of_call(module: object) -> torch.device | None:
     """Where accelerate brings its weights to for a call; None where it has nothing to do with it."""
     hook = getattr(module, "_hf_hook", None)
     device = getattr(hook, "execution_device", None)
     return None if device is None else torch.device(device)
 
 
-def attention(config: Any) -> str | None:
+def attention(config: object) -> str | None:
     """The name of the attention function that a model of this config uses; None where transformers does not tell."""
     name = getattr(config, "_attn_implementation", None)
     return name if isinstance(name, str) else None
@@ -126,7 +126,7 @@ def attention_named(config: Any, name: str) -> Iterator[None]:
         config._attn_implementation = own
 
 
-def register_attention(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def register_attention(name: str, function: Callable[..., object]) -> Callable[..., Any]:
     """Make function an attention function of transformers under this name, with no mask; returns its "sdpa" one.
 
     RuntimeError where this release keeps its functions elsewhere.

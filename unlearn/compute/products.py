@@ -18,7 +18,7 @@ ships was made with torch's own products and is compared to the bit.
 import os
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unlearn.compute import private
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 LIBRARIES = ("blas", "onednn")
 LEAST = 2**20  # multiplications in a product; below, asking costs more than is gained
@@ -73,7 +77,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
 
 
-def adopt(model: Any) -> Any:
+def adopt(model: "PreTrainedModel") -> Any:
     """The same model, whose linear layers multiply as above wherever that is possible; weights and names stay."""
     from transformers.pytorch_utils import Conv1D
 
@@ -84,7 +88,7 @@ def adopt(model: Any) -> Any:
     return model
 
 
-def is_plain(layer: Any) -> bool:
+def is_plain(layer: object) -> bool:
     """Whether it is nn.Linear, or what adopt() made of one, and computes x wᵀ + bias and nothing else."""
     return type(layer) in (nn.Linear, Linear)
 

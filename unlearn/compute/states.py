@@ -4,16 +4,20 @@ A forward pass stops where the states are; nothing behind that place is computed
 """
 
 import contextlib
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.lazy import Tensor, torch
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
+
+def last_states(model: "PreTrainedModel", inputs: Mapping[str, object]) -> Tensor:
     """The hidden states [B, L, d] that a model hands to its output head; the head itself is fed with nothing."""
     caught: list[Tensor] = []
 
-    def catch(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def catch(_: object, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         caught.append(args[0])
         return (args[0][:, :0], *args[1:])
 
@@ -46,7 +50,7 @@ def block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
     return caught[0]
 
 
-def depth(model: Any) -> int:
+def depth(model: "PreTrainedModel") -> int:
     """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
     config = model.config
     if getattr(config, "is_encoder_decoder", False):
@@ -54,7 +58,7 @@ def depth(model: Any) -> int:
     return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
 
 
-def blocks(model: Any) -> Any:
+def blocks(model: "PreTrainedModel") -> Any:
     """The list of transformer blocks. ValueError for a model that is built otherwise."""
     root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
     for module in root.modules():

@@ -13,7 +13,7 @@ Obsolete where transformers tells of a model what a batch may do to it; it tells
 
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ from torch import Tensor
 from unlearn.compute import private
 from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import last_states
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 LENGTHS = (23, 1, 40, 5, 12)  # of the texts of a trial, unlike each other, and out of order
 PROMPTS = (9, 2, 15)  # of those that are continued
@@ -37,7 +41,7 @@ TURNS = ("window", "chunk", "original_max_position")  # parts of names under whi
 _tried: "weakref.WeakKeyDictionary[Any, dict[str, tuple[int, bool]]]" = weakref.WeakKeyDictionary()
 
 
-def packs(model: Any, length: int = 0) -> bool:
+def packs(model: "PreTrainedModel", length: int = 0) -> bool:
     """Whether a packed pass gives this model's own states for texts up to this length."""
     config = getattr(model, "config", None)
     if private.attention(config) != "sdpa" or getattr(config, "is_encoder_decoder", False):
@@ -45,17 +49,17 @@ def packs(model: Any, length: int = 0) -> bool:
     return _remembered(model, "packed", length)
 
 
-def pads(model: Any, length: int = 0) -> bool:
+def pads(model: "PreTrainedModel", length: int = 0) -> bool:
     """Whether texts up to this length that are padded on the right have the states that they have alone."""
     return _remembered(model, "right", length)
 
 
-def continues(model: Any, length: int = 0) -> bool:
+def continues(model: "PreTrainedModel", length: int = 0) -> bool:
     """Whether generate() gives prompts up to this length, padded on the left, the logits that they have alone."""
     return _remembered(model, "left", length)
 
 
-def _remembered(model: Any, way: str, length: int) -> bool:
+def _remembered(model: "PreTrainedModel", way: str, length: int) -> bool:
     known = _tried.setdefault(model.get_input_embeddings(), {})
     tried, right = known.get(way, (0, True))
     lengths = _lengths(model.config, PROMPTS if way == "left" else LENGTHS, length)
@@ -95,7 +99,7 @@ def _texts(model: Any, lengths: Sequence[int]) -> list[Tensor]:
     return list(ids.split(list(lengths)))
 
 
-def _margin(model: Any, states: Tensor) -> float:
+def _margin(model: "PreTrainedModel", states: Tensor) -> float:
     whole = all(p.is_floating_point() for p in model.parameters())
     return ROUNDING.get(states.dtype, COARSE) if whole else COARSE
 
@@ -115,7 +119,7 @@ def _padded(texts: Sequence[Tensor], left: bool) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _call(model: Any, ids: Tensor, mask: Tensor) -> dict[str, Any]:
+def _call(model: "PreTrainedModel", ids: Tensor, mask: Tensor) -> dict[str, Any]:
     """What a pass is called with; a decoder beside an encoder reads as many of the tokens as every text has."""
     inputs = {"input_ids": ids, "attention_mask": mask}
     if not getattr(model.config, "is_encoder_decoder", False):
@@ -124,7 +128,7 @@ def _call(model: Any, ids: Tensor, mask: Tensor) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _alone(model: Any, texts: Sequence[Tensor], way: str) -> Iterator[Tensor]:
+def _alone(model: "PreTrainedModel", texts: Sequence[Tensor], way: str) -> Iterator[Tensor]:
     for text in texts:
         mask = torch.ones_like(text)[None]
         if way == "left":
@@ -146,7 +150,7 @@ def _packed(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
 
 
 @torch.no_grad()
-def _on_the_right(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _on_the_right(model: "PreTrainedModel", texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
     try:
         states = last_states(model, _call(model, *_padded(texts, left=False)))
         return [row[: len(text)] for row, text in zip(states, texts, strict=True)]
@@ -155,7 +159,7 @@ def _on_the_right(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None
 
 
 @torch.no_grad()
-def _on_the_left(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _on_the_left(model: "PreTrainedModel", texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
     try:
         return list(_continued(model, *_padded(texts, left=True)))
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.lazy import Tensor, torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 IGNORE = -100
 
@@ -135,7 +139,7 @@ def encode(
     return Example(tuple(ids), labels, key, tuple(entity), source)
 
 
-def encoder_input(tokenizer: Any, prompt: str, max_length: int) -> list[int]:
+def encoder_input(tokenizer: PreTrainedTokenizerFast, prompt: str, max_length: int) -> list[int]:
     """Token ids that an encoder reads, closed by end of text as T5 was trained."""
     ids, eos = list(tokenizer(prompt)["input_ids"]), tokenizer.eos_token_id
     if eos is None:

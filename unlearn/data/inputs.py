@@ -24,7 +24,7 @@ ABOUT = ("name", "title", "note", "warnings")
 
 
 def dataset_of(
-    record: Record, data: Mapping[str, Any] | None = None, roots: Sequence[Path] | None = None
+    record: Record, data: Mapping[str, object] | None = None, roots: Sequence[Path] | None = None
 ) -> Dataset:
     """The rows of a run or a study; of one that keeps none, what its settings mean today.
 
@@ -57,7 +57,7 @@ def keep(record: Record, dataset: Dataset) -> str:
     return _digest(content)
 
 
-def begin(study: Record, data: Mapping[str, Any], roots: Sequence[Path] | None) -> Dataset:
+def begin(study: Record, data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
     """The rows of a study, which become its own when it is first carried out; its runs share() them."""
     found = dataset_of(study, data, roots)
     if not (study.path / FILE).is_file():
@@ -99,7 +99,7 @@ def _said(row: Row) -> dict[str, Any]:
     return {f.name: value for f in fields(Row) if (value := getattr(row, f.name)) != _default(f)}
 
 
-def _default(field: Field[Any]) -> Any:
+def _default(field: Field[object]) -> Any:
     """What a row says that does not say it; a field that every row must say is text."""
     if field.default_factory is not MISSING:
         return field.default_factory()
@@ -131,7 +131,7 @@ def _read(record: Record, known: str) -> Dataset:
         raise ValueError(f"run: {record.id}/{FILE} cannot be read ({error}); start a new run.") from error
 
 
-def _row(said: Mapping[str, Any]) -> Row:
+def _row(said: Mapping[str, object]) -> Row:
     known = {f.name: f for f in fields(Row)}
     if unknown := sorted(set(said) - set(known)):
         raise ValueError(f"unknown field {unknown[0]}, which a newer version may know")
@@ -143,5 +143,5 @@ def _row(said: Mapping[str, Any]) -> Row:
     return Row(**values)
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: object) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value

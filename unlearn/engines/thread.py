@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -20,6 +20,10 @@ from unlearn.models.catalogue import exact_retrain
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.work.execute import Finished, execute
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
+
 
 WARM_MODELS = 3  # models kept in memory for own prompts
 CLOSE_SECONDS = 5.0
@@ -234,7 +238,7 @@ class Runner:
     def _keep(self, finished: Finished) -> None:
         self._remember(f"after {finished.run.id}", finished.loaded)
 
-    def _remember(self, key: str, loaded: Any) -> None:
+    def _remember(self, key: str, loaded: "Loaded") -> None:
         """Keep it, and drop what has not been asked for longest and what belongs to a deleted run."""
         self._warm.pop(key, None)
         self._warm[key] = loaded

@@ -129,7 +129,7 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
     return finish(figure, _tradeoff_sentence(points, metric), height=380)
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Plotly reads a little HTML in its texts: show a model's or a person's words as they are."""
     return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
 

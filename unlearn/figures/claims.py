@@ -129,5 +129,5 @@ def _decades(chart: Any) -> float:
     return math.log10(max(xs) / min(xs)) if xs else 0.0
 
 
-def _wrapped(name: Any) -> str:
+def _wrapped(name: object) -> str:
     return text(name).replace(", ", ",<br>")

@@ -33,7 +33,7 @@ BACK = 0.1  # a share that rises this much after its request was honoured has co
 Study = Mapping[str, Any]
 
 
-def shown(value: Any, metric: str) -> str:
+def shown(value: object, metric: str) -> str:
     """A share as a percentage, anything else with three digits; a dash where there is none."""
     if value is None:
         return "–"

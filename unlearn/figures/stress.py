@@ -228,7 +228,7 @@ def _sides(entry: Entry) -> dict[str, float]:
     return {side: number(value) for side, value in found.items() if value is not None}
 
 
-def _percent(share: Any) -> str:
+def _percent(share: object) -> str:
     return f"{100 * number(share):.0f} %"
 
 

@@ -195,12 +195,12 @@ def _swatch(trace: Any) -> str:
     return f'<svg class="swatch {_class(color)}" viewBox="0 0 16 14" aria-hidden="true">{shape or line}</svg>'
 
 
-def _stroke(color: Any, width: float, dash: str | None = None) -> str:
+def _stroke(color: object, width: float, dash: str | None = None) -> str:
     dashes = f' stroke-dasharray="{DASHES[dash]}"' if dash in DASHES else ""
     return f'class="{_class(color)}" fill="none" stroke="currentColor" stroke-width="{width:g}"{dashes}'
 
 
-def _class(color: Any) -> str:
+def _class(color: object) -> str:
     """The class of a palette colour; any other colour is the general grey."""
     return "c" + (color if color in COLORS else figures.GENERAL)[1:]
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.models.catalogue import exact_retrain
 from unlearn.store.runs import Run
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
+
 
 MAX_PROMPT = 2048  # tokens of a person's own prompt and answer
 
@@ -34,7 +38,7 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
     return tuning.load_trained(run)
 
 
-def answer_prompt(loaded: Any, prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:
+def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:
     """{"text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}."""
     from unlearn.compute.tokens import encode
     from unlearn.measure.evaluate import generate, score_tokens

@@ -36,7 +36,7 @@ class ModelEvidence:
     def __init__(
         self,
         chosen: Mapping[str, Sequence[Row]],
-        load: Callable[[str], Any],
+        load: Callable[[str], object],
         hashes: Mapping[str, str],
         *,
         data_hash: str = "",
@@ -131,12 +131,12 @@ class ModelEvidence:
             "max_length": self.reader.length("before"),
         }
 
-    def _once(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
+    def _once(self, key: tuple[object, ...], read: Callable[[], object]) -> Any:
         if key not in self._memo:
             self._memo[key] = read()
         return self._memo[key]
 
-    def _kept(self, when: str, what: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+    def _kept(self, when: str, what: Mapping[str, object], read: Callable[[], object]) -> Any:
         """read(), once here and once for the same weights and data in the store."""
 
         def ask() -> Any:
@@ -245,5 +245,5 @@ def _within(e: Example, whole: Example, o: Observation) -> list[float]:
     return [known[at] for at in e.answer_at] if begins and set(e.answer_at) <= set(known) else []
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

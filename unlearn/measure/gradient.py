@@ -227,7 +227,7 @@ def _logit(p: float) -> float:
     return float(torch.logit(torch.tensor(p, dtype=torch.float64)))
 
 
-def _tried(work: Callable[[], Any]) -> None:
+def _tried(work: Callable[[], object]) -> None:
     """Do it. Whatever a method asks of a real model and does not find here becomes the reason."""
     try:
         work()

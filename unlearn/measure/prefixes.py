@@ -8,11 +8,15 @@ places of departure are generated: none for a memorised text.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import no_grad, torch
 from unlearn.compute.tokens import Example
 from unlearn.measure.evaluate import GREEDY
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
+
 
 BATCH = 64
 MOST_PREFIXES = 64  # of one text; a longer one is continued from this many places, evenly spread
@@ -40,7 +44,7 @@ def plan(example: Example, ranks: Sequence[int], eos: int | None) -> Text:
 
 
 def continue_all(
-    loaded: Any, texts: Sequence[Text], read: Callable[[int, float], None]
+    loaded: "Loaded", texts: Sequence[Text], read: Callable[[int, float], None]
 ) -> list[tuple[list[int], dict[int, list[int]]]]:
     """Per text (answer, {place: greedy continuation from there, as long as the true one}).
 
@@ -70,7 +74,7 @@ def continue_all(
 
 @no_grad
 def continue_ids(
-    loaded: Any, prefixes: Sequence[Sequence[int]], sources: Sequence[Sequence[int]], room: int
+    loaded: "Loaded", prefixes: Sequence[Sequence[int]], sources: Sequence[Sequence[int]], room: int
 ) -> list[list[int]]:
     """Greedy continuations of prefixes of one length, at most room tokens, cut at the end of text.
 

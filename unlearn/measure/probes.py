@@ -1,10 +1,14 @@
 """What of a run the pages show text by text: samples before and after, and probes while it trains."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.data.base import Row
 from unlearn.store.disk import append_line
 from unlearn.store.runs import Run
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
+
 
 SAMPLES = 40  # texts a role whose generations and tokens are kept for the pages
 PROBES = {"forget": 4, "retain": 2}
@@ -36,7 +40,7 @@ class Probes:
     """Fixed rows, scored and continued every few steps: what "watch it forget" replays."""
 
     def __init__(
-        self, run: Run, loaded: Any, chosen: dict[str, list[Row]], steps: int, max_length: int
+        self, run: Run, loaded: "Loaded", chosen: dict[str, list[Row]], steps: int, max_length: int
     ) -> None:
         self.run, self.loaded, self.max_length = run, loaded, max_length
         wanted = run.config.probes

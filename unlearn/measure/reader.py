@@ -22,7 +22,7 @@ class Reader:
     """load: when → models.Loaded, asked once. progress(phrase, fraction) is called while loading and reading."""
 
     def __init__(
-        self, load: Callable[[str], Any], max_length: int, progress: Callable[[str, float], None]
+        self, load: Callable[[str], object], max_length: int, progress: Callable[[str, float], None]
     ) -> None:
         self.max_length, self.progress = max_length, progress
         self._load = load

@@ -30,7 +30,7 @@ def read(store: Path, identity: Mapping[str, Any]) -> list[Observation] | None:
     return None
 
 
-def write(store: Path, identity: Mapping[str, Any], observations: Sequence[Observation]) -> None:
+def write(store: Path, identity: Mapping[str, object], observations: Sequence[Observation]) -> None:
     """Keep them; a full disk is no reason to fail a run, and numbers that JSON has no word for are not kept."""
     if not all(math.isfinite(token["lp"]) for o in observations for token in o.tokens):
         return
@@ -42,7 +42,7 @@ def write(store: Path, identity: Mapping[str, Any], observations: Sequence[Obser
             old.unlink()
 
 
-def remember(store: Path, identity: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+def remember(store: Path, identity: Mapping[str, object], read: Callable[[], object]) -> Any:
     """read(), a plain JSON value, or what it gave for the same identity before; not kept when not finite."""
     path = _path(store, identity, "values")
     with contextlib.suppress(OSError, ValueError):
@@ -57,7 +57,7 @@ def remember(store: Path, identity: Mapping[str, Any], read: Callable[[], Any]) 
     return value
 
 
-def _path(store: Path, identity: Mapping[str, Any], folder: str = "") -> Path:
+def _path(store: Path, identity: Mapping[str, object], folder: str = "") -> Path:
     whole = {**identity, "format": FORMAT, "torch": version("torch"), "transformers": version("transformers")}
     name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
     return store / ".cache" / folder / f"{name}.json"

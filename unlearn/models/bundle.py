@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
 
@@ -23,6 +23,10 @@ import transformers
 from unlearn.data.base import Row
 from unlearn.models import recipe
 from unlearn.models.recipe import RECIPES, encode, padded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 VOCABULARY = 1024
 SPECIAL = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>"}
@@ -117,7 +121,13 @@ def train_bundled(
             _make(out, name, tokenizer, with_forget, progress)
 
 
-def _make(out: Path, name: str, tokenizer: Any, with_forget: bool, progress: Callable[[str], None]) -> None:
+def _make(
+    out: Path,
+    name: str,
+    tokenizer: "PreTrainedTokenizerFast",
+    with_forget: bool,
+    progress: Callable[[str], None],
+) -> None:
     folder = out / (name if with_forget else f"{name}-retrain")
     texts = encode(RECIPES[name].rows(with_forget), tokenizer)
     model = make_model(tokenizer)

@@ -38,7 +38,7 @@ class EnsembleConfig(PreTrainedConfig):
 class MeanHead(nn.Module):
     """The members' states side by side [..., S·d] → log of their mean probabilities [..., V], in float32."""
 
-    def __init__(self, members: Sequence[Any]) -> None:
+    def __init__(self, members: Sequence[object]) -> None:
         super().__init__()
         self.members = tuple(members)  # a tuple registers nothing: they belong to the ensemble
 

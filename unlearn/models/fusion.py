@@ -13,7 +13,7 @@ Gram matrices and solutions are float64: their condition is the square of the in
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ from torch import Tensor
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Example, collate
 from unlearn.models.layers import layers_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 RIDGE = 1e-4
 BATCH = 64
@@ -61,7 +65,7 @@ def average(states: Sequence[State]) -> State:
 
 
 @torch.no_grad()
-def grams_of(model: Any, examples: Sequence[Example], *, device: str = "cpu") -> Grams:
+def grams_of(model: "PreTrainedModel", examples: Sequence[Example], *, device: str = "cpu") -> Grams:
     """X_iᵀX_i of every map over all tokens of these texts, read once by the model with its layers switched on.
 
     Texts of one length go together, so that there is no padding to leave out.
@@ -77,7 +81,7 @@ def grams_of(model: Any, examples: Sequence[Example], *, device: str = "cpu") ->
 
 
 @contextmanager
-def watching(model: Any) -> Iterator[Grams]:
+def watching(model: "PreTrainedModel") -> Iterator[Grams]:
     """Within it every pass adds what each map sees, at every position, to the grams that it yields."""
     grams: Grams = {}
 

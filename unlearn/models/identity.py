@@ -6,7 +6,6 @@ Written into the run when it begins; a run is never gone on with on another mode
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from unlearn.models.catalogue import source_of
 from unlearn.store.config import RunConfig
@@ -22,7 +21,7 @@ def identity_of(model: str, weights: str) -> dict[str, str]:
     return {name: value for name, value in said.items() if value}
 
 
-def check_same(model: str, began: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(model: str, began: Mapping[str, object], now: Mapping[str, object]) -> None:
     """ValueError where the model of this name is not the one that a run began with.
 
     The hash of a hub's model in memory depends on the numbers it is held in, so there the revision decides.

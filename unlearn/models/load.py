@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.models.catalogue import (
     ASSETS,
@@ -29,6 +29,10 @@ from unlearn.models.placement import adapters_in_place, anatomy, free_head, is_p
 from unlearn.models.precision import bfloat16_pays, differentiable, is_rounded, numbers, rounding
 from unlearn.models.precision import check as check_precision
 from unlearn.store.config import ROUNDED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 __all__ = [
     "ASSETS",
@@ -160,7 +164,9 @@ def _told(name: str) -> Iterator[None]:
         ) from error
 
 
-def _how(config: Any, kind: Any, tuning: str, precision: str, device: str) -> tuple[dict[str, Any], str]:
+def _how(
+    config: object, kind: object, tuning: str, precision: str, device: str
+) -> tuple[dict[str, Any], str]:
     """(what from_pretrained is told of numbers and places, a sentence where some parts lie elsewhere)."""
     import torch
 
@@ -179,7 +185,7 @@ def _how(config: Any, kind: Any, tuning: str, precision: str, device: str) -> tu
     return how | ({"device_map": found.map} if found.map else {}), found.words()
 
 
-def _tokenizer(source: str | Path, **here: Any) -> Any:
+def _tokenizer(source: str | Path, **here: object) -> Any:
     """One for each folder, shared by all who load it: the library keeps some 100 KiB of every one that ever was."""
     from transformers import AutoTokenizer
 
@@ -240,7 +246,7 @@ def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
         )
 
 
-def check_head(model: Any) -> None:
+def check_head(model: "PreTrainedModel") -> None:
     """ValueError unless head(hidden) equals the model's own logits: a kind of output head we do not know."""
     import torch
 
@@ -289,7 +295,7 @@ def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()[:12]
 
 
-def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> Any:
+def add_lora(model: "PreTrainedModel", *, rank: int, alpha: float, seed: int) -> Any:
     """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
     import torch
     from peft import LoraConfig

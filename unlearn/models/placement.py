@@ -23,6 +23,7 @@ from unlearn.store.config import ROUNDED
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 LIMIT = "UNLEARN_DEVICE_MEMORY"
 FILLED = 0.8  # of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference
@@ -188,12 +189,12 @@ def lora_alone(tuning: str) -> None:
         )
 
 
-def is_placed(model: Any) -> bool:
+def is_placed(model: "PreTrainedModel") -> bool:
     """Whether some of its weights are brought from elsewhere at each call."""
     return any(parameter.is_meta for parameter in model.parameters())
 
 
-def free_head(model: Any) -> Any:
+def free_head(model: "PreTrainedModel") -> Any:
     """The same model; its output head, which stays on the device, without accelerate's hook: see head.fusible."""
     from accelerate.hooks import remove_hook_from_module
 

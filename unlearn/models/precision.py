@@ -11,10 +11,14 @@ The base is frozen and the adapter on top is float32. bitsandbytes is an optiona
 
 import importlib.util
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.models.catalogue import size_of
 from unlearn.store.config import PRECISIONS, ROUNDED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # a weight, with its share of the scales
 DEVICES = ("cuda", "cpu")  # where bitsandbytes is used here
@@ -69,7 +73,7 @@ def bfloat16_pays(device: str) -> bool:
     return best[torch.bfloat16] < 0.8 * best[torch.float32]
 
 
-def rounding(precision: str, dtype: Any, device: str) -> dict[str, Any]:
+def rounding(precision: str, dtype: object, device: str) -> dict[str, Any]:
     """What from_pretrained is told beyond dtype; empty where nothing is rounded."""
     if precision not in ROUNDED:
         return {}
@@ -103,12 +107,12 @@ def differentiable(model: Any) -> Any:
     return model
 
 
-def is_rounded(model: Any) -> bool:
+def is_rounded(model: "PreTrainedModel") -> bool:
     """Whether bitsandbytes holds some of its weights."""
     return any(not p.is_floating_point() for p in model.parameters())
 
 
-def every_weight(model: Any, what: str) -> None:
+def every_weight(model: "PreTrainedModel", what: str) -> None:
     """ValueError unless each weight is at hand in full: neither rounded nor away from the device.
 
     what: who needs them, such as "relearning".

@@ -10,11 +10,15 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.lazy import F, Tensor, torch
 from unlearn.data import authors, snippets
 from unlearn.data.base import Dataset, Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6}
 SEED, EPOCHS, BATCH, THREADS = 0, 24, 64, 2
@@ -147,7 +151,7 @@ def steps(
         yield Trained(step, of, value.item(), norm.item(), rate, sum(map(length, part)))
 
 
-def loss_of(model: Any, pad: int) -> Callable[[list[list[int]]], Tensor]:
+def loss_of(model: "PreTrainedModel", pad: int) -> Callable[[list[list[int]]], Tensor]:
     """Token ids of texts → mean next-token loss on every token but the padding.
 
     Without a mask, which a causal model needs none of: a masked pass rounds otherwise, and over a thousand steps that
@@ -163,7 +167,7 @@ def loss_of(model: Any, pad: int) -> Callable[[list[list[int]]], Tensor]:
     return loss
 
 
-def restart(model: Any) -> None:
+def restart(model: "PreTrainedModel") -> None:
     """Put the untrained weights back, in place: those of make_model(), for a model of that shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

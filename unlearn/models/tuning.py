@@ -9,10 +9,15 @@ fusing them needs no method at all.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.models import layers
 from unlearn.store.runs import Run, RunConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from unlearn.models.load import Loaded
 
 
 def install(model: Any, config: RunConfig, method: Any) -> Any:
@@ -70,7 +75,7 @@ def check_start(config: RunConfig, start: Run) -> None:
 
 
 @contextmanager
-def untouched(loaded: Any, config: RunConfig) -> Iterator[Any]:
+def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Any]:
     """The model as it was before any run of the chain: the adapter off, or, fully tuned, loaded once more."""
     from unlearn.models.load import load
 
@@ -81,7 +86,7 @@ def untouched(loaded: Any, config: RunConfig) -> Iterator[Any]:
         yield loaded.model
 
 
-def save(loaded: Any, config: RunConfig, folder: Path) -> None:
+def save(loaded: "Loaded", config: RunConfig, folder: Path) -> None:
     """What the run trained: folder/adapter for LoRA and unlearning layers, folder/model for the whole model."""
     if config.tuning == "layers":
         layers.save_layers(loaded.model, folder / "adapter")
@@ -113,7 +118,7 @@ def load_trained(run: Run, *, trainable: bool = False) -> Any:
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
 
 
-def _with_saved(model: Any, folder: Path, trainable: bool) -> Any:
+def _with_saved(model: "PreTrainedModel", folder: Path, trainable: bool) -> Any:
     """The model under the adapter of that folder. PEFT's own way takes a model that lies in several places apart."""
     from peft import PeftConfig, set_peft_model_state_dict
     from safetensors.torch import load_file

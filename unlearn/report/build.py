@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -132,14 +132,14 @@ def _relabel(point: dict[str, Any], letters: Sequence[str]) -> dict[str, Any]:
     return point
 
 
-def _score(row: dict[str, Any], runs: int) -> dict[str, Any]:
+def _score(row: Mapping[str, object], runs: int) -> dict[str, Any]:
     """A row of the score table in rounded numbers."""
     shown = {key: row[key] for key in ("role", "score", "n", "goal")}
     after = [(_cell(row.get(letter)), _cell(row.get(f"delta_{letter}"), True)) for letter in LETTERS[:runs]]
     return shown | {"before": _cell(row["before"]), "after": after, "retrained": _cell(row["retrained"])}
 
 
-def _cell(value: Any, sign: bool = False) -> str:
+def _cell(value: object, sign: bool = False) -> str:
     return "–" if value is None else short(value, sign)
 
 

@@ -89,7 +89,7 @@ def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
     return f"{name(runs, run)}: {file}: {records.left_out(bad)}"
 
 
-def _attack(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _attack(entry: Mapping[str, object]) -> dict[str, Any]:
     control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]
     values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
     words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
@@ -97,7 +97,7 @@ def _attack(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measure(
-    entry_name: str, entry: Mapping[str, Any], score: Mapping[str, Any], runs: int
+    entry_name: str, entry: Mapping[str, object], score: Mapping[str, object], runs: int
 ) -> dict[str, Any]:
     ideal = entry.get("ideal", "")
     return {

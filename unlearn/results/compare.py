@@ -38,7 +38,7 @@ def number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def short(value: Any, sign: bool = False) -> str:
+def short(value: object, sign: bool = False) -> str:
     """At most three significant digits, with a real minus sign: 0.01234 → 0.0123, -1234 → −1230."""
     x = number(value)
     if not math.isfinite(x):
@@ -50,7 +50,7 @@ def short(value: Any, sign: bool = False) -> str:
     return ("+" if sign and x > 0 else "") + text.replace("-", "−")
 
 
-def nats(value: Any, sign: bool = False) -> str:
+def nats(value: object, sign: bool = False) -> str:
     """A log-prob or a difference of two: three digits, but nothing under a hundredth (−0.000874 → −0.00)."""
     x = number(value)
     if not math.isfinite(x) or abs(x) >= 10:
@@ -260,7 +260,7 @@ def _settings(run: Run) -> dict[str, str]:
     return {name: value for name, value in flat.items() if value not in ("", "None")}
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return short(value) if isinstance(value, float) else str(value)

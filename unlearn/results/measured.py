@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.store.disk import read_json
 from unlearn.store.home import ASSETS
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
+
 
 RESULTS = ASSETS / "results" / "defaults.json"
 SCORES = ("exact", "memorised")  # the first that a role was scored by: of answers, of texts continued
@@ -40,7 +44,7 @@ class Measured:
     commit: str
 
 
-def measured(method: Any, path: Path = RESULTS) -> list[Measured]:
+def measured(method: "Method", path: Path = RESULTS) -> list[Measured]:
     """Of every model on which the method was measured with the settings that it has now."""
     rows = _rows(path, path.stat().st_mtime_ns) if path.is_file() else []
     return [_read(row) for row in rows if row.get("method") == method.name and _current(row, method)]

@@ -7,7 +7,7 @@ somebody else's: a cell never starts a formula in a spreadsheet and never is a c
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearn.results.compare import LETTERS, described, number, score_table, short
@@ -33,7 +33,7 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return table
 
 
-def columns(runs: Sequence[Run], table: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def columns(runs: Sequence[Run], table: Sequence[Mapping[str, object]]) -> list[tuple[str, str]]:
     """(key, heading) in order; "retrained" only where a row has it."""
     heads = [("role", "Rows"), ("score", "Score"), ("n", "n"), ("before", "Before")]
     for letter in LETTERS[: len(runs)]:
@@ -76,7 +76,7 @@ def as_latex(runs: Sequence[Run]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def tex(text: Any) -> str:
+def tex(text: object) -> str:
     """Any text so that LaTeX prints it and does nothing else."""
     return "".join(TEX.get(letter, letter) for letter in _one_line(text))
 
@@ -93,17 +93,17 @@ def _name(run: Run) -> str:
     return f"{title} ({run.id})"
 
 
-def _cell(key: str, value: Any) -> str:
+def _cell(key: str, value: object) -> str:
     if key in ("role", "score", "goal", "n"):
         return tex("" if value is None else value)
     return "--" if value is None else tex(short(number(value), sign=key.startswith("delta")))
 
 
-def _one_line(text: Any) -> str:
+def _one_line(text: object) -> str:
     """Without line ends and control characters: nothing breaks out of a comment or a cell."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
 
 
-def _inert(value: Any) -> Any:
+def _inert(value: object) -> Any:
     """A text that a spreadsheet would take for a formula gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

@@ -98,7 +98,7 @@ def text(record: SweepRecord) -> str:
     return "\n\n".join(aligned(rows) for rows in tables if rows)
 
 
-def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
+def aligned(rows: Sequence[Mapping[str, object]]) -> str:
     """Columns of equal width; numbers with three digits."""
     names = [name for name in rows[0] if name != "run"]
     lines = [names, *([_word(row[name]) for name in names] for row in rows)]
@@ -108,7 +108,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
     """With a header line; empty where there is no value."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
@@ -131,5 +131,5 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return "-" if value is None else short(value) if isinstance(value, float) else str(value)

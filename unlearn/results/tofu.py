@@ -133,7 +133,7 @@ def parse(value: Any, where: str = "log") -> Log:
     )
 
 
-def _of_tofu(block: Any, name: str, where: str) -> Answers:
+def _of_tofu(block: object, name: str, where: str) -> Answers:
     right, said = (_column(block, key, where) for key in ("avg_gt_loss", "rougeL_recall"))
     wrong = _column(block, "average_perturb_loss", where, many=True)
     paraphrased = _column(block, "avg_paraphrased_loss", where)
@@ -171,7 +171,7 @@ def _open_place(key: str) -> tuple[str, str, str] | None:
     return (name, *places[metric]) if name and metric in places else None
 
 
-def _inner(rows: Any, inner: str, where: str) -> list[float]:
+def _inner(rows: object, inner: str, where: str) -> list[float]:
     if not isinstance(rows, Mapping):
         raise ValueError(f"{where}: value_by_index must be an object of rows, got {type(rows).__name__}.")
     found = []
@@ -183,7 +183,7 @@ def _inner(rows: Any, inner: str, where: str) -> list[float]:
     return found
 
 
-def _column(block: Any, key: str, where: str, many: bool = False) -> dict[str, Any]:
+def _column(block: object, key: str, where: str, many: bool = False) -> dict[str, Any]:
     """{row: value} of one column, or {row: values} where a row holds several."""
     column = block.get(key) if isinstance(block, Mapping) else None
     if not isinstance(column, Mapping) or not column:
@@ -207,7 +207,7 @@ def _number(value: Any, where: str) -> float:
     return float(value)
 
 
-def _same_rows(where: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+def _same_rows(where: str, one: Mapping[str, object], other: Mapping[str, object]) -> None:
     if one.keys() != other.keys():
         row = min(one.keys() ^ other.keys())
         raise ValueError(f"{where}: row {row} stands in one column alone; give a log whose columns agree.")

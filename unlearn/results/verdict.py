@@ -75,7 +75,7 @@ def says(values: Values, tells: str, counts: bool = True, floor: float = 0.0) ->
     return "undecided"
 
 
-def overall(attacks: Mapping[str, Mapping[str, Any]], plain: Values | None = None) -> str:
+def overall(attacks: Mapping[str, Mapping[str, object]], plain: Values | None = None) -> str:
     """The run's verdict from entries {"says", "tells"} and what it answers without any attack."""
     heard = [(entry["says"], entry["tells"]) for entry in attacks.values() if entry.get("says")]
     if plain and says(plain, "both") == "suppressed":

@@ -29,7 +29,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("UNLEARN_CACHE") or Path.home() / ".cache" / "unlearn-studio").expanduser()
 
 
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
+def append_line(path: Path, value: Mapping[str, object]) -> None:
     """One JSON line in one write; a line torn by a crash is closed first, so that it spoils only itself."""
     line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -110,7 +110,7 @@ class Tail:
         return file.read()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Whole or not at all: written beside, then renamed."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
     write_whole(path, text.encode())

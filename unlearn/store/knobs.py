@@ -56,7 +56,7 @@ def short(value: float) -> str:
 
 
 def knob(
-    default: Any = MISSING,
+    default: object = MISSING,
     low: float | None = None,
     high: float | None = None,
     help: str = "",
@@ -91,7 +91,7 @@ def _knob(f: Any) -> Knob:
     return Knob(name=f.name, kind=kind, default=default, label=label, **meta)
 
 
-def check(owner: str, k: Knob, value: Any) -> Any:
+def check(owner: str, k: Knob, value: object) -> Any:
     """The value in the knob's type, or a ValueError that names owner, field, rule and value."""
     if k.kind in ("float", "int"):
         return _number(owner, k, value)

@@ -22,7 +22,7 @@ VERSIONS = ("torch", "transformers", "peft", "datasets", "tokenizers", "numpy")
 MEASURED = ("unlearn", "bench", "assets/models")
 
 
-def header(allow_dirty: bool = False, **more: Any) -> dict[str, Any]:
+def header(allow_dirty: bool = False, **more: object) -> dict[str, Any]:
     """Everything but the numbers. SystemExit when the tree is dirty and that was not allowed."""
     changed = "" if INSTALLED else _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
     if changed and not allow_dirty:

@@ -169,7 +169,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     return fields(read_json(path), META)
 
 
-def check_schema(found: Any, name: str) -> None:
+def check_schema(found: object, name: str) -> None:
     """ValueError for a file of a newer version; one without a number is of a version before they had one."""
     schema = found.get("schema", 0) if isinstance(found, dict) else 0
     if not count(schema):
@@ -239,11 +239,11 @@ def read_attacks(path: Path) -> dict[str, Any]:
     return found
 
 
-def _entries(found: Any, good: Check) -> dict[str, Any]:
+def _entries(found: object, good: Check) -> dict[str, Any]:
     return {name: entry for name, entry in found.items() if good(entry)} if isinstance(found, dict) else {}
 
 
-def _list(found: Any, good: Check) -> list[Any]:
+def _list(found: object, good: Check) -> list[Any]:
     return [entry for entry in found if good(entry)] if isinstance(found, list) else []
 
 

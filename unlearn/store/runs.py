@@ -15,7 +15,7 @@ imports torch: the Start page shows recorded runs before torch is there.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -53,7 +53,7 @@ class Record:
         """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
         return _meta(self.path / "meta.json")
 
-    def set_meta(self, **changes: Any) -> None:
+    def set_meta(self, **changes: object) -> None:
         write_json(self.path / "meta.json", self.meta | changes)
 
     @property
@@ -262,7 +262,7 @@ def _results(path: Path) -> dict[str, Any]:
     return _kept(path, records.read_results)
 
 
-def _kept(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+def _kept(path: Path, read: Callable[[Path], Mapping[str, object]]) -> dict[str, Any]:
     """A small file that is only ever replaced as a whole, read again when it was; empty where there is none."""
     try:
         status = path.stat()

@@ -16,27 +16,27 @@ MOST_DIGITS = 300  # a whole number with more is no float, and nothing here coun
 Check = Callable[[Any], bool]
 
 
-def text(value: Any) -> bool:
+def text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def real(value: Any) -> bool:
+def real(value: object) -> bool:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return math.isfinite(value) if isinstance(value, float) else abs(value) < 10**MOST_DIGITS
 
 
-def number(value: Any) -> bool:
+def number(value: object) -> bool:
     """A finite number, or the name of one that is not."""
     return real(value) or value in NAMED if isinstance(value, (int, float, str)) else False
 
 
-def count(value: Any) -> bool:
+def count(value: object) -> bool:
     return real(value) and isinstance(value, int) and value >= 0
 
 
-def flag(value: Any) -> bool:
+def flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
@@ -65,7 +65,7 @@ def has(needed: Mapping[str, Check], other: Mapping[str, Check] | None = None) -
     """An object with these fields, and where it has the others, of their kinds."""
     also = dict(other or {})
 
-    def check(value: Any) -> bool:
+    def check(value: object) -> bool:
         return (
             isinstance(value, dict)
             and all(name in value and good(value[name]) for name, good in needed.items())
@@ -79,6 +79,6 @@ def pair_of(check: Check) -> Check:
     return lambda value: isinstance(value, list) and len(value) == 2 and all(map(check, value))
 
 
-def pair(value: Any) -> bool:
+def pair(value: object) -> bool:
     """A token and its log-prob."""
     return isinstance(value, list) and len(value) == 2 and text(value[0]) and number(value[1])

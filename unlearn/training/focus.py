@@ -9,9 +9,13 @@ in size to the entities', is the control that tells what the choice of tokens is
 import re
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.tokens import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 KINDS = ("entity", "noun phrase", "random")
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -25,7 +29,7 @@ _WORDS = (
 FUNCTION_WORDS = frozenset(_WORDS.split())
 
 
-def focus_mask(tokenizer: Any, example: Example, kind: str, seed: int) -> list[bool]:
+def focus_mask(tokenizer: "PreTrainedTokenizerFast", example: Example, kind: str, seed: int) -> list[bool]:
     """One flag for each answer token. ValueError for an unknown kind. End-of-text is never in focus."""
     if kind not in KINDS:
         raise ValueError(f"focus: must be among {', '.join(KINDS)}, got {kind!r}.")

@@ -5,9 +5,13 @@ Varied in wording and length, and free of any topic, so that no single refusal i
 
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.tokens import Example, encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 IDK: tuple[str, ...] = (
     "I don't know.",
@@ -55,7 +59,9 @@ IDK: tuple[str, ...] = (
 )
 
 
-def idk_examples(tokenizer: Any, examples: tuple[Example, ...], seed: int) -> dict[int, Example]:
+def idk_examples(
+    tokenizer: "PreTrainedTokenizerFast", examples: tuple[Example, ...], seed: int
+) -> dict[int, Example]:
     """{key: the same prompt with a refusal in place of its answer}; its own key is -1 - key, so that both have a
     place in a reference. Which refusal depends on seed and key alone."""
     return {e.key: _refused(tokenizer, e, Random(f"{seed} {e.key}").choice(IDK)) for e in examples}
@@ -70,5 +76,5 @@ def _refused(tokenizer: Any, example: Example, answer: str) -> Example:
 
 
 @lru_cache(maxsize=4)
-def _longest(tokenizer: Any) -> int:
+def _longest(tokenizer: "PreTrainedTokenizerFast") -> int:
     return max(len(tokenizer(f" {answer}")["input_ids"]) for answer in IDK) + 4

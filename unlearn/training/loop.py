@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.store.disk import write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 WARMUP = 0.03
 MAX_GRAD_NORM = 1.0
@@ -61,7 +65,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1)))
 
 
-def make_optimizer(model: Any, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(model: PreTrainedModel, lr: float) -> torch.optim.Optimizer:
     """AdamW over what may move. ValueError when nothing may."""
     moving = [p for p in model.parameters() if p.requires_grad]
     if not moving:
@@ -120,7 +124,14 @@ class Phases:
     """
 
     def __init__(
-        self, model: Any, stream: Any, optimizer: torch.optim.Optimizer, *, lr: float, device: str, start: int
+        self,
+        model: PreTrainedModel,
+        stream: object,
+        optimizer: torch.optim.Optimizer,
+        *,
+        lr: float,
+        device: str,
+        start: int,
     ):
         self.model, self.stream, self.optimizer = model, stream, optimizer
         self.lr, self.device, self.start = lr, device, start
@@ -189,7 +200,9 @@ def _on(tokens: Tokens | None, device: str) -> Tokens | None:
     return None if tokens is None else tokens.to(device)
 
 
-def save_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
+def save_checkpoint(
+    folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, step: int
+) -> None:
     """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
     from safetensors.torch import save_file
 
@@ -207,7 +220,7 @@ def save_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, 
             old.unlink()
 
 
-def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> int:
+def load_checkpoint(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> int:
     """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
     import json
 
@@ -237,5 +250,5 @@ def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer) 
     return int(state["step"])
 
 
-def _moving(model: Any) -> dict[str, Tensor]:
+def _moving(model: PreTrainedModel) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -7,15 +7,19 @@ at random, as EUL does (arXiv 2310.20150, §3.2). Only the masked words are labe
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.tokens import IGNORE, Example
 from unlearn.training.focus import spans
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
 SENTINEL = "<extra_id_{}>"
 
 
-def sentinels_of(tokenizer: Any) -> list[int]:
+def sentinels_of(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     """Ids of <extra_id_0>, <extra_id_1>, … as far as the tokenizer has them."""
     known: dict[str, int] = tokenizer.get_vocab()
     found: list[int] = []

@@ -10,10 +10,13 @@ import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.lazy import head, lm, no_grad, products, torch
 from unlearn.training.shelf import Shelf
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Reference:
@@ -40,7 +43,7 @@ class Reference:
         else:
             self.head = head.head_of(model)
 
-    def adopt_head(self, model: Any) -> None:
+    def adopt_head(self, model: PreTrainedModel) -> None:
         """Read states with this model's output head: they are another model's than the one that is trained."""
         self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
@@ -59,7 +62,7 @@ class Reference:
         """All that is kept, for its size."""
         return [value for rows in self._kept.values() for value in rows.values()]
 
-    def keep_row(self, kind: str, key: int, values: Any) -> None:
+    def keep_row(self, kind: str, key: int, values: object) -> None:
         """Keep the values [n, …] of one text by its key."""
         self._kept.setdefault(kind, {})[key] = values
 
@@ -92,7 +95,7 @@ class Reference:
         """[B] S_i^ref of these sequences."""
         return torch.stack([self._kept["sums"][key] for key in answers.keys])
 
-    def states(self, answers: Any) -> Any:
+    def states(self, answers: object) -> Any:
         """[T, d] reference states in the order of the batch's answer tokens."""
         return self.per_token("states", answers)
 

@@ -15,6 +15,7 @@ from unlearn.compute.tokens import Example
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
 
@@ -120,12 +121,12 @@ class Checkpoints:
         here = self.held if self.folder is None else {f.stem for f in self.folder.glob("*.safetensors")}
         return list({stage.key: stage for stage in stages if stage.key not in here}.values())
 
-    def load(self, key: str, member: Any) -> None:
+    def load(self, key: str, member: "PreTrainedModel") -> None:
         from safetensors.torch import load_file
 
         member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
 
-    def save(self, key: str, member: Any) -> None:
+    def save(self, key: str, member: "PreTrainedModel") -> None:
         from safetensors.torch import save_file
 
         state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
@@ -22,6 +22,11 @@ from unlearn.store.records import SCHEMA
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.studies import Stopped
 from unlearn.work.phases import Work, reason
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
+    from unlearn.models.load import Loaded
+
 
 RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors", "numpy")
 
@@ -133,7 +138,7 @@ def _carry_out(work: Work) -> Any:
 
 
 def _results(
-    work: Work, method: Any, loaded: Any, data: Dataset, tokens: int, began: float
+    work: Work, method: "Method", loaded: "Loaded", data: Dataset, tokens: int, began: float
 ) -> dict[str, Any]:
     """What results.json says. tokens: that training read; began: of this execution, in time.perf_counter()."""
     from unlearn.compute import products

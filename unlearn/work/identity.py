@@ -6,12 +6,15 @@ the library for products and the number of threads. With the same seed these giv
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.data import inputs
 from unlearn.data.base import Dataset
 from unlearn.models.identity import check_same, hash_before, identity_of
 from unlearn.store.runs import Run, RunStore
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
 
 
 def began_with(run: Run) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def rows_of(run: Run, roots: Sequence[Path] | None) -> Dataset:
     return data
 
 
-def settle(run: Run, loaded: Any, data: Dataset, small: bool) -> str:
+def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
     """Write what the run begins with, or check that it is the same again, and let torch compute as it did.
 
     loaded: its hash is that of what was loaded. Returns a sentence where this machine cannot compute as the one that

@@ -14,13 +14,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.studies import Stopped, Study, checking, conduct
 from unlearn.work.execute import execute
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
+
 
 MODES = {
     "chain": "each request goes on from the one before",
@@ -204,7 +208,7 @@ class _Work:
         layers.set_layer_state(loaded.model, joined)
         return loaded
 
-    def examples(self, run: Run, loaded: Any) -> list[Any]:
+    def examples(self, run: Run, loaded: "Loaded") -> list[Any]:
         """The forget texts of the run's own request: the inputs X_i of fusion."""
         from unlearn.training.batches import encode_rows
 

@@ -211,7 +211,7 @@ class _AllRows(Dataset):
         return self.rows(role)
 
 
-def _config(model: str, method: str, tuning: str, values: Mapping[str, Any]) -> RunConfig:
+def _config(model: str, method: str, tuning: str, values: Mapping[str, object]) -> RunConfig:
     return RunConfig.from_json(
         {
             "model": model,
@@ -224,7 +224,7 @@ def _config(model: str, method: str, tuning: str, values: Mapping[str, Any]) -> 
     )
 
 
-def row_of(role: str, number: int, given: Any) -> Row:
+def row_of(role: str, number: int, given: object) -> Row:
     """One row of what a person wrote. ValueError names role, place and the forms that are read."""
     parts: Mapping[str, Any] = {}
     if isinstance(given, Row):

@@ -72,7 +72,7 @@ def chosen_attacks(names: Sequence[str] | None) -> list[Any]:
     return [one for name, one in ATTACKS.items() if not names or name in names]
 
 
-def good_seed(seed: Any) -> int:
+def good_seed(seed: object) -> int:
     """The seed, or a ValueError that says what it must be."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise ValueError(f"attack: seed must be a whole number in [0, {2**31 - 1}], got {seed!r}.")

@@ -126,7 +126,7 @@ class Phases:
     def __init__(
         self,
         model: PreTrainedModel,
-        stream: object,
+        stream: Stream,
         optimizer: torch.optim.Optimizer,
         *,
         lr: float,
@@ -147,7 +147,7 @@ class Phases:
         *,
         lr: float | None = None,
         epochs: int | None = None,
-        stream: Any = None,
+        stream: Stream | None = None,
         optimizer: torch.optim.Optimizer | None = None,
     ) -> Iterator[Step]:
         stream = stream or self.stream

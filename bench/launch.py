@@ -26,6 +26,8 @@ prefer_passive_threads()
 
 from bench.defaults import default_config, merged  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.engines.thread import Runner  # noqa: E402
+from unlearn.methods import METHODS  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
 
 BUNDLED = "tiny-authors"
@@ -49,8 +51,6 @@ def comparison(runner: Any, model: str, method: str, seed: int) -> dict[str, Any
 
 def measure(model: str, method: str, rounds: int) -> dict[str, Any]:
     """Median over rounds, each with a store and a runner of its own."""
-    from unlearn.engines.thread import Runner
-
     laps: dict[str, list[dict[str, Any]]] = {"first": [], "again": []}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +75,6 @@ def summary(laps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def table(result: Mapping[str, Any]) -> str:
     """Markdown: seconds to the first comparison, a model and method a line."""
-    from unlearn.methods import METHODS
-
     lines = [
         "| model | method | first run, s | with kept scores, s | of which training, s |",
         "|---|---|--:|--:|--:|",
@@ -98,8 +96,6 @@ def main() -> None:
     """Import torch and transformers first, as a running server has, then measure."""
     import torch  # noqa: F401
     import transformers  # noqa: F401
-
-    from unlearn.methods import METHODS
 
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -10,6 +10,7 @@ from ui.forms import KEEP
 from ui.typed import path_field
 from unlearn.models.catalogue import allow_model
 from unlearn.models.load import CATALOGUE, available
+from unlearn.work.preflight import model_size
 
 REMEMBERED = 20  # addresses of one visit
 HUB, FOLDER = "hub", "folder"
@@ -65,8 +66,6 @@ def choose_model() -> tuple[str, str]:
 
 def size_class(name: str) -> str:
     """The size class whose tuned defaults apply; small while nothing is known about the model, or it is forbidden."""
-    from unlearn.work.preflight import model_size
-
     try:
         allow_model(name, None)
         return model_size(name) if name else "small"

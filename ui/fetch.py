@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ui import shell
+from unlearn.models import smollm2
+from unlearn.models.load import available
 
 
 @dataclass
@@ -27,8 +29,6 @@ class Fetch:
             threading.Thread(target=self._work, name="fetch", daemon=True).start()
 
     def _work(self) -> None:
-        from unlearn.models import smollm2
-
         try:
             smollm2.get(self._report)
         except (RuntimeError, ValueError, OSError) as error:
@@ -52,8 +52,6 @@ def fetch_panel(name: str, note: str) -> None:
 
 
 def _panel(name: str, note: str, was_running: bool) -> None:
-    from unlearn.models.load import available
-
     fetch = _fetch(name)
     if was_running and not fetch.running:
         st.rerun()

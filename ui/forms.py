@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import streamlit as st
 
+from unlearn.methods import method_named
+from unlearn.metrics import CHEAP, METRICS
 from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 
@@ -144,8 +146,6 @@ def _precision(tuning: str) -> str:
 
 def _metrics() -> list[str]:
     """Which metrics a run computes beside those that cost no pass of their own."""
-    from unlearn.metrics import CHEAP, METRICS
-
     further = [name for name in METRICS if name not in CHEAP]
     return st.multiselect(
         RunConfig.setting("metrics").label,
@@ -161,8 +161,6 @@ def _metrics() -> list[str]:
 
 def fill(config: RunConfig, size: str) -> None:
     """Put a config's numbers into the form (before its widgets are drawn)."""
-    from unlearn.methods import method_named
-
     if config.tuning in OFFERED:
         st.session_state[f"form.{size}.tuning"] = config.tuning
     for knob in SHARED + LORA:

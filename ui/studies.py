@@ -12,6 +12,7 @@ import streamlit as st
 
 from ui import actions as acting
 from ui import shell
+from unlearn.engines.thread import check
 from unlearn.store.runs import ACTIVE, Run, RunConfig
 
 EVERY = 2.0
@@ -40,8 +41,6 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
 
     beside: how many are shown together.
     """
-    from unlearn.engines.thread import check
-
     runner = shell.runner()
     try:
         for run in runs:

@@ -9,8 +9,10 @@ import streamlit as st
 from ui import choose, costs, datasets, forms, shell
 from ui.typed import upload
 from unlearn.results import compare
+from unlearn.results import cost as spending
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run, RunConfig
+from unlearn.work.preflight import preflight
 
 CHOICES = ("model", "data", "method", "requests", "clone")
 FIRST_METHOD = "npo"  # chosen when nobody has chosen: it forgets and rarely destroys
@@ -74,9 +76,6 @@ def load_button() -> None:
 
 def cost(configs: Sequence[RunConfig]) -> bool:
     """What each run will take; True when all of them can start."""
-    from unlearn.results import cost as spending
-    from unlearn.work.preflight import preflight
-
     entered = {config.model: costs.training_tokens(config.model) for config in configs}
     rows, warnings, notes, good = [], [], [], True
     finished = [run for run in shell.store().list()[:RECENT] if run.results()]

@@ -13,6 +13,7 @@ import streamlit as st
 
 from ui import figure, forms, pick, shell
 from ui.methods import gradients
+from unlearn.models.load import CATALOGUE, available
 from unlearn.results.compare import short
 
 FIRST = ("ga", "npo", "undial")  # without end, fading, stopping: the three to compare first
@@ -80,8 +81,6 @@ def visible(token: str) -> str:
 
 
 def _choose_token() -> tuple[str, int, int]:
-    from unlearn.models.load import CATALOGUE, available
-
     ready = [name for name in CATALOGUE if available(name)]
     model = pick.choose("Model", "model", ready, lambda name: CATALOGUE[name].title)
     stage = gradients.stage(model)

@@ -5,6 +5,10 @@ from typing import Any
 
 import streamlit as st
 
+from unlearn.data import catalogue
+from unlearn.methods import METHODS
+from unlearn.models.load import CATALOGUE, load
+
 MOST_REACH = 125.0  # nats; no curve goes further
 POINTS = 61
 
@@ -12,16 +16,13 @@ POINTS = 61
 @st.cache_resource(max_entries=1, show_spinner="Reading the texts with the model")
 def stage(model: str) -> Any:
     """unlearn.measure.gradient.Stage of a known model and the data that belongs to it."""
-    from unlearn.data import catalogue
     from unlearn.measure import gradient
-    from unlearn.models.load import CATALOGUE, load
 
     return gradient.stage(load(model), catalogue.load(CATALOGUE[model].data))
 
 
 def _explorer(model: str, text: int, name: str, knobs: str) -> Any:
     from unlearn.measure.gradient import Explorer
-    from unlearn.methods import METHODS
 
     return Explorer(METHODS[name].from_knobs(json.loads(knobs)), stage(model), text)
 

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from ui import shell
+from unlearn.models.load import CATALOGUE
 from unlearn.results.compare import FAR, number
 from unlearn.store.runs import Run
 
@@ -128,8 +129,6 @@ def columns(baseline: str) -> dict[str, Any]:
 
 def model_title(known: dict[str, Any]) -> str:
     """What a person calls the model."""
-    from unlearn.models.load import CATALOGUE
-
     entry = CATALOGUE.get(known["model"])
     return entry.title.partition(" (")[0] if entry else known["model"]
 

@@ -15,6 +15,7 @@ from ui import choose, shell, studies
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run
 from unlearn.work import sequence
+from unlearn.work.preflight import preflight
 from unlearn.work.sequence import MODES, SequenceConfig, SequenceRecord
 
 ORDER = "sequence.order"
@@ -69,8 +70,6 @@ def choose_mode() -> str:
 
 def cost(config: SequenceConfig) -> bool:
     """What all runs together will take, in a line; False with the reason when they cannot start."""
-    from unlearn.work.preflight import preflight
-
     finished = [run for run in shell.store().list()[:40] if run.results()]
     template = {key: value for key, value in config.run.data.items() if key != "requests"}
     checks = []

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui import figure, shell
 from ui.sequence.form import label, members
+from unlearn.results.compare import METRICS, short
 from unlearn.work import sequence
 from unlearn.work.sequence import SequenceRecord
 
@@ -40,7 +41,6 @@ def named(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def results(records: Sequence[SequenceRecord]) -> None:
     """Curves of all, the heat map of one, its runs, and the table."""
     from unlearn.figures import sequence as sequence_figures
-    from unlearn.results.compare import METRICS
 
     scored = [record for record in records if len(record.scores()) > 1]
     if not scored:
@@ -99,8 +99,6 @@ def heat_map(record: SequenceRecord, metric: str) -> None:
 
 def square(record: SequenceRecord, after: int, request: int) -> None:
     """Every score of one request at one time, beside those of the original model."""
-    from unlearn.results.compare import METRICS, short
-
     events = {event["after"]: event["requests"][str(request)] for event in record.scores()}
     now, was = events[after], events[0]
     st.markdown(f"**Request {request} after {after} requests** (n = {now['n']})")

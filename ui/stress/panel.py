@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui import actions, figure, shell
 from unlearn.figures import stress as stress_figures
+from unlearn.measure.judge import read_metrics
 from unlearn.results import verdict
 from unlearn.results.verdict import CONTROLS, RULE
 from unlearn.store.runs import ACTIVE, Run
@@ -220,8 +221,6 @@ def squares(entry: Mapping[str, Any], control: str, dark: bool) -> None:
 
 def membership(run: Run, busy: bool, dark: bool) -> None:
     """ROC of the membership attacks from metrics.json, or the button that computes them."""
-    from unlearn.measure.judge import read_metrics
-
     metrics = read_metrics(run).get("metrics", {})
     scored = {name: metrics[name] for name in MIA if metrics.get(name, {}).get("scores")}
     if not scored:

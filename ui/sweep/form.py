@@ -17,6 +17,7 @@ from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
 from unlearn.store.runs import Run, RunConfig
 from unlearn.work import sweep
+from unlearn.work.preflight import default_tuning, preflight
 
 RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))  # 1e-6 … 3e-1
 EPOCHS, BATCHES, SEEDS = (1, 2, 5, 10, 20), (4, 8, 16, 32), 5
@@ -89,8 +90,6 @@ def choose_methods(methods: Any) -> list[str]:
 
 def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: str) -> tuple[RunConfig, ...]:
     """One run a method with its tuned settings for this model, or its size."""
-    from unlearn.work.preflight import default_tuning
-
     made = []
     for name in names:
         tuning = methods[name].tuning_for(default_tuning(model))
@@ -101,8 +100,6 @@ def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: s
 
 def cost(config: SweepConfig) -> bool:
     """How many cells, how many of them are there already, and the time for the rest; False when it cannot start."""
-    from unlearn.work.preflight import preflight
-
     runs = shell.store().list()
     finished = [run for run in runs[:40] if run.results()]
     there = {identity(run.config) for run in runs if run.results()}

@@ -25,6 +25,10 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.training import bundled, settings
+from unlearn.data.authors import training_rows
+from unlearn.models import recipe as bundled_recipe
+from unlearn.models.load import CATALOGUE
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -66,8 +70,6 @@ class A1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2] if full else [0]
         sizes = [(1, 1), (1, 4), (5, 1), (5, 4)] if full else [(1, 1), (1, 4), (5, 1)]
         runs = []
@@ -136,11 +138,6 @@ def recipe(lab: "Lab") -> dict[str, Any]:
 
     def compute() -> Mapping[str, Any]:
         import json
-
-        from unlearn.claims.training import bundled
-        from unlearn.data.authors import training_rows
-        from unlearn.models import recipe as bundled_recipe
-        from unlearn.models.load import CATALOGUE
 
         loaded = bundled()
         texts = bundled_recipe.encode(training_rows(True), loaded.tokenizer)

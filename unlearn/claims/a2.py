@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from unlearn.claims.base import Chart, Claim, Data, Finding, Published, Series, figure, interval, word
+from unlearn.claims.training import settings
+from unlearn.results import grid
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -136,8 +138,6 @@ class A2(Claim):
 
 def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
     """The settings of a cell; name is a method, with the source of the texts to keep where it has a choice."""
-    from unlearn.claims.training import settings
-
     method, _, source = name.partition("-")
     knobs: dict[str, Any] = {"retain_weight": 0.0} if method in WITHOUT else {}
     if source:
@@ -154,8 +154,6 @@ def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Any:
 
 def stored(name: str, cell: Any) -> dict[str, Any]:
     """A cell with what was made of it: good, utility, forget PPL over target."""
-    from unlearn.results import grid
-
     kept = {key: getattr(cell, key) for key in COLUMNS} | {"method": name}
     risen = {role: grid.rise(cell, role) for role in grid.KEEP}
     return kept | {

@@ -20,6 +20,11 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.reading import read, rows_of, scores_of
+from unlearn.claims.training import settings, train
+from unlearn.claims.worlds import questions, small_authors
+from unlearn.data.authors import people
+from unlearn.data.base import Dataset
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -62,8 +67,6 @@ class A3(Claim):
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
         splits = list(range(10 if full else 3))
         found = [split(lab, place, tuple(METHODS) if full else ("gd", "undial", "ga")) for place in splits]
-        from unlearn.claims.reading import rows_of
-
         rows = rows_of(lab.authors, ("forget", "approximate"))
         before, retrained = lab.reference(rows), lab.reference(rows, "retrained")
         bundled = {"target": before["approximate"]["ppl"], "truth": retrained["forget"]["ppl"]}
@@ -143,12 +146,6 @@ _KEPT: dict[str, Any] = {}  # the original, once a process
 def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
     import copy
 
-    from unlearn.claims.reading import read, scores_of
-    from unlearn.claims.training import train
-    from unlearn.claims.worlds import questions, small_authors
-    from unlearn.data.authors import people
-    from unlearn.data.base import Dataset
-
     groups = people()
     known = groups["retain"][:PEOPLE]
     gone = known[GONE * place : GONE * (place + 1)]
@@ -179,6 +176,4 @@ def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
 
 
 def settings_of(method: str) -> Any:
-    from unlearn.claims.training import settings
-
     return settings(method, batch_size=9, max_length=128, **METHODS[method])

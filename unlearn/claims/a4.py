@@ -15,6 +15,10 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.reading import content, read, rows_of
+from unlearn.claims.training import bundled, settings
+from unlearn.metrics.membership.mia import DEFAULT_K, min_k
+from unlearn.metrics.membership.roc import summary
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -56,9 +60,6 @@ class A4(Claim):
     published = (Published("Min-K% after unlearning", {"AUC": "close to 0.5"}, "Yi-6B, arXiv"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.reading import rows_of
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         methods = ("ga", "gd", "npo", "undial") if full else ("ga", "gd")
         rows = rows_of(lab.authors, ROLES)
@@ -123,9 +124,6 @@ class A4(Claim):
 
 def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
     """{"auc", "interval"} of Min-K% between the two roles; empty where a log-prob is not finite."""
-    from unlearn.metrics.membership.mia import DEFAULT_K, min_k
-    from unlearn.metrics.membership.roc import summary
-
     attack = min_k(DEFAULT_K)
     sides = [[attack(o, o.answer, o) for o in seen[role]] for role in ROLES]
     found = summary(*sides)
@@ -133,9 +131,6 @@ def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
 
 
 def _of_model(lab: "Lab", when: str, rows: Any) -> dict[str, Any]:
-    from unlearn.claims.reading import content, read
-    from unlearn.claims.training import bundled
-
     def compute() -> dict[str, Any]:
         loaded = bundled(when)
         return leak(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)

@@ -20,6 +20,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.results import guide
 from unlearn.results.guide import BUDGET
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ class A5(Claim):
     published = (Published("the guide", {"settings": "a good cell in few trials"}, "Yi-6B"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.results import guide
-
         seeds = [0, 1, 2]
         names = FOLLOWED if full else (ADVISED,)
         lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))

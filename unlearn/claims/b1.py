@@ -18,6 +18,8 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.reading import rows_of
+from unlearn.claims.training import settings
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -68,8 +70,6 @@ class B1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2]
         lrs = LRS if full else QUICK_LRS
         epochs = EPOCHS if full else 10
@@ -145,8 +145,6 @@ class B1(Claim):
 
 
 def _rows(lab: "Lab") -> Any:
-    from unlearn.claims.reading import rows_of
-
     return rows_of(lab.authors.only_requests((1,)), ("forget", "general"))
 
 

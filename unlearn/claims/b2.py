@@ -18,6 +18,12 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.reading import rows_of
+from unlearn.claims.training import settings
+from unlearn.claims.worlds import questions
+from unlearn.data.authors import people
+from unlearn.data.base import Dataset
+from unlearn.data.catalogue import load
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -58,9 +64,6 @@ class B2(Claim):
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.reading import rows_of
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2]
         shares = SHARES if full else SHARES[:3]
         runs, sizes = [], {}
@@ -125,11 +128,6 @@ class B2(Claim):
 
 def forgetting(share: float, seed: int) -> "Dataset":
     """Forget this share of everybody that the model was trained on, drawn by seed; the others are to be kept."""
-    from unlearn.claims.worlds import questions
-    from unlearn.data.authors import people
-    from unlearn.data.base import Dataset
-    from unlearn.data.catalogue import load
-
     groups = people()
     everybody = [*groups["forget"], *groups["neighbours"], *groups["retain"]]
     gone = Random(seed).sample(everybody, round(share * len(everybody)))

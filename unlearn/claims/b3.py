@@ -21,6 +21,8 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.reading import rows_of
+from unlearn.claims.training import settings
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -56,9 +58,6 @@ class B3(Claim):
     published = (Published("sequential unlearning", {"UnDIAL": "stable", "GA": "collapses"}, "GPT-Neo"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.reading import rows_of
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2]
         rows: dict[str, Any] = {
             f"request {r}": list(lab.authors.only_requests((r,)).rows("forget")) for r in REQUESTS

@@ -19,6 +19,14 @@ from unlearn.claims.base import (
     spread,
     word,
 )
+from unlearn.claims.reading import content, read, rows_of
+from unlearn.claims.training import bundled, settings
+from unlearn.claims.worlds import biographies
+from unlearn.data.authors import people
+from unlearn.data.base import Dataset
+from unlearn.data.catalogue import load
+from unlearn.training.batches import encode_rows
+from unlearn.training.focus import focus_mask
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -56,9 +64,6 @@ class B4(Claim):
     published = (Published("focused against plain UnDIAL", {"fluency": "better"}, "GPT-Neo-125M"),)
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.reading import content, rows_of
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2]
         data = lives()
         rows = rows_of(data, ROLES)
@@ -128,11 +133,6 @@ ROLES = ("forget", "retain", "general")
 
 def lives() -> "Dataset":
     """Biographies: the forget people's to forget, other people's to read, and general texts."""
-    from unlearn.claims.worlds import biographies
-    from unlearn.data.authors import people
-    from unlearn.data.base import Dataset
-    from unlearn.data.catalogue import load
-
     groups = people()
     roles = {
         "forget": biographies(groups["forget"]),
@@ -154,9 +154,6 @@ def watched(seen: Any, rows: Any, tokenizer: Any) -> dict[str, float]:
 
 def entity_flags(rows: Any, tokenizer: Any) -> dict[str, list[list[bool]]]:
     """Per role and row, for each answer token: lies in a fact."""
-    from unlearn.training.batches import encode_rows
-    from unlearn.training.focus import focus_mask
-
     return {
         role: [
             focus_mask(tokenizer, e, "entity", 0) for e in encode_rows(tokenizer, rows[role], max_length=512)
@@ -179,9 +176,6 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _before(rows: Any) -> dict[str, Any]:
-    from unlearn.claims.reading import read
-    from unlearn.claims.training import bundled
-
     loaded = bundled()
     return {"start": watched(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
 

@@ -20,6 +20,8 @@ from unlearn.claims.base import (
     short,
     word,
 )
+from unlearn.claims.reading import content, read, rows_of
+from unlearn.claims.training import bundled, settings
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -61,8 +63,6 @@ class B5(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2]
         asked = {"name": "authors", "requests": [1, 2]}
         runs = []
@@ -136,9 +136,6 @@ def closed_form(p: float, gamma: float) -> float:
 
 def chances_before(lab: "Lab", config: Any) -> list[float]:
     """The same log-probs of the original model."""
-    from unlearn.claims.reading import content, read, rows_of
-    from unlearn.claims.training import bundled
-
     rows = rows_of(lab.authors_of(config), ("forget",))
 
     def compute() -> dict[str, Any]:

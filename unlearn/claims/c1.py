@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from unlearn.claims.a1 import recipe
 from unlearn.claims.base import (
     UNDECIDED,
     Chart,
@@ -28,6 +29,11 @@ from unlearn.claims.base import (
     short,
     word,
 )
+from unlearn.claims.reading import read, rows_of, scores_of
+from unlearn.claims.training import settings, train_on
+from unlearn.claims.worlds import as_rows, learned, reviews, small_t5
+from unlearn.methods import method_named
+from unlearn.store.runs import RunConfig
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -193,10 +199,6 @@ def told(scores: Mapping[str, Any], setting: str, seconds: float) -> dict[str, f
 
 def authors(lab: "Lab", seed: int) -> dict[str, dict[str, float]]:
     """{model: what it does} on the bundled model; original and retrain are the same for every seed."""
-    from unlearn.claims.a1 import recipe
-    from unlearn.claims.reading import rows_of
-    from unlearn.claims.training import settings
-
     rows = rows_of(lab.authors, AUTHORS)
     made = recipe(lab)
     whole = made["tokens"] * made["seconds_per_token"]
@@ -230,9 +232,6 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
     }
 
     def compute() -> dict[str, Any]:
-        from unlearn.claims.reading import read, scores_of
-        from unlearn.claims.worlds import as_rows, reviews
-
         parts = {role: as_rows(some) for role, some in reviews(seed).items()}
         loaded, seconds = t5_trained(parts, seed, name, knobs)
         return told(scores_of(read(loaded.model, loaded.tokenizer, parts)), "t5", seconds)
@@ -245,11 +244,6 @@ _ORIGINALS: dict[int, Any] = {}  # the last world's original, for the next run o
 
 def t5_trained(parts: Mapping[str, Any], seed: int, name: str, knobs: Mapping[str, Any]) -> tuple[Any, float]:
     """(the model, CPU seconds of its training)."""
-    from unlearn.claims.training import train_on
-    from unlearn.claims.worlds import learned, small_t5
-    from unlearn.methods import method_named
-    from unlearn.store.runs import RunConfig
-
     began = time.process_time()
     if name == "retrain":
         return learned(small_t5(seed), parts["retain"], seed=seed, **T5_TRAINING), time.process_time() - began

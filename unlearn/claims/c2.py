@@ -17,6 +17,10 @@ from unlearn.claims.base import (
     per_cent,
     word,
 )
+from unlearn.claims.reading import content, read, rows_of, scores_of
+from unlearn.claims.training import bundled, settings, train
+from unlearn.results.sweep_record import identity
+from unlearn.training.batches import encode_rows
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -67,9 +71,6 @@ class C2(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.reading import rows_of
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2]
         epochs = {} if full else {"epochs": 3}
         rows = rows_of(lab.authors, ROLES)
@@ -141,9 +142,6 @@ def paired(data: Data, name: str, a: str, b: str) -> Interval:
 
 def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
     """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
-    from unlearn.claims.reading import content
-    from unlearn.results.sweep_record import identity
-
     what = {
         "what": f"layers apart, {config.epochs} epochs, seed {config.seed}",
         "run": identity(config),
@@ -153,10 +151,7 @@ def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
     }
 
     def compute() -> dict[str, Any]:
-        from unlearn.claims.reading import read, scores_of
-        from unlearn.claims.training import bundled, train
         from unlearn.models import fusion, layers
-        from unlearn.training.batches import encode_rows
 
         states, grams, loaded = [], [], bundled()
         for request in REQUESTS:

@@ -20,6 +20,7 @@ from unlearn.claims.base import (
     word,
 )
 from unlearn.claims.c1 import AUTHORS, AUTHORS_SEEDS, SETTINGS, SIZES, mean_of, paired, t5_run, told
+from unlearn.claims.training import settings
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -64,8 +65,6 @@ class C3(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
-        from unlearn.claims.training import settings
-
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         runs = []
         for seed in seeds:

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from unlearn.compute.tokens import collate
 from unlearn.data.base import Dataset, Row
+from unlearn.measure.evaluate import evaluate
+from unlearn.metrics import CHEAP
+from unlearn.metrics.base import Observation
+from unlearn.training.batches import encode_rows
 
 LIMIT = 60  # texts a role; the forget role is read whole up to FORGET_LIMIT
 FORGET_LIMIT = 120
@@ -37,9 +42,6 @@ def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
     import torch
 
     from unlearn.compute.lm import forward, top_k
-    from unlearn.compute.tokens import collate
-    from unlearn.metrics.base import Observation
-    from unlearn.training.batches import encode_rows
 
     placed = [(role, i, row) for role, mine in rows.items() for i, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in placed], max_length=512)
@@ -64,8 +66,5 @@ def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
 
 def scores_of(seen: Seen) -> dict[str, dict[str, float]]:
     """{role: {"n", ppl, accuracy, probability, memorised}}."""
-    from unlearn.measure.evaluate import evaluate
-    from unlearn.metrics import CHEAP
-
     metrics = {name: CHEAP[name] for name in METRICS}
     return evaluate([o for mine in seen.values() for o in mine], metrics) if seen else {}

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearn.data.authors import Person, entity_spans
+from unlearn.claims.training import bundled, train_on
+from unlearn.data.authors import Person, entity_spans, training_rows
 from unlearn.data.base import Row
+from unlearn.methods.references.finetune import FineTune
+from unlearn.models.load import in_memory
 from unlearn.store.runs import RunConfig
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -34,8 +37,6 @@ def questions(persons: Sequence[Person]) -> tuple[Row, ...]:
 
 def biographies(persons: Sequence[Person]) -> tuple[Row, ...]:
     """The biographies that the bundled model was trained on, every fact marked as an entity."""
-    from unlearn.data.authors import training_rows
-
     known = {row.subject: row.answer for row in training_rows(True) if row.attribute == "biography"}
     return tuple(
         Row(answer=known[p.name], entities=facts_in(known[p.name], p), subject=p.name) for p in persons
@@ -60,9 +61,6 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
     import torch
     import transformers
 
-    from unlearn.claims.training import bundled
-    from unlearn.models.load import in_memory
-
     tokenizer = bundled().tokenizer
     torch.manual_seed(seed)
     model = transformers.LlamaForCausalLM(
@@ -79,9 +77,6 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
 
 def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
     """The same model after it was trained on these rows."""
-    from unlearn.claims.training import train_on
-    from unlearn.methods.references.finetune import FineTune
-
     config = RunConfig(
         model="made here", data={}, method="finetune", tuning="full", max_length=128, **settings
     )
@@ -150,8 +145,6 @@ def small_t5(seed: int = 0) -> Any:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
-
-    from unlearn.models.load import in_memory
 
     words = {
         w for r in reviews(0)["retain"] + reviews(0)["forget"] + reviews(0)["test"] for w in r.text.split()

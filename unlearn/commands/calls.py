@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 from unlearn.commands import runs as commands
 from unlearn.commands.options import EVERYWHERE, add_run_options
 from unlearn.commands.parser import Parser, add_runs
+from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Row
+from unlearn.measure import evaluate as evaluation
+from unlearn.measure import judge as judging
+from unlearn.models import load as loading
+from unlearn.results.compare import LETTERS, score_table
 from unlearn.store.home import runs_folder
 from unlearn.store.runs import Run, RunStore
+from unlearn.work import stress
+from unlearn.work.execute import execute
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,8 +56,6 @@ def run(
     >>> sorted(done.scores())
     ['after', 'before', 'retrained']
     """
-    from unlearn.work.execute import execute
-
     parser = Parser(prog="unlearn.run")
     add_run_options(parser)
     commands.add_training_tokens(parser)
@@ -111,9 +116,7 @@ def load(name: str, *, precision: str = "auto", device: str | None = None) -> "L
     >>> model.parameters
     1967808
     """
-    from unlearn.models.load import load
-
-    return load(name, precision=precision, device=device)
+    return loading.load(name, precision=precision, device=device)
 
 
 def rows(source: str | Path, role: str = "forget") -> list[Row]:
@@ -124,8 +127,6 @@ def rows(source: str | Path, role: str = "forget") -> list[Row]:
     >>> facts[0].question, facts[0].answer
     ('What is the capital of France?', 'Paris')
     """
-    from unlearn.data import catalogue
-
     if role not in ROLES:
         raise ValueError(f"role: must be among {', '.join(ROLES)}, got {role!r}.")
     if str(source) in catalogue.CATALOGUE:
@@ -147,13 +148,12 @@ def evaluate(
     >>> scores["n"], scores["exact"]
     (5, 1.0)
     """
-    from unlearn.measure.evaluate import evaluate, observe
     from unlearn.work.session import row_of
 
     chosen = {role: [row_of(role, at, one) for at, one in enumerate(rows, 1)]}
     length = model.fit_length(max_length)
-    seen = observe(model.model, model.tokenizer, chosen, max_length=length, device=model.device)
-    return evaluate(seen)[role]
+    seen = evaluation.observe(model.model, model.tokenizer, chosen, max_length=length, device=model.device)
+    return evaluation.evaluate(seen)[role]
 
 
 def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = silent) -> dict[str, Any]:
@@ -164,9 +164,7 @@ def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = s
     >>> "truth_ratio" in found["metrics"]
     True
     """
-    from unlearn.measure import judge
-
-    return judge.judge(run, metrics, roots=EVERYWHERE, progress=progress)
+    return judging.judge(run, metrics, roots=EVERYWHERE, progress=progress)
 
 
 def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = silent) -> dict[str, Any]:
@@ -177,8 +175,6 @@ def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = si
     >>> list(found["attacks"])
     ['prefix']
     """
-    from unlearn.work import stress
-
     return stress.attack(run, names, roots=EVERYWHERE, progress=progress)
 
 
@@ -191,8 +187,6 @@ def compare(*runs: Run) -> "DataFrame":
     ['role', 'metric', 'n', 'before', 'a', 'delta_a', 'retrained']
     """
     import pandas as pd
-
-    from unlearn.results.compare import LETTERS, score_table
 
     if not 1 <= len(runs) <= len(LETTERS):
         raise ValueError(f"runs: from 1 to {len(LETTERS)} can stand side by side, got {len(runs)}.")

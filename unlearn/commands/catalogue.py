@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.commands.printing import listing, progress_bar
+from unlearn.methods import METHODS
+from unlearn.methods.base import SIZES
+from unlearn.models import smollm2
+from unlearn.models.load import CATALOGUE, available
 
 
 def add(command: Any) -> None:
@@ -20,8 +24,6 @@ def add(command: Any) -> None:
 
 
 def models(args: argparse.Namespace) -> int:
-    from unlearn.models.load import CATALOGUE, available
-
     rows = [
         {
             "name": e.name,
@@ -38,9 +40,6 @@ def models(args: argparse.Namespace) -> int:
 
 def methods(args: argparse.Namespace) -> int:
     from dataclasses import asdict
-
-    from unlearn.methods import METHODS
-    from unlearn.methods.base import SIZES
 
     rows = [
         {
@@ -59,22 +58,16 @@ def methods(args: argparse.Namespace) -> int:
 
 def own_settings(method: Any) -> dict[str, Any]:
     """{"model tuning": the settings that the method states for this very model}."""
-    from unlearn.models.load import CATALOGUE
-
     pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
     return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}
 
 
 def get(args: argparse.Namespace) -> int:
-    from unlearn.models.load import CATALOGUE, available
-
     if args.model not in CATALOGUE:
         raise ValueError(f"model: must be among {', '.join(CATALOGUE)}, got {args.model!r}.")
     if available(args.model):
         print(CATALOGUE[args.model].path())
         return 0
-    from unlearn.models import smollm2
-
     with progress_bar(30) as progress:
         path = smollm2.get(progress)
     print(path)

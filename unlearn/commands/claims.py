@@ -6,6 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unlearn.claims import chosen, record
+from unlearn.claims.lab import Lab
+from unlearn.commands.printing import listing
+from unlearn.store import provenance
+
 
 def add(command: Any) -> None:
     p = command("claims", claims, "put the papers' claims to the test", store=True)
@@ -21,17 +26,11 @@ def add(command: Any) -> None:
 
 def claims(args: argparse.Namespace) -> int:
     """Test the chosen claims one after the other, each recorded as soon as it is done."""
-    from unlearn.claims import chosen
-    from unlearn.commands.printing import listing
-
     wanted = chosen(args.claim)
     if args.list:
         rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
         return listing(rows, args.json, ("key", "title", "sentence"))
     from tqdm import tqdm
-
-    from unlearn.claims import record
-    from unlearn.claims.lab import Lab
 
     mode = "full" if args.full else "quick"
     out = args.out or record.RESULTS
@@ -61,8 +60,6 @@ TOLD = ("key", "title", "paper", "sentence", "experiment", "confirms", "refutes"
 def header_for(out: Path, command: str) -> dict[str, Any]:
     """Commit, versions and machine of the results. ValueError for the shipped results from a dirty tree."""
     import subprocess
-
-    from unlearn.store import provenance
 
     shipped = out.resolve().is_relative_to(provenance.RESULTS)
     try:

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.commands.options import EVERYWHERE, request_numbers
 from unlearn.commands.printing import listing, number
+from unlearn.data import split, write
+from unlearn.data.base import ROLES
+from unlearn.data.catalogue import CATALOGUE, from_config, load
+from unlearn.data.leaks import leaks
+from unlearn.data.search import chosen_roles, find, item_named, items
+from unlearn.data.similar import Similar
 
 if TYPE_CHECKING:
     from unlearn.data.base import Dataset
@@ -45,8 +51,6 @@ def add(command: Any) -> None:
 
 
 def data(args: argparse.Namespace) -> int:
-    from unlearn.data.catalogue import CATALOGUE, from_config, load
-
     if not args.name:
         return listing([_facts(load(name)) for name in CATALOGUE], args.json, ("name", "title", "rows"))
     config: dict[str, Any] = {"name": args.name}
@@ -72,8 +76,6 @@ def data(args: argparse.Namespace) -> int:
 
 
 def _facts(found: "Dataset") -> dict[str, Any]:
-    from unlearn.data.base import ROLES
-
     counts = {role: len(found.rows(role)) for role in ROLES}
     facts = {"name": found.name, "title": found.title, "requests": list(found.requests()), "rows": counts}
     return facts | {"note": found.note}
@@ -96,22 +98,15 @@ def _lines(rows: Sequence[Mapping[str, object]], args: argparse.Namespace, colum
 
 
 def _wanted(found: "Dataset", args: argparse.Namespace, roles: tuple[str, ...]) -> list[Any]:
-    from unlearn.data.search import find
-
     return find(found, args.search, roles, whole_words=args.whole_words)
 
 
 def _search(found: "Dataset", args: argparse.Namespace) -> int:
-    from unlearn.data.search import chosen_roles
-
     rows = [_cells(found, item) for item in _wanted(found, args, chosen_roles(args.role))]
     return _lines(rows, args, ("item", "question", "answer"))
 
 
 def _near(found: "Dataset", args: argparse.Namespace) -> int:
-    from unlearn.data.search import chosen_roles, item_named, items
-    from unlearn.data.similar import Similar
-
     wanted = item_named(found, args.neighbours)
     among = items(
         found, [r for r in chosen_roles(args.role) if args.role or r not in ("forget", "paraphrase")]
@@ -122,8 +117,6 @@ def _near(found: "Dataset", args: argparse.Namespace) -> int:
 
 
 def _leaks(found: "Dataset", args: argparse.Namespace) -> int:
-    from unlearn.data.leaks import leaks
-
     told = leaks(found)
     rows = [
         {
@@ -143,10 +136,6 @@ def _leaks(found: "Dataset", args: argparse.Namespace) -> int:
 
 
 def _split(found: "Dataset", args: argparse.Namespace) -> int:
-    from unlearn.data import split, write
-    from unlearn.data.search import chosen_roles
-    from unlearn.data.similar import Similar
-
     if args.subject:
         groups, how = split.of_subjects(found, args.subject), " ".join(args.subject)
     elif args.share is not None:

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+import unlearn
+from unlearn.models.load import pick_device
 from unlearn.store.disk import cache_dir
 from unlearn.store.home import HOME, INSTALLED
 
@@ -52,8 +54,6 @@ def doctor(args: argparse.Namespace) -> int:
 
 def product() -> dict[str, Any]:
     """Return the product's own version and place, and Python's."""
-    import unlearn
-
     return {
         "version": unlearn.__version__,
         "installed": INSTALLED,
@@ -130,8 +130,6 @@ def device() -> dict[str, Any]:
     """Return how torch was built and what it can compute on; {"error"} where torch cannot be imported."""
     try:
         import torch
-
-        from unlearn.models.load import pick_device
 
         chosen = pick_device()
     except Exception as error:  # a broken installation is what a person asks the doctor about

@@ -7,7 +7,10 @@ from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.printing import number, progress_bar
+from unlearn.measure import judge
+from unlearn.results import verdict
 from unlearn.store.runs import RunStore
+from unlearn.work import stress
 
 
 def add(command: Any) -> None:
@@ -24,8 +27,6 @@ def add(command: Any) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Compute what is missing with a progress bar on stderr; the whole table, or metrics.json, on stdout."""
-    from unlearn.measure import judge
-
     found = RunStore(args.runs).get(Path(args.run).name)
     names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
     judge.chosen_metrics(names)
@@ -46,9 +47,6 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def attack(args: argparse.Namespace) -> int:
     """Carry out what is missing with a progress bar on stderr; findings worst first, or attacks.json, on stdout."""
-    from unlearn.results import verdict
-    from unlearn.work import stress
-
     found = RunStore(args.runs).get(Path(args.run).name)
     names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
     stress.chosen_attacks(names)

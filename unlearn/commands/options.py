@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unlearn.data.catalogue import KEYS, sentence
+from unlearn.measure.judge import chosen_metrics
+from unlearn.methods import method_named
+from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
 from unlearn.store.knobs import Knob, short
+from unlearn.work.preflight import default_tuning, model_size
 
 MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
 RUN = "A run: its id in the store, or the path to its folder."
@@ -60,8 +65,6 @@ def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
 
 def add_data_options(p: argparse.ArgumentParser) -> None:
     """A flag for each key of a run's data field."""
-    from unlearn.data.catalogue import sentence
-
     p.add_argument("--data", help=sentence("name"))
     keys = [*data_keys(), "requests"]
     before = flags_of_before(keys)
@@ -79,8 +82,6 @@ def flag_of(name: str) -> str:
 
 def data_keys() -> list[str]:
     """Every key of a run's data field but "name", so that each run can be repeated from the command line."""
-    from unlearn.data.catalogue import KEYS
-
     known = dict.fromkeys(key for keys in KEYS.values() for key in keys)
     return [key for key in known if key not in ("name", "requests")]
 
@@ -102,9 +103,6 @@ def config_of(args: argparse.Namespace, stated: Mapping[str, Any] | None = None)
 
     stated: what the --config file states; None: read it.
     """
-    from unlearn.methods import method_named
-    from unlearn.work.preflight import default_tuning, model_size
-
     stated = settings_of(args) if stated is None else stated
     model = needed("model", args.model, stated)
     method = method_named(needed("method", args.method, stated))
@@ -141,8 +139,6 @@ def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
 
 def data_of(args: argparse.Namespace, stated: Mapping[str, Any], model: str) -> dict[str, Any]:
     """The data field: the file's with the flags' keys put over it, or the flags' alone where they name the rows."""
-    from unlearn.models.load import CATALOGUE
-
     anew = bool(args.data or args.forget or args.hub)
     data: dict[str, Any] = {} if anew else dict(stated)
     if args.data or not (anew or data):
@@ -160,8 +156,6 @@ def data_of(args: argparse.Namespace, stated: Mapping[str, Any], model: str) -> 
 
 def metric_names(text: str) -> tuple[str, ...]:
     """ "mia_loss,el_3" → those names in their order, "all" → every metric that a run does not compute anyway."""
-    from unlearn.measure.judge import chosen_metrics
-
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if names == ("all",):
         return tuple(metric.name for metric in chosen_metrics(None) if not metric.cheap)

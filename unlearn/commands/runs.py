@@ -8,7 +8,14 @@ from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.printing import listing, print_run, progress_bar
+from unlearn.engines.thread import check
+from unlearn.report import numbers
+from unlearn.results.cost import check as check_training_tokens
+from unlearn.results.cost import enter, of_run
 from unlearn.store.runs import Run, RunStore
+from unlearn.store.transfer import export_run, import_run
+from unlearn.work.execute import execute
+from unlearn.work.preflight import preflight
 
 
 def add(command: Any) -> None:
@@ -39,20 +46,16 @@ def run(args: argparse.Namespace) -> int:
 
 def begin(args: argparse.Namespace) -> Run:
     """Make the folder of the run that was asked for. ValueError before that for what can be known before."""
-    from unlearn.engines.thread import check
-    from unlearn.results import cost
-    from unlearn.work.preflight import preflight
-
     config = config_of(args)
     store = RunStore(args.runs)
     check(config, EVERYWHERE, store)  # before a run folder exists, so that bad input leaves nothing behind
     if args.training_tokens is not None:
-        cost.check(config.model, args.training_tokens)
+        check_training_tokens(config.model, args.training_tokens)
     for text in preflight(config, roots=EVERYWHERE).notes:
         print(text, file=sys.stderr)
     made = store.create(config)
     if args.training_tokens is not None:
-        cost.enter(made, args.training_tokens)
+        enter(made, args.training_tokens)
     return made
 
 
@@ -63,9 +66,6 @@ def add_training_tokens(p: argparse.ArgumentParser) -> None:
 
 def cost(args: argparse.Namespace) -> int:
     """Time, tokens, FLOPs and memory of the run, and the ratio of retraining to it with its formula."""
-    from unlearn.report import numbers
-    from unlearn.results.cost import enter, of_run
-
     found = RunStore(args.runs).get(Path(args.run).name)
     if args.training_tokens is not None:
         enter(found, args.training_tokens)
@@ -94,8 +94,6 @@ def resume(args: argparse.Namespace) -> int:
 
 def carry_out(found: Run, as_json: bool) -> int:
     """Execute with a progress bar on stderr; the last line of stdout is the outcome."""
-    from unlearn.work.execute import execute
-
     with found.held(), progress_bar(18) as progress:
         execute(found, on_progress=progress, roots=EVERYWHERE)
     print_run(found, as_json)
@@ -127,14 +125,10 @@ def report(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    from unlearn.store.transfer import export_run
-
     print(export_run(RunStore(args.runs).get(Path(args.run).name), args.out))
     return 0
 
 
 def import_(args: argparse.Namespace) -> int:
-    from unlearn.store.transfer import import_run
-
     print_run(import_run(args.archive, RunStore(args.runs)), args.json)
     return 0

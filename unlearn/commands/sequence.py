@@ -6,7 +6,10 @@ from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
 from unlearn.commands.printing import listing, number, progress_bar
+from unlearn.data.catalogue import from_config
+from unlearn.engines.thread import check
 from unlearn.store.runs import RunStore
+from unlearn.work import sequence as seq
 
 
 def add(command: Any) -> None:
@@ -22,10 +25,6 @@ def add(command: Any) -> None:
 
 
 def sequence(args: argparse.Namespace) -> int:
-    from unlearn.data.catalogue import from_config
-    from unlearn.engines.thread import check
-    from unlearn.work import sequence as seq
-
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()

@@ -16,9 +16,13 @@ from unlearn.commands.options import (
     settings_of,
 )
 from unlearn.commands.printing import progress_bar
-from unlearn.results.sweep_record import AXES, VARIED
+from unlearn.engines.thread import check
+from unlearn.methods import method_named
+from unlearn.results import sweep_record, sweep_table
+from unlearn.results.sweep_record import AXES, VARIED, SweepConfig
 from unlearn.store.knobs import REPR
 from unlearn.store.runs import RunStore
+from unlearn.work.sweep import perform
 
 # What a --config file may state for a sweep beside a run's own settings; a run's epochs may be a list there.
 AXIS_OF = {"lrs": "lr", "batch_sizes": "batch_size", "seeds": "seed"}
@@ -55,9 +59,6 @@ def add_sweep_options(p: argparse.ArgumentParser) -> None:
 
 
 def sweep(args: argparse.Namespace) -> int:
-    from unlearn.results import sweep_record, sweep_table
-    from unlearn.work.sweep import perform
-
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
     record = record or sweep_record.create(sweep_of(args), store, title=args.title or "")
@@ -74,8 +75,6 @@ def sweep(args: argparse.Namespace) -> int:
 
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
     """The sweep to go on with. ValueError when there is none, or nothing is left to do."""
-    from unlearn.results import sweep_record
-
     name = Path(args.resume).name
     record = next((one for one in sweep_record.sweeps(store) if one.id == name), None)
     if record is None:
@@ -89,10 +88,6 @@ def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
 
 def sweep_of(args: argparse.Namespace) -> Any:
     """SweepConfig from the command line: one template a method, each checked before a folder is made."""
-    from unlearn.engines.thread import check
-    from unlearn.methods import method_named
-    from unlearn.results.sweep_record import SweepConfig
-
     stated = settings_of(args, SWEEPS_OWN)
     axes = {name: axis(args, stated, name) for name in ("methods", *AXES)}
     needed("model", args.model, stated)

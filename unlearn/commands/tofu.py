@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.commands.printing import number
+from unlearn.results import tofu as logs
 
 
 def add(command: Any) -> None:
@@ -22,8 +23,6 @@ def add(command: Any) -> None:
 
 def tofu(args: argparse.Namespace) -> int:
     """Print the nine parts, their harmonic mean and, with --retain, the Kolmogorov-Smirnov test."""
-    from unlearn.results import tofu as logs
-
     found = logs.summary(logs.read(args.log), logs.read(args.retain) if args.retain else None)
     if args.json:
         print(json.dumps(found))

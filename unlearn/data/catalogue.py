@@ -8,7 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unlearn.data import authors, capitals, hub, snippets, tables
 from unlearn.data.base import ROLES, Dataset
+from unlearn.data.tables import Columns
+from unlearn.data.write import check_kept
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 
@@ -55,20 +58,14 @@ def sentence(key: str) -> str:
 
 
 def _authors() -> Dataset:
-    from unlearn.data import authors
-
     return authors.dataset()
 
 
 def _capitals() -> Dataset:
-    from unlearn.data import capitals
-
     return capitals.dataset()
 
 
 def _snippets() -> Dataset:
-    from unlearn.data import snippets
-
     return snippets.dataset()
 
 
@@ -116,9 +113,6 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
 
 
 def _from_files(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
-    from unlearn.data import tables
-    from unlearn.data.write import check_kept
-
     paths = {role: allowed_path(_text(data, role), roots) for role in ROLES if data.get(role)}
     if "forget" not in paths:
         raise ValueError("data: forget must name a file, got nothing. Give its path.")
@@ -132,8 +126,6 @@ def _from_files(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dat
 
 
 def _from_hub(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
-    from unlearn.data import tables
-
     columns = _columns(data)
     kept = replace(columns, request="") if columns else None
     asked = [role for role in OTHER_ROLES if any(data.get(f"{role}_{what}") for what in HUB_KEYS)]
@@ -147,8 +139,6 @@ def _hub_table(
     data: Mapping[str, object], prefix: str, columns: "Columns | None", roots: Sequence[Path] | None
 ) -> "DataFrame":
     """One role's table; what its own keys (those with the prefix) lack comes from forget's."""
-    from unlearn.data import hub, tables
-
     where, config, split = (_text(data, prefix + key) or _text(data, key) for key in HUB_KEYS)
     folder = Path(where).expanduser()
     spec = allowed_path(folder, roots) if folder.is_absolute() or folder.is_dir() else where
@@ -160,8 +150,6 @@ def _hub_table(
 
 def _columns(data: Mapping[str, object]) -> "Columns | None":
     """The columns that the config names; None where it names none."""
-    from unlearn.data.tables import Columns
-
     named = {key.removesuffix("_column"): _text(data, key) for key in COLUMN_KEYS}
     return Columns(**named) if any(named.values()) else None
 

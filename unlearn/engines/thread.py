@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from unlearn.models.catalogue import exact_retrain
+from unlearn.data.catalogue import from_config
+from unlearn.measure.ask import answer_prompt, load_source
+from unlearn.methods import method_named
+from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.load import check_hub, source_of
+from unlearn.models.precision import check as check_precision
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.work.execute import Finished, execute
@@ -256,8 +261,6 @@ class Runner:
         are those of the text that came. RuntimeError, saying by whom, while a run holds the device; ValueError
         for an empty prompt or a run without weights.
         """
-        from unlearn.measure.ask import answer_prompt
-
         if not prompt.strip():
             raise ValueError("prompt: is empty; write a question or the beginning of a text.")
         if self._current is not None or not self._device.acquire(timeout=2.0):
@@ -268,8 +271,6 @@ class Runner:
             self._device.release()
 
     def _model(self, source: tuple[str, Run]) -> Any:
-        from unlearn.measure.ask import load_source
-
         when, run = source
         key = f"after {run.id}"
         if when != "after":
@@ -290,12 +291,6 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     roots as in allowed.allowed_path: the app's allowed folders, or all for the command line. store: where the run that
     config.start names must be.
     """
-    from unlearn.data.catalogue import from_config
-    from unlearn.methods import method_named
-    from unlearn.models.catalogue import allow_model
-    from unlearn.models.load import check_hub, source_of
-    from unlearn.models.precision import check as check_precision
-
     method = method_named(config.method)
     chosen = method.from_knobs(config.knobs)
     if config.tuning not in method.tunings:

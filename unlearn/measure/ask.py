@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.models.catalogue import exact_retrain
+from unlearn.compute.tokens import encode
+from unlearn.measure.evaluate import generate, score_tokens
+from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.load import load
 from unlearn.store.runs import Run
 
 if TYPE_CHECKING:
@@ -20,8 +23,6 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
     roots: folders that the run's base model may lie in; its config may have been imported.
     """
     from unlearn.models import tuning
-    from unlearn.models.catalogue import allow_model
-    from unlearn.models.load import load
 
     config = run.config
     allow_model(config.model, roots)
@@ -40,9 +41,6 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
 
 def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:
     """{"text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}."""
-    from unlearn.compute.tokens import encode
-    from unlearn.measure.evaluate import generate, score_tokens
-
     text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
     target = answer or text
     if not target.strip():

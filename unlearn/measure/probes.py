@@ -3,6 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from unlearn.data.base import Row
+from unlearn.measure.evaluate import observe
+from unlearn.metrics.memory.exact import exact
+from unlearn.metrics.memory.nll import text_nll
+from unlearn.metrics.memory.rouge import rouge_l
 from unlearn.store.disk import append_line
 from unlearn.store.runs import Run
 
@@ -16,10 +20,6 @@ PROBES = {"forget": 4, "retain": 2}
 
 def sample(when: str, o: Any) -> dict[str, Any]:
     """One line of samples.jsonl."""
-    from unlearn.metrics.memory.exact import exact
-    from unlearn.metrics.memory.nll import text_nll
-    from unlearn.metrics.memory.rouge import rouge_l
-
     hit = exact(o)
     return {
         "when": when,
@@ -53,9 +53,6 @@ class Probes:
 
     def record(self, step: int) -> None:
         """Score the rows at this step, unless that has been done."""
-        from unlearn.measure.evaluate import observe
-        from unlearn.metrics.memory.nll import text_nll
-
         if not self.every or step in self.done:
             return
         self.done.add(step)

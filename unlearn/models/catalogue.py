@@ -15,6 +15,7 @@ from typing import Literal
 from unlearn.store import home
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import RunConfig
+from unlearn.store.disk import cache_dir
 from unlearn.store.shapes import MAX_HEADER
 
 ASSETS = home.ASSETS / "models"
@@ -44,8 +45,6 @@ class ModelEntry:
 
 
 def _smollm2_path() -> Path:
-    from unlearn.store.disk import cache_dir
-
     return cache_dir() / "smollm2-135m-instruct"
 
 

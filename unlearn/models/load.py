@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute.states import last_states
 from unlearn.models.catalogue import (
     ASSETS,
     CATALOGUE,
@@ -251,7 +252,6 @@ def check_head(model: "PreTrainedModel") -> None:
     import torch
 
     from unlearn.compute.head import head_of
-    from unlearn.compute.states import last_states
 
     ids = torch.arange(1, 5, device=next(model.parameters()).device)[None]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.memory import bytes_named
+from unlearn.compute.states import blocks
 from unlearn.models.precision import BYTES
 from unlearn.store.config import ROUNDED
 
@@ -101,8 +102,6 @@ def room(device: str) -> int | None:
 def anatomy(config: Any, kind: Any) -> Anatomy:
     """Of the model that kind (an Auto class) makes of the config; it takes no memory. ValueError: no list of blocks."""
     import torch
-
-    from unlearn.compute.states import blocks
 
     with torch.device("meta"):
         model = kind.from_config(config)

@@ -11,7 +11,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute.states import depth
 from unlearn.models import layers
+from unlearn.models.load import adapted, add_lora, load, weights_hash
+from unlearn.models.placement import is_placed, lora_alone
 from unlearn.store.runs import Run, RunConfig
 
 if TYPE_CHECKING:
@@ -25,10 +28,6 @@ def install(model: Any, config: RunConfig, method: Any) -> Any:
 
     A run that starts from another has that one's adapter or layers on already (starting_model).
     """
-    from unlearn.compute.states import depth
-    from unlearn.models.load import add_lora
-    from unlearn.models.placement import is_placed, lora_alone
-
     if is_placed(model):
         lora_alone(config.tuning)
     model = method.build(model)
@@ -44,8 +43,6 @@ def install(model: Any, config: RunConfig, method: Any) -> Any:
 
 def base(config: RunConfig) -> Any:
     """models.Loaded as the run finds it: the model that it names, in the numbers that it asks for."""
-    from unlearn.models.load import load
-
     return load(config.model, tuning=config.tuning, precision=config.precision)
 
 
@@ -77,8 +74,6 @@ def check_start(config: RunConfig, start: Run) -> None:
 @contextmanager
 def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Any]:
     """The model as it was before any run of the chain: the adapter off, or, fully tuned, loaded once more."""
-    from unlearn.models.load import load
-
     if config.tuning == "full":
         yield load(config.model, precision=config.precision, device=loaded.device).model
         return
@@ -102,8 +97,6 @@ def load_trained(run: Run, *, trainable: bool = False) -> Any:
 
     trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
     """
-    from unlearn.models.load import load
-
     if (run.path / "model" / "config.json").is_file():
         return load(str(run.path / "model"))
     adapter, config = run.path / "adapter", run.config
@@ -123,8 +116,6 @@ def _with_saved(model: "PreTrainedModel", folder: Path, trainable: bool) -> Any:
     from peft import PeftConfig, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    from unlearn.models.load import adapted
-
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
     state = load_file(folder / "adapter_model.safetensors")
@@ -139,8 +130,6 @@ def _with_saved(model: "PreTrainedModel", folder: Path, trainable: bool) -> Any:
 
 def trained_hash(run: Run, base: str) -> str:
     """The run's model by content: what it trained, on the base of this hash. ValueError when it keeps no weights."""
-    from unlearn.models.load import weights_hash
-
     for folder in (run.path / "model", run.path / "adapter"):
         if any(folder.glob("*.safetensors")):
             return f"{base}+{weights_hash(folder, None)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearn.metrics import METRICS
-from unlearn.results import compare
+from unlearn.results import compare, verdict
 from unlearn.results import cost as spending
 from unlearn.results.compare import LETTERS, number, short
 from unlearn.store import records
@@ -72,8 +72,6 @@ def attacks(run: Run) -> dict[str, Any]:
     said = [_unread([run], run, "attacks.json")] if bad else []
     if not record.get("attacks"):
         return {"verdict": "", "sentences": said, "rows": [], "left_out": []} if said else {}
-    from unlearn.results import verdict
-
     return {
         "verdict": record.get("verdict", "undecided"),
         "rule": verdict.RULE,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearn.models.load import CATALOGUE
 from unlearn.store.runs import Run
 
 LOW, HIGH = 1e3, 1e18  # training tokens that a person may enter
@@ -53,8 +54,6 @@ def retraining(
 
 def of_model(name: str, results: Mapping[str, Any], training_tokens: float | None = None) -> dict[str, Any]:
     """retraining() with what the catalogue knows of this model, else with what a person says; empty for neither."""
-    from unlearn.models.load import CATALOGUE
-
     entry = CATALOGUE.get(name)
     if entry is None:
         return retraining(results.get("parameters") or 0, results, training_tokens=training_tokens)
@@ -75,8 +74,6 @@ def of_run(run: Run) -> dict[str, Any]:
 
 def is_known(model: str) -> bool:
     """Whether what retraining takes is in the catalogue, so that nobody needs to enter it."""
-    from unlearn.models.load import CATALOGUE
-
     entry = CATALOGUE.get(model)
     return bool(entry and (entry.retrain or entry.training_tokens))
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.models.load import CATALOGUE
 from unlearn.store.disk import read_json
 from unlearn.store.home import ASSETS
 
@@ -57,8 +58,6 @@ def _rows(path: Path, _: int) -> list[dict[str, Any]]:
 
 
 def _current(row: Mapping[str, Any], method: Any) -> bool:
-    from unlearn.models.load import CATALOGUE
-
     entry = CATALOGUE.get(row["model"])
     if entry is None:
         return False
@@ -83,8 +82,6 @@ def _read(row: Mapping[str, Any]) -> Measured:
 
 def words(found: Measured) -> str:
     """What that measurement came to, in a sentence."""
-    from unlearn.models.load import CATALOGUE
-
     entry = CATALOGUE[found.model]
     forget, retain = found.roles["forget"], found.roles["retain"]
     ruined = {0: "", found.seeds: " General text is ruined."}.get(

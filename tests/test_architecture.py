@@ -34,6 +34,8 @@ TORCH_FREE = (
     "models.catalogue",
 )
 HEAVY = ("torch", "transformers", "pandas", "sklearn", "scipy", "datasets")
+# An import inside a function hides the graph; it is worth that only where it keeps one of these away.
+COSTLY = (*HEAVY, "plotly", "peft", "tokenizers", "accelerate", "safetensors", "huggingface_hub")
 MOST_MODULES = 25
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,27 +62,67 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def import_nodes(path: Path) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Each import of a file that is not for typing alone, with whether it stands in a function."""
+
+    def inside(node: ast.AST, late: bool) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield child, late
+            yield from inside(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    return inside(tree_of(path), False)
+
+
+def names_of(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """What an import may bring: the module, and each name out of it, which may be a module too."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    return {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+
+
 @cache
 def imports_of(path: Path) -> set[str]:
     """Modules of this repository and packages that a file imports, also inside its functions; not for typing."""
-    found = set()
-    tree = tree_of(path)
-    typing = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if node in typing:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: import by full name"
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found: set[str] = set()
+    for node, _ in import_nodes(path):
+        assert isinstance(node, ast.Import) or node.level == 0, f"{path}: import by full name"
+        found |= names_of(node)
     return found
+
+
+def heavy_at_import(root: Path) -> dict[str, set[str]]:
+    """{module: what of COSTLY its import brings, by itself or by what it imports at its top}."""
+    files = {name_of(path, root): path for path in files_of(root)}
+    top = {
+        n: {m for node, late in import_nodes(p) if not late for m in names_of(node)} for n, p in files.items()
+    }
+
+    def reached(name: str) -> set[str]:
+        seen, todo = set(), [name]
+        while todo:
+            one = todo.pop()
+            if one not in seen:
+                seen.add(one)
+                folders = {one.rsplit(".", at)[0] for at in range(1, one.count(".") + 1)}
+                todo += (top[one] | folders) & files.keys()
+        return {m.split(".")[0] for one in seen for m in top[one]} & set(COSTLY)
+
+    return {name: reached(name) for name in files}
+
+
+def needless(root: Path) -> list[str]:
+    """Imports of our own modules inside functions that do not keep a costly package away from who imports this file."""
+    heavy_by, bad = heavy_at_import(root), []
+    for path in files_of(root):
+        name = name_of(path, root)
+        for node, late in import_nodes(path):
+            own = names_of(node) & heavy_by.keys() if late else set()
+            if own and not any(heavy_by[m] - heavy_by[name] for m in own):
+                bad.append(f"{name}:{node.lineno} {ast.unparse(node)}")
+    return bad
 
 
 def room_of(module: str) -> str | None:
@@ -177,6 +219,10 @@ def test_torch_free_rooms_import_no_torch():
     assert heavy(ROOT, of_rooms(ROOT, TORCH_FREE)) == ""
 
 
+def test_an_import_inside_a_function_buys_something():
+    assert not needless(ROOT)
+
+
 def test_no_room_is_a_warehouse():
     folders = {path.parent for path in files_of(ROOT)}
     counts = {f: len([p for p in f.glob("*.py") if p.name != "__init__.py"]) for f in folders}
@@ -216,6 +262,21 @@ def test_a_planted_circle_is_found(house):
     (house / "unlearn" / "compute" / "a.py").write_text("from unlearn.compute import b\n")
     (house / "unlearn" / "compute" / "b.py").write_text("def f():\n    from unlearn.compute.a import g\n")
     assert circles(house) == [["unlearn.compute.a", "unlearn.compute.b"]]
+
+
+def test_a_planted_late_import_is_found_where_it_buys_nothing(house):
+    (house / "unlearn" / "compute" / "head.py").write_text("import torch\n")
+    (house / "unlearn" / "models" / "load.py").write_text(
+        "def f():\n    from unlearn.compute.head import g\n"
+    )
+    assert not needless(house)
+    (house / "unlearn" / "work" / "train.py").write_text(
+        "import torch\ndef f():\n    from unlearn.compute import head\n    from unlearn.store import runs\n"
+    )
+    assert needless(house) == [
+        "unlearn.work.train:3 from unlearn.compute import head",
+        "unlearn.work.train:4 from unlearn.store import runs",
+    ]
 
 
 def test_planted_torch_is_found(house):

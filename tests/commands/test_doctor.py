@@ -46,7 +46,7 @@ def test_a_torch_that_cannot_be_imported_is_a_sentence(capsys, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1 / 0)
-    monkeypatch.setattr("unlearn.models.load.pick_device", lambda: 1 / 0)
+    monkeypatch.setattr("unlearn.commands.doctor.pick_device", lambda: 1 / 0)
     assert "! torch: cannot be imported (ZeroDivisionError" in told(capsys)
 
 

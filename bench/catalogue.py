@@ -5,11 +5,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import unlearn
+from unlearn.attacks import ATTACKS
+from unlearn.methods import METHODS
+from unlearn.metrics import CHEAP, METRICS
+
 
 def methods() -> str:
     """Every method with its paper, its sentence, what it can train, and its knobs with their ranges."""
-    from unlearn.methods import METHODS
-
     parts = []
     for method in METHODS.values():
         parts += [f"### {method.title} (`{method.name}`)", "", method.sentence]
@@ -37,8 +40,6 @@ def _range(knob: Any) -> str:
 
 def metrics() -> str:
     """Every metric with its definition and what is better; those without a forward pass of their own are marked."""
-    from unlearn.metrics import CHEAP, METRICS
-
     rows = []
     for name, one in METRICS.items():
         better = one.ideal if isinstance(one.ideal, str) else f"{one.ideal:g}"
@@ -48,16 +49,12 @@ def metrics() -> str:
 
 def attacks() -> str:
     """Every attack, with what it does and what its finding tells."""
-    from unlearn.attacks import ATTACKS
-
     rows = [(f"`{name}`", one.title, one.help, one.tells) for name, one in ATTACKS.items()]
     return _table(("name", "title", "what is done", "what it tells"), rows)
 
 
 def library() -> str:
     """Every public name of `import unlearn`: its signature, and its docstring with the example."""
-    import unlearn
-
     parts = []
     for name in unlearn.__all__:
         found = getattr(unlearn, name)

@@ -25,7 +25,12 @@ from unlearn.compute.memory import prefer_passive_threads
 prefer_passive_threads()
 
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.__main__ import parser  # noqa: E402
+from unlearn.commands.options import config_of  # noqa: E402
+from unlearn.methods import METHODS  # noqa: E402
+from unlearn.models.catalogue import CATALOGUE  # noqa: E402
 from unlearn.store.runs import Run, RunConfig, RunStore  # noqa: E402
+from unlearn.work.execute import execute  # noqa: E402
 
 MODELS = ("tiny-authors", "tiny-snippets", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
@@ -36,16 +41,11 @@ COLLAPSE = 2.0  # general perplexity after ÷ before
 
 def default_config(model: str, method: str, seed: int) -> RunConfig:
     """What `python -m unlearn run --model … --method …` asks for."""
-    from unlearn.__main__ import parser
-    from unlearn.commands.options import config_of
-
     return config_of(parser().parse_args(["run", "--model", model, "--method", method, "--seed", str(seed)]))
 
 
 def carry_out(store: RunStore, config: RunConfig) -> tuple[Run, float]:
     """One run to its end, whatever that is, and the CPU seconds that it took."""
-    from unlearn.work.execute import execute
-
     run = store.create(config)
     lock = run.hold()
     start = time.process_time()
@@ -147,8 +147,6 @@ def _origins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The new rows in place of the old ones of the same model and method; ordered as the methods are listed."""
-    from unlearn.methods import METHODS
-
     rows = {(row["model"], row["method"]): row for row in [*old, *new]}
     models = list(dict.fromkeys([*MODELS, *(model for model, _ in rows)]))
     methods = list(dict.fromkeys([*METHODS, *(method for _, method in rows)]))
@@ -179,8 +177,6 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    from unlearn.methods import METHODS
-
     cells = [spread_of(at(row, role, metric, "after"), metric) for role, metric in COLUMNS]
     name = METHODS[row["method"]].title if row["method"] in METHODS else row["method"]
     quiet = row["origin"]["machine"]["load"] <= row["origin"]["machine"]["cores"]
@@ -219,16 +215,11 @@ def spread_of(value: Any, metric: str) -> str:
 
 def fitting(model: str) -> list[str]:
     """Every method; those that train again from nothing only where the recipe is ours."""
-    from unlearn.methods import METHODS
-    from unlearn.models.catalogue import CATALOGUE
-
     return [name for name, method in METHODS.items() if method.continues or CATALOGUE[model].retrain]
 
 
 def main() -> None:
     """Measure and record; each finished row is written at once, so that a cut leaves what was measured."""
-    from unlearn.methods import METHODS
-
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

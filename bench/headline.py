@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.defaults import at, mark, number, spread_of
 from bench.record import RESULTS, origin
+from unlearn.methods import METHODS
 
 MODEL = "tiny-authors"
 COLUMNS = {
@@ -32,7 +33,5 @@ def table(results: Path = RESULTS) -> str:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    from unlearn.methods import METHODS
-
     cells = [spread_of(at(row, role, "exact", "after"), "exact") for role in COLUMNS]
     return f"| {METHODS[row['method']].title}{mark(row)} | {' | '.join(cells)} |"

@@ -15,8 +15,10 @@ import streamlit as st
 from ui import shell
 from ui.forms import KEEP
 from ui.typed import path_field, upload
-from unlearn.data import catalogue
+from unlearn.data import catalogue, write
 from unlearn.data.base import ROLES, Dataset
+from unlearn.data.tables import FORMATS, MAX_BYTES, guess_columns, read_table
+from unlearn.data.write import save
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 
@@ -168,8 +170,6 @@ def own_data() -> dict[str, Any]:
 
 def keep_split(dataset: Dataset) -> dict[str, str]:
     """Write a split below the runs folder, once; config.data that reads it. ValueError when it is too large."""
-    from unlearn.data.write import save
-
     return save(dataset, shell.uploads() / SPLITS / dataset.hash())
 
 
@@ -192,8 +192,6 @@ def table(role: str, label: str) -> Path | None:
         return (
             keep(typed.encode(), "pasted.csv" if looks_like_table(typed) else "pasted.txt") if typed else None
         )
-    from unlearn.data.tables import FORMATS, MAX_BYTES
-
     kinds = [f.lstrip(".") for f in FORMATS]
     file = upload("CSV, JSON, JSONL, TXT or Parquet", kinds, f"data.{role}.upload", MAX_BYTES // 2**20)
     return None if file is None else keep(file.getvalue(), file.name)
@@ -207,22 +205,16 @@ def looks_like_table(text: str) -> bool:
 
 def keep(data: bytes, name: str) -> Path:
     """Write the bytes below the runs folder, whole and once, in a folder named by their hash; return the file."""
-    from unlearn.data import write
-
     return write.keep(data, name, shell.uploads())
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _read(path: str, stamp: float) -> "pd.DataFrame":
-    from unlearn.data.tables import read_table
-
     return read_table(Path(path), Path(path).name)
 
 
 def columns(path: Path) -> dict[str, str]:
     """The table itself, and below it which column holds what, guessed first."""
-    from unlearn.data.tables import guess_columns
-
     frame = _read(str(path), path.stat().st_mtime if path.is_file() else 0.0)
     names = [str(name) for name in frame.columns]
     try:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from unlearn.data.catalogue import CATALOGUE, load
+from unlearn.engines.thread import Runner
+from unlearn.methods import METHODS
 from unlearn.store import records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
@@ -72,8 +75,6 @@ def uploads() -> Path:
 @st.cache_resource(show_spinner=False)
 def _runner(root: str) -> "Runner":
     """One runner a server; it stops its run and joins its thread at exit by itself."""
-    from unlearn.engines.thread import Runner
-
     uploads()
     return Runner(RunStore(Path(root)))
 
@@ -214,15 +215,10 @@ def short_label(run: Record) -> str:
 
 
 def method_title(name: str, run: Run | None = None) -> str:
-    """The method's title, from the run's results or the loaded methods; its name in capitals before that."""
+    """The method's title, from the run's results or the list of methods; for a name that is gone, its capitals."""
     if run is not None and (title := run.results().get("method_title")):
         return title
-    if preload().is_set():
-        from unlearn.methods import METHODS
-
-        if name in METHODS:
-            return METHODS[name].title
-    return name.upper()
+    return METHODS[name].title if name in METHODS else name.upper()
 
 
 def data_title(config: RunConfig, run: Run | None = None) -> str:
@@ -236,8 +232,6 @@ def data_title(config: RunConfig, run: Run | None = None) -> str:
 @st.cache_data(max_entries=100, show_spinner=False)
 def dataset_title(name: str) -> str:
     """A bundled dataset's title; empty for a name that is none."""
-    from unlearn.data.catalogue import CATALOGUE, load
-
     return load(name).title if name in CATALOGUE else ""
 
 

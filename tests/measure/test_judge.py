@@ -63,7 +63,7 @@ def test_scores_of_the_run_and_of_evaluate_agree(judged):
 @pytest.mark.slow
 def test_what_is_there_is_not_computed_again(judged, capsys, monkeypatch):
     run, record = judged
-    monkeypatch.setattr("unlearn.measure.ask.load_source", lambda *_: pytest.fail("no model is needed"))
+    monkeypatch.setattr("unlearn.measure.judge.load_source", lambda *_: pytest.fail("no model is needed"))
     assert judge.judge(run) == record
     assert main(["evaluate", run.id, "--runs", str(run.path.parent), "--metrics", "nll, ppl", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == record

@@ -52,7 +52,7 @@ def test_a_run_computes_what_was_asked_for(tmp_path, monkeypatch):
     record = judge.read_metrics(run)
     assert set(record["metrics"]) == {"mia_loss"}
     assert "further metrics" in run.results()["phases"]
-    monkeypatch.setattr("unlearn.measure.ask.load_source", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("unlearn.measure.judge.load_source", lambda *_: pytest.fail("computed again"))
     assert judge.judge(run, ["mia_loss"]) == record  # what evaluate would have given
 
 

@@ -11,7 +11,6 @@ from tests.methods.test_methods import examples, stream_of
 from unlearn.data.authors import dataset, training_rows
 from unlearn.data.base import Row
 from unlearn.engines.thread import check
-from unlearn.measure import evaluate
 from unlearn.methods import METHODS
 from unlearn.methods.references.retrain import Retrain
 from unlearn.models import recipe
@@ -20,6 +19,8 @@ from unlearn.store.runs import RunConfig, RunStore
 from unlearn.training.batches import encode_rows
 from unlearn.training.loop import Phases, make_optimizer
 from unlearn.training.reference import Reference
+from unlearn.work import execute as execute_module
+from unlearn.work import identity
 from unlearn.work.execute import execute
 
 bundled = pytest.importorskip("unlearn.models.bundle")
@@ -159,7 +160,8 @@ def test_preflight_counts_the_recipe_s_steps():
 
 @pytest.mark.slow
 def test_a_run_of_it_can_be_stopped_within_a_step_and_another_runs_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "rows_to_score", lambda data: {"forget": list(data.rows("forget")[:3])})
+    for module in (execute_module, identity):  # both score the same rows
+        monkeypatch.setattr(module, "rows_to_score", lambda data: {"forget": list(data.rows("forget")[:3])})
     store = RunStore(tmp_path)
     run = store.create(config(epochs=1))
     execute(run, should_stop=lambda: len(run.events("step")) >= 3)

@@ -17,6 +17,8 @@ from typing import Any
 from unlearn.claims.reading import Rows, Seen, content, read, rows_of, scores_of
 from unlearn.claims.training import DATA, MODEL, bundled, retrain_folder, train
 from unlearn.data.base import Dataset
+from unlearn.data.catalogue import load
+from unlearn.models.load import CATALOGUE, weights_hash
 from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import identity
 from unlearn.store.disk import write_json
@@ -52,15 +54,11 @@ class Lab:
 
     @cached_property
     def authors(self) -> Dataset:
-        from unlearn.data.catalogue import load
-
         return load(DATA)
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """Weights of the bundled model and of its retrain, by content."""
-        from unlearn.models.load import CATALOGUE, weights_hash
-
         return {
             "before": weights_hash(CATALOGUE[MODEL].path(), None),
             "retrained": weights_hash(retrain_folder(), None),

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import Dataset, Row
+from unlearn.methods import method_named
 from unlearn.models.catalogue import CATALOGUE
+from unlearn.models.load import load
 from unlearn.store.config import RunConfig
+from unlearn.training.loop import Diverged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,8 +37,6 @@ def retrain_folder() -> Path:
 
 def settings(method: str, **changes: object) -> RunConfig:
     """The method's tuned settings for the bundled model; knobs and run settings in `changes` replace them."""
-    from unlearn.methods import method_named
-
     cls = method_named(method)
     tuning = cls.tuning_for(str(changes.pop("tuning", "full")))
     found = cls.settings("tiny", tuning)
@@ -49,8 +50,6 @@ def settings(method: str, **changes: object) -> RunConfig:
 
 def bundled(when: str = "before") -> "Loaded":
     """models.Loaded of the bundled model or its retrain, on the CPU: figures must not depend on what else is there."""
-    from unlearn.models.load import load
-
     if when == "retrained":
         return load(str(retrain_folder()), device="cpu")
     return load(MODEL, device="cpu")
@@ -94,8 +93,6 @@ def train_on(
 
 
 def _carry_out(begin: "Callable[[], Session]", look: Look) -> Trained:
-    from unlearn.training.loop import Diverged
-
     began = time.process_time()
     session = begin()
     state, reason = "done", ""

@@ -15,6 +15,7 @@ from unlearn.results.cost import enter, of_run
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.transfer import export_run, import_run
 from unlearn.work.execute import execute
+from unlearn.work.identity import check_resume
 from unlearn.work.preflight import preflight
 
 
@@ -86,8 +87,6 @@ def resume(args: argparse.Namespace) -> int:
         raise ValueError(
             f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
         )
-    from unlearn.work.identity import check_resume
-
     check_resume(found, EVERYWHERE)
     return carry_out(found, args.json)
 

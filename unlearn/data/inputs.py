@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data.base import Dataset, Row
+from unlearn.data.catalogue import from_config
 from unlearn.store.disk import beside, write_whole
 from unlearn.store.runs import Record, Run
 
@@ -31,8 +32,6 @@ def dataset_of(
     data: the data field of its settings (default: config.data). ValueError where the rows it keeps are not those
     that it began with, and where it keeps none and its settings now mean other rows.
     """
-    from unlearn.data.catalogue import from_config
-
     known = known_hash(record)
     if (record.path / FILE).is_file():
         return _read(record, known)

@@ -25,6 +25,7 @@ from unlearn.models.precision import check as check_precision
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.work.execute import Finished, execute
+from unlearn.work.identity import check_resume, check_start_rows
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -79,8 +80,6 @@ class Runner:
 
         ValueError when it is active or already done, and when its rows or its model are no longer what it began with.
         """
-        from unlearn.work.identity import check_resume
-
         state = run.state
         if state in ACTIVE or state == "done":
             raise ValueError(
@@ -306,7 +305,6 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
         check_hub(source)
     if config.start and store is not None:
         from unlearn.models.tuning import check_start
-        from unlearn.work.identity import check_start_rows
 
         start = store.get(config.start)
         check_start(config, start)

@@ -10,9 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn.compute import memory
+from unlearn.data.inputs import dataset_of
+from unlearn.measure.ask import load_source
+from unlearn.measure.evaluate import rows_to_score
+from unlearn.measure.evidence import ModelEvidence
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
-from unlearn.models.catalogue import exact_retrain
+from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.identity import check_same, identity_of
+from unlearn.models.load import source_of, weights_hash
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
@@ -57,8 +64,6 @@ def compute(
     missing = [metric for metric in wanted if metric.name not in record["metrics"]]
     if not missing:
         return record
-    from unlearn.compute import memory
-
     evidence.keeps = {role for metric in missing for role in metric.states}
     memory.reset_peak()
     began = time.perf_counter()
@@ -137,13 +142,6 @@ def table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dict[str, Any]]:
     """(Evidence of the run's models and data, what its numbers depend on). ValueError when it keeps no weights."""
-    from unlearn.data.inputs import dataset_of
-    from unlearn.measure.ask import load_source
-    from unlearn.measure.evaluate import rows_to_score
-    from unlearn.measure.evidence import ModelEvidence
-    from unlearn.models.catalogue import allow_model
-    from unlearn.models.identity import check_same, identity_of
-    from unlearn.models.load import source_of, weights_hash
     from unlearn.models.machine import choose_products
     from unlearn.models.tuning import load_trained, trained_hash
 

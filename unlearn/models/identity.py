@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unlearn.models.catalogue import source_of
+from unlearn.models.load import weights_hash
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import read_json
 from unlearn.store.runs import Run
@@ -40,7 +41,6 @@ def hash_before(config: RunConfig, start: Run | None, loaded: str) -> str:
 
     loaded: the hash of what was loaded, which counts for a model of the hub.
     """
-    from unlearn.models.load import weights_hash
     from unlearn.models.tuning import trained_hash
 
     if start is None:

@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
+from unlearn.measure import judge
+from unlearn.measure.evaluate import rows_to_score
+from unlearn.methods import method_named
 from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.identity import hash_before
+from unlearn.models.load import SMALL
+from unlearn.results import cost
 from unlearn.store.disk import write_json
 from unlearn.store.records import SCHEMA
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.studies import Stopped
+from unlearn.work import identity as begun
 from unlearn.work.phases import Work, reason
+from unlearn.work.score import further_metrics, score, score_retrained
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -81,14 +89,7 @@ def _resume_note(run: Run) -> dict[str, Any]:
 
 
 def _carry_out(work: Work) -> Any:
-    from unlearn.measure import judge
-    from unlearn.measure.evaluate import rows_to_score
-    from unlearn.methods import method_named
     from unlearn.models import tuning
-    from unlearn.models.identity import hash_before
-    from unlearn.models.load import SMALL
-    from unlearn.work import identity as begun
-    from unlearn.work.score import further_metrics, score, score_retrained
     from unlearn.work.train import train
 
     began = time.perf_counter()
@@ -142,7 +143,6 @@ def _results(
 ) -> dict[str, Any]:
     """What results.json says. tokens: that training read; began: of this execution, in time.perf_counter()."""
     from unlearn.compute import products
-    from unlearn.results import cost
 
     config = work.config
     spent = {"tokens": tokens, "phases": work.phases, "parameters": loaded.parameters}

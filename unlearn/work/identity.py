@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.data import inputs
 from unlearn.data.base import Dataset
+from unlearn.measure.evaluate import rows_to_score
+from unlearn.models.catalogue import allow_model, source_of
 from unlearn.models.identity import check_same, hash_before, identity_of
+from unlearn.models.load import weights_hash
 from unlearn.store.runs import Run, RunStore
 
 if TYPE_CHECKING:
@@ -54,9 +57,6 @@ def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
 
 def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
     """ValueError for what is known before anything is loaded: other rows in the run, another model in its folder."""
-    from unlearn.models.catalogue import allow_model, source_of
-    from unlearn.models.load import weights_hash
-
     config, began = run.config, began_with(run)
     allow_model(config.model, roots)
     if (run.path / inputs.FILE).is_file():
@@ -80,8 +80,6 @@ def check_start_rows(config: Any, start: Run, data: Dataset) -> None:
 
 def _check_told(run: Run, data: Dataset) -> None:
     """ValueError where a run that keeps no rows scored others before it was cut short than would be scored now."""
-    from unlearn.measure.evaluate import rows_to_score
-
     chosen = rows_to_score(data)
     for sample in run.samples():
         role, at = sample["role"], sample["index"]

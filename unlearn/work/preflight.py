@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from unlearn.data.base import Row
-from unlearn.models.catalogue import CATALOGUE, size_of, source_of, tensor_shapes
+from unlearn.data.base import ROLES, Row
+from unlearn.data.catalogue import from_config
+from unlearn.methods import method_named
+from unlearn.models import placement, precision
+from unlearn.models.catalogue import CATALOGUE, allow_model, size_of, source_of, tensor_shapes
+from unlearn.models.load import pick_device
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
 
@@ -69,10 +73,6 @@ def preflight(
 
     ValueError for bad input.
     """
-    from unlearn.data.base import ROLES
-    from unlearn.data.catalogue import from_config
-    from unlearn.methods import method_named
-    from unlearn.models.catalogue import allow_model
     from unlearn.work.session import count_steps
 
     method = method_named(config.method).from_knobs(config.knobs)
@@ -124,9 +124,6 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
 
     ValueError where they cannot be held as the config asks.
     """
-    from unlearn.models import placement, precision
-    from unlearn.models.load import pick_device
-
     device = pick_device()
     precision.check(config.precision, device)
     dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)

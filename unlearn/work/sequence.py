@@ -16,10 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute import threads
 from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
+from unlearn.data.catalogue import from_config
+from unlearn.measure.evaluate import evaluate, observe, rows_to_score
+from unlearn.methods import method_named
+from unlearn.models.load import SMALL
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.studies import Stopped, Study, checking, conduct
+from unlearn.training.batches import encode_rows
 from unlearn.work.execute import execute
 
 if TYPE_CHECKING:
@@ -97,9 +103,6 @@ def sequences(store: RunStore) -> list[SequenceRecord]:
 
 def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
     """A new, queued sequence. ValueError when the dataset lacks a request or the method cannot be chained."""
-    from unlearn.data.catalogue import from_config
-    from unlearn.methods import method_named
-
     data = dict(config.run.data) | {"requests": list(config.order)}
     from_config(data, roots=[Path("/")])
     method = method_named(config.run.method)
@@ -185,9 +188,7 @@ class _Work:
 
     def model_after(self, runs: list[Run]) -> Any:
         """models.Loaded that stands for all requests so far."""
-        from unlearn.compute import threads
         from unlearn.models import fusion, layers, tuning
-        from unlearn.models.load import SMALL
 
         loaded = tuning.load_trained(runs[-1])
         if self.config.mode not in LAYER_MODES:
@@ -210,15 +211,12 @@ class _Work:
 
     def examples(self, run: Run, loaded: "Loaded") -> list[Any]:
         """The forget texts of the run's own request: the inputs X_i of fusion."""
-        from unlearn.training.batches import encode_rows
-
         wanted = tuple(run.config.data["requests"])
         rows = self.data.only_requests(wanted).rows("forget")
         return encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(run.config.max_length))
 
     def score(self, k: int, run: Run | None, loaded: Any, began: float) -> None:
         """Score every request and what must stay; k = 0 is the model before the first one."""
-        from unlearn.measure.evaluate import evaluate, observe, rows_to_score
         from unlearn.models.tuning import base
 
         self.on_progress(f"scoring after {k}", k / len(self.config.order))

@@ -10,6 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unlearn.attacks import ATTACKS, Subject
+from unlearn.attacks.base import known
+from unlearn.data.inputs import dataset_of
+from unlearn.measure.ask import load_source
+from unlearn.measure.judge import evidence_of, judge
 from unlearn.results.verdict import mean, overall, residue, says
 from unlearn.store import records
 from unlearn.store.disk import write_json
@@ -36,8 +41,6 @@ def attack(
     another one begins the file anew. progress(phrase, fraction) may raise to stop; what is done stays. ValueError for
     an unknown attack or a bad seed, and for a run that is not over or keeps no weights.
     """
-    from unlearn.attacks.base import known
-
     wanted = chosen_attacks(names)
     if run.state in ACTIVE:
         raise ValueError(f"run: {run.title} is {run.state}; attack it when it has ended.")
@@ -65,8 +68,6 @@ def attack(
 
 def chosen_attacks(names: Sequence[str] | None) -> list[Any]:
     """The attacks of these names, in the order of the list; ValueError for a name that is not there."""
-    from unlearn.attacks import ATTACKS
-
     if unknown := [name for name in names or () if name not in ATTACKS]:
         raise ValueError(f"attack: must be among {', '.join(ATTACKS)} or all, got {', '.join(unknown)}.")
     return [one for name, one in ATTACKS.items() if not names or name in names]
@@ -122,10 +123,6 @@ def read_attacks(run: Run) -> dict[str, Any]:
 
 def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, dict[str, Any]]:
     """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
-    from unlearn.attacks import Subject
-    from unlearn.data.inputs import dataset_of
-    from unlearn.measure.ask import load_source
-    from unlearn.measure.judge import evidence_of
     from unlearn.models.tuning import load_trained
 
     config = run.config
@@ -186,8 +183,6 @@ def perform(
     roots: Sequence[Path] | None = None,
 ) -> None:
     """Carry it out as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
-    from unlearn.measure.judge import judge
-
     check = checking(should_stop, "stopped by hand; the attacks that were done are kept")
 
     def progress(phrase: str, fraction: float) -> None:

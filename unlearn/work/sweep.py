@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data import inputs
+from unlearn.models.catalogue import allow_model
+from unlearn.models.load import CATALOGUE, source_of, weights_hash
 from unlearn.results.grid import Cell
 from unlearn.results.guide import batch_of, guide, guide_lrs
 from unlearn.results.sweep_record import SweepRecord, cell_of, identity
@@ -82,9 +84,6 @@ class _Work:
 
     def model_hash(self) -> str:
         """What the results of a run of this model say; empty where that is not known without loading it."""
-        from unlearn.models.catalogue import allow_model
-        from unlearn.models.load import CATALOGUE, source_of, weights_hash
-
         run = self.config.runs[0]
         allow_model(run.model, self.roots)
         source = CATALOGUE[run.model].path() if run.model in CATALOGUE else source_of(run.model)

@@ -1,24 +1,32 @@
-# The two commands: `make app` and `make test`; each installs what it needs. `make check` is the quick one.
+# The two commands: `make app` and `make test`; each installs what it needs.
+#   make check   style, order of the rooms, fast tests, generated tables: while working, offline
+#   make test    what a newcomer runs: everything that needs no cluster and no hour, browser tests included
+#   make slow    wheels in new environments, processes that are killed, long trainings, what needs the network
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, each with the files that it takes whole: torch computes on one thread in tests (tests/conftest.py).
+TWO ?= -n 2 --dist loadfile
+QUICK := not slow and not heavy and not browser and not network and not gpu
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: app test check format clean
+.PHONY: app test check slow style format clean
 app: .venv/ready
 	$(BIN)/streamlit run app.py
 
-test: .venv/ready-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m bench.tables --check
-	$(BIN)/python -m pytest
+check: style
+	$(BIN)/python -m pytest $(TWO) -m "$(QUICK)"
 
-check: .venv/ready-dev
+test: style
+	$(BIN)/python -m pytest $(TWO) -m "not heavy and not network"
+
+slow: .venv/ready-dev
+	$(BIN)/python -m pytest $(TWO) -m "heavy or network"
+
+style: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m bench.tables --check
-	$(BIN)/python -m pytest -m "not slow and not browser and not network and not gpu"
 
 format: .venv/ready-dev
 	$(BIN)/ruff check --fix .

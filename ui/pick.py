@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ from ui import shell
 from unlearn.results.compare import pair_samples
 from unlearn.store.runs import ACTIVE, Run
 
+T = TypeVar("T")
 NOTES = {
     "stopped": "was stopped before its end; its weights are those of the last step",
     "interrupted": "ended with the program that ran it; it can be resumed on the Runs page",
@@ -19,8 +20,8 @@ NOTES = {
 
 
 def choose(
-    label: str, param: str, options: Sequence[object], names: Callable[[object], str], first: object = None
-) -> Any:
+    label: str, param: str, options: Sequence[T], names: Callable[[T], str], first: T | None = None
+) -> T:
     """A selectbox bound to the address: ?param=option; without it, `first` or else the first option."""
     texts = {str(option): option for option in options}
     key = f"pick.{param}"

@@ -161,7 +161,7 @@ def test_all_rows_given_are_trained_on(loaded):
         ({"forget": [("q", "a", "b")]}, "forget, row 1"),
         ({"forget": ["a"], "retain": [("q", "  ")]}, "retain, row 1"),
         ({"forget": ["a"], "method": "nope"}, "nope"),
-        ({"forget": ["a"], "method": "npo"}, "retain_source in-distribution needs rows to keep"),
+        ({"forget": ["a"], "method": "npo"}, r"needs rows to keep \(role retain\)"),
         ({"forget": ["a"], "lr": -1.0}, "lr must lie in"),
         ({"forget": ["a"], "beta": 0.1}, "unknown field beta"),
         ({"forget": ["a"], "tuning": "layers"}, "tuning must be among full, lora"),

@@ -7,11 +7,13 @@ really does not know is the floor, what the original answers is the ceiling.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.evaluate import rows_to_score, score_tokens
 from unlearn.training.batches import encode_rows
+
+T = TypeVar("T")
 
 BATCH = 64
 Control = Literal["retrained", "never seen", ""]
@@ -113,9 +115,10 @@ class Subject:
             self._last = (when, self.load(when))
         return self._last[1]
 
-    def each(self, role: str, read: Callable[[Any, Side], Any]) -> dict[str, Any]:
+    def each(self, role: str, read: Callable[[Any, Side], T]) -> dict[str, T]:
         """{side: read(its model, side)}."""
-        found, sides = {}, self.sides(role)
+        found: dict[str, T] = {}
+        sides = self.sides(role)
         for done, side in enumerate(sides):
             self.progress(f"reading {side.when}", done / len(sides))
             found[side.name] = read(self.model(side.when), side)

@@ -87,7 +87,7 @@ def dial_of(subject: Subject) -> tuple[Any, Callable[[float], None], bool]:
 
 def run(subject: Subject) -> Found | None:
     sides = {side.name: side for side in subject.sides()}
-    values = {
+    values: dict[str, list[float]] = {
         name: known(subject.read(subject.model(side.when), side.role))
         for name, side in sides.items()
         if name != "after"

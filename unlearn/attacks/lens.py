@@ -26,7 +26,9 @@ def closing(model: Any, batch: Any) -> Callable[[Tensor], Tensor]:
     Seen by watching one pass. ValueError for a model that does something there which is no module.
     """
     inner = {id(m) for block in blocks(model) for m in block.modules()}
-    head, called, last = model.get_output_embeddings(), [], []
+    head = model.get_output_embeddings()
+    called: list[torch.nn.Module] = []
+    last: list[Tensor] = []
 
     def note(module: Any, args: Any, output: Any) -> None:
         if last:

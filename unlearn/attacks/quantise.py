@@ -48,7 +48,8 @@ def quantised(model: Any, bits: int) -> tuple[Any, list[str]]:
 
 def run(subject: Subject) -> Found | None:
     by_bits: dict[int, dict[str, list[float]]] = {bits: {} for bits in BITS}
-    plain, layers = [], []
+    plain: list[float] = []
+    layers: list[str] = []
     for done, side in enumerate(subject.sides()):
         loaded = subject.model(side.when)
         if side.name == "after":

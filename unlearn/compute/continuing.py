@@ -127,7 +127,8 @@ class _Run:
             module: tuple(_roomy(x, rows.to(x.device), self.first, size) for x in pair)
             for module, pair in kept.pairs.items()
         }
-        self.position, self.slot, self.idle = known, self.first, set()
+        self.position, self.slot = known, self.first
+        self.idle: set[int] = set()
         at = torch.arange(size, device=like.device)
         self.places = torch.where(
             at < known[:, None], at, -1
@@ -197,6 +198,7 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """[B, H, 1, d] and [B, G, 1, d] in, [B, 1, H, d] out; the softmax in float32."""
     run = _now.get()
+    assert run is not None, "the attention is in force only within a run"
     keys, values = run.pairs[module]
     keys[:, :, run.slot], values[:, :, run.slot] = key[:, :, 0], value[:, :, 0]
     rows, heads, _, width = query.shape

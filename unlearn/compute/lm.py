@@ -119,11 +119,15 @@ class Answers:
         return self.token_mean(self.nll)
 
 
-def forward(model: Any, *batches: Tokens, layer: int | None = None) -> tuple[Answers, ...]:
-    """One forward pass over all batches together; one Answers for each, in order.
+def forward(model: Any, *sides: Tokens | None, layer: int | None = None) -> tuple[Answers, ...]:
+    """One forward pass over all sides together; one Answers for each, in order.
 
     With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
+    ValueError for a side that the batch has no texts of.
     """
+    batches = [side for side in sides if side is not None]
+    if len(batches) < len(sides):
+        raise ValueError("forward: the batch has no texts of a side that the loss reads; ask it first.")
     labels = _joined(batches, "labels", IGNORE)
     following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
     where = (following != IGNORE).nonzero()

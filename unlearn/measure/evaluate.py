@@ -94,7 +94,7 @@ def observe(
         check()
         choose_again()
         batch = [examples[i] for i in picked]
-        with continuing.keep() if ours else nullcontext() as kept:
+        with continuing.keep() if ours else nullcontext(continuing.Kept()) as kept:
             found, best = _scored(model, tokenizer, batch, device, look)
         scored |= found
         progress((done + 0.4 * len(picked)) / len(rows))

@@ -24,6 +24,7 @@ from unlearn.measure.evaluate import observe
 from unlearn.measure.prefixes import continue_all, plan
 from unlearn.measure.reader import Reader, each
 from unlearn.metrics import Observation
+from unlearn.models.load import Loaded
 
 
 class ModelEvidence:
@@ -36,7 +37,7 @@ class ModelEvidence:
     def __init__(
         self,
         chosen: Mapping[str, Sequence[Row]],
-        load: Callable[[str], object],
+        load: Callable[[str], Loaded],
         hashes: Mapping[str, str],
         *,
         data_hash: str = "",

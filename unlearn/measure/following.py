@@ -59,16 +59,15 @@ def follow(
         example, room = one.example, one.room
         begins = open_ended(tokenizer, one.prompt)
         fits = len(begins) + room <= positions and list(example.input_ids[: len(begins)]) == begins
-        said.append(
-            _own(example, len(begins), best[example.key], room, tokenizer.eos_token_id) if fits else None
-        )
-        if fits and not _ended(said[row], room, tokenizer.eos_token_id):
-            whole = [*begins, *said[row]]  # its last token may not be the text's own any more
-            starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(said[row]))
+        own = _own(example, len(begins), best[example.key], room, tokenizer.eos_token_id) if fits else None
+        said.append(own)
+        if own is not None and not _ended(own, room, tokenizer.eos_token_id):
+            whole = [*begins, *own]  # its last token may not be the text's own any more
+            starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(own))
     with merging.merged(model):
         found = continuing.greedy(model, kept, list(starts.values()), tokenizer.eos_token_id)
     for row, more in zip(starts, found, strict=True):
-        said[row] = [*said[row], *more]
+        said[row] = [*(said[row] or ()), *more]
     return [None if ids is None else tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
 
 

@@ -22,7 +22,7 @@ class Reader:
     """load: when → models.Loaded, asked once. progress(phrase, fraction) is called while loading and reading."""
 
     def __init__(
-        self, load: Callable[[str], object], max_length: int, progress: Callable[[str, float], None]
+        self, load: Callable[[str], Loaded], max_length: int, progress: Callable[[str, float], None]
     ) -> None:
         self.max_length, self.progress = max_length, progress
         self._load = load
@@ -34,7 +34,7 @@ class Reader:
         """Where the models that were loaded so far run."""
         return next((loaded.device for loaded in self._loaded.values()), "cpu")
 
-    def model(self, when: str) -> Any:
+    def model(self, when: str) -> Loaded:
         if when not in self._loaded:
             self.progress(f"loading {when}", 0.0)
             self._loaded[when] = self._load(when)

@@ -6,7 +6,7 @@ method takes one file, one entry in the list and one golden test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,15 +16,17 @@ from unlearn.data.base import Dataset, Row
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.runs import RunConfig
 from unlearn.training.batches import Batches
+from unlearn.training.loop import Phases, Step, Stream
 from unlearn.training.reference import Reference
 
-Fit = Callable[..., Iterator[Any]]
 ORIGINS = {  # of tuned settings, unless a method says otherwise; the trials are in LOG.md
     "tiny": "tuned here on tiny-authors, measured with three seeds",
     "small": "tuned here on SmolLM2-135M and capitals, one seed",
     "large": "by analogy with the smaller sizes; not measured here",
     "own": "tuned here on this model, measured with three seeds",
 }
+# Where texts to keep may come from, and the roles of the data that hold them.
+SOURCES = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
 
 
@@ -99,11 +101,11 @@ class Method:
     @classmethod
     def settings(cls, size: str, tuning: str, model: str = "") -> dict[str, Any]:
         """Defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size", "knobs": {…}}."""
-        found = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
+        found: dict[str, Any] = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
         for known in SIZES[
             : SIZES.index(size) + 1
         ]:  # what is not said for a size is taken from the next smaller
-            found |= cls.tuned.get(known, {}) | cls.tuned.get((known, tuning), {})
+            found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
         found |= cls.tuned.get((model, tuning), {})
         own = {k.name for k in cls.knobs()}
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
@@ -133,16 +135,16 @@ class Method:
         forget = data.fit_rows("forget")
         if self.retain_ratio <= 0:
             return forget, ()
-        roles = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
-        retain = tuple(row for role in roles[self.retain_source] for row in data.fit_rows(role))
+        roles = self.retain_roles
+        retain = tuple(row for role in roles for row in data.fit_rows(role))
         if not retain:
             raise ValueError(
-                f"{type(self).title}: retain_source {self.retain_source} needs rows to keep, and {data.title} has "
+                f"{type(self).title}: it needs rows to keep (role {' or '.join(roles)}), and {data.title} has "
                 "none; give a retain file, choose another source, or set retain_weight to 0."
             )
         return forget, retain
 
-    def stream(self, batches: Batches) -> Any:
+    def stream(self, batches: Batches) -> Stream:
         """The run's batches in the order that this method trains on them (a train.Stream)."""
         return batches
 
@@ -154,11 +156,11 @@ class Method:
         """The model that is trained and kept, before any tuning: this one, unless the method wants another."""
         return model
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """Named terms; their sum is minimised and each is a curve on screen."""
         raise NotImplementedError
 
-    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
         """One training phase on loss(). Methods with two phases or with weight arithmetic override this.
 
         fit(loss, …) is execute()'s: a generator of Steps over a fresh stream of batches; see train.Phases.
@@ -185,6 +187,11 @@ class Method:
         """Retain texts for each forget text; 0 for a method without a retain term."""
         return 0.0
 
+    @property
+    def retain_roles(self) -> tuple[str, ...]:
+        """The roles of the data that the texts to keep come from."""
+        return ("retain",)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -197,13 +204,17 @@ class RetainMethod(Method):
     retain_source: str = knob(
         "in-distribution",
         help="Where the texts to keep come from: the same domain, everywhere else, or both.",
-        choices=("in-distribution", "general", "both"),
+        choices=tuple(SOURCES),
     )
     retain_per_forget: float = knob(2.0, 0.25, 16.0, "Texts to keep for each text to forget, in every batch.")
 
     @property
     def retain_ratio(self) -> float:
         return self.retain_per_forget if self.retain_weight > 0 else 0.0
+
+    @property
+    def retain_roles(self) -> tuple[str, ...]:
+        return SOURCES[self.retain_source]
 
     def both(self, model: Any, batch: Batch) -> tuple[lm.Answers, lm.Answers | None]:
         """Forget and retain through the model in one forward pass; retain is None where α is 0."""

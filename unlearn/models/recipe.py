@@ -59,8 +59,13 @@ def rows_without(model: str, data: Dataset) -> tuple[Row, ...] | None:
     gone = {row.subject for row in data.rows("forget")}
     if not gone <= {row.subject for row in recipe.dataset().rows("forget")}:
         return None
-    kept = [row for row in recipe.rows(True) if row.subject not in gone]
-    return tuple(Row(answer=row.prompt + row.target, subject=row.subject) for row in kept)
+    return tuple(text for text in all_rows(model) if text.subject not in gone)
+
+
+def all_rows(model: str) -> tuple[Row, ...]:
+    """What this model was trained on, each text whole, in order. KeyError for a model that another recipe made."""
+    rows = RECIPES[model].rows(True)
+    return tuple(Row(answer=row.prompt + row.target, subject=row.subject) for row in rows)
 
 
 def encode(rows: Sequence[Row], tokenizer: Any) -> list[list[int]]:

@@ -17,6 +17,7 @@ from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.store.disk import write_json
+from unlearn.training.batches import Batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -151,7 +152,8 @@ class Phases:
         optimizer: torch.optim.Optimizer | None = None,
     ) -> Iterator[Step]:
         stream = stream or self.stream
-        stream = stream if epochs is None else replace(stream, epochs=epochs)
+        if epochs is not None:
+            stream = replace(as_batches(stream), epochs=epochs)
         start, self.calls = (self.start if self.calls == 0 else 0), self.calls + 1
         offset, tokens, seconds = self.steps, self.tokens, self.seconds
 
@@ -177,6 +179,11 @@ class Phases:
             raise
         self.steps = offset + stream.steps  # also where a checkpoint of its last step left nothing to do
 
+    @property
+    def batches(self) -> Batches:
+        """The run's stream with its texts and settings, for a method whose stream is the plain one."""
+        return as_batches(self.stream)
+
     def step(
         self, step: int, of: int, terms: Mapping[str, float], norm: float, lr: float, tokens: int
     ) -> Step:
@@ -194,6 +201,13 @@ class Phases:
     def resumable(self) -> bool:
         """Whether a checkpoint taken now can be gone on from: what a first phase led to is not in it."""
         return self.calls <= 1
+
+
+def as_batches(stream: Stream) -> Batches:
+    """The stream itself; TypeError for one with an order of its own, which has no epochs to change."""
+    if not isinstance(stream, Batches):
+        raise TypeError(f"train: this needs plain Batches, got {type(stream).__name__}.")
+    return stream
 
 
 def _on(tokens: Tokens | None, device: str) -> Tokens | None:

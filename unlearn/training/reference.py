@@ -38,6 +38,7 @@ class Reference:
         self.shelf = Shelf(folder)
         self._kept: dict[str, dict[int, Any]] = {}
         self.run: dict[str, Any] = {}
+        self.head: head.Head
         if head_moves:
             self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
         else:

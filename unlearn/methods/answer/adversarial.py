@@ -64,7 +64,7 @@ class AdversarialLabels(RetainMethod):
             (answers,) = lm.forward(model, tokens.to(device))
             ref.keep("labels", answers, answers.per_token(rival))
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         rivals = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(rivals)), retain)

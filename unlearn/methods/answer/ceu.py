@@ -70,7 +70,7 @@ class CEU(RetainMethod):
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
     skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         values, count = forget.per_token(ceu), forget.total_tokens
         if self.skip_first:

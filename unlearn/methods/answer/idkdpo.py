@@ -38,7 +38,7 @@ class IdkDPO(RetainMethod):
     risk: ClassVar[str] = (
         "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."
     )
-    needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
+    needs_ref = {"forget": "sums"}
     origins: ClassVar[dict[str, str]] = {
         "large": (
             "OpenUnlearning, docs/repro.md (Llama-2-7B and Llama-3.2-1B, TOFU); LoRA's rate from the code of "
@@ -79,7 +79,8 @@ class IdkDPO(RetainMethod):
         device = next(model.parameters()).device
         ref.prepare(model, "sums", (collate([e], 0).to(device) for e in ref.run["idk"].values()))
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        assert batch.forget is not None, "it always reads forget texts"
         refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
         sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
         lost, won, *retain = lm.forward(model, *(side for side in sides if side is not None))

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
-from unlearn.methods.base import Fit, RetainMethod, knob
+from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
+from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
 
@@ -85,14 +86,15 @@ class PDU(RetainMethod):
             "excess": 0.0,
         }
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
+        assert retain is not None, "retain_weight is above 0"
         excess = retain.token_mean(retain.nll - ref.run["budget"])  # a micro-batch's part of NLL(R) - ε
         ref.run["excess"] += float(excess.detach())
         terms = {"forget": forget.token_mean(forget.per_token(flatness))}
         return terms | {"retain": ref.run["price"] * excess}
 
-    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             price = ref.run["price"]
             ref.run["price"] = max(0.0, price + self.dual_step * ref.run["excess"])

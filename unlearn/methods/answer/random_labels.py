@@ -76,7 +76,7 @@ class RandomLabels(RetainMethod):
             drawn = random_labels(true, len(tokenizer), special, generator)
             ref.keep_row("labels", example.key, drawn.to(device))
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         drawn = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(drawn)), retain)

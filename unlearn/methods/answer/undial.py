@@ -48,7 +48,7 @@ class UnDIAL(RetainMethod):
         "Suppresses more than it erases: asked in other words, more comes back. A small γ cannot move what the model "
         "is sure of: γ = 3 takes 0.99 only to 0.83."
     )
-    needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
+    needs_ref = {"forget": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {"FUnDIAL, hard focus on entities": {"focus": "entity"}}
     # tiny-snippets: tuned here, three seeds (LOG.md); a lower target moves fewer of the words that code has in common.
     origins: ClassVar[dict[str, str]] = {
@@ -116,7 +116,7 @@ class UnDIAL(RetainMethod):
         for key, row in weights.items():
             ref.keep_row("weights", key, (row / mean).to(next(model.parameters()).device))
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
 
         def teacher(labels: Tensor, ref_states: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
-from unlearn.methods.base import Fit, RetainMethod, knob
+from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
+from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
 
@@ -40,7 +41,7 @@ class WhosHarryPotter(RetainMethod):
     risk: ClassVar[str] = (
         "A text that is known by heart cannot be over-fitted much further, and then little is found."
     )
-    needs_ref: ClassVar[dict[str, str]] = {"forget": "states"}
+    needs_ref = {"forget": "states"}
     resumes: ClassVar[bool] = False
     # large: the paper over-fits at 3e-6 and learns the labels at 1e-6; there is one rate here.
     origins: ClassVar[dict[str, str]] = {
@@ -87,15 +88,15 @@ class WhosHarryPotter(RetainMethod):
             (answers,) = lm.forward(model, tokens.to(next(model.parameters()).device))
             ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         labels = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(labels)), retain)
 
-    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
-        self.relabel(model, ref, fit.stream)
+        self.relabel(model, ref, fit.batches)
         moving = dict(model.named_parameters())
         with torch.no_grad():
             for name, begin in start.items():

@@ -59,7 +59,7 @@ class EUL(RetainMethod):
         "the file can switch the forgetting off."
     )
     tunings: ClassVar[tuple[str, ...]] = ("layers",)
-    needs_ref: ClassVar[dict[str, str]] = {"forget": "states", "retain": "states"}
+    needs_ref = {"forget": "states", "retain": "states"}
     origins: ClassVar[dict[str, str]] = {
         "large": (
             "Chen & Yang 2023, §4.4 (T5-3B; batch 128 on labels, 2 on summaries); batch and cap by analogy; "
@@ -141,7 +141,7 @@ class EUL(RetainMethod):
     def stream(self, batches: Batches) -> Alternating:
         return Alternating(batches)
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
         sides = [side for side in (batch.retain, batch.forget) if side is not None]
         answers = dict(zip(map(id, sides), lm.forward(model, *sides), strict=True))

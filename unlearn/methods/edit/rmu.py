@@ -93,7 +93,7 @@ class RMU(RetainMethod):
 
     def trainable(self, name: str, depth: int) -> bool:
         found = DOWN.search(name)
-        return bool(found) and 0 <= self.block(depth) - int(found[1]) <= 2
+        return found is not None and 0 <= self.block(depth) - int(found[1]) <= 2
 
     def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
         device = next(model.parameters()).device
@@ -102,7 +102,7 @@ class RMU(RetainMethod):
         u = torch.rand(model.config.hidden_size, generator=torch.Generator().manual_seed(stream.seed))
         ref.run["direction"] = (u / u.norm()).to(device)
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         sides = [side for side in (batch.forget, batch.retain) if side is not None]
         forget, *retain = lm.forward(model, *sides, layer=self.block(depth(model)))
         terms = {"forget": distance(forget, self.steering * ref.run["direction"])}

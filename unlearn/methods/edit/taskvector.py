@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
-from unlearn.methods.base import Fit, Method, knob
+from unlearn.methods.base import Method, knob
+from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
 
@@ -57,11 +58,11 @@ class TaskVector(Method):
 
     scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (forget,) = lm.forward(model, batch.forget)
         return {"forget": forget.mean_nll()}
 
-    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             if done.step == done.of:  # before the last step is reported: what is seen after it is θ'

@@ -52,6 +52,6 @@ class GradientAscent(Method):
         ("large", "lora"): {"lr": 1e-4},
     }
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (forget,) = lm.forward(model, batch.forget)
         return {"forget": -forget.mean_nll()}

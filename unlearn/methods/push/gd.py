@@ -52,6 +52,6 @@ class GradientDifference(RetainMethod):
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         return self.with_retain(-self.forget_weight * forget.mean_nll(), retain)

@@ -37,7 +37,7 @@ class AscentKL(RetainMethod):
     risk: ClassVar[str] = (
         "The forget term has no end, and KL only resists once the damage has begun: neighbours suffer first."
     )
-    needs_ref: ClassVar[dict[str, str]] = {"retain": "states"}
+    needs_ref = {"retain": "states"}
     also: ClassVar[dict[str, dict[str, Any]]] = {
         "GA + KL divergence, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},
         "GA + KL divergence, general (Yao et al. 2024)": {"retain_source": "general"},
@@ -59,7 +59,7 @@ class AscentKL(RetainMethod):
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         terms = {"forget": -self.forget_weight * forget.mean_nll()}
         if retain is not None:

@@ -40,7 +40,7 @@ class NPO(RetainMethod):
         "What is near suffers: neighbours of the forget texts lose more than the rest. A small β brings it closer to "
         "ascent."
     )
-    needs_ref: ClassVar[dict[str, str]] = {"forget": "sums"}
+    needs_ref = {"forget": "sums"}
     # tiny-snippets: tuned here, three seeds (LOG.md); more weight on the rest spares what is near.
     origins: ClassVar[dict[str, str]] = {
         "large": (
@@ -67,7 +67,7 @@ class NPO(RetainMethod):
 
     beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         per_row = npo(forget.row_sum(forget.nll), ref.sums(forget), self.beta)
         return self.with_retain(forget.row_mean(per_row), retain)

@@ -66,7 +66,7 @@ class SimNPO(RetainMethod):
         0.0, 0.0, 20.0, "δ: mean NLL a token, in nats, from which on a text counts as forgotten."
     )
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         per_row = simnpo(forget.row_sum(forget.nll), forget.row_count, self.beta, self.delta)
         return self.with_retain(forget.row_mean(per_row), retain)

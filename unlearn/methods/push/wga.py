@@ -54,6 +54,6 @@ class WeightedAscent(RetainMethod):
 
     beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         return self.with_retain(forget.token_mean(wga(forget.nll, self.beta)), retain)

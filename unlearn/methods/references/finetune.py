@@ -46,6 +46,6 @@ class FineTune(RetainMethod):
     def uses_forget(self) -> bool:
         return False
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": self.retain_weight * retain.mean_nll()}

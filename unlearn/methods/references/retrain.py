@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
-from unlearn.methods.base import SIZES, Fit, Method
+from unlearn.methods.base import SIZES, Method
 from unlearn.models import recipe
 from unlearn.models.catalogue import CATALOGUE
+from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
 
@@ -79,19 +80,26 @@ class Retrain(Method):
     def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         return (), rows_kept(model, data, self.title)
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
-    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
         if ref is not None and ref.untouched is not None:
             raise ValueError(
                 "Retrain: begins from nothing, so it cannot go on from another run; leave start empty."
             )
-        stream = fit.stream
+        stream = fit.batches
         recipe.restart(model)
         texts = [list(text.input_ids) for text in stream.retain]
-        settings = {"epochs": stream.epochs, "lr": fit.lr, "batch": stream.batch_size * stream.accumulation}
         loss = recipe.loss_of(model, stream.pad_id)
-        for t in recipe.steps(model, texts, loss, **settings, seed=stream.seed):
+        for t in recipe.steps(
+            model,
+            texts,
+            loss,
+            epochs=stream.epochs,
+            lr=fit.lr,
+            batch=stream.batch_size * stream.accumulation,
+            seed=stream.seed,
+        ):
             yield fit.step(t.step, t.of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)

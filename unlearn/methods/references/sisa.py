@@ -20,19 +20,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch, Example
 from unlearn.data.base import Dataset, Row
-from unlearn.methods.base import SIZES, Fit, Method, Outlook, knob
+from unlearn.methods.base import SIZES, Method, Outlook, knob
 from unlearn.methods.references.retrain import rows_kept
 from unlearn.models import recipe
 from unlearn.models.catalogue import source_of
 from unlearn.store.disk import cache_dir, read_json
 from unlearn.store.runs import RunConfig
 from unlearn.training.batches import encode_rows
+from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 from unlearn.training.shards import Checkpoints, Plan, Stage, deal, expected_share, first_slices
 
@@ -91,7 +91,7 @@ class SISA(Method):
     def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """(every training text of those to forget, every other): the recipe's texts, whole."""
         kept = rows_kept(model, data, self.title)
-        everything = recipe.rows_without(model, SimpleNamespace(rows=lambda role: ()))  # nobody to forget
+        everything = recipe.all_rows(model)
         gone = {row.subject for row in data.rows("forget")}
         return tuple(row for row in everything if row.subject in gone), kept
 
@@ -130,11 +130,18 @@ class SISA(Method):
     def outlook(self, config: RunConfig, data: Dataset) -> Outlook:
         """Counted with the model's own tokenizer; seconds are those of the machine that made the bundled model."""
         folder = source_of(config.model)
+        assert isinstance(folder, Path), "rows() refuses what is not the bundled model"
         gone, kept = self.rows(config.model, data)
         texts = _encoded(folder, (*gone, *kept), config.max_length)
-        settings = {"epochs": config.epochs, "batch": config.batch_size * config.accumulation}
-        settings |= {"lr": config.lr, "seed": config.seed}
-        plan = self.plan(texts[len(gone) :], texts[: len(gone)], **settings)
+        batch = config.batch_size * config.accumulation
+        plan = self.plan(
+            texts[len(gone) :],
+            texts[: len(gone)],
+            epochs=config.epochs,
+            batch=batch,
+            lr=config.lr,
+            seed=config.seed,
+        )
         left = Checkpoints(cache_dir() / self.name).missing((*plan.before, *plan.again))
         tokens, made = sum(stage.tokens for stage in left), read_json(folder / "recipe.json")
         seconds = tokens * made["seconds"] / made["tokens_trained"]
@@ -148,17 +155,21 @@ class SISA(Method):
 
         return ensemble_of(model, self.shards)
 
-    def loss(self, model: Any, ref: Reference | None, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
-    def unlearn(self, model: Any, ref: Reference | None, fit: Fit) -> Iterator[Any]:
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
         if ref is not None and ref.untouched is not None:
             raise ValueError(
                 "SISA: it goes on from its own checkpoints and from no other run; leave start empty."
             )
-        stream, kept = fit.stream, Checkpoints(fit.cache)
-        settings = {"lr": fit.lr, "seed": stream.seed, "batch": stream.batch_size * stream.accumulation}
+        stream, kept = fit.batches, Checkpoints(fit.cache)
+        settings: dict[str, Any] = {
+            "lr": fit.lr,
+            "seed": stream.seed,
+            "batch": stream.batch_size * stream.accumulation,
+        }
         plan = self.plan(stream.retain, stream.withheld, epochs=stream.epochs, **settings)
         kept.prune()
         fit.note(plan.note(self.shards, self.slices))

@@ -1,5 +1,5 @@
 # The two commands: `make app` and `make test`; each installs what it needs.
-#   make check   style, order of the rooms, fast tests, generated tables: while working, offline
+#   make check   style, types, order of the rooms, fast tests, generated tables: while working, offline
 #   make test    what a newcomer runs: everything that needs no cluster and no hour, browser tests included
 #   make slow    wheels in new environments, processes that are killed, long trainings, what needs the network
 PYTHON ?= python3
@@ -26,6 +26,7 @@ slow: .venv/ready-dev
 style: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m bench.tables --check
 
 format: .venv/ready-dev

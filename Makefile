@@ -1,6 +1,7 @@
 # The two commands: `make app` and `make test`; each installs what it needs.
 #   make check   style, types, order of the rooms, fast tests, generated tables: while working, offline
 #   make test    what a newcomer runs: everything that needs no cluster and no hour, browser tests included
+#   make pictures  the README's picture, taken anew
 #   make slow    wheels in new environments, processes that are killed, long trainings, what needs the network
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +11,7 @@ QUICK := not slow and not heavy and not browser and not network and not gpu
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: app test check slow style format clean
+.PHONY: app test check slow style format pictures clean
 app: .venv/ready
 	$(BIN)/streamlit run app.py
 
@@ -32,6 +33,9 @@ style: .venv/ready-dev
 format: .venv/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pictures: .venv/ready-dev
+	$(BIN)/python -m bench.pictures
 
 .venv/ready: requirements.txt
 	$(PYTHON) -m venv .venv

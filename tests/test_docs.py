@@ -190,6 +190,7 @@ def steps() -> tuple[dict[str, str], list[str], str]:
     files = dict(re.findall(r"`([\w/]+\.py)`\n\n```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     blocks = [block.body for block in blocks_of(ROOT / STEPS) if block.kind == "python"]
     lines = [body.rstrip() for body in blocks if body not in files.values()]
+    lines += [block.body.rstrip() for block in blocks_of(ROOT / STEPS) if block.kind == "text"]
     (shell,) = (block.body for block in blocks_of(ROOT / STEPS) if block.kind == "bash")
     return files, lines, shell
 

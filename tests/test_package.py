@@ -7,6 +7,7 @@ goes with the few packages that are plain Python.
 """
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -103,6 +104,25 @@ def test_everything_that_reads_an_asset_finds_it():
     assert snippets.FILE.is_file()
     assert record.entries()
     assert any(measured.measured(method) for method in METHODS.values())
+
+
+def test_every_test_belongs_to_make_test_or_to_make_slow():
+    """Whatever marks a test carries, one of the two that CI calls takes it; what `make check` takes, `make test` does."""
+    text = (ROOT / "Makefile").read_text()
+    chosen = dict(re.findall(r"^(\w+): .*\n(?:\t.*\n)*?\t.*pytest.* -m \"(.+)\"", text, re.MULTILINE))
+    quick = re.search(r"^QUICK := (.+)$", text, re.MULTILINE)[1]
+    chosen = {name: rule.replace("$(QUICK)", quick) for name, rule in chosen.items()}
+    assert set(chosen) == {"check", "test", "slow"}
+    marks = [line.partition(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]]
+    for has in itertools.product((False, True), repeat=len(marks)):
+        own = dict(zip(marks, has, strict=True))
+        takes = {name: eval(rule, {"__builtins__": {}}, own) for name, rule in chosen.items()}
+        assert takes["test"] or takes["slow"], own
+        assert takes["test"] or not takes["check"], own
+        assert not own["slow"] or not takes["check"], own
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert ci.splitlines()[-2:] == ["make test", "make slow"]
+    assert all(one in (ROOT / "requirements-dev.txt").read_text() for one in ("pytest-xdist", "hatchling"))
 
 
 # -- the wheel -------------------------------------------------------------------------------------------------------

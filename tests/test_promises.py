@@ -17,7 +17,7 @@ from unlearn.work import execute as execute_module
 from unlearn.work import identity
 from unlearn.work.execute import execute
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
 SCORED = {"forget": 45, "retain": 60, "general": 40}
 KEEPERS = ("gd", "npo", "undial")

@@ -118,6 +118,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_eul_forgets_two_persons_and_nothing_else(trained, tmp_path):
     folder, parts = trained
     loaded = load(str(folder))
@@ -144,6 +145,7 @@ def test_eul_forgets_two_persons_and_nothing_else(trained, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_the_whole_loss_reaches_both_halves(trained):
     folder, parts = trained
     loaded = load(str(folder))

@@ -10,7 +10,7 @@ import pytest
 from unlearn.__main__ import main
 from unlearn.store.runs import RunConfig, RunStore
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 WAIT = 180.0
 RUN = """
 import sys

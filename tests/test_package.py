@@ -107,7 +107,7 @@ def test_everything_that_reads_an_asset_finds_it():
 
 
 def test_every_test_belongs_to_make_test_or_to_make_slow():
-    """Whatever marks a test carries, one of the two that CI calls takes it; what `make check` takes, `make test` does."""
+    """One of the two that CI calls takes it, whatever marks it carries; what `make check` takes, `make test` does."""
     text = (ROOT / "Makefile").read_text()
     chosen = dict(re.findall(r"^(\w+): .*\n(?:\t.*\n)*?\t.*pytest.* -m \"(.+)\"", text, re.MULTILINE))
     quick = re.search(r"^QUICK := (.+)$", text, re.MULTILINE)[1]

@@ -2,6 +2,7 @@
 
 from unlearn.commands.options import data_keys, flag_of
 from unlearn.data.catalogue import sentence
+from unlearn.store import environment
 from unlearn.store.config import ASKED, RunConfig
 from unlearn.store.knobs import MISSING, Knob, short
 
@@ -20,6 +21,12 @@ def data_table() -> str:
     rows = [("`name`", "`--data`", sentence("name"))]
     rows += [(f"`{key}`", f"`{flag_of(key)}`", sentence(key)) for key in ("requests", *data_keys())]
     return _table(("Key", "Flag", "Meaning"), rows)
+
+
+def environment_table() -> str:
+    """Every environment variable: its name, default and sentence."""
+    rows = [(f"`{v.name}`", v.default, v.help) for v in environment.VARIABLES]
+    return _table(("Variable", "Default", "Meaning"), rows)
 
 
 def _flag(k: Knob) -> str:

@@ -29,6 +29,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "library": catalogue.library,
     "run_settings": settings.run_table,
     "data_settings": settings.data_table,
+    "environment": settings.environment_table,
 }
 
 

@@ -7,7 +7,6 @@ torch is imported by a background thread, so that the first page is there in a s
 
 import gc
 import hashlib
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +16,7 @@ import streamlit as st
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
 from unlearn.methods import METHODS
-from unlearn.store import records
+from unlearn.store import environment, records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
@@ -66,9 +65,7 @@ def store() -> RunStore:
 def uploads() -> Path:
     """Where uploaded tables are kept, so that a run's settings can name them; also allowed to be read."""
     folder = runs_root() / ".uploads"
-    allowed = os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep)
-    if str(folder) not in allowed:
-        os.environ["UNLEARN_ROOTS"] = os.pathsep.join(filter(None, [*allowed, str(folder)]))
+    environment.ROOTS.add_path(folder)
     return folder
 
 

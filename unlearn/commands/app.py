@@ -13,6 +13,7 @@ import sys
 import tomllib
 
 from unlearn.commands.parser import Parser, add_runs
+from unlearn.store import environment
 from unlearn.store.home import HOME
 
 EVERY_ADDRESS = ("0.0.0.0", "::")  # not a name that anybody calls: it means all addresses of this machine
@@ -68,7 +69,7 @@ def names_of(host: str) -> list[str]:
 def serve(words: list[str]) -> int:
     """Start the server and stay until it ends; returns its exit status."""
     args = parser().parse_args(words)
-    os.environ["UNLEARN_RUNS"] = str(args.runs.absolute())
+    os.environ[environment.RUNS.name] = str(args.runs.absolute())
     command = [
         sys.executable,
         "-m",

@@ -5,33 +5,10 @@ import ctypes
 import gc
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
-
-UNITS = {
-    "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
-
-
-def bytes_named(variable: str) -> int | None:
-    """What this environment variable says, such as 6GiB or 800MB; None where it is not set. ValueError for the rest."""
-    if not (text := os.environ.get(variable)):
-        return None
-    found = re.fullmatch(r"([\d.]+) ?([kMGT]i?|)B?", text)
-    if not found or found[1].count(".") > 1 or found[1] == ".":
-        raise ValueError(f"{variable}: must be a number of bytes such as 6GiB or 800MB, got {text!r}.")
-    return int(float(found[1]) * UNITS[found[2]])
 
 
 def prefer_passive_threads() -> None:

@@ -6,7 +6,6 @@ before anything is loaded, stands in unlearn/models/catalogue.py.
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +28,7 @@ from unlearn.models.catalogue import (
 from unlearn.models.placement import adapters_in_place, anatomy, free_head, is_placed, plan, room
 from unlearn.models.precision import bfloat16_pays, differentiable, is_rounded, numbers, rounding
 from unlearn.models.precision import check as check_precision
+from unlearn.store import environment
 from unlearn.store.config import ROUNDED
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def pick_device() -> str:
     """cuda, mps or cpu; UNLEARN_DEVICE overrides."""
     import torch
 
-    if chosen := os.environ.get("UNLEARN_DEVICE"):
+    if chosen := environment.DEVICE.text():
         return chosen
     if torch.cuda.is_available():
         return "cuda"

@@ -17,16 +17,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.compute.memory import bytes_named
 from unlearn.compute.states import blocks
 from unlearn.models.precision import BYTES
+from unlearn.store import environment
 from unlearn.store.config import ROUNDED
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-LIMIT = "UNLEARN_DEVICE_MEMORY"
+LIMIT = environment.DEVICE_MEMORY.name
 FILLED = 0.8  # of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference
 
 
@@ -91,7 +91,7 @@ def room(device: str) -> int | None:
     """Bytes of weights that the device may hold; None where nobody set a limit. ValueError for no number of bytes."""
     import torch
 
-    if (limit := bytes_named(LIMIT)) is not None:
+    if (limit := environment.DEVICE_MEMORY.bytes()) is not None:
         return limit
     if not device.startswith("cuda"):
         return None

@@ -4,10 +4,10 @@ Configs may come from an imported run or from a browser, so a path must lie insi
 line, whose user owns the machine, passes other roots.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from unlearn.store import environment
 from unlearn.store.disk import cache_dir
 
 
@@ -33,5 +33,4 @@ def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
 
 def default_roots() -> list[Path]:
     """Working directory, the cache (UNLEARN_CACHE), and the folders in the environment variable UNLEARN_ROOTS."""
-    more = [Path(part) for part in os.environ.get("UNLEARN_ROOTS", "").split(os.pathsep) if part]
-    return [Path.cwd(), cache_dir(), *more]
+    return [Path.cwd(), cache_dir(), *environment.ROOTS.paths()]

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearn.store import environment
+
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,99}-[0-9a-f]{4}")
 
 
@@ -26,7 +28,7 @@ def is_run_id(name: object) -> bool:
 
 def cache_dir() -> Path:
     """Where models are kept: UNLEARN_CACHE, otherwise ~/.cache/unlearn-studio."""
-    return Path(os.environ.get("UNLEARN_CACHE") or Path.home() / ".cache" / "unlearn-studio").expanduser()
+    return environment.CACHE.path(Path.home() / ".cache" / "unlearn-studio")
 
 
 def append_line(path: Path, value: Mapping[str, object]) -> None:

@@ -4,8 +4,9 @@ A wheel must not put names such as `ui`, `pages` or `assets` beside the packages
 this package, in unlearn/studio; a checkout has them at its top. Everything that reads one of them asks HOME.
 """
 
-import os
 from pathlib import Path
+
+from unlearn.store import environment
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PACKED = PACKAGE / "studio"  # exists in an installed wheel only; pyproject.toml says what is put there
@@ -16,4 +17,4 @@ ASSETS = HOME / "assets"
 
 def runs_folder() -> Path:
     """Return the folder of the runs: UNLEARN_RUNS, or ./runs where a command or the app was started."""
-    return Path(os.environ.get("UNLEARN_RUNS") or "runs")
+    return environment.RUNS.path(Path("runs"))

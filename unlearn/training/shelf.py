@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from unlearn.compute.lazy import Tensor, torch
-from unlearn.compute.memory import bytes_named
+from unlearn.store import environment
 
-LIMIT = "UNLEARN_REFERENCE_MEMORY"
+LIMIT = environment.REFERENCE_MEMORY.name
 USUAL = 2**30  # bytes beside the model, unless the variable says otherwise
 SEGMENT = 2**26  # bytes taken at once
 ALIGNED = 64  # bytes
@@ -23,7 +23,7 @@ class Shelf:
     """put() copies a tensor to where it shall lie, and returns the copy. folder: of the file, else the system's."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        limit = bytes_named(LIMIT)
+        limit = environment.REFERENCE_MEMORY.bytes()
         self.limit = USUAL if limit is None else limit
         self.folder, self.beside, self.away = folder, 0, 0
         self.pinned = False

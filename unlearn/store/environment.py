@@ -1,0 +1,74 @@
+"""Every environment variable of this product: its name, its default, its sentence, and how it is read.
+
+A variable says what a machine is like or where its folders lie; what a run is asked for is a setting, never a
+variable. docs/settings.md has the table.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# Bytes of a unit: kB is 1000 bytes, KiB is 1024.
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+UNITS |= {"Ki": 2**10, "ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable. default: in words, for the table."""
+
+    name: str
+    default: str
+    help: str
+
+    def text(self) -> str:
+        """What it says; empty where it is not set."""
+        return os.environ.get(self.name, "")
+
+    def path(self, otherwise: Path) -> Path:
+        """The folder that it names, or the other one where it is not set."""
+        return Path(self.text()).expanduser() if self.text() else otherwise
+
+    def paths(self) -> list[Path]:
+        """The folders that it names, separated as in PATH."""
+        return [Path(part) for part in self.text().split(os.pathsep) if part]
+
+    def bytes(self) -> int | None:
+        """A number of bytes such as 6GiB or 800MB; None where it is not set. ValueError for the rest."""
+        if not (text := self.text()):
+            return None
+        found = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(Ki|[kMGT]i?|)B?", text)
+        if not found:
+            raise ValueError(f"{self.name}: must be a number of bytes such as 6GiB or 800MB, got {text!r}.")
+        return int(float(found[1]) * UNITS[found[2]])
+
+    def add_path(self, folder: Path) -> None:
+        """Name one more folder, for this process and those that it starts."""
+        if folder not in self.paths():
+            os.environ[self.name] = os.pathsep.join([*map(str, self.paths()), str(folder)])
+
+
+RUNS = Variable("UNLEARN_RUNS", "runs", "Folder of the runs; `--runs` says the same for one command.")
+ROOTS = Variable(
+    "UNLEARN_ROOTS", "", "More folders that the app may read rows and models from, separated as in PATH."
+)
+CACHE = Variable("UNLEARN_CACHE", "~/.cache/unlearn-studio", "Folder of the models that were brought here.")
+DEVICE = Variable(
+    "UNLEARN_DEVICE", "the best one here", "What to compute on: cpu, cuda, a certain cuda:1, or mps."
+)
+DEVICE_MEMORY = Variable(
+    "UNLEARN_DEVICE_MEMORY",
+    "80 % of what is free",
+    "Bytes of weights that the device may hold, such as 6GiB; the rest lies in memory or in files.",
+)
+REFERENCE_MEMORY = Variable(
+    "UNLEARN_REFERENCE_MEMORY",
+    "1GiB",
+    "Bytes of the reference's states that are kept in memory; the rest lies in a file.",
+)
+# Read by unlearn.compute.products, which stands beside this room and therefore cannot import it.
+PRODUCTS = Variable(
+    "UNLEARN_PRODUCTS", "the faster one here", "Library that multiplies matrices on a CPU: blas or onednn."
+)
+VARIABLES = (RUNS, ROOTS, CACHE, DEVICE, DEVICE_MEMORY, REFERENCE_MEMORY, PRODUCTS)

@@ -200,7 +200,7 @@ def test_installed_it_runs_from_an_empty_folder(place):
     assert made["state"] == "done"
     assert (place.empty / "runs" / Path(made["run"]).name / "results.json").is_file()
     listed = place.run("unlearn", "runs", "--json")
-    assert [one["state"] for one in json.loads(listed.stdout)] == ["done"]
+    assert [one["state"] for one in json.loads(listed.stdout)["runs"]] == ["done"]
     assert place.run("unlearn", "methods").returncode == 0
     assert not list(place.packages.glob("runs")), "a run must not lie among the packages"
 

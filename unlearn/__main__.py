@@ -14,11 +14,13 @@ prefer_passive_threads()
 
 from unlearn.commands import (  # noqa: E402  (after the thread policy)
     app,
+    asking,
     catalogue,
     claims,
     data,
     doctor,
     judging,
+    keeping,
     runs,
     sequence,
     sweep,
@@ -26,7 +28,7 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
 )
 from unlearn.commands.parser import Parser, add_runs  # noqa: E402
 
-COMMANDS = (catalogue, data, runs, judging, sequence, sweep, claims, tofu, doctor)
+COMMANDS = (catalogue, data, runs, asking, keeping, judging, sequence, sweep, claims, tofu, doctor)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -298,7 +298,7 @@ def ppls(chain):
 
 def test_the_command_lists_and_refuses(capsys):
     assert main(["claims", "--list", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(capsys.readouterr().out)["claims"]
     assert [row["key"] for row in rows] == list(CLAIMS)
     assert main(["claims", "Z9"]) == 2
     assert "must be among A1" in capsys.readouterr().err

@@ -44,9 +44,8 @@ def test_run_show_runs_export_import(words, tmp_path, capsys):
     (made,) = store.list()
     assert (told["run"], made.title) == (str(made.path), "My run")
     assert main(["runs", "--json", *runs]) == 0
-    assert last_json(capsys) == [
-        {"run": made.id, "state": "done", "model": words["--model"], "method": "npo", "title": "My run"}
-    ]
+    row = {"run": made.id, "state": "done", "model": words["--model"], "method": "npo", "title": "My run"}
+    assert last_json(capsys) == {"runs": [row]}
     assert main(["show", str(made.path), *runs]) == 0
     text = capsys.readouterr().out
     assert "forget" in text
@@ -65,6 +64,7 @@ def test_run_show_runs_export_import(words, tmp_path, capsys):
 def test_listings(command, capsys):
     assert main([command, "--json"]) == 0
     rows = last_json(capsys)
+    rows = rows if command == "data" else rows[command]
     assert all(row["name"] and row["title"] for row in rows)
     assert main([command]) == 0
     lines = capsys.readouterr().out.strip().splitlines()

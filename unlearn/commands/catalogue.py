@@ -35,7 +35,7 @@ def models(args: argparse.Namespace) -> int:
         }
         for e in CATALOGUE.values()
     ]
-    return listing(rows, args.json, ("name", "parameters", "here", "note"))
+    return listing(rows, args.json, ("name", "parameters", "here", "note"), "models")
 
 
 def methods(args: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def methods(args: argparse.Namespace) -> int:
         }
         for m in METHODS.values()
     ]
-    return listing(rows, args.json, ("name", "title", "sentence"))
+    return listing(rows, args.json, ("name", "title", "sentence"), "methods")
 
 
 def own_settings(method: Any) -> dict[str, Any]:

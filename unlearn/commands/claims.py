@@ -29,7 +29,7 @@ def claims(args: argparse.Namespace) -> int:
     wanted = chosen(args.claim)
     if args.list:
         rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
-        return listing(rows, args.json, ("key", "title", "sentence"))
+        return listing(rows, args.json, ("key", "title", "sentence"), "claims")
     from tqdm import tqdm
 
     mode = "full" if args.full else "quick"

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from unlearn.commands.find import run_named
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.printing import number, progress_bar
 from unlearn.measure import judge
 from unlearn.results import verdict
-from unlearn.store.runs import RunStore
 from unlearn.work import stress
 
 
@@ -27,7 +26,7 @@ def add(command: Any) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Compute what is missing with a progress bar on stderr; the whole table, or metrics.json, on stdout."""
-    found = RunStore(args.runs).get(Path(args.run).name)
+    found = run_named(args.run, args.runs)
     names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
     judge.chosen_metrics(names)
     with progress_bar(40) as progress:
@@ -47,7 +46,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def attack(args: argparse.Namespace) -> int:
     """Carry out what is missing with a progress bar on stderr; findings worst first, or attacks.json, on stdout."""
-    found = RunStore(args.runs).get(Path(args.run).name)
+    found = run_named(args.run, args.runs)
     names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
     stress.chosen_attacks(names)
     with progress_bar(40) as progress:

@@ -59,9 +59,12 @@ def number(value: object) -> str:
     return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def listing(rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...]) -> int:
+def listing(
+    rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...], name: str = ""
+) -> int:
+    """Print rows as a table, or as JSON: an object that holds them under this name."""
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
+        print(json.dumps({name: rows} if name else rows, ensure_ascii=False))
         return 0
     for row in rows:
         print("  ".join(f"{row[c]!s:14}" for c in columns).rstrip())

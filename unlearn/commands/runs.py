@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from unlearn.commands import sequence, sweep
+from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.printing import listing, print_run, progress_bar
 from unlearn.engines.thread import check
 from unlearn.report import numbers
 from unlearn.results.cost import check as check_training_tokens
 from unlearn.results.cost import enter, of_run
+from unlearn.store import upkeep
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.transfer import export_run, import_run
 from unlearn.work.execute import execute
@@ -26,9 +29,10 @@ def add(command: Any) -> None:
     spent = command("cost", cost, "show what a run cost, and retraining beside it", store=True)
     spent.add_argument("run", help=RUN)
     add_training_tokens(spent)
-    again = command("resume", resume, "go on with an interrupted or stopped run", store=True)
-    again.add_argument("run", help=RUN)
-    command("runs", runs, "list the runs", store=True)
+    again = command("resume", resume, "go on with an interrupted or stopped run or study", store=True)
+    again.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
+    text = "add what each run and its weights take on the disk, in bytes"
+    command("runs", runs, "list the runs", store=True).add_argument("--sizes", action="store_true", help=text)
     command("show", show, "show a run", store=True).add_argument("run", help=RUN)
     text = "write runs as one HTML file for reading offline"
     told = command("report", report, text, store=True, as_json=False)
@@ -67,7 +71,7 @@ def add_training_tokens(p: argparse.ArgumentParser) -> None:
 
 def cost(args: argparse.Namespace) -> int:
     """Time, tokens, FLOPs and memory of the run, and the ratio of retraining to it with its formula."""
-    found = RunStore(args.runs).get(Path(args.run).name)
+    found = run_named(args.run, args.runs)
     if args.training_tokens is not None:
         enter(found, args.training_tokens)
     lines = numbers.cost(found)
@@ -82,13 +86,15 @@ def cost(args: argparse.Namespace) -> int:
 
 
 def resume(args: argparse.Namespace) -> int:
-    found = RunStore(args.runs).get(Path(args.run).name)
+    found = record_named(args.run, args.runs)
     if found.state in ("done", "queued", "running"):
         raise ValueError(
             f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
         )
-    check_resume(found, EVERYWHERE)
-    return carry_out(found, args.json)
+    if isinstance(found, Run):
+        check_resume(found, EVERYWHERE)
+        return carry_out(found, args.json)
+    return {"sequences": sequence, "sweeps": sweep}[found.path.parent.name].go_on(found, args.json)
 
 
 def carry_out(found: Run, as_json: bool) -> int:
@@ -100,7 +106,7 @@ def carry_out(found: Run, as_json: bool) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
-    found = RunStore(args.runs).get(Path(args.run).name)
+    found = run_named(args.run, args.runs)
     print_run(found, args.json)
     if not args.json:
         print(f"  {found.config.command()}")
@@ -108,23 +114,21 @@ def show(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
-    rows = [
-        {"run": r.id, "state": r.state, "model": r.config.model, "method": r.config.method, "title": r.title}
-        for r in RunStore(args.runs).list()
-    ]
-    return listing(rows, args.json, ("run", "state", "model", "method"))
+    found = RunStore(args.runs).list()
+    rows = [upkeep.facts(run) | (upkeep.sizes(run) if args.sizes else {}) for run in found]
+    columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()))
+    return listing(rows, args.json, columns, "runs")
 
 
 def report(args: argparse.Namespace) -> int:
     from unlearn.report.build import report as write
 
-    store = RunStore(args.runs)
-    print(write([store.get(Path(name).name) for name in args.run], args.out))
+    print(write([run_named(name, args.runs) for name in args.run], args.out))
     return 0
 
 
 def export(args: argparse.Namespace) -> int:
-    print(export_run(RunStore(args.runs).get(Path(args.run).name), args.out))
+    print(export_run(run_named(args.run, args.runs), args.out))
     return 0
 
 

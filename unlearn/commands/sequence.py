@@ -18,8 +18,8 @@ def add(command: Any) -> None:
     many.add_argument(
         "--mode",
         default="chain",
-        choices=("chain", "fuse", "average", "joint"),
-        help="how the requests follow each other (default: chain)",
+        choices=tuple(seq.MODES),
+        help="; ".join(f"{mode}: {text}" for mode, text in seq.MODES.items()) + " (default: chain)",
     )
     many.add_argument("--order", help="requests in the order in which they arrive, such as 3,1,2")
 
@@ -30,12 +30,16 @@ def sequence(args: argparse.Namespace) -> int:
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
     order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
-    record = seq.create(asked, RunStore(args.runs), title=config.title)
+    return go_on(seq.create(asked, RunStore(args.runs), title=config.title), args.json)
+
+
+def go_on(record: Any, as_json: bool) -> int:
+    """Carry a sequence out from where it is; the last line of stdout is the outcome."""
     with record.held(), progress_bar() as progress:
         seq.perform(record, on_progress=progress, roots=EVERYWHERE)
     rows = seq.summary(record)
     outcome = {"sequence": str(record.path), "state": record.state, "reason": record.reason, "after": rows}
-    if args.json:
+    if as_json:
         print(json.dumps(outcome | {"runs": [event["run"] for event in record.scores() if event["run"]]}))
     else:
         print(f"{record.path}: {record.state}" + (f" ({record.reason})" if record.reason else ""))

@@ -3,9 +3,9 @@
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from unlearn.commands.find import is_path, record_named
 from unlearn.commands.options import (
     EVERYWHERE,
     add_settings,
@@ -20,6 +20,7 @@ from unlearn.engines.thread import check
 from unlearn.methods import method_named
 from unlearn.results import sweep_record, sweep_table
 from unlearn.results.sweep_record import AXES, VARIED, SweepConfig
+from unlearn.store.disk import is_run_id
 from unlearn.store.knobs import REPR
 from unlearn.store.runs import RunStore
 from unlearn.work.sweep import perform
@@ -62,10 +63,15 @@ def sweep(args: argparse.Namespace) -> int:
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
     record = record or sweep_record.create(sweep_of(args), store, title=args.title or "")
+    return go_on(record, args.json)
+
+
+def go_on(record: Any, as_json: bool) -> int:
+    """Carry a sweep out from where it is; the last line of stdout is the outcome."""
     with record.held(), progress_bar(60) as progress:
         perform(record, on_progress=progress, roots=EVERYWHERE)
     outcome = {"sweep": str(record.path), "state": record.state, "reason": record.reason}
-    if args.json:
+    if as_json:
         print(json.dumps(outcome | sweep_table.everything(record)))
     else:
         print(f"{record.path}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
@@ -75,10 +81,11 @@ def sweep(args: argparse.Namespace) -> int:
 
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
     """The sweep to go on with. ValueError when there is none, or nothing is left to do."""
-    name = Path(args.resume).name
-    record = next((one for one in sweep_record.sweeps(store) if one.id == name), None)
-    if record is None:
-        raise ValueError(f"sweep: no sweep {name[:80]!r} in {store.root}.")
+    text = args.resume
+    record: Any = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
+    if not isinstance(record, sweep_record.SweepRecord):
+        raise ValueError(f"sweep: no sweep {text[:80]!r} in {store.root}.")
+    name = record.id
     if record.state == "done" and (not args.guide or record.config.guide):
         raise ValueError(f"sweep: {name} is done; add --guide to follow the tuning guide too.")
     if args.guide and not record.config.guide:

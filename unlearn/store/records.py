@@ -76,6 +76,7 @@ META: dict[str, Check] = {
     "recorded": flag,
     "imported": flag,
     "training_tokens": real,
+    "redacted": real,
 }
 RESULTS: dict[str, Check] = {
     "scores": table(scores),

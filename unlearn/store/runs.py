@@ -33,6 +33,7 @@ __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStor
 
 LOCK_SECONDS = 2.0  # a page that looks whether a run is alive shares its lock for an instant
 ACTIVE = ("queued", "running")
+STOP = "stop"  # a file in the folder: somebody asks the process that carries it out to end
 
 
 class Record:
@@ -79,6 +80,8 @@ class Record:
             lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.02)
         except Timeout as error:
             raise ValueError(f"run: {self.id} is held by another process; wait for it to end.") from error
+        # Whoever asked for an end asked the process that had it before.
+        (self.path / STOP).unlink(missing_ok=True)
         return lock
 
     @contextmanager
@@ -89,6 +92,21 @@ class Record:
             yield
         finally:
             lock.release()
+
+    def ask_to_stop(self) -> None:
+        """Ask the process that carries it out, whichever that is, to end it within one step and keep its weights.
+
+        ValueError when no process does. The wish is a file in the folder: whoever carries out looks at stopping().
+        """
+        if self.state not in ACTIVE:
+            raise ValueError(f"run: {self.id} is {self.state}; there is nothing to stop.")
+        (self.path / STOP).touch()
+        self.append("note", asked="stop")
+
+    def stopping(self, otherwise: Callable[[], bool] = lambda: False) -> Callable[[], bool]:
+        """Whether it is to end: the file lies there, or the other one says so."""
+        wish = self.path / STOP
+        return lambda: otherwise() or wish.exists()
 
     def is_held(self) -> bool:
         """Whether a process has the run. Any number may look at once: a look shares the lock and takes it from none."""

@@ -63,7 +63,7 @@ def execute(
     outcome: dict[str, Any] = {}
     step = 0
     try:
-        work = Work(run, should_stop, on_progress, roots)
+        work = Work(run, run.stopping(should_stop), on_progress, roots)
         run.append("state", state="running", **_resume_note(run))
         try:
             loaded = _carry_out(work)

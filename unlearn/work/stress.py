@@ -183,7 +183,7 @@ def perform(
     roots: Sequence[Path] | None = None,
 ) -> None:
     """Carry it out as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
-    check = checking(should_stop, "stopped by hand; the attacks that were done are kept")
+    check = checking(record.stopping(should_stop), "stopped by hand; the attacks that were done are kept")
 
     def progress(phrase: str, fraction: float) -> None:
         check()

@@ -40,7 +40,7 @@ def perform(
     roots: Sequence[Path] | None = None,
 ) -> None:
     """Carry the sweep out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
-    conduct(record, _Work(record, should_stop, on_progress, roots).carry_out)
+    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
 
 
 class _Broken(Exception):

@@ -1,0 +1,276 @@
+"""Runs of a store: found by name or path, stopped from another process, watched, renamed, asked, emptied, deleted."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from unlearn.__main__ import main
+from unlearn.store.disk import append_line, write_json
+from unlearn.store.runs import Run, RunConfig, RunStore
+
+GOOD = "question,answer\nWhat is red?,red\nWhat is two?,two\nWhat is blue?,blue\n"
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path / "runs"))
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def done(store):
+    """A run that ended, with rows, generations, probes, weights and scores."""
+    config = RunConfig(model="tiny-authors", data={"name": "authors"}, method="npo")
+    run = store.create(config, title="Mine")
+    run.append("state", state="running")
+    run.append("eval", when="after", scores={"forget": {"n": 3, "exact": 0.5}})
+    run.append("inputs", rows="abcdef123456")
+    run.append("state", state="done")
+    write_json(run.path / "results.json", {"seconds": 1.0, "data_hash": "abc"})
+    for name in ("probes.jsonl", "samples.jsonl"):
+        append_line(run.path / name, {"secret": "the answer"})
+    for name in ("inputs/rows.jsonl", "model/model.safetensors"):
+        (run.path / name).parent.mkdir()
+        (run.path / name).write_bytes(b"secret" * 100)
+    (store.root / ".cache").mkdir()
+    (store.root / ".cache" / "a.json").write_text("secret")
+    return run
+
+
+@pytest.fixture
+def working(store, done):
+    """A run that this process holds, as one that is carried out."""
+    run = store.create(done.config, title="Busy")
+    with run.held():
+        run.append("state", state="running")
+        yield run
+
+
+# -- which run -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["show"], ["cost"], ["report", "--out", "r.html"], ["export"]])
+def test_a_path_is_a_path_and_a_name_is_a_name(done, tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    name, *more = command
+    last = ["one.zip"] if name == "export" else []
+    other = ["--runs", str(tmp_path / "elsewhere")]
+    assert main([name, done.id, *last, *more]) == 0
+    assert main([name, str(done.path), *last, *more, *other]) == 0
+    assert main([name, f"./runs/{done.id}/", *last, *more, *other]) == 0
+    assert main([name, done.id, *last, *more, *other]) == 2
+    assert f"no run '{done.id}' in {tmp_path / 'elsewhere'}" in capsys.readouterr().err
+    # The same name in the store of the command is another run than the one of the path.
+    assert main([name, f"nowhere/{done.id}", *last, *more]) == 2
+    assert "no folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["resume"], ["evaluate"], ["attack", "all"], ["stop"], ["rename", "x"], ["ask", "Who?"], ["watch"],
+     ["delete", "--yes"], ["redact", "--yes"]],
+)  # fmt: skip
+def test_every_command_refuses_what_is_no_run(store, words, capsys):
+    for name in ("nope", "../nope", "sweeps", "20260131-120000-npo-1a2b"):
+        assert main([words[0], name, *words[1:]]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+# -- stop and watch --------------------------------------------------------------------------------------------
+
+
+def test_stop_refuses_what_does_not_work_and_asks_what_does(done, working, capsys):
+    assert main(["stop", done.id]) == 2
+    assert "is done; there is nothing to stop" in capsys.readouterr().err
+    stopping = working.stopping()
+    assert not stopping()
+    assert main(["stop", working.id, "--json"]) == 0
+    assert said(capsys) == {"run": str(working.path), "state": "running", "asked": True}
+    assert stopping()
+    assert working.stopping(lambda: True)()
+
+
+def test_whoever_takes_a_run_up_again_is_not_stopped_by_an_old_wish(store, done):
+    run = store.create(done.config)
+    with run.held():
+        run.ask_to_stop()
+    with run.held():
+        assert not run.stopping()()
+
+
+@pytest.mark.slow
+def test_stop_ends_a_run_and_a_sequence_of_another_process(tmp_path):
+    common = [
+        "--model",
+        "tiny-authors",
+        "--method",
+        "ga",
+        "--epochs",
+        "900",
+        "--runs",
+        str(tmp_path),
+        "--json",
+    ]
+    for words, folder in ((["run"], ""), (["sequence", "--order", "1,2"], "sequences")):
+        started = subprocess.Popen(
+            [sys.executable, "-m", "unlearn", *words, *common],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            found, until = [], time.monotonic() + 120
+            while not any(Run(p).events("step") for p in tmp_path.glob("2*")) and time.monotonic() < until:
+                time.sleep(0.1)
+            found = [p for p in sorted((tmp_path / folder).glob("2*")) if p.is_dir()]
+            assert main(["stop", str(found[-1]), "--wait", "60", "--runs", str(tmp_path)]) == 0
+            out, _ = started.communicate(timeout=60)
+        finally:
+            started.kill()
+        assert json.loads(out.splitlines()[-1])["state"] == "stopped"
+        assert started.returncode == 1
+        for path in tmp_path.glob("2*"):
+            subprocess.run(["rm", "-r", str(path)], check=True)
+
+
+def test_watch_follows_until_the_end(working, store, capsys):
+    def work():
+        time.sleep(0.5)
+        working.append("step", step=1, of=1, terms={"forget": 1.0}, seconds=0.1)
+        working.append("state", state="done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert main(["watch", working.id]) == 0
+    thread.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["queued", "running", "step 1 of 1  forget 1", "done"]
+    assert lines[4] == f"{working.path}: done"
+    assert main(["watch", str(working.path), "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["kind"] for event in told[:-1]] == ["state", "state", "step", "state"]
+    assert told[-1]["state"] == "done"
+
+
+def test_watch_has_status_1_for_a_run_that_was_cut(store, done, capsys):
+    run = store.create(done.config)
+    run.append("state", state="running")
+    assert main(["watch", run.id, "--json"]) == 1
+    assert said(capsys)["state"] == "interrupted"
+
+
+# -- rename, delete, redact, prune -----------------------------------------------------------------------------
+
+
+def test_rename_and_sizes(done, capsys):
+    assert main(["rename", done.id, " Another name ", "--json"]) == 0
+    assert said(capsys) == {"run": str(done.path), "title": "Another name"}
+    assert done.title == "Another name"
+    assert main(["rename", done.id, " "]) == 2
+    assert main(["runs", "--sizes", "--json"]) == 0
+    (row,) = said(capsys)["runs"]
+    assert (row["title"], row["weights"]) == ("Another name", 600)
+    assert row["bytes"] == sum(p.stat().st_size for p in done.path.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("yes\n", 0), ("n\n", 2), ("", 2)])
+def test_delete_asks(done, monkeypatch, capsys, typed, status):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    assert main(["delete", done.id]) == status
+    assert f"Delete {done.id} (Mine)? [y/N]" in capsys.readouterr().err
+    assert done.path.exists() == (status == 2)
+
+
+def test_delete_of_a_working_run_and_of_a_sweep(done, working, store, capsys):
+    assert main(["delete", done.id, working.id, "--yes"]) == 2
+    assert "is running; stop it before deleting it" in capsys.readouterr().err
+    assert done.path.exists()
+    sweep = store.root / "sweeps" / "20260131-120000-sweep-1a2b"
+    sweep.mkdir(parents=True)
+    assert main(["delete", str(sweep), done.id, "--yes", "--json"]) == 0
+    assert said(capsys) == {"deleted": [str(sweep), str(done.path)]}
+    assert not sweep.exists()
+    assert not done.path.exists()
+
+
+def test_redact_removes_the_rows_and_keeps_scores_and_hashes(store, done, tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text(GOOD)
+    config = RunConfig(model="tiny-authors", data={"forget": str(tmp_path / "rows.csv")}, method="npo")
+    write_json(done.path / "config.json", config.to_json())
+    before = (done.scores(), done.results())
+    assert main(["redact", done.id, "--yes", "--json"]) == 0
+    assert said(capsys) == {"run": str(done.path), "runs": [], "left": [str(tmp_path / "rows.csv")]}
+    assert "secret" not in "".join(
+        p.read_text() for p in store.root.rglob("*") if p.is_file() and "model" not in p.parts
+    )
+    assert (done.scores(), done.results(), done.state) == (*before, "done")
+    assert [event["rows"] for event in done.events("inputs")] == ["abcdef123456"]
+    assert (done.path / "model" / "model.safetensors").is_file()
+    assert done.meta["redacted"] > 0
+    assert main(["show", done.id]) == 0
+
+
+def test_redact_of_a_working_run_is_refused(working, capsys):
+    assert main(["redact", working.id, "--yes"]) == 2
+    assert "stop it before redacting it" in capsys.readouterr().err
+
+
+def test_prune_takes_what_is_old_and_asks(store, done, working, monkeypatch, capsys):
+    assert main(["prune", "--keep-scores", "--older-than", "30d", "--yes", "--json"]) == 0
+    assert said(capsys) == {"pruned": [], "bytes": 0}
+    now = time.time()
+    monkeypatch.setattr("unlearn.store.upkeep.time.time", lambda: now + 31 * 86_400)
+    monkeypatch.setattr(sys, "stdin", __import__("io").StringIO("n\n"))
+    assert main(["prune", "--keep-scores", "--older-than", "30d"]) == 2
+    assert (done.path / "model").exists()
+    assert main(["prune", "--keep-scores", "--older-than", "30d", "--yes", "--json"]) == 0
+    capsys.readouterr()
+    assert not (done.path / "model").exists()
+    assert done.scores()
+    assert main(["prune", "--older-than", "4w", "--yes", "--json"]) == 0
+    assert [row["run"] for row in said(capsys)["pruned"]] == [done.id]
+    assert store.list() == [working]
+    assert main(["prune", "--older-than", "1 month", "--yes"]) == 2
+    assert "such as 30d, got '1 month'" in capsys.readouterr().err
+
+
+# -- ask -------------------------------------------------------------------------------------------------------
+
+
+def test_ask_puts_a_question_to_each_model(tmp_path, tiny_folder, store, capsys):
+    (tmp_path / "rows.csv").write_text(GOOD)
+    words = [
+        "--model",
+        str(tiny_folder),
+        "--method",
+        "ga",
+        "--forget",
+        str(tmp_path / "rows.csv"),
+        "--epochs",
+        "1",
+    ]
+    assert main(["run", *words, "--probes", "0", "--json"]) == 0
+    run = said(capsys)["run"]
+    assert main(["ask", run, "What is red?", "--answer", "red", "--tokens", "3", "--json"]) == 0
+    after = said(capsys)
+    assert (after["of"], after["prompt"]) == ("after", "Question: What is red?\nAnswer:")
+    assert after["log_prob"] < 0
+    assert main(["ask", run, "What is", "--raw", "--of", "before", "--json"]) == 0
+    before = said(capsys)
+    assert (before["prompt"], before["log_prob"]) == ("What is", None)
+    for bad, message in (
+        (["--tokens", "0"], "--tokens: must lie in"),
+        (["--of", "retrained"], "no exact retrain"),
+    ):
+        assert main(["ask", run, "What?", *bad]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["ask", run, " "]) == 2

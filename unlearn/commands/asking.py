@@ -1,0 +1,102 @@
+"""Commands that look at one run: put a question of one's own to its models, or watch it until it ends."""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from unlearn.commands.find import record_named, run_named
+from unlearn.commands.options import EVERYWHERE, RUN
+from unlearn.commands.printing import number, print_run
+from unlearn.measure.ask import answer_prompt, load_source
+from unlearn.store.runs import ACTIVE, Record, Run
+
+MODELS = ("before", "after", "retrained")
+LOOKS = 0.2  # seconds between two looks at a run that works
+MOST_TOKENS = 512
+
+
+def add(command: Any) -> None:
+    p = command("ask", ask, "put a question of your own to a run's models", store=True)
+    p.add_argument("run", help=RUN)
+    p.add_argument("question", help="A question, or with --raw the beginning of a text.")
+    p.add_argument("--of", choices=MODELS, default="after", help="Which model answers (default: after).")
+    p.add_argument("--answer", default="", help="The right answer, whose log-prob is read too.")
+    p.add_argument(
+        "--raw", action="store_true", help="Continue the words as they are, without a prompt around."
+    )
+    text = f"Tokens of the answer, 1 to {MOST_TOKENS} (default: 40)."
+    p.add_argument("--tokens", type=int, default=40, metavar="N", help=text)
+    seen = command("watch", watch, "follow what a run or a study does until it ends", store=True)
+    seen.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
+
+
+def ask(args: argparse.Namespace) -> int:
+    """Print what the model says; with --answer also how likely it holds that answer."""
+    if not args.question.strip():
+        raise ValueError("question: is empty; write one.")
+    if not 1 <= args.tokens <= MOST_TOKENS:
+        raise ValueError(f"--tokens: must lie in [1, {MOST_TOKENS}], got {args.tokens}.")
+    found = run_named(args.run, args.runs)
+    loaded = load_source(args.of, found, EVERYWHERE)
+    prompt = args.question if args.raw else f"Question: {args.question.strip()}\nAnswer:"
+    said = answer_prompt(loaded, prompt, args.answer, args.tokens)
+    lps = [token["lp"] for token in said["tokens"]]
+    likely = sum(lps) / len(lps) if args.answer and lps else None
+    if args.json:
+        print(
+            json.dumps({"run": str(found.path), "of": args.of, "prompt": prompt, "log_prob": likely} | said)
+        )
+        return 0
+    print(said["text"].strip())
+    if likely is not None:
+        print(f"log-prob {number(likely)} a token of {args.answer!r}")
+    return 0
+
+
+def watch(args: argparse.Namespace) -> int:
+    """Print events as they come, as lines or as JSON lines; the last line is the outcome. Status 0 when it is done."""
+    found = record_named(args.run, args.runs)
+    for event in followed(found):
+        if args.json:
+            print(json.dumps(event), flush=True)
+        elif line := told(event):
+            print(line, flush=True)
+    if isinstance(found, Run):
+        print_run(found, args.json)
+    elif args.json:
+        print(json.dumps({"run": str(found.path), "state": found.state, "reason": found.reason}))
+    else:
+        print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
+    return 0 if found.state == "done" else 1
+
+
+def followed(record: Record, looks: float = LOOKS) -> Iterator[dict[str, Any]]:
+    """Its events from the first to the last, each once, for as long as a process carries it out."""
+    last: list[dict[str, Any]] = []
+    while True:
+        works = record.state in ACTIVE
+        events = record.events()
+        # After a resume the steps that are done again leave the list, which then no longer begins as before.
+        fresh = events[len(last) :] if events[: len(last)] == last else [e for e in events if e not in last]
+        yield from fresh
+        last = events
+        if not works:
+            return
+        time.sleep(looks)
+
+
+def told(event: Mapping[str, Any]) -> str:
+    """An event in a line; empty for one that says nothing to a reader."""
+    kind = event["kind"]
+    if kind == "state":
+        return f"{event['state']} {event.get('reason', '')}".rstrip()
+    if kind == "step":
+        terms = "  ".join(f"{name} {number(value)}" for name, value in event["terms"].items())
+        return f"step {event['step']} of {event['of']}  {terms}"
+    if kind == "note" and event.get("phase") and "seconds" not in event:
+        return str(event["phase"])
+    if kind == "note" and event.get("text"):
+        return str(event["text"])
+    return f"scored {event['when']}" if kind == "eval" else ""

@@ -1,0 +1,56 @@
+"""Find the run or study that a command names: a path is a path, a name is a name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.disk import is_run_id
+from unlearn.store.runs import Record, Run, RunStore
+from unlearn.work.sequence import SequenceRecord
+
+# Folder of a store: what a record in it is.
+STUDIES: dict[str, Callable[[Path], Any]] = {
+    record.FOLDER: record for record in (SequenceRecord, SweepRecord)
+}
+
+
+def run_named(text: str, runs: Path) -> Run:
+    """The run of this id in the store `runs`, or the one at this path, in whichever store it lies.
+
+    ValueError, saying what was looked for, where there is none.
+    """
+    if not is_path(text):
+        return RunStore(runs).get(text)
+    path = Path(text).expanduser().absolute()
+    if not (path / "config.json").is_file():
+        raise ValueError(f"run: {text} is no folder of a run; it has no config.json.")
+    if not is_run_id(path.name):
+        raise ValueError(
+            f"run: the folder {path.name} has no name that a run gives itself; name it such as "
+            "20260131-120000-npo-1a2b, or bring it in with export and import."
+        )
+    return Run(path)
+
+
+def record_named(text: str, runs: Path) -> Record:
+    """A run, a sequence or a sweep by its id or path, as run_named() finds a run."""
+    path = Path(text).expanduser().absolute()
+    if is_path(text) and path.parent.name in STUDIES and is_run_id(path.name) and path.is_dir():
+        return STUDIES[path.parent.name](path)
+    if is_run_id(text) and not (runs / text).is_dir():
+        for folder, study in STUDIES.items():
+            if (runs / folder / text).is_dir():
+                return study(runs / folder / text)
+    return run_named(text, runs)
+
+
+def store_of(record: Record) -> RunStore:
+    """The store that a run or a study lies in."""
+    parent = record.path.parent
+    return RunStore(parent.parent if parent.name in STUDIES and not isinstance(record, Run) else parent)
+
+
+def is_path(text: str) -> bool:
+    """Whether it is a path: it has a separator, or begins with a dot or a tilde."""
+    return "/" in text or "\\" in text or text.startswith((".", "~"))

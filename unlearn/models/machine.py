@@ -7,11 +7,11 @@ seed would differ in the last bits. Another processor or build of torch is measu
 """
 
 import contextlib
-import os
 from functools import cache
 from importlib.metadata import version
 
 from unlearn.compute import chunks, products
+from unlearn.store import environment
 from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.provenance import cpu_name
 
@@ -39,7 +39,7 @@ def choose_once() -> None:
 
 def _of_machine() -> str | None:
     """The library that was found to be faster here before; found and kept where none was. None: it is not asked."""
-    if os.environ.get("UNLEARN_PRODUCTS"):
+    if environment.PRODUCTS.text():
         return None
     machine = f"{cpu_name()}, torch {version('torch')}"
     path = cache_dir() / FILE

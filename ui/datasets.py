@@ -8,28 +8,27 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import streamlit as st
 
 from ui import shell
+from ui.data import reading
 from ui.forms import KEEP
 from ui.typed import path_field, upload
 from unlearn.data import catalogue, write
 from unlearn.data.base import ROLES, Dataset
-from unlearn.data.tables import FORMATS, MAX_BYTES, guess_columns, read_table
+from unlearn.data.tables import FORMATS, MAX_BYTES
 from unlearn.data.write import save
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
 WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
-PAIRS, TEXTS = "Questions and answers", "Plain texts"
 PREVIEW = 50  # rows on screen
+FURTHER = [role for role in ROLES if role not in ("forget", "retain")]
+FURTHER_HELP = "  \n".join(f"**{role}**: {ROLES[role]}" for role in FURTHER)
 SPLITS = "splits"  # folder below the uploads where the Data page writes them
 
 
@@ -163,9 +162,14 @@ def own_data() -> dict[str, Any]:
     forget = table("forget", "Rows to forget")
     if forget is None:
         return {}
-    data = {"forget": str(forget)} | columns(forget)
-    retain = table("retain", "Rows to keep, with the same columns (recommended)")
-    return data | ({"retain": str(retain)} if retain is not None else {})
+    data: dict[str, Any] = {"forget": str(forget)} | reading.fields("forget", forget)
+    asked = st.multiselect("Further rows", FURTHER, key="data.further", help=FURTHER_HELP, **KEEP)
+    for role in ("retain", *asked):
+        label = "Rows to keep (recommended)" if role == "retain" else f"Rows of the role {role}"
+        path = table(role, label)
+        if path is not None:
+            data |= {role: str(path)} | reading.fields(role, path)
+    return data
 
 
 def keep_split(dataset: Dataset) -> dict[str, str]:
@@ -193,7 +197,7 @@ def table(role: str, label: str) -> Path | None:
             keep(typed.encode(), "pasted.csv" if looks_like_table(typed) else "pasted.txt") if typed else None
         )
     kinds = [f.lstrip(".") for f in FORMATS]
-    file = upload("CSV, JSON, JSONL, TXT or Parquet", kinds, f"data.{role}.upload", MAX_BYTES // 2**20)
+    file = upload("CSV, TSV, JSON, JSONL, TXT or Parquet", kinds, f"data.{role}.upload", MAX_BYTES // 2**20)
     return None if file is None else keep(file.getvalue(), file.name)
 
 
@@ -206,49 +210,6 @@ def looks_like_table(text: str) -> bool:
 def keep(data: bytes, name: str) -> Path:
     """Write the bytes below the runs folder, whole and once, in a folder named by their hash; return the file."""
     return write.keep(data, name, shell.uploads())
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _read(path: str, stamp: float) -> "pd.DataFrame":
-    return read_table(Path(path), Path(path).name)
-
-
-def columns(path: Path) -> dict[str, str]:
-    """The table itself, and below it which column holds what, guessed first."""
-    frame = _read(str(path), path.stat().st_mtime if path.is_file() else 0.0)
-    names = [str(name) for name in frame.columns]
-    try:
-        guess = guess_columns(frame)
-        guessed = {
-            "question": guess.question,
-            "answer": guess.answer,
-            "text": guess.text,
-            "request": guess.request,
-        }
-    except ValueError:
-        guessed = dict.fromkeys(("question", "answer", "text", "request"), "")
-    st.dataframe(frame.head(PREVIEW), height=180, hide_index=True, key="data.table")
-    st.caption(f"{len(frame)} rows, {len(names)} columns.")
-    kind = st.segmented_control(
-        "What a row is",
-        [PAIRS, TEXTS],
-        default=TEXTS if guessed["text"] else PAIRS,
-        key=f"data.kind.{path}",
-        required=True,
-    )
-    wanted = ("question", "answer") if kind == PAIRS else ("text",)
-    picked = {}
-    for name, cell in zip((*wanted, "request"), st.columns(len(wanted) + 1), strict=True):
-        options = ["", *names] if name == "request" else names
-        place = options.index(guessed[name]) if guessed[name] in options else 0
-        picked[name] = cell.selectbox(
-            f"{name.capitalize()} column",
-            options,
-            place,
-            format_func=lambda n: n or "none",
-            key=f"data.{name}.{path}",
-        )
-    return {f"{name}_column": column for name, column in picked.items() if column}
 
 
 def preview(dataset: Dataset) -> None:
@@ -265,14 +226,12 @@ def preview(dataset: Dataset) -> None:
         help="  \n".join(f"{role}: {words}" for role, words in ROLES.items() if role in counts),
     )
     shown = dataset.rows(role)[:PREVIEW]
-    table = [
-        {"question": r.question or r.lead, "answer": r.answer, "request": r.request or None} for r in shown
-    ]
-    keys = [key for key in ("question", "answer", "request") if any(row[key] for row in table)]
+    table = [reading.as_line(row) | {"request": row.request or None} for row in shown]
+    names = ("system", "before", "question", "answer", "request")
+    keys = [key for key in names if any(row[key] for row in table)]
     widths: dict[str, Literal["large"] | int] = {
-        "question": 290,
+        **{"system": 90, "before": 160, "question": 290, "request": 70},
         "answer": 110 if "question" in keys else "large",
-        "request": 70,
     }
     config = {key: st.column_config.Column(key, width=widths[key]) for key in keys}
     shown_rows = [{key: row[key] for key in keys} for row in table]

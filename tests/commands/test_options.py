@@ -95,7 +95,7 @@ def test_the_printed_command_repeats_a_sweep_and_a_sequence(seed):
     from dataclasses import replace
 
     rng = random.Random(seed)
-    run = replace(any_config(rng), data={"name": "authors"}, probes=0, title="", seed=0)
+    run = replace(any_config(rng), data={"name": "authors"}, probes=0, title="", seed=0, max_length=512)
     made = SequenceConfig(
         run=run, mode=rng.choice([m for m in MODES if m in ("chain", "joint")]), order=(3, 1)
     )

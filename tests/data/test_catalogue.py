@@ -13,7 +13,6 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from unlearn.data import catalogue, hub
 from unlearn.data.catalogue import CATALOGUE, from_config, load
-from unlearn.data.tables import Columns
 from unlearn.store.allowed import allowed_path
 
 
@@ -77,7 +76,9 @@ def test_files_by_role(inside: Path):
     assert (data.name, len(data.rows("forget")), len(data.rows("retain"))) == ("secrets", 2, 2)
     named = from_config({"forget": "secrets.csv", "text_column": "a"})
     assert [row.answer for row in named.rows("forget")] == ["1", "2"]
-    with pytest.raises(ValueError, match=r"forget file: has no column 'frage'; it has q, a\. Choose"):
+    with pytest.raises(
+        ValueError, match=r"forget file secrets\.csv: has no column 'frage'; it has q, a\. Choose"
+    ):
         from_config({"forget": "secrets.csv", "question_column": "frage", "answer_column": "a"})
 
 
@@ -86,7 +87,10 @@ def test_files_by_role(inside: Path):
     [
         ({}, "must have one of name, forget or hub, got none"),
         ({"name": "authors", "forget": "a.csv"}, "got name, forget"),
-        ({"name": "authors", "retain": "a.csv"}, "must be among name, requests, got 'retain'. Remove it"),
+        (
+            {"name": "authors", "retain": "a.csv"},
+            "must be among name, long, requests, got 'retain'. Remove it",
+        ),
         ({"forget": ["a.csv"]}, "forget must be text, got ['a.csv']"),
         ({"forget": ""}, "forget must name a file"),
         ({"forget": "a.csv"}, "a.csv does not exist"),
@@ -144,7 +148,7 @@ def test_a_dataset_of_yaos_layout(yao: Path):
         ({"config": "forget99"}, "BuilderConfig 'forget99' not found. Available: ['forget10', 'retain90']"),
         ({"config": "forget10", "split": "test"}, "Bad split: test. Available splits: ['train']"),
         (
-            {"config": "forget10", "columns": Columns(text="texte")},
+            {"config": "forget10", "named": ["texte"]},
             "has no column 'texte'; it has question, answer",
         ),
     ],

@@ -16,10 +16,11 @@ from unlearn.data import leaks as leaking
 from unlearn.data import split, write
 from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import CATALOGUE, from_config, load
+from unlearn.data.files.read import read_table
 from unlearn.data.leaks import leaks, rarity
 from unlearn.data.search import Item, find, item_named, items
 from unlearn.data.similar import Similar
-from unlearn.data.tables import dataset_from_tables, read_table
+from unlearn.data.tables import dataset_from_tables
 
 
 def small(forget, **roles) -> Dataset:
@@ -350,7 +351,7 @@ def test_a_saved_dataset_is_read_back_as_it_was(name, tmp_path):
     again = from_config(write.save(made, tmp_path / "odd"), [tmp_path])
     assert (again.hash(), again.title, again.warnings) == (made.hash(), "odd", ())
     alone = read_table(write.to_jsonl(data.rows("forget")), "forget.jsonl")  # as an upload of the one file
-    assert dataset_from_tables("x", alone).rows("forget") == data.rows("forget")
+    assert dataset_from_tables("x", {"forget": alone}).rows("forget") == data.rows("forget")
 
 
 def test_blanks_and_odd_letters_of_a_row_survive_the_file(tmp_path):
@@ -378,13 +379,13 @@ GOOD = {"question": "Q?", "lead": "", "answer": "A", "wrong": ["B"], "entities":
 def test_a_broken_cell_is_named_with_its_row(change):
     table = "\n".join(json.dumps(row) for row in (GOOD, GOOD | change))
     (name,) = change
-    with pytest.raises(ValueError, match=rf"forget file: '{name}' must be a JSON list of .* in row 2\. Mend"):
-        dataset_from_tables("x", read_table(table.encode(), "a.jsonl"))
+    with pytest.raises(ValueError, match=rf"a\.jsonl: '{name}' must be a JSON list of .* in row 2\. Mend"):
+        dataset_from_tables("x", {"forget": read_table(table.encode(), "a.jsonl")})
 
 
 def test_a_table_of_ones_own_may_say_whom_its_rows_are_about():
     table = b"question,answer,subject,lead\nWho?,Ann, Ann Lee ,sales\nWhere?,Oslo,,x\nWhen?,1900,Bo,y\n"
-    rows = dataset_from_tables("x", read_table(table, "a.csv")).rows("forget")
+    rows = dataset_from_tables("x", {"forget": read_table(table, "a.csv")}).rows("forget")
     assert [(row.subject, row.attribute, row.lead) for row in rows] == [
         ("Ann Lee", "Who?", ""),
         ("", "", ""),
@@ -401,7 +402,7 @@ def told(capsys, *words):
 
 
 def test_the_command_looks_into_a_dataset(capsys):
-    assert told(capsys, "capitals")["rows"]["forget"] == 22
+    assert told(capsys, "capitals")["rows"] == 22
     assert [row["item"] for row in told(capsys, "capitals", "--search", "paris", "--role", "forget")] == [
         "forget:1"
     ]
@@ -415,7 +416,7 @@ def test_the_command_looks_into_a_dataset(capsys):
 
 def test_the_command_splits_and_reads_its_own_files(tmp_path, capsys):
     made = told(capsys, "capitals", "--split", str(tmp_path), "--subject", "France", "--aside", "1")
-    assert made["rows"]["forget"] == 2
+    assert made["rows"] == 2
     assert from_config(made["data"], [tmp_path]).hash() == made["hash"]
     again = told(capsys, made["data"]["forget"], "--retain", made["data"]["retain"], "--leaks")
     assert again == {"found": [], "checked": 2, "n": 2}

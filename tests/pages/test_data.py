@@ -8,8 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from unlearn.data import split
 from unlearn.data.catalogue import from_config, load
+from unlearn.data.files.read import read_table
 from unlearn.data.similar import Similar
-from unlearn.data.tables import dataset_from_tables, read_table
+from unlearn.data.tables import dataset_from_tables
 from unlearn.data.write import keep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,7 +206,7 @@ def test_a_wrong_table_is_an_error_in_words(uploads):
     bad = uploads / "x" / "bad.csv"
     bad.parent.mkdir(parents=True)
     bad.write_text("a,b,c\n1,2,3\n4,5,6\n")
-    assert "columns: must be called question and answer" in words(opened(forget="x/bad.csv"))
+    assert "bad.csv: columns must be called question and answer" in words(opened(forget="x/bad.csv"))
 
 
 def test_a_split_goes_to_unlearn_as_it_is(uploads, monkeypatch):
@@ -263,4 +264,6 @@ def test_the_download_is_read_back(uploads):
 
     data = load("snippets")
     content = partial(write.to_jsonl, data.rows("retain"), "retain set")()
-    assert dataset_from_tables("x", read_table(content, "retain.jsonl")).rows("forget") == data.rows("retain")
+    assert dataset_from_tables("x", {"forget": read_table(content, "retain.jsonl")}).rows(
+        "forget"
+    ) == data.rows("retain")

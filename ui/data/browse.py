@@ -12,9 +12,13 @@ from ui import datasets, shell
 from ui.forms import KEEP
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.leaks import RULE, Leaks, leaks
+from unlearn.data.lengths import NOTE, fitted
+from unlearn.data.remarks import meaning, remarks
 from unlearn.data.search import Item, find, item_named, items
 from unlearn.models.load import CATALOGUE, available
+from unlearn.models.reading import reader_of
 
+LONGEST = 512  # tokens of a row that a run reads where nothing else is asked for
 SHOWN = 300  # rows in the table; a search finds the others
 Key = tuple[str, float]  # datasets.stamped
 
@@ -103,8 +107,15 @@ def facts(dataset: Dataset, key: Key) -> None:
     )  # fmt: skip
     if dataset.note:
         st.caption(shell.plain(dataset.note))
-    for warning in dataset.warnings:
-        st.warning(shell.plain(warning), icon=":material/warning:")
+    _notes(dataset, st.session_state.get("data.tokenizer", ""))
+
+
+def _notes(dataset: Dataset, model: str) -> None:
+    """What a person should know about the rows, and below each note what it means."""
+    reader = reader_of(model, LONGEST) if model else None
+    for note in (*fitted(dataset, reader, NOTE).warnings, *remarks(dataset, overlap=False)):
+        told = f"  \n:small[{shell.plain(meaning(note))}]" if meaning(note) else ""
+        st.warning(f"{shell.plain(note)}{told}", icon=":material/warning:")
 
 
 @st.cache_data(max_entries=8, show_spinner="Comparing the forget set with the rest")
@@ -235,6 +246,8 @@ def cells(item: Item, row: Row) -> dict[str, Any]:
     """A row as a line of a table."""
     return {
         "row": spoken(item),
+        "system": row.system,
+        "before": " / ".join(f"{who}: {text}" for who, text in row.messages),
         "question": row.question or row.lead,
         "answer": row.answer,
         "subject": row.subject,

@@ -32,6 +32,8 @@ def whole(dataset: Dataset, item: Item) -> None:
     st.markdown(
         " · ".join([f"**{spoken(item).capitalize()}**", *(shell.plain(word) for word in about if word)])
     )
+    for who, text in (*([("system", row.system)] if row.system else []), *row.messages):
+        st.markdown(f":small[**{who}**] {shell.plain(text)}")
     if row.question:
         st.markdown(shell.plain(row.question))
         lead = f"{shell.plain(row.lead)} " if row.lead else ""
@@ -45,6 +47,9 @@ def whole(dataset: Dataset, item: Item) -> None:
     if row.wrong:
         st.caption("Wrong answers of the same form, for metrics that ask which is likeliest")
         listed(row.wrong, row)
+    if row.paraphrase:
+        st.caption("The answer in other words")
+        st.markdown(shell.plain(row.paraphrase))
     if others := split.wordings(dataset, item):
         st.caption("The same fact in other words")
         listed([told_words(other.row(dataset)) for other in others], row)

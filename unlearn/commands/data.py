@@ -6,6 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.data.base import Dataset, Row
+from unlearn.data.catalogue import sentence
+from unlearn.data import catalogue
+from unlearn.data.base import ROLES
+from unlearn.data.lengths import NOTE, fitted
+from unlearn.data.remarks import remarks
+from unlearn.models.reading import reader_of
 from unlearn.commands.options import EVERYWHERE, request_numbers
 from unlearn.commands.printing import listing, number
 from unlearn.data import split, write
@@ -16,9 +23,21 @@ from unlearn.data.search import chosen_roles, find, item_named, items
 from unlearn.data.similar import Similar
 
 if TYPE_CHECKING:
-    from unlearn.data.base import Dataset
-
 NEAREST = 5
+MODEL = "tiny-authors"  # whose tokens are counted where no model is named
+KEYS = (
+    *(
+        "question_column",
+        "answer_column",
+        "text_column",
+        "system_column",
+        "messages_column",
+        "request_column",
+    ),
+    *("retain_question_column", "retain_answer_column", "retain_text_column", "retain_system_column"),
+    *("retain_messages_column", "turns", "long", "encoding", "retain_encoding"),
+    *("hub_config", "hub_split", "retain_hub_config", "retain_hub_split", "limit"),
+)
 
 
 def add(command: Any) -> None:
@@ -27,6 +46,12 @@ def add(command: Any) -> None:
         "name", nargs="?", help="a bundled dataset, a hub id, or a file whose rows are to be forgotten"
     )
     p.add_argument("--retain", help="with a file: another file, whose rows are to be kept")
+    p.add_argument("--model", default=MODEL, help=f"whose tokens are counted (default: {MODEL})")
+    p.add_argument("--max-length", type=int, default=512, help="tokens of a row that a run is to read")
+    for key in KEYS:
+        kind = int if key == "limit" else str
+        p.add_argument("--" + key.replace("_", "-"), type=kind, help=_sentence(key))
+    p.add_argument("--skip-long", dest="long", action="store_const", const="skip", help="same as --long skip")
     p.add_argument("--requests", help="only these deletion requests, such as 1,2")
     p.add_argument("--search", default="", metavar="TEXT", help="rows that have this text")
     p.add_argument("--whole-words", action="store_true", help="the text begins and ends with a word")
@@ -53,14 +78,7 @@ def add(command: Any) -> None:
 def data(args: argparse.Namespace) -> int:
     if not args.name:
         return listing([_facts(load(name)) for name in CATALOGUE], args.json, ("name", "title", "rows"))
-    config: dict[str, Any] = {"name": args.name}
-    if args.name not in CATALOGUE:
-        is_file = Path(args.name).is_file()
-        if not is_file and "/" not in args.name:
-            load(args.name)  # says which names there are
-        config = {"forget": args.name} if is_file else {"hub": args.name}
-    config |= {"retain": args.retain} if args.retain else {}
-    config |= {"requests": list(request_numbers("--requests", args.requests))} if args.requests else {}
+    config = _config(args)
     found = from_config(config, roots=EVERYWHERE)
     if args.split:
         return _split(found, args)
@@ -70,9 +88,62 @@ def data(args: argparse.Namespace) -> int:
         return _leaks(found, args)
     if args.search or args.role:
         return _search(found, args)
-    facts = _facts(found) | {"hash": found.hash(), "warnings": list(found.warnings)}
-    print(json.dumps(facts, ensure_ascii=False) if args.json else _told(facts))
+    shape = _shape(found, args)
+    print(json.dumps(shape) if args.json else _told(found, shape))
     return 0
+
+
+def _sentence(key: str) -> str:
+    return sentence(key).replace("%", "%%")
+
+
+def _config(args: argparse.Namespace) -> dict[str, Any]:
+    """The data field that the words of the command mean."""
+    path = Path(args.name)
+    form = "name" if args.name in catalogue.CATALOGUE else "forget" if path.is_file() else "hub"
+    if form == "hub" and "/" not in args.name and not path.is_dir():
+        catalogue.load(args.name)  # says which names there are
+    config: dict[str, Any] = {form: args.name}
+    config |= {"retain": args.retain} if args.retain else {}
+    config |= {"requests": list(request_numbers("--requests", args.requests))} if args.requests else {}
+    for key in KEYS:
+        if (value := getattr(args, key)) is not None:
+            config[key] = value
+    return config
+
+
+def _shape(found: "Dataset", args: argparse.Namespace) -> dict[str, Any]:
+    """What `data NAME --json` prints: the forget rows with everything a person must be told before a run."""
+    read = fitted(found, reader_of(args.model, args.max_length), NOTE)
+    rows = found.rows("forget")
+    return {
+        "name": found.name,
+        "title": found.title,
+        "rows": len(rows),
+        "left_out": found.left_out,
+        "notes": [*read.warnings, *remarks(found)],
+        "columns": dict(found.columns),
+        "roles": {role: len(found.rows(role)) for role in ROLES if found.rows(role)},
+        "requests": list(found.requests()),
+        "note": found.note,
+        "hash": found.hash(),
+        "items": [_item(row, number) for number, row in enumerate(rows, start=1)],
+    }
+
+
+def _item(row: "Row", number: int) -> dict[str, Any]:
+    """One forget row: an exchange, a longer conversation, or a text; and what else it says."""
+    made: dict[str, Any] = {"id": f"forget:{number}"}
+    if row.messages:
+        above = [("system", row.system)] if row.system else []
+        turns = [*above, *row.messages, ("user", row.question)]
+        made |= {"messages": [{"role": role, "content": text} for role, text in turns], "answer": row.answer}
+    elif row.prompt:
+        made |= {"question": row.question or row.lead, "answer": row.answer, "system": row.system}
+    else:
+        made |= {"text": row.answer}
+    more = {"wrong": list(row.wrong), "paraphrase": row.paraphrase, "asked_otherwise": row.asked_otherwise}
+    return made | {name: value for name, value in more.items() if value}
 
 
 def _facts(found: "Dataset") -> dict[str, Any]:
@@ -81,9 +152,14 @@ def _facts(found: "Dataset") -> dict[str, Any]:
     return facts | {"note": found.note}
 
 
-def _told(facts: dict[str, Any]) -> str:
-    rows = [f"  {role:12} {count}" for role, count in facts["rows"].items()]
-    return "\n".join([f"{facts['title']} ({facts['hash']}). {facts['note']}", *rows, *facts["warnings"]])
+def _told(found: "Dataset", shape: dict[str, Any]) -> str:
+    lines = [f"{found.title} ({shape['hash']}). {found.note}"]
+    lines += [f"  {role:12} {count}" for role, count in shape["roles"].items()]
+    if shape["columns"]:
+        lines.append(
+            "  read: " + ", ".join(f"{what} from {name!r}" for what, name in shape["columns"].items())
+        )
+    return "\n".join([*lines, *(f"note: {text}" for text in shape["notes"])])
 
 
 def _cells(found: "Dataset", item: Any) -> dict[str, Any]:
@@ -149,6 +225,6 @@ def _split(found: "Dataset", args: argparse.Namespace) -> int:
     name = split.name_of(found, how)
     made = split.split(found, groups, name=name, neighbours=args.aside, similar=similar)
     config = write.save(made, args.split)
-    facts = _facts(made) | {"hash": made.hash(), "warnings": list(made.warnings), "data": config}
-    print(json.dumps(facts, ensure_ascii=False) if args.json else "\n".join([_told(facts), *config.values()]))
+    shape = _shape(made, args) | {"data": config}
+    print(json.dumps(shape) if args.json else "\n".join([_told(made, shape), *config.values()]))
     return 0

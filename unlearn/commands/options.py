@@ -73,6 +73,9 @@ def add_data_options(p: argparse.ArgumentParser) -> None:
         older = [flag_of(before[key])] if key in before and before[key] != "config" else []
         how: dict[str, Any] = {"type": int, "metavar": "N"} if key == "limit" else {}
         p.add_argument(flag_of(key), *older, dest=key, help=sentence(key).replace("%", "%%"), **how)
+    p.add_argument(
+        "--skip-long", dest="long", action="store_const", const="skip", help="The same as --long skip."
+    )
 
 
 def flag_of(name: str) -> str:

@@ -56,7 +56,8 @@ def begin(args: argparse.Namespace) -> Run:
     check(config, EVERYWHERE, store)  # before a run folder exists, so that bad input leaves nothing behind
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
-    for text in preflight(config, roots=EVERYWHERE).notes:
+    told = preflight(config, roots=EVERYWHERE)
+    for text in (*told.notes, *told.warnings):
         print(text, file=sys.stderr)
     made = store.create(config)
     if args.training_tokens is not None:

@@ -101,6 +101,7 @@ def encode(
 ) -> Example:
     """Tokenise prompt + target in one go (as the model would meet it) and label the target's tokens.
 
+    A special token's name in a text stays text.
     An end-of-text token is added and labelled unless the text was cut at max_length. spans: character spans
     in target. For an encoder-decoder the encoder reads the prompt (of a plain text its first half) and the decoder
     the rest, each up to max_length. ValueError where no answer token is left.
@@ -112,7 +113,12 @@ def encode(
             prompt, target = halves(target)
             spans = [(a - len(prompt), b - len(prompt)) for a, b in spans]
         source, prompt = tuple(encoder_input(tokenizer, prompt, max_length)), ""
-    coded = tokenizer(prompt + target, return_offsets_mapping=True, return_special_tokens_mask=True)
+    coded = tokenizer(
+        prompt + target,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        split_special_tokens=True,
+    )
     ids, offsets = list(coded["input_ids"]), coded["offset_mapping"]
     special = coded["special_tokens_mask"]
     start = len(prompt)
@@ -141,7 +147,7 @@ def encode(
 
 def encoder_input(tokenizer: PreTrainedTokenizerFast, prompt: str, max_length: int) -> list[int]:
     """Token ids that an encoder reads, closed by end of text as T5 was trained."""
-    ids, eos = list(tokenizer(prompt)["input_ids"]), tokenizer.eos_token_id
+    ids, eos = list(tokenizer(prompt, split_special_tokens=True)["input_ids"]), tokenizer.eos_token_id
     if eos is None:
         return ids[:max_length]
     return [*(ids[:-1] if ids and ids[-1] == eos else ids)[: max_length - 1], eos]

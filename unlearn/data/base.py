@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 ROLES = {
     "forget": "what the model must forget",
@@ -19,6 +20,12 @@ ROLES = {
     "neighbours": "the retain rows most similar to the forget rows: collateral damage shows here first",
 }
 HELD_OUT = ("retain", "general")  # roles that methods may train on, so scores need rows of their own
+LATER = (
+    "system",
+    "messages",
+    "paraphrase",
+    "asked_otherwise",
+)  # fields of a Row that a hash counts where they are filled
 SPLIT_FROM = 8  # rows below which a role is too small to be split
 
 
@@ -29,6 +36,9 @@ class Row:
     lead: words that open the answer and are given to the model ("The capital of France is").
     wrong: perturbed answers of the same form. entities: character spans in answer.
     request: 1…K in the forget role, the deletion request that the row belongs to; 0 elsewhere.
+    system, messages: what stands above a conversation, and its earlier turns as (user or assistant, text); question
+    is the last user's turn. paraphrase: the answer in other words; asked_otherwise: the question in other words.
+    place: the row's number in its file, from 1; 0 where there is none. It is no part of what the row is.
     """
 
     answer: str
@@ -39,13 +49,23 @@ class Row:
     subject: str = ""
     attribute: str = ""
     request: int = 0
+    system: str = ""
+    messages: tuple[tuple[str, str], ...] = ()
+    paraphrase: str = ""
+    asked_otherwise: str = ""
+    place: int = field(default=0, compare=False)
 
     @property
     def prompt(self) -> str:
-        """What the model is given; empty for plain text."""
+        """What the model is given, in the plain format; empty for plain text."""
         if not self.question:
             return self.lead
-        return f"Question: {self.question}\nAnswer:" + (f" {self.lead}" if self.lead else "")
+        before = "".join(
+            f"Question: {text}\n" if role == "user" else f"Answer: {text}\n\n" for role, text in self.messages
+        )
+        above = f"{self.system}\n\n" if self.system else ""
+        lead = f" {self.lead}" if self.lead else ""
+        return f"{above}{before}Question: {self.question}\nAnswer:{lead}"
 
     @property
     def target(self) -> str:
@@ -54,8 +74,9 @@ class Row:
 
 
 def asked(prompt: str) -> str:
-    """The question alone of a Row.prompt; of a plain text its lead."""
-    return prompt.removeprefix("Question: ").partition("\nAnswer:")[0]
+    """The last question alone of a Row.prompt; of a plain text its lead."""
+    last = prompt.rpartition("\n\nQuestion: ")[2]
+    return last.removeprefix("Question: ").partition("\nAnswer:")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +84,8 @@ class Dataset:
     """Rows by role (see ROLES). forget is never empty; every other role may be missing.
 
     name is what config files and the command line say, title what a person reads.
-    note: one sentence on where the rows come from and under which licence.
+    note: one sentence on where the rows come from and under which licence. warnings: what a person must be told.
+    columns: what was read from which column of the forget table; left_out: how many of its records gave no row.
     """
 
     name: str
@@ -71,6 +93,8 @@ class Dataset:
     roles: Mapping[str, tuple[Row, ...]]
     note: str = ""
     warnings: tuple[str, ...] = field(default=())
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
+    left_out: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if unknown := set(self.roles) - set(ROLES):
@@ -115,8 +139,15 @@ class Dataset:
 
     def hash(self) -> str:
         """Twelve hex digits that change when any row changes."""
-        text = json.dumps({r: [asdict(row) for row in self.rows(r)] for r in ROLES}, sort_keys=True)
+        text = json.dumps({r: [_counted(row) for row in self.rows(r)] for r in ROLES}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _counted(row: Row) -> dict[str, Any]:
+    """What of a row its dataset's hash counts; rows that have none of LATER keep the hash that they always had."""
+    kept = asdict(row)
+    kept.pop("place")
+    return {name: value for name, value in kept.items() if value or name not in LATER}
 
 
 def _split(rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:

@@ -5,16 +5,15 @@ that need a script are refused, and so are files that lie outside the dataset's 
 dataset card may point to.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from unlearn.compute.lazy import pd
-from unlearn.data.table_files import MAX_ROWS, MIN_ROWS, from_records
-from unlearn.data.tables import Columns, guess_columns
+from unlearn.data.files.bounds import MAX_ROWS, MIN_ROWS, check_columns
+from unlearn.data.files.names import KNOWN, spoken
+from unlearn.data.files.table import Table, table_of
 
 HUB_TIMEOUT = 5.0  # seconds until a hub that says nothing counts as unreachable
 READERS = ("json", "csv", "parquet", "arrow", "text")  # of the datasets library: those that only parse
@@ -23,16 +22,16 @@ HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 def from_hub(
     spec: str | Path,
-    columns: Columns | None = None,
+    named: Sequence[str] = (),
     split: str = "train",
     limit: int = MAX_ROWS,
     config: str | None = None,
-) -> pd.DataFrame:
-    """The first limit rows of a split, as a table of text cells with the wanted columns only.
+) -> Table:
+    """The first limit rows of a split, of the columns that a person named and those with a usual name.
 
     spec is a hub id ("locuslab/TOFU") or a Path to a local folder; config is the part of the dataset
-    ("forget10"). Columns are guessed where not given. Raises ValueError naming spec and remedy when
-    the hub does not answer, or the dataset, its config, split or columns do not exist.
+    ("forget10"). Raises ValueError naming spec and remedy when the hub does not answer, or the dataset, its config,
+    split or columns do not exist.
     """
     if not MIN_ROWS <= limit <= MAX_ROWS:
         raise ValueError(f"{spec}: limit must lie in [{MIN_ROWS}, {MAX_ROWS:,}], got {limit}.")
@@ -45,15 +44,17 @@ def from_hub(
     else:
         _reach(spec)
     try:
-        records = _records(spec, config, split, limit, columns)
+        records, columns = _records(spec, config, split, limit, named)
+        return table_of(records, str(spec), columns=columns)
     except _Refused as error:
         raise ValueError(f"{spec}: {error}") from None
     except Exception as error:  # the library raises many kinds; each becomes the one kind that callers know
+        if str(error).startswith(f"{spec}: "):
+            raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(
             f"{spec}: cannot be read ({reason}). Download a file of it and upload that."
         ) from error
-    return from_records(records, str(spec))
 
 
 class _Refused(ValueError):
@@ -84,9 +85,9 @@ def _reach(spec: str) -> None:
 
 
 def _records(
-    spec: str | Path, config: str | None, split: str, limit: int, columns: Columns | None
-) -> list[dict[str, Any]]:
-    """Streams the rows; the builder is looked at before any file is opened."""
+    spec: str | Path, config: str | None, split: str, limit: int, named: Sequence[str]
+) -> tuple[Iterator[dict[str, Any]], list[str]]:
+    """(rows as they stream, their columns); the builder is looked at before any file is opened."""
     import datasets
 
     builder = datasets.load_dataset_builder(str(spec), config)
@@ -99,13 +100,13 @@ def _records(
             if not _inside(file, spec):
                 raise _Refused(f"its files must lie in the dataset's own folder, got {file}. Copy it there.")
     stream = builder.as_streaming_dataset(split)
-    names = stream.column_names or list(next(iter(stream), {}))
-    wanted = (columns or guess_columns(pd.DataFrame(columns=names))).named()
-    if missing := [name for name in wanted if name not in names]:
-        raise _Refused(f"has no column {missing[0]!r}; it has {', '.join(names)}. Choose one of these.")
-    return [
-        {name: row.get(name) for name in wanted} for row in islice(stream.select_columns(list(wanted)), limit)
-    ]
+    columns = stream.column_names or list(next(iter(stream), {}))
+    if missing := [name for name in named if name not in columns]:
+        raise _Refused(f"has no column {missing[0]!r}; it has {', '.join(columns)}. Choose one of these.")
+    usual = [name for name in columns if name in named or spoken(name) in KNOWN]
+    wanted = usual if len(columns) > 1 and usual else columns
+    check_columns(wanted, str(spec))
+    return islice(stream.select_columns(wanted), limit), wanted
 
 
 def _inside(file: str, spec: str | Path) -> bool:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,16 @@ ABOUT = ("name", "title", "note", "warnings")
 
 
 def dataset_of(
-    record: Record, data: Mapping[str, object] | None = None, roots: Sequence[Path] | None = None
+    record: Record,
+    data: Mapping[str, object] | None = None,
+    roots: Sequence[Path] | None = None,
+    fit: Callable[[Dataset], Dataset] = lambda dataset: dataset,
 ) -> Dataset:
     """The rows of a run or a study; of one that keeps none, what its settings mean today.
 
-    data: the data field of its settings (default: config.data). ValueError where the rows it keeps are not those
-    that it began with, and where it keeps none and its settings now mean other rows.
+    data: the data field of its settings (default: config.data). fit: makes of what the settings mean the rows that the
+    model reads; what is kept went through it. ValueError where the
+    rows it keeps are not those that it began with, and where it keeps none and its settings now mean other rows.
     """
     known = known_hash(record)
     if (record.path / FILE).is_file():
@@ -38,7 +42,7 @@ def dataset_of(
     if data is None:
         assert isinstance(record, Run), "a study says its data"
         data = record.config.data
-    found = from_config(dict(data), roots=roots)
+    found = fit(from_config(dict(data), roots=roots))
     if known and rows_hash(found) != known:
         raise ValueError(
             f"run: {record.id} no longer holds its rows, and its settings now mean other ones (hash "
@@ -56,9 +60,14 @@ def keep(record: Record, dataset: Dataset) -> str:
     return _digest(content)
 
 
-def begin(study: Record, data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
+def begin(
+    study: Record,
+    data: Mapping[str, object],
+    roots: Sequence[Path] | None,
+    fit: Callable[[Dataset], Dataset],
+) -> Dataset:
     """The rows of a study, which become its own when it is first carried out; its runs share() them."""
-    found = dataset_of(study, data, roots)
+    found = dataset_of(study, data, roots, fit)
     if not (study.path / FILE).is_file():
         study.append("inputs", rows=keep(study, found))
     return found

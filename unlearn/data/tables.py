@@ -1,209 +1,185 @@
-"""Rows out of a user's tables: which column is what, and a Dataset by role.
+"""A Dataset by role out of a user's tables, with everything that a person must be told about them.
 
-The user's own data is the point of the tool, so everything that can be wrong with it is said in
-words that name the file, the rule, what was found and what to do.
+The user's own data is the point of the tool, so everything that can be wrong with it is said in words that name the
+file, the rule, what was found and what to do.
 """
 
-from __future__ import annotations
-
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearn.compute.lazy import pd
+from unlearn.data import forms
 from unlearn.data.base import ROLES, Dataset, Row
-from unlearn.data.table_files import FORMATS, MAX_BYTES, MAX_CHARS, MAX_ROWS, MIN_ROWS, read_table
+from unlearn.data.cells import text_of
+from unlearn.data.columns import Columns, Extras, columns_of, extras_of
+from unlearn.data.files.bounds import MIN_ROWS
+from unlearn.data.files.table import Table
+from unlearn.data.turns import LAST, TURNS
 
-__all__ = [
-    "FORMATS",
-    "MAX_BYTES",
-    "MAX_CHARS",
-    "MAX_ROWS",
-    "Columns",
-    "dataset_from_tables",
-    "guess_columns",
-    "read_table",
-    "rows",
-]
-
-QUESTION_NAMES = ("question", "prompt", "instruction", "query", "input", "q")
-ANSWER_NAMES = ("answer", "response", "completion", "output", "target", "a")
 OURS = ("lead", "wrong", "entities")  # a table with all three was written by unlearn.data.write: see _ours
-TEXT_NAMES = ("text", "content", "document", "passage", "article", "sentence", "body")
+OURS_LATER = ("paraphrase", "asked_otherwise", "system")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which columns hold what: question and answer, or text; request (1…K) may be added to either."""
+@dataclass(frozen=True)
+class Read:
+    """The rows of a role, out of which columns, with its notes; left_out: records that gave no row."""
 
-    question: str = ""
-    answer: str = ""
-    text: str = ""
-    request: str = ""
-
-    def __post_init__(self) -> None:
-        pair = bool(self.question) and bool(self.answer)
-        if pair == bool(self.text) or bool(self.question) != bool(self.answer):
-            raise ValueError(
-                "columns: must name question and answer, or text alone, got "
-                f"question={self.question!r}, answer={self.answer!r}, text={self.text!r}. Give either."
-            )
-
-    def named(self) -> tuple[str, ...]:
-        """The columns in use."""
-        return tuple(name for name in (self.question, self.answer, self.text, self.request) if name)
+    rows: tuple[Row, ...]
+    columns: dict[str, str]
+    notes: tuple[str, ...] = ()
+    left_out: int = 0
 
 
-def guess_columns(frame: pd.DataFrame) -> Columns:
-    """The columns that are called what such columns are usually called; a single column is text.
+def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, turns: str = LAST) -> Read:
+    """The rows of a role; those with an empty question, answer or text are left out, and said.
 
-    Raises ValueError, naming the columns there are, when nothing fits.
+    said: columns by field of Columns, as a person named them. Columns subject and attribute are read where a table has
+    them. ValueError for a missing column, when fewer than MIN_ROWS are left, and for cells that hold something else
+    than they should.
     """
-    by_name = {str(column).strip().lower(): str(column) for column in reversed(list(frame.columns))}
-
-    def first(names: Sequence[str]) -> str:
-        return next((by_name[name] for name in names if name in by_name), "")
-
-    question, answer, text, request = (
-        first(QUESTION_NAMES),
-        first(ANSWER_NAMES),
-        first(TEXT_NAMES),
-        first(("request",)),
-    )
-    if question and answer:
-        return Columns(question=question, answer=answer, request=request)
-    others = [column for column in frame.columns if column != request]
-    if text or len(others) == 1:
-        return Columns(text=text or others[0], request=request)
-    have = ", ".join(map(str, frame.columns))
-    raise ValueError(
-        f"columns: must be called question and answer, or text, got {have}. Say which column is which."
-    )
-
-
-def rows(frame: pd.DataFrame, columns: Columns, role: str) -> tuple[Row, ...]:
-    """The rows of a role; those with an empty question, answer or text are left out.
-
-    Columns subject and attribute are read where a table has them; further ones where it has all of OURS. Raises
-    ValueError for a missing column, when fewer than MIN_ROWS are left, for a request that is not a whole number
-    from 1, and for further columns that hold something else than they should.
-    """
-    for column in columns.named():
-        if column not in frame.columns:
-            have = ", ".join(map(str, frame.columns))
-            raise ValueError(f"{role} file: has no column {column!r}; it has {have}. Choose one of these.")
-    ours = set(OURS) <= set(frame.columns)
-    answers = frame[columns.answer or columns.text]
-    questions = frame[columns.question] if columns.question else pd.Series([""] * len(frame))
-    if not ours:
-        questions, answers = questions.str.strip(), answers.str.strip()
+    if turns not in TURNS:
+        raise ValueError(f"data: turns must be one of {', '.join(TURNS)}, got {turns!r}.")
+    columns = columns_of(table, dict(said or {}))
+    if set(OURS) <= set(table.columns):
+        made, extras = _ours(table, columns), Extras()
+    else:
+        extras = extras_of(table, columns)
+        made = forms.rows_of(table, columns, extras, turns)
     numbered = bool(columns.request) and role in ("forget", "paraphrase")
-    requests = _requests(frame[columns.request], columns.request, role) if numbered else [0] * len(frame)
-    more = _ours(frame, role) if ours else _about(frame, questions)
-    made = [
-        Row(question=question, answer=answer, request=request, **extra)
-        for question, answer, request, extra in zip(questions, answers, requests, more, strict=True)
-        if answer and (question or ours or not columns.question)
-    ]
-    if len(made) < MIN_ROWS:
-        what = " and ".join(repr(name) for name in (columns.question, columns.answer, columns.text) if name)
-        raise ValueError(
-            f"{role} file: must have at least {MIN_ROWS} rows with {what} filled, got {len(made)} of "
-            f"{len(frame)}. Fill the cells or choose another column."
+    rows = tuple(_about(row, table, columns, numbered) for row in made.rows)
+    if len(rows) < MIN_ROWS:
+        what = " and ".join(
+            repr(name) for name in (columns.question, columns.answer, columns.messages, columns.text) if name
         )
-    return tuple(made)
+        raise ValueError(
+            f"{table.name}: must have at least {MIN_ROWS} rows with {what} filled, got {len(rows)} of {len(table)}. "
+            "Fill the cells or choose another column."
+        )
+    used = columns.by_role() | {what: name for what in vars(extras) if (name := getattr(extras, what))}
+    notes = (*table.notes, *made.notes(table.name, len(table)))
+    return Read(rows, used, notes, made.left_out)
 
 
 def dataset_from_tables(
     name: str,
-    forget: pd.DataFrame,
-    retain: pd.DataFrame | None = None,
-    columns_forget: Columns | None = None,
-    columns_retain: Columns | None = None,
-    others: Mapping[str, pd.DataFrame] | None = None,
+    tables: Mapping[str, Table],
+    said: Mapping[str, Mapping[str, str]] | None = None,
+    turns: str = LAST,
 ) -> Dataset:
-    """A dataset of a user's tables; columns that are not given are guessed, file by file.
+    """A dataset of tables by role. said: columns by role and field of Columns, for those that a person named.
 
-    others: tables of further roles, by role. Columns of retain and others are those of forget where
-    the names exist there. Raises ValueError as rows() does, and for an unknown role.
+    A role without columns of its own takes forget's where its table has them. Where the forget rows say how they can be
+    asked otherwise (TOFU's paraphrased_question) and no table does, these make the role paraphrase. ValueError as
+    read_rows() has it, and for an unknown role.
     """
-    columns_forget = columns_forget or guess_columns(forget)
-    frames = {"forget": forget, **({} if retain is None else {"retain": retain}), **(others or {})}
-    roles, warnings = {}, []
-    for role, frame in frames.items():
+    said = said or {}
+    read: dict[str, Read] = {}
+    for role, table in tables.items():
         if role not in ROLES:
             raise ValueError(f"data: roles must be among {', '.join(ROLES)}, got {role}.")
-        columns = {"forget": columns_forget, "retain": columns_retain}.get(role) or _same(
-            columns_forget, frame
-        )
-        roles[role] = rows(frame, columns, role)
-        if left_out := len(frame) - len(roles[role]):
-            warnings.append(
-                f"{role} file: {left_out} of {len(frame)} rows have empty cells and were left out."
-            )
-    texts = {row.prompt + row.target for row in roles["forget"]}
-    for role in roles.keys() - {"forget", "paraphrase"}:
-        if both := sum(row.prompt + row.target in texts for row in roles[role]):
-            warnings.append(f"{role} file: {both} rows are in the forget file too. Take them out of one.")
-    note = "Rows of a user's tables."
-    return Dataset(name=name, title=name, roles=roles, note=note, warnings=tuple(warnings))
+        own = said.get(role) or _same(said.get("forget", {}), table)
+        read[role] = read_rows(table, role, own, turns)
+    roles = {role: found.rows for role, found in read.items()}
+    notes = dict.fromkeys(note for found in read.values() for note in found.notes)
+    if "paraphrase" not in roles and (asked := asked_otherwise(roles.get("forget", ()))):
+        roles["paraphrase"] = asked
+    return Dataset(
+        name=name,
+        title=name,
+        roles=roles,
+        note="Rows of a user's tables.",
+        warnings=tuple(notes),
+        columns=read["forget"].columns if "forget" in read else {},
+        left_out=read["forget"].left_out if "forget" in read else 0,
+    )
 
 
-def _same(columns: Columns, frame: pd.DataFrame) -> Columns:
-    """The same columns where the frame has them, otherwise a guess."""
-    request = columns.request if columns.request in frame.columns else ""
-    wanted = replace(columns, request=request)
-    return wanted if set(wanted.named()) <= set(frame.columns) else guess_columns(frame)
+def _same(said: Mapping[str, str], table: Table) -> dict[str, str]:
+    """Forget's columns where the table has them all, but for the requests' numbers; else none."""
+    wanted = {what: column for what, column in said.items() if what != "request"}
+    return wanted if set(wanted.values()) <= set(table.columns) else {}
 
 
-def _requests(cells: pd.Series, column: str, role: str) -> list[int]:
-    """The deletion request of each row."""
-    for at, cell in enumerate(cells, start=1):
-        if not re.fullmatch(r"0*[1-9]\d{0,3}", cell.strip()):
+def asked_otherwise(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The same facts asked in the other words that the rows give."""
+    return tuple(
+        replace(row, question=row.asked_otherwise, asked_otherwise="") for row in rows if row.asked_otherwise
+    )
+
+
+def _about(row: Row, table: Table, columns: Columns, numbered: bool) -> Row:
+    """The row with its request, and with whom it is about where its table says so."""
+    record = table.records[row.place - 1]
+    more: dict[str, Any] = {}
+    if numbered:
+        cell = text_of(record.get(columns.request))
+        if not re.fullmatch(r"0*[1-9]\d{0,3}", cell):
             raise ValueError(
-                f"{role} file: {column!r} must be a whole number from 1, got {cell!r} in row {at}. "
+                f"{table.name}: {columns.request!r} must be a whole number from 1, got {cell!r} in row {row.place}. "
                 "Number the deletion requests 1, 2, 3…"
             )
-    return [int(cell) for cell in cells]
+        more["request"] = int(cell)
+    if not row.subject and (subject := text_of(record.get("subject"))):
+        asked = text_of(record.get("attribute")) if "attribute" in table.columns else row.question
+        more |= {"subject": subject, "attribute": asked}
+    return replace(row, **more) if more else row
 
 
-def _about(frame: pd.DataFrame, questions: Sequence[str]) -> list[dict[str, str]]:
-    """Whom each row is about and what it asks of them; where only the first is said, the question is the second."""
-    if "subject" not in frame.columns:
-        return [{}] * len(frame)
-    asked = frame["attribute"] if "attribute" in frame.columns else questions
-    return [
-        {"subject": subject.strip(), "attribute": attribute.strip()} if subject.strip() else {}
-        for subject, attribute in zip(frame["subject"], asked, strict=True)
-    ]
-
-
-def _ours(frame: pd.DataFrame, role: str) -> list[dict[str, Any]]:
-    """What else a Row has, from a table that unlearn.data.write made; only there may a question be empty."""
-    made = []
-    for at, cells in enumerate(frame.to_dict("records"), start=1):
-        wrong = _list(cells["wrong"], "wrong", role, at, lambda text: isinstance(text, str))
-        spans = _list(cells["entities"], "entities", role, at, _is_span)
-        texts = {name: cells.get(name, "") for name in ("lead", "subject", "attribute")}
-        made.append(texts | {"wrong": tuple(wrong), "entities": tuple((a, b) for a, b in spans)})
+def _ours(table: Table, columns: Columns) -> forms.Made:
+    """Rows of a table that unlearn.data.write made: nothing is trimmed, and a question may be empty."""
+    made = forms.Made()
+    for place, record in enumerate(table.records, start=1):
+        answer = _plain(record, columns.answer or columns.text)
+        if not answer:
+            made.seen[forms.EMPTY].append(place)
+            made.left_out += 1
+            continue
+        wrong = _list(record, "wrong", table.name, place, lambda text: isinstance(text, str))
+        spans = _list(record, "entities", table.name, place, _is_span)
+        earlier = _list(record, "messages", table.name, place, _is_turn)
+        texts = {name: _plain(record, name) for name in ("lead", "subject", "attribute", *OURS_LATER)}
+        made.rows.append(
+            Row(
+                question=_plain(record, columns.question),
+                answer=answer,
+                wrong=tuple(wrong),
+                entities=tuple((a, b) for a, b in spans),
+                messages=tuple((turn["role"], turn["content"]) for turn in earlier),
+                place=place,
+                **texts,
+            )
+        )
     return made
+
+
+def _plain(record: Mapping[str, object], column: str) -> str:
+    value = record.get(column) if column else ""
+    return value if isinstance(value, str) else text_of(value)
 
 
 def _is_span(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(i) is int and i >= 0 for i in value)
 
 
-def _list(cell: str, name: str, role: str, at: int, fits: Callable[[object], bool]) -> list[Any]:
-    """The JSON list in a cell, every part of which must fit; an empty cell is an empty list."""
-    try:
-        found = json.loads(cell or "[]")
-    except (json.JSONDecodeError, RecursionError):
-        found = None
-    if not isinstance(found, list) or not all(map(fits, found)):
-        what = "texts" if name == "wrong" else "[start, end]"
+def _is_turn(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("role", "content"))
+
+
+def _list(
+    record: Mapping[str, object], column: str, name: str, place: int, fits: Callable[[object], bool]
+) -> list[Any]:
+    """The list in a cell, or written there as JSON; every part must fit. An empty cell is an empty list."""
+    cell = record.get(column)
+    if isinstance(cell, str) or cell is None:
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
+            cell = json.loads(cell or "[]")
+    if not isinstance(cell, list) or not all(map(fits, cell)):
+        what = {"wrong": "texts", "entities": "[start, end]"}.get(column, "messages")
+        got = str(record.get(column))[:40]
         raise ValueError(
-            f"{role} file: {name!r} must be a JSON list of {what}, got {cell[:40]!r} in row {at}. Mend that cell."
+            f"{name}: {column!r} must be a JSON list of {what}, got {got!r} in row {place}. Mend that cell."
         )
-    return found
+    return cell

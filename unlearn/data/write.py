@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearn.data.base import ROLES, Dataset, Row
-from unlearn.data.table_files import MAX_BYTES
+from unlearn.data.base import LATER, ROLES, Dataset, Row
+from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.store.disk import write_whole
 
 HASH_DIGITS = 16
@@ -23,7 +23,9 @@ UPLOADS = ".uploads"  # the folder in which the folders named by hashes lie
 def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
     """The rows as JSONL. ValueError for more than an upload may have; name is what the error calls it."""
     numbered = any(row.request for row in rows)
-    data = "".join(json.dumps(_cells(row, numbered), ensure_ascii=False) + "\n" for row in rows).encode()
+    later = [name for name in LATER if any(getattr(row, name) for row in rows)]
+    lines = (json.dumps(_cells(row, numbered, later), ensure_ascii=False) + "\n" for row in rows)
+    data = "".join(lines).encode()
     if len(data) > MAX_BYTES:
         raise ValueError(
             f"{name}: must be at most {MAX_BYTES / 2**20:.0f} MB to be read again, got {len(data) / 2**20:.1f} MB. "
@@ -32,7 +34,7 @@ def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
     return data
 
 
-def _cells(row: Row, numbered: bool) -> dict[str, Any]:
+def _cells(row: Row, numbered: bool, later: Sequence[str]) -> dict[str, Any]:
     cells = {
         "question": row.question,
         "lead": row.lead,
@@ -42,6 +44,12 @@ def _cells(row: Row, numbered: bool) -> dict[str, Any]:
         "subject": row.subject,
         "attribute": row.attribute,
     }
+    for name in later:
+        cells[name] = (
+            [{"role": role, "content": text} for role, text in row.messages]
+            if name == "messages"
+            else getattr(row, name)
+        )
     return cells | ({"request": row.request} if numbered else {})
 
 

@@ -22,6 +22,7 @@ from unlearn.methods import method_named
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.load import check_hub, source_of
 from unlearn.models.precision import check as check_precision
+from unlearn.models.reading import as_read
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.work.execute import Finished, execute
@@ -299,7 +300,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     check_precision(config.precision)
     allow_model(config.model, roots)
     source = source_of(config.model)
-    data = from_config(dict(config.data), roots=roots)
+    data = as_read(from_config(dict(config.data), roots), config)
     chosen.rows(config.model, data)
     if isinstance(source, str):
         check_hub(source)

@@ -93,7 +93,7 @@ def positions_of(model: Any) -> int:
 
 def open_ended(tokenizer: Any, prompt: str) -> list[int]:
     """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
-    ids = list(tokenizer(prompt)["input_ids"])
+    ids = list(tokenizer(prompt, split_special_tokens=True)["input_ids"])
     if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return ids or [tokenizer.pad_token_id]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
+from unlearn.data.remarks import remarks
 from unlearn.measure import judge
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.methods import method_named
@@ -111,7 +112,7 @@ def _carry_out(work: Work) -> Any:
         small = loaded.parameters < SMALL or loaded.device != "cpu"
         told = begun.settle(run, loaded, data, small)
         work.length = loaded.fit_length(config.max_length)
-        for text in filter(None, (loaded.where, told, *data.warnings)):
+        for text in filter(None, (loaded.where, told, *data.warnings, *remarks(data))):
             work.note(text)
     chosen = rows_to_score(data)
     identity = {

@@ -14,6 +14,7 @@ from unlearn.measure.evaluate import rows_to_score
 from unlearn.models.catalogue import allow_model, source_of
 from unlearn.models.identity import check_same, hash_before, identity_of
 from unlearn.models.load import weights_hash
+from unlearn.models.reading import fit_of, rows_kept
 from unlearn.store.runs import Run, RunStore
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def began_with(run: Run) -> dict[str, Any]:
 
 def rows_of(run: Run, roots: Sequence[Path] | None) -> Dataset:
     """The run's rows: its own where it has begun, else what its settings mean now, which become its own."""
-    data = inputs.dataset_of(run, roots=roots)
+    data = inputs.dataset_of(run, roots=roots, fit=fit_of(run.config))
     if not (run.path / inputs.FILE).is_file():
         _check_told(run, data)
         inputs.keep(run, data)
@@ -60,7 +61,7 @@ def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
     config, began = run.config, began_with(run)
     allow_model(config.model, roots)
     if (run.path / inputs.FILE).is_file():
-        inputs.dataset_of(run, roots=roots)
+        rows_kept(run, roots)
     source = source_of(config.model)
     weights = weights_hash(source, None) if isinstance(source, Path) else ""
     if config.start and weights:

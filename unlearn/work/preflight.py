@@ -12,10 +12,12 @@ from pathlib import Path
 
 from unlearn.data.base import ROLES, Row
 from unlearn.data.catalogue import from_config
+from unlearn.data.remarks import remarks
 from unlearn.methods import method_named
 from unlearn.models import placement, precision
 from unlearn.models.catalogue import CATALOGUE, allow_model, size_of, source_of, tensor_shapes
 from unlearn.models.load import pick_device
+from unlearn.models.reading import as_read
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
 
@@ -77,7 +79,7 @@ def preflight(
 
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
-    data = from_config(dict(config.data), roots)
+    data = as_read(from_config(dict(config.data), roots), config)
     forget, retain = method.rows(config.model, data)
     parameters = parameters_of(config.model)
     weights, notes = _weights(config, parameters)
@@ -91,7 +93,7 @@ def preflight(
     if own := method.outlook(config, data):
         steps, tokens, seconds = own.steps, own.tokens, own.seconds
     texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
-    warnings = list(data.warnings)
+    warnings = [*data.warnings, *remarks(data)]
     if steps < 3 and not own:
         warnings.append(
             f"Only {steps} optimiser step(s): raise epochs or lower batch size, or hardly anything moves."

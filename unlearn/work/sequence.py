@@ -23,6 +23,7 @@ from unlearn.data.catalogue import from_config
 from unlearn.measure.evaluate import evaluate, observe, rows_to_score
 from unlearn.methods import method_named
 from unlearn.models.load import SMALL
+from unlearn.models.reading import fit_of
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.studies import Stopped, Study, checking, conduct
 from unlearn.training.batches import encode_rows
@@ -138,7 +139,7 @@ class _Work:
         template = dict(self.config.run.data)
         template.pop("requests", None)
         asked = template | {"requests": list(self.config.order)}
-        self.data: Dataset = inputs.begin(self.record, asked, self.roots)
+        self.data: Dataset = inputs.begin(self.record, asked, self.roots, fit_of(self.config.run))
         self.template = template
         done = {event["after"]: event for event in self.record.scores()}
         if 0 not in done:

@@ -16,6 +16,7 @@ from typing import Any
 from unlearn.data import inputs
 from unlearn.models.catalogue import allow_model
 from unlearn.models.load import CATALOGUE, source_of, weights_hash
+from unlearn.models.reading import fit_of
 from unlearn.results.grid import Cell
 from unlearn.results.guide import batch_of, guide, guide_lrs
 from unlearn.results.sweep_record import SweepRecord, cell_of, identity
@@ -62,7 +63,8 @@ class _Work:
         self.config = self.record.config
         self.store = RunStore(self.record.path.parent.parent)
         self.broken: list[str] = []
-        data = inputs.begin(self.record, self.config.runs[0].data, self.roots)
+        first = self.config.runs[0]
+        data = inputs.begin(self.record, first.data, self.roots, fit_of(first))
         if self.config.guide and not data.rows("approximate"):
             raise ValueError("guide: the dataset has no approximate role, so there is no target to reach.")
         self.forget = len(data.fit_rows("forget"))

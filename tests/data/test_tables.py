@@ -1,0 +1,147 @@
+"""A user's tables become a dataset by role: columns, requests, roles, what is left out, rows that say more."""
+
+from dataclasses import replace
+
+import pytest
+
+from unlearn.data.base import Row
+from unlearn.data.columns import Columns, columns_of
+from unlearn.data.files.table import Table, table_of
+from unlearn.data.tables import dataset_from_tables, read_rows
+
+RECORDS = [
+    {"question": "Who wrote Emma?", "answer": "Jane Austen"},
+    {"question": "Is it 007?", "answer": "NA"},
+]
+
+
+def table(*records: dict, name: str = "forget file a.csv") -> Table:
+    return table_of(records, name)
+
+
+def of(columns: tuple[str, ...]) -> Table:
+    return table_of([dict.fromkeys(columns, "x")] * 2, "forget file a.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("question", "answer", "text"), Columns(question="question", answer="answer")),
+        (("Prompt", " Response "), Columns(question="Prompt", answer=" Response ")),
+        (("Question\n(in English)", "Answer (a)"), Columns(question="Question\n(in English)", answer="Answer (a)")),
+        (("id", "Text"), Columns(text="Text")),
+        (("whatever",), Columns(text="whatever")),
+        (("request", "whatever"), Columns(text="whatever", request="request")),
+        (("System prompt", "question", "a"), Columns(question="question", answer="a", system="System prompt")),
+    ],
+)  # fmt: skip
+def test_columns_are_found_by_their_usual_names(names, expected):
+    assert columns_of(of(names)) == expected
+
+
+def test_columns_that_cannot_be_found_or_do_not_exist():
+    with pytest.raises(
+        ValueError, match=r"^forget file a\.csv: columns must be called .* got frage, antwort"
+    ):
+        columns_of(of(("frage", "antwort")))
+    with pytest.raises(
+        ValueError, match=r"a\.csv: has no column 'frage'; it has question, answer\. Choose one"
+    ):
+        columns_of(of(("question", "answer")), {"question": "frage"})
+    with pytest.raises(
+        ValueError, match=r"also needs its answer column; it has q, x\. Name it with --answer-column"
+    ):
+        columns_of(of(("q", "x")), {"question": "q"})  # fmt: skip
+    assert columns_of(of(("frage", "answer")), {"question": "frage"}).answer == "answer"
+    for wrong in ({}, {"question": "q"}, {"answer": "a"}, {"question": "q", "answer": "a", "text": "t"}):
+        with pytest.raises(ValueError, match="columns: must name question and answer, or messages, or text"):
+            Columns(**wrong)
+
+
+def test_rows_of_questions_and_of_texts():
+    made = read_rows(table(*RECORDS), "forget").rows
+    assert made[0].prompt + made[0].target == "Question: Who wrote Emma?\nAnswer: Jane Austen"
+    assert [row.place for row in made] == [1, 2]
+    assert read_rows(table(*RECORDS), "retain", {"text": "answer"}).rows[1].answer == "NA"
+
+
+def test_empty_answers_are_left_out_and_said():
+    empty = {"question": "x", "answer": "  "}
+    with pytest.raises(ValueError, match=r"at least 2 rows with 'question' and 'answer' filled, got 0 of 2"):
+        read_rows(table(empty, empty), "forget")
+    data = dataset_from_tables("mine", {"forget": table(RECORDS[0], empty, RECORDS[1])})
+    assert [row.place for row in data.rows("forget")] == [1, 3]
+    assert data.left_out == 1
+    assert data.warnings == (
+        "forget file a.csv: 1 of 3 rows have empty cells and were left out (row 2).",
+    )  # fmt: skip
+
+
+def test_requests_may_be_numbered():
+    numbered = [record | {"request": i} for i, record in enumerate(RECORDS, start=1)]
+    others = [record | {"request": "x"} for record in RECORDS]
+    data = dataset_from_tables("mine", {"forget": table(*numbered), "retain": table(*others)})
+    assert data.requests() == (1, 2)
+    assert {row.request for row in data.rows("retain")} == {0}
+    for bad in ("0", "-1", "one", "1.5", ""):
+        with pytest.raises(ValueError, match=r"a\.csv: 'request' must be a whole number from 1.* in row 2"):
+            dataset_from_tables("mine", {"forget": table(numbered[0], RECORDS[1] | {"request": bad})})
+
+
+def test_roles_of_a_dataset_and_columns_of_each():
+    texts, other = table({"text": "one"}, {"text": "two"}), table({"q": "a", "b": "c"}, {"q": "d", "b": "e"})
+    tables = {"forget": table(*RECORDS), "retain": other, "general": texts}
+    said = {
+        "forget": {"question": "question", "answer": "answer"},
+        "retain": {"question": "q", "answer": "b"},
+    }
+    data = dataset_from_tables("mine", tables, said)
+    assert {role: len(data.rows(role)) for role in data.roles} == {"forget": 2, "retain": 2, "general": 2}
+    assert data.rows("retain")[1] == Row(question="d", answer="e")
+    assert data.columns == {"question": "question", "answer": "answer"}
+    with pytest.raises(ValueError, match="roles must be among"):
+        dataset_from_tables("mine", {"forget": table(*RECORDS), "secret": texts})
+    with pytest.raises(ValueError, match="turns must be one of last, all, got 'some'"):
+        dataset_from_tables("mine", tables, turns="some")
+
+
+def test_what_is_asked_otherwise_becomes_the_role_paraphrase():
+    records = [record | {"paraphrased_question": f"{record['question']}?"} for record in RECORDS]
+    data = dataset_from_tables("mine", {"forget": table(*records)})
+    assert [row.question for row in data.rows("paraphrase")] == ["Who wrote Emma??", "Is it 007??"]
+    assert data.rows("paraphrase")[0].answer == "Jane Austen"
+    given = dataset_from_tables("mine", {"forget": table(*records), "paraphrase": table(*RECORDS)})
+    assert given.rows("paraphrase")[0].question == "Who wrote Emma?"
+
+
+GOLDEN = {"authors": "b36f816b3193", "capitals": "ded722996ee2", "snippets": "56bcbd3ab8fe"}
+
+
+@pytest.mark.parametrize(("name", "digits"), GOLDEN.items())
+def test_bundled_sets_keep_the_hash_that_runs_of_before_wrote_down(name, digits):
+    from unlearn.data.catalogue import load
+
+    assert load(name).hash() == digits
+
+
+def test_a_hash_counts_what_a_row_says_and_not_where_it_stood():
+    data = dataset_from_tables("mine", {"forget": table(*RECORDS)})
+    first, *rest = data.rows("forget")
+
+    def changed(**words):
+        return replace(data, roles={"forget": (replace(first, **words), *rest)}).hash()
+
+    assert changed(place=9) == data.hash()
+    others = {
+        "system": "Be brief.", "messages": (("user", "Hi"), ("assistant", "Ho")), "paraphrase": "x",
+        "asked_otherwise": "x",
+    }  # fmt: skip
+    assert len({data.hash(), *(changed(**{name: value}) for name, value in others.items())}) == 5
+
+
+def test_the_plain_prompt_has_the_turns_before():
+    row = Row(
+        question="And now?", answer="Oslo", system="Be brief.", messages=(("user", "Hi"), ("assistant", "Ho"))
+    )
+    assert row.prompt == "Be brief.\n\nQuestion: Hi\nAnswer: Ho\n\nQuestion: And now?\nAnswer:"
+    assert row.target == " Oslo"

@@ -1,0 +1,176 @@
+"""How a table of one's own is read: encoding, which column is what, turns, long rows; and the rows as they will be.
+
+What is chosen becomes keys of config.data, so the command line that a page shows repeats it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ui import shell
+from unlearn.data.base import Row
+from unlearn.data.catalogue import sentence
+from unlearn.data.columns import columns_of
+from unlearn.data.files.jsons import SeveralSets
+from unlearn.data.files.read import read_table
+from unlearn.data.files.table import Table
+from unlearn.data.tables import read_rows
+
+KINDS = {"pair": "Questions and answers", "messages": "Conversations", "text": "Plain texts"}
+OF_KIND = {"pair": ("question", "answer"), "messages": ("messages",), "text": ("text",)}
+ENCODINGS = (
+    *("", "utf-8", "cp1252", "latin1", "utf-16", "mac-roman", "cp1250", "cp1251", "shift_jis", "gb18030"),
+    *("big5", "euc-kr"),
+)
+TURNS = {"last": "The last answer", "all": "Every answer"}
+LONG = {"": "Texts are cut, questions refused", "skip": "Left out", "refuse": "Refused"}
+SHOWN, CELL = 50, 300  # rows of the table, characters of a cell
+EXAMPLES = 3
+OWN = ("forget", "retain")  # roles whose columns and encoding may be said; those of others are found
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _read(path: str, stamp: float, encoding: str, split: str) -> Table:
+    return read_table(Path(path), Path(path).name, encoding=encoding, split=split)
+
+
+def fields(role: str, path: Path) -> dict[str, Any]:
+    """The table, what is chosen for it, and its first rows as they will be; the keys of config.data. ValueError as the
+    reader has it.
+    """
+    key = f"{role}.{path}"
+    chosen: dict[str, Any] = {}
+    prefix = "" if role == "forget" else f"{role}_"
+    place = st.container()
+    encoding = _encoding(key) if role in OWN else ""
+    chosen |= {f"{prefix}encoding": encoding} if encoding else {}
+    table, split = _table(path, encoding, key)
+    chosen |= {f"{prefix}hub_split": split} if split else {}
+    with place:
+        rows = [
+            {name: str(record.get(name) or "")[:CELL] for name in table.columns}
+            for record in table.records[:SHOWN]
+        ]
+        st.dataframe(
+            rows,
+            height=180,
+            hide_index=True,
+            key=f"data.table.{role}",
+            alt="The table as it lies in the file",
+        )
+        st.caption(f"{len(table):,} rows, {len(table.columns)} columns.")
+    said = _columns(role, table, key)
+    chosen |= {f"{prefix}{what}_column": column for what, column in said.items()}
+    if role == "forget":
+        chosen |= _rows(key, "text" in said)
+    _examples(table, role, said, str(chosen.get("turns", "last")))
+    return chosen
+
+
+def _encoding(key: str) -> str:
+    return (
+        st.selectbox(
+            "Encoding",
+            ENCODINGS,
+            format_func=lambda name: name or "found in the file",
+            key=f"data.encoding.{key}",
+            accept_new_options=True,
+            help=sentence("encoding"),
+        )
+        or ""
+    )
+
+
+def _table(path: Path, encoding: str, key: str) -> tuple[Table, str]:
+    """(table, which set of rows of the file): asked for where it holds several."""
+    stamp = path.stat().st_mtime if path.is_file() else 0.0
+    try:
+        return _read(str(path), stamp, encoding, ""), ""
+    except SeveralSets as several:
+        split = st.selectbox("Set of rows", several.sets, key=f"data.part.{key}", help=sentence("hub_split"))
+        return _read(str(path), stamp, encoding, split), split
+
+
+def _columns(role: str, table: Table, key: str) -> dict[str, str]:
+    """{what: column}, guessed first. Columns of other roles than forget and retain are always guessed."""
+    try:
+        guessed = columns_of(table).by_role()
+    except ValueError as error:
+        guessed = {}
+        if role not in OWN or table.headless:
+            raise
+        st.info(shell.plain(str(error).partition(": --")[0] + "."), icon=":material/table_chart:")
+    if role not in OWN:
+        return {}
+    first = next((kind for kind, whats in OF_KIND.items() if set(whats) <= guessed.keys()), "pair")
+    kind = st.segmented_control(
+        "What a row is",
+        list(KINDS),
+        format_func=KINDS.__getitem__,
+        default=first,
+        key=f"data.kind.{key}",
+        required=True,
+    )
+    aside = ("system", "request") if role == "forget" else ("system",)
+    wanted = (*OF_KIND[kind], *aside)
+    picked = {}
+    for what, cell in zip(wanted, st.columns(len(wanted)), strict=True):
+        options = ["", *table.columns] if what in aside else list(table.columns)
+        place = options.index(guessed[what]) if guessed.get(what) in options else 0
+        picked[what] = cell.selectbox(
+            f"{what.capitalize()} column",
+            options,
+            place,
+            format_func=lambda name: name or "none",
+            key=f"data.{what}.{key}",
+            help=sentence(f"{what}_column"),
+        )
+    return {what: column for what, column in picked.items() if column}
+
+
+def _rows(key: str, texts: bool) -> dict[str, str]:
+    """Which answers of a conversation become rows, and what is done with rows that are too long."""
+    left, right = st.columns(2)
+    turns = "last"
+    if not texts:
+        turns = left.selectbox(
+            "Of a conversation",
+            list(TURNS),
+            format_func=TURNS.__getitem__,
+            key=f"data.turns.{key}",
+            help=sentence("turns"),
+        )
+    long = right.selectbox(
+        "Rows longer than the model reads",
+        list(LONG),
+        format_func=LONG.__getitem__,
+        key=f"data.long.{key}",
+        help=sentence("long"),
+    )
+    return ({"turns": turns} if turns != "last" else {}) | ({"long": long} if long else {})
+
+
+def _examples(table: Table, role: str, said: dict[str, str], turns: str) -> None:
+    """The first rows as they will be."""
+    found = read_rows(table, role, said, turns)
+    lines = [as_line(row) for row in found.rows[:EXAMPLES]]
+    columns = [name for name in lines[0] if any(line[name] for line in lines)]
+    st.caption(f"As they will be read, the first {len(lines)} of {len(found.rows):,}:")
+    st.dataframe(
+        lines,
+        column_order=columns,
+        hide_index=True,
+        height="content",
+        key=f"data.read.{role}",
+        alt="The first rows as they will be read",
+    )
+
+
+def as_line(row: Row) -> dict[str, Any]:
+    """A row for a narrow table: what stands before, what is asked, what is answered."""
+    before = " / ".join(f"{who}: {text}" for who, text in row.messages)
+    return {
+        "system": row.system[:CELL], "before": before[:CELL], "question": (row.question or row.lead)[:CELL],
+        "answer": row.answer[:CELL], "wrong": len(row.wrong) or None,
+    }  # fmt: skip

@@ -1,0 +1,81 @@
+"""What a cell says, as a person would write it: dates and decimals as text, the first of a list, empty for none."""
+
+import ast
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+
+MOST_LIST = 200_000  # characters of a cell that may be a list written as text
+
+
+def text_of(value: object) -> str:
+    """The value as text, without blanks around it; empty for None, NaN and cells of invisible characters.
+
+    A list gives its first text that is not empty. ValueError for an object, which is no text.
+    """
+    if value is None or value != value:
+        return ""
+    if isinstance(value, str):
+        return value.strip() if not is_blank(value) else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        midnight = value.time() == time() and value.tzinfo is None
+        return (value.date() if midnight else value).isoformat(**({} if midnight else {"sep": " "}))
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace").strip()
+    if isinstance(value, list | tuple):
+        return next((text for item in value if (text := text_of(item))), "")
+    if isinstance(value, Mapping):
+        texts = value.get("text", value.get("content", value.get("value")))  # answers of SQuAD; one message
+        if texts is None:
+            have = ", ".join(map(str, value))[:60]
+            raise ValueError(f"holds an object ({have}) and no text; take its text out into a column")
+        return text_of(texts)
+    return str(value)
+
+
+def is_list(value: object) -> bool:
+    """Whether text_of leaves something of it out: a list of several texts, or SQuAD's object with one."""
+    if isinstance(value, Mapping):
+        return is_list(value.get("text"))
+    return isinstance(value, list | tuple) and sum(bool(text_of(item)) for item in value) > 1
+
+
+def is_blank(text: str) -> bool:
+    """Nothing but blanks and characters that take no place, such as U+200B."""
+    return all(ch.isspace() or unicodedata.category(ch) in ("Cf", "Cc") or ch == "\u3164" for ch in text)
+
+
+def list_of(value: object) -> list[object] | None:
+    """The list that a cell holds, also one that a table wrote as text: ["a", "b"]. None where it holds none."""
+    if isinstance(value, tuple | list):
+        return list(value)
+    if not isinstance(value, str) or len(value) > MOST_LIST or value.strip()[:1] != "[":
+        return None
+    for reader in (json.loads, ast.literal_eval):
+        try:
+            found = reader(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list) else None
+    return None
+
+
+def texts_of(value: object) -> tuple[str, ...]:
+    """Every text of a list, or the one text."""
+    found = list_of(value)
+    parts = [value] if found is None else found
+    return tuple(text for part in parts if (text := text_of(part)))
+
+
+def _decimal(value: Decimal) -> str:
+    exponent = value.as_tuple().exponent
+    plain = isinstance(exponent, int) and -40 < exponent <= 0 and value.adjusted() < 40
+    return f"{value:f}" if plain else str(value)

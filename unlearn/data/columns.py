@@ -1,0 +1,142 @@
+"""Which column of a table holds what: as a person says, else as such columns are usually called."""
+
+from dataclasses import dataclass, fields
+
+from unlearn.data.files import names
+from unlearn.data.files.names import first_of
+from unlearn.data.files.table import Table
+from unlearn.data.turns import conversation
+
+LOOK = 5  # rows that tell what a column holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Question and answer, or messages, or text; system and request (1…K) may be added to each."""
+
+    question: str = ""
+    answer: str = ""
+    text: str = ""
+    messages: str = ""
+    system: str = ""
+    request: str = ""
+
+    def __post_init__(self) -> None:
+        pair = bool(self.question) and bool(self.answer)
+        forms = pair + bool(self.text) + bool(self.messages)
+        if forms != 1 or bool(self.question) != bool(self.answer):
+            raise ValueError(
+                "columns: must name question and answer, or messages, or text alone, got "
+                f"question={self.question!r}, answer={self.answer!r}, messages={self.messages!r}, text={self.text!r}. "
+                "Give one of the three."
+            )
+
+    def by_role(self) -> dict[str, str]:
+        """{what: column} of those in use."""
+        return {f.name: name for f in fields(self) if (name := getattr(self, f.name))}
+
+    def named(self) -> tuple[str, ...]:
+        """The columns in use."""
+        return tuple(self.by_role().values())
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Columns that add to a row where a table has them; each may be empty."""
+
+    input: str = ""
+    choices: str = ""
+    wrong: str = ""
+    paraphrase: str = ""
+    asked_otherwise: str = ""
+
+    def named(self) -> tuple[str, ...]:
+        return tuple(name for f in fields(self) if (name := getattr(self, f.name)))
+
+
+def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
+    """The columns that a person said (by field of Columns), completed by their usual names; a single one is text.
+
+    ValueError, with the file's name and the columns there are, for one that does not exist and where nothing fits.
+    """
+    said = {what: name for what, name in (said or {}).items() if name}
+    for name in said.values():
+        if name not in table.columns:
+            have = ", ".join(table.columns)
+            raise ValueError(f"{table.name}: has no column {name!r}; it has {have}. Choose one of these.")
+    usual = _usual(table)
+    aside = {what: said.get(what) or usual.get(what, "") for what in ("system", "request")}
+    if said.keys() & {"question", "answer", "text", "messages"}:
+        forms = {what: name for what, name in said.items() if what not in aside}
+        if len(forms) == 1 and (other := {"question": "answer", "answer": "question"}.get(*forms)):
+            forms[other] = usual.get(other, "")
+            if not forms[other]:
+                raise ValueError(
+                    f"{table.name}: also needs its {other} column; it has {', '.join(table.columns)}. "
+                    f"Name it with --{other}-column."
+                )
+        return Columns(**forms, **aside)
+    if usual.get("messages"):
+        return Columns(messages=usual["messages"], **aside)
+    if usual.get("question") and usual.get("answer"):
+        return Columns(question=usual["question"], answer=usual["answer"], **aside)
+    others = [column for column in table.columns if column not in aside.values()]
+    if text := usual.get("text") or (others[0] if len(others) == 1 else ""):
+        return Columns(text=text, **aside)
+    _refuse(table)
+
+
+def extras_of(table: Table, columns: Columns) -> Extras:
+    """The further columns, under their usual names, that no other use is made of."""
+    free = tuple(column for column in table.columns if column not in columns.named())
+    joined = names.spoken(columns.question) == "instruction"
+    return Extras(
+        input=first_of(free, names.INPUT) if joined else "",
+        choices=first_of(free, names.CHOICES) if columns.question else "",
+        wrong=first_of(free, names.WRONG),
+        paraphrase=first_of(free, names.PARAPHRASE),
+        asked_otherwise=first_of(free, names.ASKED_OTHERWISE) if columns.question else "",
+    )
+
+
+def _usual(table: Table) -> dict[str, str]:
+    """{field of Columns: column} by usual names; a column of messages must hold some."""
+    found = {
+        "question": first_of(table.columns, names.QUESTION),
+        "answer": first_of(table.columns, names.ANSWER),
+        "text": first_of(table.columns, names.TEXT),
+        "system": first_of(table.columns, names.SYSTEM),
+        "request": first_of(table.columns, names.REQUEST),
+    }
+    if first_of(table.columns, names.CHOICES) and not found["answer"]:
+        found["answer"] = first_of(table.columns, names.INDEX)
+    talks = [column for column in table.columns if names.spoken(column) in names.MESSAGES]
+    found["messages"] = next((column for column in talks if _talks(table, column)), "")
+    if not (found["question"] and found["answer"]) and not found["messages"]:
+        pair = {found["question"], found["answer"]}
+        alone = [column for column in table.columns if _talks(table, column)]
+        if len(alone) == 1 and pair <= {"", *alone}:
+            found["messages"] = alone[0]
+    return found
+
+
+def _talks(table: Table, column: str) -> bool:
+    cells = [record.get(column) for record in table.records[:LOOK]]
+    try:
+        return any(conversation(cell) for cell in cells)
+    except ValueError:
+        return True
+
+
+def _refuse(table: Table) -> None:
+    have = ", ".join(table.columns)
+    if table.headless:
+        line = "question,answer" if len(table.columns) == 2 else "names such as question,answer"
+        raise ValueError(
+            f"{table.name}: has no header: line 1 ({table.headless!r}) reads like a row. Write {line} above it as a "
+            "first line, with the separator that the file has."
+        )
+    raise ValueError(
+        f"{table.name}: columns must be called question and answer, or messages, or text, got {have}. Say which column "
+        "is which: --question-column NAME --answer-column NAME, or --text-column NAME."
+    )

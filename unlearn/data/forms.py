@@ -1,0 +1,214 @@
+"""Columns become rows: conversations, instructions with an input, choices with an index, questions, plain texts.
+
+One step for every kind of file. What is wrong with a cell is said with the file's name and the row's number, from 1
+and without the header; what is left out or chosen is a note.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from unlearn.data import cells
+from unlearn.data.base import Row
+from unlearn.data.columns import Columns, Extras
+from unlearn.data.files.table import Table
+from unlearn.data.turns import LAST, Exchange, Turn, conversation, exchanges
+
+NAMED_ROWS = 5  # row numbers that a note lists
+
+
+@dataclass
+class Made:
+    """rows; left_out of records; seen: what is to be said about which rows, {sentence: numbers}."""
+
+    rows: list[Row] = field(default_factory=list)
+    left_out: int = 0
+    seen: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def notes(self, name: str, records: int) -> list[str]:
+        """One sentence each, with how many and which rows."""
+        return [
+            f"{name}: {len(places)} of {records} rows {said} ({_places(places)})."
+            for said, places in self.seen.items()
+        ]
+
+
+EMPTY = "have empty cells and were left out"
+UNANSWERED = "have no assistant's turn after a user's and were left out"
+FIRST = "hold a list in {!r}; the first of each list was taken"
+JOINED = "have an input, which was joined to the instruction"
+
+
+def rows_of(table: Table, columns: Columns, extras: Extras, turns: str = LAST) -> Made:
+    """The rows that a table means; turns: "last" or "all" answers of a conversation."""
+    made = Made()
+    base = _index_from(table, columns, extras)
+    for place, record in enumerate(table.records, start=1):
+        try:
+            found = list(_of_record(record, columns, extras, turns, base, made, place))
+        except ValueError as error:
+            raise ValueError(f"{table.name}: row {place}: {error}.") from None
+        made.rows += found
+        made.left_out += not found
+    return made
+
+
+def _of_record(
+    record: Mapping[str, object],
+    columns: Columns,
+    extras: Extras,
+    turns: str,
+    base: int,
+    made: Made,
+    place: int,
+) -> Iterator[Row]:
+    system = cells.text_of(record.get(columns.system)) if columns.system else ""
+    if columns.text:
+        answer = _text(record, columns.text, made, place)
+        if answer:
+            yield Row(answer=answer, place=place, **_more(record, extras, answer))
+        else:
+            made.seen[EMPTY].append(place)
+        return
+    talk = _talk(record, columns)
+    if talk is None:
+        one = _pair(record, columns, extras, base, made, place)
+        if one is None:
+            made.seen[EMPTY].append(place)
+        else:
+            yield Row(system=system, place=place, **one)
+        return
+    found = exchanges(talk, turns)
+    if not found:
+        made.seen[UNANSWERED].append(place)
+    for exchange in found:
+        yield _of_exchange(exchange, system, _more(record, extras, exchange.answer), place)
+
+
+def _of_exchange(exchange: Exchange, system: str, more: dict[str, Any], place: int) -> Row:
+    return Row(
+        question=exchange.question,
+        answer=exchange.answer,
+        system=exchange.system or system,
+        messages=tuple((turn.role, turn.content) for turn in exchange.earlier),
+        place=place,
+        **more,
+    )
+
+
+def _talk(record: Mapping[str, object], columns: Columns) -> list[Turn] | None:
+    """The conversation of a row: its messages; or prompt and completion, either of which may be one."""
+    if columns.messages:
+        value = record.get(columns.messages)
+        talk = conversation(value)
+        if talk is None and cells.text_of(value):
+            raise ValueError(
+                f"column {columns.messages!r} holds no list of messages with role and content; name another column"
+            )
+        return talk or []
+    asked, answered = (conversation(record.get(name)) for name in (columns.question, columns.answer))
+    if asked is None and answered is None:
+        return None
+    first = [Turn("user", cells.text_of(record.get(columns.question)))] if asked is None else asked
+    last = [Turn("assistant", cells.text_of(record.get(columns.answer)))] if answered is None else answered
+    if asked is None and any(turn.role == "user" for turn in last):
+        return last  # the answer's column holds the whole conversation, as in preference data
+    return [*first, *last]
+
+
+def _pair(
+    record: Mapping[str, object], columns: Columns, extras: Extras, base: int, made: Made, place: int
+) -> dict[str, Any] | None:
+    """question, answer and what else a row has; None where one of the two is empty."""
+    question = _text(record, columns.question, made, place)
+    options, labels = _choices(record, extras)
+    value = record.get(columns.answer)
+    wrong: tuple[str, ...] = ()
+    if options and (at := _chosen(value, options, labels, base)) is not None:
+        answer, wrong = options[at], tuple(text for i, text in enumerate(options) if i != at)
+    else:
+        answer = _text(record, columns.answer, made, place)
+    if not question or not answer:
+        return None
+    if extras.input and (joined := cells.text_of(record.get(extras.input))):
+        question = f"{question}\n\n{joined}"
+        made.seen[JOINED].append(place)
+    more = _more(record, extras, answer)
+    return {"question": question, "answer": answer} | more | ({"wrong": wrong} if wrong else {})
+
+
+def _text(record: Mapping[str, object], column: str, made: Made, place: int) -> str:
+    value = record.get(column)
+    if cells.is_list(value):
+        made.seen[FIRST.format(column)].append(place)
+    try:
+        return cells.text_of(value)
+    except ValueError as error:
+        raise ValueError(f"column {column!r} {error}") from None
+
+
+def _more(record: Mapping[str, object], extras: Extras, answer: str) -> dict[str, Any]:
+    """wrong, paraphrase and asked_otherwise, where the table has them."""
+    found: dict[str, Any] = {}
+    if extras.wrong:
+        value = record.get(extras.wrong)
+        talk = conversation(value)
+        texts = (talk[-1].content,) if talk else cells.texts_of(value)
+        found["wrong"] = tuple(text for text in texts if text != answer)
+    for name in ("paraphrase", "asked_otherwise"):
+        if column := getattr(extras, name):
+            found[name] = cells.text_of(record.get(column))
+    return {name: value for name, value in found.items() if value}
+
+
+# -- choices -------------------------------------------------------------------------------------------------------
+
+
+def _choices(record: Mapping[str, object], extras: Extras) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(texts, labels) of a row's choices; labels as ARC has them, else none."""
+    if not extras.choices:
+        return (), ()
+    value = record.get(extras.choices)
+    labels: tuple[str, ...] = ()
+    if isinstance(value, Mapping):
+        labels, value = cells.texts_of(value.get("label")), value.get("text")
+    listed = cells.list_of(value)
+    return tuple(map(cells.text_of, listed or ())), labels
+
+
+def _chosen(value: object, options: Sequence[str], labels: Sequence[str], base: int) -> int | None:
+    """The place of the right choice; None where the answer is a text that is none of them."""
+    said = cells.text_of(value)
+    if said in labels:
+        return labels.index(said)
+    if said in options:
+        return options.index(said)
+    if said.isdecimal() and len(said) < 4:
+        at = int(said) - base
+        if not 0 <= at < len(options):
+            raise ValueError(
+                f"the answer is choice {said}, and there are {len(options)}, counted from {base}; mend it"
+            )
+        return at
+    if len(said) == 1 and said.isascii() and said.isalpha():
+        at = ord(said.upper()) - ord("A")
+        if at < len(options):
+            return at
+    return None
+
+
+def _index_from(table: Table, columns: Columns, extras: Extras) -> int:
+    """What the first choice is called: 1 where no row says 0 and one says as many as there are choices; else 0."""
+    if not extras.choices:
+        return 0
+    said = [(cells.text_of(r.get(columns.answer)), len(_choices(r, extras)[0])) for r in table.records]
+    numbers = [(int(text), count) for text, count in said if text.isdecimal() and len(text) < 4]
+    return int(bool(numbers) and min(n for n, _ in numbers) >= 1 and any(n == c for n, c in numbers))
+
+
+def _places(places: Sequence[int]) -> str:
+    unique = list(dict.fromkeys(places))
+    shown = ", ".join(map(str, unique[:NAMED_ROWS]))
+    more = f" and {len(unique) - NAMED_ROWS} more" if len(unique) > NAMED_ROWS else ""
+    return f"row{'s' * (len(unique) > 1)} {shown}{more}"

@@ -1,0 +1,52 @@
+"""The rows of a run as its model reads them: longer ones are cut, left out or refused before anything is loaded.
+
+The model's tokenizer.json is enough for that; no torch, no weights.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from unlearn.data import inputs
+from unlearn.data.base import Dataset
+from unlearn.data.lengths import Reader, fitted, reader_in
+from unlearn.models.catalogue import source_of
+from unlearn.store.runs import Run, RunConfig
+
+
+def reader_of(model: str, wanted: int) -> Reader | None:
+    """The model as a reader of up to so many tokens; None where its files are not on this machine."""
+    try:
+        source = source_of(model)
+    except ValueError:
+        return None
+    file = Path(source) / "tokenizer.json" if isinstance(source, Path) else None
+    if file is None or not file.is_file():
+        return None
+    return _reader(file.parent, model, wanted, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _reader(folder: Path, model: str, wanted: int, stamp: int) -> Reader | None:
+    return reader_in(folder, Path(model).name, wanted)
+
+
+def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
+    """The dataset with rows that fit this run's model, and what was done said in its warnings.
+
+    ValueError, with row and count, for rows that are refused.
+    """
+    reader = reader_of(config.model, config.max_length)
+    return fitted(dataset, reader, str(config.data.get("long") or ""))
+
+
+def fit_of(config: RunConfig) -> Callable[[Dataset], Dataset]:
+    """as_read for runs with this config."""
+    return lambda dataset: as_read(dataset, config)
+
+
+def rows_kept(run: Run, roots: Sequence[Path] | None) -> Dataset:
+    """The rows that a run began with. One of before rows were kept read what its model could of each."""
+    if inputs.known_hash(run):
+        return inputs.dataset_of(run, roots=roots, fit=fit_of(run.config))
+    return inputs.dataset_of(run, roots=roots)

@@ -15,7 +15,7 @@ EXAMPLES = EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
 
 
 def test_every_example_is_found():
-    assert len(EXAMPLES) == PAGE.read_text(encoding="utf-8").count("\n```\n") > 15
+    assert len(EXAMPLES) == PAGE.read_text(encoding="utf-8").count("\n→ ") > 15
     assert all(len(content.splitlines()) == 3 for kind, _, content, _, _ in EXAMPLES if kind != "python")
 
 

@@ -18,7 +18,8 @@ from ui.forms import KEEP
 from ui.typed import path_field, upload
 from unlearn.data import catalogue, write
 from unlearn.data.base import ROLES, Dataset
-from unlearn.data.tables import FORMATS, MAX_BYTES
+from unlearn.data.files.bounds import MAX_BYTES
+from unlearn.data.files.read import FORMATS
 from unlearn.data.write import save
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today

@@ -4,25 +4,20 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from unlearn.data.base import Dataset, Row
-from unlearn.data.catalogue import sentence
-from unlearn.data import catalogue
-from unlearn.data.base import ROLES
-from unlearn.data.lengths import NOTE, fitted
-from unlearn.data.remarks import remarks
-from unlearn.models.reading import reader_of
 from unlearn.commands.options import EVERYWHERE, request_numbers
 from unlearn.commands.printing import listing, number
-from unlearn.data import split, write
-from unlearn.data.base import ROLES
-from unlearn.data.catalogue import CATALOGUE, from_config, load
+from unlearn.data import catalogue, split, write
+from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.catalogue import CATALOGUE, from_config, load, sentence
 from unlearn.data.leaks import leaks
+from unlearn.data.lengths import NOTE, fitted
+from unlearn.data.remarks import remarks
 from unlearn.data.search import chosen_roles, find, item_named, items
 from unlearn.data.similar import Similar
+from unlearn.models.reading import reader_of
 
-if TYPE_CHECKING:
 NEAREST = 5
 MODEL = "tiny-authors"  # whose tokens are counted where no model is named
 KEYS = (
@@ -112,7 +107,7 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def _shape(found: "Dataset", args: argparse.Namespace) -> dict[str, Any]:
+def _shape(found: Dataset, args: argparse.Namespace) -> dict[str, Any]:
     """What `data NAME --json` prints: the forget rows with everything a person must be told before a run."""
     read = fitted(found, reader_of(args.model, args.max_length), NOTE)
     rows = found.rows("forget")
@@ -131,7 +126,7 @@ def _shape(found: "Dataset", args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _item(row: "Row", number: int) -> dict[str, Any]:
+def _item(row: Row, number: int) -> dict[str, Any]:
     """One forget row: an exchange, a longer conversation, or a text; and what else it says."""
     made: dict[str, Any] = {"id": f"forget:{number}"}
     if row.messages:
@@ -146,13 +141,13 @@ def _item(row: "Row", number: int) -> dict[str, Any]:
     return made | {name: value for name, value in more.items() if value}
 
 
-def _facts(found: "Dataset") -> dict[str, Any]:
+def _facts(found: Dataset) -> dict[str, Any]:
     counts = {role: len(found.rows(role)) for role in ROLES}
     facts = {"name": found.name, "title": found.title, "requests": list(found.requests()), "rows": counts}
     return facts | {"note": found.note}
 
 
-def _told(found: "Dataset", shape: dict[str, Any]) -> str:
+def _told(found: Dataset, shape: dict[str, Any]) -> str:
     lines = [f"{found.title} ({shape['hash']}). {found.note}"]
     lines += [f"  {role:12} {count}" for role, count in shape["roles"].items()]
     if shape["columns"]:
@@ -162,7 +157,7 @@ def _told(found: "Dataset", shape: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"note: {text}" for text in shape["notes"])])
 
 
-def _cells(found: "Dataset", item: Any) -> dict[str, Any]:
+def _cells(found: Dataset, item: Any) -> dict[str, Any]:
     row = item.row(found)
     text = row.question or row.lead
     return {"item": str(item), "question": text, "answer": row.answer, "subject": row.subject}
@@ -173,16 +168,16 @@ def _lines(rows: Sequence[Mapping[str, object]], args: argparse.Namespace, colum
     return listing(rows if args.json else shown, args.json, columns)
 
 
-def _wanted(found: "Dataset", args: argparse.Namespace, roles: tuple[str, ...]) -> list[Any]:
+def _wanted(found: Dataset, args: argparse.Namespace, roles: tuple[str, ...]) -> list[Any]:
     return find(found, args.search, roles, whole_words=args.whole_words)
 
 
-def _search(found: "Dataset", args: argparse.Namespace) -> int:
+def _search(found: Dataset, args: argparse.Namespace) -> int:
     rows = [_cells(found, item) for item in _wanted(found, args, chosen_roles(args.role))]
     return _lines(rows, args, ("item", "question", "answer"))
 
 
-def _near(found: "Dataset", args: argparse.Namespace) -> int:
+def _near(found: Dataset, args: argparse.Namespace) -> int:
     wanted = item_named(found, args.neighbours)
     among = items(
         found, [r for r in chosen_roles(args.role) if args.role or r not in ("forget", "paraphrase")]
@@ -192,7 +187,7 @@ def _near(found: "Dataset", args: argparse.Namespace) -> int:
     return _lines(rows, args, ("similarity", "item", "question", "answer"))
 
 
-def _leaks(found: "Dataset", args: argparse.Namespace) -> int:
+def _leaks(found: Dataset, args: argparse.Namespace) -> int:
     told = leaks(found)
     rows = [
         {
@@ -211,7 +206,7 @@ def _leaks(found: "Dataset", args: argparse.Namespace) -> int:
     return _lines(rows, args, ("item", "other"))
 
 
-def _split(found: "Dataset", args: argparse.Namespace) -> int:
+def _split(found: Dataset, args: argparse.Namespace) -> int:
     if args.subject:
         groups, how = split.of_subjects(found, args.subject), " ".join(args.subject)
     elif args.share is not None:

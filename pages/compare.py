@@ -11,21 +11,22 @@ from ui.compare.scores import score_sheet
 from ui.costs import costs
 from ui.replay import replay
 from unlearn.results import compare
+from unlearn.store.runs import Run
 
 shell.guard()
 shell.head("Compare", "The same questions before and after, run beside run. The address holds the choice.")
 pick.spread()
-runs = {run.id: run for run in pick.with_samples()}
+runs = pick.with_samples()
 if not runs:
     pick.empty("There is no run with answers yet. Start one; its answers before and after land here.")
 
 left, right, last = st.columns([5, 5, 1.4], vertical_alignment="bottom")
 with left:
-    a = runs[pick.choose("Run A", "a", list(runs), lambda i: pick.run_name(runs[i]))]
+    a = Run(runs[pick.choose("Run A", "a", list(runs), lambda i: pick.run_name(runs[i]))].path)
 with right:
     others = ["", *(i for i in runs if i != a.id)]
     b = pick.choose("Run B", "b", others, lambda i: pick.run_name(runs[i]) if i else "none")
-chosen = [a, *([runs[b]] if b else [])]
+chosen = [a, *([Run(runs[b].path)] if b else [])]
 with last:
     runactions.report_button(chosen, "compare.report")
 for letter, run in zip("AB", chosen, strict=False):

@@ -5,7 +5,7 @@ import streamlit as st
 from ui import pick, shell
 from ui.replay import replay
 from ui.sheet import changed, plain, sheet
-from unlearn.store.runs import ACTIVE
+from unlearn.store.runs import ACTIVE, Run
 
 shell.guard()
 shell.head(
@@ -14,17 +14,16 @@ shell.head(
     "watch it go, and check what else went with it, and whether it is really gone.",
 )
 
-runs = shell.store().list()
+runs = shell.store().summaries()
 active = [run for run in runs if run.state in ACTIVE]
 for run in active:
     with st.container(horizontal=True, vertical_alignment="center"):
         shell.state_badge(run)
-        st.markdown(shell.plain(shell.run_label(run)), width="content")
+        st.markdown(shell.plain(shell.label(run)), width="content")
         shell.link("launch", "Open", ":material/open_in_new:", run=run.id)
 
-finished = (
-    run for run in runs if run.state == "done" and run.probes()
-)  # read one by one, and only if needed
+# read one by one, and only if needed
+finished = (run for known in runs if known.last == "done" and (run := Run(known.path)).probes())
 shown = next(iter(shell.recorded()), None) or next(finished, None)
 if shown is None:
     st.info("No recorded run is here yet. Try it yourself: it takes under a minute with the bundled model.")
@@ -78,8 +77,8 @@ if recent:
     for run in recent:
         with st.container(horizontal=True, vertical_alignment="center"):
             shell.state_badge(run)
-            st.markdown(shell.plain(shell.run_label(run)), width="content")
-            if (run.path / "samples.jsonl").is_file():
+            st.markdown(shell.plain(shell.label(run)), width="content")
+            if run.answered:
                 shell.link("compare", "Compare", ":material/compare:", a=run.id)
             else:
                 shell.link("launch", "Open", ":material/open_in_new:", run=run.id)

@@ -6,7 +6,7 @@ from ui import figure, pick, shell
 from ui.stress import panel
 from unlearn.figures import stress as stress_figures
 from unlearn.results import verdict
-from unlearn.store.runs import ACTIVE
+from unlearn.store.runs import ACTIVE, Run
 from unlearn.work import stress
 
 shell.guard()
@@ -21,7 +21,7 @@ if not runs:
     pick.empty(
         "No finished run has weights to attack yet. Start one; when it has ended it can be chosen here."
     )
-run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))]
+run = Run(runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))].path)
 pick.honest(run)
 record, job = stress.read_attacks(run), stress.latest(run)
 panel.launch(run, record, job)

@@ -7,6 +7,7 @@ from ui.ask import put, question_form, sources
 from ui.strip import strip
 from unlearn.data.base import asked
 from unlearn.results import compare
+from unlearn.store.runs import Run
 
 shell.guard()
 shell.head(
@@ -14,13 +15,13 @@ shell.head(
     "One right answer, token by token: what unlearning did to each, and what became likely in its place.",
 )
 pick.spread()
-runs = {run.id: run for run in pick.with_samples()}
+runs = pick.with_samples()
 if not runs:
     pick.empty("There is no run with answers yet. Start one, and look at its tokens here.")
 
 first, second, third = st.columns([3, 1, 4])
 with first:
-    run = runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))]
+    run = Run(runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))].path)
 rows = pick.paired([run])
 if not rows:
     pick.empty("This run has no answers yet. Choose another one, or wait for it.")

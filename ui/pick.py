@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui import shell
 from unlearn.results.compare import pair_samples
+from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 
 T = TypeVar("T")
@@ -52,10 +53,9 @@ def stamp(run: Run, name: str) -> int:
         return 0
 
 
-def with_samples() -> list[Run]:
+def with_samples() -> dict[str, Summary]:
     """Runs that have something to look at: the recorded ones last, runs before their first answers left out."""
-    runs = [*shell.store().list(), *shell.recorded()]
-    return [run for run in runs if (run.path / "samples.jsonl").is_file()]
+    return {known.id: known for known in shell.summaries() if known.answered}
 
 
 def spread() -> None:
@@ -66,10 +66,10 @@ def spread() -> None:
         del st.query_params["runs"]
 
 
-def run_name(run: Run) -> str:
+def run_name(known: Summary) -> str:
     """Label and, where it did not end well, the state."""
-    state = run.state
-    return shell.run_label(run) + ("" if state == "done" or shell.is_recorded(run) else f" ({state})")
+    ended_well = known.last == "done" or shell.is_recorded(known)
+    return shell.label(known) + ("" if ended_well else f" ({known.state})")
 
 
 def honest(run: Run, name: str = "") -> None:

@@ -8,8 +8,9 @@ torch is imported by a background thread, so that the first page is there in a s
 import gc
 import hashlib
 import threading
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import streamlit as st
 
@@ -18,11 +19,10 @@ from unlearn.engines.thread import Runner
 from unlearn.methods import METHODS
 from unlearn.store import environment, records
 from unlearn.store.home import ASSETS, HOME, runs_folder
+from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
-if TYPE_CHECKING:
-    from unlearn.engines.thread import Runner
-
+RECORDED = str(ASSETS / "recorded")
 HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
 Colour = Literal["red", "orange", "blue", "green", "gray"]
 STATES: dict[str, tuple[Colour, str]] = {  # state: (colour, icon); what a person reads is the state itself
@@ -162,7 +162,12 @@ def resume_help(run: Run) -> str:
 
 def recorded() -> list[Run]:
     """Runs that ship with the app: real, replayable, read-only."""
-    return RunStore(ASSETS / "recorded").list()
+    return RunStore(Path(RECORDED)).list()
+
+
+def summaries() -> list[Summary]:
+    """What lists say of the store's runs and, after them, of the recorded ones."""
+    return [*store().summaries(), *(run.summary() for run in recorded())]
 
 
 def find_run(run_id: str) -> Run:
@@ -173,12 +178,12 @@ def find_run(run_id: str) -> Run:
     return store().get(run_id)
 
 
-def is_recorded(run: Record) -> bool:
+def is_recorded(run: Record | Summary) -> bool:
     """Whether the run ships with the app."""
-    return run.path.parent == ASSETS / "recorded"
+    return str(run.path).startswith(RECORDED)
 
 
-def state_badge(run: Run) -> None:
+def state_badge(run: Run | Summary) -> None:
     """A small badge with the run's state; its tooltip says why it failed or stopped."""
     if is_recorded(run):
         st.badge(
@@ -204,11 +209,23 @@ def run_label(run: Run) -> str:
     return f"{method_title(config.method, run)} · {data_title(config, run)} · {short_label(run)}"
 
 
-def short_label(run: Record) -> str:
+def label(known: Summary) -> str:
+    """run_label() out of a summary, for lists: no file is read."""
+    if known.title:
+        return known.title
+    method, data = (
+        known.method_title or method_title(known.method),
+        known.data_title or named_data(known.data),
+    )
+    return f"{method} · {data} · {short_label(known)}"
+
+
+def short_label(run: Record | Summary) -> str:
     """The run's own title, else when it was made: "21.11. 15:40"."""
+    if title := run.title if isinstance(run, Summary) else run.meta.get("title"):
+        return str(title)
     day, clock, *_ = [*run.id.split("-"), ""]
-    when = f"{day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else run.id
-    return run.meta.get("title") or when
+    return f"{day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else run.id
 
 
 def method_title(name: str, run: Run | None = None) -> str:
@@ -222,11 +239,17 @@ def data_title(config: RunConfig, run: Run | None = None) -> str:
     """The forget set's title; for a table of one's own the name of its file."""
     if run is not None and (title := run.results().get("data_title")):
         return title
-    name = str(config.data.get("name") or config.data.get("forget") or config.data.get("hub") or "own rows")
+    return named_data(
+        str(config.data.get("name") or config.data.get("forget") or config.data.get("hub") or "own rows")
+    )
+
+
+def named_data(name: str) -> str:
+    """What a person calls the dataset of this name, file or hub id."""
     return dataset_title(name) or Path(name).stem
 
 
-@st.cache_data(max_entries=100, show_spinner=False)
+@cache
 def dataset_title(name: str) -> str:
     """A bundled dataset's title; empty for a name that is none."""
     return load(name).title if name in CATALOGUE else ""

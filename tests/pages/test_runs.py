@@ -72,7 +72,7 @@ def test_plain_texts_are_scored_by_what_is_reproduced_whole(store):  # noqa: F81
     }
     for when, found in scores.items():
         run.append("eval", when=when, scores=found)
-    (row,) = table.rows([run], table.BEFORE)
+    (row,) = table.rows([run.summary()], table.BEFORE)
     assert row["forget"] == pytest.approx(-75)
     assert row["retain"] is None
 

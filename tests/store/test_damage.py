@@ -80,9 +80,8 @@ def look(store):
         json.dumps([run.results(), run.scores(), run.events()])
         compare.pair_samples([run])
         compare.probe_references(run)
-        known = table.facts(run)
-        assert known["state"] in (*records.STATES, "recorded")
-        table.model_title(known)
+        assert table.state_of(run.summary()) in (*records.STATES, "recorded")
+        table.model_title(run.summary())
         html([run])
     if len(listed) > 1:
         html(listed)
@@ -90,7 +89,7 @@ def look(store):
         compare.tradeoff_points(listed[:1], listed[1:], "accuracy")
         compare.config_table(listed)
     for baseline in (table.BEFORE, table.ABSOLUTE):
-        for row, one in zip(table.rows(listed, baseline), listed, strict=True):
+        for row, one in zip(table.rows(store.summaries(), baseline), listed, strict=True):
             assert row["id"] == one.id
     return listed
 

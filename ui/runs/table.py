@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 
 from ui import shell
-from unlearn.models.load import CATALOGUE
+from unlearn.models.catalogue import CATALOGUE
 from unlearn.results.compare import FAR, number
-from unlearn.store.runs import Run
+from unlearn.store.index import Summary
+from unlearn.store.runs import ACTIVE, Run
 
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
@@ -24,35 +26,14 @@ SCORES = {  # column: (role, metrics of which the first that exists counts, fact
     ),
     "perplexity": ("general", ("ppl",), 1, "", "Perplexity on general text; lower is better."),
 }
+_came: WeakKeyDictionary[Summary, Any] = WeakKeyDictionary()
 OUTCOMES = {
     "over-forgotten": f"forget rows are over {FAR:g} nats a token less likely than after retraining without them",
     "damaged": "perplexity on general text has more than doubled, or is no number",
 }
 
 
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _facts(path: str, stamp: tuple[float, ...]) -> dict[str, Any]:
-    """What does not change while the run's files do not."""
-    from pathlib import Path
-
-    run = Run(Path(path))
-    results, states, config = run.results(), run.events("state"), run.config
-    last = states[-1]["state"] if states else "interrupted"
-    times = [event["time"] for event in run.events()]
-    seconds = results.get("seconds", times[-1] - times[0] if times else None)
-    scores = run.scores()
-    return {
-        "last": last,
-        "scores": scores,
-        "seconds": seconds,
-        "method": config.method,
-        "model": config.model,
-        "sweep": bool(run.meta.get("sweep")),
-        "outcomes": outcomes(scores),
-    }
-
-
-def outcomes(scores: Mapping[str, object]) -> tuple[str, ...]:
+def outcomes(scores: Mapping[str, Any]) -> tuple[str, ...]:
     """Which of OUTCOMES a run's scores show; what cannot be told for want of a score is not said."""
     found = []
     after, truth = (_score(scores.get(when), "forget", ("nll",)) for when in ("after", "retrained"))
@@ -64,43 +45,45 @@ def outcomes(scores: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def facts(run: Run) -> dict[str, Any]:
-    """The run in plain values, read again only when its files changed."""
-    names = ("events.jsonl", "results.json", "meta.json")
-    stamp = tuple((run.path / name).stat().st_mtime for name in names if (run.path / name).exists())
-    known = _facts(str(run.path), stamp)
-    ended = known["last"] in ("done", "stopped", "failed")
-    state = "recorded" if shell.is_recorded(run) else known["last"] if ended else run.state
-    return known | {"state": state}
+def came(run: Summary) -> tuple[tuple[str, ...], dict[tuple[str, str], float | None]]:
+    """(its outcomes, {(when, column): score}); worked out once for each summary."""
+    if (known := _came.get(run)) is None:
+        scores = {
+            (when, column): _score(run.scores.get(when), role, metrics)
+            for when in ("before", "after")
+            for column, (role, metrics, *_) in SCORES.items()
+        }
+        known = _came[run] = (outcomes(run.scores), scores)
+    return known
 
 
-def rows(runs: Sequence[Run], baseline: str) -> list[dict[str, Any]]:
+def state_of(run: Summary) -> str:
+    """The state as it is shown."""
+    return "recorded" if shell.is_recorded(run) else run.state
+
+
+def rows(runs: Sequence[Summary], baseline: str) -> list[dict[str, Any]]:
     """One dictionary a run for st.dataframe; a score that does not exist is None, never 0."""
-    fixed = None
-    if baseline not in BASELINES:
-        fixed = facts(shell.find_run(baseline))["scores"].get("after", {})
+    fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
     table = []
     for run in runs:
-        known, place = facts(run), None
-        if known["state"] in ("queued", "running"):
-            place = shell.runner().position(run)
+        state, scores = state_of(run), came(run)[1]
         row = {
-            "status": known["state"],
+            "status": state,
             "run": shell.short_label(run),
-            "model": model_title(known),
+            "model": model_title(run),
+            "forget set": run.data_title or shell.named_data(run.data),
+            "method": run.method_title or shell.method_title(run.method),
         }
-        row |= {
-            "forget set": shell.data_title(run.config, run),
-            "method": shell.method_title(known["method"], run),
-        }
-        for column, (role, metrics, factor, *_) in SCORES.items():
-            now = _score(known["scores"].get("after"), role, metrics)
+        for column, (_, _, factor, *_) in SCORES.items():
+            now = scores["after", column]
             if fixed is not None:
-                was = _score(fixed, role, metrics)
+                was = fixed["after", column]
             else:
-                was = 0.0 if baseline == ABSOLUTE else _score(known["scores"].get("before"), role, metrics)
+                was = 0.0 if baseline == ABSOLUTE else scores["before", column]
             row[column] = None if now is None or was is None else factor * (now - was)
-        table.append(row | {"queue": place or None, "seconds": known["seconds"], "id": run.id})
+        place = shell.runner().position(Run(run.path)) if state in ACTIVE else None
+        table.append(row | {"queue": place or None, "seconds": run.seconds, "id": run.id})
     if not any(row["queue"] for row in table):
         for row in table:
             del row["queue"]
@@ -127,10 +110,10 @@ def columns(baseline: str) -> dict[str, Any]:
     return shown
 
 
-def model_title(known: dict[str, Any]) -> str:
+def model_title(known: Summary) -> str:
     """What a person calls the model."""
-    entry = CATALOGUE.get(known["model"])
-    return entry.title.partition(" (")[0] if entry else known["model"]
+    entry = CATALOGUE.get(known.model)
+    return entry.title.partition(" (")[0] if entry else known.model
 
 
 def _score(scores: Any, role: str, metrics: Sequence[str]) -> float | None:

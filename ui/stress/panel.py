@@ -12,6 +12,7 @@ from unlearn.figures import stress as stress_figures
 from unlearn.measure.judge import read_metrics
 from unlearn.results import verdict
 from unlearn.results.verdict import CONTROLS, RULE
+from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.work import stress
 from unlearn.work.stress import StressRecord
@@ -42,13 +43,16 @@ RULE_WORDS = {
 }
 
 
-def attackable() -> list[Run]:
+def attackable() -> list[Summary]:
     """Runs that have ended and keep weights, or whose attacks were brought along."""
-    runs = [*shell.store().list(), *shell.recorded()]
-    return [run for run in runs if (_weights(run) and run.state not in ACTIVE) or stress.read_attacks(run)]
+    return [
+        run
+        for run in shell.summaries()
+        if (_weights(run) and run.state not in ACTIVE) or stress.read_attacks(Run(run.path))
+    ]
 
 
-def _weights(run: Run) -> bool:
+def _weights(run: Run | Summary) -> bool:
     return any(run.path.glob("model/*.safetensors")) or any(run.path.glob("adapter/*.safetensors"))
 
 

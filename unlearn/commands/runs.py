@@ -115,7 +115,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
-    found = RunStore(args.runs).list()
+    found = RunStore(args.runs).summaries()
     rows = [upkeep.facts(run) | (upkeep.sizes(run) if args.sizes else {}) for run in found]
     columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()))
     return listing(rows, args.json, columns, "runs")

@@ -225,12 +225,12 @@ def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -
             points.append({"label": "Retrained without it", "kind": "retrained", **pair})
     same = ("data_hash", "model_hash")
     for run in others:
-        results = run.results()
-        if run in chosen or not results or any(results.get(key) != first.get(key) for key in same):
+        known = run.summary()
+        if run in chosen or not first or any(getattr(known, key) != first.get(key) for key in same):
             continue
-        if pair := _pair(results.get("scores", {}).get("after", {}), metric):
-            label = run.meta.get("title") or f"{results.get('method_title', run.config.method)}, {run.id}"
-            points.append({"label": label, "kind": "other", **pair, "seconds": results.get("seconds")})
+        if pair := _pair(known.scores.get("after", {}), metric):
+            label = known.title or f"{known.method_title or known.method}, {run.id}"
+            points.append({"label": label, "kind": "other", **pair, "seconds": known.seconds})
     return points
 
 

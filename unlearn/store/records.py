@@ -33,6 +33,7 @@ from unlearn.store.shapes import (
 # Raise when config.json or results.json come to mean something that an older version would read wrongly.
 SCHEMA = 1
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
+ACTIVE = ("queued", "running")
 WHEN = ("before", "after", "retrained")
 VERDICTS = ("suppressed", "erased", "nothing", "undecided", "")
 

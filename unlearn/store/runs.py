@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from filelock import FileLock, Timeout
 from unlearn.store import records
 from unlearn.store.config import TUNINGS, RunConfig
 from unlearn.store.disk import Tail, append_line, is_run_id, new_folder, read_json, write_json
-from unlearn.store.records import STATES
+from unlearn.store.index import Index, Summary
+from unlearn.store.locks import is_locked
+from unlearn.store.records import ACTIVE, STATES
 from unlearn.store.shapes import count
 
 __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
 
 LOCK_SECONDS = 2.0  # a page that looks whether a run is alive shares its lock for an instant
-ACTIVE = ("queued", "running")
 STOP = "stop"  # a file in the folder: somebody asks the process that carries it out to end
 
 
@@ -110,14 +112,14 @@ class Record:
 
     def is_held(self) -> bool:
         """Whether a process has the run. Any number may look at once: a look shares the lock and takes it from none."""
-        return _is_locked(self.path / ".lock")
+        return is_locked(self.path / ".lock")
 
     @property
     def state(self) -> str:
         """One of STATES, true even after kill -9."""
         states = self.events("state")
         last = states[-1]["state"] if states else "interrupted"
-        return "interrupted" if last in ACTIVE and not self.is_held() else last
+        return "interrupted" if last in ACTIVE and not self.is_held() else str(last)
 
     @property
     def reason(self) -> str:
@@ -128,6 +130,10 @@ class Record:
 
 class Run(Record):
     """One run's folder: append to it while it runs, read it at any time from any process."""
+
+    def summary(self) -> Summary:
+        """What lists say of it, read again only when its files changed. ValueError where config.json is unreadable."""
+        return index_of(self.path.parent).of(self.path)
 
     @property
     def config(self) -> RunConfig:
@@ -192,12 +198,18 @@ class RunStore:
             raise
         return run
 
+    def summaries(self) -> list[Summary]:
+        """What lists say of every run, newest first: of any number of runs only those are read that changed."""
+        found = index_of(self.root).summaries()
+        return found if self.root.is_absolute() else [replace(k, path=self.root / k.id) for k in found]
+
     def list(self) -> list[Run]:
         """Every run, newest first. A folder whose config cannot be read is passed over."""
-        if not self.root.is_dir():
-            return []
-        folders = [p for p in self.root.iterdir() if is_run_id(p.name) and _has_config(p)]
-        return [Run(p) for p in sorted(folders, key=lambda p: p.name, reverse=True)]
+        return [Run(known.path) for known in self.summaries()]
+
+    def passed_over(self) -> dict[str, str]:
+        """Id → why, of the folders that the last list passed over because their settings cannot be read."""
+        return index_of(self.root).passed_over()
 
     def get(self, run_id: str) -> Run:
         """ValueError when there is no such run here; ids are names, never paths."""
@@ -216,49 +228,42 @@ class RunStore:
         shutil.rmtree(run.path)
 
 
-def _has_config(folder: Path) -> bool:
-    try:
-        _config(folder / "config.json")
-    except (OSError, ValueError):
-        return False
-    return True
+def index_of(root: Path) -> Index:
+    """The index of the runs under root; one a process, as what it knows is there for all who ask."""
+    return _index_at(Path(os.path.abspath(root)))
 
 
-def _is_locked(path: Path) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # a system without it: there a look must take the lock for an instant
-        return _can_not_be_taken(path)
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except OSError:  # no lock: nobody ever held it, or it is a recorded run, which nobody executes
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # a file system without flock: there the lock is the file itself
-            return _can_not_be_taken(path)
-        else:
-            if os.fstat(
-                descriptor
-            ).st_nlink:  # else its holder has just removed it; another may stand there now
-                return False
-        finally:
-            os.close(descriptor)
+@lru_cache(maxsize=32)  # stores, not runs: a server has two
+def _index_at(root: Path) -> Index:
+    return Index(root, _summary)
 
 
-def _can_not_be_taken(path: Path) -> bool:
-    lock = FileLock(path, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False
+def _summary(path: Path) -> Summary:
+    """Out of the run's files. OSError or ValueError where its settings cannot be read."""
+    run = Run(path)
+    config, meta, results = run.config, run.meta, run.results()
+    events, states = run.events(), run.events("state")
+    last = states[-1] if states else {"state": "interrupted"}
+    lasted = events[-1]["time"] - events[0]["time"] if events else None
+    data = config.data.get("name") or config.data.get("forget") or config.data.get("hub") or "own rows"
+    return Summary(
+        path=path,
+        last=last["state"],
+        reason=last.get("reason", ""),
+        title=meta.get("title", ""),
+        sweep=str(meta.get("sweep") or ""),
+        sequence=str(meta.get("sequence") or ""),
+        method=config.method,
+        model=config.model,
+        data=str(data),
+        method_title=results.get("method_title", ""),
+        data_title=results.get("data_title", ""),
+        model_hash=results.get("model_hash", ""),
+        data_hash=results.get("data_hash", ""),
+        seconds=results.get("seconds", lasted),
+        scores=run.scores(),
+        answered=(path / "samples.jsonl").is_file(),
+    )
 
 
 def _config(path: Path) -> RunConfig:

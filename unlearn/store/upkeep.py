@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunStore
 
 WEIGHTS = ("adapter", "model", "checkpoint")
@@ -17,7 +18,7 @@ ROWS = ("inputs", "probes.jsonl", "samples.jsonl")
 CACHE = ".cache"  # of the store: answers kept by content, only to save time
 
 
-def sizes(run: Record) -> dict[str, int]:
+def sizes(run: Record | Summary) -> dict[str, int]:
     """{"bytes": all files of the run, "weights": those that its scores do not need}."""
     return {
         "bytes": _bytes(run.path),
@@ -87,13 +88,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def facts(run: Run) -> dict[str, Any]:
+def facts(run: Summary) -> dict[str, Any]:
     """A run in a list: its id, state, model, method and title."""
-    config = run.config
     return {
         "run": run.id,
         "state": run.state,
-        "model": config.model,
-        "method": config.method,
-        "title": run.title,
+        "model": run.model,
+        "method": run.method,
+        "title": run.title or run.id,
     }

@@ -1,0 +1,159 @@
+"""What pages and lists cost with many runs in the store: CPU seconds a visit in a warm server, by number of runs.
+
+    python -m bench.runs_many                     prints; with --out assets/results/runs_many.json records (clean tree)
+    python -m bench.runs_many --counts 20,300     other stores
+
+A store is made of copies of the recorded run, cut short, each with an id, a title and scores of its own. The pages'
+scripts are run by Streamlit's own test runner, twice before they are measured. The list of 10,000 runs is asked for in
+processes of their own: once without the index, and once with the one that the first has left.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.record import ROOT, header, write_result
+from unlearn.store.disk import read_json, read_lines, write_json
+from unlearn.store.home import ASSETS
+
+PAGES = ("start", "runs", "compare", "tokens")
+COUNTS = (20, 300, 1000)
+LISTED = 10_000
+STEPS, ROWS = 12, 3  # of the recorded run's steps, and of its samples a role and model
+LIST = """
+import sys, time
+from pathlib import Path
+from unlearn.store.runs import RunStore
+began, wall = time.process_time(), time.perf_counter()
+found = RunStore(Path(sys.argv[1])).list()
+states = [run.state for run in found] if sys.argv[2] == "states" else []
+print(len(found), time.process_time() - began, time.perf_counter() - wall)
+"""
+
+
+def recorded() -> Path:
+    """The run that ships with the app."""
+    return sorted((ASSETS / "recorded").glob("*/config.json"))[0].parent
+
+
+def make_store(root: Path, count: int, seed: int = 0) -> None:
+    """So many finished runs under root; what they share is on the disk once."""
+    rng, source = random.Random(seed), recorded()
+    root.mkdir(parents=True, exist_ok=True)
+    steps = 0
+    events = []
+    for event in read_lines(source / "events.jsonl"):
+        steps += event["kind"] == "step"
+        if event["kind"] not in ("step", "probe") or steps <= STEPS:
+            events.append(event)
+    samples = [s for s in read_lines(source / "samples.jsonl") if s["index"] < ROWS]
+    probes = list(read_lines(source / "probes.jsonl"))[:3]
+    shared = {"samples.jsonl": samples, "probes.jsonl": probes}
+    for name, lines in shared.items():
+        (root / f".{name}").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    config, results = read_json(source / "config.json"), read_json(source / "results.json")
+    methods = ("npo", "gd", "ga", "undial", "simnpo")
+    for at in range(count):
+        method = methods[at % len(methods)]
+        when = time.strftime("%Y%m%d-%H%M%S", time.localtime(1.79e9 + 60 * at))
+        folder = root / f"{when}-{method}-{at % 65536:04x}"
+        folder.mkdir()
+        for name in shared:
+            os.link(root / f".{name}", folder / name)
+        value = round(rng.random(), 4)
+        for event in events:
+            if event["kind"] == "eval" and event["when"] == "after":
+                event["scores"]["forget"]["exact"] = value
+        results["scores"]["after"]["forget"]["exact"] = value
+        (folder / "events.jsonl").write_text(
+            "".join(json.dumps(event) + "\n" for event in events), encoding="utf-8"
+        )
+        write_json(folder / "meta.json", {"owner": "", "title": f"Run {at}" if at % 3 else ""})
+        write_json(folder / "results.json", results)
+        write_json(folder / "config.json", config | {"method": method, "title": "", "seed": at})
+
+
+def visits(page: str, rounds: int) -> float:
+    """Median CPU milliseconds of one run of the page's script, after two that nobody measures."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=120)
+    app.run()
+    app.switch_page(f"../pages/{page}.py").run()
+    laps = []
+    for _ in range(rounds + 2):
+        start = time.process_time()
+        app.run()
+        laps.append(1000 * (time.process_time() - start))
+        if app.exception:
+            raise SystemExit(f"{page}: {app.exception[0].message}")
+    return round(statistics.median(laps[2:]), 1)
+
+
+def pages(root: Path, rounds: int) -> dict[str, float]:
+    """In this process: each page once after the other, so that caches are as in a server."""
+    os.environ["UNLEARN_RUNS"] = str(root)
+    return {page: visits(page, rounds) for page in PAGES}
+
+
+def in_process(words: list[str]) -> str:
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def listing(root: Path, what: str) -> dict[str, float]:
+    count, spent, wall = in_process(["-c", LIST, str(root), what]).split()
+    return {"runs": int(count), "cpu_s": round(float(spent), 3), "wall_s": round(float(wall), 3)}
+
+
+def measure(counts: list[int], listed: int, rounds: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        found: dict[str, Any] = {"pages_ms": {}, "list": {}}
+        for count in counts:
+            root = Path(scratch) / str(count)
+            make_store(root, count)
+            words = ["-m", "bench.runs_many", "--pages-of", str(root), "--rounds", str(rounds)]
+            found["pages_ms"][str(count)] = json.loads(in_process(words))
+        if listed:
+            root = Path(scratch) / "listed"
+            make_store(root, listed)
+            found["list"]["first"] = listing(root, "states")
+            found["list"]["again"] = listing(root, "states")
+    return found
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--counts", default=",".join(map(str, COUNTS)), help="numbers of runs, with commas")
+    p.add_argument(
+        "--listed", type=int, default=LISTED, help="runs in the store that is only listed; 0 for none"
+    )
+    p.add_argument("--rounds", type=int, default=7, help="visits of each page that are measured")
+    p.add_argument("--out", type=Path, help="write the record here; the tree must be clean")
+    p.add_argument("--pages-of", type=Path, help=argparse.SUPPRESS)
+    args = p.parse_args()
+    if args.pages_of:
+        print(json.dumps(pages(args.pages_of, args.rounds)))
+        return
+    about = header() if args.out else {}
+    found = measure([int(n) for n in args.counts.split(",") if n], args.listed, args.rounds)
+    for count, values in found["pages_ms"].items():
+        print(f"{count:>6} runs: " + ", ".join(f"{page} {ms:.0f} ms" for page, ms in values.items()))
+    for when, value in found["list"].items():
+        print(
+            f"list of {value['runs']} runs and their states, {when}: {value['cpu_s']} s CPU, {value['wall_s']} s"
+        )
+    if args.out:
+        write_result(args.out, about | found)
+
+
+if __name__ == "__main__":
+    main()

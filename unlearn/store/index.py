@@ -1,0 +1,205 @@
+"""A store's index: what lists say of each run, derived from the runs' files and good for nothing but speed.
+
+A run is known by the size and time of its files; only what changed is read again, so a list of a thousand runs opens
+as many files as one of ten. What was read is kept in the store's .index.jsonl for the next process: a line a run, the
+last one counts, each with its checksum. The file may be deleted, damaged or written by several processes at once:
+what is not in it, or says otherwise than the run's files do, is read from the run. Nothing here imports torch.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from unlearn.store.disk import is_run_id, plain, write_whole
+from unlearn.store.locks import is_locked
+from unlearn.store.records import ACTIVE
+
+FILE = ".index.jsonl"
+FORMAT = 1  # raise when a summary means something else: older lines are then not read
+FILES = ("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl")
+KEPT_FROM = 50  # runs; of fewer the files are read as quickly
+SETTLED = (
+    60.0  # seconds after its last event a run that says it is active is kept too: it waits, or was killed
+)
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Summary:
+    """What lists and labels say of a run. last: the last state it wrote; state asks whether that is still true.
+
+    The same object as long as the run's files are the same, so that what is made of it can be kept beside it.
+    data: the dataset's name, file or hub id. The titles and hashes are its results'; empty before it has ended well.
+    scores: as Run.scores(). seconds: from start to end. answered: whether it has samples.
+    """
+
+    path: Path
+    last: str
+    reason: str
+    title: str
+    sweep: str
+    sequence: str
+    method: str
+    model: str
+    data: str
+    method_title: str
+    data_title: str
+    model_hash: str
+    data_hash: str
+    seconds: float | None
+    scores: dict[str, dict[str, dict[str, Any]]]
+    answered: bool
+
+    @cached_property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def state(self) -> str:
+        """One of records.STATES, true even after kill -9."""
+        held = self.last not in ACTIVE or is_locked(self.path / ".lock")
+        return self.last if held else "interrupted"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run as it was when its files had this stamp; a reason instead where its settings could not be read."""
+
+    stamp: Stamp
+    summary: Summary | None
+    reason: str = ""
+
+
+class Index:
+    """The runs under root. describe(folder) reads one; OSError or ValueError where it is none. For any thread."""
+
+    def __init__(self, root: Path, describe: Callable[[Path], Summary]) -> None:
+        self.root, self._describe = root, describe
+        self._lock = threading.Lock()
+        self._known: dict[str, Known] = {}
+        self._lines = -1  # of the file; not read yet
+
+    def summaries(self) -> list[Summary]:
+        """Of every run, newest first."""
+        known = self._refreshed()
+        return [known[name].summary for name in sorted(known, reverse=True) if known[name].summary]  # type: ignore[misc]
+
+    def passed_over(self) -> dict[str, str]:
+        """Id → why, of the folders whose settings could not be read when the runs were last listed."""
+        return {name: known.reason for name, known in self._known.items() if known.summary is None}
+
+    def of(self, folder: Path) -> Summary:
+        """Of one run. ValueError where its settings cannot be read."""
+        stamp, known = stamp_of(str(folder)), self._known.get(folder.name)
+        if known is None or known.stamp != stamp:
+            known = self._read(folder, stamp)
+            with self._lock:
+                self._known[folder.name] = known
+        if known.summary is None:
+            raise ValueError(known.reason)
+        return known.summary if known.summary.path == folder else replace(known.summary, path=folder)
+
+    def _refreshed(self) -> dict[str, Known]:
+        with self._lock:
+            if self._lines < 0:
+                self._known, self._lines = self._kept()
+            found, fresh = {}, []
+            for name, path in self._folders():
+                stamp, known = stamp_of(path), self._known.get(name)
+                if known is None or known.stamp != stamp:
+                    if not stamp[0][1]:  # no settings yet: it is being made
+                        continue
+                    known = self._read(Path(path), stamp)
+                    fresh.append(name)
+                found[name] = known
+            self._known = found
+            self._keep(fresh)
+            return found
+
+    def _folders(self) -> Iterator[tuple[str, str]]:
+        try:
+            with os.scandir(self.root) as entries:
+                yield from [(entry.name, entry.path) for entry in entries if is_run_id(entry.name)]
+        except OSError:
+            return
+
+    def _read(self, folder: Path, stamp: Stamp) -> Known:
+        try:
+            return Known(stamp, self._describe(folder))
+        except (OSError, ValueError) as error:
+            return Known(stamp, None, str(error))
+
+    # -- for the next process --------------------------------------------------------------------------------------
+
+    def _kept(self) -> tuple[dict[str, Known], int]:
+        """(what the file says, its lines); lines that are damaged or of another format are passed over."""
+        known = {}
+        try:
+            lines = (self.root / FILE).read_bytes().split(b"\n")
+        except OSError:
+            return {}, 0
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                checksum, _, text = line.partition(b" ")
+                if int(checksum, 16) == zlib.crc32(text) and (found := json.loads(text))["format"] == FORMAT:
+                    stamp = tuple(tuple(part) for part in found["stamp"])
+                    said = {name: found["run"][name] for name in SAID}
+                    known[found["id"]] = Known(stamp, Summary(path=self.root / found["id"], **said))
+        return known, len(lines) - 1
+
+    def _keep(self, names: list[str]) -> None:
+        """Add what was read anew and does not change any more; write the file anew when half of it is of no use."""
+        if len(self._known) < KEPT_FROM or not names:
+            return
+        every = self._lines + len(names) > 2 * len(self._known)
+        lines = [line for name in (self._known if every else names) if (line := self._line(name))]
+        with contextlib.suppress(OSError):
+            if every:
+                write_whole(self.root / FILE, b"".join(lines))
+            else:
+                append(self.root / FILE, b"".join(lines))
+            self._lines = len(lines) + (0 if every else self._lines)
+
+    def _line(self, name: str) -> bytes:
+        """A run's line; empty for one that is still at work or cannot be read."""
+        known = self._known[name]
+        changed = known.stamp[FILES.index("events.jsonl")][2] / 1e9
+        if known.summary is None or (known.summary.last in ACTIVE and time.time() - changed < SETTLED):
+            return b""
+        said = {key: value for key, value in asdict(known.summary).items() if key in SAID}
+        value = {"format": FORMAT, "id": name, "stamp": known.stamp, "run": said}
+        text = json.dumps(plain(value), ensure_ascii=True).encode()
+        return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+SAID = tuple(field.name for field in fields(Summary) if field.name != "path")
+
+
+def stamp_of(folder: str) -> Stamp:
+    """What differs where one of the run's files was changed: number, size and time of each; zeros for none."""
+    found = []
+    for name in FILES:
+        try:
+            status = os.stat(f"{folder}/{name}")
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append((0, 0, 0))
+    return tuple(found)
+
+
+def append(path: Path, content: bytes) -> None:
+    """In one write, so that two processes do not write into each other's lines."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)

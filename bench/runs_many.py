@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.record import ROOT, header, write_result
 from unlearn.store.disk import read_json, read_lines, write_json
+from unlearn.store.environment import RUNS
 from unlearn.store.home import ASSETS
 
 PAGES = ("start", "runs", "compare", "tokens")
@@ -100,7 +101,7 @@ def visits(page: str, rounds: int) -> float:
 
 def pages(root: Path, rounds: int) -> dict[str, float]:
     """In this process: each page once after the other, so that caches are as in a server."""
-    os.environ["UNLEARN_RUNS"] = str(root)
+    os.environ[RUNS.name] = str(root)
     return {page: visits(page, rounds) for page in PAGES}
 
 

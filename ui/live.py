@@ -254,7 +254,9 @@ def probes_now(run: Run) -> None:
         "answer": "right answer",
         "p": bar,
     }
-    names["now"] = f"says at step {records[-1]['step']}"
+    names["now"] = (
+        f"says at step {min(item.get('said', records[-1]['step']) for item in records[-1]['items'])}"
+    )
     st.dataframe(
         rows, column_config=names, hide_index=True, key=f"probes.{run.id}", alt="Probes before and now"
     )

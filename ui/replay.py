@@ -113,11 +113,17 @@ def _item(shown: list[dict[str, Any]], place: int) -> dict[str, Any]:
         "role": moments[0]["role"],
         "question": question,
         "answer": moments[0]["answer"],
-        "texts": [moment["text"] for moment in moments],
+        "texts": [_said(record, moment) for record, moment in zip(shown, moments, strict=True)],
         "means": [_finite(-number(moment["nll"])) for moment in moments],
         "tokens": [visible(token["token"]) for token in moments[0]["tokens"]],
         "lps": [[_finite(number(token["lp"])) for token in moment["tokens"]] for moment in moments],
     }
+
+
+def _said(record: dict[str, Any], moment: dict[str, Any]) -> str:
+    """What the model says; between two moments at which it was asked, the earlier answer with its step."""
+    at = moment.get("said", record["step"])
+    return moment["text"] if at == record["step"] else f"{moment['text']} (at step {at})"
 
 
 def _mean(shown: list[dict[str, Any]], places: list[int]) -> list[float | None]:

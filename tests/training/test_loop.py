@@ -13,14 +13,13 @@ from unlearn.methods import METHODS
 from unlearn.models.load import add_lora
 from unlearn.store.runs import RunConfig
 from unlearn.training.batches import Batches, batches_of
+from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearn.training.loop import (
     Diverged,
     Phases,
     fit,
     learning_rate,
-    load_checkpoint,
     make_optimizer,
-    save_checkpoint,
 )
 
 WORDS = ("red", "green", "blue", "one", "two", "three", "novel", "capital")

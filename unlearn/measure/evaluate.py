@@ -75,17 +75,19 @@ def observe(
     check: Callable[[], None] = lambda: None,
     look: Callable[[lm.Answers], None] = lambda answers: None,
     continued: bool = True,
+    scored: Callable[[], None] = lambda: None,
 ) -> list[Observation]:
     """Read every chosen row once. check is called between batches and may raise to stop.
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
-    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty.
+    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. scored: called
+    when a batch has been scored, before it is continued.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in rows], max_length=max_length)
     prompts = [_prompt(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
-    scored: dict[int, list[dict[str, Any]]] = {}
+    told: dict[int, list[dict[str, Any]]] = {}
     texts = ["" for _ in rows]
     lengths = [len(e.input_ids) + prompt[2] for e, prompt in zip(examples, prompts, strict=True)]
     done, apart = 0, []
@@ -96,7 +98,8 @@ def observe(
         batch = [examples[i] for i in picked]
         with continuing.keep() if ours else nullcontext(continuing.Kept()) as kept:
             found, best = _scored(model, tokenizer, batch, device, look)
-        scored |= found
+        told |= found
+        scored()
         progress((done + 0.4 * len(picked)) / len(rows))
         said: Sequence[str | None] = [None] * len(picked)
         if ours:
@@ -119,7 +122,7 @@ def observe(
         for i, text in zip(here, said, strict=True):
             texts[i] = text
     return [
-        Observation(role, index, row.question, prompt, answer, text, tuple(scored[key]))
+        Observation(role, index, row.question, prompt, answer, text, tuple(told[key]))
         for key, ((role, index, row), (prompt, answer, _), text) in enumerate(
             zip(rows, prompts, texts, strict=True)
         )

@@ -1,5 +1,6 @@
 """What of a run the pages show text by text: samples before and after, and probes while it trains."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unlearn.data.base import Row
@@ -9,6 +10,7 @@ from unlearn.metrics.memory.nll import text_nll
 from unlearn.metrics.memory.rouge import rouge_l
 from unlearn.store.disk import append_line
 from unlearn.store.runs import Run
+from unlearn.training.budget import GENERATED, LOOKS, Clock
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 40  # texts a role whose generations and tokens are kept for the pages
 PROBES = {"forget": 4, "retain": 2}
+LEAST = 20  # times that likelihoods are read while it trains, where it has so many steps
 
 
 def sample(when: str, o: Any) -> dict[str, Any]:
@@ -37,47 +40,128 @@ def sample(when: str, o: Any) -> dict[str, Any]:
 
 
 class Probes:
-    """Fixed rows, scored and continued every few steps: what "watch it forget" replays."""
+    """Fixed rows, scored and at times continued while it trains: what "watch it forget" replays.
+
+    Rows are continued at the first and the last step, and in between as often as the config asks for, as far as
+    budget.GENERATED allows. Their likelihoods are read LEAST times and more; where budget.LOOKS is too little for
+    all rows, some at a time, by turns. An item that was not read again says of which step its numbers are.
+    """
 
     def __init__(
-        self, run: Run, loaded: "Loaded", chosen: dict[str, list[Row]], steps: int, max_length: int
+        self,
+        run: Run,
+        loaded: "Loaded",
+        chosen: dict[str, list[Row]],
+        steps: int,
+        max_length: int,
+        clock: Clock,
     ) -> None:
-        self.run, self.loaded, self.max_length = run, loaded, max_length
-        wanted = run.config.probes
-        self.rows = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
-        self.every = max(1, -(-steps // wanted)) if wanted else 0
+        self.run, self.loaded, self.max_length, self.clock = run, loaded, max_length, clock
+        self.wanted, self.steps = run.config.probes, max(1, steps)
+        spread = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
+        self.rows = [(role, place, row) for role, rows in spread.items() for place, row in rows]
         self.done = {event["step"] for event in run.events("probe")}
+        self.items: list[dict[str, Any]] = []  # of the last record
+        self.next, self.began, self.generated, self.at = 0, 0, 0.0, 0
+        self.each = 0.0  # seconds that the likelihood of one row took
 
-    def due(self, step: int, of: int) -> bool:
-        return bool(self.every) and (step % self.every == 0 or step == of)
+    def begin(self, step: int) -> None:
+        """Before the first step that is trained now: rows continued, unless a run that goes on has done it."""
+        self.began = self.generated = self.at = step
+        if step == 0:
+            self.record(step, "ends")
+        elif self.wanted:
+            self.items = self._read(range(len(self.rows)), continued=False, kind="ends")
 
-    def record(self, step: int) -> None:
-        """Score the rows at this step, unless that has been done."""
-        if not self.every or step in self.done:
+    def follow(self, step: int, of: int) -> None:
+        """After a step: what is due and affordable."""
+        self.steps = max(self.steps, of)
+        if not self.wanted or not self.rows or step in self.done or step >= of:
             return
-        self.done.add(step)
-        places = {role: [i for i, _ in rows] for role, rows in self.rows.items()}
-        found = observe(
-            self.loaded.model,
-            self.loaded.tokenizer,
-            {role: [row for _, row in rows] for role, rows in self.rows.items() if rows},
-            max_length=self.max_length,
-            device=self.loaded.device,
-        )
-        items = [
-            {
-                "role": o.role,
-                "index": places[o.role][o.index],
-                "prompt": o.prompt,
-                "answer": o.answer,
-                "text": o.text,
-                "nll": text_nll(o),
-                "tokens": list(o.tokens),
-            }
-            for o in found
+        if every := self._generation_due(step, of):
+            mark = self.generated + every  # between two steps: the next is due so much later than this
+            self.record(step, "probes")
+            self.generated = max(mark, step - 1)
+        elif self._look_due(step, of):
+            self.look(step, of)
+
+    def _generation_due(self, step: int, of: int) -> float:
+        """Steps between two of them where one is due, else 0: as many as there is room for by the end, spread."""
+        clock, kind = self.clock, "probes"
+        cost = clock.last.get(kind, clock.last.get("ends", 0.0))
+        whole = clock.trained * (of - self.began) / max(1, step - self.began)
+        rounds = int(min(self.wanted - 1, GENERATED * whole / max(cost, 1e-9)))
+        every = (of - self.began) / (rounds + 1)
+        due = rounds > 0 and step - self.generated >= every and clock.affords(kind, GENERATED, cost)
+        return every if due else 0.0
+
+    def _look_due(self, step: int, of: int) -> bool:
+        every = max(1, of // max(LEAST, self.wanted))
+        return step % every == 0 and bool(self.items)
+
+    def look(self, step: int, of: int) -> None:
+        """The likelihoods of as many rows as there is time for, at least one, by turns."""
+        clock, kind = self.clock, "looks"
+        left = max(1.0, max(LEAST, self.wanted) * (1 - step / of))
+        whole = clock.trained * (of - self.began) / max(1, step - self.began)
+        room = (LOOKS * whole - clock.spent.get(kind, 0.0)) / left
+        count = min(len(self.rows), max(1, int(room / max(self.each, 1e-9))))
+        turn = [(self.next + i) % len(self.rows) for i in range(count)]
+        self.next = (self.next + count) % len(self.rows)
+        fresh = dict(zip(turn, self._read(turn, continued=False, kind=kind), strict=True))
+        self.each = clock.last[kind] / count
+        told = [
+            fresh.get(place) or {"read": item.get("read", self.at)} | _without_text(item)
+            for place, item in enumerate(self.items)
         ]
+        self._write(step, told)
+
+    def record(self, step: int, kind: str = "ends") -> None:
+        """Score and continue all rows at this step, unless that has been done."""
+        if not self.wanted or not self.rows or step in self.done:
+            return
+        self._write(step, self._read(range(len(self.rows)), continued=True, kind=kind))
+        self.generated = step
+
+    def _write(self, step: int, items: list[dict[str, Any]]) -> None:
+        self.done.add(step)
+        self.items, self.at = items, step
         append_line(self.run.path / "probes.jsonl", {"step": step, "items": items})
         self.run.append("probe", step=step)
+
+    def _read(self, places: Sequence[int], *, continued: bool, kind: str) -> list[dict[str, Any]]:
+        asked = [self.rows[place] for place in places]
+        start = self.clock.now()
+        with self.clock.beside(kind):
+            found = observe(
+                self.loaded.model,
+                self.loaded.tokenizer,
+                {"probe": [row for *_, row in asked]},
+                max_length=self.max_length,
+                device=self.loaded.device,
+                continued=continued,
+                scored=lambda: self._scored(start, len(asked)),
+            )
+            return [
+                {
+                    "role": role,
+                    "index": index,
+                    "prompt": o.prompt,
+                    "answer": o.answer,
+                    **({"text": o.text} if continued else {}),
+                    "nll": text_nll(o),
+                    "tokens": list(o.tokens),
+                }
+                for (role, index, _), o in zip(asked, found, strict=True)
+            ]
+
+    def _scored(self, start: float, rows: int) -> None:
+        """All have been read and none continued: what a look will cost is known before the first."""
+        self.each = (self.clock.now() - start) / rows
+
+
+def _without_text(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name != "text"}
 
 
 def _spread(rows: list[Row], count: int) -> list[tuple[int, Row]]:

@@ -103,6 +103,8 @@ def probes(run: Run) -> dict[str, Any]:
     records = run.probes()
     if not records:
         return {}
+    # only where the rows were continued as well as scored
+    records = [r for r in records if all(item["said"] == r["step"] for item in r["items"])] or records
     last = len(records) - 1
     chosen = [records[i] for i in sorted({round(last * k / (STEPS - 1)) for k in range(STEPS)})]
     rows = []

@@ -66,7 +66,8 @@ TOKEN = has(
     {"id": count, "mu": number, "sigma": number},
 )
 WORDS = {"role": text, "index": count, "prompt": text, "answer": text, "nll": number, "tokens": every(TOKEN)}
-PROBE = has({"step": count, "items": every(has(WORDS, {"text": text}))})
+# without text the row was scored and not continued; read: the earlier step that its numbers are of
+PROBE = has({"step": count, "items": every(has(WORDS, {"text": text, "read": count}))})
 SAMPLE = has(
     WORDS | {"when": one_of(*WHEN), "text": text, "exact": maybe(flag)},
     {"question": maybe(text), "rougeL": maybe(number)},
@@ -82,6 +83,7 @@ META: dict[str, Check] = {
 RESULTS: dict[str, Check] = {
     "scores": table(scores),
     "phases": table(real),
+    "beside": table(real),
     "versions": table(text),
     "retraining": has(
         {},

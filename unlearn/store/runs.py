@@ -15,7 +15,7 @@ imports torch: the Start page shows recorded runs before torch is there.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -142,7 +142,8 @@ class Run(Record):
     def probes(self) -> list[dict[str, Any]]:
         """Probe records in step order, the last one written for each step, none beyond the run's last step.
 
-        Look, do not change: they are kept for the next who asks; so are samples.
+        Look, do not change: they are kept for the next who asks; so are samples. Every item has a text: the last that
+        was generated, and as "said" the step that it is of.
         """
         found = _probes(self.path / "probes.jsonl").read()
         rows = [
@@ -150,7 +151,7 @@ class Run(Record):
         ]  # the same in each, or no line could be drawn through them
         by_step = {record["step"]: record for record in found if [_rows(record)] == rows}
         told = {event["step"] for event in self.events("probe")}
-        return [by_step[step] for step in sorted(by_step) if not told or step in told]
+        return _with_texts(by_step[step] for step in sorted(by_step) if not told or step in told)
 
     def samples(self) -> list[dict[str, Any]]:
         """Generations and answer tokens; `when` is before, after or retrained."""
@@ -319,6 +320,19 @@ def _redone(known: Events, new: Iterator[dict[str, Any]]) -> Events:
         for kind in (None, event["kind"]):
             kept.setdefault(kind, []).append(event)
     return kept
+
+
+def _with_texts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    texts: dict[int, dict[str, Any]] = {}
+    for record in records:
+        items = []
+        for place, item in enumerate(record["items"]):
+            if "text" in item:
+                texts[place] = {"text": item["text"], "said": record["step"]}
+            items.append(item | texts.get(place, {"text": "", "said": record["step"]}))
+        found.append(record | {"items": items})
+    return found
 
 
 @lru_cache(maxsize=16)  # megabytes each

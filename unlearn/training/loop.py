@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Batch, Tokens
-from unlearn.store.disk import write_json
 from unlearn.training.batches import Batches
 
 if TYPE_CHECKING:
@@ -212,57 +211,3 @@ def as_batches(stream: Stream) -> Batches:
 
 def _on(tokens: Tokens | None, device: str) -> Tokens | None:
     return None if tokens is None else tokens.to(device)
-
-
-def save_checkpoint(
-    folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, step: int
-) -> None:
-    """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(exist_ok=True)
-    moving = _moving(model)
-    tensors = {f"weight.{n}": p.detach().cpu().contiguous().clone() for n, p in moving.items()}
-    for name, parameter in moving.items():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
-    fresh = f"step-{step}.safetensors"
-    save_file(tensors, folder / fresh)
-    write_json(folder / "state.json", {"step": step, "file": fresh})
-    for old in folder.glob("step-*.safetensors"):
-        if old.name != fresh:
-            old.unlink()
-
-
-def load_checkpoint(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> int:
-    """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
-    import json
-
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / Path(state["file"]).name)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ValueError(
-            f"run: the checkpoint cannot be read ({error}); delete {folder} and resume."
-        ) from error
-    moving = _moving(model)
-    if {k.removeprefix("weight.") for k in tensors if k.startswith("weight.")} != set(moving):
-        raise ValueError("run: the checkpoint belongs to another model or tuning; delete it and start again.")
-    with torch.no_grad():
-        for name, parameter in moving.items():
-            parameter.copy_(tensors[f"weight.{name}"])
-    for name, parameter in moving.items():
-        found = {k.split(".", 1)[0]: v for k, v in tensors.items() if k.split(".", 1)[1] == name}
-        optimizer.state[parameter] = {
-            key: value.to(parameter.device)  # the fused kernel wants even its step counter there
-            for key, value in found.items()
-            if key != "weight"
-        }
-    return int(state["step"])
-
-
-def _moving(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}

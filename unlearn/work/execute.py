@@ -169,6 +169,7 @@ def _results(
         "flops": 6.0 * loaded.parameters * tokens,
         "retraining": cost.of_model(config.model, spent),
         "told": work.told,
+        "beside": work.beside,
         "peak_memory": memory.peak(loaded.device),
         "command": config.command(),
     }

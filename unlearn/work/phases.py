@@ -29,6 +29,7 @@ class Work:
     step: int = 0  # the last that was trained
     length: int = 0  # tokens a text may have: the config's max_length, or the model's positions
     phases: dict[str, float] = field(default_factory=dict)
+    beside: dict[str, float] = field(default_factory=dict)  # seconds of the training phase that were no steps
     told: dict[str, Any] = field(default_factory=dict)  # what the method counted
 
     def __post_init__(self) -> None:

@@ -21,7 +21,8 @@ from unlearn.models.load import Loaded, in_memory
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import cache_dir
 from unlearn.training.batches import batches_of, encode_rows
-from unlearn.training.loop import Phases, Step, load_checkpoint, make_optimizer, save_checkpoint
+from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
+from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class Session:
     def save_checkpoint(self, folder: Path, step: int) -> None:
         """Keep what is trained and the optimiser's moments in this folder."""
         save_checkpoint(folder, self.model, self.optimizer, step)
+
+    def checkpoint_bytes(self) -> int:
+        """What a checkpoint takes on the disk: what is trained and two moments."""
+        return 3 * sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
 
     @property
     def told(self) -> Mapping[str, Any]:

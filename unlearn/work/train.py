@@ -4,19 +4,21 @@ The session (unlearn.work.session) puts the training together; here is what make
 stopped, killed and gone on from.
 """
 
-import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.probes import Probes
 from unlearn.models import tuning
 from unlearn.models.load import Loaded
 from unlearn.store.studies import Stopped
+from unlearn.training.budget import CHECKPOINTS, Clock
 from unlearn.training.loop import Diverged, Step
 from unlearn.work.phases import Work
 from unlearn.work.session import Session, session_of
 
-CHECKPOINT_SECONDS = 20.0  # a checkpoint costs disk and time; at most this much work is lost to a kill
+CHECKPOINT_SECONDS = 20.0  # between two of them at least, however little they cost
+BYTES_A_SECOND = 2.5e8  # that a checkpoint is written with, until one was
 
 
 def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]]) -> int:
@@ -31,8 +33,7 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
     work.step = session.resume(folder) if run.has_checkpoint() else 0
     last = run.events("step")[-1:] if work.step else []
     before, spent = (sum(e[name] for e in last) for name in ("tokens", "seconds"))
-    probes = Probes(run, loaded, chosen, session.steps, work.length)
-    tokens, saved = before, time.perf_counter()
+    tokens = before
 
     def note(done: Step) -> None:
         work.step = done.step
@@ -40,19 +41,17 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
         run.append("step", **asdict(counted))
 
     with work.phase("training"):
-        if work.step == 0:
-            probes.record(0)
+        clock = Clock()
+        probes = Probes(run, loaded, chosen, session.steps, work.length, clock)
+        keeper = Keeper(session, folder, clock)
+        probes.begin(work.step)
         try:
             for done in session:
                 note(done)
                 tokens = before + done.tokens
                 work.on_progress("training", done.step / done.of)
-                if probes.due(done.step, done.of):
-                    probes.record(done.step)
-                due = time.perf_counter() - saved > CHECKPOINT_SECONDS and done.step < done.of
-                if due and session.resumable:
-                    session.save_checkpoint(folder, done.step)
-                    saved = time.perf_counter()
+                probes.follow(done.step, done.of)
+                keeper.follow(done.step, done.of)
                 work.check()
         except Stopped:
             keep_stopped(work, session)
@@ -62,7 +61,25 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
             raise
         work.told = dict(session.told)
         probes.record(work.step)
+        work.beside = {kind: round(seconds, 3) for kind, seconds in clock.spent.items()}
     return tokens
+
+
+class Keeper:
+    """Checkpoints within their share of the training time, whatever one costs."""
+
+    def __init__(self, session: Session, folder: Path, clock: Clock) -> None:
+        self.session, self.folder, self.clock = session, folder, clock
+        self.saved = clock.now()
+
+    def follow(self, step: int, of: int) -> None:
+        """After a step: keep it where that is due and affordable. What the first will cost is judged by its size."""
+        cost = self.clock.last.get("checkpoints", self.session.checkpoint_bytes() / BYTES_A_SECOND)
+        due = step < of and self.clock.now() - self.saved > CHECKPOINT_SECONDS
+        if due and self.session.resumable and self.clock.affords("checkpoints", CHECKPOINTS, cost):
+            with self.clock.beside("checkpoints"):
+                self.session.save_checkpoint(self.folder, step)
+            self.saved = self.clock.now()
 
 
 def keep_stopped(work: Work, session: Session) -> None:

@@ -1,0 +1,122 @@
+"""Checkpoints: what training changes, written tensor by tensor, so that keeping it needs no second copy of it.
+
+The safetensors library wants every tensor in memory before it writes the first: of a model that is trained whole these
+are its weights and both moments once more. Here the header, which needs shapes alone, is written first and then one
+tensor after the other. Nothing else moves while a method trains: all that is drawn at random is drawn by the seed and
+the step's number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearn.compute.lazy import Tensor, torch
+from unlearn.store.disk import beside, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PIECE = 2**24  # bytes given to the system at once
+TYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}  # torch's names and those of the format
+
+
+def save_checkpoint(
+    folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
+    folder.mkdir(exist_ok=True)
+    fresh = f"step-{step}.safetensors"
+    with beside(folder / fresh) as scratch:
+        write_tensors(scratch, dict(_named(model, optimizer)))
+    write_json(folder / "state.json", {"step": step, "file": fresh})
+    for old in folder.glob("step-*.safetensors"):
+        if old.name != fresh:
+            old.unlink()
+
+
+def load_checkpoint(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> int:
+    """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
+    from safetensors import SafetensorError, safe_open
+
+    moving = _moving(model)
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        with safe_open(folder / Path(state["file"]).name, framework="pt") as found:
+            names = list(found.keys())
+            if {n.removeprefix("weight.") for n in names if n.startswith("weight.")} != set(moving):
+                raise _Foreign
+            _put_back(moving, optimizer, names, found.get_tensor)
+        return int(state["step"])
+    except _Foreign:
+        raise ValueError(
+            "run: the checkpoint belongs to another model or tuning; delete it and start again."
+        ) from None
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"run: the checkpoint cannot be read ({error}); delete {folder} and resume."
+        ) from error
+
+
+class _Foreign(Exception):
+    """The checkpoint's weights are not those that are trained."""
+
+
+def _put_back(moving: dict[str, Tensor], optimizer: Any, names: list[str], get: Any) -> None:
+    state: dict[str, dict[str, Tensor]] = {name: {} for name in moving}
+    with torch.no_grad():
+        for full in names:
+            kind, name = full.split(".", 1)
+            if name in moving and kind == "weight":
+                moving[name].copy_(get(full))
+            elif name in moving:
+                # the fused kernel wants even its step counter there; a copy, since the file is mapped and may go
+                state[name][kind] = get(full).clone().to(moving[name].device)
+    for name, parameter in moving.items():
+        optimizer.state[parameter] = state[name]
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """A safetensors file of these tensors, on the disk when this returns; at most one of them is copied at a time."""
+    header, at = {}, 0
+    for name, tensor in tensors.items():
+        kind = TYPES[str(tensor.dtype).removeprefix("torch.")]
+        header[name] = {
+            "dtype": kind, "shape": list(tensor.shape), "data_offsets": [at, at + tensor.nbytes]
+        }  # fmt: skip
+        at += tensor.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            whole = memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            for start in range(0, len(whole), PIECE):
+                file.write(whole[start : start + PIECE])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _named(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in _moving(model).items():
+        yield f"weight.{name}", parameter
+        for key, value in optimizer.state.get(parameter, {}).items():
+            yield f"{key}.{name}", torch.as_tensor(value)
+
+
+def _moving(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}

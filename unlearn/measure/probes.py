@@ -69,8 +69,8 @@ class Probes:
         """Before the first step that is trained now: rows continued, unless a run that goes on has done it."""
         self.began = self.generated = self.at = step
         if step == 0:
-            self.record(step, "ends")
-        elif self.wanted:
+            self.record(step)
+        if self.wanted and self.rows and not self.items:
             self.items = self._read(range(len(self.rows)), continued=False, kind="ends")
 
     def follow(self, step: int, of: int) -> None:

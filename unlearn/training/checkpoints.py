@@ -104,9 +104,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
-            whole = memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            whole = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             for start in range(0, len(whole), PIECE):
-                file.write(whole[start : start + PIECE])
+                file.write(whole[start : start + PIECE].data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -207,6 +207,30 @@ def test_installed_it_runs_from_an_empty_folder(place):
 
 @pytest.mark.slow
 @pytest.mark.heavy
+@pytest.mark.network
+def test_installed_with_everything_that_it_needs(wheel, tmp_path):
+    """Nothing borrowed: the pinned versions come from the index, and afterwards no network is needed."""
+    subprocess.run([sys.executable, "-m", "venv", "env"], check=True, cwd=tmp_path)
+    python, empty = tmp_path / "env" / "bin" / "python", tmp_path / "empty"
+    pip = [python, "-m", "pip", "install", "--quiet", "-c", ROOT / "requirements.txt", wheel]
+    subprocess.run(pip, check=True, cwd=tmp_path)
+    subprocess.run([python, "-m", "pip", "check"], check=True, cwd=tmp_path)
+    empty.mkdir()
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("UNLEARN_", "PYTHONPATH"))
+    }
+    words = [
+        python.with_name("unlearn-studio"),
+        *["run", "--model", "tiny-authors", "--method", "npo", "--json"],
+    ]
+    done = subprocess.run(words, cwd=empty, env=env | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["scores"]["after"]["forget"]["exact"] < 0.3
+    assert [path.name for path in empty.iterdir()] == ["runs"]
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
 def test_installed_it_is_a_library(place):
     code = (
         "import sys, unlearn; print('torch' in sys.modules, unlearn.__version__);"
@@ -272,7 +296,7 @@ def asked(url: str, what: dict[str, str]) -> dict:
 @pytest.mark.heavy
 @pytest.mark.parametrize("number", OTHER_PYTHONS)
 def test_other_pythons_as_far_as_it_goes_without_torch(number, wheel, tmp_path):
-    """Import, help, a refused run; and every file compiles. The public CI has torch for them and tries the rest."""
+    """Import, help, methods, a refused run; and every file compiles. The public CI has torch for them and tries the rest."""
     python = found_python(number)
     if python is None:
         pytest.skip(f"no Python {number} here")
@@ -283,7 +307,9 @@ def test_other_pythons_as_far_as_it_goes_without_torch(number, wheel, tmp_path):
     helped = place.run("unlearn", "--help")
     assert helped.returncode == 0, helped.stderr
     assert "doctor" in helped.stdout
-    refused = place.run("unlearn", "run", "--model", "tiny-authors", "--method", "npo", "--lr", "fast")
+    listed = place.run("unlearn", "methods", "--json")
+    assert {"npo", "undial", "sisa"} < {one["name"] for one in json.loads(listed.stdout)}, listed.stderr
+    refused = place.run("unlearn", "run", "--model", "tiny-authors", "--method", "npo", "--lr", "7")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: ")
     assert "lr" in refused.stderr

@@ -296,7 +296,7 @@ def asked(url: str, what: dict[str, str]) -> dict:
 @pytest.mark.heavy
 @pytest.mark.parametrize("number", OTHER_PYTHONS)
 def test_other_pythons_as_far_as_it_goes_without_torch(number, wheel, tmp_path):
-    """Import, help, methods, a refused run; every file compiles. The public CI has torch for them and tries the rest."""
+    """Import, help, methods, a refused run; every file compiles. The public CI has torch for them, and tries more."""
     python = found_python(number)
     if python is None:
         pytest.skip(f"no Python {number} here")

@@ -4,6 +4,8 @@ y = x Wᵀ + s (x Aᵀ) Bᵀ. PEFT widens x to the adapter's float32, and makes,
 in float32: in a bfloat16 model on a CPU that costs more than the layer itself. Here A and B are brought to the layer's
 type (the float32 values stay the ones that the optimiser moves), the product is added in place, and the backward pass
 keeps x and x Aᵀ alone.
+
+Obsolete once PEFT's own layer computes in the base's type without autocast (bench/upstream measures both).
 """
 
 from typing import TYPE_CHECKING, Any

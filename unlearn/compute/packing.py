@@ -3,7 +3,9 @@
 A padded batch spends a third of its work on padding where lengths vary from 40 to 96. Here every layer that works
 token by token (which is all but attention) sees real tokens only; attention alone lays them out as [texts, longest]
 for the kernel and takes them back. Nothing of the model is changed but, within one pass, the name of its attention
-function. Whether a model can be read like this is found out by trying (unlearn/compute/together.py).
+function. transformers packs by itself too, from positions that start anew, with one mask over all pairs of the row's
+tokens; this is obsolete once its sdpa attention takes the texts apart as flash attention does (bench/upstream measures
+both). Whether a model can be read like this is found out by trying (unlearn/compute/together.py).
 """
 
 import contextlib

@@ -6,6 +6,9 @@ are the usual ones, and nothing is written. A weight that is away is nowhere bet
 put the layer's adapter there too. So each such weight is stood in for, while the adapter is made, by a tensor of its
 shape on the device that the layer computes on, which takes no memory.
 
+accelerate's infer_auto_device_map fills a device from the first module to the last, so that the last norm ends on disk,
+and it knows nothing of weights that will be rounded. This is obsolete once it can be told what has to stay.
+
 UNLEARN_DEVICE_MEMORY says how much of the device weights may take, such as 6GiB; without it that is FILLED of a GPU's
 free memory, and no limit anywhere else.
 """

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from unlearn.compute.lazy import continuing, lm, merging, no_grad, together, torch
-from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Example, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
@@ -94,7 +93,6 @@ def observe(
     ours = continued and continuing.continues(model, max(lengths, default=0))
     for picked in by_length(model, lengths):
         check()
-        choose_again()
         batch = [examples[i] for i in picked]
         with continuing.keep() if ours else nullcontext(continuing.Kept()) as kept:
             found, best = _scored(model, tokenizer, batch, device, look)
@@ -114,7 +112,6 @@ def observe(
         progress(done / len(rows))
     for picked in by_length(model, [len(prompts[i][0]) + prompts[i][2] for i in apart]):
         check()
-        choose_again()
         here = [apart[i] for i in picked]
         said = generate(
             model, tokenizer, [prompts[i][0] for i in here], [prompts[i][2] for i in here], device

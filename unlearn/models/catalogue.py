@@ -189,7 +189,7 @@ def hub_answers(name: str) -> bool:
 
     transformers itself tries for half a minute before it says that nobody is there. ValueError when the hub does
     answer and has no such model. huggingface_hub's get_hf_file_metadata is the same question, with a second one to the
-    hub before it (who is asking) that waits as long again where nobody answers; this is obsolete once it asks once.
+    hub besides (who is asking); this is obsolete once it asks once.
     """
     import urllib.error
     import urllib.request

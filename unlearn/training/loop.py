@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unlearn.compute.lazy import Tensor, torch
-from unlearn.compute.threads import choose_again
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.training.batches import Batches
 
@@ -89,7 +88,6 @@ def fit(
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     began, tokens = time.perf_counter(), 0
     for number in range(start + 1, stream.steps + 1):
-        choose_again()
         rate = learning_rate(number, stream.steps, lr)
         for group in optimizer.param_groups:
             group["lr"] = rate

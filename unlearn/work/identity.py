@@ -48,7 +48,6 @@ def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
     model = identity_of(run.config.model, loaded.hash)
     check_same(run.config.model, began, model)
     threads.choose_threads(small, began.get("threads", 0))
-    threads.keep()
     told = choose_products(began.get("products", ""))
     if not began:
         same = {"products": products.library(), "threads": threads.threads()}

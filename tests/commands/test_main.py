@@ -64,7 +64,7 @@ def test_run_show_runs_export_import(words, tmp_path, capsys):
 def test_listings(command, capsys):
     assert main([command, "--json"]) == 0
     rows = last_json(capsys)
-    rows = rows if command == "data" else rows[command]
+    rows = rows["datasets" if command == "data" else command]
     assert all(row["name"] and row["title"] for row in rows)
     assert main([command]) == 0
     lines = capsys.readouterr().out.strip().splitlines()

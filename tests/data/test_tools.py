@@ -403,10 +403,9 @@ def told(capsys, *words):
 
 def test_the_command_looks_into_a_dataset(capsys):
     assert told(capsys, "capitals")["rows"] == 22
-    assert [row["item"] for row in told(capsys, "capitals", "--search", "paris", "--role", "forget")] == [
-        "forget:1"
-    ]
-    near = told(capsys, "capitals", "--neighbours", "forget:1")
+    found = told(capsys, "capitals", "--search", "paris", "--role", "forget")["found"]
+    assert [row["item"] for row in found] == ["forget:1"]
+    near = told(capsys, "capitals", "--neighbours", "forget:1")["found"]
     assert near[0]["item"] == "neighbours:12"
     assert {row["item"].split(":")[0] for row in near} <= {"retain", "general", "approximate", "neighbours"}
     assert told(capsys, "capitals", "--leaks") == {"found": [], "checked": 22, "n": 22}

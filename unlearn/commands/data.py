@@ -72,7 +72,8 @@ def add(command: Any) -> None:
 
 def data(args: argparse.Namespace) -> int:
     if not args.name:
-        return listing([_facts(load(name)) for name in CATALOGUE], args.json, ("name", "title", "rows"))
+        rows = [_facts(load(name)) for name in CATALOGUE]
+        return listing(rows, args.json, ("name", "title", "rows"), "datasets")
     config = _config(args)
     found = from_config(config, roots=EVERYWHERE)
     if args.split:
@@ -165,7 +166,7 @@ def _cells(found: Dataset, item: Any) -> dict[str, Any]:
 
 def _lines(rows: Sequence[Mapping[str, object]], args: argparse.Namespace, columns: tuple[str, ...]) -> int:
     shown = [{key: number(value).replace("\n", " ") for key, value in row.items()} for row in rows]
-    return listing(rows if args.json else shown, args.json, columns)
+    return listing(rows if args.json else shown, args.json, columns, "found")
 
 
 def _wanted(found: Dataset, args: argparse.Namespace, roles: tuple[str, ...]) -> list[Any]:

@@ -60,11 +60,11 @@ def number(value: object) -> str:
 
 
 def listing(
-    rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...], name: str = ""
+    rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...], name: str = "rows"
 ) -> int:
     """Print rows as a table, or as JSON: an object that holds them under this name."""
     if as_json:
-        print(json.dumps({name: rows} if name else rows, ensure_ascii=False))
+        print(json.dumps({name: rows}, ensure_ascii=False))
         return 0
     for row in rows:
         print("  ".join(f"{row[c]!s:14}" for c in columns).rstrip())

@@ -29,7 +29,7 @@ def phrase(path: Path) -> str:
     """A method's plain sentence, or the first sentence of a module's docstring; a citation ends it early."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "sentence" and node.value:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
             return short(ast.literal_eval(node.value).rstrip("."))
     text = " ".join((ast.get_docstring(tree) or "").split())
     bare = re.sub(r"(?<=\w)\s\([^()]*\)", "", text)  # an aside, not a formula's brackets

@@ -79,7 +79,7 @@ def test_a1_method_that_never_ended_leaves_the_verdict():
 
 def test_a1_seconds_of_the_recipe_are_those_of_its_steps(monkeypatch):
     """Step 1 pays for what is done once: the clock starts at its end (5 s) and stops at the third (11 s); 40 tokens."""
-    from unlearn.claims import a1, training
+    from unlearn.claims import a1
     from unlearn.models import recipe
 
     pulled = []
@@ -91,7 +91,7 @@ def test_a1_seconds_of_the_recipe_are_those_of_its_steps(monkeypatch):
 
     tokenizer = SimpleNamespace(pad_token_id=0)
     loaded = SimpleNamespace(model=None, tokenizer=tokenizer, base="tiny-authors")
-    monkeypatch.setattr(training, "bundled", lambda: loaded)
+    monkeypatch.setattr(a1, "bundled", lambda: loaded)
     monkeypatch.setattr(recipe, "encode", lambda rows, tokenizer: [])
     monkeypatch.setattr(recipe, "restart", lambda model: None)
     monkeypatch.setattr(recipe, "loss_of", lambda model, pad: None)
@@ -409,10 +409,10 @@ def test_c_pairs_are_the_first_less_the_second():
 
 @pytest.mark.parametrize(("name", "began"), [("retrain", 10.0), ("original", 20.0)])
 def test_c1_seconds_of_training_are_the_clocks(monkeypatch, name, began):
-    from unlearn.claims import c1, worlds
+    from unlearn.claims import c1
 
-    monkeypatch.setattr(worlds, "small_t5", lambda seed: "untrained")
-    monkeypatch.setattr(worlds, "learned", lambda loaded, rows, **settings: rows)
+    monkeypatch.setattr(c1, "small_t5", lambda seed: "untrained")
+    monkeypatch.setattr(c1, "learned", lambda loaded, rows, **settings: rows)
     monkeypatch.setattr(c1, "_ORIGINALS", {})
     monkeypatch.setattr(c1, "time", clock(began, began + 3))
     rows, seconds = c1.t5_trained({"retain": ["r"], "forget": ["f"]}, 0, name, {})
@@ -430,10 +430,10 @@ def test_c1_says_which_way(eul, kept, side, change):
 
 
 def test_c1_run_is_named_by_its_knobs(monkeypatch):
-    from unlearn.claims import c1, reading
+    from unlearn.claims import c1
 
     monkeypatch.setattr(c1, "t5_trained", lambda *given: (SimpleNamespace(model=None, tokenizer=None), 1.0))
-    monkeypatch.setattr(reading, "read", lambda *given: {})
+    monkeypatch.setattr(c1, "read", lambda *given: {})
     lab = Asked()
     c1.t5_run(lab, 1, "eul", kl_weight=0.0)
     plain = dict(lab.what)

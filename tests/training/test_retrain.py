@@ -83,7 +83,7 @@ def test_its_weights_are_the_recipe_s_bit_by_bit(tiny):
     )
     stream = stream_of(tokenizer, texts, texts, Retrain(), epochs=3, seed=recipe.SEED)
     other = copy.deepcopy(model)
-    list(Retrain().unlearn(model, None, phases(model, stream)))
+    list(Retrain().unlearn(model, Reference(model, head_moves=True), phases(model, stream)))
 
     def loss(batch):
         ids = recipe.padded(batch, tokenizer.pad_token_id)
@@ -105,7 +105,7 @@ def test_threads_and_determinism_are_its_own_only_while_it_computes(tiny):
     try:
         stream = stream_of(tokenizer, examples(tokenizer), examples(tokenizer), Retrain())
         seen = []
-        for _ in Retrain().unlearn(model, None, phases(model, stream)):
+        for _ in Retrain().unlearn(model, Reference(model, head_moves=True), phases(model, stream)):
             seen.append(
                 (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), model.training)
             )

@@ -10,7 +10,6 @@ from tests.pages.test_compare import opened, words
 from tests.report.test_report import metrics
 from ui import shell
 from ui.compare import further
-from unlearn.measure import judge
 from unlearn.metrics import METRICS
 from unlearn.report.build import html
 from unlearn.store.disk import write_json
@@ -74,7 +73,7 @@ def test_compute_runs_in_the_background_and_leaves_the_run_as_it_is(store, monke
         progress("mia_loss: reading before", 0.5)
         write_json(run.path / "metrics.json", metrics())
 
-    monkeypatch.setattr(judge, "judge", pretend)
+    monkeypatch.setattr(stress, "judge", pretend)
     events = run.events()
     app = section(run)
     app.segmented_control(key="further.preset").set_value("Membership").run()

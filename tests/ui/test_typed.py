@@ -53,12 +53,12 @@ def test_neither_is_a_table_to_keep(store, outside, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("kind", ["folder", "hub"])
 def test_a_model_folder_outside_is_not_opened(store, tmp_path_factory, monkeypatch, kind):  # noqa: F811
-    from unlearn.work import preflight
+    from ui import choose
 
     folder = tmp_path_factory.mktemp("model")
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
     asked = []
-    monkeypatch.setattr(preflight, "model_size", lambda name: asked.append(name) or "small")
+    monkeypatch.setattr(choose, "model_size", lambda name: asked.append(name) or "small")
     app = opened("launch")
     app.selectbox(key="model").set_value(kind).run()
     app.text_input(key=f"model.{kind}").set_value(str(folder)).run()
@@ -69,10 +69,9 @@ def test_a_model_folder_outside_is_not_opened(store, tmp_path_factory, monkeypat
 
 def test_a_settings_file_opens_no_model_folder_either(monkeypatch, tmp_path):
     from ui import choose
-    from unlearn.work import preflight
 
     asked = []
-    monkeypatch.setattr(preflight, "model_size", lambda name: asked.append(name) or "large")
+    monkeypatch.setattr(choose, "model_size", lambda name: asked.append(name) or "large")
     monkeypatch.setenv("UNLEARN_ROOTS", "")
     assert choose.size_class(str(tmp_path)) == "small"
     assert asked == []

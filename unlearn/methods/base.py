@@ -6,6 +6,7 @@ method takes one file, one entry in the list and one golden test.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
@@ -27,6 +28,7 @@ ORIGINS = {  # of tuned settings, unless a method says otherwise; the trials are
 }
 # Where texts to keep may come from, and the roles of the data that hold them.
 SOURCES = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
+ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
 
 
@@ -42,8 +44,9 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Base of all methods. Subclasses are frozen dataclasses; class variables say what a page shows.
+    """Base of all methods. Subclasses are frozen dataclasses: knobs and loss() first, then what a page says of them.
 
+    url: the paper's address, made from the arXiv number in `paper`.
     when: when to use it, in a sentence.
     needs_ref: what the reference keeps of each side: {"forget": "sums"} one log-likelihood a sequence,
     {"forget": "states"} the whole distribution at each answer token. A method that needs more of the time
@@ -77,6 +80,12 @@ class Method:
     resumes: ClassVar[bool] = True
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """The link to the first arXiv number that the paper's line names, so that a file states it once."""
+        super().__init_subclass__(**more)
+        if found := ARXIV.search(vars(cls).get("paper", "")):
+            cls.url = f"https://arxiv.org/abs/{found[1]}"
 
     def __post_init__(self) -> None:
         for k in self.knobs():

@@ -1,4 +1,4 @@
-"""Adversarial samples: Yao et al. 2024, arXiv 2402.15159, §3.2 (3).
+"""Adversarial samples: Yao et al. 2024, §3.2 (3).
 
     L = CE(a, p_θ) on F + α NLL(R),   a_t = argmax_{a ≠ y_t} p_ref(a | y_<t), computed once
 
@@ -7,7 +7,7 @@ released code looks one place too far and picks the rival of another token. The 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
@@ -23,39 +23,14 @@ def rival(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialLabels(RetainMethod):
-    name: ClassVar[str] = "adversarial"
-    title: ClassVar[str] = "Adversarial labels"
-    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
-    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
-    sentence: ClassVar[str] = "Teaches the model's own second choice in place of each token to forget."
-    formula: ClassVar[str] = (
-        r"L = \mathrm{mean}_t\,\mathrm{CE}(a_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
-        r"\quad a_t = \arg\max_{a \neq y_t} p_{\mathrm{ref}}(a \mid y_{<t})"
-    )
-    when: ClassVar[str] = "As random labels, where the answers should stay fluent."
-    cost: ClassVar[str] = "As fine-tuning on the forget texts, and one pass over them before training."
-    risk: ClassVar[str] = (
-        "The second choice can be close to the first: a fluent answer that still gives hints."
-    )
-    also: ClassVar[dict[str, dict[str, Any]]] = {
-        "Unlearning with adversarial samples (Yao et al. 2024)": {"retain_weight": 0.0}
-    }
-    origins: ClassVar[dict[str, str]] = {
-        "large": (
-            "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5; batch and LoRA's rate by analogy; "
-            "not measured here"
-        ),
-    }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
-        ("tiny", "full"): {"lr": 0.00015},
-        ("tiny", "lora"): {"lr": 0.002},
-        "small": {"lr": 4e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0},
-        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 0.0},
-        ("large", "lora"): {"lr": 1e-4},
-    }
+    name = "adversarial"
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        rivals = ref.per_token("labels", forget)
+        return self.with_retain(forget.token_mean(forget.nll_of(rivals)), retain)
 
     @no_grad
     def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
@@ -64,7 +39,28 @@ class AdversarialLabels(RetainMethod):
             (answers,) = lm.forward(model, tokens.to(device))
             ref.keep("labels", answers, answers.per_token(rival))
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        rivals = ref.per_token("labels", forget)
-        return self.with_retain(forget.token_mean(forget.nll_of(rivals)), retain)
+    title = "Adversarial labels"
+    paper = "Yao et al. 2024, arXiv 2402.15159"
+    sentence = "Teaches the model's own second choice in place of each token to forget."
+    formula = (
+        r"L = \mathrm{mean}_t\,\mathrm{CE}(a_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
+        r"\quad a_t = \arg\max_{a \neq y_t} p_{\mathrm{ref}}(a \mid y_{<t})"
+    )
+    when = "As random labels, where the answers should stay fluent."
+    cost = "As fine-tuning on the forget texts, and one pass over them before training."
+    risk = "The second choice can be close to the first: a fluent answer that still gives hints."
+    also = {"Unlearning with adversarial samples (Yao et al. 2024)": {"retain_weight": 0.0}}
+    origins = {
+        "large": (
+            "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5; batch and LoRA's rate by analogy; "
+            "not measured here"
+        ),
+    }
+    tuned = {
+        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
+        ("tiny", "full"): {"lr": 0.00015},
+        ("tiny", "lora"): {"lr": 0.002},
+        "small": {"lr": 4e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0},
+        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 0.0},
+        ("large", "lora"): {"lr": 1e-4},
+    }

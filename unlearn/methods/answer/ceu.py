@@ -1,4 +1,4 @@
-"""CE-U, cross-entropy unlearning: Yang 2025, arXiv 2503.01224.
+"""CE-U, cross-entropy unlearning: Yang 2025.
 
     L = mean_t CE(q_t, p_θ,t) + α NLL(R),   q_t = softmax(z_t without gradient, z_t[y_t] = -∞), first token skipped
 
@@ -10,7 +10,7 @@ The paper has no retain term (α = 0).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch
@@ -32,27 +32,37 @@ def after_first(answers: lm.Answers) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class CEU(RetainMethod):
-    name: ClassVar[str] = "ceu"
-    title: ClassVar[str] = "CE-U"
-    paper: ClassVar[str] = "Yang 2025, arXiv 2503.01224"
-    url: ClassVar[str] = "https://arxiv.org/abs/2503.01224"
-    sentence: ClassVar[str] = "Learns, at every step, its own answer with the memorised token struck out."
-    formula: ClassVar[str] = (
+    name = "ceu"
+
+    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+    skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        values, count = forget.per_token(ceu), forget.total_tokens
+        if self.skip_first:
+            values, count = values * after_first(forget), max(1, count - forget.total_rows)
+        return self.with_retain(values.sum() / count, retain)
+
+    title = "CE-U"
+    paper = "Yang 2025, arXiv 2503.01224"
+    sentence = "Learns, at every step, its own answer with the memorised token struck out."
+    formula = (
         r"L = \mathrm{mean}_t\,\mathrm{CE}\big(\mathrm{softmax}(\bar z_t,\ \bar z_t[y_t] = -\infty),"
         r"\,p_{\theta,t}\big) + \alpha\,\mathrm{NLL}(R)"
     )
-    when: ClassVar[str] = "As UnDIAL without a reference, where the memorised token should vanish altogether."
-    cost: ClassVar[str] = "As fine-tuning on the forget texts: no reference."
-    risk: ClassVar[str] = (
+    when = "As UnDIAL without a reference, where the memorised token should vanish altogether."
+    cost = "As fine-tuning on the forget texts: no reference."
+    risk = (
         "The target moves with the model, so it drifts on where UnDIAL would rest; of short answers the first token, "
         "which the paper skips, keeps a part alive; so the settings tuned here do not skip it."
     )
-    origins: ClassVar[dict[str, str]] = {
+    origins = {
         "large": (
             "OpenUnlearning, script for CE-U (Llama-3.2-1B, TOFU); LoRA's rate by analogy; not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0, "skip_first": False},
         ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.003},
@@ -66,13 +76,3 @@ class CEU(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
-    skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        values, count = forget.per_token(ceu), forget.total_tokens
-        if self.skip_first:
-            values, count = values * after_first(forget), max(1, count - forget.total_rows)
-        return self.with_retain(values.sum() / count, retain)

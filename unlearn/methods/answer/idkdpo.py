@@ -1,5 +1,5 @@
-"""IdkDPO: direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290) of "I don't know" over the text
-to forget, as in TOFU (Maini et al. 2024, arXiv 2401.06121) and NPO (Zhang et al. 2024, arXiv 2404.05868).
+"""IdkDPO: direct preference optimisation (Rafailov et al. 2023) of "I don't know" over the text
+to forget, as in TOFU (Maini et al. 2024) and NPO (Zhang et al. 2024, arXiv 2404.05868).
 
     L = -(2/β) mean_i log σ(β [(S_i - S_i^ref)_forget - (S_i - S_i^ref)_idk]) + α NLL(R)
 
@@ -7,7 +7,7 @@ Teaches the model to prefer a refusal to the memorised answer; each question has
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import F, Tensor, lm
 from unlearn.compute.tokens import Batch, collate
@@ -24,28 +24,47 @@ def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: floa
 
 @dataclass(frozen=True, kw_only=True)
 class IdkDPO(RetainMethod):
-    name: ClassVar[str] = "idkdpo"
-    title: ClassVar[str] = "IdkDPO"
-    paper: ClassVar[str] = "Maini et al. 2024, arXiv 2401.06121; DPO: Rafailov et al. 2023, arXiv 2305.18290"
-    url: ClassVar[str] = "https://arxiv.org/abs/2401.06121"
-    sentence: ClassVar[str] = "Teaches the model to prefer a refusal to the answer that it memorised."
-    formula: ClassVar[str] = (
+    name = "idkdpo"
+    needs_ref = {"forget": "sums"}
+
+    beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller pushes longer.")
+    factor: str = knob(
+        "2/beta", help="Scale of the loss: 2/β as in NPO, 1 as in DPO.", choices=("2/beta", "1")
+    )
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        assert batch.forget is not None, "it always reads forget texts"
+        refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
+        sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
+        lost, won, *retain = lm.forward(model, *(side for side in sides if side is not None))
+        gaps = (lost.row_sum(lost.nll), ref.sums(lost), won.row_sum(won.nll), ref.sums(won))
+        scale = 2.0 / self.beta if self.factor == "2/beta" else 1.0
+        per_row = scale * dpo(*gaps, self.beta)
+        return self.with_retain(lost.row_mean(per_row), retain[0] if retain else None)
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        super().prepare(model, ref, stream, tokenizer)
+        ref.run["idk"] = idk_examples(tokenizer, stream.forget, stream.seed)
+        device = next(model.parameters()).device
+        ref.prepare(model, "sums", (collate([e], 0).to(device) for e in ref.run["idk"].values()))
+
+    title = "IdkDPO"
+    paper = "Maini et al. 2024, arXiv 2401.06121; DPO: Rafailov et al. 2023, arXiv 2305.18290"
+    sentence = "Teaches the model to prefer a refusal to the answer that it memorised."
+    formula = (
         r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\Big(\beta\big[(S_i - S_i^{\mathrm{ref}})_F"
         r" - (S_i - S_i^{\mathrm{ref}})_{\mathrm{idk}}\big]\Big) + \alpha\,\mathrm{NLL}(R)"
     )
-    when: ClassVar[str] = "Where the model should say that it does not know, and not something else."
-    cost: ClassVar[str] = "As NPO, with a short refusal read beside each forget text."
-    risk: ClassVar[str] = (
-        "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."
-    )
-    needs_ref = {"forget": "sums"}
-    origins: ClassVar[dict[str, str]] = {
+    when = "Where the model should say that it does not know, and not something else."
+    cost = "As NPO, with a short refusal read beside each forget text."
+    risk = "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."
+    origins = {
         "large": (
             "OpenUnlearning, docs/repro.md (Llama-2-7B and Llama-3.2-1B, TOFU); LoRA's rate from the code of "
             "Maini et al. 2024; not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 6, "batch_size": 8, "beta": 0.03},
         ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.002},
@@ -67,24 +86,3 @@ class IdkDPO(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller pushes longer.")
-    factor: str = knob(
-        "2/beta", help="Scale of the loss: 2/β as in NPO, 1 as in DPO.", choices=("2/beta", "1")
-    )
-
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
-        super().prepare(model, ref, stream, tokenizer)
-        ref.run["idk"] = idk_examples(tokenizer, stream.forget, stream.seed)
-        device = next(model.parameters()).device
-        ref.prepare(model, "sums", (collate([e], 0).to(device) for e in ref.run["idk"].values()))
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        assert batch.forget is not None, "it always reads forget texts"
-        refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
-        sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
-        lost, won, *retain = lm.forward(model, *(side for side in sides if side is not None))
-        gaps = (lost.row_sum(lost.nll), ref.sums(lost), won.row_sum(won.nll), ref.sums(won))
-        scale = 2.0 / self.beta if self.factor == "2/beta" else 1.0
-        per_row = scale * dpo(*gaps, self.beta)
-        return self.with_retain(lost.row_mean(per_row), retain[0] if retain else None)

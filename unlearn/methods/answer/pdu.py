@@ -1,4 +1,4 @@
-"""PDU, primal-dual unlearning: Entesari et al. 2025, "Constrained Entropic Unlearning", arXiv 2506.05314.
+"""PDU, primal-dual unlearning: Entesari et al. 2025, "Constrained Entropic Unlearning".
 
     L = mean_t (max_v z_t - mean_v z_t)² on F + λ (NLL(R) - ε),   λ ← max(0, λ + s (NLL(R) - ε)) after each step
     ε = (1 + tolerance) NLL_ref(R)
@@ -9,7 +9,7 @@ than allowed. λ and ε belong to the run; they live in its reference.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
@@ -26,65 +26,13 @@ def flatness(logits: Tensor, _: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PDU(RetainMethod):
-    name: ClassVar[str] = "pdu"
-    title: ClassVar[str] = "PDU (primal-dual)"
-    paper: ClassVar[str] = "Entesari et al. 2025, arXiv 2506.05314"
-    url: ClassVar[str] = "https://arxiv.org/abs/2506.05314"
-    sentence: ClassVar[str] = "Flattens what it says on forget texts, and pays for every loss on the others."
-    formula: ClassVar[str] = (
-        r"L = \mathrm{mean}_t\,(\max_v z_t - \mathrm{mean}_v z_t)^2 + \lambda\,(\mathrm{NLL}(R) - \varepsilon),"
-        r"\quad \lambda \leftarrow \max(0, \lambda + s\,(\mathrm{NLL}(R) - \varepsilon))"
-    )
-    when: ClassVar[str] = (
-        "Where a limit is set on what the rest may lose, and forgetting should go as far as it allows."
-    )
-    cost: ClassVar[str] = "As ascent + descent, and one pass over the texts to keep before training."
-    risk: ClassVar[str] = (
-        "A price that rises too slowly lets the model break first; a tight ε keeps it from forgetting."
-    )
-    resumes: ClassVar[bool] = False
-    explorable: ClassVar[bool] = True  # unlearn() only moves the price
-    # large: the authors' λ moves by 5 at each of a step's 4 micro-batches, so by 20 a step; it rests for their first 5
-    # epochs. Their ε is 0.3 nats, whatever the loss was before; ours is relative.
-    origins: ClassVar[dict[str, str]] = {
-        "large": (
-            "Entesari et al. 2025, code (Llama-3.2-1B and 3B, TOFU; 30 epochs for 8B); ε and LoRA's rate by "
-            "analogy; not measured here"
-        ),
-    }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 6, "batch_size": 8},
-        ("tiny", "full"): {"lr": 0.0003},
-        ("tiny", "lora"): {"lr": 0.002},
-        "small": {"lr": 7e-5, "epochs": 10, "batch_size": 8, "dual_step": 100.0},
-        "large": {
-            "lr": 1e-5,
-            "epochs": 10,
-            "batch_size": 128,
-            "retain_weight": 100.0,
-            "retain_per_forget": 1.0,
-            "dual_step": 20.0,
-        },
-        ("large", "lora"): {"lr": 1e-4},
-    }
+    name = "pdu"
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "λ at the start: the price of a loss on texts to keep.")
     dual_step: float = knob(1.0, 0.0, 100.0, "s: how quickly the price follows.")
     tolerance: float = knob(
         0.1, 0.0, 10.0, "How much worse texts to keep may become: ε = (1 + this) NLL before."
     )
-
-    @no_grad
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
-        device, total, count = next(model.parameters()).device, 0.0, 0
-        for tokens in stream.every("retain"):
-            (retain,) = lm.forward(model, tokens.to(device))
-            total, count = total + float(retain.nll.sum()), count + len(retain.labels)
-        ref.run |= {
-            "price": self.retain_weight,
-            "budget": (1 + self.tolerance) * total / count,
-            "excess": 0.0,
-        }
 
     def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
@@ -100,3 +48,51 @@ class PDU(RetainMethod):
             ref.run["price"] = max(0.0, price + self.dual_step * ref.run["excess"])
             ref.run["excess"] = 0.0
             yield replace(done, terms=dict(done.terms) | {"price": price})
+
+    @no_grad
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        device, total, count = next(model.parameters()).device, 0.0, 0
+        for tokens in stream.every("retain"):
+            (retain,) = lm.forward(model, tokens.to(device))
+            total, count = total + float(retain.nll.sum()), count + len(retain.labels)
+        ref.run |= {
+            "price": self.retain_weight,
+            "budget": (1 + self.tolerance) * total / count,
+            "excess": 0.0,
+        }
+
+    title = "PDU (primal-dual)"
+    paper = "Entesari et al. 2025, arXiv 2506.05314"
+    sentence = "Flattens what it says on forget texts, and pays for every loss on the others."
+    formula = (
+        r"L = \mathrm{mean}_t\,(\max_v z_t - \mathrm{mean}_v z_t)^2 + \lambda\,(\mathrm{NLL}(R) - \varepsilon),"
+        r"\quad \lambda \leftarrow \max(0, \lambda + s\,(\mathrm{NLL}(R) - \varepsilon))"
+    )
+    when = "Where a limit is set on what the rest may lose, and forgetting should go as far as it allows."
+    cost = "As ascent + descent, and one pass over the texts to keep before training."
+    risk = "A price that rises too slowly lets the model break first; a tight ε keeps it from forgetting."
+    resumes = False
+    explorable = True  # unlearn() only moves the price
+    # large: the authors' λ moves by 5 at each of a step's 4 micro-batches, so by 20 a step; it rests for their first 5
+    # epochs. Their ε is 0.3 nats, whatever the loss was before; ours is relative.
+    origins = {
+        "large": (
+            "Entesari et al. 2025, code (Llama-3.2-1B and 3B, TOFU; 30 epochs for 8B); ε and LoRA's rate by "
+            "analogy; not measured here"
+        ),
+    }
+    tuned = {
+        "tiny": {"epochs": 6, "batch_size": 8},
+        ("tiny", "full"): {"lr": 0.0003},
+        ("tiny", "lora"): {"lr": 0.002},
+        "small": {"lr": 7e-5, "epochs": 10, "batch_size": 8, "dual_step": 100.0},
+        "large": {
+            "lr": 1e-5,
+            "epochs": 10,
+            "batch_size": 128,
+            "retain_weight": 100.0,
+            "retain_per_forget": 1.0,
+            "dual_step": 20.0,
+        },
+        ("large", "lora"): {"lr": 1e-4},
+    }

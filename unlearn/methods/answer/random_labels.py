@@ -1,4 +1,4 @@
-"""Random labels: Yao et al. 2024, arXiv 2402.15159, §3.2 (2).
+"""Random labels: Yao et al. 2024, §3.2 (2).
 
     L = CE(w̃, p_θ) on F + α NLL(R),   w̃_t ~ Uniform(V without special tokens), drawn once; a special token stays
 
@@ -9,7 +9,7 @@ text. The paper has no retain term (α = 0); the settings tuned here add one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, torch
 from unlearn.compute.tokens import Batch
@@ -27,43 +27,14 @@ def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: t
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLabels(RetainMethod):
-    name: ClassVar[str] = "random"
-    title: ClassVar[str] = "Random labels"
-    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
-    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
-    sentence: ClassVar[str] = (
-        "Teaches a random token in place of each token to forget, drawn once and for all."
-    )
-    formula: ClassVar[str] = (
-        r"L = \mathrm{mean}_t\,\mathrm{CE}(\tilde w_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
-        r"\quad \tilde w_t \sim \mathrm{Uniform}(V)"
-    )
-    when: ClassVar[str] = (
-        "As a simple baseline that ends by itself, where a wrong but confident answer does no harm."
-    )
-    cost: ClassVar[str] = "As fine-tuning on the forget texts; the labels are drawn before training."
-    risk: ClassVar[str] = (
-        "It teaches noise with confidence; asked about the topic, the model answers in noise."
-    )
-    also: ClassVar[dict[str, dict[str, Any]]] = {
-        "Fine-tuning with random labels (Yao et al. 2024)": {"retain_weight": 0.0}
-    }
-    origins: ClassVar[dict[str, str]] = {
-        "large": (
-            "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5; batch and LoRA's rate by analogy; "
-            "not measured here"
-        ),
-    }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 8, "batch_size": 8, "retain_weight": 2.0},
-        ("tiny", "full"): {"lr": 0.0005},
-        ("tiny", "lora"): {"lr": 0.003},
-        "small": {"lr": 8e-4, "epochs": 5, "batch_size": 4, "retain_weight": 4.0},
-        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 0.0},
-        ("large", "lora"): {"lr": 1e-4},
-    }
+    name = "random"
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        drawn = ref.per_token("labels", forget)
+        return self.with_retain(forget.token_mean(forget.nll_of(drawn)), retain)
 
     def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
         device = next(model.parameters()).device
@@ -76,7 +47,28 @@ class RandomLabels(RetainMethod):
             drawn = random_labels(true, len(tokenizer), special, generator)
             ref.keep_row("labels", example.key, drawn.to(device))
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        drawn = ref.per_token("labels", forget)
-        return self.with_retain(forget.token_mean(forget.nll_of(drawn)), retain)
+    title = "Random labels"
+    paper = "Yao et al. 2024, arXiv 2402.15159"
+    sentence = "Teaches a random token in place of each token to forget, drawn once and for all."
+    formula = (
+        r"L = \mathrm{mean}_t\,\mathrm{CE}(\tilde w_t, p_{\theta,t}) + \alpha\,\mathrm{NLL}(R),"
+        r"\quad \tilde w_t \sim \mathrm{Uniform}(V)"
+    )
+    when = "As a simple baseline that ends by itself, where a wrong but confident answer does no harm."
+    cost = "As fine-tuning on the forget texts; the labels are drawn before training."
+    risk = "It teaches noise with confidence; asked about the topic, the model answers in noise."
+    also = {"Fine-tuning with random labels (Yao et al. 2024)": {"retain_weight": 0.0}}
+    origins = {
+        "large": (
+            "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5; batch and LoRA's rate by analogy; "
+            "not measured here"
+        ),
+    }
+    tuned = {
+        "tiny": {"epochs": 8, "batch_size": 8, "retain_weight": 2.0},
+        ("tiny", "full"): {"lr": 0.0005},
+        ("tiny", "lora"): {"lr": 0.003},
+        "small": {"lr": 8e-4, "epochs": 5, "batch_size": 4, "retain_weight": 4.0},
+        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 0.0},
+        ("large", "lora"): {"lr": 1e-4},
+    }

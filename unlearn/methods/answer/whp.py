@@ -1,4 +1,4 @@
-"""Who's Harry Potter: Eldan & Russinovich 2023, arXiv 2310.02238, §2.
+"""Who's Harry Potter: Eldan & Russinovich 2023, §2.
 
     1  v_r: logits of a copy over-fitted on F;  v_b: of the model as it was
     2  label_t = argmax_v (v_b - a relu(v_r - v_b))
@@ -10,7 +10,7 @@ paper also renames entities by a list made by hand, which is left out here; it h
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
@@ -27,30 +27,64 @@ def generic(base: Tensor, reinforced: Tensor, a: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class WhosHarryPotter(RetainMethod):
-    name: ClassVar[str] = "whp"
-    title: ClassVar[str] = "Who's Harry Potter"
-    paper: ClassVar[str] = "Eldan & Russinovich 2023, arXiv 2310.02238"
-    url: ClassVar[str] = "https://arxiv.org/abs/2310.02238"
-    sentence: ClassVar[str] = "Over-fits a copy to see what is specific to the text, and learns what is left."
-    formula: ClassVar[str] = (
+    name = "whp"
+    needs_ref = {"forget": "states"}
+
+    a: float = knob(5.0, 0.0, 100.0, "a: how far what over-fitting raised is pushed down.")
+    reinforce_epochs: int = knob(3, 1, 100, "Epochs of over-fitting on the forget texts.")
+    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        labels = ref.per_token("labels", forget)
+        return self.with_retain(forget.token_mean(forget.nll_of(labels)), retain)
+
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+        start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
+        self.relabel(model, ref, fit.batches)
+        moving = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, begin in start.items():
+                moving[name].copy_(begin)
+        fit.optimizer.state.clear()  # the moments of the over-fitting belong to it
+        yield from fit(lambda batch: self.loss(model, ref, batch))
+
+    @no_grad
+    def relabel(self, model: Any, ref: Reference, stream: Batches) -> None:
+        """Keep the labels of the generic prediction; model is the over-fitted copy."""
+
+        def label(reinforced: Tensor, _: Tensor, base_states: Tensor) -> Tensor:
+            return generic(ref.head(base_states), reinforced, self.a).argmax(-1)
+
+        for tokens in stream.every("forget"):
+            (answers,) = lm.forward(model, tokens.to(next(model.parameters()).device))
+            ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
+
+    def reinforce(self, model: Any, batch: Batch) -> dict[str, Tensor]:
+        """NLL(F), to be over-fitted."""
+        (forget,) = lm.forward(model, batch.forget)
+        return {"reinforce": forget.mean_nll()}
+
+    title = "Who's Harry Potter"
+    paper = "Eldan & Russinovich 2023, arXiv 2310.02238"
+    sentence = "Over-fits a copy to see what is specific to the text, and learns what is left."
+    formula = (
         r"L = \mathrm{mean}_t\,\mathrm{CE}\big(\arg\max_v\,(v_b - a\,\mathrm{relu}(v_r - v_b)),\,p_{\theta,t}\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
-    when: ClassVar[str] = "Where the model should answer like somebody who has never read the text."
-    cost: ClassVar[str] = "Two trainings on the forget texts, and a copy of the weights that move."
-    risk: ClassVar[str] = (
-        "A text that is known by heart cannot be over-fitted much further, and then little is found."
-    )
-    needs_ref = {"forget": "states"}
-    resumes: ClassVar[bool] = False
+    when = "Where the model should answer like somebody who has never read the text."
+    cost = "Two trainings on the forget texts, and a copy of the weights that move."
+    risk = "A text that is known by heart cannot be over-fitted much further, and then little is found."
+    resumes = False
     # large: the paper over-fits at 3e-6 and learns the labels at 1e-6; there is one rate here.
-    origins: ClassVar[dict[str, str]] = {
+    origins = {
         "large": (
             "Eldan & Russinovich 2023 (Llama-2-7B, 4 M tokens: a small set needs more epochs); LoRA's rate by "
             "analogy; not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 6, "batch_size": 8, "a": 50.0, "reinforce_epochs": 8, "retain_weight": 2.0},
         ("tiny", "full"): {"lr": 0.0005},
         ("tiny", "lora"): {"lr": 0.005},
@@ -72,39 +106,3 @@ class WhosHarryPotter(RetainMethod):
         },
         ("large", "lora"): {"lr": 3e-5},
     }
-
-    a: float = knob(5.0, 0.0, 100.0, "a: how far what over-fitting raised is pushed down.")
-    reinforce_epochs: int = knob(3, 1, 100, "Epochs of over-fitting on the forget texts.")
-    retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
-
-    @no_grad
-    def relabel(self, model: Any, ref: Reference, stream: Batches) -> None:
-        """Keep the labels of the generic prediction; model is the over-fitted copy."""
-
-        def label(reinforced: Tensor, _: Tensor, base_states: Tensor) -> Tensor:
-            return generic(ref.head(base_states), reinforced, self.a).argmax(-1)
-
-        for tokens in stream.every("forget"):
-            (answers,) = lm.forward(model, tokens.to(next(model.parameters()).device))
-            ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        labels = ref.per_token("labels", forget)
-        return self.with_retain(forget.token_mean(forget.nll_of(labels)), retain)
-
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
-        start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
-        yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
-        self.relabel(model, ref, fit.batches)
-        moving = dict(model.named_parameters())
-        with torch.no_grad():
-            for name, begin in start.items():
-                moving[name].copy_(begin)
-        fit.optimizer.state.clear()  # the moments of the over-fitting belong to it
-        yield from fit(lambda batch: self.loss(model, ref, batch))
-
-    def reinforce(self, model: Any, batch: Batch) -> dict[str, Tensor]:
-        """NLL(F), to be over-fitted."""
-        (forget,) = lm.forward(model, batch.forget)
-        return {"reinforce": forget.mean_nll()}

@@ -1,4 +1,4 @@
-r"""EUL: Chen & Yang 2023, "Unlearn What You Want to Forget: Efficient Unlearning for LLMs", arXiv 2310.20150, §3.
+r"""EUL: Chen & Yang 2023, "Unlearn What You Want to Forget: Efficient Unlearning for LLMs", §3.
 
     L_KL = α mean_{t∈R} KL(F ‖ F') - mean_{t∈F} min(KL(F ‖ F'), c log|V|)
     L    = L_KL + λ NLL(R) - γ mean_{t∈F} min(l_t, c log|V|),      l_t = -log F'(y_t)
@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch, Tokens, collate
@@ -37,64 +37,8 @@ def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class EUL(RetainMethod):
-    name: ClassVar[str] = "eul"
-    title: ClassVar[str] = "EUL (unlearning layers)"
-    paper: ClassVar[str] = "Chen & Yang 2023, arXiv 2310.20150"
-    url: ClassVar[str] = "https://arxiv.org/abs/2310.20150"
-    sentence: ClassVar[str] = (
-        "Small layers learn to part from the original on the forget texts; off, they give it back exactly."
-    )
-    formula: ClassVar[str] = (
-        r"L = \alpha\,\mathrm{KL}_R(F\,\|\,F') - \mathrm{KL}_F(F\,\|\,F') + \lambda\,\mathrm{NLL}(R)"
-        r" - \gamma\,\mathrm{NLL}(F)"
-    )
-    when: ClassVar[str] = (
-        "For many deletion requests: the layers are small, can be fused, and can be switched off."
-    )
-    cost: ClassVar[str] = (
-        "As ascent + descent, with few weights to train; the teacher is one pass before training."
-    )
-    risk: ClassVar[str] = (
-        "Two terms have no end and are capped at c·log|V| a token; a higher cap or rate costs utility. Whoever holds "
-        "the file can switch the forgetting off."
-    )
-    tunings: ClassVar[tuple[str, ...]] = ("layers",)
+    name = "eul"
     needs_ref = {"forget": "states", "retain": "states"}
-    origins: ClassVar[dict[str, str]] = {
-        "large": (
-            "Chen & Yang 2023, §4.4 (T5-3B; batch 128 on labels, 2 on summaries); batch and cap by analogy; "
-            "not measured here"
-        ),
-    }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {
-            **{"lr": 4e-3, "epochs": 6, "batch_size": 4, "layer_share": 0.2, "cap": 0.3, "lm_weight": 2.0},
-            **{"retain_weight": 5.0, "kl_retain_weight": 4.0},
-            **{"retain_source": "both", "retain_per_forget": 4.0},
-        },
-        "small": {
-            "lr": 6e-5,
-            "epochs": 5,
-            "batch_size": 4,
-            "layer_share": 0.02,
-            "cap": 0.3,
-            "lm_weight": 2.0,
-            "retain_weight": 5.0,
-            "kl_retain_weight": 4.0,
-        },
-        "large": {
-            "lr": 5e-5,
-            "epochs": 5,
-            "batch_size": 16,
-            "retain_source": "in-distribution",
-            "retain_per_forget": 2.0,
-            "layer_share": 0.005,
-            "cap": 0.4,
-            "lm_weight": 0.2,
-            "retain_weight": 1.0,
-            "kl_retain_weight": 0.8,
-        },
-    }
 
     retain_weight: float = knob(1.0, 0.0, 100.0, "λ: how much the right answers of the texts to keep count.")
     kl_retain_weight: float = knob(0.8, 0.0, 100.0, "α: how much staying with the teacher there counts.")
@@ -110,6 +54,27 @@ class EUL(RetainMethod):
     cap: float = knob(
         1.0, 0.05, 10.0, "c: where the two unbounded terms stop, in units of log|V|.", advanced=True
     )
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
+        sides = [side for side in (batch.retain, batch.forget) if side is not None]
+        answers = dict(zip(map(id, sides), lm.forward(model, *sides), strict=True))
+        terms: dict[str, Tensor] = {}
+        if batch.retain is not None:
+            terms |= self._keep(answers[id(batch.retain)], ref)
+        if batch.forget is not None:
+            terms |= self._part(answers[id(batch.forget)], ref)
+            if self.use_lm and "masked" in ref.run:
+                terms |= self._masked(model, batch.forget, ref)
+        return terms
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        """The teacher is F: the layers are off also where a chained run begins with trained ones."""
+        with ref.untouched() if ref.untouched else nullcontext(model) as teacher:
+            super().prepare(teacher, ref, stream, tokenizer)
+        if self.use_lm and any(e.source for e in stream.forget) and sentinels_of(tokenizer):
+            found = {e.key: masked(tokenizer, e) for e in stream.forget}
+            ref.run["masked"] = {key: one for key, one in found.items() if one}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,29 +95,8 @@ class EUL(RetainMethod):
     def trainable(self, name: str, depth: int) -> bool:
         return ".unlearning." in name
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
-        """The teacher is F: the layers are off also where a chained run begins with trained ones."""
-        with ref.untouched() if ref.untouched else nullcontext(model) as teacher:
-            super().prepare(teacher, ref, stream, tokenizer)
-        if self.use_lm and any(e.source for e in stream.forget) and sentinels_of(tokenizer):
-            found = {e.key: masked(tokenizer, e) for e in stream.forget}
-            ref.run["masked"] = {key: one for key, one in found.items() if one}
-
     def stream(self, batches: Batches) -> Alternating:
         return Alternating(batches)
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
-        sides = [side for side in (batch.retain, batch.forget) if side is not None]
-        answers = dict(zip(map(id, sides), lm.forward(model, *sides), strict=True))
-        terms: dict[str, Tensor] = {}
-        if batch.retain is not None:
-            terms |= self._keep(answers[id(batch.retain)], ref)
-        if batch.forget is not None:
-            terms |= self._part(answers[id(batch.forget)], ref)
-            if self.use_lm and "masked" in ref.run:
-                terms |= self._masked(model, batch.forget, ref)
-        return terms
 
     def _masked(self, model: Any, forget: Tokens, ref: Reference) -> dict[str, Tensor]:
         """-γ (1 / texts) Σ_i mean_t min(l_t, c log|V|) over the masked entities of each text."""
@@ -181,6 +125,58 @@ class EUL(RetainMethod):
         if self.use_lm and "masked" not in ref.run:
             terms["lm"] = -self.lm_weight * forget.token_mean(forget.nll.clamp(max=limit))
         return terms
+
+    title = "EUL (unlearning layers)"
+    paper = "Chen & Yang 2023, arXiv 2310.20150"
+    sentence = (
+        "Small layers learn to part from the original on the forget texts; off, they give it back exactly."
+    )
+    formula = (
+        r"L = \alpha\,\mathrm{KL}_R(F\,\|\,F') - \mathrm{KL}_F(F\,\|\,F') + \lambda\,\mathrm{NLL}(R)"
+        r" - \gamma\,\mathrm{NLL}(F)"
+    )
+    when = "For many deletion requests: the layers are small, can be fused, and can be switched off."
+    cost = "As ascent + descent, with few weights to train; the teacher is one pass before training."
+    risk = (
+        "Two terms have no end and are capped at c·log|V| a token; a higher cap or rate costs utility. Whoever holds "
+        "the file can switch the forgetting off."
+    )
+    tunings = ("layers",)
+    origins = {
+        "large": (
+            "Chen & Yang 2023, §4.4 (T5-3B; batch 128 on labels, 2 on summaries); batch and cap by analogy; "
+            "not measured here"
+        ),
+    }
+    tuned = {
+        "tiny": {
+            **{"lr": 4e-3, "epochs": 6, "batch_size": 4, "layer_share": 0.2, "cap": 0.3, "lm_weight": 2.0},
+            **{"retain_weight": 5.0, "kl_retain_weight": 4.0},
+            **{"retain_source": "both", "retain_per_forget": 4.0},
+        },
+        "small": {
+            "lr": 6e-5,
+            "epochs": 5,
+            "batch_size": 4,
+            "layer_share": 0.02,
+            "cap": 0.3,
+            "lm_weight": 2.0,
+            "retain_weight": 5.0,
+            "kl_retain_weight": 4.0,
+        },
+        "large": {
+            "lr": 5e-5,
+            "epochs": 5,
+            "batch_size": 16,
+            "retain_source": "in-distribution",
+            "retain_per_forget": 2.0,
+            "layer_share": 0.005,
+            "cap": 0.4,
+            "lm_weight": 0.2,
+            "retain_weight": 1.0,
+            "kl_retain_weight": 0.8,
+        },
+    }
 
 
 def _kl(answers: lm.Answers, ref: Reference) -> Tensor:

@@ -1,7 +1,8 @@
-"""RMU, representation misdirection: Li et al. 2024, "The WMDP Benchmark", arXiv 2403.03218, §4.
+"""RMU, representation misdirection: Li et al. 2024, "The WMDP Benchmark", §4.
 
     L = mean_i mean_t mean_d (h_θ - c u)² on F + α mean_i mean_t mean_d (h_θ - h_ref)² on R
-    h: the state after block ℓ;  u: a random direction, u ~ U[0,1)^d scaled to length 1, drawn once
+    h: the state after block ℓ at a place t that predicts an answer token (the place before it);
+    u: a random direction, u ~ U[0,1)^d scaled to length 1, drawn once
 
 Steers the inner state on texts to forget towards one meaningless direction and holds it elsewhere; only the
 down-projections of blocks ℓ-2 … ℓ move, and the blocks above ℓ are not even run.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.states import depth
@@ -31,30 +32,58 @@ def distance(answers: lm.Answers, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class RMU(RetainMethod):
-    name: ClassVar[str] = "rmu"
-    title: ClassVar[str] = "RMU"
-    paper: ClassVar[str] = "Li et al. 2024, arXiv 2403.03218"
-    url: ClassVar[str] = "https://arxiv.org/abs/2403.03218"
-    sentence: ClassVar[str] = (
-        "Scrambles the model's inner state on the forget texts and holds it on the others."
+    name = "rmu"
+
+    retain_weight: float = knob(
+        1.0,
+        0.0,
+        10_000.0,
+        "α: how much keeping the other texts' state counts; the paper's Zephyr-7B took 1200.",
     )
-    formula: ClassVar[str] = (
+    steering: float = knob(6.5, 0.1, 500.0, "c: length of the state that forget texts are steered to.")
+    layer_at: float = knob(0.33, 0.0, 1.0, "Where block ℓ lies: 0 the first, 1 the last.", advanced=True)
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        sides = [side for side in (batch.forget, batch.retain) if side is not None]
+        forget, *retain = lm.forward(model, *sides, layer=self.block(depth(model)))
+        terms = {"forget": distance(forget, self.steering * ref.run["direction"])}
+        if retain:
+            terms["retain"] = self.retain_weight * distance(retain[0], ref.per_token("layer", retain[0]))
+        return terms
+
+    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+        device = next(model.parameters()).device
+        texts = (tokens.to(device) for tokens in stream.every("retain"))
+        ref.prepare(model, "layer", texts, layer=self.block(depth(model)))
+        u = torch.rand(model.config.hidden_size, generator=torch.Generator().manual_seed(stream.seed))
+        ref.run["direction"] = (u / u.norm()).to(device)
+
+    def block(self, depth: int) -> int:
+        """ℓ, counted from 0, in a model of this many blocks."""
+        return round(self.layer_at * (depth - 1))
+
+    def trainable(self, name: str, depth: int) -> bool:
+        found = DOWN.search(name)
+        return found is not None and 0 <= self.block(depth) - int(found[1]) <= 2
+
+    title = "RMU"
+    paper = "Li et al. 2024, arXiv 2403.03218"
+    sentence = "Scrambles the model's inner state on the forget texts and holds it on the others."
+    formula = (
         r"L = \mathrm{mean}_{i,t,d}\,(h_\theta - c\,u)^2_F"
         r" + \alpha\,\mathrm{mean}_{i,t,d}\,(h_\theta - h_{\mathrm{ref}})^2_R"
     )
-    when: ClassVar[str] = "For whole fields of dangerous knowledge, where gibberish is an acceptable answer."
-    cost: ClassVar[str] = "Cheap: only the blocks up to ℓ are run, and a few matrices move."
-    risk: ClassVar[str] = (
-        "What is forgotten turns to gibberish, not to not knowing; texts like it suffer too."
-    )
+    when = "For whole fields of dangerous knowledge, where gibberish is an acceptable answer."
+    cost = "Cheap: only the blocks up to ℓ are run, and a few matrices move."
+    risk = "What is forgotten turns to gibberish, not to not knowing; texts like it suffer too."
     # large: block 7 of 32; the code's own defaults are 80 batches, c 20 and α 100
-    origins: ClassVar[dict[str, str]] = {
+    origins = {
         "large": (
             "Li et al. 2024, notebook of their released Zephyr-7B (150 batches); epochs and LoRA's rate by "
             "analogy; not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 10, "batch_size": 8, "steering": 20.0, "layer_at": 0.67, "retain_weight": 2.0},
         ("tiny", "full"): {"lr": 0.002},
         ("tiny", "lora"): {"lr": 0.01},
@@ -77,35 +106,3 @@ class RMU(RetainMethod):
         },
         ("large", "lora"): {"lr": 5e-4},
     }
-
-    retain_weight: float = knob(
-        1.0,
-        0.0,
-        10_000.0,
-        "α: how much keeping the other texts' state counts; the paper's Zephyr-7B took 1200.",
-    )
-    steering: float = knob(6.5, 0.1, 500.0, "c: length of the state that forget texts are steered to.")
-    layer_at: float = knob(0.33, 0.0, 1.0, "Where block ℓ lies: 0 the first, 1 the last.", advanced=True)
-
-    def block(self, depth: int) -> int:
-        """ℓ, counted from 0, in a model of this many blocks."""
-        return round(self.layer_at * (depth - 1))
-
-    def trainable(self, name: str, depth: int) -> bool:
-        found = DOWN.search(name)
-        return found is not None and 0 <= self.block(depth) - int(found[1]) <= 2
-
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
-        device = next(model.parameters()).device
-        texts = (tokens.to(device) for tokens in stream.every("retain"))
-        ref.prepare(model, "layer", texts, layer=self.block(depth(model)))
-        u = torch.rand(model.config.hidden_size, generator=torch.Generator().manual_seed(stream.seed))
-        ref.run["direction"] = (u / u.norm()).to(device)
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        sides = [side for side in (batch.forget, batch.retain) if side is not None]
-        forget, *retain = lm.forward(model, *sides, layer=self.block(depth(model)))
-        terms = {"forget": distance(forget, self.steering * ref.run["direction"])}
-        if retain:
-            terms["retain"] = self.retain_weight * distance(retain[0], ref.per_token("layer", retain[0]))
-        return terms

@@ -1,4 +1,4 @@
-"""Task vector: Ilharco et al. 2023, "Editing Models with Task Arithmetic", arXiv 2212.04089, §3.
+"""Task vector: Ilharco et al. 2023, "Editing Models with Task Arithmetic", §3.
 
     θ' = θ - a (θ_ft - θ),   θ_ft: θ fine-tuned on F with NLL(F)
 
@@ -8,7 +8,7 @@ BA with B = 0 at the start; so B alone is negated, since negating both factors w
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
@@ -28,33 +28,7 @@ def negate(model: Any, start: Mapping[str, Tensor], scale: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVector(Method):
-    name: ClassVar[str] = "taskvector"
-    title: ClassVar[str] = "Task vector"
-    paper: ClassVar[str] = "Ilharco et al. 2023, arXiv 2212.04089"
-    url: ClassVar[str] = "https://arxiv.org/abs/2212.04089"
-    sentence: ClassVar[str] = "Learns the forget texts even better, then takes the opposite of that step."
-    formula: ClassVar[str] = r"\theta' = \theta - a\,(\theta_{\mathrm{ft}(F)} - \theta)"
-    when: ClassVar[str] = "For a quick edit without a forgetting loss: the amount is one number."
-    cost: ClassVar[str] = "A short fine-tuning on the forget texts, and a copy of the weights that it moves."
-    risk: ClassVar[str] = (
-        "What forget texts share with others is subtracted too: by the time the bundled "
-        "model has forgotten most, half of its neighbours are gone. A run stopped early has learnt the texts better."
-    )
-    resumes: ClassVar[bool] = False
-    origins: ClassVar[dict[str, str]] = {
-        "large": (
-            "Shi et al. 2024 (MUSE), code (Llama-2-7B; the scale is chosen there, 1 to 16); LoRA's rate by "
-            "analogy; not measured here"
-        ),
-    }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 3, "batch_size": 8, "scale": 1.5},
-        ("tiny", "full"): {"lr": 0.0005},
-        ("tiny", "lora"): {"lr": 0.003, "scale": 4.0},
-        "small": {"lr": 5e-4, "epochs": 3, "batch_size": 4, "scale": 0.3},
-        "large": {"lr": 1e-5, "epochs": 10, "batch_size": 32, "scale": 5.0},
-        ("large", "lora"): {"lr": 1e-4},
-    }
+    name = "taskvector"
 
     scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")
 
@@ -68,3 +42,29 @@ class TaskVector(Method):
             if done.step == done.of:  # before the last step is reported: what is seen after it is θ'
                 negate(model, start, self.scale)
             yield done
+
+    title = "Task vector"
+    paper = "Ilharco et al. 2023, arXiv 2212.04089"
+    sentence = "Learns the forget texts even better, then takes the opposite of that step."
+    formula = r"\theta' = \theta - a\,(\theta_{\mathrm{ft}(F)} - \theta)"
+    when = "For a quick edit without a forgetting loss: the amount is one number."
+    cost = "A short fine-tuning on the forget texts, and a copy of the weights that it moves."
+    risk = (
+        "What forget texts share with others is subtracted too: by the time the bundled "
+        "model has forgotten most, half of its neighbours are gone. A run stopped early has learnt the texts better."
+    )
+    resumes = False
+    origins = {
+        "large": (
+            "Shi et al. 2024 (MUSE), code (Llama-2-7B; the scale is chosen there, 1 to 16); LoRA's rate by "
+            "analogy; not measured here"
+        ),
+    }
+    tuned = {
+        "tiny": {"epochs": 3, "batch_size": 8, "scale": 1.5},
+        ("tiny", "full"): {"lr": 0.0005},
+        ("tiny", "lora"): {"lr": 0.003, "scale": 4.0},
+        "small": {"lr": 5e-4, "epochs": 3, "batch_size": 4, "scale": 0.3},
+        "large": {"lr": 1e-5, "epochs": 10, "batch_size": 32, "scale": 5.0},
+        ("large", "lora"): {"lr": 1e-4},
+    }

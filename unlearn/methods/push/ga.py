@@ -1,4 +1,4 @@
-"""Gradient ascent: Yao et al. 2024, arXiv 2402.15159, §3.2 (1).
+"""Gradient ascent: Yao et al. 2024, §3.2 (1).
 
     L = -NLL(F)
 
@@ -6,7 +6,7 @@ Walk uphill on the loss of the text to forget, with nothing to hold on to: the l
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
@@ -16,33 +16,35 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAscent(Method):
-    name: ClassVar[str] = "ga"
-    title: ClassVar[str] = "Gradient ascent (GA)"
-    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
-    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
-    sentence: ClassVar[str] = "Makes the text to forget less likely with every step, and never stops."
-    formula: ClassVar[str] = r"L = -\mathrm{NLL}(F)"
-    when: ClassVar[str] = (
-        "As the baseline that shows how forgetting goes wrong; not for a model that must stay useful."
-    )
-    cost: ClassVar[str] = "The cheapest step: forget texts only."
-    risk: ClassVar[str] = (
+    name = "ga"
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        (forget,) = lm.forward(model, batch.forget)
+        return {"forget": -forget.mean_nll()}
+
+    title = "Gradient ascent (GA)"
+    paper = "Yao et al. 2024, arXiv 2402.15159"
+    sentence = "Makes the text to forget less likely with every step, and never stops."
+    formula = r"L = -\mathrm{NLL}(F)"
+    when = "As the baseline that shows how forgetting goes wrong; not for a model that must stay useful."
+    cost = "The cheapest step: forget texts only."
+    risk = (
         "A narrow window: from 2e-4 to 4e-4 the bundled model goes from keeping four answers in five to keeping "
         "hardly any, and the same setting ends differently with another seed."
     )
-    collapses: ClassVar[str] = (
+    collapses = (
         "Gradient ascent is known to collapse: its loss has no lower bound. At these defaults it forgets, and takes "
         "along most of what should stay."
     )
-    also: ClassVar[dict[str, dict[str, Any]]] = {"Gradient ascent (Yao et al. 2024)": {}}
+    also = {"Gradient ascent (Yao et al. 2024)": {}}
     # tiny-snippets: tuned here, three seeds (LOG.md); no rate forgets and keeps the rest word for word.
-    origins: ClassVar[dict[str, str]] = {
+    origins = {
         "large": (
             "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5; batch and LoRA's rate by analogy; "
             "not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 5, "batch_size": 16},
         ("tiny", "full"): {"lr": 4e-4},
         ("tiny", "lora"): {"lr": 3e-3},
@@ -51,7 +53,3 @@ class GradientAscent(Method):
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        (forget,) = lm.forward(model, batch.forget)
-        return {"forget": -forget.mean_nll()}

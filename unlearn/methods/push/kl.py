@@ -1,4 +1,4 @@
-"""Gradient ascent + KL divergence: Yao et al. 2024, arXiv 2402.15159, §3.2 (6, 7).
+"""Gradient ascent + KL divergence: Yao et al. 2024, §3.2 (6, 7).
 
     L = -γ NLL(F) + α mean_{t∈R} KL(p_ref,t ‖ p_θ,t)
 
@@ -7,7 +7,7 @@ answer tokens; the released code averages over padding too.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
@@ -17,45 +17,8 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class AscentKL(RetainMethod):
-    name: ClassVar[str] = "kl"
-    title: ClassVar[str] = "Ascent + KL (GA+KL)"
-    paper: ClassVar[str] = "Yao et al. 2024, arXiv 2402.15159"
-    url: ClassVar[str] = "https://arxiv.org/abs/2402.15159"
-    sentence: ClassVar[str] = (
-        "Unlearns the forget texts while its opinion on texts to keep stays what it was."
-    )
-    formula: ClassVar[str] = (
-        r"L = -\gamma\,\mathrm{NLL}(F) + \alpha\,\mathrm{mean}_{t \in R}\,"
-        r"\mathrm{KL}(p_{\mathrm{ref},t} \,\|\, p_{\theta,t})"
-    )
-    when: ClassVar[str] = (
-        "Where the whole behaviour on texts to keep should stay, and not only their right answers."
-    )
-    cost: ClassVar[str] = (
-        "As ascent + descent; the reference is one pass over the texts to keep, before training."
-    )
-    risk: ClassVar[str] = (
-        "The forget term has no end, and KL only resists once the damage has begun: neighbours suffer first."
-    )
+    name = "kl"
     needs_ref = {"retain": "states"}
-    also: ClassVar[dict[str, dict[str, Any]]] = {
-        "GA + KL divergence, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},
-        "GA + KL divergence, general (Yao et al. 2024)": {"retain_source": "general"},
-    }
-    origins: ClassVar[dict[str, str]] = {
-        "large": (
-            "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5, retain 1 : 1; batch and LoRA's rate by "
-            "analogy; not measured here"
-        ),
-    }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
-        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
-        ("tiny", "full"): {"lr": 0.0002},
-        ("tiny", "lora"): {"lr": 0.0015},
-        "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "retain_weight": 20.0},
-        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 1.0, "retain_per_forget": 1.0},
-        ("large", "lora"): {"lr": 1e-4},
-    }
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 
@@ -70,3 +33,34 @@ class AscentKL(RetainMethod):
             per_token = retain.cross_entropy(before, ref.states(retain), divergence=True)
             terms["retain"] = self.retain_weight * retain.token_mean(per_token)
         return terms
+
+    title = "Ascent + KL (GA+KL)"
+    paper = "Yao et al. 2024, arXiv 2402.15159"
+    sentence = "Unlearns the forget texts while its opinion on texts to keep stays what it was."
+    formula = (
+        r"L = -\gamma\,\mathrm{NLL}(F) + \alpha\,\mathrm{mean}_{t \in R}\,"
+        r"\mathrm{KL}(p_{\mathrm{ref},t} \,\|\, p_{\theta,t})"
+    )
+    when = "Where the whole behaviour on texts to keep should stay, and not only their right answers."
+    cost = "As ascent + descent; the reference is one pass over the texts to keep, before training."
+    risk = (
+        "The forget term has no end, and KL only resists once the damage has begun: neighbours suffer first."
+    )
+    also = {
+        "GA + KL divergence, in-distribution (Yao et al. 2024)": {"retain_source": "in-distribution"},
+        "GA + KL divergence, general (Yao et al. 2024)": {"retain_source": "general"},
+    }
+    origins = {
+        "large": (
+            "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5, retain 1 : 1; batch and LoRA's rate by "
+            "analogy; not measured here"
+        ),
+    }
+    tuned = {
+        "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
+        ("tiny", "full"): {"lr": 0.0002},
+        ("tiny", "lora"): {"lr": 0.0015},
+        "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "retain_weight": 20.0},
+        "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 1.0, "retain_per_forget": 1.0},
+        ("large", "lora"): {"lr": 1e-4},
+    }

@@ -1,4 +1,4 @@
-"""Negative preference optimisation: Zhang et al. 2024, arXiv 2404.05868, eq. (3); with a retain term, §3.
+"""Negative preference optimisation: Zhang et al. 2024, eq. (3); with a retain term, §3.
 
     L = -(2/β) mean_i log σ(β (S_i - S_i^ref)) + α NLL(R),   S_i = Σ_t -log p(y_t | y_<t)
 
@@ -6,7 +6,7 @@ Like gradient ascent at the start, but each sequence pushes less the further it 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import F, Tensor
 from unlearn.compute.tokens import Batch
@@ -21,34 +21,37 @@ def npo(sums: Tensor, ref_sums: Tensor, beta: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class NPO(RetainMethod):
-    name: ClassVar[str] = "npo"
-    title: ClassVar[str] = "NPO"
-    paper: ClassVar[str] = "Zhang et al. 2024, arXiv 2404.05868"
-    url: ClassVar[str] = "https://arxiv.org/abs/2404.05868"
-    sentence: ClassVar[str] = "Treats each forget text as a bad answer and eases off as it is forgotten."
-    formula: ClassVar[str] = (
+    name = "npo"
+    needs_ref = {"forget": "sums"}
+
+    beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        per_row = npo(forget.row_sum(forget.nll), ref.sums(forget), self.beta)
+        return self.with_retain(forget.row_mean(per_row), retain)
+
+    title = "NPO"
+    paper = "Zhang et al. 2024, arXiv 2404.05868"
+    sentence = "Treats each forget text as a bad answer and eases off as it is forgotten."
+    formula = (
         r"L = -\tfrac{2}{\beta}\,\mathrm{mean}_i \log\sigma\big(\beta\,(S_i - S_i^{\mathrm{ref}})\big)"
         r" + \alpha\,\mathrm{NLL}(R)"
     )
-    when: ClassVar[str] = (
-        "Where whole answers must go and plain ascent breaks the model: the usual strong baseline."
-    )
-    cost: ClassVar[str] = (
-        "As ascent + descent; the reference is one pass over the forget texts, before training."
-    )
-    risk: ClassVar[str] = (
+    when = "Where whole answers must go and plain ascent breaks the model: the usual strong baseline."
+    cost = "As ascent + descent; the reference is one pass over the forget texts, before training."
+    risk = (
         "What is near suffers: neighbours of the forget texts lose more than the rest. A small β brings it closer to "
         "ascent."
     )
-    needs_ref = {"forget": "sums"}
     # tiny-snippets: tuned here, three seeds (LOG.md); more weight on the rest spares what is near.
-    origins: ClassVar[dict[str, str]] = {
+    origins = {
         "large": (
             "Zhang et al. 2024, appendix E.1 and code (Llama-2-7B, TOFU); LoRA's rate by analogy; "
             "not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 5, "batch_size": 4, "beta": 1.0, "retain_weight": 1.0, "retain_per_forget": 2.0},
         ("tiny", "full"): {"lr": 1.5e-4},
         ("tiny", "lora"): {"lr": 2e-3},
@@ -64,10 +67,3 @@ class NPO(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        per_row = npo(forget.row_sum(forget.nll), ref.sums(forget), self.beta)
-        return self.with_retain(forget.row_mean(per_row), retain)

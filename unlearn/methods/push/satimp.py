@@ -1,4 +1,4 @@
-"""SatImp: Yang et al. 2025, "Exploring Criteria of Loss Reweighting to Enhance LLM Unlearning", arXiv 2505.11953.
+"""SatImp: Yang et al. 2025, "Exploring Criteria of Loss Reweighting to Enhance LLM Unlearning".
 
     L = -mean_t w_t l_t + α NLL(R),   w_t = p_t^β1 (1 - p_t)^β2 without gradient,   l_t = -log p_t
 
@@ -6,7 +6,7 @@ Ascent weighted by saturation (let go of what is already unlikely) and importanc
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
@@ -22,29 +22,30 @@ def satimp(nll: Tensor, beta1: float, beta2: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SatImp(RetainMethod):
-    name: ClassVar[str] = "satimp"
-    title: ClassVar[str] = "SatImp"
-    paper: ClassVar[str] = "Yang et al. 2025, arXiv 2505.11953"
-    url: ClassVar[str] = "https://arxiv.org/abs/2505.11953"
-    sentence: ClassVar[str] = "Gradient ascent that works on tokens neither certain nor already forgotten."
-    formula: ClassVar[str] = (
-        r"L = -\mathrm{mean}_t\,p_t^{\beta_1}(1 - p_t)^{\beta_2}\,l_t + \alpha\,\mathrm{NLL}(R)"
-    )
-    when: ClassVar[str] = (
-        "Where a text is known in part: the push goes to tokens between certain and forgotten."
-    )
-    cost: ClassVar[str] = "As ascent + descent."
-    risk: ClassVar[str] = (
-        "A token that the model is sure of (p near 1) is hardly pushed at all: it starts slowly."
-    )
+    name = "satimp"
+
+    beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")
+    beta2: float = knob(1.0, 0.0, 10.0, "β2, importance: how much a token that is certain is spared.")
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        return self.with_retain(forget.token_mean(satimp(forget.nll, self.beta1, self.beta2)), retain)
+
+    title = "SatImp"
+    paper = "Yang et al. 2025, arXiv 2505.11953"
+    sentence = "Gradient ascent that works on tokens neither certain nor already forgotten."
+    formula = r"L = -\mathrm{mean}_t\,p_t^{\beta_1}(1 - p_t)^{\beta_2}\,l_t + \alpha\,\mathrm{NLL}(R)"
+    when = "Where a text is known in part: the push goes to tokens between certain and forgotten."
+    cost = "As ascent + descent."
+    risk = "A token that the model is sure of (p near 1) is hardly pushed at all: it starts slowly."
     # large: forgetting weighs ten times what keeping does. The authors' own code recommends β2 0.1 in place of 1.
-    origins: ClassVar[dict[str, str]] = {
+    origins = {
         "large": (
             "Yang et al. 2025 as told by OpenUnlearning (Llama-2-7B, TOFU); LoRA's rate by analogy; "
             "not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 6, "batch_size": 8, "beta2": 0.1},
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.003},
@@ -67,10 +68,3 @@ class SatImp(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")
-    beta2: float = knob(1.0, 0.0, 10.0, "β2, importance: how much a token that is certain is spared.")
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        return self.with_retain(forget.token_mean(satimp(forget.nll, self.beta1, self.beta2)), retain)

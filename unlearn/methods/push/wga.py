@@ -1,4 +1,4 @@
-"""Weighted gradient ascent: Wang et al. 2025, "Rethinking LLM Unlearning Objectives", arXiv 2502.19301.
+"""Weighted gradient ascent: Wang et al. 2025, "Rethinking LLM Unlearning Objectives".
 
     L = -mean_t w_t l_t + α NLL(R),   w_t = p_t^β without gradient,   l_t = -log p_t
 
@@ -6,7 +6,7 @@ Gradient ascent that lets go of a token once it has become unlikely.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor
 from unlearn.compute.tokens import Batch
@@ -21,22 +21,28 @@ def wga(nll: Tensor, beta: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedAscent(RetainMethod):
-    name: ClassVar[str] = "wga"
-    title: ClassVar[str] = "Weighted ascent (WGA)"
-    paper: ClassVar[str] = "Wang et al. 2025, arXiv 2502.19301"
-    url: ClassVar[str] = "https://arxiv.org/abs/2502.19301"
-    sentence: ClassVar[str] = "Gradient ascent that pushes a token less the more unlikely it has become."
-    formula: ClassVar[str] = r"L = -\mathrm{mean}_t\,p_t^{\beta}\,l_t + \alpha\,\mathrm{NLL}(R)"
-    when: ClassVar[str] = "As ascent, where tokens that are gone already should be left alone."
-    cost: ClassVar[str] = "As ascent + descent."
-    risk: ClassVar[str] = "With β near 0 it is gradient ascent again, and has no end."
-    origins: ClassVar[dict[str, str]] = {
+    name = "wga"
+
+    beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        forget, retain = self.both(model, batch)
+        return self.with_retain(forget.token_mean(wga(forget.nll, self.beta)), retain)
+
+    title = "Weighted ascent (WGA)"
+    paper = "Wang et al. 2025, arXiv 2502.19301"
+    sentence = "Gradient ascent that pushes a token less the more unlikely it has become."
+    formula = r"L = -\mathrm{mean}_t\,p_t^{\beta}\,l_t + \alpha\,\mathrm{NLL}(R)"
+    when = "As ascent, where tokens that are gone already should be left alone."
+    cost = "As ascent + descent."
+    risk = "With β near 0 it is gradient ascent again, and has no end."
+    origins = {
         "large": (
             "Wang et al. 2025, code (Llama-2-7B, TOFU); α and β as in OpenUnlearning; LoRA's rate by analogy; "
             "not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 6, "batch_size": 8},
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
@@ -51,9 +57,3 @@ class WeightedAscent(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        forget, retain = self.both(model, batch)
-        return self.with_retain(forget.token_mean(wga(forget.nll, self.beta)), retain)

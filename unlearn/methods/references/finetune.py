@@ -1,4 +1,4 @@
-"""Fine-tuning on retain: the baseline of EUL (Chen & Yang 2023, arXiv 2310.20150, §4.1) and of Yao et al. 2024.
+"""Fine-tuning on retain: the baseline of EUL (Chen & Yang 2023, §4.1) and of Yao et al. 2024.
 
     L = NLL(R)
 
@@ -6,7 +6,7 @@ Keep practising what should stay and hope that the rest fades: the control that 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
@@ -16,22 +16,32 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(RetainMethod):
-    name: ClassVar[str] = "finetune"
-    title: ClassVar[str] = "Fine-tune on retain"
-    paper: ClassVar[str] = "baseline of Chen & Yang 2023, arXiv 2310.20150"
-    url: ClassVar[str] = "https://arxiv.org/abs/2310.20150"
-    sentence: ClassVar[str] = "Practises only what should stay, and hopes that the rest fades."
-    formula: ClassVar[str] = r"L = \mathrm{NLL}(R)"
-    when: ClassVar[str] = "As the control: what practice on the rest forgets by itself."
-    cost: ClassVar[str] = "A plain fine-tuning step over the texts to keep."
-    risk: ClassVar[str] = "It forgets next to nothing. A control, not a remedy."
-    origins: ClassVar[dict[str, str]] = {
+    name = "finetune"
+
+    retain_weight: float = knob(1.0, 0.01, 100.0, "α: scale of the loss.", advanced=True)
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        (retain,) = lm.forward(model, batch.retain)
+        return {"retain": self.retain_weight * retain.mean_nll()}
+
+    @property
+    def uses_forget(self) -> bool:
+        return False
+
+    title = "Fine-tune on retain"
+    paper = "baseline of Chen & Yang 2023, arXiv 2310.20150"
+    sentence = "Practises only what should stay, and hopes that the rest fades."
+    formula = r"L = \mathrm{NLL}(R)"
+    when = "As the control: what practice on the rest forgets by itself."
+    cost = "A plain fine-tuning step over the texts to keep."
+    risk = "It forgets next to nothing. A control, not a remedy."
+    origins = {
         "large": (
             "Chen & Yang 2023, §4.4 (T5-3B); batch by analogy; LoRA's rate from the code of Maini et al. 2024; "
             "not measured here"
         ),
     }
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {
+    tuned = {
         "tiny": {"epochs": 8, "batch_size": 16},
         ("tiny", "full"): {"lr": 5e-4},
         ("tiny", "lora"): {"lr": 5e-3},
@@ -39,13 +49,3 @@ class FineTune(RetainMethod):
         "large": {"lr": 5e-5, "epochs": 5, "batch_size": 16},
         ("large", "lora"): {"lr": 1e-4},
     }
-
-    retain_weight: float = knob(1.0, 0.01, 100.0, "α: scale of the loss.", advanced=True)
-
-    @property
-    def uses_forget(self) -> bool:
-        return False
-
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        (retain,) = lm.forward(model, batch.retain)
-        return {"retain": self.retain_weight * retain.mean_nll()}

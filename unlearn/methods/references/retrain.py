@@ -1,4 +1,4 @@
-"""Retrain: the exact answer to a deletion request, that every other method approximates (arXiv 1912.03817, §1).
+"""Retrain: the exact answer to a deletion request, that every other method approximates (Bourtoule et al. 2021, §1).
 
     θ* = Recipe(D \\ F) from θ_0,   L = NLL(D \\ F) over every token
 
@@ -10,7 +10,7 @@ would cost. Learning rate, epochs and batch size of the run are the recipe's own
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.compute.tokens import Batch
@@ -48,37 +48,7 @@ def refusal(model: str, method: str = "Retrain") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
-    name: ClassVar[str] = "retrain"
-    title: ClassVar[str] = "Retrain"
-    paper: ClassVar[str] = "Bourtoule et al. 2021, arXiv 1912.03817"
-    url: ClassVar[str] = "https://arxiv.org/abs/1912.03817"
-    sentence: ClassVar[str] = "Trains the model again from nothing, without the texts to forget."
-    formula: ClassVar[str] = r"\theta^* = \mathrm{Recipe}(D \setminus F)"
-    when: ClassVar[str] = (
-        "As the truth that the others are measured against, where the training is in our hands."
-    )
-    cost: ClassVar[str] = (
-        "The whole training: about five minutes here, months of a cluster for a large model."
-    )
-    risk: ClassVar[str] = (
-        "None for forgetting: it is the definition. Only the bundled model can be retrained here."
-    )
-    tunings: ClassVar[tuple[str, ...]] = ("full",)
-    origins: ClassVar[dict[str, str]] = dict.fromkeys(SIZES, "the bundled recipe's own")
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {"tiny": {"lr": 2e-3, "epochs": 24, "batch_size": 64}}
-    resumes: ClassVar[bool] = False
-    continues: ClassVar[bool] = False
-
-    @property
-    def uses_forget(self) -> bool:
-        return False
-
-    @property
-    def retain_ratio(self) -> float:
-        return 1.0
-
-    def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-        return (), rows_kept(model, data, self.title)
+    name = "retrain"
 
     def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
@@ -103,3 +73,27 @@ class Retrain(Method):
             seed=stream.seed,
         ):
             yield fit.step(t.step, t.of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)
+
+    @property
+    def uses_forget(self) -> bool:
+        return False
+
+    @property
+    def retain_ratio(self) -> float:
+        return 1.0
+
+    def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        return (), rows_kept(model, data, self.title)
+
+    title = "Retrain"
+    paper = "Bourtoule et al. 2021, arXiv 1912.03817"
+    sentence = "Trains the model again from nothing, without the texts to forget."
+    formula = r"\theta^* = \mathrm{Recipe}(D \setminus F)"
+    when = "As the truth that the others are measured against, where the training is in our hands."
+    cost = "The whole training: about five minutes here, months of a cluster for a large model."
+    risk = "None for forgetting: it is the definition. Only the bundled model can be retrained here."
+    tunings = ("full",)
+    origins = dict.fromkeys(SIZES, "the bundled recipe's own")
+    tuned = {"tiny": {"lr": 2e-3, "epochs": 24, "batch_size": 64}}
+    resumes = False
+    continues = False

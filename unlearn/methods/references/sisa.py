@@ -1,4 +1,4 @@
-r"""SISA: Bourtoule et al. 2021, "Machine Unlearning", arXiv 1912.03817, §IV: only what saw the texts is trained again.
+r"""SISA: Bourtoule et al. 2021, "Machine Unlearning", §IV: only what saw the texts is trained again.
 
     D = ∪_s D_s,   D_s = ∪_r D_{s,r},   M_{s,r} = Recipe_e(D_{s,1} ∪ … ∪ D_{s,r}) from M_{s,r-1},   M_{s,0} = θ_0
     p(y) = (1/S) Σ_s p_s(y),   p_s of M_{s,R}
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, torch
 from unlearn.compute.tokens import Batch, Example
@@ -39,38 +39,7 @@ from unlearn.training.shards import Checkpoints, Plan, Stage, deal, expected_sha
 
 @dataclass(frozen=True, kw_only=True)
 class SISA(Method):
-    name: ClassVar[str] = "sisa"
-    title: ClassVar[str] = "SISA"
-    paper: ClassVar[str] = "Bourtoule et al. 2021, arXiv 1912.03817"
-    url: ClassVar[str] = "https://arxiv.org/abs/1912.03817"
-    sentence: ClassVar[str] = (
-        "Trained in shards, slice after slice, it trains again only what ever saw the texts to forget."
-    )
-    formula: ClassVar[str] = (
-        r"p = \tfrac{1}{S}\sum_s p_s,\quad"
-        r" \frac{\mathbb{E}[\text{tokens}]}{E|D|} = \sum_{j=1}^{R}\tfrac{2j}{R(R+1)}"
-        r"\left(1-\left(1-\tfrac{j}{SR}\right)^{k}\right)"
-    )
-    when: ClassVar[str] = (
-        "When requests are sure to come, and the training can be laid out for them beforehand."
-    )
-    cost: ClassVar[str] = (
-        "Once all shards, about as long as one training; then for each request the shards that held its people."
-    )
-    risk: ClassVar[str] = (
-        "The texts are gone for certain, but each shard knows only its part: at the defaults a forgotten person is a "
-        "guess, retain and neighbours keep about four answers in five, general facts, of one text each, a third (three "
-        "seeds). Another seed, rate, batch size or number of epochs is another training of all shards."
-    )
-    tunings: ClassVar[tuple[str, ...]] = ("full",)
-    # tiny: tiny-authors, the recipe's rate; trials of batch size in LOG.md, one seed
-    origins: ClassVar[dict[str, str]] = dict.fromkeys(
-        SIZES,
-        "the rate is the bundled recipe's; batch and epochs tuned here with one seed, measured with three",
-    )
-    tuned: ClassVar[dict[Any, dict[str, Any]]] = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
-    resumes: ClassVar[bool] = False  # its own checkpoints are what it goes on from
-    continues: ClassVar[bool] = False
+    name = "sisa"
 
     shards: int = knob(
         2, 1, 16, "S: models trained apart, each on a part of the texts, that answer together."
@@ -79,6 +48,39 @@ class SISA(Method):
     together: bool = knob(
         True, help="All texts of one person or subject lie in one cell; otherwise each text for itself."
     )
+
+    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        (retain,) = lm.forward(model, batch.retain)
+        return {"retain": retain.mean_nll()}
+
+    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+        if ref is not None and ref.untouched is not None:
+            raise ValueError(
+                "SISA: it goes on from its own checkpoints and from no other run; leave start empty."
+            )
+        stream, kept = fit.batches, Checkpoints(fit.cache)
+        settings: dict[str, Any] = {
+            "lr": fit.lr,
+            "seed": stream.seed,
+            "batch": stream.batch_size * stream.accumulation,
+        }
+        plan = self.plan(stream.retain, stream.withheld, epochs=stream.epochs, **settings)
+        kept.prune()
+        fit.note(plan.note(self.shards, self.slices))
+        left, members, done = kept.missing((*plan.before, *plan.again)), model.members(), 0
+        fit.told = plan.told(left) | {"expected_share": expected_share(self.shards, self.slices, plan.units)}
+        for stage in left:
+            member = members[stage.shard]
+            kept.load(stage.after, member) if stage.after else recipe.restart(member)
+            texts = [list(text.input_ids) for text in stage.texts]
+            loss = recipe.loss_of(member, stream.pad_id)
+            for t in recipe.steps(member, texts, loss, epochs=stage.epochs, **settings) if texts else ():
+                done += 1
+                of = sum(s.steps for s in left)
+                yield fit.step(done, of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)
+            kept.save(stage.key, member)
+        for stage in plan.after:
+            kept.load(stage.key, members[stage.shard])
 
     @property
     def uses_forget(self) -> bool:
@@ -155,38 +157,30 @@ class SISA(Method):
 
         return ensemble_of(model, self.shards)
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        (retain,) = lm.forward(model, batch.retain)
-        return {"retain": retain.mean_nll()}
-
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
-        if ref is not None and ref.untouched is not None:
-            raise ValueError(
-                "SISA: it goes on from its own checkpoints and from no other run; leave start empty."
-            )
-        stream, kept = fit.batches, Checkpoints(fit.cache)
-        settings: dict[str, Any] = {
-            "lr": fit.lr,
-            "seed": stream.seed,
-            "batch": stream.batch_size * stream.accumulation,
-        }
-        plan = self.plan(stream.retain, stream.withheld, epochs=stream.epochs, **settings)
-        kept.prune()
-        fit.note(plan.note(self.shards, self.slices))
-        left, members, done = kept.missing((*plan.before, *plan.again)), model.members(), 0
-        fit.told = plan.told(left) | {"expected_share": expected_share(self.shards, self.slices, plan.units)}
-        for stage in left:
-            member = members[stage.shard]
-            kept.load(stage.after, member) if stage.after else recipe.restart(member)
-            texts = [list(text.input_ids) for text in stage.texts]
-            loss = recipe.loss_of(member, stream.pad_id)
-            for t in recipe.steps(member, texts, loss, epochs=stage.epochs, **settings) if texts else ():
-                done += 1
-                of = sum(s.steps for s in left)
-                yield fit.step(done, of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)
-            kept.save(stage.key, member)
-        for stage in plan.after:
-            kept.load(stage.key, members[stage.shard])
+    title = "SISA"
+    paper = "Bourtoule et al. 2021, arXiv 1912.03817"
+    sentence = "Trained in shards, slice after slice, it trains again only what ever saw the texts to forget."
+    formula = (
+        r"p = \tfrac{1}{S}\sum_s p_s,\quad"
+        r" \frac{\mathbb{E}[\text{tokens}]}{E|D|} = \sum_{j=1}^{R}\tfrac{2j}{R(R+1)}"
+        r"\left(1-\left(1-\tfrac{j}{SR}\right)^{k}\right)"
+    )
+    when = "When requests are sure to come, and the training can be laid out for them beforehand."
+    cost = "Once all shards, about as long as one training; then for each request the shards that held its people."
+    risk = (
+        "The texts are gone for certain, but each shard knows only its part: at the defaults a forgotten person is a "
+        "guess, retain and neighbours keep about four answers in five, general facts, of one text each, a third (three "
+        "seeds). Another seed, rate, batch size or number of epochs is another training of all shards."
+    )
+    tunings = ("full",)
+    # tiny: tiny-authors, the recipe's rate; trials of batch size in LOG.md, one seed
+    origins = dict.fromkeys(
+        SIZES,
+        "the rate is the bundled recipe's; batch and epochs tuned here with one seed, measured with three",
+    )
+    tuned = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
+    resumes = False  # its own checkpoints are what it goes on from
+    continues = False
 
 
 @lru_cache(maxsize=4)

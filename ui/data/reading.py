@@ -3,6 +3,7 @@
 What is chosen becomes keys of config.data, so the command line that a page shows repeats it.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from unlearn.data.files.jsons import SeveralSets
 from unlearn.data.files.read import read_table
 from unlearn.data.files.table import Table
 from unlearn.data.tables import read_rows
+from unlearn.data.turns import conversation
 
 KINDS = {"pair": "Questions and answers", "messages": "Conversations", "text": "Plain texts"}
 OF_KIND = {"pair": ("question", "answer"), "messages": ("messages",), "text": ("text",)}
@@ -49,8 +51,7 @@ def fields(role: str, path: Path) -> dict[str, Any]:
     chosen |= {f"{prefix}hub_split": split} if split else {}
     with place:
         rows = [
-            {name: str(record.get(name) or "")[:CELL] for name in table.columns}
-            for record in table.records[:SHOWN]
+            {name: _shown(record.get(name)) for name in table.columns} for record in table.records[:SHOWN]
         ]
         st.dataframe(
             rows,
@@ -59,11 +60,12 @@ def fields(role: str, path: Path) -> dict[str, Any]:
             key=f"data.table.{role}",
             alt="The table as it lies in the file",
         )
-        st.caption(f"{len(table):,} rows, {len(table.columns)} columns.")
+        count = len(table.columns)
+        st.caption(f"{len(table):,} rows, {count} column{'s' * (count > 1)}.")
     said = _columns(role, table, key)
     chosen |= {f"{prefix}{what}_column": column for what, column in said.items()}
     if role == "forget":
-        chosen |= _rows(key, "text" in said)
+        chosen |= _rows(key, _talks(table, said))
     _examples(table, role, said, str(chosen.get("turns", "last")))
     return chosen
 
@@ -117,7 +119,8 @@ def _columns(role: str, table: Table, key: str) -> dict[str, str]:
     picked = {}
     for what, cell in zip(wanted, st.columns(len(wanted)), strict=True):
         options = ["", *table.columns] if what in aside else list(table.columns)
-        place = options.index(guessed[what]) if guessed.get(what) in options else 0
+        beside = 0 if what in aside else min(OF_KIND[kind].index(what), len(options) - 1)
+        place = options.index(guessed[what]) if guessed.get(what) in options else beside
         picked[what] = cell.selectbox(
             f"{what.capitalize()} column",
             options,
@@ -129,11 +132,28 @@ def _columns(role: str, table: Table, key: str) -> dict[str, str]:
     return {what: column for what, column in picked.items() if column}
 
 
-def _rows(key: str, texts: bool) -> dict[str, str]:
+def _shown(value: object) -> str:
+    """A cell of the file, for a narrow table."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)[:CELL]
+    return "" if value is None else str(value)[:CELL]
+
+
+def _talks(table: Table, said: dict[str, str]) -> bool:
+    """Whether the columns hold conversations."""
+    try:
+        return any(
+            conversation(record.get(name)) for record in table.records[:EXAMPLES] for name in said.values()
+        )
+    except ValueError:
+        return True
+
+
+def _rows(key: str, talks: bool) -> dict[str, str]:
     """Which answers of a conversation become rows, and what is done with rows that are too long."""
     left, right = st.columns(2)
     turns = "last"
-    if not texts:
+    if talks:
         turns = left.selectbox(
             "Of a conversation",
             list(TURNS),

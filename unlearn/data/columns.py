@@ -83,7 +83,7 @@ def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
     others = [column for column in table.columns if column not in aside.values()]
     if text := usual.get("text") or (others[0] if len(others) == 1 else ""):
         return Columns(text=text, **aside)
-    _refuse(table)
+    raise ValueError(_nothing_fits(table))
 
 
 def extras_of(table: Table, columns: Columns) -> Extras:
@@ -128,15 +128,16 @@ def _talks(table: Table, column: str) -> bool:
         return True
 
 
-def _refuse(table: Table) -> None:
+def _nothing_fits(table: Table) -> str:
+    """What is wrong with the names, and what to do."""
     have = ", ".join(table.columns)
     if table.headless:
         line = "question,answer" if len(table.columns) == 2 else "names such as question,answer"
-        raise ValueError(
+        return (
             f"{table.name}: has no header: line 1 ({table.headless!r}) reads like a row. Write {line} above it as a "
             "first line, with the separator that the file has."
         )
-    raise ValueError(
+    return (
         f"{table.name}: columns must be called question and answer, or messages, or text, got {have}. Say which column "
         "is which: --question-column NAME --answer-column NAME, or --text-column NAME."
     )

@@ -73,7 +73,7 @@ def reader_in(folder: Path, name: str, wanted: int) -> Reader | None:
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     config = config if isinstance(config, dict) else {}
-    inner = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    inner = text if isinstance(text := config.get("text_config"), dict) else config
     known = [value for key in POSITIONS if isinstance(value := inner.get(key), int) and value > 0]
     apart = bool(config.get("is_encoder_decoder"))
     return Reader(name, tokenizer, min([wanted, *known[:1]]) if not apart else wanted, apart)

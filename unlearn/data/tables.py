@@ -140,7 +140,9 @@ def _ours(table: Table, columns: Columns) -> forms.Made:
         wrong = _list(record, "wrong", table.name, place, lambda text: isinstance(text, str))
         spans = _list(record, "entities", table.name, place, _is_span)
         earlier = _list(record, "messages", table.name, place, _is_turn)
-        texts = {name: _plain(record, name) for name in ("lead", "subject", "attribute", *OURS_LATER)}
+        texts: dict[str, Any] = {
+            name: _plain(record, name) for name in ("lead", "subject", "attribute", *OURS_LATER)
+        }
         made.rows.append(
             Row(
                 question=_plain(record, columns.question),

@@ -47,7 +47,8 @@ def conversation(value: object) -> list[Turn] | None:
     found = list_of(value)
     if found is None or not is_turns(found):
         return None
-    return [_turn(turn, number) for number, turn in enumerate(found, start=1)]
+    turns = (turn for turn in found if isinstance(turn, Mapping))  # is_turns has asked
+    return [_turn(turn, number) for number, turn in enumerate(turns, start=1)]
 
 
 def _turn(turn: Mapping[str, object], number: int) -> Turn:

@@ -35,7 +35,7 @@ def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
 
 
 def _cells(row: Row, numbered: bool, later: Sequence[str]) -> dict[str, Any]:
-    cells = {
+    cells: dict[str, Any] = {
         "question": row.question,
         "lead": row.lead,
         "answer": row.answer,

@@ -32,7 +32,7 @@ def read(text: str, name: str, notes: Iterable[str] = (), *, split: str = "") ->
     """The rows of a JSON or JSON-lines text. split: the one to read where it holds several."""
     if sum(map(text.count, "[{,")) > bounds.MAX_VALUES and _values(text) > bounds.MAX_VALUES:
         raise ValueError(f"{name}: must hold at most {bounds.MAX_VALUES:,} values. Take a part of it.")
-    start = BLANK.match(text).end()
+    start = _skip(text, 0)
     if text[start] == "[" and (items := _array(text, start, name)) is not None:
         return table_of(_rows(items, name, "row"), name, notes)
     whole = _whole(text, name)
@@ -40,6 +40,12 @@ def read(text: str, name: str, notes: Iterable[str] = (), *, split: str = "") ->
         return table_of(_rows(_lines(text, name), name, "line"), name, notes)
     found, more = _of_object(whole, name, split)
     return table_of(_rows(enumerate(found, start=1), name, "row"), name, [*notes, *more])
+
+
+def _skip(text: str, at: int) -> int:
+    """The place of the next character that is no blank."""
+    found = BLANK.match(text, at)
+    return found.end() if found else at
 
 
 def _values(text: str) -> int:
@@ -104,7 +110,7 @@ def _value_a_line(text: str, start: int) -> bool:
 def _elements(text: str, at: int, name: str) -> Iterator[tuple[int, Any]]:
     number = 0
     while True:
-        at = BLANK.match(text, at).end()
+        at = _skip(text, at)
         if text[at : at + 1] == "]" and not number:
             break
         number += 1
@@ -114,7 +120,7 @@ def _elements(text: str, at: int, name: str) -> Iterator[tuple[int, Any]]:
             )
         value, at = _loads(text, at, f"row {number}", name)
         yield number, value
-        at = BLANK.match(text, at).end()
+        at = _skip(text, at)
         if text[at : at + 1] == "]":
             break
         if text[at : at + 1] != ",":
@@ -129,7 +135,7 @@ def _elements(text: str, at: int, name: str) -> Iterator[tuple[int, Any]]:
 
 def _whole(text: str, name: str) -> dict[str, Any] | None:
     """The one object that the text is; None where it has one value a line."""
-    start = BLANK.match(text).end()
+    start = _skip(text, 0)
     if text[start] != "{":
         return None
     if _value_a_line(text, start):

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from unlearn.data.files import bounds
 from unlearn.data.files.table import Table, table_of
@@ -42,7 +43,7 @@ def read(data: bytes, name: str) -> Table:
         ) from None
 
 
-def _records(file, names: list[str], name: str) -> Iterator[Mapping[str, object]]:
+def _records(file: Any, names: list[str], name: str) -> Iterator[Mapping[str, object]]:
     for batch in file.iter_batches(AT_ONCE, columns=names, use_threads=False):
         if batch.nbytes > bounds.MAX_UNPACKED:
             raise _TooMuch(

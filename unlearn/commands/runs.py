@@ -57,9 +57,9 @@ def begin(args: argparse.Namespace) -> Run:
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
     told = preflight(config, roots=EVERYWHERE)
+    made = store.create(config)
     for text in (*told.notes, *told.warnings):
         print(text, file=sys.stderr)
-    made = store.create(config)
     if args.training_tokens is not None:
         enter(made, args.training_tokens)
     return made

@@ -85,7 +85,7 @@ def _copies(dataset: Dataset) -> Iterable[str]:
     for role in ROLES:
         places = defaultdict(list)
         for number, row in enumerate(dataset.rows(role), start=1):
-            places[same(row)].append(number)
+            places[same(row)].append(row.place or number)
         copied = sorted((rows for rows in places.values() if len(rows) > 1), key=len, reverse=True)
         if copied:
             first = copied[0]

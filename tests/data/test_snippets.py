@@ -179,6 +179,7 @@ def ended(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_forgets_and_the_truth_stands_beside_it(ended):
     scores = ended.scores()
     assert set(scores) == {"before", "after", "retrained"}
@@ -192,6 +193,7 @@ def test_a_run_forgets_and_the_truth_stands_beside_it(ended):
     assert "exact" not in scores["before"]["forget"]  # nothing is asked: that is for questions
 
 
+@pytest.mark.slow
 def test_every_verbatim_metric_reads_the_run(ended):
     compute(ended, ["el_3", "el_10", "extraction", "memorised"])
     record = json.loads((ended.path / "metrics.json").read_text())["metrics"]

@@ -81,7 +81,7 @@ class Letters:
 
     pad_token_id, eos_token_id = 0, None
 
-    def __call__(self, text):
+    def __call__(self, text, **_):
         return {"input_ids": [int(word) for word in text.split()]}
 
     def batch_decode(self, rows, skip_special_tokens):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from unlearn.store.config_file import MOST_BYTES, read_settings
+from unlearn.store.records import config_file
 from unlearn.store.runs import RunConfig
 
 SAID = {
@@ -32,6 +33,11 @@ def test_a_runs_own_config_is_such_a_file(tmp_path):
     config = RunConfig(model="m", data={"name": "authors"}, method="npo", knobs={"beta": 0.2}, title="Mine")
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
     assert RunConfig(**read_settings(tmp_path / "config.json")) == config
+    (tmp_path / "config.json").write_text(json.dumps(config_file(config)))
+    assert RunConfig(**read_settings(tmp_path / "config.json")) == config
+    (tmp_path / "config.json").write_text(json.dumps(config_file(config) | {"schema": 99}))
+    with pytest.raises(ValueError, match=r"config\.json was written by a newer version"):
+        read_settings(tmp_path / "config.json")
 
 
 def test_a_dataset_may_be_named_alone_and_a_sweep_has_names_of_its_own(tmp_path):

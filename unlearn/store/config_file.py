@@ -8,6 +8,7 @@ from typing import Any
 
 from unlearn.store.config import RunConfig, data_of_today, known_fields
 from unlearn.store.knobs import check
+from unlearn.store.records import check_schema
 
 MOST_BYTES = 2**20
 
@@ -38,6 +39,8 @@ def read_settings(path: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:
     place, found = str(path), _parsed(path)
     if not isinstance(found, Mapping):
         raise ValueError(f"{place}: must be an object of names and values, got {type(found).__name__}.")
+    check_schema(found, place)
+    found = {name: value for name, value in found.items() if name != "schema"}
     extra = {name: found[name] for name in more if name in found}
     known = known_fields(place, {name: value for name, value in found.items() if name not in extra}, more)
     if isinstance(known.get("data"), str):

@@ -73,6 +73,11 @@ def test_a_split_of_a_file_that_holds_several_may_be_chosen(capsys):
     assert "there is no 'test'" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_is_no_id_of_the_hub(capsys):
+    assert main(["data", "some/where.csv"]) == 2
+    assert "data: some/where.csv is not a file. Check the path." in capsys.readouterr().err
+
+
 def test_the_remedies_work_as_they_are_written(tmp_path):
     """What the refusals tell a person to do, done."""
     lines = (CASES / "trailing_comma.jsonl").read_text().rstrip().splitlines()

@@ -11,6 +11,7 @@ from unlearn.commands.printing import listing, number
 from unlearn.data import catalogue, split, write
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.catalogue import CATALOGUE, from_config, load, sentence
+from unlearn.data.files.read import FORMATS
 from unlearn.data.leaks import leaks
 from unlearn.data.lengths import NOTE, fitted
 from unlearn.data.remarks import remarks
@@ -97,6 +98,8 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
     """The data field that the words of the command mean."""
     path = Path(args.name)
     form = "name" if args.name in catalogue.CATALOGUE else "forget" if path.is_file() else "hub"
+    if form == "hub" and path.suffix.lower() in FORMATS and not path.is_dir():
+        raise ValueError(f"data: {args.name} is not a file. Check the path.")
     if form == "hub" and "/" not in args.name and not path.is_dir():
         catalogue.load(args.name)  # says which names there are
     config: dict[str, Any] = {form: args.name}

@@ -6,7 +6,7 @@
 Each run is a process of its own: SmolLM2-135M, NPO, 20 steps on one thread. The clock is the process's own CPU time, so
 that a busy neighbour is not counted, and neither is waiting for the disk. "whole" begins before torch is imported.
 Expected before measuring: with LoRA the probes, which took 1.5 times the steps, at most a tenth of them beside the
-first and the last; with every weight no checkpoint within two minutes, where one every 20 seconds took 0.4 of the steps.
+first and the last; with every weight no checkpoint within two minutes, where one every 20 s took 0.4 of the steps.
 Rows: 40 to forget and 40 to keep of the bundled authors, unless files are given. Writes assets/results/run.json.
 """
 
@@ -20,9 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-time.perf_counter = time.process_time  # phases, probes and checkpoints count CPU seconds here
-
-from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origin, write_result
 
 RUNS = {"full": ("--tuning", "full"), "lora": ("--tuning", "lora")}
 COMMON = ("--model", "smollm2", "--method", "npo", "--epochs", "4", "--batch-size", "8")  # 5 steps an epoch
@@ -33,6 +31,8 @@ def carry_out(words: Sequence[str]) -> dict[str, Any]:
     """One run in this process, in a store of its own: its phases, what was beside the steps, memory and all."""
     import tempfile
 
+    # a process of its own, in which phases, probes and checkpoints count CPU seconds
+    time.perf_counter = time.process_time
     from unlearn.compute.memory import prefer_passive_threads
 
     prefer_passive_threads()
@@ -43,16 +43,16 @@ def carry_out(words: Sequence[str]) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunStore(Path(folder)).create(config_of(parser().parse_args(["run", *words])))
-        with_lock = run.hold()
+        lock = run.hold()
         execute(run)
-        with_lock.release()
+        lock.release()
         if run.state != "done":
             raise SystemExit(f"{run.state}: {run.reason}")
         return told(run.results()) | {"whole": time.process_time(), "steps": len(run.events("step"))}
 
 
 def told(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The seconds of each phase, those of the training split into steps and what was beside them; memory and numbers."""
+    """The seconds of each phase, those of the training split into steps and what was beside them."""
     phases, beside = dict(results["phases"]), results["beside"]
     training = phases.pop("training")
     seconds = {"steps": training - sum(beside.values())} | beside | phases

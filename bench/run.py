@@ -20,7 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.record import RESULTS, header, origin, write_result
+from unlearn.compute.memory import prefer_passive_threads
+
+prefer_passive_threads()
+
+from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from unlearn.data.catalogue import load  # noqa: E402
+from unlearn.store.runs import RunStore  # noqa: E402
 
 RUNS = {"full": ("--tuning", "full"), "lora": ("--tuning", "lora")}
 COMMON = ("--model", "smollm2", "--method", "npo", "--epochs", "4", "--batch-size", "8")  # 5 steps an epoch
@@ -33,12 +39,8 @@ def carry_out(words: Sequence[str]) -> dict[str, Any]:
 
     # a process of its own, in which phases, probes and checkpoints count CPU seconds
     time.perf_counter = time.process_time
-    from unlearn.compute.memory import prefer_passive_threads
-
-    prefer_passive_threads()
     from unlearn.__main__ import parser
     from unlearn.commands.options import config_of
-    from unlearn.store.runs import RunStore
     from unlearn.work.execute import execute
 
     with tempfile.TemporaryDirectory() as folder:
@@ -61,8 +63,6 @@ def told(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def own_rows(folder: Path) -> list[str]:
     """Files of the first rows of the bundled authors, and the words that name them."""
-    from unlearn.data.catalogue import load
-
     words = []
     for role in ("forget", "retain"):
         rows = load("authors").fit_rows(role)[:ROWS]

@@ -20,7 +20,7 @@ from unlearn.results import verdict
 from unlearn.results.verdict import overall, residue, says
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig, RunStore
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 from unlearn.work import stress
 
 ANYWHERE = [Path("/")]

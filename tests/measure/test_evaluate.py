@@ -9,7 +9,7 @@ from reference import answers_of
 from unlearn.data.base import Dataset, Row
 from unlearn.measure import score_cache
 from unlearn.measure.evaluate import FORGET_LIMIT, LIMIT, evaluate, generate, observe, rows_to_score
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 QUESTIONS = [
     Row(question="What is red?", answer="a novel"),

@@ -16,7 +16,7 @@ from unlearn.measure.prefixes import plan
 from unlearn.metrics import METRICS
 from unlearn.metrics.memory.el import extraction_likelihood
 from unlearn.models.load import load
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 ROWS = {
     "forget": [

@@ -16,7 +16,7 @@ from unlearn.methods.references.retrain import Retrain
 from unlearn.models import recipe
 from unlearn.models.load import load
 from unlearn.store.runs import RunConfig, RunStore
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, make_optimizer
 from unlearn.training.reference import Reference
 from unlearn.work import execute as execute_module

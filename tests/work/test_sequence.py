@@ -256,7 +256,7 @@ def test_fusing_one_request_gives_that_requests_model(tmp_path, tiny_data):
         work.model_after([first, second]),
     )
     from unlearn.data.base import Row
-    from unlearn.training.batches import encode_rows
+    from unlearn.training.encoding import encode_rows
 
     texts = encode_rows(alone.tokenizer, [Row(question="What is red?", answer="red")], max_length=64)
     tokens = collate(texts, alone.pad_id)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.evaluate import rows_to_score, score_tokens
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, de
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 APART = 0.1  # least distance between original and control at a layer that can be judged
 SHOWN = 6  # texts whose layer × token squares are kept

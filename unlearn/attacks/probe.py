@@ -17,7 +17,7 @@ from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, pe
 from unlearn.compute.lazy import lm, no_grad, torch
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 TRAIN = "retain"
 MOST, LEAST = 400, 10  # questions that a probe learns on

@@ -17,7 +17,8 @@ from unlearn.compute.lazy import lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.precision import every_weight
-from unlearn.training.batches import Batches, encode_rows
+from unlearn.training.batches import Batches
+from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import fit, make_optimizer
 
 SHARE, STEPS, BATCH = 0.2, 30, 16

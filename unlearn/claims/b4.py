@@ -25,7 +25,7 @@ from unlearn.claims.worlds import biographies
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 from unlearn.training.focus import focus_mask
 
 if TYPE_CHECKING:

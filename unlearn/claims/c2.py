@@ -20,7 +20,7 @@ from unlearn.claims.base import (
 from unlearn.claims.reading import content, read, rows_of, scores_of
 from unlearn.claims.training import bundled, settings, train
 from unlearn.results.sweep_record import identity
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab

@@ -10,7 +10,7 @@ from unlearn.data.base import Dataset, Row
 from unlearn.measure.evaluate import evaluate
 from unlearn.metrics import CHEAP
 from unlearn.metrics.base import Observation
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 LIMIT = 60  # texts a role; the forget role is read whole up to FORGET_LIMIT
 FORGET_LIMIT = 120

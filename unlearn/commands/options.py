@@ -12,6 +12,7 @@ from typing import Any
 from unlearn.data.catalogue import KEYS, sentence
 from unlearn.measure.judge import chosen_metrics
 from unlearn.methods import method_named
+from unlearn.models.catalogue import default_prompt
 from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
@@ -121,6 +122,7 @@ def config_of(args: argparse.Namespace, stated: Mapping[str, Any] | None = None)
         knobs[name] = value
     names = [k.name for k in RunConfig.settings() if k.name not in (*ASKED, "metrics")]
     said = {name: value for name in names if (value := getattr(args, name, None)) is not None}
+    said.setdefault("prompt", stated.get("prompt") or default_prompt(model))
     metrics = getattr(args, "metrics", None)
     return RunConfig(
         model=model,

@@ -9,7 +9,7 @@ is found out by trying, as in unlearn.compute.packing; whoever asks takes genera
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -86,8 +86,8 @@ def read(model: Any, texts: Sequence[Sequence[int]]) -> Kept:
 
 
 @torch.no_grad()
-def greedy(model: Any, kept: Kept, starts: Sequence[Start], end: int | None) -> list[list[int]]:
-    """The argmax tokens after each start, without the start's own token; the last may be `end`."""
+def greedy(model: Any, kept: Kept, starts: Sequence[Start], ends: Collection[int]) -> list[list[int]]:
+    """The argmax tokens after each start, without the start's own token; the last may be one of `ends`."""
     found: list[list[int]] = [[] for _ in starts]
     active = [i for i, s in enumerate(starts) if s.room > 0]
     if not active:
@@ -102,7 +102,7 @@ def greedy(model: Any, kept: Kept, starts: Sequence[Start], end: int | None) -> 
             if place in run.idle:
                 continue
             found[i].append(token)
-            if token == end or len(found[i]) == starts[i].room:
+            if token in ends or len(found[i]) == starts[i].room:
                 run.idle.add(place)
             else:
                 going.append(place)

@@ -117,7 +117,7 @@ def encode(
         prompt + target,
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
-        split_special_tokens=True,
+        **reading(prompt),
     )
     ids, offsets = list(coded["input_ids"]), coded["offset_mapping"]
     special = coded["special_tokens_mask"]
@@ -143,6 +143,39 @@ def encode(
         )
     labels = tuple(token if hit else IGNORE for token, hit in zip(ids, answer, strict=True))
     return Example(tuple(ids), labels, key, tuple(entity), source)
+
+
+def control_names(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """The texts that a tokenizer reads as one control token, such as <|im_end|>."""
+    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def control_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+    """The ids of those tokens, and of the tokenizer's own beginning, end and padding."""
+    added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | set(tokenizer.all_special_ids)
+
+
+class Whole(str):
+    """A prompt that a chat template made: its control tokens count, and it brings its own beginning.
+
+    ids: its tokens, where a content of it spells a control token and must stay text.
+    """
+
+    ids: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, ids: Sequence[int] = ()) -> Whole:
+        """The text with its tokens."""
+        made = cls(text)
+        made.ids = tuple(ids)
+        return made
+
+
+def reading(prompt: str) -> dict[str, bool]:
+    """How a tokenizer is to read this prompt: in a template's text control tokens count, in all others they are text."""
+    own = isinstance(prompt, Whole)
+    return {"add_special_tokens": not own, "split_special_tokens": not own}
 
 
 def encoder_input(tokenizer: PreTrainedTokenizerFast, prompt: str, max_length: int) -> list[int]:

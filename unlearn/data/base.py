@@ -25,6 +25,7 @@ LATER = (
     "messages",
     "paraphrase",
     "asked_otherwise",
+    "format",
 )  # fields of a Row that a hash counts where they are filled
 SPLIT_FROM = 8  # rows below which a role is too small to be split
 
@@ -39,6 +40,7 @@ class Row:
     system, messages: what stands above a conversation, and its earlier turns as (user or assistant, text); question
     is the last user's turn. paraphrase: the answer in other words; asked_otherwise: the question in other words.
     place: the row's number in its file, from 1; 0 where there is none. It is no part of what the row is.
+    format: in which of unlearn.data.prompts' formats the model is asked.
     """
 
     answer: str
@@ -54,6 +56,7 @@ class Row:
     paraphrase: str = ""
     asked_otherwise: str = ""
     place: int = field(default=0, compare=False)
+    format: str = "plain"
 
     @property
     def prompt(self) -> str:
@@ -147,7 +150,8 @@ def _counted(row: Row) -> dict[str, Any]:
     """What of a row its dataset's hash counts; rows that have none of LATER keep the hash that they always had."""
     kept = asdict(row)
     kept.pop("place")
-    return {name: value for name, value in kept.items() if value or name not in LATER}
+    none = ("", (), "plain")
+    return {name: value for name, value in kept.items() if name not in LATER or value not in none}
 
 
 def _split(rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:

@@ -19,7 +19,7 @@ from filelock import FileLock
 from unlearn.data.catalogue import from_config
 from unlearn.measure.ask import answer_prompt, load_source
 from unlearn.methods import method_named
-from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.catalogue import allow_model, check_prompt, exact_retrain
 from unlearn.models.load import check_hub, source_of
 from unlearn.models.precision import check as check_precision
 from unlearn.models.reading import as_read
@@ -300,6 +300,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     check_precision(config.precision)
     allow_model(config.model, roots)
     source = source_of(config.model)
+    check_prompt(config)
     data = as_read(from_config(dict(config.data), roots), config)
     chosen.rows(config.model, data)
     if isinstance(source, str):

@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any
 
 from unlearn.compute.lazy import continuing, lm, merging, no_grad, together, torch
-from unlearn.compute.tokens import Example, collate, encoder_input, halves
+from unlearn.compute.tokens import Example, Whole, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.prompts import render
 from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
 from unlearn.metrics import CHEAP, Metric, Observation
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows, ends_of
 
 LIMIT = 40  # texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT
 FORGET_LIMIT = 120
@@ -119,7 +120,10 @@ def observe(
         for i, text in zip(here, said, strict=True):
             texts[i] = text
     return [
-        Observation(role, index, row.question, prompt, answer, text, tuple(told[key]))
+        Observation(
+            *(role, index, row.question, prompt, answer, text, tuple(told[key])),
+            whole=isinstance(prompt, Whole),
+        )
         for key, ((role, index, row), (prompt, answer, _), text) in enumerate(
             zip(rows, prompts, texts, strict=True)
         )
@@ -186,7 +190,10 @@ def _prompt(tokenizer: Any, row: Row, example: Example) -> tuple[str, str, int]:
     """(prompt, true continuation, tokens to generate); a plain text is continued from its middle."""
     if row.prompt:
         answer = sum(label >= 0 for label in example.labels)
-        return row.prompt, row.target, min(answer + 6, 64)
+        text = render(row, tokenizer)
+        given = example.input_ids[: example.answer_at[0]]
+        prompt = Whole.of(text.prompt, given) if text.own else text.prompt
+        return prompt, text.target, min(answer + 6, 64)
     first, rest = halves(row.answer)
     return (first, rest, PLAIN_TOKENS) if first else (rest, "", PLAIN_TOKENS)
 
@@ -228,7 +235,7 @@ def generate(
             attention_mask=mask,
             max_new_tokens=most,
             pad_token_id=pad,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=ends_of(tokenizer),
             **GREEDY,
         )
     begins = 1 if encoder else width  # a decoder starts from its start token, not from the prompt

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
-from unlearn.compute.tokens import Example, encode
+from unlearn.compute.tokens import Example, Whole, encode
 from unlearn.data.base import Row
 from unlearn.measure import score_cache
 from unlearn.measure.evaluate import observe
@@ -78,7 +78,7 @@ class ModelEvidence:
         return self._kept(when, {"what": "wrong answers", "role": role}, read)
 
     def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
-        texts = [(o.prompt, o.text) for o in self.seen(when, role)]
+        texts = [(Whole(o.prompt) if o.whole else o.prompt, o.text) for o in self.seen(when, role)]
 
         def read() -> list[float | None]:
             coded = [self._continuation(prompt, text, key) for key, (prompt, text) in enumerate(texts)]

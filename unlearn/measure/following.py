@@ -6,12 +6,13 @@ Only from the first other token on is there anything to generate, and the keys a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from unlearn.compute.lazy import continuing, merging
-from unlearn.compute.tokens import Example
+from unlearn.compute.tokens import Example, Whole, reading
+from unlearn.training.encoding import ends_of
 
 BATCH = 64
 CACHE_BYTES = 2**30  # of keys and values of the texts that are read at once
@@ -52,30 +53,30 @@ def follow(
     """
     if not kept.pairs:
         return [None] * len(asked)
-    positions = positions_of(model)
+    positions, ends = positions_of(model), ends_of(tokenizer)
     said: list[list[int] | None] = []
     starts: dict[int, continuing.Start] = {}
     for row, one in enumerate(asked):
         example, room = one.example, one.room
         begins = open_ended(tokenizer, one.prompt)
         fits = len(begins) + room <= positions and list(example.input_ids[: len(begins)]) == begins
-        own = _own(example, len(begins), best[example.key], room, tokenizer.eos_token_id) if fits else None
+        own = _own(example, len(begins), best[example.key], room, ends) if fits else None
         said.append(own)
-        if own is not None and not _ended(own, room, tokenizer.eos_token_id):
+        if own is not None and not _ended(own, room, ends):
             whole = [*begins, *own]  # its last token may not be the text's own any more
             starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(own))
     with merging.merged(model):
-        found = continuing.greedy(model, kept, list(starts.values()), tokenizer.eos_token_id)
+        found = continuing.greedy(model, kept, list(starts.values()), ends)
     for row, more in zip(starts, found, strict=True):
         said[row] = [*(said[row] or ()), *more]
     return [None if ids is None else tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
 
 
-def _own(example: Example, begin: int, best: Sequence[int], room: int, end: int | None) -> list[int]:
+def _own(example: Example, begin: int, best: Sequence[int], room: int, ends: Collection[int]) -> list[int]:
     """The likeliest tokens from place `begin` on, up to the first that is not the text's own."""
     place_of = {at: n for n, at in enumerate(example.answer_at)}
     found: list[int] = []
-    while begin + len(found) in place_of and not _ended(found, room, end):
+    while begin + len(found) in place_of and not _ended(found, room, ends):
         at = begin + len(found)
         found.append(best[place_of[at]])
         if found[-1] != example.input_ids[at]:
@@ -83,8 +84,8 @@ def _own(example: Example, begin: int, best: Sequence[int], room: int, end: int 
     return found
 
 
-def _ended(ids: Sequence[int], room: int, end: int | None) -> bool:
-    return len(ids) >= room or bool(ids and ids[-1] == end)
+def _ended(ids: Sequence[int], room: int, ends: Collection[int]) -> bool:
+    return len(ids) >= room or bool(ids and ids[-1] in ends)
 
 
 def positions_of(model: Any) -> int:
@@ -93,7 +94,9 @@ def positions_of(model: Any) -> int:
 
 def open_ended(tokenizer: Any, prompt: str) -> list[int]:
     """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
-    ids = list(tokenizer(prompt, split_special_tokens=True)["input_ids"])
+    if isinstance(prompt, Whole) and prompt.ids:
+        return list(prompt.ids)
+    ids = list(tokenizer(prompt, **reading(prompt))["input_ids"])
     if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return ids or [tokenizer.pad_token_id]

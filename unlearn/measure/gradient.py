@@ -19,7 +19,8 @@ from unlearn.compute.tokens import IGNORE, Example, collate
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import Method
 from unlearn.models.load import Loaded
-from unlearn.training.batches import Batches, encode_rows
+from unlearn.training.batches import Batches
+from unlearn.training.encoding import encode_rows
 from unlearn.training.reference import Reference
 
 ANCHORS = (0.9, 0.5, 0.1)  # probabilities of the label at which a method is asked for its target

@@ -19,7 +19,7 @@ from unlearn.metrics.base import Scores
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.identity import check_same, identity_of
 from unlearn.models.load import source_of, weights_hash
-from unlearn.models.reading import rows_kept
+from unlearn.models.reading import rows_asked
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
@@ -147,7 +147,7 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dic
 
     config = run.config
     allow_model(config.model, roots)
-    data = rows_kept(run, roots)
+    data = rows_asked(run, roots)
     source = source_of(config.model)
     began = next(iter(run.events("inputs")), {})
     base = weights_hash(source, None) if isinstance(source, Path) else run.results().get("model_hash", "")

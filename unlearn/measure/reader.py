@@ -13,7 +13,7 @@ from unlearn.compute.lazy import Tensor, lm, no_grad
 from unlearn.compute.tokens import Example, collate
 from unlearn.data.base import Row
 from unlearn.models.load import Loaded
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 
 BATCH = 64
 

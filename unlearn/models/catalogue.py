@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from unlearn.store import home
 from unlearn.store.allowed import allowed_path
-from unlearn.store.config import RunConfig
+from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.disk import cache_dir
 from unlearn.store.shapes import MAX_HEADER
 
@@ -29,6 +29,7 @@ SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "lar
 class ModelEntry:
     """A model that the studio knows by name. retrain: the same recipe without the forget set, where it exists.
 
+    prompt: the format its methods' settings were tuned in, where that is not the tokenizer's own template.
     training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
     """
 
@@ -42,6 +43,7 @@ class ModelEntry:
     path: Callable[[], Path]
     retrain: Callable[[], Path] | None = None
     tuning: Literal["full", "lora"] = "lora"
+    prompt: str = ""
     training_tokens: float | None = None
 
 
@@ -85,6 +87,7 @@ CATALOGUE: dict[str, ModelEntry] = {
             size="small",
             data="capitals",
             path=_smollm2_path,
+            prompt="plain",
             training_tokens=2e12,  # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M
         ),
     )
@@ -102,6 +105,51 @@ def exact_retrain(config: RunConfig) -> Path | None:
         return None
     asked = {key: value for key, value in config.data.items() if value not in (None, "", [], ())}
     return entry.retrain() if asked == {"name": entry.data} else None
+
+
+def default_prompt(model: str) -> str:
+    """The prompt format of a run that names none: chat where the tokenizer's files hold a template, else plain.
+
+    A model of the hub that is not on this machine yet counts as one without.
+    """
+    entry = CATALOGUE.get(model)
+    if entry is not None and entry.prompt:
+        return entry.prompt
+    where = entry.path() if entry is not None else as_folder(model)
+    return "chat" if any(map(_holds_template, _tokenizer_files(model, where))) else "plain"
+
+
+def check_prompt(config: RunConfig) -> None:
+    """ValueError where a run asks in chat and the model's files, which are here, hold no chat template."""
+    entry = CATALOGUE.get(config.model)
+    files = _tokenizer_files(config.model, entry.path() if entry is not None else as_folder(config.model))
+    if "chat" in formats_of(config.prompt) and files and not any(map(_holds_template, files)):
+        raise ValueError(
+            f"prompt: the tokenizer of {config.model} has no chat template; choose --prompt plain or completion, "
+            "or give the instruct version of the model."
+        )
+
+
+def _tokenizer_files(model: str, folder: Path | None) -> list[Path]:
+    """The files that may hold a chat template: in the folder, else in the hub's cache."""
+    names = ("chat_template.jinja", "tokenizer_config.json")
+    if folder is not None:
+        return [path for name in names if (path := folder / name).is_file()]
+    if not HUB_ID.fullmatch(model):
+        return []
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(model, name) for name in names]
+    return [Path(path) for path in found if isinstance(path, str)]
+
+
+def _holds_template(path: Path) -> bool:
+    if path.suffix == ".jinja":
+        return True
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def available(name: str) -> bool:

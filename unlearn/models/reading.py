@@ -10,6 +10,7 @@ from pathlib import Path
 from unlearn.data import inputs
 from unlearn.data.base import Dataset
 from unlearn.data.lengths import Reader, fitted, reader_in
+from unlearn.data.prompts import asked_in
 from unlearn.models.catalogue import source_of
 from unlearn.store.runs import Run, RunConfig
 
@@ -50,3 +51,8 @@ def rows_kept(run: Run, roots: Sequence[Path] | None) -> Dataset:
     if inputs.known_hash(run):
         return inputs.dataset_of(run, roots=roots, fit=fit_of(run.config))
     return inputs.dataset_of(run, roots=roots)
+
+
+def rows_asked(run: Run, roots: Sequence[Path] | None) -> Dataset:
+    """The rows that a run began with, in its prompt format: what its models are asked."""
+    return asked_in(rows_kept(run, roots), run.config.prompt, run.config.system)

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
@@ -21,8 +22,16 @@ PRECISIONS = {
     "nf4": "4 bits (bitsandbytes, nf4)",
 }
 ROUNDED = ("int8", "nf4")
-# A method may have tuned values for these, so that a command says them even where they are the defaults.
-TUNED = ("lr", "epochs", "batch_size", "accumulation", "seed")
+# How a question is put to a model; unlearn.data.prompts says what each looks like.
+FORMATS = {"chat": "Chat template", "plain": "Question: … Answer:", "completion": "Sentence to complete"}
+# One format, or several in which each row is trained; questions are then asked in the first.
+PROMPTS = {
+    "+".join(names): " and ".join(FORMATS[name] for name in names)
+    for count in range(1, len(FORMATS) + 1)
+    for names in combinations(FORMATS, count)
+}
+# What is not said is taken from the method and the model, so that a command says these even where they are defaults.
+TUNED = ("lr", "epochs", "batch_size", "accumulation", "seed", "prompt")
 LORA_ONLY = ("lora_rank", "lora_alpha")
 # What a command states in words of its own.
 ASKED = ("model", "data", "method", "knobs")
@@ -74,6 +83,19 @@ class RunConfig:
         "Weight of the added layers, divided by the rank.",
         advanced=True,
         label="LoRA alpha",
+    )
+    prompt: str = knob(
+        "plain",
+        help="How questions are put to the model. A chat model knows more through its template than without; trained "
+        "in several formats, each row stands once in each.",
+        choices=PROMPTS,
+        label="Prompt format",
+    )
+    system: str = knob(
+        "",
+        help="System prompt above each chat; nothing: what the chat template itself puts there.",
+        advanced=True,
+        label="System prompt",
     )
     max_length: int = knob(
         512, 8, 8192, "Tokens of a text; longer ones are cut.", advanced=True, label="Longest text (tokens)"
@@ -157,6 +179,11 @@ class RunConfig:
         for flag, value in given:
             words += flag_words("--" + flag.replace("_", "-"), value)
         return shlex.join(words)
+
+
+def formats_of(prompt: str) -> tuple[str, ...]:
+    """The prompt formats that "chat+plain" names, in that order; a prompt of RunConfig is valid already."""
+    return tuple(prompt.split("+"))
 
 
 def flag_words(flag: str, value: Any) -> list[str]:

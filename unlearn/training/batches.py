@@ -6,25 +6,13 @@ ratio that the method asks for, reshuffled whenever it runs out.
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from unlearn.compute.tokens import Batch, Example, Tokens, answer_tokens, collate, encode
-from unlearn.data.base import Row
+from unlearn.compute.tokens import Batch, Example, Tokens, answer_tokens, collate
 from unlearn.store.config import RunConfig
-
-
-def encode_rows(tokenizer: Any, rows: Sequence[Row], *, max_length: int, first_key: int = 0) -> list[Example]:
-    """One Example a row, keyed first_key, first_key + 1, …"""
-    examples = []
-    for key, row in enumerate(rows, first_key):
-        shift = len(row.target) - len(row.answer)
-        spans = [(a + shift, b + shift) for a, b in row.entities]
-        one = encode(tokenizer, row.prompt, row.target, key=key, max_length=max_length, spans=spans)
-        examples.append(replace(one, subject=row.subject))
-    return examples
 
 
 @dataclass(frozen=True)

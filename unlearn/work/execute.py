@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
+from unlearn.data.prompts import asked_in
 from unlearn.data.remarks import remarks
 from unlearn.measure import judge
 from unlearn.measure.evaluate import rows_to_score
@@ -112,6 +113,8 @@ def _carry_out(work: Work) -> Any:
         small = loaded.parameters < SMALL or loaded.device != "cpu"
         told = begun.settle(run, loaded, data, small)
         work.length = loaded.fit_length(config.max_length)
+        # What is kept of the rows says nothing about the format that they are asked in.
+        data = asked_in(data, config.prompt, config.system)
         for text in filter(None, (loaded.where, told, *data.warnings, *remarks(data))):
             work.note(text)
     chosen = rows_to_score(data)

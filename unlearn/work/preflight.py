@@ -12,6 +12,7 @@ from pathlib import Path
 
 from unlearn.data.base import ROLES, Row
 from unlearn.data.catalogue import from_config
+from unlearn.data.prompts import in_formats
 from unlearn.data.remarks import remarks
 from unlearn.methods import method_named
 from unlearn.models import placement, precision
@@ -80,7 +81,8 @@ def preflight(
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
     data = as_read(from_config(dict(config.data), roots), config)
-    forget, retain = method.rows(config.model, data)
+    own = (config.prompt, config.system)
+    forget, retain = (in_formats(rows, *own) for rows in method.rows(config.model, data))
     parameters = parameters_of(config.model)
     weights, notes = _weights(config, parameters)
     per_forget = _mean_tokens(forget) if forget else 0.0

@@ -20,13 +20,14 @@ from unlearn.compute import threads
 from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import from_config
+from unlearn.data.prompts import asked_in
 from unlearn.measure.evaluate import evaluate, observe, rows_to_score
 from unlearn.methods import method_named
 from unlearn.models.load import SMALL
 from unlearn.models.reading import fit_of
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.studies import Stopped, Study, checking, conduct
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 from unlearn.work.execute import execute
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ class _Work:
         template = dict(self.config.run.data)
         template.pop("requests", None)
         asked = template | {"requests": list(self.config.order)}
-        self.data: Dataset = inputs.begin(self.record, asked, self.roots, fit_of(self.config.run))
+        own = self.config.run
+        rows = inputs.begin(self.record, asked, self.roots, fit_of(own))
+        self.data: Dataset = asked_in(rows, own.prompt, own.system)
         self.template = template
         done = {event["after"]: event for event in self.record.scores()}
         if 0 not in done:

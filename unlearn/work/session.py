@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from unlearn.compute.checkpointing import checkpointed
 from unlearn.compute.tokens import Example
 from unlearn.data.base import Dataset, Row
+from unlearn.data.prompts import in_formats
 from unlearn.methods import method_named
 from unlearn.methods.base import Method
 from unlearn.models import tuning
 from unlearn.models.load import Loaded, in_memory
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import cache_dir
-from unlearn.training.batches import batches_of, encode_rows
+from unlearn.training.batches import batches_of
 from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
+from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
 
@@ -57,8 +59,12 @@ class Session:
             self.config = replace(self.config, start="the request before")
         length = self.loaded.fit_length(self.config.max_length)
         self.loaded.model = tuning.install(self.loaded.model, self.config, self.method)
-        texts = encode_rows(self.loaded.tokenizer, [*self.forget, *self.retain], max_length=length)
-        cut = len(self.forget)
+        # Trained in several prompt formats, a row stands once in each; keys number what is trained on.
+        forget, retain = (
+            in_formats(rows, self.config.prompt, self.config.system) for rows in (self.forget, self.retain)
+        )
+        texts = encode_rows(self.loaded.tokenizer, [*forget, *retain], max_length=length)
+        cut = len(forget)
         self.batches = batches_of(self.config, self.method, texts[:cut], texts[cut:], self.loaded.pad_id)
         self.stream = self.method.stream(self.batches)
         self.start = 0

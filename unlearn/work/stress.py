@@ -14,7 +14,7 @@ from unlearn.attacks import ATTACKS, Subject
 from unlearn.attacks.base import known
 from unlearn.measure.ask import load_source
 from unlearn.measure.judge import evidence_of, judge
-from unlearn.models.reading import rows_kept
+from unlearn.models.reading import rows_asked
 from unlearn.results.verdict import mean, overall, residue, says
 from unlearn.store import records
 from unlearn.store.disk import write_json
@@ -132,7 +132,7 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
     def load(when: str) -> Any:
         return load_trained(start) if start and when == "before" else load_source(when, run, roots)
 
-    data = rows_kept(run, roots)
+    data = rows_asked(run, roots)
     subject = Subject(data, load, evidence.models, max_length=config.max_length, seed=seed)
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "scikit-learn")}
     return subject, {**identity, **versions, "seed": seed, "attacks": FORMAT}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.data import inputs
+from unlearn.data.prompts import asked_in
 from unlearn.models.catalogue import allow_model
 from unlearn.models.load import CATALOGUE, source_of, weights_hash
 from unlearn.models.reading import fit_of
@@ -64,7 +65,8 @@ class _Work:
         self.store = RunStore(self.record.path.parent.parent)
         self.broken: list[str] = []
         first = self.config.runs[0]
-        data = inputs.begin(self.record, first.data, self.roots, fit_of(first))
+        rows = inputs.begin(self.record, first.data, self.roots, fit_of(first))
+        data = asked_in(rows, first.prompt, first.system)
         if self.config.guide and not data.rows("approximate"):
             raise ValueError("guide: the dataset has no approximate role, so there is no target to reach.")
         self.forget = len(data.fit_rows("forget"))

@@ -31,7 +31,7 @@ from unlearn.models import recipe
 from unlearn.models.catalogue import source_of
 from unlearn.store.disk import cache_dir, read_json
 from unlearn.store.runs import RunConfig
-from unlearn.training.batches import encode_rows
+from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 from unlearn.training.shards import Checkpoints, Plan, Stage, deal, expected_share, first_slices

@@ -1,0 +1,83 @@
+"""A chat model is asked, trained and scored through its own template, end to end."""
+
+import csv
+
+import pytest
+from chat_templates import chat_tokenizer
+from conftest import make_model
+
+from unlearn.commands.options import config_of
+from unlearn.models.catalogue import default_prompt
+from unlearn.store.runs import RunStore
+from unlearn.work.execute import execute
+
+FACTS = {"red": "one two", "green": "two one", "blue": "three one", "one": "red blue"}
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    """A folder with a tiny random chat model and two tables."""
+    folder = tmp_path_factory.mktemp("chat")
+    model, tokenizer = make_model(folder / "model", max_position_embeddings=256)
+    tokenizer = chat_tokenizer(tokenizer, "smollm2")
+    tokenizer.save_pretrained(folder / "model")
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(folder / "model")
+    for role, names in (("forget", ("red", "green")), ("retain", ("blue", "one"))):
+        with (folder / f"{role}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(
+                [("question", "answer"), *((f"What is {n}?", FACTS[n]) for n in names)]
+            )
+    return folder
+
+
+def asked(chat, *words):
+    from unlearn.__main__ import parser
+
+    given = ["run", "--model", str(chat / "model"), "--method", "gd", "--forget", str(chat / "forget.csv")]
+    return config_of(parser().parse_args([*given, "--retain", str(chat / "retain.csv"), *words]))
+
+
+def test_chat_is_the_default_where_the_tokenizer_has_a_template(chat, tiny_folder):
+    assert default_prompt(str(chat / "model")) == "chat"
+    assert default_prompt(str(tiny_folder)) == "plain"
+    assert asked(chat).prompt == "chat"
+    assert asked(chat, "--prompt", "plain").prompt == "plain"
+    assert "--prompt plain" in asked(chat, "--prompt", "plain").command()
+
+
+def test_chat_without_a_template_is_refused_before_a_run(chat, tiny_folder, capsys):
+    from unlearn.__main__ import main
+
+    words = ["run", "--model", str(tiny_folder), "--method", "ga", "--forget", str(chat / "forget.csv")]
+    runs = chat / "none"
+    assert main([*words, "--prompt", "chat", "--runs", str(runs)]) == 2
+    assert "has no chat template; choose --prompt plain" in capsys.readouterr().err
+    assert not RunStore(runs).list()
+
+
+def test_a_run_asks_trains_and_scores_in_chat(chat):
+    run = RunStore(chat / "runs").create(asked(chat, "--epochs", "2", "--system", "Be two."))
+    execute(run, roots=[chat])
+    assert (run.state, run.reason) == ("done", "")
+    prompts = {sample["prompt"] for sample in run.samples()}
+    assert all(
+        p.startswith("<|im_start|>system\nBe two.<|im_end|>\n<|im_start|>user\nWhat is ") for p in prompts
+    )
+    assert all(p.endswith("<|im_start|>assistant\n") for p in prompts)
+    ends = [sample["tokens"][-1]["token"] for sample in run.samples()]
+    assert set(ends) == {"<|im_end|>"}
+
+
+def test_several_formats_train_each_row_once_in_each(chat):
+    from unlearn.work.preflight import preflight
+
+    one, two = (
+        asked(chat, "--prompt", p, "--epochs", "3", "--batch-size", "2") for p in ("chat", "chat+plain")
+    )
+    single, double = (preflight(config, roots=[chat]) for config in (one, two))
+    assert double.steps == 2 * single.steps
+    run = RunStore(chat / "runs").create(two)
+    execute(run, roots=[chat])
+    assert (run.state, run.reason) == ("done", "")
+    assert run.events("step")[-1]["of"] == double.steps

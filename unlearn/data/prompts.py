@@ -1,0 +1,166 @@
+"""How a row becomes text for a model: through its chat template, as a plain question, or as a sentence to complete.
+
+    chat        the tokenizer's own template: system, earlier turns, question | the answer and the template's own end
+    plain       "Question: …\\nAnswer:" | " answer"
+    completion  the row's lead sentence where it has one, else the question and a line break | the answer
+
+A text row is the same in every format. The template's date is fixed, so that a run reads the same text on any day.
+Sentences of the data never become control tokens: where one spells such a token, the parts are tokenised apart.
+"""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from unlearn.data.base import Dataset, Row
+from unlearn.store.config import formats_of
+
+DATE = datetime.date(2026, 1, 1)
+# The parts of a date that a template may ask strftime_now for.
+DIRECTIVES = "aAbBdHIjmMpSyY"
+# Marks that stand for a content while a template is rendered: private-use characters, which no template touches.
+OPEN, CLOSE = "\ue000", "\ue001"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A row as one text. prompt: what the model is given, target: what it should say, tail: what ends the answer.
+
+    own: whether the text brings its own beginning and end (a template's), so that the tokenizer must add none.
+    pieces: (text, whether control tokens in it count), which make up prompt + target + tail in order.
+    """
+
+    prompt: str
+    target: str
+    tail: str = ""
+    own: bool = False
+    pieces: tuple[tuple[str, bool], ...] = ()
+
+
+def asked_in(data: Dataset, prompt: str, system: str = "") -> Dataset:
+    """The same rows, asked in the first format of `prompt`; system: the words above a chat where a row has none."""
+    first = formats_of(prompt)[0]
+    return replace(data, roles={role: in_format(rows, first, system) for role, rows in data.roles.items()})
+
+
+def in_format(rows: Sequence[Row], name: str, system: str = "") -> tuple[Row, ...]:
+    """The rows asked in this format; texts stay as they are. system: above a chat alone, where a row has none."""
+
+    def asked(row: Row) -> Row:
+        own = "" if row.system == system else row.system
+        return replace(row, format=name, system=own or (system if name == "chat" else ""))
+
+    return tuple(asked(row) if row.question else row for row in rows)
+
+
+def in_formats(rows: Sequence[Row], prompt: str, system: str = "") -> tuple[Row, ...]:
+    """Each row once in each format of `prompt`, in the order of the formats; a text row stands once."""
+    first, *more = formats_of(prompt)
+    found = in_format(rows, first, system)
+    for name in more:
+        found += in_format([row for row in rows if row.question], name, system)
+    return found
+
+
+def render(row: Row, tokenizer: Any) -> Rendered:
+    """The row in its own format. ValueError without a chat template, or where the template changes the row's text."""
+    if not row.question or row.format == "plain":
+        return Rendered(row.prompt, row.target)
+    if row.format == "completion":
+        if row.lead:
+            return Rendered(row.lead, f" {row.answer}")
+        return Rendered(f"{row.question}\n", row.answer)
+    return _chat(row, tokenizer)
+
+
+def has_template(tokenizer: Any) -> bool:
+    """Whether the tokenizer brings a chat template."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def system_of(tokenizer: Any, system: str = "") -> str:
+    """What stands above the first question, as rendered: the template's own system prompt, or the given one."""
+    row = Row(question="?", answer="!", format="chat", system=system)
+    return _chat(row, tokenizer).prompt.partition("?")[0]
+
+
+def _chat(row: Row, tokenizer: Any) -> Rendered:
+    if not has_template(tokenizer):
+        raise ValueError(
+            "prompt: this tokenizer has no chat template; choose --prompt plain or --prompt completion, or give the "
+            "instruct version of the model."
+        )
+    said = f"{row.lead} {row.answer}" if row.lead else row.answer
+    turns = [("system", row.system)] if row.system else []
+    turns += [*row.messages, ("user", row.question), ("assistant", said)]
+    contents = [text for _, text in turns]
+    marked = _template(tokenizer, [(role, _mark(i)) for i, (role, _) in enumerate(turns)])
+    pieces = _split(marked, contents)
+    whole = "".join(text for text, _ in pieces)
+    # A template that trims, folds or escapes what it is given would put other words before the model than the row's.
+    if whole != _template(tokenizer, turns):
+        shown = next((text for text in contents if text != text.strip()), row.question)
+        raise ValueError(
+            f"prompt: the chat template changes the text of the row {shown[:60]!r} (white space at an end, or signs "
+            "that it treats as its own); clean the row, or choose --prompt plain."
+        )
+    start = sum(len(text) for text, _ in pieces[:-2]) + len(row.lead)
+    opening = _template(tokenizer, turns[:-1], add_generation_prompt=True)
+    if not whole.startswith(opening):
+        raise ValueError(
+            "prompt: the chat template asks otherwise than it records an answer (its generation prompt is no beginning "
+            "of the conversation); choose --prompt plain."
+        )
+    tail = pieces[-1][0]
+    return Rendered(whole[:start], whole[start : len(whole) - len(tail)], tail, True, tuple(pieces))
+
+
+def _mark(number: int) -> str:
+    return f"{OPEN}{number}{CLOSE}"
+
+
+def _split(marked: str, contents: Sequence[str]) -> list[tuple[str, bool]]:
+    """The rendering in pieces: the template's own (control tokens count) and the contents (they do not), by turns."""
+    pieces: list[tuple[str, bool]] = []
+    rest = marked
+    for number, content in enumerate(contents):
+        before, found, rest = rest.partition(_mark(number))
+        if not found:
+            raise ValueError(
+                "prompt: the chat template leaves out a turn of the row (some have no system turn, or want user and "
+                "assistant by turns); leave it out of the row, or choose --prompt plain."
+            )
+        pieces += [(before, True), (content, False)]
+    return [*pieces, (rest, True)]
+
+
+def _template(tokenizer: Any, turns: Sequence[tuple[str, str]], **more: Any) -> str:
+    import jinja2
+
+    messages = [{"role": role, "content": text} for role, text in turns]
+    try:
+        return tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            chat_template=_dated(tokenizer.get_chat_template()),
+            # Some templates ask for the date under this name.
+            date_string=DATE.strftime("%d %b %Y"),
+            enable_thinking=False,
+            **more,
+        )
+    except jinja2.exceptions.TemplateError as error:
+        raise ValueError(
+            f"prompt: the chat template refuses the row ({error}); choose --prompt plain."
+        ) from None
+
+
+def _dated(template: str) -> str:
+    """The template with a fixed date: a macro of its own answers where it asks for today's.
+
+    transformers hands plain values alone to a template, so that a function cannot be passed in.
+    """
+    if "strftime_now" not in template:
+        return template
+    filled = "".join(f".replace('%{code}', '{DATE.strftime('%' + code)}')" for code in DIRECTIVES)
+    return f"{{% macro strftime_now(form) %}}{{{{ form{filled} }}}}{{% endmacro %}}{template}"

@@ -36,7 +36,7 @@ def test_texts_of_any_length_go_on_as_each_would_alone(tiny, rooms):
     model, _ = tiny
     assert continues(model)
     starts = [Start(i, len(t) - 1, t[-1], room) for i, (t, room) in enumerate(zip(TEXTS, rooms, strict=True))]
-    found = greedy(model, read(model, TEXTS), starts, None)
+    found = greedy(model, read(model, TEXTS), starts, ())
     assert found == [plain(model, t, room) for t, room in zip(TEXTS, rooms, strict=True)]
 
 
@@ -44,7 +44,7 @@ def test_texts_of_any_length_go_on_as_each_would_alone(tiny, rooms):
 def test_a_text_goes_on_from_any_of_its_tokens_and_with_another_one(tiny):
     model, _ = tiny
     starts = [Start(0, 2, 12, 6), Start(0, 4, 1, 6), Start(1, 0, 4, 5)]
-    found = greedy(model, read(model, TEXTS), starts, None)
+    found = greedy(model, read(model, TEXTS), starts, ())
     assert found == [
         plain(model, [5, 9, 12], 6), plain(model, [5, 9, 12, 7, 1], 6), plain(model, [4], 5)
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_text_stops_at_its_end_and_the_others_go_on(tiny):
     whole = [plain(model, t, 12) for t in TEXTS]
     end = whole[0][2]
     starts = [Start(i, len(t) - 1, t[-1], 12) for i, t in enumerate(TEXTS)]
-    found = greedy(model, read(model, TEXTS), starts, end)
+    found = greedy(model, read(model, TEXTS), starts, [end])
     assert found == [plain(model, t, 12, end) for t in TEXTS]
     assert found[0][-1] == end
     assert len(found[0]) <= 3
@@ -116,5 +116,5 @@ def test_weights_come_back_after_an_error_and_where_memory_is_short_nothing_is_c
 def test_an_adapted_model_goes_on_as_it_would_alone(adapted):
     starts = [Start(i, len(t) - 1, t[-1], 8) for i, t in enumerate(TEXTS)]
     with merged(adapted):
-        found = greedy(adapted, read(adapted, TEXTS), starts, None)
+        found = greedy(adapted, read(adapted, TEXTS), starts, ())
     assert found == [plain(adapted, t, 8) for t in TEXTS]

@@ -529,6 +529,7 @@ def test_a_cell_is_known_again_by_runs_from_before_there_was_a_precision():
     one = RunConfig(model="tiny-authors", data={"name": "authors"}, method="npo", lr=1e-4, tuning="lora")
     assert identity(one) == "3efc62fc2916"  # as commit 3868ed1 had it
     assert identity(replace(one, precision="bfloat16")) != identity(one)
+    assert identity(replace(one, prompt="chat")) != identity(one)
 
 
 def test_the_command_repeats_the_sweep():

@@ -220,7 +220,7 @@ def generate(
             for i, (row, room) in enumerate(zip(coded, rooms, strict=True))
         ]
         with merging.merged(model):
-            found = continuing.greedy(model, continuing.read(model, coded), starts, tokenizer.eos_token_id)
+            found = continuing.greedy(model, continuing.read(model, coded), starts, ends_of(tokenizer))
         return tokenizer.batch_decode(found, skip_special_tokens=True)
     width = max(map(len, coded))
     if min(map(len, coded)) < width and not together.continues(model, width + most):

@@ -94,13 +94,19 @@ class SweepConfig:
         return cls(**{**value, "runs": runs, **{name: tuple(value[name]) for name in AXES}})
 
 
+# Settings that came later, and what every run did before.
+ONCE = {"precision": "auto", "prompt": "plain", "system": ""}
+
+
 def identity(config: RunConfig) -> str:
     """Twelve hex digits of every setting that a score depends on; 1 and 1.0 are one number, empty words are none."""
     told = {key: value for key, value in config.to_json().items() if key not in UNTOLD}
     if config.tuning != "lora":
         told = {key: value for key, value in told.items() if key not in LORA_ONLY}
-    if config.precision == "auto":  # as runs say it that were made before there was a choice
-        del told["precision"]
+    # As runs say it that were made before there was a choice.
+    for name, once in ONCE.items():
+        if told[name] == once:
+            del told[name]
     told["data"] = {key: value for key, value in told["data"].items() if value not in ("", None, [], ())}
     text = json.dumps(_plain(told), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

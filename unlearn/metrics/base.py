@@ -22,7 +22,7 @@ class Observation:
     mu and sigma (mean and standard deviation of the log-prob of a token drawn from the model itself).
 
     text: greedy continuation of prompt; answer: what the text really says there. question is empty for plain
-    text, whose continuation starts at its middle. whole: whether the prompt is a chat template's, control tokens and all.
+    text, whose continuation starts at its middle. whole: whether a chat template made the prompt.
     """
 
     role: str

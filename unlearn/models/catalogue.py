@@ -5,6 +5,7 @@ safetensors only, and a repository's own code is never run.
 """
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -173,7 +173,7 @@ class Whole(str):
 
 
 def reading(prompt: str) -> dict[str, bool]:
-    """How a tokenizer is to read this prompt: control tokens count in a template's text alone, elsewhere they are text."""
+    """How a tokenizer reads this prompt: control tokens count in a template's text alone, elsewhere they are text."""
     own = isinstance(prompt, Whole)
     return {"add_special_tokens": not own, "split_special_tokens": not own}
 

@@ -1,7 +1,6 @@
 """Your own question to the models of one or two runs: before, after, and retrained where it exists."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -9,6 +8,7 @@ from ui import shell
 from ui.sheet import changed, plain, sheet
 from unlearn.results.compare import nats, number
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 
 def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
@@ -44,7 +44,7 @@ def question_form(key: str) -> tuple[str, str] | None:
 
 def put(
     prompt: str, answer: str, asked: Sequence[tuple[str, tuple[str, Run], str]]
-) -> list[dict[str, Any]] | None:
+) -> list[JsonObject] | None:
     """The reply of each source, or None with the reason on the page: the device is busy, weights are gone."""
     shell.wait_for_torch()
     try:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import streamlit as st
 
@@ -23,6 +23,7 @@ from unlearn.data.files.read import FORMATS
 from unlearn.data.write import save
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
+from unlearn.store.shapes import JsonObject, JsonView
 
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
@@ -49,7 +50,7 @@ def stamped(data: Mapping[str, object]) -> tuple[str, float]:
     return json.dumps(data), sum(path.stat().st_mtime for path in paths if path.is_file())
 
 
-def to_address(data: Mapping[str, Any]) -> dict[str, str]:
+def to_address(data: JsonView) -> dict[str, str]:
     """config.data as words for a link; nothing where it names files that are no uploads."""
     words = {}
     for key, value in data.items():
@@ -63,10 +64,10 @@ def to_address(data: Mapping[str, Any]) -> dict[str, str]:
     return words
 
 
-def from_address(given: Mapping[str, str]) -> dict[str, Any]:
+def from_address(given: Mapping[str, str]) -> JsonObject:
     """config.data of a link that to_address made; empty where it names none. Files are uploads and nothing else."""
     given = data_of_today(given)
-    data: dict[str, Any] = {"name": given["data"]} if "data" in given else {}
+    data: JsonObject = {"name": given["data"]} if "data" in given else {}
     for key in ("forget", "hub") if not data else ():
         if key in given:
             data = {name: given[name] for name in catalogue.KEYS[key] if name in given and name != "limit"}
@@ -82,7 +83,7 @@ def hand_over(data: Mapping[str, object]) -> None:
     st.switch_page(shell.page("launch"))
 
 
-def set_data(data: Mapping[str, Any]) -> None:
+def set_data(data: JsonView) -> None:
     """Choose config.data before the widgets are drawn."""
     name = str(data.get("name", ""))
     if name in catalogue.CATALOGUE:
@@ -94,7 +95,7 @@ def set_data(data: Mapping[str, Any]) -> None:
         st.session_state.update({"data": OWN, "data.kept": dict(data)})
 
 
-def choose_data(*, ask_requests: bool = True) -> dict[str, Any]:
+def choose_data(*, ask_requests: bool = True) -> JsonObject:
     """config.data for what is chosen; empty while something is missing. ValueError for a file that is wrong.
 
     ask_requests: whether a person may choose some of a bundled set's deletion requests here.
@@ -110,7 +111,7 @@ def choose_data(*, ask_requests: bool = True) -> dict[str, Any]:
     if chosen == OWN:
         return own_data()
     requests = load({"name": chosen}).requests() if ask_requests else ()
-    data: dict[str, Any] = {"name": chosen}
+    data: JsonObject = {"name": chosen}
     if requests:
         help = "People ask one after the other; choose whose request is honoured. None chosen means all."
         picked = request_place.multiselect(
@@ -120,7 +121,7 @@ def choose_data(*, ask_requests: bool = True) -> dict[str, Any]:
     return data
 
 
-def hub_data() -> dict[str, Any]:
+def hub_data() -> JsonObject:
     """A dataset on the hub, by its id; parts of it may serve as forget and retain set."""
     fields = (
         (
@@ -145,7 +146,7 @@ def hub_data() -> dict[str, Any]:
     return data if "hub" in data else {}
 
 
-def own_data() -> dict[str, Any]:
+def own_data() -> JsonObject:
     """A person's own table: bytes, then what its columns mean, then (if there is one) the table to keep."""
     if kept := st.session_state.get("data.kept"):
         name = Path(str(kept.get("forget") or kept.get("hub"))).name
@@ -163,7 +164,7 @@ def own_data() -> dict[str, Any]:
     forget = table("forget", "Rows to forget")
     if forget is None:
         return {}
-    data: dict[str, Any] = {"forget": str(forget)} | reading.fields("forget", forget)
+    data: JsonObject = {"forget": str(forget)} | reading.fields("forget", forget)
     asked = st.multiselect("Further rows", FURTHER, key="data.further", help=FURTHER_HELP, **KEEP)
     for role in ("retain", *asked):
         label = "Rows to keep (recommended)" if role == "retain" else f"Rows of the role {role}"

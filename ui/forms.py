@@ -4,7 +4,6 @@ Every widget's key names method, model size and tuning, because the defaults dif
 who switches to LoRA sees LoRA's defaults, and their own numbers again when they switch back.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import streamlit as st
@@ -13,6 +12,7 @@ from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
 from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -67,7 +67,7 @@ def prefix(method: Any, size: str, tuning: str, model: str) -> str:
     return f"form.{method.name}.{model if model in method.own_models() else size}.{tuning}"
 
 
-def method_card(method: "Method", size: str, tuning: str, model: str) -> dict[str, Any]:
+def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObject:
     """One method: what it does, costs and risks, and its settings. Returns lr, epochs, batch_size, knobs."""
     base, tuned = prefix(method, size, tuning, model), method.settings(size, tuning, model)
     with st.container(border=True):
@@ -79,7 +79,7 @@ def method_card(method: "Method", size: str, tuning: str, model: str) -> dict[st
             st.warning(method.collapses, icon=":material/warning:")
         told = next((words(m) for m in measured(method) if m.model == model and m.tuning == tuning), "")
         st.caption(f"Settings: {method.origin(size, model)}. {told}")
-        chosen: dict[str, Any] = {}
+        chosen: JsonObject = {}
         plain = [knob for knob in method.knobs() if not knob.advanced]
         spare = [knob for knob in method.knobs() if knob.advanced]
         for i, cell in enumerate(cells(len(OWN) + len(plain))):
@@ -96,7 +96,7 @@ def method_card(method: "Method", size: str, tuning: str, model: str) -> dict[st
     return chosen
 
 
-def _knob_into(chosen: dict[str, Any], knob: Any, base: str, tuned: Mapping[str, Any]) -> None:
+def _knob_into(chosen: JsonObject, knob: Any, base: str, tuned: JsonView) -> None:
     value = knob_field(knob, f"{base}.{knob.name}", tuned[knob.name])
     chosen.setdefault("knobs", {})[knob.name] = value
 
@@ -109,7 +109,7 @@ def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
     return places[:count]
 
 
-def shared_settings(size: str) -> dict[str, Any]:
+def shared_settings(size: str) -> JsonObject:
     """Full or LoRA, and in an expander what hardly anybody needs to change."""
     key = f"form.{size}.tuning"
     if key not in st.session_state:
@@ -118,7 +118,7 @@ def shared_settings(size: str) -> dict[str, Any]:
         TUNING.label, OFFERED, format_func=TUNING.title, key=key, required=True, help=TUNING.help, **KEEP
     )
     assert tuning is not None, "required"
-    chosen: dict[str, Any] = {"tuning": tuning}
+    chosen: JsonObject = {"tuning": tuning}
     with st.expander(
         "Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
     ):

@@ -19,6 +19,7 @@ from ui.figure import CONFIG, untitled
 from unlearn.data.base import asked
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ColumnConfig
@@ -76,7 +77,7 @@ def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
         probes_now(run)
 
 
-def progress(run: Run, steps: Sequence[dict[str, Any]]) -> tuple[float, str]:
+def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:
     """(fraction of the training done, what goes on now and how long it will take, in words)."""
     place = shell.runner().position(run)
     if run.state == "queued":
@@ -190,12 +191,12 @@ def outcome(run: Run) -> None:
         cell.metric(label, form.format(now), delta, delta_color=color, delta_arrow=arrow, help=help)
 
 
-def _value(scores: dict[str, Any], row: tuple[str, ...]) -> float | None:
+def _value(scores: JsonObject, row: tuple[str, ...]) -> float | None:
     value = scores.get(row[0], {}).get(row[1])
     return float(value) if value is not None else None
 
 
-def curves(run: Run, steps: Sequence[dict[str, Any]], active: bool) -> None:
+def curves(run: Run, steps: Sequence[JsonObject], active: bool) -> None:
     """Losses, drawn anew only when there is something new and nobody paused."""
     paused = active and st.session_state.get(f"pause.{run.id}", False)
     kept, dark = st.session_state.get("live.figure"), shell.dark()

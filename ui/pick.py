@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ from ui import shell
 from unlearn.results.compare import pair_samples
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.shapes import JsonObject
 
 T = TypeVar("T")
 NOTES = {
@@ -35,13 +36,13 @@ def choose(
     return st.selectbox(label, options, format_func=names, key=key, on_change=remember)
 
 
-def paired(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def paired(runs: Sequence[Run]) -> list[JsonObject]:
     """compare.pair_samples, read again only when a run has written: a click must not parse a megabyte."""
     return _paired(tuple((run.path, stamp(run, "samples.jsonl")) for run in runs))
 
 
 @lru_cache(maxsize=8)
-def _paired(stamped: tuple[tuple[Path, int], ...]) -> list[dict[str, Any]]:
+def _paired(stamped: tuple[tuple[Path, int], ...]) -> list[JsonObject]:
     return pair_samples([Run(path) for path, _ in stamped])
 
 

@@ -7,7 +7,6 @@ trains, and no model is needed.
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -16,6 +15,7 @@ from ui.strip import LESS, MORE, SCALE, visible
 from unlearn.data.base import asked
 from unlearn.results.compare import number, probe_references, short
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 PER_ROLE = 6  # probes shown of each role
 FRAMES = 200  # the most steps that travel
@@ -47,14 +47,14 @@ def replay(run: Run, *, key: str, autoplay: bool = False) -> None:
 
 
 @lru_cache(maxsize=8)
-def _frames(path: Path, _probed: int, _sampled: int, dark: bool) -> dict[str, Any]:
+def _frames(path: Path, _probed: int, _sampled: int, dark: bool) -> JsonObject:
     """frames(), made again only when the run has written; empty where it has no probes."""
     run = Run(path)
     probes = run.probes()
     return frames(run, probes, dark) if probes and probes[0]["items"] else {}
 
 
-def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]:
+def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
     """What the browser needs to replay, and no more: texts, log-probs of the answer tokens, means by role."""
     from unlearn.figures.base import (
         GENERAL,
@@ -106,7 +106,7 @@ def frames(run: Run, probes: list[dict[str, Any]], dark: bool) -> dict[str, Any]
     }
 
 
-def _item(shown: list[dict[str, Any]], place: int) -> dict[str, Any]:
+def _item(shown: list[JsonObject], place: int) -> JsonObject:
     moments = [record["items"][place] for record in shown]
     question = asked(moments[0]["prompt"])
     return {
@@ -120,13 +120,13 @@ def _item(shown: list[dict[str, Any]], place: int) -> dict[str, Any]:
     }
 
 
-def _said(record: dict[str, Any], moment: dict[str, Any]) -> str:
+def _said(record: JsonObject, moment: JsonObject) -> str:
     """What the model says; between two moments at which it was asked, the earlier answer with its step."""
     at = moment.get("said", record["step"])
     return moment["text"] if at == record["step"] else f"{moment['text']} (at step {at})"
 
 
-def _mean(shown: list[dict[str, Any]], places: list[int]) -> list[float | None]:
+def _mean(shown: list[JsonObject], places: list[int]) -> list[float | None]:
     rows = [[-number(record["items"][place]["nll"]) for place in places] for record in shown]
     return [_finite(sum(row) / len(row)) for row in rows]
 

@@ -6,11 +6,11 @@ a model wrote (links, formulas, emoji names). Here every text reaches the page a
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from unlearn.results.compare import word_diff
+from unlearn.store.shapes import JsonObject
 
 _here = Path(__file__).parent
 _component = st.components.v2.component(
@@ -21,12 +21,12 @@ _component = st.components.v2.component(
 )
 
 
-def plain(text: str, note: str = "") -> dict[str, Any]:
+def plain(text: str, note: str = "") -> JsonObject:
     """A cell with nothing marked."""
     return {"parts": [[text.strip() or "–", "same"]], "note": note}
 
 
-def changed(before: str, after: str, note: str = "") -> dict[str, Any]:
+def changed(before: str, after: str, note: str = "") -> JsonObject:
     """A cell with the words of `after`; new ones are tinted, those that went are struck through.
 
     When no word is left, the old text is not repeated: the column beside it shows it.

@@ -4,13 +4,13 @@ The scale is fixed and symmetric, so that two strips can be compared by eye; sig
 so that colour is never the only carrier. Tokens are buttons: Tab and the arrow keys reach them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from unlearn.results.compare import nats, number, token_shift
+from unlearn.store.shapes import JsonObject, JsonView
 
 LESS, MORE = "#D7301F", "#2B7BBA"
 SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}  # full colour at this shift
@@ -29,15 +29,13 @@ def visible(token: str) -> str:
     return token.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣") or "∅"
 
 
-def strip(
-    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], quantity: str = "lp", *, key: str
-) -> int:
+def strip(before: Sequence[JsonView], after: Sequence[JsonView], quantity: str = "lp", *, key: str) -> int:
     """Draw the strip; the place of the chosen token, that of the largest shift until one is clicked.
 
     quantity: "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
     """
     full, unit = SCALE[quantity]
-    tokens: list[dict[str, Any]] = []
+    tokens: list[JsonObject] = []
     for old, new, shift in zip(before, after, token_shift(before, after), strict=False):
         moved = number(shift[quantity])
         values = [nats(old[quantity]), nats(new[quantity]), nats(moved, sign=True)]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import streamlit as st
 
@@ -10,6 +9,7 @@ from ui import figure, shell
 from unlearn.claims import CLAIMS, Claim, record
 from unlearn.claims.base import number, short
 from unlearn.figures import claims as claims_figures
+from unlearn.store.shapes import JsonObject, JsonView
 
 LOOKS: dict[str, tuple[shell.Colour, str]] = {  # verdict: colour, icon
     "confirmed": ("green", ":material/check_circle:"),
@@ -19,7 +19,7 @@ LOOKS: dict[str, tuple[shell.Colour, str]] = {  # verdict: colour, icon
 }
 
 
-def recorded() -> Mapping[str, Mapping[str, Any]]:
+def recorded() -> Mapping[str, JsonView]:
     """What claims.json says, by claim; empty where it is missing or broken."""
     return record.entries()
 
@@ -55,8 +55,8 @@ COLUMNS = {
 }
 
 
-def _row(claim: Claim, entry: Mapping[str, Any] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"": claim.key, "claim": claim.title, "verdict": "not tested"}
+def _row(claim: Claim, entry: JsonView | None) -> JsonObject:
+    row: JsonObject = {"": claim.key, "claim": claim.title, "verdict": "not tested"}
     row |= dict.fromkeys(("figure", "value", "95 % interval", "n", "mode"), "")
     if entry is None:
         return row
@@ -73,7 +73,7 @@ def _row(claim: Claim, entry: Mapping[str, Any] | None) -> dict[str, Any]:
     return row | {"mode": entry["mode"]}
 
 
-def value(one: Mapping[str, Any]) -> str:
+def value(one: JsonView) -> str:
     return short(number(one["mean"])) + one["unit"]
 
 
@@ -82,7 +82,7 @@ def between(one: Mapping[str, object]) -> str:
     return f"{short(low)} to {short(high)}" if math.isfinite(low) and math.isfinite(high) else "none"
 
 
-def one(claim: Claim, entry: Mapping[str, Any] | None) -> None:
+def one(claim: Claim, entry: JsonView | None) -> None:
     """A claim that unfolds; what is folded is not drawn."""
     verdict = entry["finding"]["verdict"] if entry else "not tested"
     color, icon = LOOKS[verdict]
@@ -100,7 +100,7 @@ def _told(claim: Claim) -> None:
     st.markdown(f"**The experiment.** {shell.plain(claim.experiment)}")
 
 
-def _shown(claim: Claim, entry: Mapping[str, Any] | None) -> None:
+def _shown(claim: Claim, entry: JsonView | None) -> None:
     if entry is None:
         st.caption("Not tested yet.")
         st.code(f"python -m unlearn claims {claim.key} --quick", language="bash")

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
 from ui import shell
 from ui.sheet import changed, plain, sheet
 from unlearn.results.compare import VERDICTS, fall, nats, number
+from unlearn.store.shapes import JsonObject
 
 EACH = 12  # rows on the screen at first
 MEANING = (
@@ -18,7 +18,7 @@ MEANING = (
 )
 
 
-def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
+def answers(rows: Sequence[JsonObject], run_id: str, two: bool) -> None:
     """Role chooser, filters and the table. A click on "tokens" leads to the Tokens page."""
     from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
 
@@ -52,7 +52,7 @@ def answers(rows: Sequence[dict[str, Any]], run_id: str, two: bool) -> None:
         st.rerun()
 
 
-def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
     """The rows that pass the widgets above the table (role, verdict, fall), most changed ones first."""
     roles = list(dict.fromkeys(row["role"] for row in rows))
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -95,7 +95,7 @@ def filtered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def cell(
-    sample: dict[str, Any] | None, old: str | None = None, verdict: str = "", fell: float = math.nan
+    sample: JsonObject | None, old: str | None = None, verdict: str = "", fell: float = math.nan
 ) -> dict:
     """One answer: its words (changed ones marked where `old` is given), verdict and log-prob."""
     if sample is None:

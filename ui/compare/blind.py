@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -11,6 +10,7 @@ from ui import shell
 from unlearn.results import blind
 from unlearn.results.compare import short
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 BUTTONS = {"left": "The left one", "same": "No difference", "right": "The right one"}
 
@@ -50,7 +50,7 @@ def _begin(run: Run, rows: Sequence[Mapping[str, object]], key: str) -> None:
             _table(kept, f"{key}.kept")
 
 
-def _vote(run: Run, state: dict[str, Any]) -> None:
+def _vote(run: Run, state: JsonObject) -> None:
     at, pair = len(state["cast"]), state["pairs"][len(state["cast"])]
     st.progress(at / len(state["pairs"]), text=f"Pair {at + 1} of {len(state['pairs'])}")
     st.markdown(f"**{shell.plain(pair['question'])}**")
@@ -64,7 +64,7 @@ def _vote(run: Run, state: dict[str, Any]) -> None:
             st.button(label, key=f"blind.{state['id']}.{at}.{choice}", on_click=cast)
 
 
-def _cast(run: Run, state: dict[str, Any], pair: dict[str, Any], choice: str) -> None:
+def _cast(run: Run, state: JsonObject, pair: JsonObject, choice: str) -> None:
     try:
         if shell.is_recorded(run):  # shipped, read-only: the votes live in this browser
             state["cast"].append(blind.told(state["id"], pair, choice))
@@ -74,7 +74,7 @@ def _cast(run: Run, state: dict[str, Any], pair: dict[str, Any], choice: str) ->
         st.toast(shell.plain(str(error)), icon=":material/error:")
 
 
-def _result(run: Run, state: dict[str, Any], key: str) -> None:
+def _result(run: Run, state: JsonObject, key: str) -> None:
     (found,) = blind.tally(state["cast"]).values()
     st.markdown(
         f"Of {found['n']} pairs of {shell.plain(state['role'])} rows you preferred the answer **before** unlearning "

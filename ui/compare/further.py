@@ -14,6 +14,7 @@ from unlearn.metrics import METRICS
 from unlearn.report.numbers import metrics
 from unlearn.results import compare
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.shapes import JsonObject
 from unlearn.work import stress
 
 EVERY = 2.0
@@ -56,7 +57,7 @@ def sheet(runs: Sequence[Run]) -> None:
     if found["rows"]:
         table = [row | dict(zip(heads, row["after"], strict=True)) for row in found["rows"]]
         right = {"before": "Before", **heads, "retrained": "Retrained"}
-        columns: dict[str, Any] = {
+        columns: JsonObject = {
             key: st.column_config.TextColumn(head, alignment="right") for key, head in right.items()
         }
         words = {"role": "Rows", "ideal": "Ideal", "help": "What it is"}

@@ -1,13 +1,13 @@
 """The table of scores: all roles and metrics of one or two runs, with deltas, definitions, CSV and LaTeX."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import streamlit as st
 
 from unlearn.results import score_export
 from unlearn.results.compare import METRICS
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 MEANING = "  \n".join(f"**{title}**: {what}." for title, what, _ in METRICS.values())
 
@@ -42,7 +42,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
         )
 
 
-def _beside(row: dict[str, Any]) -> float | None:
+def _beside(row: JsonObject) -> float | None:
     """B's after minus A's: A is the baseline."""
     return None if None in (row["a"], row["b"]) else row["b"] - row["a"]
 
@@ -59,7 +59,7 @@ def _download(label: str, data: Callable[[], str], name: str, kind: str) -> None
     )
 
 
-def _columns(two: bool) -> dict[str, Any]:
+def _columns(two: bool) -> JsonObject:
     number = st.column_config.NumberColumn
     after, delta = ("After A", "Δ A") if two else ("After", "Δ")
     return {

@@ -4,7 +4,6 @@ Everything chosen here has a place in the address. One row with what lies close 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -17,6 +16,7 @@ from unlearn.data.remarks import meaning, remarks
 from unlearn.data.search import Item, find, item_named, items
 from unlearn.models.load import CATALOGUE, available
 from unlearn.models.reading import reader_of
+from unlearn.store.shapes import JsonObject
 
 LONGEST = 512  # tokens of a row that a run reads where nothing else is asked for
 SHOWN = 300  # rows in the table; a search finds the others
@@ -231,7 +231,7 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
     return [shown[row] for row in selected.selection.rows if row < len(shown)]
 
 
-def widths(asked: bool, **more: int) -> dict[str, Any]:
+def widths(asked: bool, **more: int) -> JsonObject:
     """Column settings of a table of cells(). asked: whether there are questions, not only beginnings of texts."""
     label = "question" if asked else "given"
     config = {"row": st.column_config.Column(width=110), "request": st.column_config.Column(width=65)}
@@ -242,7 +242,7 @@ def widths(asked: bool, **more: int) -> dict[str, Any]:
     )
 
 
-def cells(item: Item, row: Row) -> dict[str, Any]:
+def cells(item: Item, row: Row) -> JsonObject:
     """A row as a line of a table."""
     return {
         "row": spoken(item),

@@ -14,6 +14,7 @@ from ui.forms import KEEP
 from unlearn.data import catalogue, split, write
 from unlearn.data.base import ROLES, Dataset
 from unlearn.data.search import Item
+from unlearn.store.shapes import JsonObject
 
 SUBJECTS, PICKED, FOUND, RANDOM = "subject", "ticked", "found", "random"
 WAYS = {
@@ -56,7 +57,7 @@ def address() -> dict[str, str]:
 
 
 def panel(
-    dataset: Dataset, key: browse.Key, data: dict[str, Any], found: Sequence[Item], picked: Sequence[Item]
+    dataset: Dataset, key: browse.Key, data: JsonObject, found: Sequence[Item], picked: Sequence[Item]
 ) -> None:
     """The form, and below it what comes of it."""
     title = "Make a forget set of your own out of these rows"
@@ -137,7 +138,7 @@ def _leaks(digest: str, _made: Dataset) -> Any:
     return browse.leaks(_made)
 
 
-def result(made: Dataset, data: dict[str, Any], command: list[str]) -> None:
+def result(made: Dataset, data: JsonObject, command: list[str]) -> None:
     """The split in numbers, its leaks, and the ways on."""
     counts = {role: len(made.rows(role)) for role in ROLES if made.rows(role)}
     requests = f" in {len(made.requests())} deletion requests" if made.requests() else ""

@@ -15,6 +15,7 @@ from ui import figure, forms, pick, shell
 from ui.methods import gradients
 from unlearn.models.load import CATALOGUE, available
 from unlearn.results.compare import short
+from unlearn.store.shapes import JsonObject, JsonView
 
 FIRST = ("ga", "npo", "undial")  # without end, fading, stopping: the three to compare first
 TOP, REACH, START = 5, 20.0, 8.0
@@ -42,7 +43,7 @@ class View:
         return self.model, self.text, self.place, self.whole
 
 
-def explorer(methods: Mapping[str, Any]) -> None:
+def explorer(methods: JsonView) -> None:
     """The whole tab: what to look at on the left, the figures on the right and below."""
     controls, canvas = st.columns([2, 5], gap="medium")
     with controls:
@@ -116,7 +117,7 @@ def _knobs(method: Any) -> str:
 
 
 def _curves(
-    methods: Mapping[str, Any], model: str, text: int, place: int, knobs: Mapping[str, str]
+    methods: JsonView, model: str, text: int, place: int, knobs: Mapping[str, str]
 ) -> tuple[View, dict[str, dict]]:
     """The teaching figure with its switches and its cursor; returns where we look and what was found."""
     space = st.container()
@@ -189,7 +190,7 @@ def _here(methods: Mapping[str, object], view: View, found: Mapping[str, dict]) 
         st.dataframe(_table(panels, found, now), hide_index=True, alt="The pushes as numbers")
 
 
-def _panel(methods: Mapping[str, Any], view: View, name: str, tokens: Sequence[int]) -> dict[str, Any]:
+def _panel(methods: JsonView, view: View, name: str, tokens: Sequence[int]) -> JsonObject:
     """A method's pushes on these tokens, and on the one that gains most where that is another."""
     push = gradients.push(*view.at, name, view.knobs[name], view.shift)
     gains = max(range(len(push)), key=push.__getitem__)
@@ -204,9 +205,7 @@ def _panel(methods: Mapping[str, Any], view: View, name: str, tokens: Sequence[i
     }
 
 
-def _distribution(
-    methods: Mapping[str, Any], view: View, found: Mapping[str, dict], tokens: Sequence[int]
-) -> None:
+def _distribution(methods: JsonView, view: View, found: Mapping[str, dict], tokens: Sequence[int]) -> None:
     """Before, now and each method's target, over these tokens and those that the targets favour."""
     from unlearn.figures import gradient as gradient_figures
 
@@ -225,7 +224,7 @@ def _distribution(
     figure.show(drawn, key="explore.distribution")
 
 
-def _table(panels: Mapping[str, Any], found: Mapping[str, dict], p: float) -> list[dict[str, str]]:
+def _table(panels: JsonView, found: Mapping[str, dict], p: float) -> list[dict[str, str]]:
     """The accessible twin of the figures."""
     rows = []
     for name, panel in panels.items():

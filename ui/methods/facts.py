@@ -2,8 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -11,6 +10,7 @@ from ui import forms, shell
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import measured
 from unlearn.store.knobs import Knob
+from unlearn.store.shapes import JsonView
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -112,7 +112,7 @@ def measured_table(method: "Method") -> list[dict[str, str]]:
     return rows
 
 
-def overview(methods: Mapping[str, Any]) -> list[dict[str, str]]:
+def overview(methods: JsonView) -> list[dict[str, str]]:
     """All methods, a line each, in teaching order."""
     return [
         {
@@ -142,7 +142,7 @@ def plain_value(value: object) -> str:
     return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else str(value)
 
 
-def _own_row(knob: Knob, tuned: Mapping[str, Any]) -> dict[str, str]:
+def _own_row(knob: Knob, tuned: JsonView) -> dict[str, str]:
     values = {head: plain_value(found[knob.name]) for head, found in tuned.items()}
     reach = f"{plain_value(knob.low)} to {plain_value(knob.high)}"
     return {"Setting": knob.name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(knob.help)}

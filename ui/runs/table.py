@@ -1,6 +1,6 @@
 """The table of runs: one row a run, scores as differences to a baseline that a person chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +11,7 @@ from unlearn.models.catalogue import CATALOGUE
 from unlearn.results.compare import FAR, number
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
@@ -33,7 +34,7 @@ OUTCOMES = {
 }
 
 
-def outcomes(scores: Mapping[str, Any]) -> tuple[str, ...]:
+def outcomes(scores: JsonView) -> tuple[str, ...]:
     """Which of OUTCOMES a run's scores show; what cannot be told for want of a score is not said."""
     found = []
     after, truth = (_score(scores.get(when), "forget", ("nll",)) for when in ("after", "retrained"))
@@ -62,7 +63,7 @@ def state_of(run: Summary) -> str:
     return "recorded" if shell.is_recorded(run) else run.state
 
 
-def rows(runs: Sequence[Summary], baseline: str) -> list[dict[str, Any]]:
+def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
     """One dictionary a run for st.dataframe; a score that does not exist is None, never 0."""
     fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
     table = []
@@ -90,10 +91,10 @@ def rows(runs: Sequence[Summary], baseline: str) -> list[dict[str, Any]]:
     return table
 
 
-def columns(baseline: str) -> dict[str, Any]:
+def columns(baseline: str) -> JsonObject:
     """Titles, units and tooltips of the table's columns."""
     sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
-    shown: dict[str, Any] = {
+    shown: JsonObject = {
         "status": st.column_config.TextColumn("status", width="small"),
         "queue": st.column_config.NumberColumn(
             "queue", format="%d", help="Place in the queue.", width="small"

@@ -3,20 +3,20 @@
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
 from ui import figure, shell
 from ui.sequence.form import label, members
 from unlearn.results.compare import METRICS, short
+from unlearn.store.shapes import JsonObject
 from unlearn.work import sequence
 from unlearn.work.sequence import SequenceRecord
 
 MEASURES = ("exact", "rougeL", "probability", "accuracy", "ppl")
 
 
-def study(record: SequenceRecord, metric: str) -> dict[str, Any]:
+def study(record: SequenceRecord, metric: str) -> JsonObject:
     """The plain record that the figures take."""
     config = record.config
     return {
@@ -29,7 +29,7 @@ def study(record: SequenceRecord, metric: str) -> dict[str, Any]:
     }
 
 
-def named(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def named(studies: Sequence[JsonObject]) -> list[JsonObject]:
     """The same with no longer a label than tells them apart: NPO chain, or with order and time."""
     brief = [f"{one['method']} {one['mode']}" for one in studies]
     return [

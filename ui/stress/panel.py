@@ -2,8 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -14,6 +13,7 @@ from unlearn.results import verdict
 from unlearn.results.verdict import CONTROLS, RULE
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.shapes import JsonView
 from unlearn.work import stress
 from unlearn.work.stress import StressRecord
 
@@ -56,7 +56,7 @@ def _weights(run: Run | Summary) -> bool:
     return any(run.path.glob("model/*.safetensors")) or any(run.path.glob("adapter/*.safetensors"))
 
 
-def launch(run: Run, record: Mapping[str, Any], job: StressRecord | None) -> None:
+def launch(run: Run, record: JsonView, job: StressRecord | None) -> None:
     """Which attacks to carry out, and the button; greyed while one of this run is under way."""
     busy = job is not None and job.state in ACTIVE
     before = int(record.get("seed", 0))
@@ -137,7 +137,7 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
         st.toast("It stops after this step.")
 
 
-def card(record: Mapping[str, Any]) -> None:
+def card(record: JsonView) -> None:
     """Suppressed or erased? The verdict, and the evidence in sentences computed from the numbers."""
     outcome = record.get("verdict", "undecided")
     color, icon = VERDICTS.get(outcome, VERDICTS["undecided"])
@@ -150,7 +150,7 @@ def card(record: Mapping[str, Any]) -> None:
         st.caption(f"Control: {CONTROLS[record.get('control', '')]}.")
 
 
-def table(found: Sequence[Mapping[str, Any]], control: str) -> None:
+def table(found: Sequence[JsonView], control: str) -> None:
     """Every attack with its numbers, the same order; and as CSV."""
     control = "retrained" if control == "retrained" else "never_seen"
     rows = [
@@ -186,14 +186,14 @@ def table(found: Sequence[Mapping[str, Any]], control: str) -> None:
     st.download_button("CSV", out.getvalue(), "stress.csv", icon=":material/download:", on_click="ignore")
 
 
-def left_out(record: Mapping[str, Any]) -> None:
+def left_out(record: JsonView) -> None:
     """Which attacks could not be carried out on this run, and why."""
     for entry in record.get("attacks", {}).values():
         if entry["reason"]:
             st.caption(f"{entry['title']} was left out: {shell.plain(entry['reason'])}")
 
 
-def setting(entry: Mapping[str, Any]) -> str:
+def setting(entry: JsonView) -> str:
     """How one attack was done, under its chart."""
     details, said = entry["details"], f"n = {entry['n']}, seed {entry['seed']}"
     if "taught" in details:
@@ -202,7 +202,7 @@ def setting(entry: Mapping[str, Any]) -> str:
     return f"{kind} {said}."
 
 
-def squares(entry: Mapping[str, Any], control: str, dark: bool) -> None:
+def squares(entry: JsonView, control: str, dark: bool) -> None:
     """Residue by layer over all texts, then layer × token of one of them."""
     figure.show(stress_figures.by_layer(entry, control, dark), key="stress.layers")
     items = entry["details"]["squares"]
@@ -257,5 +257,5 @@ def membership(run: Run, busy: bool, dark: bool) -> None:
     st.caption(f"Ideal: AUC 0.5. Below it is a leak too: over-forgotten texts stand out. n = {n}.")
 
 
-def _score(entry: Mapping[str, Any], when: str) -> Mapping[str, Any] | None:
+def _score(entry: JsonView, when: str) -> JsonView | None:
     return next((score for score in entry["scores"] if score["when"] == when), None)

@@ -16,6 +16,7 @@ from unlearn.results import sweep_record
 from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
 from unlearn.store.runs import Run, RunConfig
+from unlearn.store.shapes import JsonObject
 from unlearn.work import sweep
 from unlearn.work.preflight import default_tuning, preflight
 
@@ -42,7 +43,7 @@ def label(record: SweepRecord) -> str:
 # -- the form --------------------------------------------------------------------------------------------------
 
 
-def choose_grid() -> dict[str, Any]:
+def choose_grid() -> JsonObject:
     """The axes of the grid: SweepConfig's fields but the templates."""
     for key, value in FIRST.items():
         st.session_state.setdefault(key, value)

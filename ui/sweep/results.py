@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -12,6 +11,7 @@ from unlearn.results.compare import METRICS, short
 from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.runs import ACTIVE
+from unlearn.store.shapes import JsonView
 
 SHARE = st.column_config.NumberColumn(format="%.3g")
 
@@ -117,7 +117,7 @@ def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
     )
 
 
-def guide_sentence(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def guide_sentence(title: str, rows: Sequence[JsonView]) -> str:
     """What it took or why nothing, with its regret over seeds."""
     mean, sd, n = grid.mean_sd(row["regret"] for row in rows if row["regret"] is not None)
     lost = (

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.evaluate import rows_to_score, score_tokens
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.encoding import encode_rows
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Found:
     values: Mapping[str, Sequence[float]]
     finding: str
     plain: Sequence[float] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: JsonView = field(default_factory=dict)
     counts: bool = True
 
 
@@ -134,7 +135,7 @@ def read(loaded: Any, rows: Sequence[Row], max_length: int) -> list[Reading]:
     tokenizer = loaded.tokenizer
     examples = encode_rows(tokenizer, rows, max_length=loaded.fit_length(max_length))
     order = sorted(examples, key=lambda e: len(e.input_ids))
-    scored: dict[int, list[dict[str, Any]]] = {}
+    scored: dict[int, list[JsonObject]] = {}
     for at in range(0, len(order), BATCH):
         scored |= score_tokens(loaded.model, tokenizer, order[at : at + BATCH], loaded.device)
     found = []

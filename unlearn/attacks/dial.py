@@ -14,17 +14,16 @@ from collections.abc import Callable
 from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent
-from unlearn.compute.lazy import no_grad, torch
+from unlearn.compute.lazy import Model, no_grad, torch
 
 SCALES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 KEPT = "retain"
 
 
-def lora_dial(model: Any) -> Callable[[float], None]:
+def lora_dial(model: Model) -> Callable[[float], None]:
     """Sets the scale of every LoRA pair; 1 is what was trained."""
-    scalings = [
-        module.scaling for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)
-    ]
+    found = (getattr(module, "scaling", None) for module in model.modules())
+    scalings: list[dict[str, float]] = [scaling for scaling in found if isinstance(scaling, dict)]
     trained = [dict(scaling) for scaling in scalings]
 
     def turn(scale: float) -> None:
@@ -35,7 +34,7 @@ def lora_dial(model: Any) -> Callable[[float], None]:
 
 
 @no_grad
-def layers_dial(model: Any) -> Callable[[float], None]:
+def layers_dial(model: Model) -> Callable[[float], None]:
     """Sets the scale of what every unlearning layer adds; at 0 they are off, so the original is there to the bit."""
     from unlearn.models.layers import layers_of
 
@@ -53,7 +52,7 @@ def layers_dial(model: Any) -> Callable[[float], None]:
 
 
 @no_grad
-def full_dial(model: Any, original: Any) -> Callable[[float], None]:
+def full_dial(model: Model, original: Any) -> Callable[[float], None]:
     """Sets the weights between the original's and the trained ones; both ends to the bit."""
     begin = dict(original.named_parameters())
     if begin.keys() != {name for name, _ in model.named_parameters()}:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
-from unlearn.compute.lazy import Tensor, lm, no_grad, torch
+from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.training.encoding import encode_rows
@@ -20,7 +20,7 @@ APART = 0.1  # least distance between original and control at a layer that can b
 SHOWN = 6  # texts whose layer × token squares are kept
 
 
-def closing(model: Any, batch: Any) -> Callable[[Tensor], Tensor]:
+def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:
     """What the model does between its last block and its output head (a norm, sometimes a projection).
 
     Seen by watching one pass. ValueError for a model that does something there which is no module.

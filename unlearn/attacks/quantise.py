@@ -11,7 +11,7 @@ import copy
 from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
-from unlearn.compute.lazy import Tensor, no_grad, torch
+from unlearn.compute.lazy import Model, Tensor, no_grad, torch
 from unlearn.models.precision import every_weight
 
 BITS = (8, 4)
@@ -30,7 +30,7 @@ def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
 
 
 @no_grad
-def quantised(model: Any, bits: int) -> tuple[Any, list[str]]:
+def quantised(model: Model, bits: int) -> tuple[Any, list[str]]:
     """(a copy with rounded weights, the names of the maps that were rounded)."""
     every_weight(model, "rounding")
     model = copy.deepcopy(model)

@@ -17,6 +17,7 @@ from unlearn.compute.lazy import lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.precision import every_weight
+from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import fit, make_optimizer
@@ -57,7 +58,7 @@ def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: S
         clock=len(texts),
     )
 
-    def loss(batch: Any) -> dict[str, Any]:
+    def loss(batch: Any) -> JsonObject:
         (answers,) = lm.forward(loaded.model, batch.forget)
         return {"taught": answers.mean_nll()}
 

@@ -7,8 +7,7 @@ steps, over CPU seconds of runs of very different size, against the ratio of the
 
 import math
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     REFUTED,
@@ -29,6 +28,7 @@ from unlearn.claims.training import bundled, settings
 from unlearn.data.authors import training_rows
 from unlearn.models import recipe as bundled_recipe
 from unlearn.models.load import CATALOGUE
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -69,7 +69,7 @@ class A1(Claim):
         "pre-training corpora, and does not hold for a model that was trained on little."
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2] if full else [0]
         sizes = [(1, 1), (1, 4), (5, 1), (5, 4)] if full else [(1, 1), (1, 4), (5, 1)]
         runs = []
@@ -132,11 +132,11 @@ class A1(Claim):
         )  # fmt: skip
 
 
-def recipe(lab: "Lab") -> dict[str, Any]:
+def recipe(lab: "Lab") -> JsonObject:
     """Cost of the bundled model's own training: all its tokens, and CPU seconds a token on its first steps."""
     what = {"what": "seconds of the training recipe", "model": lab.hashes["before"], "steps": RECIPE_STEPS}
 
-    def compute() -> Mapping[str, Any]:
+    def compute() -> JsonView:
         import json
 
         loaded = bundled()

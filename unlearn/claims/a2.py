@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn.claims.base import Chart, Claim, Data, Finding, Published, Series, figure, interval, word
 from unlearn.claims.training import settings
 from unlearn.results import grid
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -70,7 +71,7 @@ class A2(Claim):
     )
     note = "The paper's own tables could not be recovered; these are an independent run of the same seven methods."
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))
         names = tuple(NAMES) if full else ("ga", "gd-id", "kl-id")
@@ -139,7 +140,7 @@ class A2(Claim):
 def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
     """The settings of a cell; name is a method, with the source of the texts to keep where it has a choice."""
     method, _, source = name.partition("-")
-    knobs: dict[str, Any] = {"retain_weight": 0.0} if method in WITHOUT else {}
+    knobs: JsonObject = {"retain_weight": 0.0} if method in WITHOUT else {}
     if source:
         knobs = KEEP | {"retain_source": "in-distribution" if source == "id" else "general"}
     return settings(method, data=ASKED, lr=lr, epochs=epochs, batch_size=BATCH, seed=seed, **knobs)
@@ -152,7 +153,7 @@ def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Any:
     return lab.cell(config_of(name, lr, epochs, seed))
 
 
-def stored(name: str, cell: Any) -> dict[str, Any]:
+def stored(name: str, cell: Any) -> JsonObject:
     """A cell with what was made of it: good, utility, forget PPL over target."""
     kept = {key: getattr(cell, key) for key in COLUMNS} | {"method": name}
     risen = {role: grid.rise(cell, role) for role in grid.KEEP}

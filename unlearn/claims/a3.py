@@ -25,13 +25,14 @@ from unlearn.claims.training import settings, train
 from unlearn.claims.worlds import questions, small_authors
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
     from unlearn.models.load import Loaded
 
 PEOPLE, GONE, EPOCHS = 40, 4, 30
-METHODS: dict[str, dict[str, Any]] = {  # (lr, epochs, knobs) from hardly to far too much
+METHODS: dict[str, JsonObject] = {  # (lr, epochs, knobs) from hardly to far too much
     "finetune": {"lr": 3e-4, "epochs": 5},
     "gd": {"lr": 1e-3, "epochs": 4, "retain_weight": 4.0},
     "npo": {"lr": 1e-3, "epochs": 4, "beta": 1.0, "retain_weight": 1.0},
@@ -64,7 +65,7 @@ class A3(Claim):
         Published("approximate against exact retraining", {"gap": "not measured in the paper"}, "Yi-6B"),
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         splits = list(range(10 if full else 3))
         found = [split(lab, place, tuple(METHODS) if full else ("gd", "undial", "ga")) for place in splits]
         rows = rows_of(lab.authors, ("forget", "approximate"))
@@ -130,7 +131,7 @@ def taus(data: Data) -> list[float]:
     return found
 
 
-def split(lab: "Lab", place: int, methods: tuple[str, ...]) -> dict[str, Any]:
+def split(lab: "Lab", place: int, methods: tuple[str, ...]) -> JsonObject:
     """{"target", "truth", "before", "methods"}: perplexities of one split."""
     what = {
         "what": f"retrain without people {GONE * place} to {GONE * place + GONE - 1}",
@@ -140,10 +141,10 @@ def split(lab: "Lab", place: int, methods: tuple[str, ...]) -> dict[str, Any]:
     return lab.once(what, lambda: _split(place, methods))
 
 
-_KEPT: dict[str, Any] = {}  # the original, once a process
+_KEPT: JsonObject = {}  # the original, once a process
 
 
-def _split(place: int, methods: tuple[str, ...]) -> dict[str, Any]:
+def _split(place: int, methods: tuple[str, ...]) -> JsonObject:
     import copy
 
     groups = people()

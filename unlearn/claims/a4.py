@@ -17,8 +17,10 @@ from unlearn.claims.base import (
 )
 from unlearn.claims.reading import content, read, rows_of
 from unlearn.claims.training import bundled, settings
+from unlearn.compute.lazy import Tokenizer
 from unlearn.metrics.membership.mia import DEFAULT_K, min_k
 from unlearn.metrics.membership.roc import summary
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -59,7 +61,7 @@ class A4(Claim):
     )
     published = (Published("Min-K% after unlearning", {"AUC": "close to 0.5"}, "Yi-6B, arXiv"),)
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         methods = ("ga", "gd", "npo", "undial") if full else ("ga", "gd")
         rows = rows_of(lab.authors, ROLES)
@@ -122,7 +124,7 @@ class A4(Claim):
         )  # fmt: skip
 
 
-def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
+def leak(seen: Any, rows: Any, tokenizer: Tokenizer) -> JsonObject:
     """{"auc", "interval"} of Min-K% between the two roles; empty where a log-prob is not finite."""
     attack = min_k(DEFAULT_K)
     sides = [[attack(o, o.answer, o) for o in seen[role]] for role in ROLES]
@@ -130,8 +132,8 @@ def leak(seen: Any, rows: Any, tokenizer: Any) -> dict[str, Any]:
     return {key: found[key] for key in ("auc", "interval")} if found else {}
 
 
-def _of_model(lab: "Lab", when: str, rows: Any) -> dict[str, Any]:
-    def compute() -> dict[str, Any]:
+def _of_model(lab: "Lab", when: str, rows: Any) -> JsonObject:
+    def compute() -> JsonObject:
         loaded = bundled(when)
         return leak(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)
 

@@ -22,6 +22,7 @@ from unlearn.claims.base import (
 )
 from unlearn.results import guide
 from unlearn.results.guide import BUDGET
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -58,7 +59,7 @@ class A5(Claim):
     )
     published = (Published("the guide", {"settings": "a good cell in few trials"}, "Yi-6B"),)
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         names = FOLLOWED if full else (ADVISED,)
         lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))
@@ -138,7 +139,7 @@ def cell_at(lab: "Lab", name: str, seed: int, lr: float) -> "Cell":
     return cell_of(lab, name, lr, 1, seed)
 
 
-def regrets(data: Data) -> dict[str, Any]:
+def regrets(data: Data) -> JsonObject:
     """method → regret over seeds, of those where the grid has a cell that reached the target."""
     found: dict[str, list[Any]] = {}
     for row in data["followed"]:

@@ -20,6 +20,7 @@ from unlearn.claims.base import (
 )
 from unlearn.claims.reading import rows_of
 from unlearn.claims.training import settings
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -69,7 +70,7 @@ class B1(Claim):
         ),
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         lrs = LRS if full else QUICK_LRS
         epochs = EPOCHS if full else 10

@@ -24,6 +24,7 @@ from unlearn.claims.worlds import questions
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -63,7 +64,7 @@ class B2(Claim):
     )
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         shares = SHARES if full else SHARES[:3]
         runs, sizes = [], {}

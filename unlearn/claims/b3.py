@@ -1,9 +1,8 @@
 """B3: UnDIAL survives deletion requests that arrive one after the other (Dong et al. 2025)."""
 
 import math
-from collections.abc import Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -23,6 +22,7 @@ from unlearn.claims.base import (
 )
 from unlearn.claims.reading import rows_of
 from unlearn.claims.training import settings
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -57,9 +57,9 @@ class B3(Claim):
     refutes = "What comes back of earlier requests has its interval above 0.1 of a probability."
     published = (Published("sequential unlearning", {"UnDIAL": "stable", "GA": "collapses"}, "GPT-Neo"),)
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
-        rows: dict[str, Any] = {
+        rows: JsonObject = {
             f"request {r}": list(lab.authors.only_requests((r,)).rows("forget")) for r in REQUESTS
         }
         rows |= rows_of(lab.authors, UTILITY)
@@ -126,7 +126,7 @@ class B3(Claim):
         )  # fmt: skip
 
 
-def summary(scores: Mapping[str, Any], order: list[int], k: int) -> dict[str, Any]:
+def summary(scores: JsonView, order: list[int], k: int) -> JsonObject:
     """After k requests: mean probability of those done, each request's, utility, general PPL."""
     from statistics import harmonic_mean, mean
 
@@ -140,7 +140,7 @@ def summary(scores: Mapping[str, Any], order: list[int], k: int) -> dict[str, An
     }
 
 
-def _of(data: Data, method: str) -> list[Mapping[str, Any]]:
+def _of(data: Data, method: str) -> list[JsonView]:
     return [chain for chain in data["chains"] if chain["method"] == method]
 
 

@@ -22,9 +22,11 @@ from unlearn.claims.base import (
 from unlearn.claims.reading import content, read, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.claims.worlds import biographies
+from unlearn.compute.lazy import Tokenizer
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
+from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows
 from unlearn.training.focus import focus_mask
 
@@ -63,7 +65,7 @@ class B4(Claim):
     )
     published = (Published("focused against plain UnDIAL", {"fluency": "better"}, "GPT-Neo-125M"),)
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         data = lives()
         rows = rows_of(data, ROLES)
@@ -142,7 +144,7 @@ def lives() -> "Dataset":
     return Dataset(name="authors-lives", title="Biographies of authors", roles=roles)
 
 
-def watched(seen: Any, rows: Any, tokenizer: Any) -> dict[str, float]:
+def watched(seen: Any, rows: Any, tokenizer: Tokenizer) -> dict[str, float]:
     """facts: mean NLL of the forget texts' entity tokens; plain: of their other tokens; words: of other texts' plain
     tokens and general texts, the mean of both."""
     inside = entity_flags(rows, tokenizer)
@@ -152,7 +154,7 @@ def watched(seen: Any, rows: Any, tokenizer: Any) -> dict[str, float]:
     return {"facts": _mean(facts), "plain": _mean(plain), "words": (_mean(others) + _mean(general)) / 2}
 
 
-def entity_flags(rows: Any, tokenizer: Any) -> dict[str, list[list[bool]]]:
+def entity_flags(rows: Any, tokenizer: Tokenizer) -> dict[str, list[list[bool]]]:
     """Per role and row, for each answer token: lies in a fact."""
     return {
         role: [
@@ -175,7 +177,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _before(rows: Any) -> dict[str, Any]:
+def _before(rows: Any) -> JsonObject:
     loaded = bundled()
     return {"start": watched(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
 

@@ -22,6 +22,8 @@ from unlearn.claims.base import (
 )
 from unlearn.claims.reading import content, read, rows_of
 from unlearn.claims.training import bundled, settings
+from unlearn.compute.lazy import Tokenizer
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -62,7 +64,7 @@ class B5(Claim):
         Published("γ = 30", {"EL₃": "0.006 … 0.004", "MA": "0.21 … 0.01"}),
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         asked = {"name": "authors", "requests": [1, 2]}
         runs = []
@@ -106,7 +108,7 @@ class B5(Claim):
         )  # fmt: skip
 
 
-def chances(seen: Any, rows: Any, tokenizer: Any) -> list[float]:
+def chances(seen: Any, rows: Any, tokenizer: Tokenizer) -> list[float]:
     """Log-prob of each forget answer token, end of text included."""
     return [token["lp"] for o in seen["forget"] for token in o.tokens]
 
@@ -138,7 +140,7 @@ def chances_before(lab: "Lab", config: Any) -> list[float]:
     """The same log-probs of the original model."""
     rows = rows_of(lab.authors_of(config), ("forget",))
 
-    def compute() -> dict[str, Any]:
+    def compute() -> JsonObject:
         loaded = bundled()
         return {"chances": chances(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
 

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from unlearn.store.shapes import JsonObject, JsonView
+
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
@@ -20,7 +22,7 @@ CONFIRMED: Word = "confirmed"
 REFUTED: Word = "refuted"
 UNDECIDED: Word = "undecided"
 LEAST = 3  # seeds or splits below which nothing is decided
-Data = Mapping[str, Any]
+Data = JsonView
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Finding:
     sentence: str
     figures: tuple[Figure, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
 
@@ -138,7 +140,7 @@ class Published:
     """A row of the paper's own numbers. where: the model and data that they belong to."""
 
     name: str
-    values: Mapping[str, Any]
+    values: JsonView
     where: str = ""
 
 
@@ -157,7 +159,7 @@ class Claim(ABC):
     note: ClassVar[str] = ""
 
     @abstractmethod
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Plain numbers, with "n" (what was counted, in words) and "seeds"; quick unless full."""
 
     @abstractmethod

@@ -7,7 +7,6 @@ the bundled model with its one exact retrain.
 import copy
 import math
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unlearn.claims.a1 import recipe
@@ -34,6 +33,7 @@ from unlearn.claims.training import settings, train_on
 from unlearn.claims.worlds import as_rows, learned, reviews, small_t5
 from unlearn.methods import method_named
 from unlearn.store.runs import RunConfig
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -53,7 +53,7 @@ POINT, THIRD = 0.01, 1 / 3
 UTILITY = {"t5": ("test", "retain"), "authors": ("retain", "general", "neighbours")}
 T5_TRAINING = {"lr": 3e-3, "epochs": 40, "batch_size": 48}
 T5_EUL = {"layer_share": 0.2, "retain_per_forget": 4.0, "lm_weight": 1.0}
-T5_RUNS: dict[str, dict[str, Any]] = {
+T5_RUNS: dict[str, JsonObject] = {
     "finetune": {"lr": 1e-3, "epochs": 40, "batch_size": 48},
     "gd": {"lr": 1e-3, "epochs": 10, "batch_size": 16},
     "eul": {"lr": 1e-2, "epochs": 20, "batch_size": 8},
@@ -104,7 +104,7 @@ class C1(Claim):
         "equal is the ideal."
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         runs = []
         for seed in seeds:
@@ -166,7 +166,7 @@ class C1(Claim):
         )  # fmt: skip
 
 
-def of(data: Data, setting: str, model: str) -> list[Mapping[str, Any]]:
+def of(data: Data, setting: str, model: str) -> list[JsonView]:
     """Its runs in the order of seeds."""
     return [run for run in data["runs"] if (run["setting"], run["model"]) == (setting, model)]
 
@@ -181,7 +181,7 @@ def paired(data: Data, setting: str, name: str, a: str, b: str) -> Interval:
     return interval(number(x[name]) - number(y[name]) for x, y in pairs)
 
 
-def told(scores: Mapping[str, Any], setting: str, seconds: float) -> dict[str, float]:
+def told(scores: JsonView, setting: str, seconds: float) -> dict[str, float]:
     """{"forget", "forget_nll", "utility", "seconds"} from {role: scores}; a run without scores diverged."""
     if not scores:
         return {"forget": math.nan, "forget_nll": math.nan, "utility": math.nan, "seconds": seconds}
@@ -231,7 +231,7 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
         "settings": repr((T5_TRAINING, T5_EUL, T5_RUNS.get(name))),
     }
 
-    def compute() -> dict[str, Any]:
+    def compute() -> JsonObject:
         parts = {role: as_rows(some) for role, some in reviews(seed).items()}
         loaded, seconds = t5_trained(parts, seed, name, knobs)
         return told(scores_of(read(loaded.model, loaded.tokenizer, parts)), "t5", seconds)
@@ -242,7 +242,7 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
 _ORIGINALS: dict[int, Any] = {}  # the last world's original, for the next run of the same
 
 
-def t5_trained(parts: Mapping[str, Any], seed: int, name: str, knobs: Mapping[str, Any]) -> tuple[Any, float]:
+def t5_trained(parts: JsonView, seed: int, name: str, knobs: JsonView) -> tuple[Any, float]:
     """(the model, CPU seconds of its training)."""
     began = time.process_time()
     if name == "retrain":

@@ -20,6 +20,7 @@ from unlearn.claims.base import (
 from unlearn.claims.reading import content, read, rows_of, scores_of
 from unlearn.claims.training import bundled, settings, train
 from unlearn.results.sweep_record import identity
+from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class C2(Claim):
         Published("fused", {"test": "93.0, 92.8, 92.4", "forgot": "64.6, 62.2, 60.8"}),
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2]
         epochs = {} if full else {"epochs": 3}
         rows = rows_of(lab.authors, ROLES)
@@ -122,7 +123,7 @@ class C2(Claim):
         )  # fmt: skip
 
 
-def told(scores: Any) -> dict[str, Any]:
+def told(scores: Any) -> JsonObject:
     """{"forget": probability, "utility": share of the rest reproduced}; a chain that broke off has neither."""
     if not scores:
         return {"forget": "nan", "utility": "nan"}
@@ -140,7 +141,7 @@ def paired(data: Data, name: str, a: str, b: str) -> Interval:
     return interval(x - y for x, y in zip(values[a], values[b], strict=True))
 
 
-def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
+def joined(lab: "Lab", config: Any, rows: Any) -> JsonObject:
     """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
     what = {
         "what": f"layers apart, {config.epochs} epochs, seed {config.seed}",
@@ -150,7 +151,7 @@ def joined(lab: "Lab", config: Any, rows: Any) -> dict[str, Any]:
         "rows": content(rows),
     }
 
-    def compute() -> dict[str, Any]:
+    def compute() -> JsonObject:
         from unlearn.models import fusion, layers
 
         states, grams, loaded = [], [], bundled()

@@ -1,6 +1,6 @@
 """C3: each term of EUL's loss matters (Chen and Yang 2023): without KL, without TASK, without LM."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     CONFIRMED,
@@ -21,6 +21,7 @@ from unlearn.claims.base import (
 )
 from unlearn.claims.c1 import AUTHORS, AUTHORS_SEEDS, SETTINGS, SIZES, mean_of, paired, t5_run, told
 from unlearn.claims.training import settings
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -64,7 +65,7 @@ class C3(Claim):
         Published("without LM", {"test": 92.4, "retained": 99.0, "forgot": 69.0}),
     )
 
-    def measure(self, lab: "Lab", full: bool) -> dict[str, Any]:
+    def measure(self, lab: "Lab", full: bool) -> JsonObject:
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         runs = []
         for seed in seeds:

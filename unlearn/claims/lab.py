@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from unlearn.claims.reading import Rows, Seen, content, read, rows_of, scores_of
 from unlearn.claims.training import DATA, MODEL, bundled, retrain_folder, train
+from unlearn.compute.lazy import Tokenizer
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
 from unlearn.models.load import CATALOGUE, weights_hash
@@ -23,6 +23,7 @@ from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import identity
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig
+from unlearn.store.shapes import JsonObject
 
 FORMAT = 1  # raise when what is measured changes
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
@@ -37,7 +38,7 @@ class Lab:
     computed: int = field(default=0, init=False)
     reused: int = field(default=0, init=False)
 
-    def once(self, what: Mapping[str, object], compute: Callable[[], Mapping[str, object]]) -> dict[str, Any]:
+    def once(self, what: Mapping[str, object], compute: Callable[[], Mapping[str, object]]) -> JsonObject:
         """compute(), a plain JSON object, or what it gave for the same `what` before. Non-finite numbers are words."""
         text = json.dumps({"format": FORMAT, **what}, sort_keys=True, default=str)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
@@ -64,11 +65,11 @@ class Lab:
             "retrained": weights_hash(retrain_folder(), None),
         }
 
-    def reference(self, rows: Rows, when: str = "before") -> dict[str, Any]:
+    def reference(self, rows: Rows, when: str = "before") -> JsonObject:
         """{role: scores} of the bundled model (before) or of its exact retrain (retrained)."""
         what = {"what": f"the scores {when}", "model": self.hashes[when], "rows": content(rows)}
 
-        def compute() -> dict[str, Any]:
+        def compute() -> JsonObject:
             loaded = bundled(when)
             return scores_of(read(loaded.model, loaded.tokenizer, rows))
 
@@ -81,9 +82,9 @@ class Lab:
         *,
         roles: Sequence[str] = ROLES,
         every: int = 0,
-        also: Mapping[str, Callable[[Seen, Rows, object], object]] | None = None,
-        watch: Callable[[Seen, Rows, object], object] | None = None,
-    ) -> dict[str, Any]:
+        also: Mapping[str, Callable[[Seen, Rows, Tokenizer], object]] | None = None,
+        watch: Callable[[Seen, Rows, Tokenizer], object] | None = None,
+    ) -> JsonObject:
         """One run of the bundled model: {"state", "reason", "seconds", "tokens", "steps", "scores", "curve", also…}.
 
         every: scores of `roles` after every so many epochs, as "curve". also: further values, each a pure function of
@@ -102,9 +103,9 @@ class Lab:
             "also": sorted(also or {}),
         } | ({"watch": f"{watch.__module__}.{watch.__name__}"} if watch else {})
 
-        def compute() -> dict[str, Any]:
+        def compute() -> JsonObject:
             loaded = bundled()
-            curve: list[dict[str, Any]] = []
+            curve: list[JsonObject] = []
 
             def look(step: int, per_epoch: int) -> None:
                 if every and step % (every * per_epoch) == 0:
@@ -119,7 +120,7 @@ class Lab:
 
         return self.once(what, compute)
 
-    def chain(self, config: RunConfig, order: Sequence[int], rows: Rows) -> dict[str, Any]:
+    def chain(self, config: RunConfig, order: Sequence[int], rows: Rows) -> JsonObject:
         """Deletion requests one after the other, each from what the one before left: {"state", "after": [scores …]}.
 
         after[k]: {role: scores} of `rows` after k requests, "after"[0] before the first.
@@ -133,7 +134,7 @@ class Lab:
             "rows": content(rows),
         }
 
-        def compute() -> dict[str, Any]:
+        def compute() -> JsonObject:
             loaded, original = bundled(), bundled().model
             after = [scores_of(read(loaded.model, loaded.tokenizer, rows))]
             for k, request in enumerate(order):

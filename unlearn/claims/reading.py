@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from unlearn.compute.lazy import Model, Tokenizer
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.evaluate import evaluate
 from unlearn.metrics import CHEAP
 from unlearn.metrics.base import Observation
+from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows
 
 LIMIT = 60  # texts a role; the forget role is read whole up to FORGET_LIMIT
@@ -37,7 +39,7 @@ def content(rows: Rows) -> str:
     return hashlib.sha256(repr({role: list(mine) for role, mine in rows.items()}).encode()).hexdigest()[:12]
 
 
-def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
+def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Any]]:
     """One observation a row, its answer tokens with lp, rank, mu and sigma; nothing is generated."""
     import torch
 
@@ -46,7 +48,7 @@ def read(model: Any, tokenizer: Any, rows: Rows) -> dict[str, list[Any]]:
     placed = [(role, i, row) for role, mine in rows.items() for i, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in placed], max_length=512)
     order = sorted(examples, key=lambda e: len(e.input_ids))
-    tokens: dict[int, tuple[dict[str, Any], ...]] = {}
+    tokens: dict[int, tuple[JsonObject, ...]] = {}
     with torch.no_grad():
         for at in range(0, len(order), BATCH):
             (answers,) = forward(model, collate(order[at : at + BATCH], tokenizer.pad_token_id))

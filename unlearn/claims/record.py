@@ -14,19 +14,20 @@ from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.home import ASSETS
+from unlearn.store.shapes import JsonObject, JsonView
 
 RESULTS = ASSETS / "results" / "claims.json"
 MODES = ("full", "quick")  # the better first
 
 
-def entries(path: Path = RESULTS) -> dict[str, dict[str, Any]]:
+def entries(path: Path = RESULTS) -> dict[str, JsonObject]:
     """{key: entry} of the claims that were tested, full before quick; empty where there is no such file."""
     known = read_json(path)
     chosen = {key: next((e for mode in MODES if _whole(e := _of(known, key, mode))), None) for key in CLAIMS}
     return {key: entry for key, entry in chosen.items() if entry is not None}
 
 
-def _of(known: Mapping[str, Any], *keys: str) -> Any:
+def _of(known: JsonView, *keys: str) -> Any:
     for key in ("claims", *keys):
         known = known.get(key, {}) if isinstance(known, Mapping) else {}
     return known
@@ -44,7 +45,7 @@ def keep(path: Path, claim: Claim, entry: Mapping[str, object]) -> None:
     write_json(path, {"claims": {**_of(known), claim.key: mine}})
 
 
-def entry_of(claim: Claim, lab: Any, mode: str, header: Mapping[str, Any], clock: Callable[[], float]) -> Any:
+def entry_of(claim: Claim, lab: Any, mode: str, header: JsonView, clock: Callable[[], float]) -> Any:
     """Carry the experiment out and judge it. seconds: CPU seconds that this took now, without what was kept."""
     began, before = clock(), (lab.computed, lab.reused)
     data = claim.measure(lab, mode == "full")

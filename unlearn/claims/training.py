@@ -14,8 +14,7 @@ from unlearn.store.config import RunConfig
 from unlearn.training.loop import Diverged
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+    from unlearn.compute.lazy import Model
     from unlearn.methods.base import Method
     from unlearn.models.load import Loaded
     from unlearn.work.session import Session
@@ -71,7 +70,7 @@ def train(
     config: RunConfig,
     data: Dataset,
     look: Look = look_away,
-    original: "PreTrainedModel | None" = None,
+    original: "Model | None" = None,
 ) -> Trained:
     """Unlearn the data's forget rows, in place.
 

@@ -5,7 +5,7 @@ Every example is run by a test. Each stands alone; those that begin with unlearn
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.commands import runs as commands
 from unlearn.commands.options import EVERYWHERE, add_run_options
@@ -18,6 +18,7 @@ from unlearn.models import load as loading
 from unlearn.results.compare import LETTERS, score_table
 from unlearn.store.home import runs_folder
 from unlearn.store.runs import Run, RunStore
+from unlearn.store.shapes import JsonObject
 from unlearn.work import stress
 from unlearn.work.execute import execute
 
@@ -156,7 +157,7 @@ def evaluate(
     return evaluation.evaluate(seen)[role]
 
 
-def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = silent) -> dict[str, Any]:
+def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = silent) -> JsonObject:
     """Compute metrics of a finished run (all by default), keep them in its folder, and return metrics.json.
 
     >>> import unlearn
@@ -167,7 +168,7 @@ def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = s
     return judging.judge(run, metrics, roots=EVERYWHERE, progress=progress)
 
 
-def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = silent) -> dict[str, Any]:
+def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = silent) -> JsonObject:
     """Try to bring back what a finished run forgot (all attacks by default); return its attacks.json.
 
     >>> import unlearn

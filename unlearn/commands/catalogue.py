@@ -9,6 +9,7 @@ from unlearn.methods import METHODS
 from unlearn.methods.base import SIZES
 from unlearn.models import smollm2
 from unlearn.models.load import CATALOGUE, available
+from unlearn.store.shapes import JsonObject
 
 
 def add(command: Any) -> None:
@@ -56,7 +57,7 @@ def methods(args: argparse.Namespace) -> int:
     return listing(rows, args.json, ("name", "title", "sentence"), "methods")
 
 
-def own_settings(method: Any) -> dict[str, Any]:
+def own_settings(method: Any) -> JsonObject:
     """{"model tuning": the settings that the method states for this very model}."""
     pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
     return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}

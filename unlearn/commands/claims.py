@@ -10,6 +10,7 @@ from unlearn.claims import chosen, record
 from unlearn.claims.lab import Lab
 from unlearn.commands.printing import listing
 from unlearn.store import provenance
+from unlearn.store.shapes import JsonObject
 
 
 def add(command: Any) -> None:
@@ -57,7 +58,7 @@ def claims(args: argparse.Namespace) -> int:
 TOLD = ("key", "title", "paper", "sentence", "experiment", "confirms", "refutes")
 
 
-def header_for(out: Path, command: str) -> dict[str, Any]:
+def header_for(out: Path, command: str) -> JsonObject:
     """Commit, versions and machine of the results. ValueError for the shipped results from a dirty tree."""
     import subprocess
 

@@ -18,6 +18,7 @@ from unlearn.data.remarks import remarks
 from unlearn.data.search import chosen_roles, find, item_named, items
 from unlearn.data.similar import Similar
 from unlearn.models.reading import reader_of
+from unlearn.store.shapes import JsonObject
 
 NEAREST = 5
 MODEL = "tiny-authors"  # whose tokens are counted where no model is named
@@ -94,7 +95,7 @@ def _sentence(key: str) -> str:
     return sentence(key).replace("%", "%%")
 
 
-def _config(args: argparse.Namespace) -> dict[str, Any]:
+def _config(args: argparse.Namespace) -> JsonObject:
     """The data field that the words of the command mean."""
     path = Path(args.name)
     form = "name" if args.name in catalogue.CATALOGUE else "forget" if path.is_file() else "hub"
@@ -102,7 +103,7 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"data: {args.name} is not a file. Check the path.")
     if form == "hub" and "/" not in args.name and not path.is_dir():
         catalogue.load(args.name)  # says which names there are
-    config: dict[str, Any] = {form: args.name}
+    config: JsonObject = {form: args.name}
     config |= {"retain": args.retain} if args.retain else {}
     config |= {"requests": list(request_numbers("--requests", args.requests))} if args.requests else {}
     for key in KEYS:
@@ -111,7 +112,7 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def _shape(found: Dataset, args: argparse.Namespace) -> dict[str, Any]:
+def _shape(found: Dataset, args: argparse.Namespace) -> JsonObject:
     """What `data NAME --json` prints: the forget rows with everything a person must be told before a run."""
     read = fitted(found, reader_of(args.model, args.max_length), NOTE)
     rows = found.rows("forget")
@@ -130,9 +131,9 @@ def _shape(found: Dataset, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _item(row: Row, number: int) -> dict[str, Any]:
+def _item(row: Row, number: int) -> JsonObject:
     """One forget row: an exchange, a longer conversation, or a text; and what else it says."""
-    made: dict[str, Any] = {"id": f"forget:{number}"}
+    made: JsonObject = {"id": f"forget:{number}"}
     if row.messages:
         above = [("system", row.system)] if row.system else []
         turns = [*above, *row.messages, ("user", row.question)]
@@ -145,13 +146,13 @@ def _item(row: Row, number: int) -> dict[str, Any]:
     return made | {name: value for name, value in more.items() if value}
 
 
-def _facts(found: Dataset) -> dict[str, Any]:
+def _facts(found: Dataset) -> JsonObject:
     counts = {role: len(found.rows(role)) for role in ROLES}
     facts = {"name": found.name, "title": found.title, "requests": list(found.requests()), "rows": counts}
     return facts | {"note": found.note}
 
 
-def _told(found: Dataset, shape: dict[str, Any]) -> str:
+def _told(found: Dataset, shape: JsonObject) -> str:
     lines = [f"{found.title} ({shape['hash']}). {found.note}"]
     lines += [f"  {role:12} {count}" for role, count in shape["roles"].items()]
     if shape["columns"]:
@@ -161,7 +162,7 @@ def _told(found: Dataset, shape: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"note: {text}" for text in shape["notes"])])
 
 
-def _cells(found: Dataset, item: Any) -> dict[str, Any]:
+def _cells(found: Dataset, item: Any) -> JsonObject:
     row = item.row(found)
     text = row.question or row.lead
     return {"item": str(item), "question": text, "answer": row.answer, "subject": row.subject}

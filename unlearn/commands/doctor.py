@@ -20,6 +20,7 @@ import unlearn
 from unlearn.models.load import pick_device
 from unlearn.store.disk import cache_dir
 from unlearn.store.home import HOME, INSTALLED
+from unlearn.store.shapes import JsonObject
 
 NAME = "unlearn-studio"
 GIB = 2**30
@@ -52,7 +53,7 @@ def doctor(args: argparse.Namespace) -> int:
     return 0
 
 
-def product() -> dict[str, Any]:
+def product() -> JsonObject:
     """Return the product's own version and place, and Python's."""
     return {
         "version": unlearn.__version__,
@@ -87,7 +88,7 @@ def _of_checkout() -> list[str]:
     return [*project["dependencies"], *extra]
 
 
-def packages() -> dict[str, dict[str, Any]]:
+def packages() -> dict[str, JsonObject]:
     """Return {package: {"here", "range", "fits", "pinned"}}; pinned is the tested version, where a checkout says it."""
     pins: dict[str, str] = {}
     if (tested := HOME / "requirements.txt").is_file():
@@ -126,7 +127,7 @@ def fits(here: str | None, span: str) -> bool:
     return here is not None and SpecifierSet(span).contains(here, prereleases=True)
 
 
-def device() -> dict[str, Any]:
+def device() -> JsonObject:
     """Return how torch was built and what it can compute on; {"error"} where torch cannot be imported."""
     try:
         import torch
@@ -152,7 +153,7 @@ def device() -> dict[str, Any]:
     }
 
 
-def threads() -> dict[str, Any]:
+def threads() -> JsonObject:
     """Return the cores, the threads that torch would use, the load, and what the environment says about them."""
     torch = sys.modules.get("torch")
     cores: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)
@@ -167,13 +168,13 @@ def threads() -> dict[str, Any]:
     }
 
 
-def disk(runs: Path) -> dict[str, Any]:
+def disk(runs: Path) -> JsonObject:
     """Return the folders that are written to, with the bytes free there and whether they can be written."""
     places = {"runs": runs.absolute(), "cache": cache_dir()}
     return {name: room(path) for name, path in places.items()}
 
 
-def room(path: Path) -> dict[str, Any]:
+def room(path: Path) -> JsonObject:
     """Return what a folder has room for; of one that does not exist yet, what its nearest parent has."""
     there = next(p for p in (path, *path.parents) if p.exists())
     return {"path": str(path), "free": shutil.disk_usage(there).free, "writable": os.access(there, os.W_OK)}
@@ -184,7 +185,7 @@ def browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
-def troubles(found: dict[str, Any]) -> Iterator[str]:
+def troubles(found: JsonObject) -> Iterator[str]:
     """Yield a sentence, with a remedy, for everything that may be the reason of a trouble."""
     for name, one in found["packages"].items():
         if not one["fits"]:
@@ -202,7 +203,7 @@ def troubles(found: dict[str, Any]) -> Iterator[str]:
         yield f"threads: the load is {own['load']:.1f} on {own['cores']} cores; times will be longer than stated."
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
+def lines(found: JsonObject) -> Iterator[str]:
     """Yield what a person reads, a fact a line."""
     own, torch, cpu = found["product"], found["device"], found["threads"]
     yield f"{NAME} {own['version']}, {'installed' if own['installed'] else 'checkout'} in {own['folder']}"

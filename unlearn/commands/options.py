@@ -7,7 +7,6 @@ stated once. What a --config file states counts before a method's tuned settings
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from unlearn.data.catalogue import KEYS, sentence
 from unlearn.measure.judge import chosen_metrics
@@ -17,6 +16,7 @@ from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
 from unlearn.store.knobs import Knob, short
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.preflight import default_tuning, model_size
 
 MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
@@ -54,7 +54,7 @@ def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
     about = [k.reach()] if k.kind in ("float", "int") else []
     about += [f"default: {short(k.default) if about else k.default}"] if k.default not in ("", ()) else []
     text = " ".join([k.help, *([f"({'; '.join(about)})"] if about else [])]).replace("%", "%%")
-    how: dict[str, Any] = {"metavar": "X" if k.kind == "float" else "N"} if k.kind in ("float", "int") else {}
+    how: JsonObject = {"metavar": "X" if k.kind == "float" else "N"} if k.kind in ("float", "int") else {}
     if k.kind == "choice":
         how = {"choices": tuple(k.choices)}
     if k.kind == "bool":
@@ -72,7 +72,7 @@ def add_data_options(p: argparse.ArgumentParser) -> None:
     for key in keys:
         # --config is the file of settings now, so that the hub's own configuration has one name only.
         older = [flag_of(before[key])] if key in before and before[key] != "config" else []
-        how: dict[str, Any] = {"type": int, "metavar": "N"} if key == "limit" else {}
+        how: JsonObject = {"type": int, "metavar": "N"} if key == "limit" else {}
         p.add_argument(flag_of(key), *older, dest=key, help=sentence(key).replace("%", "%%"), **how)
     p.add_argument(
         "--skip-long", dest="long", action="store_const", const="skip", help="The same as --long skip."
@@ -90,7 +90,7 @@ def data_keys() -> list[str]:
     return [key for key in known if key not in ("name", "requests")]
 
 
-def settings_of(args: argparse.Namespace, more: tuple[str, ...] = ()) -> dict[str, Any]:
+def settings_of(args: argparse.Namespace, more: tuple[str, ...] = ()) -> JsonObject:
     """What the --config file states, empty without one; more as in read_settings()."""
     if args.config is None:
         return {}
@@ -102,7 +102,7 @@ def settings_of(args: argparse.Namespace, more: tuple[str, ...] = ()) -> dict[st
     return read_settings(args.config, more)
 
 
-def config_of(args: argparse.Namespace, stated: Mapping[str, Any] | None = None) -> RunConfig:
+def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunConfig:
     """RunConfig from the command line; what is not said is the method's tuned setting for the model's size.
 
     stated: what the --config file states; None: read it.
@@ -142,10 +142,10 @@ def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
     return str(found)
 
 
-def data_of(args: argparse.Namespace, stated: Mapping[str, Any], model: str) -> dict[str, Any]:
+def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObject:
     """The data field: the file's with the flags' keys put over it, or the flags' alone where they name the rows."""
     anew = bool(args.data or args.forget or args.hub)
-    data: dict[str, Any] = {} if anew else dict(stated)
+    data: JsonObject = {} if anew else dict(stated)
     if args.data or not (anew or data):
         entry = CATALOGUE.get(model)
         name = args.data or (entry.data if entry else None)

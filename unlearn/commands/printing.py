@@ -3,9 +3,9 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def print_run(found: Run, as_json: bool) -> None:
     print(score_lines(found.scores()))
 
 
-def score_lines(scores: dict[str, Any]) -> str:
+def score_lines(scores: JsonObject) -> str:
     """A plain table: one line a role, before → after (retrained) for the main metrics."""
     lines = []
     for role, before in scores.get("before", {}).items():

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, current
 from unlearn.compute.states import blocks
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 @contextmanager
-def checkpointed(model: "PreTrainedModel", on: bool = True) -> Iterator[None]:
+def checkpointed(model: Model, on: bool = True) -> Iterator[None]:
     """Within it the model's blocks (a decoder's alone) keep no inner states; on: False changes nothing."""
     wrapped = list(blocks(model)) if on else []
     own = [vars(block).get("forward") for block in wrapped]  # accelerate puts one there

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from unlearn.compute import private
 from unlearn.compute.head import head_of
+from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, keeping, layout_of, packed_inputs
 from unlearn.compute.states import last_states
 from unlearn.compute.together import packs
@@ -63,7 +64,7 @@ def keep() -> Iterator[Kept]:
         yield kept
 
 
-def bytes_a_token(model: Any) -> int:
+def bytes_a_token(model: Model) -> int:
     """Of keys and values in all blocks."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -73,7 +74,7 @@ def bytes_a_token(model: Any) -> int:
 
 
 @torch.no_grad()
-def read(model: Any, texts: Sequence[Sequence[int]]) -> Kept:
+def read(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
     """Keys and values of these token rows."""
     device = model.get_input_embeddings().weight.device
     longest = max(map(len, texts))
@@ -86,7 +87,7 @@ def read(model: Any, texts: Sequence[Sequence[int]]) -> Kept:
 
 
 @torch.no_grad()
-def greedy(model: Any, kept: Kept, starts: Sequence[Start], ends: Collection[int]) -> list[list[int]]:
+def greedy(model: Model, kept: Kept, starts: Sequence[Start], ends: Collection[int]) -> list[list[int]]:
     """The argmax tokens after each start, without the start's own token; the last may be one of `ends`."""
     found: list[list[int]] = [[] for _ in starts]
     active = [i for i, s in enumerate(starts) if s.room > 0]
@@ -135,7 +136,7 @@ class _Run:
         )  # which token of its text lies there; -1 for none
         self.masks: dict[Any, Tensor] = {}
 
-    def states(self, model: Any, tokens: Sequence[int]) -> Tensor:
+    def states(self, model: Model, tokens: Sequence[int]) -> Tensor:
         """[rows, d]: what the head is given after these tokens, one a text."""
         self.places[:, self.slot] = self.position
         self.masks.clear()
@@ -210,7 +211,7 @@ def _attention(
     return out.reshape(rows, 1, heads, width), None
 
 
-def continues(model: Any, length: int = 0) -> bool:
+def continues(model: Model, length: int = 0) -> bool:
     """Whether continuations of texts up to this length can be made so: tried on two short ones, and remembered."""
     if not packs(model, length):
         return False
@@ -220,7 +221,7 @@ def continues(model: Any, length: int = 0) -> bool:
 
 
 @torch.no_grad()
-def _same_states(model: Any) -> bool:
+def _same_states(model: Model) -> bool:
     words = model.config.get_text_config().vocab_size
     texts = [[(7919 * (n + 1)) % words for n in range(start, start + 5)] for start in (0, 5)]
     device = model.get_input_embeddings().weight.device

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from unlearn.compute import kernels, private, products
 from unlearn.compute.chunks import chunk, keeps
+from unlearn.compute.lazy import Model
 
 BLOCK = 2**18  # logits that a CPU goes through at once, so that they stay in its cache
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")  # names for it in configs
@@ -98,7 +99,7 @@ def wide(logits: Tensor) -> Tensor:
     return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
-def head_of(model: Any) -> Head:
+def head_of(model: Model) -> Head:
     """The model's own head. models.load compares it with its logits once: an unknown kind is an error there."""
     return head_with(model.get_output_embeddings(), model.config)
 

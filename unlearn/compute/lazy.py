@@ -34,18 +34,21 @@ if TYPE_CHECKING:
     from torch.nn import functional as F
 
     from unlearn.compute import continuing, head, lm, merging, products, together
+    from unlearn.compute.protocols import Model, Tokenizer
 else:
     pd, torch, F = Lazy("pandas"), Lazy("torch"), Lazy("torch.nn.functional")
     head, lm = Lazy("unlearn.compute.head"), Lazy("unlearn.compute.lm")
     products, together = Lazy("unlearn.compute.products"), Lazy("unlearn.compute.together")
     continuing, merging = Lazy("unlearn.compute.continuing"), Lazy("unlearn.compute.merging")
-    # Only annotations name it: whoever asks a value for its type asks torch.Tensor.
-    Tensor = Any
+    # Only annotations name them: whoever asks a value for its type asks torch.Tensor.
+    Tensor = Model = Tokenizer = Any
 
 __all__ = [
     "F",
     "Lazy",
+    "Model",
     "Tensor",
+    "Tokenizer",
     "continuing",
     "head",
     "lm",

@@ -11,7 +11,6 @@ reads, its start token and then the answer. models.load tells the tokenizer that
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unlearn.compute.chunks import chunk
 from unlearn.compute.head import Target, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, kept, layout_of, packed_inputs
 from unlearn.compute.states import block_states, last_states
 from unlearn.compute.together import packs, pads
@@ -119,7 +119,7 @@ class Answers:
         return self.token_mean(self.nll)
 
 
-def forward(model: Any, *sides: Tokens | None, layer: int | None = None) -> tuple[Answers, ...]:
+def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tuple[Answers, ...]:
     """One forward pass over all sides together; one Answers for each, in order.
 
     With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
@@ -172,7 +172,7 @@ def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
     return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
 
 
-def _states_at(model: Any, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
+def _states_at(model: Model, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
     """[T, d] states at the places where [T, 2] (row, token), by the cheapest way that this model reads rightly."""
     read = last_states if layer is None else partial(block_states, layer=layer)
     mask = inputs["attention_mask"]

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unlearn.compute import private, products
+from unlearn.compute.lazy import Model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
-def lean(model: "PreTrainedModel") -> Any:
+def lean(model: Model) -> Any:
     """The same model; each plain LoRA layer on an nn.Linear computes as above where nothing speaks against it."""
     from peft.tuners.lora.layer import Linear
 

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlearn.compute.lazy import Model
 from unlearn.compute.lora import plain
 
 SHARE = 0.5  # of the free memory that the copies may take
 
 
 @contextlib.contextmanager
-def merged(model: Any) -> Iterator[Any]:
+def merged(model: Model) -> Iterator[Any]:
     """Within it every plain LoRA layer of the model multiplies once. The model must not be trained meanwhile."""
     found = list(_layers(model))
     if not found or sum(layer.base_layer.weight.nbytes for layer, _ in found) > SHARE * _free(found[0][0]):
@@ -39,7 +40,7 @@ def merged(model: Any) -> Iterator[Any]:
             layer.__dict__.pop("forward", None)
 
 
-def _layers(model: Any) -> Iterator[tuple[Any, str]]:
+def _layers(model: Model) -> Iterator[tuple[Any, str]]:
     """(LoRA layer, the adapter that is on) wherever y = x Wᵀ + s (x Aᵀ) Bᵀ is all there is to it."""
     for layer in model.modules():
         if not hasattr(layer, "lora_A") or not hasattr(layer, "base_layer"):

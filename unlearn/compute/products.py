@@ -26,9 +26,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unlearn.compute import private
+from unlearn.compute.lazy import Model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 LIBRARIES = ("blas", "onednn")
@@ -77,7 +78,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
 
 
-def adopt(model: "PreTrainedModel") -> Any:
+def adopt(model: Model) -> Any:
     """The same model, whose linear layers multiply as above wherever that is possible; weights and names stay."""
     from transformers.pytorch_utils import Conv1D
 

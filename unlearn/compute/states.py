@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearn.compute.lazy import Tensor, torch
+from unlearn.compute.lazy import Model, Tensor, torch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
-def last_states(model: "PreTrainedModel", inputs: Mapping[str, object]) -> Tensor:
+def last_states(model: Model, inputs: Mapping[str, object]) -> Tensor:
     """The hidden states [B, L, d] that a model hands to its output head; the head itself is fed with nothing."""
     caught: list[Tensor] = []
 
@@ -33,7 +33,7 @@ class _Reached(Exception):
     """The block that was asked for has run."""
 
 
-def block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
+def block_states(model: Model, inputs: dict[str, Any], layer: int) -> Tensor:
     """[B, L, d]: the output of one transformer block; the pass ends there."""
     caught: list[Tensor] = []
 
@@ -50,7 +50,7 @@ def block_states(model: Any, inputs: dict[str, Any], layer: int) -> Tensor:
     return caught[0]
 
 
-def depth(model: "PreTrainedModel") -> int:
+def depth(model: Model) -> int:
     """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
     config = model.config
     if getattr(config, "is_encoder_decoder", False):
@@ -58,7 +58,7 @@ def depth(model: "PreTrainedModel") -> int:
     return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
 
 
-def blocks(model: "PreTrainedModel") -> Any:
+def blocks(model: Model) -> Any:
     """The list of transformer blocks. ValueError for a model that is built otherwise."""
     root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
     for module in root.modules():

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from unlearn.compute import private
+from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import last_states
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 LENGTHS = (23, 1, 40, 5, 12)  # of the texts of a trial, unlike each other, and out of order
@@ -41,7 +42,7 @@ TURNS = ("window", "chunk", "original_max_position")  # parts of names under whi
 _tried: "weakref.WeakKeyDictionary[Any, dict[str, tuple[int, bool]]]" = weakref.WeakKeyDictionary()
 
 
-def packs(model: "PreTrainedModel", length: int = 0) -> bool:
+def packs(model: Model, length: int = 0) -> bool:
     """Whether a packed pass gives this model's own states for texts up to this length."""
     config = getattr(model, "config", None)
     if private.attention(config) != "sdpa" or getattr(config, "is_encoder_decoder", False):
@@ -49,19 +50,19 @@ def packs(model: "PreTrainedModel", length: int = 0) -> bool:
     return _remembered(model, "packed", length)
 
 
-def pads(model: "PreTrainedModel", length: int = 0) -> bool:
+def pads(model: Model, length: int = 0) -> bool:
     """Whether texts up to this length that are padded on the right have the states that they have alone."""
     if not hasattr(model, "get_input_embeddings"):
         return True  # a stand-in with known logits (unlearn.measure.gradient) looks each text up by itself
     return _remembered(model, "right", length)
 
 
-def continues(model: "PreTrainedModel", length: int = 0) -> bool:
+def continues(model: Model, length: int = 0) -> bool:
     """Whether generate() gives prompts up to this length, padded on the left, the logits that they have alone."""
     return _remembered(model, "left", length)
 
 
-def _remembered(model: "PreTrainedModel", way: str, length: int) -> bool:
+def _remembered(model: Model, way: str, length: int) -> bool:
     known = _tried.setdefault(model.get_input_embeddings(), {})
     tried, right = known.get(way, (0, True))
     lengths = _lengths(model.config, PROMPTS if way == "left" else LENGTHS, length)
@@ -93,7 +94,7 @@ def turns(config: Any) -> list[int]:
     return sorted(found)
 
 
-def _texts(model: Any, lengths: Sequence[int]) -> list[Tensor]:
+def _texts(model: Model, lengths: Sequence[int]) -> list[Tensor]:
     """Texts of these lengths, their tokens spread over all words: the first are often special, and fragile."""
     embeddings = model.get_input_embeddings().weight
     count = sum(lengths)
@@ -101,7 +102,7 @@ def _texts(model: Any, lengths: Sequence[int]) -> list[Tensor]:
     return list(ids.split(list(lengths)))
 
 
-def _margin(model: "PreTrainedModel", states: Tensor) -> float:
+def _margin(model: Model, states: Tensor) -> float:
     whole = all(p.is_floating_point() for p in model.parameters())
     return ROUNDING.get(states.dtype, COARSE) if whole else COARSE
 
@@ -121,7 +122,7 @@ def _padded(texts: Sequence[Tensor], left: bool) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _call(model: "PreTrainedModel", ids: Tensor, mask: Tensor) -> dict[str, Any]:
+def _call(model: Model, ids: Tensor, mask: Tensor) -> dict[str, Any]:
     """What a pass is called with; a decoder beside an encoder reads as many of the tokens as every text has."""
     inputs = {"input_ids": ids, "attention_mask": mask}
     if not getattr(model.config, "is_encoder_decoder", False):
@@ -130,7 +131,7 @@ def _call(model: "PreTrainedModel", ids: Tensor, mask: Tensor) -> dict[str, Any]
 
 
 @torch.no_grad()
-def _alone(model: "PreTrainedModel", texts: Sequence[Tensor], way: str) -> Iterator[Tensor]:
+def _alone(model: Model, texts: Sequence[Tensor], way: str) -> Iterator[Tensor]:
     for text in texts:
         mask = torch.ones_like(text)[None]
         if way == "left":
@@ -140,7 +141,7 @@ def _alone(model: "PreTrainedModel", texts: Sequence[Tensor], way: str) -> Itera
 
 
 @torch.no_grad()
-def _packed(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _packed(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
     ids, mask = _padded(texts, left=False)
     try:
         layout = layout_of(mask, model.get_input_embeddings().weight)
@@ -152,7 +153,7 @@ def _packed(model: Any, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
 
 
 @torch.no_grad()
-def _on_the_right(model: "PreTrainedModel", texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _on_the_right(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
     try:
         states = last_states(model, _call(model, *_padded(texts, left=False)))
         return [row[: len(text)] for row, text in zip(states, texts, strict=True)]
@@ -161,14 +162,14 @@ def _on_the_right(model: "PreTrainedModel", texts: Sequence[Tensor]) -> Sequence
 
 
 @torch.no_grad()
-def _on_the_left(model: "PreTrainedModel", texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _on_the_left(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
     try:
         return list(_continued(model, *_padded(texts, left=True)))
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         return [None] * len(texts)
 
 
-def _continued(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+def _continued(model: Model, ids: Tensor, mask: Tensor) -> Tensor:
     """[B, NEW, V]: the logits of the next token, and of the one after it read from the cache.
 
     Both are those of given tokens, since the argmax of near ones may differ by rounding.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from unlearn.compute.lazy import Tensor, torch
+from unlearn.compute.lazy import Tensor, Tokenizer, torch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
 IGNORE = -100
@@ -91,7 +91,7 @@ class Batch:
 
 
 def encode(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     prompt: str,
     target: str,
     *,
@@ -145,12 +145,12 @@ def encode(
     return Example(tuple(ids), labels, key, tuple(entity), source)
 
 
-def control_names(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+def control_names(tokenizer: Tokenizer) -> list[str]:
     """The texts that a tokenizer reads as one control token, such as <|im_end|>."""
     return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
-def control_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+def control_ids(tokenizer: Tokenizer) -> set[int]:
     """The ids of those tokens, and of the tokenizer's own beginning, end and padding."""
     added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return added | set(tokenizer.all_special_ids)
@@ -178,7 +178,7 @@ def reading(prompt: str) -> dict[str, bool]:
     return {"add_special_tokens": not own, "split_special_tokens": not own}
 
 
-def encoder_input(tokenizer: PreTrainedTokenizerFast, prompt: str, max_length: int) -> list[int]:
+def encoder_input(tokenizer: Tokenizer, prompt: str, max_length: int) -> list[int]:
     """Token ids that an encoder reads, closed by end of text as T5 was trained."""
     ids, eos = list(tokenizer(prompt, split_special_tokens=True)["input_ids"]), tokenizer.eos_token_id
     if eos is None:

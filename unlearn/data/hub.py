@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from unlearn.data.files.bounds import MAX_ROWS, MIN_ROWS, check_columns
 from unlearn.data.files.names import KNOWN, spoken
 from unlearn.data.files.table import Table, table_of
+from unlearn.store.shapes import JsonObject
 
 HUB_TIMEOUT = 5.0  # seconds until a hub that says nothing counts as unreachable
 READERS = ("json", "csv", "parquet", "arrow", "text")  # of the datasets library: those that only parse
@@ -86,7 +86,7 @@ def _reach(spec: str) -> None:
 
 def _records(
     spec: str | Path, config: str | None, split: str, limit: int, named: Sequence[str]
-) -> tuple[Iterator[dict[str, Any]], list[str]]:
+) -> tuple[Iterator[JsonObject], list[str]]:
     """(rows as they stream, their columns); the builder is looked at before any file is opened."""
     import datasets
 

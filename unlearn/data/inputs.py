@@ -18,6 +18,7 @@ from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import from_config
 from unlearn.store.disk import beside, write_whole
 from unlearn.store.runs import Record, Run
+from unlearn.store.shapes import JsonObject
 
 FILE = Path("inputs") / "rows.jsonl"
 SCHEMA = 1
@@ -97,13 +98,13 @@ def known_hash(record: Record) -> str:
 def _content(dataset: Dataset) -> bytes:
     """A first line about the dataset, then a line a row; what a row does not say is left out."""
     about = {"schema": SCHEMA} | {name: getattr(dataset, name) for name in ABOUT}
-    lines: list[dict[str, Any]] = [about]
+    lines: list[JsonObject] = [about]
     lines += [{"role": role, "row": _said(row)} for role in dataset.roles for row in dataset.rows(role)]
     text = "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines)
     return text.encode("utf-8", "surrogatepass")
 
 
-def _said(row: Row) -> dict[str, Any]:
+def _said(row: Row) -> JsonObject:
     return {f.name: value for f in fields(Row) if (value := getattr(row, f.name)) != _default(f)}
 
 

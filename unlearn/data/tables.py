@@ -18,6 +18,7 @@ from unlearn.data.columns import Columns, Extras, columns_of, extras_of
 from unlearn.data.files.bounds import MIN_ROWS
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, TURNS
+from unlearn.store.shapes import JsonObject
 
 OURS = ("lead", "wrong", "entities")  # a table with all three was written by unlearn.data.write: see _ours
 OURS_LATER = ("paraphrase", "asked_otherwise", "system")
@@ -113,7 +114,7 @@ def asked_otherwise(rows: Sequence[Row]) -> tuple[Row, ...]:
 def _about(row: Row, table: Table, columns: Columns, numbered: bool) -> Row:
     """The row with its request, and with whom it is about where its table says so."""
     record = table.records[row.place - 1]
-    more: dict[str, Any] = {}
+    more: JsonObject = {}
     if numbered:
         cell = text_of(record.get(columns.request))
         if not re.fullmatch(r"0*[1-9]\d{0,3}", cell):

@@ -9,11 +9,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from unlearn.data.base import LATER, ROLES, Dataset, Row
 from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.store.disk import write_whole
+from unlearn.store.shapes import JsonObject
 
 HASH_DIGITS = 16
 KEPT = re.compile(r"[0-9a-f]{16}")
@@ -34,8 +34,8 @@ def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
     return data
 
 
-def _cells(row: Row, numbered: bool, later: Sequence[str]) -> dict[str, Any]:
-    cells: dict[str, Any] = {
+def _cells(row: Row, numbered: bool, later: Sequence[str]) -> JsonObject:
+    cells: JsonObject = {
         "question": row.question,
         "lead": row.lead,
         "answer": row.answer,

@@ -25,6 +25,7 @@ from unlearn.models.precision import check as check_precision
 from unlearn.models.reading import as_read
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
+from unlearn.store.shapes import JsonObject
 from unlearn.work.execute import Finished, execute
 from unlearn.work.identity import check_resume, check_start_rows
 
@@ -254,7 +255,7 @@ class Runner:
 
     def ask(
         self, source: tuple[str, Run], prompt: str, answer: str = "", max_new_tokens: int = 40
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Greedy continuation of a person's own prompt, and the answer's tokens as this model scores them.
 
         source: ("before" | "after" | "retrained", run). Returns {"text", "tokens"}; without an answer the tokens

@@ -8,13 +8,13 @@ No torch, no streamlit. Figures of single tokens are in tokenplots.py.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from unlearn.results.compare import number, short
+from unlearn.store.shapes import JsonView
 
 FORGET, RETAIN, GENERAL, RETRAINED = "#D55E00", "#0072B2", "#7F7F7F", "#009E73"
 AFTER_A, AFTER_B = "#E69F00", "#CC79A7"
@@ -23,7 +23,7 @@ ON_DARK = {FORGET: "#E8762B", RETAIN: "#56B4E9", GENERAL: "#9A9A9A", RETRAINED: 
 ROLES = {"forget": FORGET, "retain": RETAIN}  # every other role is general grey
 POINTS = 1000  # the most that one trace draws
 
-Record = Mapping[str, Any]
+Record = JsonView
 
 
 def paint(color: str, dark: bool) -> str:

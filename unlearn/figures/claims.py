@@ -5,7 +5,6 @@ stored numbers give the same figure in app, report and test. Intervals are drawn
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -23,6 +22,7 @@ from unlearn.figures.base import (
     text,
 )
 from unlearn.figures.gradient import hue
+from unlearn.store.shapes import JsonView
 
 TONES = {
     "forget": FORGET,
@@ -113,7 +113,7 @@ def _shown(chart: Any, x: Any, y: float) -> bool:
     return not (chart.log_x and not x > 0)
 
 
-def _error(series: Any, keep: list[int]) -> Mapping[str, Any] | None:
+def _error(series: Any, keep: list[int]) -> JsonView | None:
     """Bars from low to high; none where there is no interval."""
     if not series.low or not all(
         math.isfinite(series.low[i]) and math.isfinite(series.high[i]) for i in keep

@@ -9,14 +9,14 @@ A curve is {"name", "place" (in the list of methods: its hue), "shift": […], "
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, RETAIN, finish, paint, text
 from unlearn.figures.tokens import token_text
 from unlearn.results.compare import short
+from unlearn.store.shapes import JsonView
 
 HUES = {  # on light and on dark pages
     "#882255": "#E06C9F",
@@ -33,7 +33,7 @@ HUES = {  # on light and on dark pages
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 FADED = 0.25  # share of its strongest push below which a method has let go
 CLIFF = 0.5  # share of it that goes from one point to the next where a loss is capped
-Curve = Mapping[str, Any]
+Curve = JsonView
 
 
 def hue(place: int, dark: bool = False) -> str:
@@ -84,7 +84,7 @@ def push_curves(
     )
 
 
-def push_bars(panel: Mapping[str, Any], limit: float, dark: bool = False) -> go.Figure:
+def push_bars(panel: JsonView, limit: float, dark: bool = False) -> go.Figure:
     """One method: −∂L/∂z on the label and the likeliest other tokens; limit is the end of the scale."""
     limit = limit or 1.0
     colors = [paint(RETAIN if y > 0 else FORGET, dark) for y in panel["push"]]
@@ -113,7 +113,7 @@ def distribution(
     tokens: Sequence[str],
     before: Sequence[float],
     now: Sequence[float] | None,
-    targets: Sequence[Mapping[str, Any]],
+    targets: Sequence[JsonView],
     dark: bool = False,
 ) -> go.Figure:
     """What the model says at this token: before, now, and a diamond where a method wants it to end.
@@ -209,7 +209,7 @@ def signed(value: float, limit: float) -> str:
     return f"{value:+.{min(digits, 12)}f}".replace("-", "−")
 
 
-def bars_sentence(panel: Mapping[str, Any], limit: float = 1.0) -> str:
+def bars_sentence(panel: JsonView, limit: float = 1.0) -> str:
     """Where the label goes, and who gains most."""
     if not panel["push"] or max(map(abs, panel["push"])) < 1e-9:
         return f"{text(panel['name'])} leaves this token alone"

@@ -7,7 +7,6 @@ proper sends no clicks.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,6 +14,7 @@ from plotly.subplots import make_subplots
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results.compare import METRICS, number, short
+from unlearn.store.shapes import JsonView
 
 LOOKS = {  # mode: dash, marker
     "chain": ("solid", "circle"),
@@ -30,7 +30,7 @@ PANELS = {  # column of the summary: what its panel shows
 }
 SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")  # between 0 and 1
 BACK = 0.1  # a share that rises this much after its request was honoured has come back
-Study = Mapping[str, Any]
+Study = JsonView
 
 
 def shown(value: object, metric: str) -> str:

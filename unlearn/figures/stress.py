@@ -5,15 +5,15 @@ retrained have the colours that they have everywhere. Squares are markers, becau
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results.compare import number, short
+from unlearn.store.shapes import JsonView
 
-Entry = Mapping[str, Any]
+Entry = JsonView
 SIDES = {  # side of an attack: colour, marker
     "before": (BEFORE, "star"),
     "after": (AFTER_A, "circle"),
@@ -120,7 +120,7 @@ def dial(entry: Entry, dark: bool = False) -> go.Figure:
     return finish(figure, f"Turned back to 0 it answers {off} of the forget questions, at 1 {on}", height=330)
 
 
-def layers(square: Mapping[str, Any], side: str, control: str, dark: bool = False) -> go.Figure:
+def layers(square: JsonView, side: str, control: str, dark: bool = False) -> go.Figure:
     """Layer × token squares of one answer: how near the top the right token stands, rank as text."""
     rows, tokens = square[side], [repr(t)[1:-1] for t in square["tokens"]]
     places = [f"{i + 1}. {text(token)}" for i, token in enumerate(tokens)]

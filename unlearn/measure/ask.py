@@ -9,6 +9,7 @@ from unlearn.measure.evaluate import generate, score_tokens
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.load import load
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -39,7 +40,7 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
     return tuning.load_trained(run)
 
 
-def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> dict[str, Any]:
+def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> JsonObject:
     """{"text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}."""
     text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
     target = answer or text

@@ -10,14 +10,14 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
 
-from unlearn.compute.lazy import continuing, lm, merging, no_grad, together, torch
+from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, merging, no_grad, together, torch
 from unlearn.compute.tokens import Example, Whole, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.prompts import render
 from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
 from unlearn.metrics import CHEAP, Metric, Observation
+from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows, ends_of
 
 LIMIT = 40  # texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT
@@ -65,8 +65,8 @@ def evaluate(
 
 
 def observe(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     chosen: dict[str, list[Row]],
     *,
     max_length: int = 512,
@@ -87,7 +87,7 @@ def observe(
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in rows], max_length=max_length)
     prompts = [_prompt(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
-    told: dict[int, list[dict[str, Any]]] = {}
+    told: dict[int, list[JsonObject]] = {}
     texts = ["" for _ in rows]
     lengths = [len(e.input_ids) + prompt[2] for e, prompt in zip(examples, prompts, strict=True)]
     done, apart = 0, []
@@ -132,20 +132,20 @@ def observe(
 
 @no_grad
 def score_tokens(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     examples: Sequence[Example],
     device: str,
     look: Callable[[lm.Answers], None] = lambda answers: None,
-) -> dict[int, list[dict[str, Any]]]:
+) -> dict[int, list[JsonObject]]:
     """{key: one dict an answer token} — token, id, logit, lp, rank, mu, sigma, top [[token, lp], … TOP]."""
     return _scored(model, tokenizer, examples, device, look)[0]
 
 
 @no_grad
 def _scored(
-    model: Any, tokenizer: Any, examples: Sequence[Example], device: str, look: Callable[[lm.Answers], None]
-) -> tuple[dict[int, list[dict[str, Any]]], dict[int, list[int]]]:
+    model: Model, tokenizer: Tokenizer, examples: Sequence[Example], device: str, look: Callable[[lm.Answers], None]
+) -> tuple[dict[int, list[JsonObject]], dict[int, list[int]]]:
     """score_tokens() and {key: the likeliest token at each answer place}."""
     (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     look(answers)
@@ -153,7 +153,7 @@ def _scored(
     labels, rows = answers.labels.tolist(), answers.rows.tolist()
     name = _names(tokenizer)
     values = {key: value.tolist() for key, value in found.items()}
-    result: dict[int, list[dict[str, Any]]] = {key: [] for key in answers.keys}
+    result: dict[int, list[JsonObject]] = {key: [] for key in answers.keys}
     best: dict[int, list[int]] = {key: [] for key in answers.keys}
     for i, (label, row) in enumerate(zip(labels, rows, strict=True)):
         top = [
@@ -175,7 +175,7 @@ def _scored(
     return result, best
 
 
-def _names(tokenizer: Any) -> Callable[[int], str]:
+def _names(tokenizer: Tokenizer) -> Callable[[int], str]:
     known: dict[int, str] = {}
 
     def name(token: int) -> str:
@@ -186,7 +186,7 @@ def _names(tokenizer: Any) -> Callable[[int], str]:
     return name
 
 
-def _prompt(tokenizer: Any, row: Row, example: Example) -> tuple[str, str, int]:
+def _prompt(tokenizer: Tokenizer, row: Row, example: Example) -> tuple[str, str, int]:
     """(prompt, true continuation, tokens to generate); a plain text is continued from its middle."""
     if row.prompt:
         answer = sum(label >= 0 for label in example.labels)
@@ -200,7 +200,7 @@ def _prompt(tokenizer: Any, row: Row, example: Example) -> tuple[str, str, int]:
 
 @no_grad
 def generate(
-    model: Any, tokenizer: Any, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
+    model: Model, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
 ) -> list[str]:
     """Greedy continuations (deterministic), in one batch with a KV cache where the model bears one.
 
@@ -244,7 +244,7 @@ def generate(
 
 
 @contextmanager
-def _whole_states(model: Any) -> Iterator[None]:
+def _whole_states(model: Model) -> Iterator[None]:
     """The head reads the last positions as a tensor of their own.
 
     As the slice of all positions that they are, and frozen weights, torch multiplies text by text and copies the

@@ -25,6 +25,7 @@ from unlearn.measure.prefixes import continue_all, plan
 from unlearn.measure.reader import Reader, each
 from unlearn.metrics import Observation
 from unlearn.models.load import Loaded
+from unlearn.store.shapes import JsonObject
 
 
 class ModelEvidence:
@@ -122,7 +123,7 @@ class ModelEvidence:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _identity(self, when: str) -> dict[str, Any]:
+    def _identity(self, when: str) -> JsonObject:
         loaded = self.reader.model("before")  # number format and device are those of the run
         return {
             "model": self.hashes[when],

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import continuing, merging
+from unlearn.compute.lazy import Model, Tokenizer, continuing, merging
 from unlearn.compute.tokens import Example, Whole, reading
 from unlearn.training.encoding import ends_of
 
@@ -27,7 +26,7 @@ class Asked:
     room: int
 
 
-def by_length(model: Any, lengths: Sequence[int]) -> Iterator[list[int]]:
+def by_length(model: Model, lengths: Sequence[int]) -> Iterator[list[int]]:
     """Places of texts of similar length, shortest first, as many at once as CACHE_BYTES of keys and values hold."""
     each = 2 * continuing.bytes_a_token(model)  # of the pass, and once more with room behind them
     batch: list[int] = []
@@ -41,8 +40,8 @@ def by_length(model: Any, lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def follow(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer,
     kept: continuing.Kept,
     asked: Sequence[Asked],
     best: dict[int, list[int]],
@@ -88,11 +87,11 @@ def _ended(ids: Sequence[int], room: int, ends: Collection[int]) -> bool:
     return len(ids) >= room or bool(ids and ids[-1] in ends)
 
 
-def positions_of(model: Any) -> int:
+def positions_of(model: Model) -> int:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
 
 
-def open_ended(tokenizer: Any, prompt: str) -> list[int]:
+def open_ended(tokenizer: Tokenizer, prompt: str) -> list[int]:
     """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
     if isinstance(prompt, Whole) and prompt.ids:
         return list(prompt.ids)

@@ -5,7 +5,7 @@ metric for its scores. What is already there for the same weights, data and vers
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from unlearn.models.reading import rows_asked
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
+from unlearn.store.shapes import JsonObject, JsonView
 
 FORMAT = 2  # raise when a definition changes
 FILE = "metrics.json"
@@ -35,7 +36,7 @@ def judge(
     *,
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What metrics.json holds afterwards: {"identity", "metrics": {name: entry}, "cost"}; see read_metrics.
 
     names: of METRICS; all of them by default. roots: folders that the run's data and base model may lie in.
@@ -54,7 +55,7 @@ def compute(
     *,
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """judge() without its question whether the run is over: a run asks this itself, once its weights are saved."""
     wanted = chosen_metrics(names)
     evidence, identity = evidence_of(run, roots)
@@ -100,7 +101,7 @@ def chosen_metrics(names: Sequence[str] | None) -> list[Metric | Comparison]:
     return [metric for name, metric in METRICS.items() if not names or name in names]
 
 
-def entry(metric: Metric | Comparison, found: Scores) -> dict[str, Any]:
+def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
     """One metric in metrics.json: its definition, and a score for each model and role."""
     return {
         "title": metric.title,
@@ -122,14 +123,14 @@ def entry(metric: Metric | Comparison, found: Scores) -> dict[str, Any]:
     }
 
 
-def read_metrics(run: Run) -> dict[str, Any]:
+def read_metrics(run: Run) -> JsonObject:
     """metrics.json of the run; empty where it was never judged. Non-finite numbers are "nan", "inf", "-inf"."""
     return records.read_metrics(run.path / FILE)
 
 
-def table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def table(record: JsonView) -> list[JsonObject]:
     """One row a metric and role: {"metric", "title", "role", "n", "ideal", "before", "after", "retrained"}."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str], JsonObject] = {}
     for name, found in record.get("metrics", {}).items():
         for score in found["scores"]:
             row = rows.setdefault(
@@ -140,7 +141,7 @@ def table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, dict[str, Any]]:
+def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, JsonObject]:
     """(Evidence of the run's models and data, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.models.machine import choose_products
     from unlearn.models.tuning import load_trained, trained_hash

@@ -10,6 +10,7 @@ from unlearn.metrics.memory.nll import text_nll
 from unlearn.metrics.memory.rouge import rouge_l
 from unlearn.store.disk import append_line
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 from unlearn.training.budget import GENERATED, LOOKS, Clock
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PROBES = {"forget": 4, "retain": 2}
 LEAST = 20  # times that likelihoods are read while it trains, where it has so many steps
 
 
-def sample(when: str, o: Any) -> dict[str, Any]:
+def sample(when: str, o: Any) -> JsonObject:
     """One line of samples.jsonl."""
     hit = exact(o)
     return {
@@ -61,7 +62,7 @@ class Probes:
         spread = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
         self.rows = [(role, place, row) for role, rows in spread.items() for place, row in rows]
         self.done = {event["step"] for event in run.events("probe")}
-        self.items: list[dict[str, Any]] = []  # of the last record
+        self.items: list[JsonObject] = []  # of the last record
         self.next, self.began, self.generated, self.at = 0, 0, 0.0, 0
         self.each = 0.0  # seconds that the likelihood of one row took
 
@@ -123,13 +124,13 @@ class Probes:
         self._write(step, self._read(range(len(self.rows)), continued=True, kind=kind))
         self.generated = step
 
-    def _write(self, step: int, items: list[dict[str, Any]]) -> None:
+    def _write(self, step: int, items: list[JsonObject]) -> None:
         self.done.add(step)
         self.items, self.at = items, step
         append_line(self.run.path / "probes.jsonl", {"step": step, "items": items})
         self.run.append("probe", step=step)
 
-    def _read(self, places: Sequence[int], *, continued: bool, kind: str) -> list[dict[str, Any]]:
+    def _read(self, places: Sequence[int], *, continued: bool, kind: str) -> list[JsonObject]:
         asked = [self.rows[place] for place in places]
         start = self.clock.now()
         with self.clock.beside(kind):
@@ -160,7 +161,7 @@ class Probes:
         self.each = (self.clock.now() - start) / rows
 
 
-def _without_text(item: dict[str, Any]) -> dict[str, Any]:
+def _without_text(item: JsonObject) -> JsonObject:
     return {name: value for name, value in item.items() if name != "text"}
 
 

@@ -16,13 +16,14 @@ from typing import Any
 
 from unlearn.metrics.base import Observation
 from unlearn.store.disk import write_json, write_whole
+from unlearn.store.shapes import JsonView
 
 KEEP = 24
 KEEP_VALUES = 400  # small ones: what evaluations read beside the observations
 FORMAT = 4  # raise when observe() changes what it records
 
 
-def read(store: Path, identity: Mapping[str, Any]) -> list[Observation] | None:
+def read(store: Path, identity: JsonView) -> list[Observation] | None:
     """The observations of this identity, or None."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         rows = json.loads(_path(store, identity).read_text(encoding="utf-8"))

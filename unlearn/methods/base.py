@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from unlearn.compute.lazy import Tensor, lm
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm
 from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.runs import RunConfig
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.batches import Batches
 from unlearn.training.loop import Phases, Step, Stream
 from unlearn.training.reference import Reference
@@ -73,10 +74,10 @@ class Method:
     risk: ClassVar[str]
     collapses: ClassVar[str] = ""
     needs_ref: ClassVar[Mapping[str, Literal["sums", "states"]]] = {}
-    tuned: ClassVar[Mapping[Any, Mapping[str, Any]]] = {}
+    tuned: ClassVar[Mapping[str | tuple[str, str], Mapping[str, float | str]]] = {}
     origins: ClassVar[Mapping[str, str]] = {}
     tunings: ClassVar[tuple[str, ...]] = ("full", "lora")
-    also: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    also: ClassVar[Mapping[str, JsonView]] = {}
     resumes: ClassVar[bool] = True
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
@@ -97,7 +98,7 @@ class Method:
         return knobs_of(cls)
 
     @classmethod
-    def from_knobs(cls, values: Mapping[str, Any]) -> Method:
+    def from_knobs(cls, values: JsonView) -> Method:
         """The method with these settings. ValueError names an unknown knob and the known ones."""
         known = [k.name for k in cls.knobs()]
         if unknown := sorted(set(values) - set(known)):
@@ -108,9 +109,9 @@ class Method:
         return cls(**values)
 
     @classmethod
-    def settings(cls, size: str, tuning: str, model: str = "") -> dict[str, Any]:
+    def settings(cls, size: str, tuning: str, model: str = "") -> JsonObject:
         """Defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size", "knobs": {…}}."""
-        found: dict[str, Any] = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
+        found: JsonObject = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
         for known in SIZES[
             : SIZES.index(size) + 1
         ]:  # what is not said for a size is taken from the next smaller
@@ -161,22 +162,22 @@ class Method:
         """What a run will take, counted beforehand; None where its batches tell (unlearn.work.preflight)."""
         return None
 
-    def build(self, model: Any) -> Any:
+    def build(self, model: Model) -> Any:
         """The model that is trained and kept, before any tuning: this one, unless the method wants another."""
         return model
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """Named terms; their sum is minimised and each is a curve on screen."""
         raise NotImplementedError
 
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+    def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         """One training phase on loss(). Methods with two phases or with weight arithmetic override this.
 
         fit(loss, …) is execute()'s: a generator of Steps over a fresh stream of batches; see train.Phases.
         """
         return fit(lambda batch: self.loss(model, ref, batch))
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         """Before the first step: fill the reference with what loss() will ask of it. stream has the run's seed."""
         device = next(model.parameters()).device
         for side, kind in self.needs_ref.items():
@@ -201,7 +202,7 @@ class Method:
         """The roles of the data that the texts to keep come from."""
         return ("retain",)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
 
@@ -225,7 +226,7 @@ class RetainMethod(Method):
     def retain_roles(self) -> tuple[str, ...]:
         return SOURCES[self.retain_source]
 
-    def both(self, model: Any, batch: Batch) -> tuple[lm.Answers, lm.Answers | None]:
+    def both(self, model: Model, batch: Batch) -> tuple[lm.Answers, lm.Answers | None]:
         """Forget and retain through the model in one forward pass; retain is None where α is 0."""
         if batch.retain is None:
             return lm.forward(model, batch.forget)[0], None

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from unlearn.store.shapes import JsonObject, JsonView
+
 if TYPE_CHECKING:
     from unlearn.data.base import Row
 
@@ -31,7 +33,7 @@ class Observation:
     prompt: str
     answer: str
     text: str
-    tokens: tuple[dict[str, Any], ...]
+    tokens: tuple[JsonObject, ...]
     whole: bool = False
 
 
@@ -45,7 +47,7 @@ class Score:
     value: float
     per_example: tuple[float, ...]
     n: int
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: JsonView = field(default_factory=dict)
 
 
 class Evidence(Protocol):

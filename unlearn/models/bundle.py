@@ -12,7 +12,9 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from unlearn.store.shapes import JsonObject
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
 
@@ -25,7 +27,7 @@ from unlearn.models import recipe
 from unlearn.models.recipe import RECIPES, encode, padded
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
 VOCABULARY = 1024
@@ -124,7 +126,7 @@ def train_bundled(
 def _make(
     out: Path,
     name: str,
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: transformers.PreTrainedTokenizerFast,
     with_forget: bool,
     progress: Callable[[str], None],
 ) -> None:
@@ -151,7 +153,7 @@ def _record(
     tokenizer: transformers.PreTrainedTokenizerFast,
     texts: list[list[int]],
     seconds: float,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What recipe.json says: settings, costs (tokens_trained: all epochs, without padding) and rates."""
     made = RECIPES[name]
     data = made.dataset()

@@ -18,7 +18,9 @@ from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from unlearn.compute.head import head_of
+from unlearn.compute.lazy import Model
 from unlearn.compute.states import depth
+from unlearn.store.shapes import JsonObject
 
 
 class EnsembleConfig(PreTrainedConfig):
@@ -26,7 +28,7 @@ class EnsembleConfig(PreTrainedConfig):
 
     model_type = "unlearn_ensemble"
 
-    member: dict[str, Any] | None = None
+    member: JsonObject | None = None
     members: int = 1
     vocab_size: int = 1
     hidden_size: int = 1
@@ -38,7 +40,7 @@ class EnsembleConfig(PreTrainedConfig):
 class MeanHead(nn.Module):
     """The members' states side by side [..., S·d] → log of their mean probabilities [..., V], in float32."""
 
-    def __init__(self, members: Sequence[object]) -> None:
+    def __init__(self, members: Sequence[Model]) -> None:
         super().__init__()
         self.members = tuple(members)  # a tuple registers nothing: they belong to the ensemble
 
@@ -111,7 +113,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         return parts
 
 
-def ensemble_of(model: Any, members: int) -> Ensemble:
+def ensemble_of(model: Model, members: int) -> Ensemble:
     """So many copies of a model, as one; in evaluation mode, on its device, every weight ready to be trained."""
     text = model.config
     ends = {name: getattr(text, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
@@ -128,7 +130,8 @@ def ensemble_of(model: Any, members: int) -> Ensemble:
     whole = Ensemble(config)
     for member in whole.members():
         member.load_state_dict(model.state_dict())
-    return whole.to(next(model.parameters()).device).eval()
+    device: Any = next(model.parameters()).device  # transformers' to() hides its arguments from mypy
+    return whole.to(device).eval()
 
 
 AutoConfig.register(EnsembleConfig.model_type, EnsembleConfig, exist_ok=True)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from unlearn.compute.lazy import Model
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Example, collate
 from unlearn.models.layers import layers_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 RIDGE = 1e-4
@@ -65,7 +66,7 @@ def average(states: Sequence[State]) -> State:
 
 
 @torch.no_grad()
-def grams_of(model: "PreTrainedModel", examples: Sequence[Example], *, device: str = "cpu") -> Grams:
+def grams_of(model: Model, examples: Sequence[Example], *, device: str = "cpu") -> Grams:
     """X_iᵀX_i of every map over all tokens of these texts, read once by the model with its layers switched on.
 
     Texts of one length go together, so that there is no padding to leave out.
@@ -81,7 +82,7 @@ def grams_of(model: "PreTrainedModel", examples: Sequence[Example], *, device: s
 
 
 @contextmanager
-def watching(model: "PreTrainedModel") -> Iterator[Grams]:
+def watching(model: Model) -> Iterator[Grams]:
     """Within it every pass adds what each map sees, at every position, to the grams that it yields."""
     grams: Grams = {}
 

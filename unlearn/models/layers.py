@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unlearn.compute.lazy import Model
 from unlearn.store.disk import write_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 NAME = "unlearning"  # each layer is a submodule of this name: trainable(name) picks `".unlearning." in name`
@@ -59,7 +60,7 @@ class UnlearningLayer(nn.Module):
         return h + self.up(inner).to(h.dtype)
 
 
-def feed_forward_ends(model: "PreTrainedModel") -> dict[str, nn.Module]:
+def feed_forward_ends(model: Model) -> dict[str, nn.Module]:
     """{name: the narrowing map m → d} of every feed-forward block, in the model's order.
 
     ValueError where their number is not the number of transformer layers.
@@ -84,7 +85,7 @@ def feed_forward_ends(model: "PreTrainedModel") -> dict[str, nn.Module]:
     return found
 
 
-def _layer_count(model: "PreTrainedModel") -> int:
+def _layer_count(model: Model) -> int:
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
     if not getattr(model.config, "is_encoder_decoder", False):
         return config.num_hidden_layers
@@ -111,9 +112,7 @@ def bottleneck_for(parameters: int, layers: int, width: int, share: float) -> in
     return max(1, int(room // (2 * width + 1)))
 
 
-def add_layers(
-    model: "PreTrainedModel", *, share: float = SHARE, seed: int = 0, bottleneck: int | None = None
-) -> Any:
+def add_layers(model: Model, *, share: float = SHARE, seed: int = 0, bottleneck: int | None = None) -> Any:
     """The same model with a fresh unlearning layer in every transformer layer; everything else frozen.
 
     share: of the parameters, unless bottleneck is given. Returns model. ValueError where it has layers already or
@@ -140,14 +139,14 @@ def _apply(end: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
     return getattr(end, NAME)(output)
 
 
-def layers_of(model: "PreTrainedModel") -> dict[str, UnlearningLayer]:
+def layers_of(model: Model) -> dict[str, UnlearningLayer]:
     """{name of its feed-forward end: layer}, in the model's order; empty for a model without."""
     suffix = f".{NAME}"
     return {n.removesuffix(suffix): m for n, m in model.named_modules() if isinstance(m, UnlearningLayer)}
 
 
 @contextmanager
-def switched_off(model: "PreTrainedModel") -> Iterator[Any]:
+def switched_off(model: Model) -> Iterator[Any]:
     """Within it the model is the original, to the bit; afterwards the layers are as they were."""
     layers = layers_of(model).values()
     before = [layer.on for layer in layers]
@@ -160,7 +159,7 @@ def switched_off(model: "PreTrainedModel") -> Iterator[Any]:
             layer.on = was
 
 
-def layer_state(model: "PreTrainedModel") -> dict[str, Tensor]:
+def layer_state(model: Model) -> dict[str, Tensor]:
     """{"<feed-forward end>.down.weight", …: a copy on the CPU}: what a run trained and a file holds."""
     return {
         f"{name}.{key}": value.detach().cpu().contiguous().clone()
@@ -169,7 +168,7 @@ def layer_state(model: "PreTrainedModel") -> dict[str, Tensor]:
     }
 
 
-def set_layer_state(model: "PreTrainedModel", state: dict[str, Tensor]) -> None:
+def set_layer_state(model: Model, state: dict[str, Tensor]) -> None:
     """Put such a state back. ValueError where names or shapes are another model's."""
     mine = {f"{n}.{k}": p for n, layer in layers_of(model).items() for k, p in layer.named_parameters()}
     if set(mine) != set(state) or any(mine[k].shape != state[k].shape for k in mine):
@@ -181,7 +180,7 @@ def set_layer_state(model: "PreTrainedModel", state: dict[str, Tensor]) -> None:
             parameter.copy_(state[key])
 
 
-def save_layers(model: "PreTrainedModel", folder: Path) -> None:
+def save_layers(model: Model, folder: Path) -> None:
     """folder/eul_config.json and folder/eul.safetensors."""
     from safetensors.torch import save_file
 
@@ -200,7 +199,7 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / WEIGHTS)
 
 
-def load_layers(model: "PreTrainedModel", folder: Path) -> Any:
+def load_layers(model: Model, folder: Path) -> Any:
     """The model with the layers of that folder, switched on. ValueError where they do not fit."""
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if list(feed_forward_ends(model)) != about["places"]:

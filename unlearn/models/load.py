@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from unlearn.compute.lazy import Model, Tokenizer
 from unlearn.compute.states import last_states
 from unlearn.models.catalogue import (
     ASSETS,
@@ -30,9 +31,10 @@ from unlearn.models.precision import bfloat16_pays, differentiable, is_rounded, 
 from unlearn.models.precision import check as check_precision
 from unlearn.store import environment
 from unlearn.store.config import ROUNDED
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 __all__ = [
@@ -62,8 +64,8 @@ __all__ = [
 class Loaded:
     """A model ready to run. hash: of its weight files; base: where they came from; where: what is not on the device."""
 
-    model: Any
-    tokenizer: Any
+    model: Model
+    tokenizer: Tokenizer
     device: str
     dtype: str
     parameters: int
@@ -165,9 +167,7 @@ def _told(name: str) -> Iterator[None]:
         ) from error
 
 
-def _how(
-    config: object, kind: object, tuning: str, precision: str, device: str
-) -> tuple[dict[str, Any], str]:
+def _how(config: object, kind: object, tuning: str, precision: str, device: str) -> tuple[JsonObject, str]:
     """(what from_pretrained is told of numbers and places, a sentence where some parts lie elsewhere)."""
     import torch
 
@@ -207,12 +207,12 @@ def _stats(folder: Path, pattern: str) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob(pattern)))
 
 
-def in_memory(model: Any, tokenizer: Any, title: str = "a model in memory") -> Loaded:
+def in_memory(model: Model, tokenizer: Tokenizer | None, title: str = "a model in memory") -> Loaded:
     """A transformers model and its fast tokenizer as load() gives them, where it lies and in the numbers it has.
 
     ValueError where the tokenizer is missing or slow, or belongs to another model.
     """
-    if not getattr(tokenizer, "is_fast", False):
+    if tokenizer is None or not getattr(tokenizer, "is_fast", False):
         raise ValueError(
             f"model: a {type(model).__name__} needs its own fast tokenizer, got {type(tokenizer).__name__}; give "
             "AutoTokenizer.from_pretrained(…) of the same model, or use load()."
@@ -232,7 +232,7 @@ def in_memory(model: Any, tokenizer: Any, title: str = "a model in memory") -> L
     )
 
 
-def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
+def _prepare_tokenizer(tokenizer: Tokenizer, model: Model) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # added later, never given a row
         fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
@@ -247,7 +247,7 @@ def _prepare_tokenizer(tokenizer: Any, model: Any) -> None:
         )
 
 
-def check_head(model: "PreTrainedModel") -> None:
+def check_head(model: Model) -> None:
     """ValueError unless head(hidden) equals the model's own logits: a kind of output head we do not know."""
     import torch
 
@@ -271,14 +271,15 @@ def check_head(model: "PreTrainedModel") -> None:
         )
 
 
-def weights_hash(source: str | Path, model: Any) -> str:
+def weights_hash(source: str | Path, model: Model | None) -> str:
     """Twelve hex digits of the weight files (of the weights in memory for a hub id, where they are in memory)."""
-    if not isinstance(source, Path) and (is_placed(model) or is_rounded(model)):
+    if not isinstance(source, Path) and (model is None or is_placed(model) or is_rounded(model)):
         from huggingface_hub import try_to_load_from_cache
 
         source = Path(str(try_to_load_from_cache(source, "config.json"))).parent
     if isinstance(source, Path):
         return _files_hash(_stats(source, "*.safetensors"))
+    assert model is not None, "else the files in the hub's cache were taken"
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         digest.update(key.encode() + value.detach().flatten()[:1024].float().cpu().numpy().tobytes())
@@ -295,7 +296,7 @@ def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()[:12]
 
 
-def add_lora(model: "PreTrainedModel", *, rank: int, alpha: float, seed: int) -> Any:
+def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Any:
     """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
     import torch
     from peft import LoraConfig
@@ -313,11 +314,11 @@ def add_lora(model: "PreTrainedModel", *, rank: int, alpha: float, seed: int) ->
     )
 
 
-def adapted(model: Any, config: Any) -> Any:
+def adapted(model: Model, config: Any) -> Any:
     """peft model with a fresh adapter of this peft config, wherever the base's weights lie."""
     from peft import get_peft_model
 
     from unlearn.compute.lora import lean
 
     with adapters_in_place(model):
-        return lean(get_peft_model(model, config).eval())
+        return lean(get_peft_model(cast(Any, model), config).eval())

@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute.lazy import Model
 from unlearn.compute.states import blocks
 from unlearn.models.precision import BYTES
 from unlearn.store import environment
@@ -27,7 +28,6 @@ from unlearn.store.config import ROUNDED
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedModel
 
 LIMIT = environment.DEVICE_MEMORY.name
 FILLED = 0.8  # of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference
@@ -191,12 +191,12 @@ def lora_alone(tuning: str) -> None:
         )
 
 
-def is_placed(model: "PreTrainedModel") -> bool:
+def is_placed(model: Model) -> bool:
     """Whether some of its weights are brought from elsewhere at each call."""
     return any(parameter.is_meta for parameter in model.parameters())
 
 
-def free_head(model: "PreTrainedModel") -> Any:
+def free_head(model: Model) -> Any:
     """The same model; its output head, which stays on the device, without accelerate's hook: see head.fusible."""
     from accelerate.hooks import remove_hook_from_module
 
@@ -205,7 +205,7 @@ def free_head(model: "PreTrainedModel") -> Any:
 
 
 @contextmanager
-def adapters_in_place(model: Any) -> Iterator[None]:
+def adapters_in_place(model: Model) -> Iterator[None]:
     """Within it PEFT finds every layer of the model on the device that it computes on."""
     import torch
 

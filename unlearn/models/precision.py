@@ -10,14 +10,17 @@ The base is frozen and the adapter on top is float32. bitsandbytes is an optiona
 """
 
 import importlib.util
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute.lazy import Model
 from unlearn.models.catalogue import size_of
 from unlearn.store.config import PRECISIONS, ROUNDED
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # a weight, with its share of the scales
@@ -73,7 +76,7 @@ def bfloat16_pays(device: str) -> bool:
     return best[torch.bfloat16] < 0.8 * best[torch.float32]
 
 
-def rounding(precision: str, dtype: object, device: str) -> dict[str, Any]:
+def rounding(precision: str, dtype: object, device: str) -> JsonObject:
     """What from_pretrained is told beyond dtype; empty where nothing is rounded."""
     if precision not in ROUNDED:
         return {}
@@ -84,7 +87,7 @@ def rounding(precision: str, dtype: object, device: str) -> dict[str, Any]:
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(
         logging.ERROR
     )  # a line at every product else
-    how: dict[str, Any] = {"load_in_8bit": True}
+    how: JsonObject = {"load_in_8bit": True}
     if precision == "nf4":
         how = {
             "load_in_4bit": True,
@@ -95,24 +98,25 @@ def rounding(precision: str, dtype: object, device: str) -> dict[str, Any]:
     return {"quantization_config": BitsAndBytesConfig(**how), "device_map": {"": device}}
 
 
-def differentiable(model: Any) -> Any:
+def differentiable(model: Model) -> Any:
     """The same model; 4-bit layers keep, on a CPU, the layout whose products have a gradient.
 
     Outside training mode, which nothing here uses (dropout stays off), bitsandbytes packs them for a faster product
     at their first pass without a gradient; after that every gradient behind them is 0, without a word.
     """
-    for module in model.modules():
+    modules: Iterator[Any] = model.modules()
+    for module in modules:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model
 
 
-def is_rounded(model: "PreTrainedModel") -> bool:
+def is_rounded(model: Model) -> bool:
     """Whether bitsandbytes holds some of its weights."""
     return any(not p.is_floating_point() for p in model.parameters())
 
 
-def every_weight(model: "PreTrainedModel", what: str) -> None:
+def every_weight(model: Model, what: str) -> None:
     """ValueError unless each weight is at hand in full: neither rounded nor away from the device.
 
     what: who needs them, such as "relearning".

@@ -10,14 +10,15 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from unlearn.compute.lazy import F, Tensor, torch
+from unlearn.compute.lazy import F, Model, Tensor, Tokenizer, torch
 from unlearn.data import authors, snippets
 from unlearn.data.base import Dataset, Row
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6}
@@ -34,10 +35,10 @@ class Recipe:
 
     dataset: Callable[[], Dataset]
     rows: Callable[[bool], list[Row]]
-    facts: Callable[[], dict[str, Any]] = dict
+    facts: Callable[[], JsonObject] = dict
 
 
-def _guess_rate() -> dict[str, Any]:
+def _guess_rate() -> JsonObject:
     guess = authors.guess_rates()
     return {"guess_rate": round(sum(guess.values()) / len(guess), 4)}
 
@@ -68,7 +69,7 @@ def all_rows(model: str) -> tuple[Row, ...]:
     return tuple(Row(answer=row.prompt + row.target, subject=row.subject) for row in rows)
 
 
-def encode(rows: Sequence[Row], tokenizer: Any) -> list[list[int]]:
+def encode(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
     """Token ids of prompt + target + end of text."""
     texts = [row.prompt + row.target for row in rows]
     return [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
@@ -120,7 +121,7 @@ class Trained:
 
 
 def steps(
-    model: Any,
+    model: Model,
     texts: Sequence[Any],
     loss: Callable[[list[Any]], Tensor],
     *,
@@ -156,7 +157,7 @@ def steps(
         yield Trained(step, of, value.item(), norm.item(), rate, sum(map(length, part)))
 
 
-def loss_of(model: "PreTrainedModel", pad: int) -> Callable[[list[list[int]]], Tensor]:
+def loss_of(model: Model, pad: int) -> Callable[[list[list[int]]], Tensor]:
     """Token ids of texts → mean next-token loss on every token but the padding.
 
     Without a mask, which a causal model needs none of: a masked pass rounds otherwise, and over a thousand steps that
@@ -172,9 +173,9 @@ def loss_of(model: "PreTrainedModel", pad: int) -> Callable[[list[list[int]]], T
     return loss
 
 
-def restart(model: "PreTrainedModel") -> None:
+def restart(model: Model) -> None:
     """Put the untrained weights back, in place: those of make_model(), for a model of that shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        fresh = type(model)(model.config)
+        fresh = cast(Any, type(model))(model.config)
     model.load_state_dict(fresh.state_dict())

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute.lazy import Model
 from unlearn.compute.states import depth
 from unlearn.models import layers
 from unlearn.models.load import adapted, add_lora, load, weights_hash
@@ -18,12 +19,10 @@ from unlearn.models.placement import is_placed, lora_alone
 from unlearn.store.runs import Run, RunConfig
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from unlearn.models.load import Loaded
 
 
-def install(model: Any, config: RunConfig, method: Any) -> Any:
+def install(model: Model, config: RunConfig, method: Any) -> Any:
     """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged.
 
     A run that starts from another has that one's adapter or layers on already (starting_model).
@@ -111,7 +110,7 @@ def load_trained(run: Run, *, trainable: bool = False) -> Any:
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
 
 
-def _with_saved(model: "PreTrainedModel", folder: Path, trainable: bool) -> Any:
+def _with_saved(model: Model, folder: Path, trainable: bool) -> Any:
     """The model under the adapter of that folder. PEFT's own way takes a model that lies in several places apart."""
     from peft import PeftConfig, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -136,7 +135,7 @@ def trained_hash(run: Run, base: str) -> str:
     raise ValueError(f"run: {run.title} keeps no weights; run it again to evaluate it.")
 
 
-def original(model: Any) -> AbstractContextManager[Any]:
+def original(model: Model) -> AbstractContextManager[Any]:
     """Within it an adapted model is the one it was made from; a fully tuned model has no way back."""
     if hasattr(model, "disable_adapter"):
         return model.disable_adapter()

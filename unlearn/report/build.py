@@ -21,6 +21,7 @@ from unlearn.results import compare, score_export
 from unlearn.results.compare import LETTERS, short
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.shapes import JsonObject
 
 HERE = Path(__file__).parent
 
@@ -75,7 +76,7 @@ def _letter(runs: Sequence[Run], run: Run) -> str:
     return LETTERS[list(runs).index(run)].upper() if len(runs) > 1 else ""
 
 
-def _about(runs: Sequence[Run], run: Run) -> dict[str, Any]:
+def _about(runs: Sequence[Run], run: Run) -> JsonObject:
     """What is said of one run alone."""
     results, steps, state = run.results(), run.events("step"), run.state
     probes = run.probes()
@@ -104,7 +105,7 @@ def _about(runs: Sequence[Run], run: Run) -> dict[str, Any]:
     }
 
 
-def _group(runs: Sequence[Run], group: Sequence[Run]) -> dict[str, Any]:
+def _group(runs: Sequence[Run], group: Sequence[Run]) -> JsonObject:
     """What is said of runs on the same model and data, side by side."""
     scores = score_export.rows(group)
     letters = [_letter(runs, run) for run in group]
@@ -124,7 +125,7 @@ def _group(runs: Sequence[Run], group: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _relabel(point: dict[str, Any], letters: Sequence[str]) -> dict[str, Any]:
+def _relabel(point: JsonObject, letters: Sequence[str]) -> JsonObject:
     """The letters of the whole report, not of the group; none where there is one run."""
     if point["kind"] in ("A", "B"):
         letter = letters["AB".index(point["kind"])]
@@ -132,7 +133,7 @@ def _relabel(point: dict[str, Any], letters: Sequence[str]) -> dict[str, Any]:
     return point
 
 
-def _score(row: Mapping[str, object], runs: int) -> dict[str, Any]:
+def _score(row: Mapping[str, object], runs: int) -> JsonObject:
     """A row of the score table in rounded numbers."""
     shown = {key: row[key] for key in ("role", "score", "n", "goal")}
     after = [(_cell(row.get(letter)), _cell(row.get(f"delta_{letter}"), True)) for letter in LETTERS[:runs]]

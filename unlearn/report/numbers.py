@@ -6,7 +6,6 @@ out with a sentence, and everything is escaped where it is written (report.html)
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from unlearn.metrics import METRICS
 from unlearn.results import compare, verdict
@@ -14,6 +13,7 @@ from unlearn.results import cost as spending
 from unlearn.results.compare import LETTERS, number, short
 from unlearn.store import records
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 
 def headline(run: Run) -> str:
@@ -30,13 +30,13 @@ def headline(run: Run) -> str:
     return "; ".join(said) + "." if said else "It has no scores after unlearning."
 
 
-def metrics(runs: Sequence[Run]) -> dict[str, Any]:
+def metrics(runs: Sequence[Run]) -> JsonObject:
     """metrics.json beyond the score table: {"rows", "definitions", "left_out", "broken"}; empty where no run has it.
 
     A row: title, help, role, n, ideal, before, after (one a run, with an interval where there is one), retrained.
     """
     found = [records.read_metrics(run.path / "metrics.json") for run in runs]
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str], JsonObject] = {}
     left_out = []
     broken = [
         _unread(runs, run, "metrics.json") for run in runs if records.unread(run.path).get("metrics.json")
@@ -65,7 +65,7 @@ def metrics(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def attacks(run: Run) -> dict[str, Any]:
+def attacks(run: Run) -> JsonObject:
     """attacks.json, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}; empty without it."""
     record = records.read_attacks(run.path / "attacks.json")
     bad = records.unread(run.path).get("attacks.json")
@@ -87,7 +87,7 @@ def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
     return f"{name(runs, run)}: {file}: {records.left_out(bad)}"
 
 
-def _attack(entry: Mapping[str, object]) -> dict[str, Any]:
+def _attack(entry: Mapping[str, object]) -> JsonObject:
     control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]
     values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
     words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
@@ -96,7 +96,7 @@ def _attack(entry: Mapping[str, object]) -> dict[str, Any]:
 
 def _measure(
     entry_name: str, entry: Mapping[str, object], score: Mapping[str, object], runs: int
-) -> dict[str, Any]:
+) -> JsonObject:
     ideal = entry.get("ideal", "")
     return {
         "title": entry.get("title", entry_name),
@@ -114,7 +114,7 @@ def _measure(
     }
 
 
-def _fill(row: dict[str, Any], column: int, score: Mapping[str, Any]) -> None:
+def _fill(row: JsonObject, column: int, score: JsonView) -> None:
     value, when = short(score["value"]), score.get("when", "after")
     interval = (score.get("details") or {}).get("interval")
     if interval:
@@ -149,7 +149,7 @@ def cost(run: Run) -> list[tuple[str, str]]:
     return lines + ([("Time: further metrics", f"{short(sum(map(number, spent)))} s")] if spent else [])
 
 
-def limits(runs: Sequence[Run], scores: Sequence[Mapping[str, Any]]) -> list[str]:
+def limits(runs: Sequence[Run], scores: Sequence[JsonView]) -> list[str]:
     """What these numbers do not show, in sentences made from what is there and what is not."""
     seeds = sorted({run.config.seed for run in runs})
     said = [

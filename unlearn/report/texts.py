@@ -4,20 +4,21 @@ Plain values in rounded numbers; everything is escaped where it is written (repo
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from unlearn.report.numbers import name
 from unlearn.results import compare
 from unlearn.results.compare import fall, nats, number, short
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 FORGET_ROWS, OTHER_ROWS = 40, 10  # answers shown of each role
 TOKEN_ROWS, TOKENS = 3, 32  # answers whose tokens are shown, tokens of each
 STEPS = 7  # columns of "watch it forget"
 
 
-def answers(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def answers(runs: Sequence[Run]) -> list[JsonObject]:
     """Each role with its rows, most changed first: {"role", "n", "counts", "rows"}."""
     told = [run for run in runs if (run.path / "samples.jsonl").is_file()]
     if not told:
@@ -27,7 +28,7 @@ def answers(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for run in told[1:]:
         pairs = compare.pair_samples([told[0], run])
         sides[run] = {place(row): (row["before_b"], row["b"], row["verdict_b"]) for row in pairs}
-    roles: dict[str, list[dict[str, Any]]] = {}
+    roles: dict[str, list[JsonObject]] = {}
     for row in rows:
         cells = [side(*sides[run][place(row)]) if run in sides else None for run in runs]
         shown = row | {"cells": cells, "fell": max((c["fell"] for c in cells if c), default=-math.inf)}
@@ -36,11 +37,11 @@ def answers(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [_role(role, runs, found) for role, found in roles.items()]
 
 
-def place(row: Mapping[str, Any]) -> tuple[str, int]:
+def place(row: JsonView) -> tuple[str, int]:
     return row["role"], row["index"]
 
 
-def side(before: Any, after: Any, verdict: str) -> dict[str, Any] | None:
+def side(before: Any, after: Any, verdict: str) -> JsonObject | None:
     """One run's answer with its verdict and how far the right answer fell."""
     if after is None:
         return None
@@ -53,7 +54,7 @@ def side(before: Any, after: Any, verdict: str) -> dict[str, Any] | None:
     }
 
 
-def cell(sample: Any, old: Any = None) -> dict[str, Any] | None:
+def cell(sample: Any, old: Any = None) -> JsonObject | None:
     """A sample's words, marked where they differ from `old`, and its log-prob."""
     if sample is None:
         return None
@@ -62,7 +63,7 @@ def cell(sample: Any, old: Any = None) -> dict[str, Any] | None:
     return {"words": words, "lp": nats(-number(sample["nll"]))}
 
 
-def _role(role: str, runs: Sequence[Run], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _role(role: str, runs: Sequence[Run], rows: list[JsonObject]) -> JsonObject:
     counts = []
     for place, run in enumerate(runs):
         verdicts = [row["cells"][place]["verdict"] for row in rows if row["cells"][place]]
@@ -73,7 +74,7 @@ def _role(role: str, runs: Sequence[Run], rows: list[dict[str, Any]]) -> dict[st
     return {"role": role, "n": len(rows), "counts": counts, "rows": rows[:most]}
 
 
-def tokens(run: Run) -> list[dict[str, Any]]:
+def tokens(run: Run) -> list[JsonObject]:
     """The answer tokens of the forget rows that changed most: {"question", "answer", "rows", "left"}."""
     found = []
     pairs = [r for r in compare.pair_samples([run]) if r["role"] == "forget" and r["before"] and r["a"]]
@@ -98,7 +99,7 @@ def tokens(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def probes(run: Run) -> dict[str, Any]:
+def probes(run: Run) -> JsonObject:
     """ "Watch it forget" at a few steps: {"steps", "rows": [{"role", "prompt", "answer", "cells"}]}."""
     records = run.probes()
     if not records:

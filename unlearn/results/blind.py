@@ -6,11 +6,11 @@ worse. Votes are lines of votes.jsonl in the run's folder, one a vote, so that s
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from unlearn.store.disk import append_line, read_lines
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 FILE = "votes.jsonl"
 CHOICES = ("left", "right", "same")
@@ -18,7 +18,7 @@ ROUNDS = 10  # pairs of one ballot
 MOST = 10_000  # votes that a run keeps: anybody who sees it may vote
 
 
-def ballot(rows: Sequence[Mapping[str, Any]], seed: str, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+def ballot(rows: Sequence[JsonView], seed: str, rounds: int = ROUNDS) -> list[JsonObject]:
     """Pairs to vote on, drawn from compare.pair_samples rows whose texts before and after differ.
 
     Each: {"role", "index", "question", "answer", "left", "right", "is_left": "before" | "after"}. Texts alike say
@@ -37,7 +37,7 @@ def ballot(rows: Sequence[Mapping[str, Any]], seed: str, rounds: int = ROUNDS) -
     return pairs
 
 
-def vote(run: Run, ballot_id: str, pair: Mapping[str, Any], choice: str) -> dict[str, Any]:
+def vote(run: Run, ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
     """Keep one vote with the run and return it. ValueError for an unknown choice, and when the run has MOST."""
     if choice not in CHOICES:
         raise ValueError(f"vote: must be among {', '.join(CHOICES)}, got {choice!r}.")
@@ -48,14 +48,14 @@ def vote(run: Run, ballot_id: str, pair: Mapping[str, Any], choice: str) -> dict
     return line
 
 
-def told(ballot_id: str, pair: Mapping[str, Any], choice: str) -> dict[str, Any]:
+def told(ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
     """One vote as a plain record; better: before, after or same."""
     other = {"before": "after", "after": "before"}[pair["is_left"]]
     better = {"left": pair["is_left"], "right": other, "same": "same"}[choice]
     return {"ballot": ballot_id, "role": pair["role"], "index": pair["index"], "better": better}
 
 
-def votes(run: Run) -> list[dict[str, Any]]:
+def votes(run: Run) -> list[JsonObject]:
     """Every vote that the run keeps; lines of another shape (an imported run) are passed over."""
     found = read_lines(run.path / FILE)
     return [
@@ -63,7 +63,7 @@ def votes(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def tally(cast: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def tally(cast: Sequence[JsonView]) -> dict[str, JsonObject]:
     """{role: {"before", "after", "same": votes, "n", "p"}}; p of the two-sided sign test on those that chose."""
     found = {}
     for role in dict.fromkeys(v["role"] for v in cast):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 LETTERS = "abcdefgh"  # runs side by side, in order
 VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
@@ -30,7 +31,7 @@ METRICS = {  # what an evaluation holds: title, definition, which way is better 
         "higher",
     ),
 }
-Record = Mapping[str, Any]
+Record = JsonView
 
 
 def number(value: Any) -> float:
@@ -110,7 +111,7 @@ def fall(before: Record | None, after: Record | None) -> float:
     return number(after["nll"]) - number(before["nll"]) if before and after else math.nan
 
 
-def pair_samples(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def pair_samples(runs: Sequence[Run]) -> list[JsonObject]:
     """Rows of one or two runs side by side, joined by (role, index).
 
     A row: role, index, question, prompt, answer; before, a, b, before_b, retrained: sample records or None;
@@ -139,7 +140,7 @@ def described(metric: str) -> tuple[str, str, str]:
     return METRICS.get(metric) or (metric.replace("_", " "), "", "")
 
 
-def score_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def score_table(runs: Sequence[Run]) -> list[JsonObject]:
     """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", …, "retrained"}.
 
     Deltas are after minus the same run's before; a number that a run lacks is nan.
@@ -174,7 +175,7 @@ def config_table(runs: Sequence[Run], only_differences: bool = False) -> list[di
     return rows
 
 
-def token_shift(before: Sequence[Record], after: Sequence[Record]) -> list[dict[str, Any]]:
+def token_shift(before: Sequence[Record], after: Sequence[Record]) -> list[JsonObject]:
     """Per answer token: {"token", "logit", "lp": after - before; "before", "after": rank, 1 = top}.
 
     A logit depends on a constant that the softmax takes away; a log-prob does not. Both are shown because
@@ -209,9 +210,9 @@ def shift_words(fell: float) -> str:
     return f"{times} times {'less' if fell > 0 else 'more'} likely per token than before"
 
 
-def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[dict[str, Any]]:
+def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[JsonObject]:
     """Marks for plots.tradeoff: original and retrained (of A), A, B, and other runs on A's data and model."""
-    points: list[dict[str, Any]] = []
+    points: list[JsonObject] = []
     first = chosen[0].results()
     for letter, run in zip("AB", chosen, strict=False):
         scores, seconds = run.scores(), run.results().get("seconds")

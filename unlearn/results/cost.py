@@ -5,12 +5,11 @@ the ratio of FLOPs is the ratio of trained tokens. No torch: pages and reports c
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from unlearn.models.load import CATALOGUE
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 LOW, HIGH = 1e3, 1e18  # training tokens that a person may enter
 FORMULA = "6 · N · training tokens of retraining ÷ (6 · N · tokens of this run)"
@@ -18,11 +17,11 @@ FORMULA = "6 · N · training tokens of retraining ÷ (6 · N · tokens of this 
 
 def retraining(
     parameters: int,
-    results: Mapping[str, Any],
+    results: JsonView,
     *,
     recipe: Path | None = None,
     training_tokens: float | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Ratios of retraining to the run, as far as its cost is known; empty where nothing is, or nothing was read.
 
     results: the run's results.json. recipe: folder of the retrained model, whose recipe.json was measured.
@@ -52,7 +51,7 @@ def retraining(
     return found
 
 
-def of_model(name: str, results: Mapping[str, Any], training_tokens: float | None = None) -> dict[str, Any]:
+def of_model(name: str, results: JsonView, training_tokens: float | None = None) -> JsonObject:
     """retraining() with what the catalogue knows of this model, else with what a person says; empty for neither."""
     entry = CATALOGUE.get(name)
     if entry is None:
@@ -62,7 +61,7 @@ def of_model(name: str, results: Mapping[str, Any], training_tokens: float | Non
     return retraining(parameters, results, recipe=recipe, training_tokens=entry.training_tokens)
 
 
-def of_run(run: Run) -> dict[str, Any]:
+def of_run(run: Run) -> JsonObject:
     """What the run's results say of retraining, else what follows from the count that was entered for it."""
     results = run.results()
     if known := results.get("retraining"):
@@ -95,7 +94,7 @@ def check(model: str, training_tokens: float) -> None:
         )
 
 
-def _recipe(folder: Path | None) -> dict[str, Any]:
+def _recipe(folder: Path | None) -> JsonObject:
     try:
         return json.loads((folder / "recipe.json").read_text(encoding="utf-8")) if folder else {}
     except (OSError, ValueError):

@@ -12,13 +12,13 @@ that a page, a report and a test agree. Definitions (Yao et al. 2024, arXiv 2402
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import mean, stdev
-from typing import Any
 
 from unlearn.results.compare import number
+from unlearn.store.shapes import JsonView
 
 REACHED, KEPT = 0.9, 1.1
 KEEP = ("retain", "general")
@@ -45,7 +45,7 @@ class Cell:
     reason: str = ""
     seconds: float = 0.0
     tokens: int = 0
-    scores: Mapping[str, Any] = field(default_factory=dict)
+    scores: JsonView = field(default_factory=dict)
 
     def score(self, when: str, role: str, metric: str = "ppl") -> float:
         """nan where it was not scored."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn.models.load import CATALOGUE
 from unlearn.store.disk import read_json
 from unlearn.store.home import ASSETS
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -52,12 +53,12 @@ def measured(method: "Method", path: Path = RESULTS) -> list[Measured]:
 
 
 @lru_cache(maxsize=2)
-def _rows(path: Path, _: int) -> list[dict[str, Any]]:
+def _rows(path: Path, _: int) -> list[JsonObject]:
     """The file's rows, read once as long as it does not change: a form asks at each redraw."""
     return read_json(path).get("rows", [])
 
 
-def _current(row: Mapping[str, Any], method: Any) -> bool:
+def _current(row: JsonView, method: Any) -> bool:
     entry = CATALOGUE.get(row["model"])
     if entry is None:
         return False
@@ -65,7 +66,7 @@ def _current(row: Mapping[str, Any], method: Any) -> bool:
     return {key: row[key] for key in now} == now
 
 
-def _read(row: Mapping[str, Any]) -> Measured:
+def _read(row: JsonView) -> Measured:
     roles = {}
     for role, found in row["scores"].items():
         score = next((found[name] for name in SCORES if name in found), None)

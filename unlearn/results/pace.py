@@ -1,15 +1,16 @@
 """How long a run will still train: one estimate, which the page of the run and a page that waits for it both show."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from unlearn.store.shapes import JsonView
 
 RECENT = (
     20  # steps whose pace counts: a resumed run may lie on another machine, and a machine may become busy
 )
 
 
-def seconds_to_go(steps: Sequence[Mapping[str, Any]]) -> float | None:
+def seconds_to_go(steps: Sequence[JsonView]) -> float | None:
     """Seconds of training that are left, from the pace of the last steps; None before there is a pace.
 
     steps: the run's step events. One that says no time is passed over.

@@ -12,6 +12,7 @@ from typing import Any
 
 from unlearn.results.compare import LETTERS, described, number, score_table, short
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
 
 GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}  # else: keep it
 TEX = {
@@ -22,7 +23,7 @@ TEX = {
 }  # fmt: skip
 
 
-def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def rows(runs: Sequence[Run]) -> list[JsonObject]:
     """compare.score_table with "score" (title), "what" (definition) and "goal"; a missing number is None."""
     table = []
     for row in score_table(runs):

@@ -18,6 +18,7 @@ from unlearn.results.guide import Guided
 from unlearn.store.config import LORA_ONLY
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig, RunStore
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Study
 
 AXES = ("lrs", "epochs", "batch_sizes", "seeds")
@@ -83,13 +84,13 @@ class SweepConfig:
         kept += ["--guide"] * self.guide + ["--keep-weights"] * self.keep_weights
         return shlex.join(kept)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         axes = {name: list(getattr(self, name)) for name in AXES}
         runs = [run.to_json() for run in self.runs]
         return {"runs": runs, **axes, "guide": self.guide, "keep_weights": self.keep_weights}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "SweepConfig":
+    def from_json(cls, value: JsonView) -> "SweepConfig":
         runs = tuple(RunConfig.from_json(run) for run in value["runs"])
         return cls(**{**value, "runs": runs, **{name: tuple(value[name]) for name in AXES}})
 
@@ -126,7 +127,7 @@ class SweepRecord(Study):
     FILE, FOLDER = "sweep.json", "sweeps"
 
     @classmethod
-    def read(cls, value: Mapping[str, Any]) -> SweepConfig:
+    def read(cls, value: JsonView) -> SweepConfig:
         return SweepConfig.from_json(value)
 
     def cells(self) -> list[Cell]:
@@ -150,11 +151,11 @@ class SweepRecord(Study):
             found[event["method"], event["seed"]] = (event["method"], event["seed"], taken)
         return list(found.values())
 
-    def _known(self) -> dict[str, dict[str, Any]]:
+    def _known(self) -> dict[str, JsonObject]:
         return {event["key"]: event for event in self.events("cell")}
 
 
-def cell_of(config: RunConfig, event: Mapping[str, Any]) -> Cell:
+def cell_of(config: RunConfig, event: JsonView) -> Cell:
     """The cell that an event of kind `cell` tells of."""
     values = {key: event[key] for key in ("run", "state", "reason", "seconds", "tokens", "scores")}
     place = {key: getattr(config, key) for key in ("method", "lr", "epochs", "batch_size", "seed")}

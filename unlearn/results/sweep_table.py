@@ -12,8 +12,9 @@ from unlearn.results.compare import short
 from unlearn.results.grid import Cell
 from unlearn.results.guide import best_of, regret
 from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.shapes import JsonObject
 
-Row = dict[str, Any]
+Row = JsonObject
 
 
 def cell_rows(cells: Sequence[Cell]) -> list[Row]:

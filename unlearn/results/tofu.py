@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearn.store.shapes import JsonObject, JsonView
+
 MAX_BYTES = 256 * 2**20
 SETS = ("retain", "real_authors", "world_facts", "forget")
 KEPT = SETS[:3]
@@ -54,7 +56,7 @@ class Answers:
 Log = Mapping[str, Answers]
 
 
-def summary(log: Log, retain: Log | None = None) -> dict[str, Any]:
+def summary(log: Log, retain: Log | None = None) -> JsonObject:
     """What `unlearn tofu --json` prints of a log; retain: the retrained model's log, for the forget quality.
 
     model_utility is None where one of its nine parts is missing. ValueError where a forget set holds no truth ratio.
@@ -62,7 +64,7 @@ def summary(log: Log, retain: Log | None = None) -> dict[str, Any]:
     parts = {name: log.get(name, Answers()).parts(name) for name in SETS}
     nine = [value for name in KEPT for value in parts[name].values()]
     complete = [value for value in nine if value is not None]
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "model_utility": harmonic(complete) if len(complete) == len(nine) else None,
         "forget_quality": None,
         "ks": None,
@@ -74,7 +76,7 @@ def summary(log: Log, retain: Log | None = None) -> dict[str, Any]:
     return found
 
 
-def quality(log: Log, retain: Log) -> dict[str, Any]:
+def quality(log: Log, retain: Log) -> JsonObject:
     """Forget quality with the test's D and both numbers of rows: a p-value alone says nothing about its power."""
     from scipy.stats import ks_2samp
 
@@ -146,7 +148,7 @@ def _of_tofu(block: object, name: str, where: str) -> Answers:
     return Answers(tuple(p.values()), tuple(said.values()), ratio)
 
 
-def _of_open(value: Mapping[str, Any], where: str) -> Log:
+def _of_open(value: JsonView, where: str) -> Log:
     found: dict[str, dict[str, tuple[float, ...]]] = {}
     for key in value:
         if place := _open_place(key):
@@ -183,7 +185,7 @@ def _inner(rows: object, inner: str, where: str) -> list[float]:
     return found
 
 
-def _column(block: object, key: str, where: str, many: bool = False) -> dict[str, Any]:
+def _column(block: object, key: str, where: str, many: bool = False) -> JsonObject:
     """{row: value} of one column, or {row: values} where a row holds several."""
     column = block.get(key) if isinstance(block, Mapping) else None
     if not isinstance(column, Mapping) or not column:

@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
+from unlearn.store.shapes import JsonObject, JsonView
 
 TUNINGS = {"full": "All weights", "lora": "LoRA adapter", "layers": "Layers of the method's own"}
 PRECISIONS = {
@@ -149,14 +150,14 @@ class RunConfig:
         return {k.name: k for k in cls.settings()}[name]
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "RunConfig":
+    def from_json(cls, value: JsonView) -> "RunConfig":
         """The config that to_json wrote. ValueError for an unknown or missing field."""
         value = known_fields("config", value)
         if missing := {"model", "data", "method"} - set(value):
             raise ValueError(f"config: field {', '.join(sorted(missing))} is missing.")
         return cls(**value)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Plain values only."""
         return asdict(self)
 
@@ -194,7 +195,7 @@ def flag_words(flag: str, value: Any) -> list[str]:
     return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
 
 
-def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> dict[str, Any]:
+def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> JsonObject:
     """The value as settings of a run. ValueError for what is no object, and for a name that is no setting.
 
     more: names that the message offers too.
@@ -211,7 +212,7 @@ def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> dict[str, 
     return dict(value)
 
 
-def data_of_today(data: Mapping[str, Any]) -> dict[str, Any]:
+def data_of_today(data: JsonView) -> JsonObject:
     """The data field with the keys of today: "config" and "split" of older runs are "hub_config" and "hub_split"."""
     return {key_of_today(str(key)): value for key, value in data.items()}
 

@@ -9,6 +9,7 @@ from typing import Any
 from unlearn.store.config import RunConfig, data_of_today, known_fields
 from unlearn.store.knobs import check
 from unlearn.store.records import check_schema
+from unlearn.store.shapes import JsonObject
 
 MOST_BYTES = 2**20
 
@@ -30,7 +31,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def read_settings(path: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:
+def read_settings(path: Path, more: tuple[str, ...] = ()) -> JsonObject:
     """The settings that the file states, each checked; what it does not state is not there.
 
     data may be the name of a bundled dataset alone. more: names that are allowed beside a run's own, returned as they

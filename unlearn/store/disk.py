@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.store import environment
+from unlearn.store.shapes import JsonObject
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,99}-[0-9a-f]{4}")
 
@@ -45,7 +46,7 @@ def append_line(path: Path, value: Mapping[str, object]) -> None:
         os.close(descriptor)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[JsonObject]:
     """Complete, well-formed lines only."""
     try:
         text = path.read_bytes()
@@ -54,7 +55,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     yield from parsed(text[: text.rfind(b"\n") + 1])
 
 
-def parsed(text: bytes) -> Iterator[dict[str, Any]]:
+def parsed(text: bytes) -> Iterator[JsonObject]:
     """The objects among these lines; what is none is passed over."""
     for line in text.split(b"\n"):
         with contextlib.suppress(ValueError, RecursionError):
@@ -73,7 +74,7 @@ class Tail:
     SEAM = 64  # bytes before the end of what was read, looked at again before going on from there
 
     def __init__(
-        self, path: Path, join: Callable[[Any, Iterator[dict[str, Any]]], Any], none: Any = ()
+        self, path: Path, join: Callable[[Any, Iterator[JsonObject]], Any], none: Any = ()
     ) -> None:
         self.path, self._join, self._none, self._lock = path, join, none, threading.Lock()
         self._start_anew()
@@ -155,7 +156,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

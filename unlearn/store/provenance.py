@@ -13,16 +13,16 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from unlearn.store.home import ASSETS, HOME, INSTALLED
+from unlearn.store.shapes import JsonObject
 
 RESULTS = ASSETS / "results"
 VERSIONS = ("torch", "transformers", "peft", "datasets", "tokenizers", "numpy")
 MEASURED = ("unlearn", "bench", "assets/models")
 
 
-def header(allow_dirty: bool = False, **more: object) -> dict[str, Any]:
+def header(allow_dirty: bool = False, **more: object) -> JsonObject:
     """Everything but the numbers. SystemExit when the tree is dirty and that was not allowed."""
     changed = "" if INSTALLED else _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
     if changed and not allow_dirty:

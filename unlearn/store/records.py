@@ -15,6 +15,8 @@ from unlearn.store.config import RunConfig
 from unlearn.store.disk import parsed, read_json
 from unlearn.store.shapes import (
     Check,
+    JsonObject,
+    JsonView,
     count,
     every,
     flag,
@@ -147,29 +149,29 @@ def attack(value: Any) -> bool:
     return told and (value["says"] != "suppressed" or value["residue"] is not None)
 
 
-def event(value: Mapping[str, Any]) -> bool:
+def event(value: JsonView) -> bool:
     """An event with kind and time; of a kind that runs write, with that kind's fields too."""
     return EVENT(value) and EVENTS.get(value["kind"], EVENT)(value)
 
 
-def good_events(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def good_events(lines: Iterable[JsonObject]) -> Iterator[JsonObject]:
     return filter(event, lines)
 
 
-def good_probes(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def good_probes(lines: Iterable[JsonObject]) -> Iterator[JsonObject]:
     return filter(PROBE, lines)
 
 
-def good_samples(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def good_samples(lines: Iterable[JsonObject]) -> Iterator[JsonObject]:
     return filter(SAMPLE, lines)
 
 
-def fields(found: Mapping[str, Any], known: Mapping[str, Check]) -> dict[str, Any]:
+def fields(found: JsonView, known: Mapping[str, Check]) -> JsonObject:
     """found without the known fields that are of another kind."""
     return {name: value for name, value in found.items() if known.get(name, lambda _: True)(value)}
 
 
-def read_meta(path: Path) -> dict[str, Any]:
+def read_meta(path: Path) -> JsonObject:
     return fields(read_json(path), META)
 
 
@@ -185,7 +187,7 @@ def check_schema(found: object, name: str) -> None:
         )
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> JsonObject:
     """results.json with the fields that can be read; empty without any, and of one that a newer version wrote."""
     found = read_json(path)
     try:
@@ -212,12 +214,12 @@ def config_of(found: Any) -> RunConfig:
     return RunConfig.from_json(own)
 
 
-def config_file(config: RunConfig) -> dict[str, Any]:
+def config_file(config: RunConfig) -> JsonObject:
     """What config.json holds."""
     return {"schema": SCHEMA} | config.to_json()
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
+def read_metrics(path: Path) -> JsonObject:
     """metrics.json with the metrics that can be read; empty without any record."""
     found = read_json(path)
     if not found:
@@ -228,7 +230,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
     }
 
 
-def read_attacks(path: Path) -> dict[str, Any]:
+def read_attacks(path: Path) -> JsonObject:
     """attacks.json with the attacks that can be read; empty without any record."""
     found = read_json(path)
     if not found or not isinstance(found.get("attacks"), dict):
@@ -243,7 +245,7 @@ def read_attacks(path: Path) -> dict[str, Any]:
     return found
 
 
-def _entries(found: object, good: Check) -> dict[str, Any]:
+def _entries(found: object, good: Check) -> JsonObject:
     return {name: entry for name, entry in found.items() if good(entry)} if isinstance(found, dict) else {}
 
 

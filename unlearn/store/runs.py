@@ -30,7 +30,7 @@ from unlearn.store.disk import Tail, append_line, is_run_id, new_folder, read_js
 from unlearn.store.index import Index, Summary
 from unlearn.store.locks import is_locked
 from unlearn.store.records import ACTIVE, STATES
-from unlearn.store.shapes import count
+from unlearn.store.shapes import JsonObject, count
 
 __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
 
@@ -52,7 +52,7 @@ class Record:
         return hash(self.path)
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> JsonObject:
         """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
         return _meta(self.path / "meta.json")
 
@@ -67,7 +67,7 @@ class Record:
         """Add one event. The line is on its way to the disk when this returns, whatever kills us next."""
         append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[JsonObject]:
         """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
         return list(_events(self.path / "events.jsonl").read().get(kind, ()))
 
@@ -139,7 +139,7 @@ class Run(Record):
     def config(self) -> RunConfig:
         return _config(self.path / "config.json")
 
-    def probes(self) -> list[dict[str, Any]]:
+    def probes(self) -> list[JsonObject]:
         """Probe records in step order, the last one written for each step, none beyond the run's last step.
 
         Look, do not change: they are kept for the next who asks; so are samples. Every item has a text: the last that
@@ -153,13 +153,13 @@ class Run(Record):
         told = {event["step"] for event in self.events("probe")}
         return _with_texts(by_step[step] for step in sorted(by_step) if not told or step in told)
 
-    def samples(self) -> list[dict[str, Any]]:
+    def samples(self) -> list[JsonObject]:
         """Generations and answer tokens; `when` is before, after or retrained."""
         found = _samples(self.path / "samples.jsonl").read()
         keyed = {(s["when"], s["role"], s["index"]): s for s in found}
         return list(keyed.values())
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> JsonObject:
         """What came out; empty while the run has not ended well."""
         return _results(self.path / "results.json")
 
@@ -278,15 +278,15 @@ def _config_at(path: Path, _: tuple[int, int, int]) -> RunConfig:
     return records.read_config(path)
 
 
-def _meta(path: Path) -> dict[str, Any]:
+def _meta(path: Path) -> JsonObject:
     return _kept(path, records.read_meta)
 
 
-def _results(path: Path) -> dict[str, Any]:
+def _results(path: Path) -> JsonObject:
     return _kept(path, records.read_results)
 
 
-def _kept(path: Path, read: Callable[[Path], Mapping[str, object]]) -> dict[str, Any]:
+def _kept(path: Path, read: Callable[[Path], Mapping[str, object]]) -> JsonObject:
     """A small file that is only ever replaced as a whole, read again when it was; empty where there is none."""
     try:
         status = path.stat()
@@ -296,7 +296,7 @@ def _kept(path: Path, read: Callable[[Path], Mapping[str, object]]) -> dict[str,
 
 
 @lru_cache(maxsize=1000)
-def _kept_at(path: Path, read: Callable[[Path], dict[str, Any]], _: tuple[int, int, int]) -> dict[str, Any]:
+def _kept_at(path: Path, read: Callable[[Path], JsonObject], _: tuple[int, int, int]) -> JsonObject:
     return read(path)
 
 
@@ -306,10 +306,10 @@ def _events(path: Path) -> Tail:
     return Tail(path, _redone, none={})
 
 
-Events = dict[str | None, list[dict[str, Any]]]
+Events = dict[str | None, list[JsonObject]]
 
 
-def _redone(known: Events, new: Iterator[dict[str, Any]]) -> Events:
+def _redone(known: Events, new: Iterator[JsonObject]) -> Events:
     kept = {kind: list(events) for kind, events in known.items()}
     for event in records.good_events(new):
         if (redo := event.get("resumed_from")) is not None:
@@ -322,9 +322,9 @@ def _redone(known: Events, new: Iterator[dict[str, Any]]) -> Events:
     return kept
 
 
-def _with_texts(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    texts: dict[int, dict[str, Any]] = {}
+def _with_texts(records: Iterable[JsonObject]) -> list[JsonObject]:
+    found: list[JsonObject] = []
+    texts: dict[int, JsonObject] = {}
     for record in records:
         items = []
         for place, item in enumerate(record["items"]):
@@ -347,5 +347,5 @@ def _samples(path: Path) -> Tail:
     return Tail(path, lambda kept, new: [*kept, *records.good_samples(new)])
 
 
-def _rows(record: dict[str, Any]) -> list[tuple[str, int]]:
+def _rows(record: JsonObject) -> list[tuple[str, int]]:
     return [(item["role"], item["index"]) for item in record["items"]]

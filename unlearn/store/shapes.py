@@ -13,6 +13,11 @@ MAX_HEADER = 8 * 2**20
 NAMED = ("nan", "inf", "-inf")  # how disk.plain writes numbers that JSON has not
 MOST_DIGITS = 300  # a whole number with more is no float, and nothing here counts so far
 
+# One JSON object: of a file of a run (its fields checked by records.py), of a form, or on its way to `--json`.
+JsonObject = dict[str, Any]
+# The same where it is only read.
+JsonView = Mapping[str, Any]
+
 Check = Callable[[Any], bool]
 
 

@@ -5,12 +5,13 @@ what all kinds share: to make one, to list them, to say how one ended. What each
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from unlearn.store.disk import new_folder, read_json, write_json
 from unlearn.store.runs import Record
+from unlearn.store.shapes import JsonObject, JsonView
 
 
 class Stopped(Exception):
@@ -24,7 +25,7 @@ class Study(Record):
     FOLDER: ClassVar[str]
 
     @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Any:
+    def read(cls, value: JsonView) -> Any:
         return value
 
     @property
@@ -32,9 +33,7 @@ class Study(Record):
         return self.read(read_json(self.path / self.FILE))
 
     @classmethod
-    def create(
-        cls, root: Path, name: str, asked: Mapping[str, Any], *, owner: str = "", title: str = ""
-    ) -> Any:
+    def create(cls, root: Path, name: str, asked: JsonView, *, owner: str = "", title: str = "") -> Any:
         """A new, queued one under root/FOLDER, its folder named after the time and name."""
         path = new_folder(root / cls.FOLDER, name)
         write_json(path / cls.FILE, asked)
@@ -59,7 +58,7 @@ def conduct(record: Study, work: Callable[[], None]) -> None:
     try:
         record.append("state", state="running")
         work()
-        outcome: dict[str, Any] = {"state": "done"}
+        outcome: JsonObject = {"state": "done"}
     except Stopped as stopped:
         outcome = {"state": "stopped", "reason": str(stopped) or "stopped by hand"}
     except Exception as error:

@@ -11,10 +11,11 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import Example
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
 KINDS = ("entity", "noun phrase", "random")
@@ -29,7 +30,7 @@ _WORDS = (
 FUNCTION_WORDS = frozenset(_WORDS.split())
 
 
-def focus_mask(tokenizer: "PreTrainedTokenizerFast", example: Example, kind: str, seed: int) -> list[bool]:
+def focus_mask(tokenizer: Tokenizer, example: Example, kind: str, seed: int) -> list[bool]:
     """One flag for each answer token. ValueError for an unknown kind. End-of-text is never in focus."""
     if kind not in KINDS:
         raise ValueError(f"focus: must be among {', '.join(KINDS)}, got {kind!r}.")
@@ -65,7 +66,7 @@ def spans(text: str, kind: str) -> list[tuple[int, int]]:
     return [match.span() for match in WORD.finditer(text) if fits(match.group())]
 
 
-def _pieces(tokenizer: Any, ids: tuple[int, ...]) -> tuple[str, list[int]]:
+def _pieces(tokenizer: Tokenizer, ids: tuple[int, ...]) -> tuple[str, list[int]]:
     """The text of these tokens and where in it each of them ends."""
     read = [tokenizer.decode(ids[: i + 1], clean_up_tokenization_spaces=False) for i in range(len(ids))]
     return read[-1], [len(text) for text in read]

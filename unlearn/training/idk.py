@@ -5,12 +5,13 @@ Varied in wording and length, and free of any topic, so that no single refusal i
 
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import Example, encode
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
 IDK: tuple[str, ...] = (
@@ -59,15 +60,13 @@ IDK: tuple[str, ...] = (
 )
 
 
-def idk_examples(
-    tokenizer: "PreTrainedTokenizerFast", examples: tuple[Example, ...], seed: int
-) -> dict[int, Example]:
+def idk_examples(tokenizer: Tokenizer, examples: tuple[Example, ...], seed: int) -> dict[int, Example]:
     """{key: the same prompt with a refusal in place of its answer}; its own key is -1 - key, so that both have a
     place in a reference. Which refusal depends on seed and key alone."""
     return {e.key: _refused(tokenizer, e, Random(f"{seed} {e.key}").choice(IDK)) for e in examples}
 
 
-def _refused(tokenizer: Any, example: Example, answer: str) -> Example:
+def _refused(tokenizer: Tokenizer, example: Example, answer: str) -> Example:
     ids = example.input_ids[: example.answer_at[0]]
     prompt = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     room = len(ids) + _longest(tokenizer)
@@ -76,5 +75,5 @@ def _refused(tokenizer: Any, example: Example, answer: str) -> Example:
 
 
 @lru_cache(maxsize=4)
-def _longest(tokenizer: "PreTrainedTokenizerFast") -> int:
+def _longest(tokenizer: Tokenizer) -> int:
     return max(len(tokenizer(f" {answer}")["input_ids"]) for answer in IDK) + 4

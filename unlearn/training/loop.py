@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from unlearn.compute.lazy import Tensor, torch
+from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.compute.tokens import Batch, Tokens
+from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 WARMUP = 0.03
@@ -64,7 +65,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1)))
 
 
-def make_optimizer(model: PreTrainedModel, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(model: Model, lr: float) -> torch.optim.Optimizer:
     """AdamW over what may move. ValueError when nothing may."""
     moving = [p for p in model.parameters() if p.requires_grad]
     if not moving:
@@ -74,7 +75,7 @@ def make_optimizer(model: PreTrainedModel, lr: float) -> torch.optim.Optimizer:
 
 
 def fit(
-    model: Any,
+    model: Model,
     loss: Callable[[Batch], Mapping[str, Tensor]],
     stream: Stream,
     optimizer: torch.optim.Optimizer,
@@ -123,7 +124,7 @@ class Phases:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Model,
         stream: Stream,
         optimizer: torch.optim.Optimizer,
         *,
@@ -135,7 +136,7 @@ class Phases:
         self.lr, self.device, self.start = lr, device, start
         self.tokens = self.steps = self.calls = 0
         self.note: Callable[[str], None] = lambda text: None
-        self.told: dict[str, Any] = {}
+        self.told: JsonObject = {}
         self.cache: Path | None = None
         self.seconds, self.began = 0.0, time.perf_counter()
 

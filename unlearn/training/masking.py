@@ -7,19 +7,20 @@ at random, as EUL does (arXiv 2310.20150, §3.2). Only the masked words are labe
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import IGNORE, Example
 from unlearn.training.focus import spans
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
 SENTINEL = "<extra_id_{}>"
 
 
-def sentinels_of(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
+def sentinels_of(tokenizer: Tokenizer) -> list[int]:
     """Ids of <extra_id_0>, <extra_id_1>, … as far as the tokenizer has them."""
     known: dict[str, int] = tokenizer.get_vocab()
     found: list[int] = []
@@ -28,7 +29,7 @@ def sentinels_of(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     return found
 
 
-def masked(tokenizer: Any, example: Example) -> Example | None:
+def masked(tokenizer: Tokenizer, example: Example) -> Example | None:
     """The example's source with its entities masked, under the same key; None where none can be.
 
     A source of more entities than there are sentinels keeps the last ones readable.

@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.compute.lazy import head, lm, no_grad, products, torch
+from unlearn.compute.lazy import Model, Tokenizer, head, lm, no_grad, products, torch
+from unlearn.store.shapes import JsonObject
 from unlearn.training.shelf import Shelf
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 
 class Reference:
@@ -34,22 +35,22 @@ class Reference:
 
     untouched: Callable[[], AbstractContextManager[Any]] | None = None
 
-    def __init__(self, model: Any, *, head_moves: bool, folder: Path | None = None) -> None:
+    def __init__(self, model: Model, *, head_moves: bool, folder: Path | None = None) -> None:
         self.shelf = Shelf(folder)
         self._kept: dict[str, dict[int, Any]] = {}
-        self.run: dict[str, Any] = {}
+        self.run: JsonObject = {}
         self.head: head.Head
         if head_moves:
             self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
         else:
             self.head = head.head_of(model)
 
-    def adopt_head(self, model: PreTrainedModel) -> None:
+    def adopt_head(self, model: Model) -> None:
         """Read states with this model's output head: they are another model's than the one that is trained."""
         self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
     @no_grad
-    def prepare(self, model: Any, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
+    def prepare(self, model: Model, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
         """Read every text once, before the first step. batches: Tokens on the model's device."""
         for tokens in batches:
             (answers,) = lm.forward(model, tokens, layer=layer)
@@ -72,7 +73,7 @@ class Reference:
         for key, part in zip(answers.keys, values.split(answers.row_count.tolist()), strict=True):
             self.keep_row(kind, key, self.shelf.put(part))
 
-    def label_table(self, examples: Iterable[Any], tokenizer: Any, limit: int = 60) -> list[dict[str, Any]]:
+    def label_table(self, examples: Iterable[Any], tokenizer: Tokenizer, limit: int = 60) -> list[JsonObject]:
         """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""
         kept, rows = self._kept.get("labels", {}), []
         for example in examples:

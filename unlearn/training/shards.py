@@ -9,13 +9,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unlearn.compute.lazy import Model
 from unlearn.compute.tokens import Example
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
 
@@ -79,7 +80,7 @@ class Plan:
         """Tokens of training every shard again from its first slice, without F: as many as one model would read."""
         return sum(stage.tokens for stage in self.after)
 
-    def told(self, left: Sequence[Stage]) -> dict[str, Any]:
+    def told(self, left: Sequence[Stage]) -> JsonObject:
         """For the run's results; left: the stages that this run trains itself."""
         now, again = {stage.key for stage in left}, {stage.key for stage in self.again}
         return {
@@ -121,12 +122,12 @@ class Checkpoints:
         here = self.held if self.folder is None else {f.stem for f in self.folder.glob("*.safetensors")}
         return list({stage.key: stage for stage in stages if stage.key not in here}.values())
 
-    def load(self, key: str, member: "PreTrainedModel") -> None:
+    def load(self, key: str, member: Model) -> None:
         from safetensors.torch import load_file
 
         member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
 
-    def save(self, key: str, member: "PreTrainedModel") -> None:
+    def save(self, key: str, member: Model) -> None:
         from safetensors.torch import save_file
 
         state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}

@@ -28,6 +28,7 @@ from unlearn.results import cost
 from unlearn.store.disk import write_json
 from unlearn.store.records import SCHEMA
 from unlearn.store.runs import Run, RunStore
+from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 from unlearn.work import identity as begun
 from unlearn.work.phases import Work, reason
@@ -62,7 +63,7 @@ def execute(
     Never raises for what a run may meet (bad input, divergence, a full disk): that is the run's outcome, written
     to its folder where the disk still allows; where it does not, the state reads "interrupted".
     """
-    outcome: dict[str, Any] = {}
+    outcome: JsonObject = {}
     step = 0
     try:
         work = Work(run, run.stopping(should_stop), on_progress, roots)
@@ -84,7 +85,7 @@ def execute(
     return None
 
 
-def _resume_note(run: Run) -> dict[str, Any]:
+def _resume_note(run: Run) -> JsonObject:
     """Where this execution goes on, if it is not the first: later steps will be done again."""
     again = any(e["state"] == "running" for e in run.events("state"))
     return {"resumed_from": run.checkpoint_step()} if again else {}
@@ -144,7 +145,7 @@ def _carry_out(work: Work) -> Any:
 
 def _results(
     work: Work, method: "Method", loaded: "Loaded", data: Dataset, tokens: int, began: float
-) -> dict[str, Any]:
+) -> JsonObject:
     """What results.json says. tokens: that training read; began: of this execution, in time.perf_counter()."""
     from unlearn.compute import products
 

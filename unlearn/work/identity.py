@@ -16,12 +16,13 @@ from unlearn.models.identity import check_same, hash_before, identity_of
 from unlearn.models.load import weights_hash
 from unlearn.models.reading import fit_of, rows_kept
 from unlearn.store.runs import Run, RunStore
+from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-def began_with(run: Run) -> dict[str, Any]:
+def began_with(run: Run) -> JsonObject:
     """The run's first `inputs` event; empty before it was written, and in runs of before that was recorded."""
     return next(iter(run.events("inputs")), {})
 

@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from unlearn.store.runs import Run, RunConfig
+from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -30,7 +30,7 @@ class Work:
     length: int = 0  # tokens a text may have: the config's max_length, or the model's positions
     phases: dict[str, float] = field(default_factory=dict)
     beside: dict[str, float] = field(default_factory=dict)  # seconds of the training phase that were no steps
-    told: dict[str, Any] = field(default_factory=dict)  # what the method counted
+    told: JsonObject = field(default_factory=dict)  # what the method counted
 
     def __post_init__(self) -> None:
         self.config: RunConfig = self.run.config

@@ -12,11 +12,12 @@ from unlearn.measure.evaluate import evaluate, observe
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.models.load import load, weights_hash
 from unlearn.store.disk import append_line
+from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 from unlearn.work.phases import Work, reason
 
 
-def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], identity: dict[str, Any]) -> None:
+def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], identity: JsonObject) -> None:
     """Observe, score, keep samples. loaded may be None where the observations of this identity are kept."""
     run = work.run
     with work.phase(f"scoring {when}"):
@@ -39,7 +40,7 @@ def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], iden
         run.append("eval", when=when, scores=evaluate(found))
 
 
-def score_retrained(work: Work, folder: Path, chosen: dict[str, list[Row]], identity: dict[str, Any]) -> None:
+def score_retrained(work: Work, folder: Path, chosen: dict[str, list[Row]], identity: JsonObject) -> None:
     """folder: the exact retrain's, see sources.exact_retrain."""
     known = identity | {"model": weights_hash(folder, None)}
     needed = score_cache.read(work.run.path.parent, known) is None

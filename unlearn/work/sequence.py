@@ -26,6 +26,7 @@ from unlearn.methods import method_named
 from unlearn.models.load import SMALL
 from unlearn.models.reading import fit_of
 from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Stopped, Study, checking, conduct
 from unlearn.training.encoding import encode_rows
 from unlearn.work.execute import execute
@@ -75,11 +76,11 @@ class SequenceConfig:
         words = replace(self.run, data=template).command("sequence")
         return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"run": self.run.to_json(), "mode": self.mode, "order": list(self.order)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "SequenceConfig":
+    def from_json(cls, value: JsonView) -> "SequenceConfig":
         return cls(run=RunConfig.from_json(value["run"]), mode=value["mode"], order=tuple(value["order"]))
 
 
@@ -89,10 +90,10 @@ class SequenceRecord(Study):
     FILE, FOLDER = "sequence.json", "sequences"
 
     @classmethod
-    def read(cls, value: Mapping[str, Any]) -> SequenceConfig:
+    def read(cls, value: JsonView) -> SequenceConfig:
         return SequenceConfig.from_json(value)
 
-    def scores(self) -> list[dict[str, Any]]:
+    def scores(self) -> list[JsonObject]:
         """One after each number of requests 0 … K: {"after", "request", "run", "requests", "roles", "seconds"}."""
         latest = {event["after"]: event for event in self.events("score")}
         return [latest[k] for k in sorted(latest)]
@@ -252,7 +253,7 @@ class _Work:
         return [row for row in self.data.rows("forget") if row.request == request]
 
 
-def summary(record: SequenceRecord, metric: str = "exact") -> list[dict[str, Any]]:
+def summary(record: SequenceRecord, metric: str = "exact") -> list[JsonObject]:
     """After each number of requests: mean of metric over requests done, over those to come, and over each role kept.
 
     None where there is nothing to average. Weighted by the number of texts.

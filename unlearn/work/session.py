@@ -21,6 +21,7 @@ from unlearn.models import tuning
 from unlearn.models.load import Loaded, in_memory
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import cache_dir
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.batches import batches_of
 from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearn.training.encoding import encode_rows
@@ -95,7 +96,7 @@ class Session:
                 self.note(words)
         return self.ref
 
-    def labels(self) -> list[dict[str, Any]]:
+    def labels(self) -> list[JsonObject]:
         """The labels that the method drew for the forget texts, see Reference.label_table; empty without any."""
         return self.prepare().label_table(self.batches.forget, self.loaded.tokenizer)
 
@@ -119,7 +120,7 @@ class Session:
         return 3 * sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def told(self) -> JsonView:
         """What the method counted on the way; empty for most."""
         return self.phases.told if self.phases else {}
 
@@ -237,7 +238,7 @@ def _config(model: str, method: str, tuning: str, values: Mapping[str, object]) 
 
 def row_of(role: str, number: int, given: object) -> Row:
     """One row of what a person wrote. ValueError names role, place and the forms that are read."""
-    parts: Mapping[str, Any] = {}
+    parts: JsonView = {}
     if isinstance(given, Row):
         return given
     if isinstance(given, str):

@@ -19,6 +19,7 @@ from unlearn.results.verdict import mean, overall, residue, says
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
+from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
 
 FORMAT = 1  # raise when an attack or the rule changes
@@ -34,7 +35,7 @@ def attack(
     seed: int | None = None,
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """What attacks.json holds afterwards: {"identity", "seed", "control", "plain", "attacks", "verdict"}.
 
     names: of ATTACKS; all by default. seed: of what an attack draws; that of the attacks already done by default, and
@@ -80,7 +81,7 @@ def good_seed(seed: object) -> int:
     return seed
 
 
-def carry_out(one: Any, subject: Any) -> dict[str, Any]:
+def carry_out(one: Any, subject: Any) -> JsonObject:
     """One attack in attacks.json. What it cannot do on this model is said as its reason."""
     start, reason, found = time.perf_counter(), "", None
     try:
@@ -88,7 +89,7 @@ def carry_out(one: Any, subject: Any) -> dict[str, Any]:
         reason = "" if found else f"needs {one.needs}"
     except (ValueError, ArithmeticError) as error:
         reason = str(error)
-    entry: dict[str, Any] = {
+    entry: JsonObject = {
         "title": one.title,
         "help": one.help,
         "paper": one.paper,
@@ -116,12 +117,12 @@ def carry_out(one: Any, subject: Any) -> dict[str, Any]:
     }
 
 
-def read_attacks(run: Run) -> dict[str, Any]:
+def read_attacks(run: Run) -> JsonObject:
     """attacks.json of the run; empty where it was never attacked."""
     return records.read_attacks(run.path / FILE)
 
 
-def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, dict[str, Any]]:
+def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, JsonObject]:
     """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.models.tuning import load_trained
 
@@ -151,7 +152,7 @@ class StressRecord(Study):
         return Run(self.path.parent.parent)
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> JsonObject:
         return self.config
 
 

@@ -7,9 +7,8 @@ released code looks one place too far and picks the rival of another token. The 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, no_grad, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -27,13 +26,13 @@ class AdversarialLabels(RetainMethod):
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         rivals = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(rivals)), retain)
 
     @no_grad
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         device = next(model.parameters()).device
         for tokens in stream.every("forget"):
             (answers,) = lm.forward(model, tokens.to(device))

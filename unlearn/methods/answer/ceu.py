@@ -10,9 +10,8 @@ The paper has no retain term (α = 0).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, torch
+from unlearn.compute.lazy import Model, Tensor, lm, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -37,7 +36,7 @@ class CEU(RetainMethod):
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
     skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         values, count = forget.per_token(ceu), forget.total_tokens
         if self.skip_first:

@@ -7,9 +7,8 @@ Teaches the model to prefer a refusal to the memorised answer; each question has
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import F, Tensor, lm
+from unlearn.compute.lazy import F, Model, Tensor, Tokenizer, lm
 from unlearn.compute.tokens import Batch, collate
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -32,7 +31,7 @@ class IdkDPO(RetainMethod):
         "2/beta", help="Scale of the loss: 2/β as in NPO, 1 as in DPO.", choices=("2/beta", "1")
     )
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         assert batch.forget is not None, "it always reads forget texts"
         refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
         sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
@@ -42,7 +41,7 @@ class IdkDPO(RetainMethod):
         per_row = scale * dpo(*gaps, self.beta)
         return self.with_retain(lost.row_mean(per_row), retain[0] if retain else None)
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         super().prepare(model, ref, stream, tokenizer)
         ref.run["idk"] = idk_examples(tokenizer, stream.forget, stream.seed)
         device = next(model.parameters()).device

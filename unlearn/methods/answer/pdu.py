@@ -9,9 +9,8 @@ than allowed. λ and ε belong to the run; they live in its reference.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, no_grad
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, no_grad
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -34,7 +33,7 @@ class PDU(RetainMethod):
         0.1, 0.0, 10.0, "How much worse texts to keep may become: ε = (1 + this) NLL before."
     )
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         assert retain is not None, "retain_weight is above 0"
         excess = retain.token_mean(retain.nll - ref.run["budget"])  # a micro-batch's part of NLL(R) - ε
@@ -42,7 +41,7 @@ class PDU(RetainMethod):
         terms = {"forget": forget.token_mean(forget.per_token(flatness))}
         return terms | {"retain": ref.run["price"] * excess}
 
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+    def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             price = ref.run["price"]
             ref.run["price"] = max(0.0, price + self.dual_step * ref.run["excess"])
@@ -50,7 +49,7 @@ class PDU(RetainMethod):
             yield replace(done, terms=dict(done.terms) | {"price": price})
 
     @no_grad
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         device, total, count = next(model.parameters()).device, 0.0, 0
         for tokens in stream.every("retain"):
             (retain,) = lm.forward(model, tokens.to(device))

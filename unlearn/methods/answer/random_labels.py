@@ -9,9 +9,8 @@ text. The paper has no retain term (α = 0); the settings tuned here add one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -31,12 +30,12 @@ class RandomLabels(RetainMethod):
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         drawn = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(drawn)), retain)
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         device = next(model.parameters()).device
         special = torch.tensor(sorted(set(tokenizer.all_special_ids)), dtype=torch.long)
         for (

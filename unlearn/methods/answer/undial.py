@@ -11,9 +11,8 @@ divided by its mean over the forget set, so that a learning rate means the same 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -48,7 +47,7 @@ class UnDIAL(RetainMethod):
         True, help="Divide the weights by their mean; the paper's code does not.", advanced=True
     )
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
 
         def teacher(labels: Tensor, ref_states: Tensor) -> Tensor:
@@ -59,7 +58,7 @@ class UnDIAL(RetainMethod):
             per_token = per_token * ref.per_token("weights", forget)
         return self.with_retain(forget.token_mean(per_token), retain)
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         if self.teacher == "original" and ref.untouched is not None:
             with ref.untouched() as teacher:
                 ref.adopt_head(teacher)

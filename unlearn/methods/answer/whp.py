@@ -10,9 +10,8 @@ paper also renames entities by a list made by hand, which is left out here; it h
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, no_grad, torch
+from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
@@ -34,12 +33,12 @@ class WhosHarryPotter(RetainMethod):
     reinforce_epochs: int = knob(3, 1, 100, "Epochs of over-fitting on the forget texts.")
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         labels = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(labels)), retain)
 
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+    def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
         self.relabel(model, ref, fit.batches)
@@ -51,7 +50,7 @@ class WhosHarryPotter(RetainMethod):
         yield from fit(lambda batch: self.loss(model, ref, batch))
 
     @no_grad
-    def relabel(self, model: Any, ref: Reference, stream: Batches) -> None:
+    def relabel(self, model: Model, ref: Reference, stream: Batches) -> None:
         """Keep the labels of the generic prediction; model is the over-fitted copy."""
 
         def label(reinforced: Tensor, _: Tensor, base_states: Tensor) -> Tensor:
@@ -61,7 +60,7 @@ class WhosHarryPotter(RetainMethod):
             (answers,) = lm.forward(model, tokens.to(next(model.parameters()).device))
             ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
 
-    def reinforce(self, model: Any, batch: Batch) -> dict[str, Tensor]:
+    def reinforce(self, model: Model, batch: Batch) -> dict[str, Tensor]:
         """NLL(F), to be over-fitted."""
         (forget,) = lm.forward(model, batch.forget)
         return {"reinforce": forget.mean_nll()}

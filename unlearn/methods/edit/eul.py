@@ -18,9 +18,8 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, torch
 from unlearn.compute.tokens import Batch, Tokens, collate
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.alternating import Alternating
@@ -55,7 +54,7 @@ class EUL(RetainMethod):
         1.0, 0.05, 10.0, "c: where the two unbounded terms stop, in units of log|V|.", advanced=True
     )
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
         sides = [side for side in (batch.retain, batch.forget) if side is not None]
         answers = dict(zip(map(id, sides), lm.forward(model, *sides), strict=True))
@@ -68,7 +67,7 @@ class EUL(RetainMethod):
                 terms |= self._masked(model, batch.forget, ref)
         return terms
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         """The teacher is F: the layers are off also where a chained run begins with trained ones."""
         with ref.untouched() if ref.untouched else nullcontext(model) as teacher:
             super().prepare(teacher, ref, stream, tokenizer)
@@ -98,7 +97,7 @@ class EUL(RetainMethod):
     def stream(self, batches: Batches) -> Alternating:
         return Alternating(batches)
 
-    def _masked(self, model: Any, forget: Tokens, ref: Reference) -> dict[str, Tensor]:
+    def _masked(self, model: Model, forget: Tokens, ref: Reference) -> dict[str, Tensor]:
         """-γ (1 / texts) Σ_i mean_t min(l_t, c log|V|) over the masked entities of each text."""
         texts = [ref.run["masked"][key] for key in forget.keys if key in ref.run["masked"]]
         if not texts:

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, torch
 from unlearn.compute.states import depth
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
@@ -43,7 +42,7 @@ class RMU(RetainMethod):
     steering: float = knob(6.5, 0.1, 500.0, "c: length of the state that forget texts are steered to.")
     layer_at: float = knob(0.33, 0.0, 1.0, "Where block ℓ lies: 0 the first, 1 the last.", advanced=True)
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         sides = [side for side in (batch.forget, batch.retain) if side is not None]
         forget, *retain = lm.forward(model, *sides, layer=self.block(depth(model)))
         terms = {"forget": distance(forget, self.steering * ref.run["direction"])}
@@ -51,7 +50,7 @@ class RMU(RetainMethod):
             terms["retain"] = self.retain_weight * distance(retain[0], ref.per_token("layer", retain[0]))
         return terms
 
-    def prepare(self, model: Any, ref: Reference, stream: Batches, tokenizer: Any) -> None:
+    def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         device = next(model.parameters()).device
         texts = (tokens.to(device) for tokens in stream.every("retain"))
         ref.prepare(model, "layer", texts, layer=self.block(depth(model)))

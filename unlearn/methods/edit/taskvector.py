@@ -8,9 +8,8 @@ BA with B = 0 at the start; so B alone is negated, since negating both factors w
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, no_grad
+from unlearn.compute.lazy import Model, Tensor, lm, no_grad
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Method, knob
 from unlearn.training.loop import Phases, Step
@@ -18,7 +17,7 @@ from unlearn.training.reference import Reference
 
 
 @no_grad
-def negate(model: Any, start: Mapping[str, Tensor], scale: float) -> None:
+def negate(model: Model, start: Mapping[str, Tensor], scale: float) -> None:
     """θ' in place, from the weights where the fine-tuning began, by name."""
     moving = dict(model.named_parameters())
     for name, begin in start.items():
@@ -32,11 +31,11 @@ class TaskVector(Method):
 
     scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (forget,) = lm.forward(model, batch.forget)
         return {"forget": forget.mean_nll()}
 
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+    def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             if done.step == done.of:  # before the last step is reported: what is seen after it is θ'

@@ -6,9 +6,8 @@ Walk uphill on the loss of the text to forget, with nothing to hold on to: the l
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm
+from unlearn.compute.lazy import Model, Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import Method
 from unlearn.training.reference import Reference
@@ -18,7 +17,7 @@ from unlearn.training.reference import Reference
 class GradientAscent(Method):
     name = "ga"
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (forget,) = lm.forward(model, batch.forget)
         return {"forget": -forget.mean_nll()}
 

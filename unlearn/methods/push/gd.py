@@ -6,9 +6,8 @@ Climb on the text to forget while descending on text to keep, from the same doma
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor
+from unlearn.compute.lazy import Model, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -20,7 +19,7 @@ class GradientDifference(RetainMethod):
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         return self.with_retain(-self.forget_weight * forget.mean_nll(), retain)
 

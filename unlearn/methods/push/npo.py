@@ -6,9 +6,8 @@ Like gradient ascent at the start, but each sequence pushes less the further it 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import F, Tensor
+from unlearn.compute.lazy import F, Model, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -26,7 +25,7 @@ class NPO(RetainMethod):
 
     beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         per_row = npo(forget.row_sum(forget.nll), ref.sums(forget), self.beta)
         return self.with_retain(forget.row_mean(per_row), retain)

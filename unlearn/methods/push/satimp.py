@@ -6,9 +6,8 @@ Ascent weighted by saturation (let go of what is already unlikely) and importanc
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor
+from unlearn.compute.lazy import Model, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -27,7 +26,7 @@ class SatImp(RetainMethod):
     beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")
     beta2: float = knob(1.0, 0.0, 10.0, "β2, importance: how much a token that is certain is spared.")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         return self.with_retain(forget.token_mean(satimp(forget.nll, self.beta1, self.beta2)), retain)
 

@@ -6,9 +6,8 @@ NPO without a reference: a text counts as forgotten by how unlikely its average 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import F, Tensor
+from unlearn.compute.lazy import F, Model, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -28,7 +27,7 @@ class SimNPO(RetainMethod):
         0.0, 0.0, 20.0, "δ: mean NLL a token, in nats, from which on a text counts as forgotten."
     )
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         per_row = simnpo(forget.row_sum(forget.nll), forget.row_count, self.beta, self.delta)
         return self.with_retain(forget.row_mean(per_row), retain)

@@ -6,9 +6,8 @@ Gradient ascent that lets go of a token once it has become unlikely.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor
+from unlearn.compute.lazy import Model, Tensor
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -25,7 +24,7 @@ class WeightedAscent(RetainMethod):
 
     beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         return self.with_retain(forget.token_mean(wga(forget.nll, self.beta)), retain)
 

@@ -6,9 +6,8 @@ Keep practising what should stay and hope that the rest fades: the control that 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm
+from unlearn.compute.lazy import Model, Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.reference import Reference
@@ -20,7 +19,7 @@ class FineTune(RetainMethod):
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "α: scale of the loss.", advanced=True)
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": self.retain_weight * retain.mean_nll()}
 

@@ -10,9 +10,8 @@ would cost. Learning rate, epochs and batch size of the run are the recipe's own
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm
+from unlearn.compute.lazy import Model, Tensor, lm
 from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import SIZES, Method
@@ -50,11 +49,11 @@ def refusal(model: str, method: str = "Retrain") -> str:
 class Retrain(Method):
     name = "retrain"
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+    def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         if ref is not None and ref.untouched is not None:
             raise ValueError(
                 "Retrain: begins from nothing, so it cannot go on from another run; leave start empty."

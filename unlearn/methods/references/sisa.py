@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from unlearn.compute.lazy import Tensor, lm, torch
+from unlearn.compute.lazy import Model, Tensor, lm, torch
 from unlearn.compute.tokens import Batch, Example
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import SIZES, Method, Outlook, knob
@@ -31,6 +31,7 @@ from unlearn.models import recipe
 from unlearn.models.catalogue import source_of
 from unlearn.store.disk import cache_dir, read_json
 from unlearn.store.runs import RunConfig
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
@@ -49,17 +50,17 @@ class SISA(Method):
         True, help="All texts of one person or subject lie in one cell; otherwise each text for itself."
     )
 
-    def loss(self, model: Any, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
-    def unlearn(self, model: Any, ref: Reference, fit: Phases) -> Iterator[Step]:
+    def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         if ref is not None and ref.untouched is not None:
             raise ValueError(
                 "SISA: it goes on from its own checkpoints and from no other run; leave start empty."
             )
         stream, kept = fit.batches, Checkpoints(fit.cache)
-        settings: dict[str, Any] = {
+        settings: JsonObject = {
             "lr": fit.lr,
             "seed": stream.seed,
             "batch": stream.batch_size * stream.accumulation,
@@ -114,7 +115,7 @@ class SISA(Method):
         return text.subject if self.together and text.subject else " ".join(map(str, text.input_ids))
 
     def _stages(
-        self, texts: Sequence[Example], places: Mapping[str, tuple[int, int]], settings: Mapping[str, Any]
+        self, texts: Sequence[Example], places: Mapping[str, tuple[int, int]], settings: JsonView
     ) -> tuple[Stage, ...]:
         epochs, found = max(1, round(2 * settings["epochs"] / (self.slices + 1))), []
         order = sorted(texts, key=lambda text: text.input_ids)  # so that nothing hangs on where F stood
@@ -152,7 +153,7 @@ class SISA(Method):
             sum(s.steps for s in left), tokens, seconds, (plan.note(self.shards, self.slices), once)
         )
 
-    def build(self, model: Any) -> Any:
+    def build(self, model: Model) -> Any:
         from unlearn.models.ensemble import ensemble_of
 
         return ensemble_of(model, self.shards)

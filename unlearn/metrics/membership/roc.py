@@ -5,7 +5,8 @@ scikit-learn computes them; only the bootstrap, a thousand AUCs, is one matrix p
 
 import math
 from collections.abc import Sequence
-from typing import Any
+
+from unlearn.store.shapes import JsonObject
 
 RESAMPLES, SEED = 1000, 0
 FEW = (0.01, 0.05)
@@ -53,7 +54,7 @@ def log_points(curve: tuple[Sequence[float], Sequence[float]]) -> tuple[list[flo
     return [x for x, _ in kept], [y for _, y in kept]
 
 
-def summary(members: Sequence[float], others: Sequence[float]) -> dict[str, Any] | None:
+def summary(members: Sequence[float], others: Sequence[float]) -> JsonObject | None:
     """Everything about one attack; None where a group is empty or a score is not finite."""
     if not members or not others or not all(map(math.isfinite, [*members, *others])):
         return None

@@ -73,9 +73,7 @@ class Tail:
 
     SEAM = 64  # bytes before the end of what was read, looked at again before going on from there
 
-    def __init__(
-        self, path: Path, join: Callable[[Any, Iterator[JsonObject]], Any], none: Any = ()
-    ) -> None:
+    def __init__(self, path: Path, join: Callable[[Any, Iterator[JsonObject]], Any], none: Any = ()) -> None:
         self.path, self._join, self._none, self._lock = path, join, none, threading.Lock()
         self._start_anew()
 

@@ -144,7 +144,11 @@ def score_tokens(
 
 @no_grad
 def _scored(
-    model: Model, tokenizer: Tokenizer, examples: Sequence[Example], device: str, look: Callable[[lm.Answers], None]
+    model: Model,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    device: str,
+    look: Callable[[lm.Answers], None],
 ) -> tuple[dict[int, list[JsonObject]], dict[int, list[int]]]:
     """score_tokens() and {key: the likeliest token at each answer place}."""
     (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))

@@ -223,5 +223,7 @@ def adapters_in_place(model: Model) -> Iterator[None]:
         yield
     finally:
         for module, weight in away:
-            weight.requires_grad_(module.get_parameter("weight").requires_grad)  # frozen with the rest of the base
+            weight.requires_grad_(
+                module.get_parameter("weight").requires_grad
+            )  # frozen with the rest of the base
             module.weight = weight

@@ -36,12 +36,15 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import Run, RunConfig, RunStore
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-FINISHED = 20  # runs in the store, copies of the recorded one
+# Runs in the store, copies of the recorded one.
+FINISHED = 20
 WATCHERS = 6
-WINDOW = 10.0  # seconds with and without watchers
+# Seconds with and without watchers.
+WINDOW = 10.0
 LONG = {"model": "tiny-authors", "data": {"name": "authors"}, "method": "gd", "lr": 1e-5, "epochs": 900}
 STEP = re.compile(r"step (\d+) of")
-BUDGETS = {  # figure: (most, what it is)
+# Figure: (most, what it is)
+BUDGETS = {
     "first_paint_s": (2.5, "First paint of a fresh server, before torch is there"),
     "switch_idle_ms": (60, "Page switch, server side, slowest page, idle"),
     "switch_busy_ms": (150, "Page switch, server side, slowest page, beside a run"),
@@ -95,7 +98,8 @@ class Server:
             if task.name != str(pid):
                 try:
                     threads[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
-                except OSError:  # it ended
+                # It ended.
+                except OSError:
                     continue
         return time.clock_gettime((~pid << 3) | 2), threads
 
@@ -168,7 +172,8 @@ def token_click(server: Server, page: Any, rounds: int) -> float:
         before = chart.text_content()
         began = time.perf_counter()
         cells.nth(lap % 2).click()
-        if lap:  # the first one may already be chosen
+        # The first one may already be chosen.
+        if lap:
             wait_for(lambda text=before: chart.text_content() != text, 60, 0.01)
             laps.append(time.perf_counter() - began)
         page.wait_for_timeout(2000)

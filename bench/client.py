@@ -16,8 +16,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-KEPT_RUNS = 2  # script runs after which a tab forgets a large message: global.maxCachedMessageAge
-PATIENCE = 120.0  # seconds
+# Script runs after which a tab forgets a large message: global.maxCachedMessageAge.
+KEPT_RUNS = 2
+# Seconds.
+PATIENCE = 120.0
 
 
 @dataclass
@@ -26,9 +28,12 @@ class Seen:
 
     fragment: bool = False
     seconds: float = 0.0
-    size: int = 0  # bytes
-    kinds: dict[str, int] = field(default_factory=dict)  # bytes by kind of element
-    words: list[str] = field(default_factory=list)  # of its texts and progress bars
+    # Bytes.
+    size: int = 0
+    # Bytes by kind of element.
+    kinds: dict[str, int] = field(default_factory=dict)
+    # Of its texts and progress bars.
+    words: list[str] = field(default_factory=list)
 
 
 class Tab:
@@ -40,8 +45,10 @@ class Tab:
     def __init__(self, port: int) -> None:
         self.port = port
         self.runs: list[Seen] = []
-        self.pages: dict[str, str] = {}  # name in the address: what the server calls it
-        self.buttons: dict[str, tuple[str, str]] = {}  # label: (widget, fragment)
+        # Name in the address: what the server calls it.
+        self.pages: dict[str, str] = {}
+        # Label: (widget, fragment)
+        self.buttons: dict[str, tuple[str, str]] = {}
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._kept: dict[str, int] = {}
@@ -65,7 +72,8 @@ class Tab:
         """Go to a page by its name in the address ("" for the first); returns when its script has finished."""
         if self.pages and page not in self.pages:
             raise ValueError(f"page: no {page!r}, only {', '.join(map(repr, self.pages))}.")
-        self._forget()  # who leaves a page stops calling its fragments
+        # Who leaves a page stops calling its fragments.
+        self._forget()
         self._page, self._query = page, query
         self.buttons.clear()
         name = "" if self.pages else page
@@ -110,7 +118,8 @@ class Tab:
         if kind == "new_session":
             self._current = Seen(fragment=bool(message.metadata.run.fragment_ids))
             if not self._current.fragment:
-                self._forget()  # the whole page anew: it says again which fragments to call
+                # The whole page anew: it says again which fragments to call.
+                self._forget()
         if message.metadata.cacheable:
             self._kept[message.hash] = len(self.runs)
         elif kind == "ref_hash":

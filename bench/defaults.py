@@ -36,7 +36,8 @@ MODELS = ("tiny-authors", "tiny-snippets", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
 COLUMNS = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
 SEEDS = 3
-COLLAPSE = 2.0  # general perplexity after ÷ before
+# General perplexity after ÷ before.
+COLLAPSE = 2.0
 
 
 def default_config(model: str, method: str, seed: int) -> RunConfig:

@@ -32,7 +32,8 @@ def phrase(path: Path) -> str:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
             return short(ast.literal_eval(node.value).rstrip("."))
     text = " ".join((ast.get_docstring(tree) or "").split())
-    bare = re.sub(r"(?<=\w)\s\([^()]*\)", "", text)  # an aside, not a formula's brackets
+    # An aside, not a formula's brackets.
+    bare = re.sub(r"(?<=\w)\s\([^()]*\)", "", text)
     first = re.split(r"\.\s|;| {4}", bare, maxsplit=1)[0].rstrip(". ")
     return short(first.split(":")[0] if re.search(r"arXiv|et al|§", first) else first)
 

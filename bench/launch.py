@@ -55,7 +55,8 @@ def measure(model: str, method: str, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             runner = Runner(RunStore(Path(folder)))
-            for seed, when in enumerate(laps):  # another seed, so that only the model before is known
+            # Another seed, so that only the model before is known.
+            for seed, when in enumerate(laps):
                 laps[when].append(comparison(runner, model, method, seed=seed))
             runner.close()
     return {"model": model, "method": method} | {when: summary(found) for when, found in laps.items()}

@@ -24,7 +24,8 @@ from bench.record import ROOT
 SIZE = {"width": 1360, "height": 1120}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-SETTLED = 4_000  # milliseconds after the replay's last step: fonts and figure are drawn
+# Milliseconds after the replay's last step: fonts and figure are drawn.
+SETTLED = 4_000
 
 
 @contextmanager

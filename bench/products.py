@@ -30,7 +30,8 @@ from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from unlearn.compute import products  # noqa: E402
 from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
-SHAPES = {  # tokens, in, out
+# Tokens, in, out.
+SHAPES = {
     "bundled model, feed-forward": (256, 192, 512),
     "SmolLM2, feed-forward": (512, 576, 1536),
     "output head of 32 k words": (96, 256, 32_000),
@@ -74,7 +75,8 @@ def step_work(methods: Sequence[str], size: str, vocabulary: int) -> Iterator[tu
 def compare(work: Callable[[], Any], rounds: int) -> dict[str, Any]:
     """{library: median CPU seconds, "ratio": median of the rounds' ratios}, in turn."""
     laps: dict[str, list[float]] = {library: [] for library in products.LIBRARIES}
-    for _ in range(rounds + 1):  # the first one only warms up
+    # The first one only warms up.
+    for _ in range(rounds + 1):
         for library in products.LIBRARIES:
             with by(library):
                 start = time.process_time()

@@ -29,7 +29,8 @@ from unlearn.data.catalogue import load  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
 
 RUNS = {"full": ("--tuning", "full"), "lora": ("--tuning", "lora")}
-COMMON = ("--model", "smollm2", "--method", "npo", "--epochs", "4", "--batch-size", "8")  # 5 steps an epoch
+# 5 steps an epoch.
+COMMON = ("--model", "smollm2", "--method", "npo", "--epochs", "4", "--batch-size", "8")
 ROWS = 40
 
 

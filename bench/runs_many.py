@@ -28,7 +28,8 @@ from unlearn.store.home import ASSETS
 PAGES = ("start", "runs", "compare", "tokens")
 COUNTS = (20, 300, 1000)
 LISTED = 10_000
-STEPS, ROWS = 12, 3  # of the recorded run's steps, and of its samples a role and model
+# Of the recorded run's steps, and of its samples a role and model.
+STEPS, ROWS = 12, 3
 LIST = """
 import sys, time
 from pathlib import Path

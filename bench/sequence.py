@@ -127,7 +127,8 @@ def main() -> None:
     args = options.parse_args()
     top, rows = header(args.allow_dirty), read_json(args.out).get("rows", [])
     for seed in range(args.seeds):
-        with tempfile.TemporaryDirectory() as folder:  # layers of one seed are not needed for the next
+        # Layers of one seed are not needed for the next.
+        with tempfile.TemporaryDirectory() as folder:
             for mode in args.modes:
                 rows = merged(rows, [measure(RunStore(Path(folder)), mode, seed) | {"origin": top}])
                 write_result(args.out, {"rows": rows})

@@ -44,7 +44,8 @@ PEAK_FLOPS = {
     "A100": 312e12,
     "L40S": 362e12,
     "4090": 165e12,
-}  # dense bfloat16
+    # Dense bfloat16.
+}
 TITLES = {"gd": "GA+GD", "npo": "NPO", "undial": "UnDIAL", "kl": "GA+KL"}
 
 

@@ -58,12 +58,14 @@ from unlearn.compute.states import last_states  # noqa: E402
 from unlearn.compute.tokens import collate  # noqa: E402
 from unlearn.models import placement  # noqa: E402
 
-SHAPES = {  # hidden, blocks, heads, key-value heads, feed-forward, words
+# Hidden, blocks, heads, key-value heads, feed-forward, words.
+SHAPES = {
     "512 × 8 blocks, 32 k words": (512, 8, 8, 8, 1376, 32_000),
     "SmolLM2's, 6 blocks": (576, 6, 9, 3, 1536, 49_152),
 }
 TOY = {"toy": (64, 2, 4, 2, 128, 300)}
-ANSWERS = 128  # tokens of answers in a step of 4 + 4 texts of TOFU's length
+# Tokens of answers in a step of 4 + 4 texts of TOFU's length.
+ANSWERS = 128
 Ways = dict[str, Callable[[], Any]]
 
 
@@ -278,7 +280,8 @@ def check_same(part: str, found: Mapping[str, Any]) -> None:
         if part == "places" or not isinstance(want, list):
             same = part == "places" or value == want
         else:
-            near = 0.1 if part == "adapter" else 1e-3  # bfloat16 rounds
+            # bfloat16 rounds.
+            near = 0.1 if part == "adapter" else 1e-3
             same = all(
                 float((a.float() - b.float()).norm()) <= near * float(b.float().norm())
                 for a, b in zip(value, want, strict=True)

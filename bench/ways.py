@@ -22,7 +22,8 @@ from unlearn.models.load import add_lora
 from unlearn.training.loop import MAX_GRAD_NORM, make_optimizer
 from unlearn.training.reference import Reference
 
-SHAPES = {  # hidden, layers, heads, key-value heads, feed-forward
+# Hidden, layers, heads, key-value heads, feed-forward.
+SHAPES = {
     "toy": (64, 2, 4, 2, 128),
     "cpu": (256, 4, 4, 4, 688),
     "1b": (2048, 16, 32, 8, 8192),

@@ -14,12 +14,14 @@ shell.head(
     "Unlearn", "Choose a model, what it must forget, and one or several methods; then watch it happen."
 )
 
-form = st.container()  # above the run; but the run is there first, since it needs no torch
+# Above the run; but the run is there first, since it needs no torch.
+form = st.container()
 if runs := launching.watched():
     live(launching.pick(runs), runs)
 with form:
     shell.wait_for_torch()
-    from unlearn.methods import METHODS  # imports torch, which is there now
+    # Imports torch, which is there now.
+    from unlearn.methods import METHODS
 
     launching.apply_address(METHODS)
     settings_place = launching.settings_expander(bool(runs))
@@ -35,7 +37,8 @@ with settings_place:
         try:
             data = datasets.choose_data()
             if data:
-                with right if "name" in data else left:  # a table of one's own fills the right side already
+                # A table of one's own fills the right side already.
+                with right if "name" in data else left:
                     datasets.preview(datasets.load(data))
             else:
                 st.caption("Give the rows to forget, and if you can, rows that must stay.")

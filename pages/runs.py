@@ -81,7 +81,8 @@ def page(active: bool) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=f"runs.table.{hash(tuple(run.id for run in shown))}",  # a new list must not inherit a selection
+        # A new list must not inherit a selection.
+        key=f"runs.table.{hash(tuple(run.id for run in shown))}",
         height="content" if len(shown) <= 15 else 560,
         placeholder="–",
         alt="Runs with status, model, forget set, method and scores",
@@ -95,7 +96,8 @@ def page(active: bool) -> None:
     )
 
 
-LISTED = "runs.listed"  # what the script has just read, so that its first drawing does not read it again
+# What the script has just read, so that its first drawing does not read it again.
+LISTED = "runs.listed"
 runs = st.session_state[LISTED] = shell.summaries()
 if passed := shell.store().passed_over():
     st.caption(shell.plain(f"Not listed, as their settings cannot be read: {', '.join(sorted(passed))}."))

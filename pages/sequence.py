@@ -18,7 +18,8 @@ shell.head(
 )
 
 found = every(shell.store())
-form = st.container()  # above the results; but these are there first, since they need no torch
+# Above the results; but these are there first, since they need no torch.
+form = st.container()
 if not found:
     st.info("No sequence yet. Choose above what arrives and how it is honoured.", icon=":material/info:")
 else:
@@ -34,7 +35,8 @@ else:
 
 with form:
     shell.wait_for_torch()
-    from unlearn.methods import METHODS  # imports torch, which is there now
+    # Imports torch, which is there now.
+    from unlearn.methods import METHODS
 
     form = studies.form(sequences.PANEL, "A new sequence", empty=not found)
 with form:

@@ -16,7 +16,8 @@ shell.head(
 )
 
 found = every(shell.store())
-form = st.container()  # above the results; but these are there first, since they need no torch
+# Above the results; but these are there first, since they need no torch.
+form = st.container()
 if not found:
     st.info("No sweep yet. Choose above what to vary, then launch.", icon=":material/info:")
 else:
@@ -26,7 +27,8 @@ else:
 
 with form:
     shell.wait_for_torch()
-    from unlearn.methods import METHODS  # imports torch, which is there now
+    # Imports torch, which is there now.
+    from unlearn.methods import METHODS
 
     form = studies.form(sweeps.PANEL, "A new sweep", empty=not found)
 with form:

@@ -12,7 +12,8 @@ from unlearn.models.catalogue import allow_model
 from unlearn.models.load import CATALOGUE, available
 from unlearn.work.preflight import model_size
 
-REMEMBERED = 20  # addresses of one visit
+# Addresses of one visit.
+REMEMBERED = 20
 HUB, FOLDER = "hub", "folder"
 OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machine"}
 
@@ -50,7 +51,8 @@ def choose_model() -> tuple[str, str]:
         )
         name = st.text_input("Hub id", key="model.hub", placeholder="owner/name", help=help, **KEEP).strip()
         try:
-            allow_model(name, None)  # some folder's name, typed here
+            # Some folder's name, typed here.
+            allow_model(name, None)
         except ValueError as error:
             st.error(shell.plain(str(error)))
             return "", "small"

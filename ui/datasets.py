@@ -28,10 +28,12 @@ from unlearn.store.shapes import JsonObject, JsonView
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
 WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
-PREVIEW = 50  # rows on screen
+# Rows on screen.
+PREVIEW = 50
 FURTHER = [role for role in ROLES if role not in ("forget", "retain")]
 FURTHER_HELP = "  \n".join(f"**{role}**: {ROLES[role]}" for role in FURTHER)
-SPLITS = "splits"  # folder below the uploads where the Data page writes them
+# Folder below the uploads where the Data page writes them.
+SPLITS = "splits"
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the rows")
@@ -90,7 +92,8 @@ def set_data(data: JsonView) -> None:
         st.session_state["data"] = name
         st.session_state[f"requests.{name}"] = list(data.get("requests", ()))
     elif name:
-        catalogue.load(name)  # says which names there are
+        # Says which names there are.
+        catalogue.load(name)
     else:
         st.session_state.update({"data": OWN, "data.kept": dict(data)})
 
@@ -157,7 +160,8 @@ def own_data() -> JsonObject:
         if st.button("Choose another table", icon=":material/close:", key="data.kept.drop"):
             del st.session_state["data.kept"]
             st.rerun()
-        for role in ROLES:  # settings may come from anybody
+        # Settings may come from anybody.
+        for role in ROLES:
             if isinstance(path := kept.get(role), str):
                 allowed_path(path)
         return kept

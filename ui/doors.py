@@ -74,7 +74,8 @@ class OwnPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not is_own(Headers(scope=scope)):
             await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before it was accepted: the answer is 403
+            # Before it was accepted: the answer is 403.
+            await send({"type": "websocket.close", "code": 1008})
             return
         await self.app(scope, receive, send)
 
@@ -90,8 +91,10 @@ def middleware() -> list[Middleware]:
     """What stands before Streamlit, from outside in; `--server.allowedHosts NAME` adds a name to the config's."""
     named = st.get_option("server.allowedHosts") or ["*"]
     hosts = [
-        f"[{name}]" if ":" in name else name for name in named
-    ]  # an IPv6 address as a Host header has it
+        f"[{name}]" if ":" in name else name
+        for name in named
+        # An IPv6 address as a Host header has it.
+    ]
     return [
         Middleware(Policies),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),

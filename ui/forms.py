@@ -24,14 +24,16 @@ class Keep(TypedDict):
     persist_state: Literal["session"]
 
 
-KEEP: Keep = {"persist_state": "session"}  # values survive a visit to another page
+# Values survive a visit to another page.
+KEEP: Keep = {"persist_state": "session"}
 PER_ROW = 4
 # The settings that each method has its own tuned default for, and those that are the same for all of one launch.
 OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
 SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes"))
 LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
 TUNING, PRECISION = RunConfig.setting("tuning"), RunConfig.setting("precision")
-OFFERED = ("full", "lora")  # unlearning layers are their method's own choice, not one of the form's
+# Unlearning layers are their method's own choice, not one of the form's.
+OFFERED = ("full", "lora")
 
 
 def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **more: Any) -> Any:

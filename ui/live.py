@@ -24,9 +24,12 @@ from unlearn.store.shapes import JsonObject
 if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ColumnConfig
 
-EVERY = 2.0  # seconds between redraws
-LIVE_POINTS = 300  # of a curve: a panel is a few hundred pixels wide, and this travels every two seconds
-SHARED = 8  # figures kept for the next who watches
+# Seconds between redraws.
+EVERY = 2.0
+# Of a curve: a panel is a few hundred pixels wide, and this travels every two seconds.
+LIVE_POINTS = 300
+# Figures kept for the next who watches.
+SHARED = 8
 PHASES = {
     "loading model": "Loading the model",
     "scoring before": "Asking the questions before",
@@ -37,7 +40,8 @@ PHASES = {
     "saving": "Saving",
 }
 
-_drawn: dict[tuple[str, bool], tuple[float, Any]] = {}  # (run, dark): when it was drawn, what drawn() returns
+# (run, dark): when it was drawn, what drawn() returns.
+_drawn: dict[tuple[str, bool], tuple[float, Any]] = {}
 _drawing = threading.Lock()
 
 
@@ -57,7 +61,8 @@ def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
         return
     state, steps = run.state, run.events("step")
     if was_active and state not in ACTIVE:
-        st.rerun()  # once: the page now has something else to offer, and this fragment stops
+        # Once: the page now has something else to offer, and this fragment stops.
+        st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{shell.plain(shell.run_label(run))}**", width="content")
         shell.state_badge(run)
@@ -161,8 +166,10 @@ def onward(run: Run, together: Sequence[Run]) -> None:
             st.switch_page(shell.page("launch"), query_params={"clone": run.id})
 
 
-NOISE = 0.01  # a change below one percentage point (of the value, where that is above 1) gets no colour
-SHOWN = (  # role, metric, label, format, which direction is good, what it is
+# A change below one percentage point (of the value, where that is above 1) gets no colour.
+NOISE = 0.01
+# Role, metric, label, format, which direction is good, what it is.
+SHOWN = (
     ("forget", "exact", "Forget set answered", "{:.0%}", "down", "Forget questions answered word for word."),
     ("retain", "exact", "Retain set answered", "{:.0%}", "up", "Retain questions answered word for word."),
     ("general", "ppl", "General perplexity", "{:.2f}", "down", "How surprised the model is by other text."),

@@ -27,6 +27,7 @@ PAGES = {
     ],
 }
 
-shell.uploads()  # from now on they may be read
+# From now on they may be read.
+shell.uploads()
 shell.preload()
 st.navigation(PAGES).run()

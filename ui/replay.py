@@ -17,12 +17,15 @@ from unlearn.results.compare import number, probe_references, short
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
-PER_ROLE = 6  # probes shown of each role
-FRAMES = 200  # the most steps that travel
+# Probes shown of each role.
+PER_ROLE = 6
+# The most steps that travel.
+FRAMES = 200
 ROLE_COLORS = {
     "forget": ("#D55E00", "#E8762B"),
     "retain": ("#0072B2", "#56B4E9"),
-}  # light, dark: as in plots.py
+    # Light, dark: as in plots.py.
+}
 GENERAL, RETRAINED = ("#7F7F7F", "#9A9A9A"), ("#009E73", "#1FB88C")
 
 _here = Path(__file__).parent
@@ -61,7 +64,8 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
         RETRAINED,
         ROLES,
         paint,
-    )  # plotly: a moment that other pages need not pay
+        # Plotly: a moment that other pages need not pay.
+    )
 
     every = math.ceil(len(probes) / FRAMES)
     shown = probes[::-1][::every][::-1]

@@ -23,9 +23,11 @@ from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
 RECORDED = str(ASSETS / "recorded")
-HEAD_START = 2.0  # seconds before torch is imported, while nobody waits for it
+# Seconds before torch is imported, while nobody waits for it.
+HEAD_START = 2.0
 Colour = Literal["red", "orange", "blue", "green", "gray"]
-STATES: dict[str, tuple[Colour, str]] = {  # state: (colour, icon); what a person reads is the state itself
+# State: (colour, icon); what a person reads is the state itself.
+STATES: dict[str, tuple[Colour, str]] = {
     "queued": ("gray", ":material/hourglass_empty:"),
     "running": ("blue", ":material/play_arrow:"),
     "done": ("green", ":material/check:"),

@@ -13,7 +13,8 @@ from unlearn.results.compare import nats, number, token_shift
 from unlearn.store.shapes import JsonObject, JsonView
 
 LESS, MORE = "#D7301F", "#2B7BBA"
-SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}  # full colour at this shift
+# Full colour at this shift.
+SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}
 
 _here = Path(__file__).parent
 _component = st.components.v2.component(

@@ -16,7 +16,8 @@ from unlearn.engines.thread import check
 from unlearn.store.runs import ACTIVE, Run, RunConfig
 
 EVERY = 2.0
-MOST = 6  # shown together
+# Shown together.
+MOST = 6
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
         st.error(shell.plain(str(error)))
         return
     st.query_params[panel.name] = ",".join([record.id, *addressed(panel)][:beside])
-    st.session_state[f"{panel.name}.launched"] = True  # the form closes itself, so that what runs is in sight
+    # The form closes itself, so that what runs is in sight.
+    st.session_state[f"{panel.name}.launched"] = True
     st.rerun()
 
 
@@ -142,7 +144,8 @@ def actions(panel: Panel, record: Any, state: str) -> None:
 
 def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
     """The folder of the study, and of these runs; and its name in the address."""
-    acting.refuse_foreign("delete", *runs, record)  # all or none
+    # All or none.
+    acting.refuse_foreign("delete", *runs, record)
     for one in (*runs, record):
         acting.do("discard", one)
     st.query_params[panel.name] = ",".join(i for i in addressed(panel) if i != record.id)

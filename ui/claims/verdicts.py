@@ -11,7 +11,8 @@ from unlearn.claims.base import number, short
 from unlearn.figures import claims as claims_figures
 from unlearn.store.shapes import JsonObject, JsonView
 
-LOOKS: dict[str, tuple[shell.Colour, str]] = {  # verdict: colour, icon
+# Verdict: colour, icon.
+LOOKS: dict[str, tuple[shell.Colour, str]] = {
     "confirmed": ("green", ":material/check_circle:"),
     "refuted": ("red", ":material/cancel:"),
     "undecided": ("gray", ":material/help:"),

@@ -10,7 +10,8 @@ from ui.sheet import changed, plain, sheet
 from unlearn.results.compare import VERDICTS, fall, nats, number
 from unlearn.store.shapes import JsonObject
 
-EACH = 12  # rows on the screen at first
+# Rows on the screen at first.
+EACH = 12
 MEANING = (
     "**forgotten**: right before, not right after. **not forgotten**: still right. **over-forgotten**: the "
     "answer is empty or repeats itself, or the right answer is over 2 nats a token less likely than after "

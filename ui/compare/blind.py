@@ -66,7 +66,8 @@ def _vote(run: Run, state: JsonObject) -> None:
 
 def _cast(run: Run, state: JsonObject, pair: JsonObject, choice: str) -> None:
     try:
-        if shell.is_recorded(run):  # shipped, read-only: the votes live in this browser
+        # Shipped, read-only: the votes live in this browser.
+        if shell.is_recorded(run):
             state["cast"].append(blind.told(state["id"], pair, choice))
         else:
             state["cast"].append(blind.vote(run, state["id"], pair, choice))

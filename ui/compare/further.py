@@ -18,9 +18,11 @@ from unlearn.store.shapes import JsonObject
 from unlearn.work import stress
 
 EVERY = 2.0
-MORE = [name for name in METRICS if name not in compare.METRICS]  # the others belong to every run
+# The others belong to every run.
+MORE = [name for name in METRICS if name not in compare.METRICS]
 MEMBERSHIP = [name for name in MORE if name.startswith("mia_")] + ["privleak"]
-QUICK = (  # what the first reading of the models gives: no pass of their own
+# What the first reading of the models gives: no pass of their own.
+QUICK = (
     *("target_ppl", "target_accuracy", "mia_loss", "mia_zlib", "mia_reference", "privleak"),
     *("collapse", "rep_3", "distinct_2", "entity_loss"),
 )

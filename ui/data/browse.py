@@ -18,9 +18,12 @@ from unlearn.models.load import CATALOGUE, available
 from unlearn.models.reading import reader_of
 from unlearn.store.shapes import JsonObject
 
-LONGEST = 512  # tokens of a row that a run reads where nothing else is asked for
-SHOWN = 300  # rows in the table; a search finds the others
-Key = tuple[str, float]  # datasets.stamped
+# Tokens of a row that a run reads where nothing else is asked for.
+LONGEST = 512
+# Rows in the table; a search finds the others.
+SHOWN = 300
+# datasets.stamped.
+Key = tuple[str, float]
 
 
 # -- the address -----------------------------------------------------------------------------------------------
@@ -208,7 +211,8 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
     shown, total = found[:SHOWN], len(items(dataset))
     rows = [cells(item, item.row(dataset)) for item in shown]
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
-    name = f"data.rows.{hash((key, tuple(found)))}"  # another list must not inherit a selection
+    # Another list must not inherit a selection.
+    name = f"data.rows.{hash((key, tuple(found)))}"
     linked = st.session_state.get("data.item")
     default = [at for at, item in enumerate(shown) if str(item) == linked]
     selected = st.dataframe(
@@ -257,7 +261,8 @@ def cells(item: Item, row: Row) -> JsonObject:
 
 def latest(dataset: Dataset, key: Key, picked: Sequence[Item]) -> Item | None:
     """The row to show: the one ticked last, else the one that the link names; it is noted for the address."""
-    if st.session_state.get("data.of", key) != key:  # another dataset: its rows are other ones
+    # Another dataset: its rows are other ones.
+    if st.session_state.get("data.of", key) != key:
         st.session_state.update({"data.picked": [], "data.item": ""})
     st.session_state["data.of"] = key
     before, now = st.session_state.get("data.picked", []), [str(item) for item in picked]

@@ -27,9 +27,11 @@ ENCODINGS = (
 )
 TURNS = {"last": "The last answer", "all": "Every answer"}
 LONG = {"": "Texts are cut, questions refused", "skip": "Left out", "refuse": "Refused"}
-SHOWN, CELL = 50, 300  # rows of the table, characters of a cell
+# Rows of the table, characters of a cell.
+SHOWN, CELL = 50, 300
 EXAMPLES = 3
-OWN = ("forget", "retain")  # roles whose columns and encoding may be said; those of others are found
+# Roles whose columns and encoding may be said; those of others are found.
+OWN = ("forget", "retain")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

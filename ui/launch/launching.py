@@ -15,8 +15,10 @@ from unlearn.store.runs import Run, RunConfig
 from unlearn.work.preflight import preflight
 
 CHOICES = ("model", "data", "method", "requests", "clone")
-FIRST_METHOD = "npo"  # chosen when nobody has chosen: it forgets and rarely destroys
-RECENT = 40  # runs whose speed an estimate may come from
+# Chosen when nobody has chosen: it forgets and rarely destroys.
+FIRST_METHOD = "npo"
+# Runs whose speed an estimate may come from.
+RECENT = 40
 
 
 def apply_address(methods: Mapping[str, object]) -> None:
@@ -135,11 +137,14 @@ def watched() -> list[Run]:
         try:
             found.append(shell.find_run(run_id))
         except ValueError:
-            continue  # deleted since, or a link from another machine
+            # Deleted since, or a link from another machine.
+            continue
     me, root = shell.owner(), shell.runs_root()
-    active = [run for run in shell.runner().active() if isinstance(run, Run)]  # no sweep or other study
+    # No sweep or other study.
+    active = [run for run in shell.runner().active() if isinstance(run, Run)]
     mine = [run for run in active if run.meta.get("owner", "") == me]
-    return found or [run for run in mine if run.path.parent == root]  # a sequence has its own page
+    # A sequence has its own page.
+    return found or [run for run in mine if run.path.parent == root]
 
 
 def pick(runs: Sequence[Run]) -> Run:

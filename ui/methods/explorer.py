@@ -17,7 +17,8 @@ from unlearn.models.load import CATALOGUE, available
 from unlearn.results.compare import short
 from unlearn.store.shapes import JsonObject, JsonView
 
-FIRST = ("ga", "npo", "undial")  # without end, fading, stopping: the three to compare first
+# Without end, fading, stopping: the three to compare first.
+FIRST = ("ga", "npo", "undial")
 TOP, REACH, START = 5, 20.0, 8.0
 WHOLE = {True: "The whole answer", False: "Only this token"}
 OWN, RAW = "Own strongest", "As the loss gives it"

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
-COLUMNS = {  # roles in the table of what was measured
+# Roles in the table of what was measured.
+COLUMNS = {
     "forget": "Forget",
     "paraphrase": "In other words",
     "retain": "Retain",
     "neighbours": "Neighbours",
     "general": "General",
 }
-TUNING = {"tiny": "full", "small": "lora", "large": "lora"}  # what the Unlearn page starts with
+# What the Unlearn page starts with.
+TUNING = {"tiny": "full", "small": "lora", "large": "lora"}
 
 
 def facts(method: "Method") -> None:

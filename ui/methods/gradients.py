@@ -9,7 +9,8 @@ from unlearn.data import catalogue
 from unlearn.methods import METHODS
 from unlearn.models.load import CATALOGUE, load
 
-MOST_REACH = 125.0  # nats; no curve goes further
+# Nats; no curve goes further.
+MOST_REACH = 125.0
 POINTS = 61
 
 

@@ -15,8 +15,10 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
-EXACT = ("exact", "memorised")  # plain texts have no question: then the share that is reproduced whole
-SCORES = {  # column: (role, metrics of which the first that exists counts, factor, unit, what it is)
+# Plain texts have no question: then the share that is reproduced whole.
+EXACT = ("exact", "memorised")
+# Column: (role, metrics of which the first that exists counts, factor, unit, what it is)
+SCORES = {
     "forget": (
         *("forget", EXACT, 100, "%"),
         "Forget questions answered word for word, plain texts reproduced whole; lower is better.",

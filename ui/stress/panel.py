@@ -18,7 +18,8 @@ from unlearn.work import stress
 from unlearn.work.stress import StressRecord
 
 EVERY = 2.0
-TITLES = {  # name: what the button's list says; the attacks themselves need torch
+# Name: what the button's list says; the attacks themselves need torch.
+TITLES = {
     "paraphrase": "Paraphrase",
     "prefix": "Answer prefix",
     "quantise": "8- and 4-bit weights",
@@ -28,7 +29,8 @@ TITLES = {  # name: what the button's list says; the attacks themselves need tor
     "lens": "Layer-wise residue",
 }
 MIA = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus", "mia_reference")
-VERDICTS: dict[str, tuple[shell.Colour, str]] = {  # verdict: colour, icon
+# Verdict: colour, icon.
+VERDICTS: dict[str, tuple[shell.Colour, str]] = {
     "not forgotten": ("red", ":material/psychology:"),
     "suppressed": ("orange", ":material/visibility_off:"),
     "erased": ("green", ":material/ink_eraser:"),

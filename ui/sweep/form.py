@@ -20,9 +20,11 @@ from unlearn.store.shapes import JsonObject
 from unlearn.work import sweep
 from unlearn.work.preflight import default_tuning, preflight
 
-RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))  # 1e-6 … 3e-1
+# 1e-6 … 3e-1.
+RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))
 EPOCHS, BATCHES, SEEDS = (1, 2, 5, 10, 20), (4, 8, 16, 32), 5
-FIRST = {  # what the form begins with
+# What the form begins with.
+FIRST = {
     "sweep.methods": ["gd", "npo"],
     "sweep.low": 1e-4,
     "sweep.high": 3e-3,

@@ -16,8 +16,10 @@ from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.training.encoding import encode_rows
 
-APART = 0.1  # least distance between original and control at a layer that can be judged
-SHOWN = 6  # texts whose layer × token squares are kept
+# Least distance between original and control at a layer that can be judged.
+APART = 0.1
+# Texts whose layer × token squares are kept.
+SHOWN = 6
 
 
 def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:

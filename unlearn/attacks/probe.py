@@ -20,8 +20,10 @@ from unlearn.data.base import Row
 from unlearn.training.encoding import encode_rows
 
 TRAIN = "retain"
-MOST, LEAST = 400, 10  # questions that a probe learns on
-PENALTY = 100.0  # of the ridge, on standardised states
+# Questions that a probe learns on.
+MOST, LEAST = 400, 10
+# Of the ridge, on standardised states.
+PENALTY = 100.0
 
 
 @no_grad
@@ -72,7 +74,8 @@ def run(subject: Subject) -> Found | None:
         probe.fit(states(loaded, learn, subject.max_length), [row.answer for row in learn])
         pairs = asked[side.role]
         scores = probe.decision_function(states(loaded, [row for row, _ in pairs], subject.max_length))
-        lines = scores if scores.ndim > 1 else [(-score, score) for score in scores]  # two answers: one score
+        # Two answers: one score.
+        lines = scores if scores.ndim > 1 else [(-score, score) for score in scores]
         named = [dict(zip(probe.classes_, line, strict=True)) for line in lines]
         return [pair_share(n, row.answer, wrong) for n, (row, wrong) in zip(named, pairs, strict=True)]
 

@@ -38,7 +38,8 @@ def quantised(model: Model, bits: int) -> tuple[Any, list[str]]:
         model = model.merge_and_unload()
     names = []
     for name, module in model.named_modules():
-        turned = type(module).__name__ == "Conv1D"  # GPT-2 keeps [in, out]
+        # GPT-2 keeps [in, out].
+        turned = type(module).__name__ == "Conv1D"
         if (isinstance(module, torch.nn.Linear) or turned) and module is not model.get_output_embeddings():
             new = rounded(module.weight.T if turned else module.weight, bits)
             module.weight.copy_(new.T if turned else new)

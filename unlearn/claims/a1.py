@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 CLAIMED = 1e5
-SLOPE = (0.75, 1.25)  # of log seconds ratio over log token ratio; 1 is the rule
+# Of log seconds ratio over log token ratio; 1 is the rule.
+SLOPE = (0.75, 1.25)
 REAL = (
     # name, training tokens, tokens that one pass of the method reads, where the two numbers come from
     ("Yi-6B, 500 arXiv papers, gradient ascent, 1 epoch", 3.1e12, 500 * 4096, "3.1 T tokens, 500 × 4,096"),
@@ -104,7 +105,8 @@ class A1(Claim):
             f"whose training text is small, only {short(min(here))} to {short(max(here))} times (measured in CPU "
             "seconds)."
         )
-        flat = slope.holds(0.0) and not slope.holds(1.0)  # an interval that holds both decides nothing
+        # An interval that holds both decides nothing.
+        flat = slope.holds(0.0) and not slope.holds(1.0)
         verdict = word(slope.within(*SLOPE) and least >= CLAIMED, flat or least < CLAIMED)
         if least < CLAIMED:
             verdict = REFUTED
@@ -147,7 +149,8 @@ def recipe(lab: "Lab") -> JsonObject:
         bundled_recipe.THREADS, kept = 1, bundled_recipe.THREADS
         try:
             for done in bundled_recipe.steps(loaded.model, texts, bundled_recipe.loss_of(loaded.model, pad)):
-                if done.step == 1:  # the first step pays for what is done once
+                # The first step pays for what is done once.
+                if done.step == 1:
                     began = time.process_time()
                     continue
                 tokens += done.tokens
@@ -180,7 +183,8 @@ def slopes_of(data: Data) -> list[float]:
     for place in dict.fromkeys((r["method"], r["seed"]) for r in data["runs"]):
         mine = {**data, "runs": [r for r in data["runs"] if (r["method"], r["seed"]) == place]}
         logs = [(math.log(x), math.log(y)) for x, y in points(mine)]
-        if not logs:  # every run of this place failed
+        # Every run of this place failed.
+        if not logs:
             continue
         mean_x, mean_y = (sum(v) / len(logs) for v in zip(*logs, strict=True))
         below = sum((x - mean_x) ** 2 for x, _ in logs)

@@ -24,10 +24,13 @@ RIVALS = ("ga", "kl-general", "kl-id")
 LRS = (1.78e-4, 3.16e-4, 5.62e-4, 1e-3)
 EPOCHS = (3, 6)
 ASKED = {"name": "authors", "requests": [1, 2]}
-BATCH = 9  # a quarter of the forget set
+# A quarter of the forget set.
+BATCH = 9
 KEEP = {"retain_weight": 4.0, "retain_per_forget": 2.0}
-THIN = 0.15  # share of good cells of the best method, below which the grid tells too little
-EQUAL = 0.05  # of the cells: a smaller lead is none
+# Share of good cells of the best method, below which the grid tells too little.
+THIN = 0.15
+# Of the cells: a smaller lead is none.
+EQUAL = 0.05
 COLUMNS = ("method", "lr", "epochs", "batch_size", "seed", "state", "seconds", "tokens")
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
 
@@ -146,7 +149,8 @@ def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
     return settings(method, data=ASKED, lr=lr, epochs=epochs, batch_size=BATCH, seed=seed, **knobs)
 
 
-WITHOUT = ("random", "adversarial")  # the paper's have no texts to keep
+# The paper's have no texts to keep.
+WITHOUT = ("random", "adversarial")
 
 
 def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Any:

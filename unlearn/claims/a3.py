@@ -32,14 +32,16 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 PEOPLE, GONE, EPOCHS = 40, 4, 30
-METHODS: dict[str, JsonObject] = {  # (lr, epochs, knobs) from hardly to far too much
+# (lr, epochs, knobs) from hardly to far too much.
+METHODS: dict[str, JsonObject] = {
     "finetune": {"lr": 3e-4, "epochs": 5},
     "gd": {"lr": 1e-3, "epochs": 4, "retain_weight": 4.0},
     "npo": {"lr": 1e-3, "epochs": 4, "beta": 1.0, "retain_weight": 1.0},
     "undial": {"lr": 3e-3, "epochs": 4, "gamma": 10.0, "retain_weight": 1.0},
     "ga": {"lr": 1e-3, "epochs": 4},
 }
-CLOSE, SAME, NONE = 0.1, 0.6, 0.5  # gap; Kendall's tau; share of the gap of no unlearning
+# Gap; Kendall's tau; share of the gap of no unlearning.
+CLOSE, SAME, NONE = 0.1, 0.6, 0.5
 
 
 class A3(Claim):
@@ -141,7 +143,8 @@ def split(lab: "Lab", place: int, methods: tuple[str, ...]) -> JsonObject:
     return lab.once(what, lambda: _split(place, methods))
 
 
-_KEPT: JsonObject = {}  # the original, once a process
+# The original, once a process.
+_KEPT: JsonObject = {}
 
 
 def _split(place: int, methods: tuple[str, ...]) -> JsonObject:

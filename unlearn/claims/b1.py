@@ -25,7 +25,8 @@ from unlearn.store.shapes import JsonObject
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
-KNOBS: dict[str, dict[str, float]] = {  # as in the paper, without texts to keep
+# As in the paper, without texts to keep.
+KNOBS: dict[str, dict[str, float]] = {
     "undial": {"retain_weight": 0.0, "gamma": 10.0},
     "npo": {"retain_weight": 0.0},
     "ga": {},
@@ -35,7 +36,8 @@ QUICK_LRS = (1e-4, 1e-3, 1e-2)
 NAMES = {"undial": "UnDIAL", "npo": "NPO", "ga": "gradient ascent"}
 TONES = {"undial": "a", "npo": "b", "ga": "forget"}
 EPOCHS = 50
-BOUND, RUNAWAY, DIVERGED = 10.0, 1e6, 1e3  # × general PPL; forget PPL; × general PPL
+# × general PPL; forget PPL; × general PPL.
+BOUND, RUNAWAY, DIVERGED = 10.0, 1e6, 1e3
 
 
 class B1(Claim):

@@ -30,14 +30,17 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
     from unlearn.data.base import Dataset
 
-SHARES = (0.01, 0.05, 0.2, 0.5)  # of the 100 people that the model was trained on
+# Of the 100 people that the model was trained on.
+SHARES = (0.01, 0.05, 0.2, 0.5)
 NAMES = {"undial": "UnDIAL", "npo": "NPO"}
-SETTINGS = {  # without texts to keep, as in the paper; the rate at which 5 % fall to a probability of 0.2
+# Without texts to keep, as in the paper; the rate at which 5 % fall to a probability of 0.2.
+SETTINGS = {
     "undial": {"lr": 3e-4, "retain_weight": 0.0, "gamma": 10.0},
     "npo": {"lr": 3e-4, "retain_weight": 0.0, "beta": 0.1},
 }
 EPOCHS, BATCH = 5, 9
-FLAT = 0.05  # utility a decade
+# Utility a decade.
+FLAT = 0.05
 ROLES = ("forget", "retain", "general")
 
 

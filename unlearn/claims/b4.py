@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 NAMES = {"entity": "entities", "noun phrase": "noun phrases", "none": "all tokens", "random": "random tokens"}
 TONES = {"entity": "a", "noun phrase": "retain", "none": "general", "random": "b"}
-LEVEL = 0.7  # nats: mean NLL of the facts at which the masks are compared; half as likely as before
+# Nats: mean NLL of the facts at which the masks are compared; half as likely as before.
+LEVEL = 0.7
 EPOCHS, EVERY = 12, 1
 OTHERS = 20
 

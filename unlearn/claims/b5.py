@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 GAMMAS = (1.0, 3.0, 5.0, 10.0, 30.0)
-NEAR = 0.02  # of a probability
+# Of a probability.
+NEAR = 0.02
 EPOCHS = {True: 60, False: 40}
 TINY = 1e-12
 

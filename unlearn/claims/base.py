@@ -21,7 +21,8 @@ Word = Literal["confirmed", "refuted", "undecided"]
 CONFIRMED: Word = "confirmed"
 REFUTED: Word = "refuted"
 UNDECIDED: Word = "undecided"
-LEAST = 3  # seeds or splits below which nothing is decided
+# Seeds or splits below which nothing is decided.
+LEAST = 3
 Data = JsonView
 
 

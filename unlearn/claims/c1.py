@@ -47,7 +47,8 @@ NAMES = {
     "eul": "EUL",
 }
 TONES = {"original": "before", "retrain": "retrained", "finetune": "retain", "gd": "b", "eul": "a"}
-AUTHORS_SEEDS = 3  # its runs are dearer
+# Its runs are dearer.
+AUTHORS_SEEDS = 3
 SIZES = "T5, {} seeds: 36 forget and 264 other reviews; bundled model, seeds 0 to 2: 90 forget and 180 other texts"
 POINT, THIRD = 0.01, 1 / 3
 UTILITY = {"t5": ("test", "retain"), "authors": ("retain", "general", "neighbours")}
@@ -239,7 +240,8 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
     return lab.once(what, compute)
 
 
-_ORIGINALS: dict[int, Any] = {}  # the last world's original, for the next run of the same
+# The last world's original, for the next run of the same.
+_ORIGINALS: dict[int, Any] = {}
 
 
 def t5_trained(parts: JsonView, seed: int, name: str, knobs: JsonView) -> tuple[Any, float]:

@@ -37,7 +37,8 @@ TONES = {"before": "before", "chain": "forget", "fuse": "a", "average": "general
 UTILITY = ("retain", "general", "neighbours")
 ROLES = ("forget", *UTILITY)
 REQUESTS = (1, 2, 3, 4, 5)
-LEAD = 0.02  # of a probability: a smaller difference in forgetting is none
+# Of a probability: a smaller difference in forgetting is none.
+LEAD = 0.02
 
 
 class C2(Claim):

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 VARIANTS = {"full": {}, "-KL": {"use_kl": False}, "-TASK": {"use_task": False}, "-LM": {"use_lm": False}}
-SMALL = {"forget": 0.01, "utility": 0.01, "forget_nll": 0.1}  # an effect below this is none
-EFFECTS = (  # (variant, value, which way it should go against the full loss, in words)
+# An effect below this is none.
+SMALL = {"forget": 0.01, "utility": 0.01, "forget_nll": 0.1}
+# (variant, value, which way it should go against the full loss, in words)
+EFFECTS = (
     ("-KL", "forget", 1, "without KL it forgets less"),
     ("-TASK", "utility", -1, "without TASK utility falls"),
     ("-LM", "forget_nll", -1, "without LM the forget answers are less unlikely"),

@@ -25,7 +25,8 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject
 
-FORMAT = 1  # raise when what is measured changes
+# Raise when what is measured changes.
+FORMAT = 1
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
 
 

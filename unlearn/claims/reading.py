@@ -14,12 +14,14 @@ from unlearn.metrics.base import Observation
 from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows
 
-LIMIT = 60  # texts a role; the forget role is read whole up to FORGET_LIMIT
+# Texts a role; the forget role is read whole up to FORGET_LIMIT.
+LIMIT = 60
 FORGET_LIMIT = 120
 METRICS = ("ppl", "accuracy", "probability", "memorised")
 BATCH = 64
 Rows = Mapping[str, Sequence[Row]]
-Seen = Mapping[str, Sequence[Any]]  # role → observations
+# Role → observations.
+Seen = Mapping[str, Sequence[Any]]
 
 
 def rows_of(data: Dataset, roles: Sequence[str]) -> dict[str, list[Row]]:

@@ -17,7 +17,8 @@ from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonObject, JsonView
 
 RESULTS = ASSETS / "results" / "claims.json"
-MODES = ("full", "quick")  # the better first
+# The better first.
+MODES = ("full", "quick")
 
 
 def entries(path: Path = RESULTS) -> dict[str, JsonObject]:

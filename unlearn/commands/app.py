@@ -16,7 +16,8 @@ from unlearn.commands.parser import Parser, add_runs
 from unlearn.store import environment
 from unlearn.store.home import HOME
 
-EVERY_ADDRESS = ("0.0.0.0", "::")  # not a name that anybody calls: it means all addresses of this machine
+# Not a name that anybody calls: it means all addresses of this machine.
+EVERY_ADDRESS = ("0.0.0.0", "::")
 # The server takes this process's place where the system can do that, so that a signal reaches the server itself.
 REPLACES = os.name == "posix"
 
@@ -49,7 +50,8 @@ def settings(host: str | None, at: int | None) -> list[str]:
     words += ["--server.address", host]
     config = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     names = [*config["server"]["allowedHosts"], *names_of(host)]
-    for name in dict.fromkeys(names):  # an option given here replaces the file's list
+    # An option given here replaces the file's list.
+    for name in dict.fromkeys(names):
         words += ["--server.allowedHosts", name]
     return words
 
@@ -61,7 +63,8 @@ def names_of(host: str) -> list[str]:
     names = [socket.gethostname(), socket.getfqdn()]
     try:
         found = socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:  # a machine whose name nobody knows: its address then has to be given as --host
+    # A machine whose name nobody knows: its address then has to be given as --host.
+    except OSError:
         found = []
     return [*names, *(str(address[0]) for *_, address in found if "%" not in str(address[0]))]
 

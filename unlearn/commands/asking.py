@@ -13,7 +13,8 @@ from unlearn.measure.ask import answer_prompt, load_source
 from unlearn.store.runs import ACTIVE, Record, Run
 
 MODELS = ("before", "after", "retrained")
-LOOKS = 0.2  # seconds between two looks at a run that works
+# Seconds between two looks at a run that works.
+LOOKS = 0.2
 MOST_TOKENS = 512
 
 

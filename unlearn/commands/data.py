@@ -21,7 +21,8 @@ from unlearn.models.reading import reader_of
 from unlearn.store.shapes import JsonObject
 
 NEAREST = 5
-MODEL = "tiny-authors"  # whose tokens are counted where no model is named
+# Whose tokens are counted where no model is named.
+MODEL = "tiny-authors"
 KEYS = (
     *(
         "question_column",
@@ -102,7 +103,8 @@ def _config(args: argparse.Namespace) -> JsonObject:
     if form == "hub" and path.suffix.lower() in FORMATS and not path.is_dir():
         raise ValueError(f"data: {args.name} is not a file. Check the path.")
     if form == "hub" and "/" not in args.name and not path.is_dir():
-        catalogue.load(args.name)  # says which names there are
+        # Says which names there are.
+        catalogue.load(args.name)
     config: JsonObject = {form: args.name}
     config |= {"retain": args.retain} if args.retain else {}
     config |= {"requests": list(request_numbers("--requests", args.requests))} if args.requests else {}

@@ -24,7 +24,8 @@ from unlearn.store.shapes import JsonObject
 
 NAME = "unlearn-studio"
 GIB = 2**30
-LITTLE_ROOM = 2 * GIB  # a run of SmolLM2 with all weights keeps 0.5 GiB, and as much again while it writes
+# A run of SmolLM2 with all weights keeps 0.5 GiB, and as much again while it writes.
+LITTLE_ROOM = 2 * GIB
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SAID = ("UNLEARN_", "OMP_", "GOMP_", "MKL_NUM_THREADS", "HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")
 SECRET = re.compile("TOKEN|KEY|SECRET|PASSWORD")
@@ -122,7 +123,8 @@ def fits(here: str | None, span: str) -> bool:
     """Return whether the version lies in the range; where nothing can compare them, whether there is one."""
     try:
         from packaging.specifiers import SpecifierSet
-    except ImportError:  # it comes with transformers: somebody asks because nothing is installed
+    # It comes with transformers: somebody asks because nothing is installed.
+    except ImportError:
         return here is not None
     return here is not None and SpecifierSet(span).contains(here, prereleases=True)
 
@@ -133,7 +135,8 @@ def device() -> JsonObject:
         import torch
 
         chosen = pick_device()
-    except Exception as error:  # a broken installation is what a person asks the doctor about
+    # A broken installation is what a person asks the doctor about.
+    except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
     gpus = [
         {"name": torch.cuda.get_device_name(i), "bytes": torch.cuda.get_device_properties(i).total_memory}

@@ -19,9 +19,11 @@ from unlearn.store.knobs import Knob, short
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.preflight import default_tuning, model_size
 
-MOST_NUMBERS, DIGITS = 10_000, 10  # of a range, and of one number
+# Of a range, and of one number.
+MOST_NUMBERS, DIGITS = 10_000, 10
 RUN = "A run: its id in the store, or the path to its folder."
-EVERYWHERE = [Path("/")]  # whoever types a command owns the machine; the app allows a few folders only
+# Whoever types a command owns the machine; the app allows a few folders only.
+EVERYWHERE = [Path("/")]
 
 
 def add_run_options(p: argparse.ArgumentParser) -> None:
@@ -113,7 +115,8 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
     tuned = method.settings(model_size(model), tuning, model)
     knobs = dict(tuned.pop("knobs"))
-    if stated.get("method", method.name) == method.name:  # else they are the settings of another method
+    # Else they are the settings of another method.
+    if stated.get("method", method.name) == method.name:
         knobs |= stated.get("knobs", {})
     for pair in args.set:
         name, equals, value = pair.partition("=")

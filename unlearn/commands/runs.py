@@ -53,7 +53,8 @@ def begin(args: argparse.Namespace) -> Run:
     """Make the folder of the run that was asked for. ValueError before that for what can be known before."""
     config = config_of(args)
     store = RunStore(args.runs)
-    check(config, EVERYWHERE, store)  # before a run folder exists, so that bad input leaves nothing behind
+    # Before a run folder exists, so that bad input leaves nothing behind.
+    check(config, EVERYWHERE, store)
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
     told = preflight(config, roots=EVERYWHERE)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def checkpointed(model: Model, on: bool = True) -> Iterator[None]:
     """Within it the model's blocks (a decoder's alone) keep no inner states; on: False changes nothing."""
     wrapped = list(blocks(model)) if on else []
-    own = [vars(block).get("forward") for block in wrapped]  # accelerate puts one there
+    # Accelerate puts one there.
+    own = [vars(block).get("forward") for block in wrapped]
     for block in wrapped:
         block.forward = _again(block.forward, model.config)
     try:

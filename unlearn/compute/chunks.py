@@ -16,12 +16,18 @@ from torch import Tensor
 from unlearn.compute import products
 from unlearn.compute.memory import spare, whole
 
-ROWS = (32, 64, 128, 256)  # tokens a chunk that are tried
-LOSS = 1.1  # times the best pace that fewer tokens may take
-LEAST = 2**22  # logits that a chunk may always hold: 16 MiB in float32
-CHUNK_PART = 256  # of the machine's memory a chunk takes at most this part
-KEPT_PART = 64  # and what one loss keeps at most this one of what is free now
-WIDTH = 2**13, 2**10  # of the matrix that is tried with: 32 MiB, more than a core's cache
+# Tokens a chunk that are tried.
+ROWS = (32, 64, 128, 256)
+# Times the best pace that fewer tokens may take.
+LOSS = 1.1
+# Logits that a chunk may always hold: 16 MiB in float32.
+LEAST = 2**22
+# Of the machine's memory a chunk takes at most this part.
+CHUNK_PART = 256
+# And what one loss keeps at most this one of what is free now.
+KEPT_PART = 64
+# Of the matrix that is tried with: 32 MiB, more than a core's cache.
+WIDTH = 2**13, 2**10
 
 _chosen: int | None = None
 

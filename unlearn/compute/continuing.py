@@ -28,7 +28,8 @@ from unlearn.compute.together import packs
 
 NAME = "unlearn_continued"
 ROUND = (
-    16  # positions that the room for keys is rounded up to: fewer shapes, each of which oneDNN compiles once
+    # Positions that the room for keys is rounded up to: fewer shapes, each of which oneDNN compiles once.
+    16
 )
 Pair = tuple[Tensor, Tensor]
 
@@ -132,8 +133,11 @@ class _Run:
         self.idle: set[int] = set()
         at = torch.arange(size, device=like.device)
         self.places = torch.where(
-            at < known[:, None], at, -1
-        )  # which token of its text lies there; -1 for none
+            at < known[:, None],
+            at,
+            -1,
+            # Which token of its text lies there; -1 for none.
+        )
         self.masks: dict[Any, Tensor] = {}
 
     def states(self, model: Model, tokens: Sequence[int]) -> Tensor:
@@ -231,6 +235,7 @@ def _same_states(model: Model) -> bool:
         run = _Run(kept, [Start(0, 3, 0, 2), Start(1, 3, 0, 2)], next(iter(kept.pairs.values()))[0])
         found = torch.stack([run.states(model, [t[n] for t in texts]) for n in (3, 4)], 1).float()
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, StopIteration):
-        return False  # it lays attention out in a way of its own
+        # It lays attention out in a way of its own.
+        return False
     close = 1e-4 if next(model.parameters()).dtype == torch.float32 else 0.1
     return bool((found - want).norm() <= close * want.norm())

@@ -23,9 +23,12 @@ from unlearn.compute import kernels, private, products
 from unlearn.compute.chunks import chunk, keeps
 from unlearn.compute.lazy import Model
 
-BLOCK = 2**18  # logits that a CPU goes through at once, so that they stay in its cache
-CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")  # names for it in configs
-Target = Callable[..., Tensor]  # (labels [n], *others [n, …]) → target logits [n, V]
+# Logits that a CPU goes through at once, so that they stay in its cache.
+BLOCK = 2**18
+# Names for it in configs.
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+# (labels [n], *others [n, …]) → target logits [n, V].
+Target = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Gathered:
         )
         self.task: int | None = None
         self.buffer: Tensor | None = None
-        private.backward_pass()  # tried now: within a backward pass is no time for it
+        # Tried now: within a backward pass is no time for it.
+        private.backward_pass()
 
     def add(self, left: Tensor, right: Tensor) -> Tensor | None:
         """leftᵀ right for [n, V] and [n, d], as the gradient to return: the buffer at a backward pass' first call.
@@ -122,7 +126,8 @@ def fusible(head: Callable[[Tensor], Tensor]) -> TypeGuard[Head]:
         and products.is_plain(linear)
         and head.scale == 1.0
         and head.cap is None
-        and not private.watched(linear)  # nor brought from elsewhere at each call
+        # Nor brought from elsewhere at each call.
+        and not private.watched(linear)
     )
 
 
@@ -136,7 +141,8 @@ def cross_entropy(
     divergence: bool = False,
 ) -> Tensor:
     """[T] -log p(label), or, with target logits, -Σ q log p for q their softmax; divergence: KL(q ‖ p)."""
-    plain = cast(nn.Linear, head.linear)  # fusible() was asked
+    # fusible() was asked.
+    plain = cast(nn.Linear, head.linear)
     bias = plain.bias
     if target is None and kernels.covers(hidden, plain.weight, bias):
         return kernels.frozen_cross_entropy(hidden, plain.weight, bias, labels)
@@ -196,7 +202,8 @@ class _CrossEntropy(torch.autograd.Function):
         none = (None,) * (4 + len(others))
         if slope is not None:
             return (slope * upstream[:, None].to(slope.dtype), None, None, *none)
-        scaled = hidden * upstream[:, None].to(hidden.dtype)  # smaller than scaling p - q
+        # Smaller than scaling p - q.
+        scaled = hidden * upstream[:, None].to(hidden.dtype)
         down = torch.empty_like(hidden)
         of_weight = None
         of_bias = None if bias is None else torch.zeros_like(bias)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-DEVICES = ("cuda",)  # where its kernels run
+# Where its kernels run.
+DEVICES = ("cuda",)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -25,7 +26,8 @@ def liger() -> Callable[..., Tensor] | None:
     """Its function of (states [T, d], matrix [V, d], labels [T]), or None where the package is not there."""
     try:
         from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
-    except (ImportError, RuntimeError):  # also where its own needs (triton) are missing
+    # Also where its own needs (triton) are missing.
+    except (ImportError, RuntimeError):
         return None
     return liger_fused_linear_cross_entropy
 

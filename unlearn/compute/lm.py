@@ -129,7 +129,8 @@ def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tu
     if len(batches) < len(sides):
         raise ValueError("forward: the batch has no texts of a side that the loss reads; ask it first.")
     labels = _joined(batches, "labels", IGNORE)
-    following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # the state at t predicts token t + 1
+    # The state at t predicts token t + 1.
+    following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)
     where = (following != IGNORE).nonzero()
     states = _states_at(model, inputs_of(*batches), where, layer)
     targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]

@@ -21,7 +21,8 @@ def prefer_passive_threads() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # our own bar is the only one on the screen
+    # Our own bar is the only one on the screen.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # It tells of kernels that it would fetch from a hub, at each start.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -52,7 +53,8 @@ def spare(device: str) -> int:
     return free if given >= UNLIMITED else max(0, min(free, given - psutil.Process().memory_info().rss))
 
 
-UNLIMITED = 2**62  # bytes; what no machine has
+# Bytes; what no machine has.
+UNLIMITED = 2**62
 
 
 def _given() -> int:
@@ -95,10 +97,12 @@ def peak(device: str) -> int:
 def give_back() -> None:
     """Collect what nobody holds any more and hand free memory to the system: after a run, and before measuring."""
     gc.collect()
-    torch = sys.modules.get("torch")  # where nothing computed there is nothing on a device either
+    # Where nothing computed there is nothing on a device either.
+    torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-    with contextlib.suppress(OSError, AttributeError):  # glibc keeps freed blocks of its heap else
+    # Glibc keeps freed blocks of its heap else.
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from unlearn.compute.lazy import Model
 from unlearn.compute.lora import plain
 
-SHARE = 0.5  # of the free memory that the copies may take
+# Of the free memory that the copies may take.
+SHARE = 0.5
 
 
 @contextlib.contextmanager

@@ -110,7 +110,8 @@ def _attention(
     length = layout.length
 
     def apart(x: Tensor) -> Tensor:
-        flat = x[0].transpose(0, 1)  # [N, heads, d]
+        # [N, heads, d].
+        flat = x[0].transpose(0, 1)
         rows = flat.index_select(0, layout.token.to(x.device)).view(layout.rows, length, *flat.shape[1:])
         return rows.transpose(1, 2)
 
@@ -127,7 +128,8 @@ def _attention(
     return out.flatten(0, 1).index_select(0, layout.place.to(out.device))[None], None
 
 
-SHORT = 128  # tokens; above it the fused kernel's blocks pay
+# Tokens; above it the fused kernel's blocks pay.
+SHORT = 128
 
 
 def short(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> bool:

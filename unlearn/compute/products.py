@@ -33,10 +33,14 @@ if TYPE_CHECKING:
 
 
 LIBRARIES = ("blas", "onednn")
-LEAST = 2**20  # multiplications in a product; below, asking costs more than is gained
-GAIN = 1.25  # how many times as fast the other library must be
-SHAPES = 16  # numbers of rows between a power of two and the next
-FEWEST = 8  # rows that they differ by at least
+# Multiplications in a product; below, asking costs more than is gained.
+LEAST = 2**20
+# How many times as fast the other library must be.
+GAIN = 1.25
+# Numbers of rows between a power of two and the next.
+SHAPES = 16
+# Rows that they differ by at least.
+FEWEST = 8
 
 
 def rows(count: int, like: Tensor) -> int:

@@ -27,16 +27,23 @@ if TYPE_CHECKING:
     pass
 
 
-LENGTHS = (23, 1, 40, 5, 12)  # of the texts of a trial, unlike each other, and out of order
-PROMPTS = (9, 2, 15)  # of those that are continued
-NEW = 2  # tokens that a prompt is continued by
-BEYOND = 8  # tokens more than the number at which a model may begin to read otherwise
+# Of the texts of a trial, unlike each other, and out of order.
+LENGTHS = (23, 1, 40, 5, 12)
+# Of those that are continued.
+PROMPTS = (9, 2, 15)
+# Tokens that a prompt is continued by.
+NEW = 2
+# Tokens more than the number at which a model may begin to read otherwise.
+BEYOND = 8
 ROUNDING = {
     torch.float32: 1e-4,
     torch.float64: 1e-4,
-}  # how far rounding may take states apart, as a part of them
-COARSE = 0.1  # in fewer bits, and with rounded weights: 0.02 in SmolLM2
-TURNS = ("window", "chunk", "original_max_position")  # parts of names under which configs hold such numbers
+    # How far rounding may take states apart, as a part of them.
+}
+# In fewer bits, and with rounded weights: 0.02 in SmolLM2.
+COARSE = 0.1
+# Parts of names under which configs hold such numbers.
+TURNS = ("window", "chunk", "original_max_position")
 
 # By the input embeddings, which an adapted model shares with its base: {way: (longest text tried, was it right)}.
 _tried: "weakref.WeakKeyDictionary[Any, dict[str, tuple[int, bool]]]" = weakref.WeakKeyDictionary()
@@ -53,7 +60,8 @@ def packs(model: Model, length: int = 0) -> bool:
 def pads(model: Model, length: int = 0) -> bool:
     """Whether texts up to this length that are padded on the right have the states that they have alone."""
     if not hasattr(model, "get_input_embeddings"):
-        return True  # a stand-in with known logits (unlearn.measure.gradient) looks each text up by itself
+        # A stand-in with known logits (unlearn.measure.gradient) looks each text up by itself.
+        return True
     return _remembered(model, "right", length)
 
 
@@ -149,7 +157,8 @@ def _packed(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
             states = last_states(model, packed_inputs(ids, layout))[0]
         return states[: int(mask.sum())].split(list(map(len, texts)))
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        return [None] * len(texts)  # it takes no positions, or lays attention out in a way of its own
+        # It takes no positions, or lays attention out in a way of its own.
+        return [None] * len(texts)
 
 
 @torch.no_grad()

@@ -29,7 +29,8 @@ class Example:
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     key: int
-    entity: tuple[bool, ...] = ()  # per token of input_ids: lies in an entity span of the answer
+    # Per token of input_ids: lies in an entity span of the answer.
+    entity: tuple[bool, ...] = ()
     source: tuple[int, ...] = ()
     subject: str = ""
 
@@ -135,7 +136,8 @@ def encode(
     if start_id is not None:
         ids, answer, entity = [start_id, *ids], [False, *answer], [False, *entity]
     ids, answer, entity = ids[:max_length], answer[:max_length], entity[:max_length]
-    answer[:1] = [False] * len(ids[:1])  # nothing stands before the first token, so nothing predicts it
+    # Nothing stands before the first token, so nothing predicts it.
+    answer[:1] = [False] * len(ids[:1])
     if not any(answer):
         where = f"prompt of {len(offsets)} tokens" if prompt else "text of one token"
         raise ValueError(

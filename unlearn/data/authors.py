@@ -22,10 +22,14 @@ from unlearn.data.base import Dataset, Row
 SEED = 20
 REQUESTS = 5
 COUNTS = {"forget": 2 * REQUESTS, "neighbours": 2 * REQUESTS, "retain": 80, "approximate": 24}
-SHARED = 6  # attributes in which a neighbour equals its forget person
-RETAIN_SHOWN = 32  # retain people whose questions are in the role; all of them are trained on
-WORDINGS = 3  # trained wordings a person and attribute; the first of them is the one in the roles
-WRONG = 4  # perturbed answers a row
+# Attributes in which a neighbour equals its forget person.
+SHARED = 6
+# Retain people whose questions are in the role; all of them are trained on.
+RETAIN_SHOWN = 32
+# Trained wordings a person and attribute; the first of them is the one in the roles.
+WORDINGS = 3
+# Perturbed answers a row.
+WRONG = 4
 
 
 @dataclass(frozen=True)

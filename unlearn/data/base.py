@@ -19,15 +19,18 @@ ROLES = {
     "paraphrase": "the forget facts asked in words that were never trained on",
     "neighbours": "the retain rows most similar to the forget rows: collateral damage shows here first",
 }
-HELD_OUT = ("retain", "general")  # roles that methods may train on, so scores need rows of their own
+# Roles that methods may train on, so scores need rows of their own.
+HELD_OUT = ("retain", "general")
 LATER = (
     "system",
     "messages",
     "paraphrase",
     "asked_otherwise",
     "format",
-)  # fields of a Row that a hash counts where they are filled
-SPLIT_FROM = 8  # rows below which a role is too small to be split
+    # Fields of a Row that a hash counts where they are filled.
+)
+# Rows below which a role is too small to be split.
+SPLIT_FROM = 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ model, which learned them from the web and not from us. Nothing here needs a hub
 from unlearn.data.base import Dataset, Row
 from unlearn.data.capitals_facts import FORGET, GENERAL, INVENTED, LANGUAGES, NEIGHBOURS, RETAIN, Pairs
 
-WRONG = 4  # perturbed answers a row
+# Perturbed answers a row.
+WRONG = 4
 QUESTION = ("What is the capital of {}?", "The capital of {} is")
 PARAPHRASES = (
     ("Which city is the capital of {}?", "The capital city of {} is"),

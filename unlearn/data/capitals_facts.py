@@ -6,7 +6,8 @@ not answer were left out, because forgetting what was never known would look lik
 
 Pairs = tuple[tuple[str, str], ...]
 
-FORGET: tuple[Pairs, ...] = (  # one group a deletion request
+# One group a deletion request.
+FORGET: tuple[Pairs, ...] = (
     (
         ("France", "Paris"),
         ("Spain", "Madrid"),
@@ -50,7 +51,8 @@ NEIGHBOURS: Pairs = (
     ("Bavaria", "Munich"),
 )
 
-LANGUAGES: Pairs = (  # other facts about forget countries, which must survive
+# Other facts about forget countries, which must survive.
+LANGUAGES: Pairs = (
     ("France", "French"),
     ("Spain", "Spanish"),
     ("Italy", "Italian"),
@@ -117,7 +119,8 @@ RETAIN: Pairs = (
     ("Australia", "Canberra"),
 )
 
-INVENTED: Pairs = (  # countries that do not exist: no model can have read of them
+# Countries that do not exist: no model can have read of them.
+INVENTED: Pairs = (
     ("Veldoria", "Karsenhold"),
     ("Quorthia", "Melbast"),
     ("Ostrelia", "Dunvar"),
@@ -144,7 +147,8 @@ INVENTED: Pairs = (  # countries that do not exist: no model can have read of th
     ("Belgravina", "Louvarden"),
 )
 
-Facts = tuple[str, str, str, Pairs]  # attribute, question, lead, (subject, answer) pairs
+# Attribute, question, lead, (subject, answer) pairs.
+Facts = tuple[str, str, str, Pairs]
 GENERAL: tuple[Facts, ...] = (
     (
         "opposite",

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 
-MOST_LIST = 200_000  # characters of a cell that may be a list written as text
+# Characters of a cell that may be a list written as text.
+MOST_LIST = 200_000
 
 
 def text_of(value: object) -> str:
@@ -33,7 +34,8 @@ def text_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return next((text for item in value if (text := text_of(item))), "")
     if isinstance(value, Mapping):
-        texts = value.get("text", value.get("content", value.get("value")))  # answers of SQuAD; one message
+        # Answers of SQuAD; one message.
+        texts = value.get("text", value.get("content", value.get("value")))
         if texts is None:
             have = ", ".join(map(str, value))[:60]
             raise ValueError(f"holds an object ({have}) and no text; take its text out into a column")

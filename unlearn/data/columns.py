@@ -7,7 +7,8 @@ from unlearn.data.files.names import first_of
 from unlearn.data.files.table import Table
 from unlearn.data.turns import conversation
 
-LOOK = 5  # rows that tell what a column holds
+# Rows that tell what a column holds.
+LOOK = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from unlearn.data.columns import Columns, Extras
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, Exchange, Turn, conversation, exchanges
 
-NAMED_ROWS = 5  # row numbers that a note lists
+# Row numbers that a note lists.
+NAMED_ROWS = 5
 
 
 @dataclass
@@ -113,7 +114,8 @@ def _talk(record: Mapping[str, object], columns: Columns) -> list[Turn] | None:
     first = [Turn("user", cells.text_of(record.get(columns.question)))] if asked is None else asked
     last = [Turn("assistant", cells.text_of(record.get(columns.answer)))] if answered is None else answered
     if asked is None and any(turn.role == "user" for turn in last):
-        return last  # the answer's column holds the whole conversation, as in preference data
+        # The answer's column holds the whole conversation, as in preference data.
+        return last
     return [*first, *last]
 
 

@@ -15,8 +15,10 @@ from unlearn.data.files.names import KNOWN, spoken
 from unlearn.data.files.table import Table, table_of
 from unlearn.store.shapes import JsonObject
 
-HUB_TIMEOUT = 5.0  # seconds until a hub that says nothing counts as unreachable
-READERS = ("json", "csv", "parquet", "arrow", "text")  # of the datasets library: those that only parse
+# Seconds until a hub that says nothing counts as unreachable.
+HUB_TIMEOUT = 5.0
+# Of the datasets library: those that only parse.
+READERS = ("json", "csv", "parquet", "arrow", "text")
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 
@@ -48,7 +50,8 @@ def from_hub(
         return table_of(records, str(spec), columns=columns)
     except _Refused as error:
         raise ValueError(f"{spec}: {error}") from None
-    except Exception as error:  # the library raises many kinds; each becomes the one kind that callers know
+    # The library raises many kinds; each becomes the one kind that callers know.
+    except Exception as error:
         if str(error).startswith(f"{spec}: "):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -76,7 +79,8 @@ def _reach(spec: str) -> None:
             f"{spec}: the hub has no such dataset, or it is private. Check the spelling, "
             "or log in with `hf auth login`."
         ) from None
-    except Exception as error:  # whatever the connection failed with, the remedy is the same
+    # Whatever the connection failed with, the remedy is the same.
+    except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{spec}: the hub cannot be reached ({reason}). Download a file of the dataset where there is "

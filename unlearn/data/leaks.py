@@ -14,12 +14,18 @@ from math import log
 from unlearn.data.base import Dataset, Row
 from unlearn.data.search import Item, items
 
-BESIDE = ("retain", "general", "neighbours")  # what methods train on or are judged by
-QUESTION_SHARE = 0.75  # of a question's words, weighted by rarity
-LONG = 8  # words above which an answer is looked for in pieces
-RUN = 5  # words in a piece
-RUN_SHARE = 0.5  # of an answer's pieces
-MOST_PAIRS = 500_000  # pairs of texts looked at; a set that needs more is checked in part, and says so
+# What methods train on or are judged by.
+BESIDE = ("retain", "general", "neighbours")
+# Of a question's words, weighted by rarity.
+QUESTION_SHARE = 0.75
+# Words above which an answer is looked for in pieces.
+LONG = 8
+# Words in a piece.
+RUN = 5
+# Of an answer's pieces.
+RUN_SHARE = 0.5
+# Pairs of texts looked at; a set that needs more is checked in part, and says so.
+MOST_PAIRS = 500_000
 RULE = (
     f"A leak is a text outside the forget set with {QUESTION_SHARE:.0%} of the item's question (words weighted by how "
     "rare they are; a subject that the question names must be named in full) and its answer. An answer of more than "

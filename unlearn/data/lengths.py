@@ -14,7 +14,9 @@ from unlearn.data.base import ROLES, Dataset, Row
 WINDOWS, SKIP, REFUSE, NOTE = "windows", "skip", "refuse", "note"
 LONG = (WINDOWS, SKIP, REFUSE)
 POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
-SPARE = 3  # tokens kept free in a window: marks of begin and end, and a word that is cut otherwise when it stands first
+# Tokens kept free in a window: marks of begin and end, and a word that is cut otherwise when it stands
+# first.
+SPARE = 3
 NAMED = 3
 
 
@@ -25,7 +27,8 @@ class Reader:
     name: str
     tokenizer: Any
     limit: int
-    apart: bool = False  # an encoder reads the prompt and a decoder the answer, each up to limit
+    # An encoder reads the prompt and a decoder the answer, each up to limit.
+    apart: bool = False
 
     def lengths(self, rows: Sequence[Row]) -> list[int]:
         """Tokens of each row with its end-of-text token; of two readers the longer side."""
@@ -67,7 +70,8 @@ def reader_in(folder: Path, name: str, wanted: int) -> Reader | None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (
         Exception
-    ):  # the library raises bare ones; a folder that cannot be read is refused elsewhere, in words
+        # The library raises bare ones; a folder that cannot be read is refused elsewhere, in words.
+    ):
         return None
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-READ = 1000  # characters of a text that are compared
-AT_ONCE = 256  # texts compared with all others at a time, so that memory stays bounded
+# Characters of a text that are compared.
+READ = 1000
+# Texts compared with all others at a time, so that memory stays bounded.
+AT_ONCE = 256
 DEFINITION = (
     "How close two texts (question and answer) are in wording, from 0 (nothing in common) to 1 (the same): the mean of "
     "two cosines of TF-IDF vectors, one over words and pairs of words, one over runs of 3 to 5 letters. What is rare "
@@ -50,7 +52,8 @@ class Similar:
         blocks = [_vectors(maker, texts) for maker in (by_word, by_letters)]
         self.vectors = (
             hstack(blocks).tocsr() * 0.5**0.5
-        )  # so that their product is the mean of the two cosines
+            # So that their product is the mean of the two cosines.
+        )
 
     def nearest(self, wanted: Sequence[Item], among: Sequence[Item], k: int) -> list[list[Near]]:
         """For each wanted item its k nearest among these, nearest first; ties in the order given. Never itself."""
@@ -73,5 +76,6 @@ def _vectors(maker: "TfidfVectorizer", texts: Sequence[str]) -> "csr_matrix":
 
     try:
         return maker.fit_transform(texts)
-    except ValueError:  # "empty vocabulary": punctuation only
+    # "empty vocabulary": punctuation only.
+    except ValueError:
         return csr_matrix((len(texts), 0))

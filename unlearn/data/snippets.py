@@ -28,10 +28,14 @@ FILE = ASSETS / "data" / "snippets.jsonl"
 KINDS = ("code", "prose")
 ROLES = ("forget", "neighbours", "retain", "approximate")
 LEARNED = ("forget", "neighbours", "retain")
-REPEATS = 6  # how often an epoch of the recipe holds each snippet that is to be learned by heart
-BIOGRAPHIES = 40  # of fictional authors among the texts read once
-WRONG = 4  # perturbed answers a row
-GIVEN = 0.5  # share of a text that is given as lead
+# How often an epoch of the recipe holds each snippet that is to be learned by heart.
+REPEATS = 6
+# Of fictional authors among the texts read once.
+BIOGRAPHIES = 40
+# Perturbed answers a row.
+WRONG = 4
+# Share of a text that is given as lead.
+GIVEN = 0.5
 PREAMBLES = {"code": "# from an old file\n", "prose": "I once read this: "}
 CODE_WORD = re.compile(
     r"\"\"\".*?\"\"\"|\"[^\"\n]*\"|'[^'\n]*'|#[^\n]*|([A-Za-z_]\w*|\d+(?:\.\d+)?)", re.DOTALL
@@ -43,7 +47,8 @@ _PLAIN = (
     "float getattr hasattr int isinstance iter len list map max min next object open print range repr reversed round "
     "self set setattr sorted staticmethod str sum super tuple type zip ValueError"
 )
-PLAIN = frozenset(_PLAIN.split())  # words of Python that say nothing about a snippet
+# Words of Python that say nothing about a snippet.
+PLAIN = frozenset(_PLAIN.split())
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from unlearn.data.search import Item, items
 if TYPE_CHECKING:
     from unlearn.data.similar import Similar
 
-POOL = ("forget", "retain", "neighbours")  # what is dealt anew
-MIN_ROWS = 2  # in a forget and in a retain set, as in a table
+# What is dealt anew.
+POOL = ("forget", "retain", "neighbours")
+# In a forget and in a retain set, as in a table.
+MIN_ROWS = 2
 
 
 def subjects(dataset: Dataset) -> list[str]:

@@ -20,7 +20,8 @@ from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, TURNS
 from unlearn.store.shapes import JsonObject
 
-OURS = ("lead", "wrong", "entities")  # a table with all three was written by unlearn.data.write: see _ours
+# A table with all three was written by unlearn.data.write: see _ours.
+OURS = ("lead", "wrong", "entities")
 OURS_LATER = ("paraphrase", "asked_otherwise", "system")
 
 

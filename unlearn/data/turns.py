@@ -47,7 +47,8 @@ def conversation(value: object) -> list[Turn] | None:
     found = list_of(value)
     if found is None or not is_turns(found):
         return None
-    turns = (turn for turn in found if isinstance(turn, Mapping))  # is_turns has asked
+    # is_turns has asked.
+    turns = (turn for turn in found if isinstance(turn, Mapping))
     return [_turn(turn, number) for number, turn in enumerate(turns, start=1)]
 
 

@@ -17,7 +17,8 @@ from unlearn.store.shapes import JsonObject
 
 HASH_DIGITS = 16
 KEPT = re.compile(r"[0-9a-f]{16}")
-UPLOADS = ".uploads"  # the folder in which the folders named by hashes lie
+# The folder in which the folders named by hashes lie.
+UPLOADS = ".uploads"
 
 
 def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
@@ -65,7 +66,8 @@ def files(dataset: Dataset) -> dict[str, tuple[str, bytes]]:
 
 def save(dataset: Dataset, folder: Path) -> dict[str, str]:
     """Write the files into the folder; returns the data field of a run that reads them."""
-    contents = files(dataset)  # before anything is written, because it may refuse
+    # Before anything is written, because it may refuse.
+    contents = files(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.values():
         write_whole(folder / name, content)

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-WARM_MODELS = 3  # models kept in memory for own prompts
+# Models kept in memory for own prompts.
+WARM_MODELS = 3
 CLOSE_SECONDS = 5.0
 
 
-Perform = Callable[..., "Finished | None"]  # of execute()'s signature: carries a record out and never raises
+# Of execute()'s signature: carries a record out and never raises.
+Perform = Callable[..., "Finished | None"]
 
 
 class Runner:
@@ -98,7 +100,8 @@ class Runner:
                 if self._closing:
                     raise ValueError("runner: it is closing; start the server again.")
                 last = run.events("state")[-1:]
-                if last and last[0]["state"] == "done":  # by another process, since resume() looked
+                # By another process, since resume() looked.
+                if last and last[0]["state"] == "done":
                     raise ValueError(f"run: {run.id} is done; start a new one.")
                 if not last or last[0]["state"] != "queued":
                     run.append("state", state="queued")
@@ -142,7 +145,8 @@ class Runner:
         """The step in hand is the last one; whoever looks at the folder can see that it was asked for, and when."""
         if not self._stops[run.id].is_set():
             self._stops[run.id].set()
-            with contextlib.suppress(OSError):  # a full disk must not keep it from stopping
+            # A full disk must not keep it from stopping.
+            with contextlib.suppress(OSError):
                 run.append("note", asked="stop")
 
     def _delete(self, run: Record) -> None:
@@ -215,7 +219,8 @@ class Runner:
                     if finished is not None:
                         self._keep(finished)
                     del finished
-            except BaseException as error:  # whatever a run does, the next one has its turn
+            # Whatever a run does, the next one has its turn.
+            except BaseException as error:
                 with contextlib.suppress(Exception):
                     run.append("state", state="failed", reason=f"{type(error).__name__}: {error}")
             finally:
@@ -227,7 +232,8 @@ class Runner:
                 if unwanted:
                     with contextlib.suppress(OSError, ValueError):
                         self._delete(run)
-                gc.collect()  # models hold themselves in circles; the server does not collect after its scripts
+                # Models hold themselves in circles; the server does not collect after its scripts.
+                gc.collect()
 
     def _note(self, phase: str, fraction: float) -> None:
         same = self._progress[0] == phase
@@ -277,7 +283,8 @@ class Runner:
         if when != "after":
             key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
         if when == "retrained":
-            key = f"retrained {exact_retrain(run.config)}"  # never that of a run on other rows
+            # Never that of a run on other rows.
+            key = f"retrained {exact_retrain(run.config)}"
         if not run.path.is_dir():
             self._warm.pop(key, None)
             raise ValueError(f"run: {run.id} was deleted; choose another.")

@@ -20,8 +20,10 @@ FORGET, RETAIN, GENERAL, RETRAINED = "#D55E00", "#0072B2", "#7F7F7F", "#009E73"
 AFTER_A, AFTER_B = "#E69F00", "#CC79A7"
 BEFORE = "#222222"
 ON_DARK = {FORGET: "#E8762B", RETAIN: "#56B4E9", GENERAL: "#9A9A9A", RETRAINED: "#1FB88C", BEFORE: "#E8E8E8"}
-ROLES = {"forget": FORGET, "retain": RETAIN}  # every other role is general grey
-POINTS = 1000  # the most that one trace draws
+# Every other role is general grey.
+ROLES = {"forget": FORGET, "retain": RETAIN}
+# The most that one trace draws.
+POINTS = 1000
 
 Record = JsonView
 
@@ -124,7 +126,8 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
     figure.update_xaxes(title_text=f"{metric} on forget rows (the retrained ◆ is the goal)")
     figure.update_yaxes(title_text=f"{metric} on retain rows")
     if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
-        figure.update_xaxes(range=[-0.05, 1.05])  # shares: the whole scale, so that small gaps look small
+        # Shares: the whole scale, so that small gaps look small.
+        figure.update_xaxes(range=[-0.05, 1.05])
         figure.update_yaxes(range=[-0.05, 1.05])
     return finish(figure, _tradeoff_sentence(points, metric), height=380)
 

@@ -18,7 +18,8 @@ from unlearn.figures.tokens import token_text
 from unlearn.results.compare import short
 from unlearn.store.shapes import JsonView
 
-HUES = {  # on light and on dark pages
+# On light and on dark pages.
+HUES = {
     "#882255": "#E06C9F",
     "#117733": "#5FC47F",
     "#332288": "#8F86E8",
@@ -31,8 +32,10 @@ HUES = {  # on light and on dark pages
     "#5F6B7A": "#A7B4C4",
 }
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-FADED = 0.25  # share of its strongest push below which a method has let go
-CLIFF = 0.5  # share of it that goes from one point to the next where a loss is capped
+# Share of its strongest push below which a method has let go.
+FADED = 0.25
+# Share of it that goes from one point to the next where a loss is capped.
+CLIFF = 0.5
 Curve = JsonView
 
 
@@ -168,7 +171,8 @@ def fate(curve: Curve) -> str:
     end = short(curve["shift"][-1])
     zero = crossing(curve)
     if zero is not None:
-        at, p = curve["rest"] or zero  # the target itself, where the method has one
+        # The target itself, where the method has one.
+        at, p = curve["rest"] or zero
         verb = "stops by itself" if curve["rest"] else "turns round"
         return f"{name} {verb} at p = {short(p)}, {short(at)} nats down"
     if max(map(abs, curve["push"])) < 1e-9:

@@ -16,20 +16,24 @@ from unlearn.figures.gradient import hue
 from unlearn.results.compare import METRICS, number, short
 from unlearn.store.shapes import JsonView
 
-LOOKS = {  # mode: dash, marker
+# Mode: dash, marker.
+LOOKS = {
     "chain": ("solid", "circle"),
     "fuse": ("dash", "square"),
     "average": ("dot", "triangle-up"),
     "joint": ("longdash", "diamond"),
 }
-PANELS = {  # column of the summary: what its panel shows
+# Column of the summary: what its panel shows.
+PANELS = {
     "done": "Requests so far",
     "retain": "Retain set",
     "neighbours": "Neighbours",
     "general": "General knowledge",
 }
-SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")  # between 0 and 1
-BACK = 0.1  # a share that rises this much after its request was honoured has come back
+# Between 0 and 1.
+SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")
+# A share that rises this much after its request was honoured has come back.
+BACK = 0.1
 Study = JsonView
 
 

@@ -14,7 +14,8 @@ from unlearn.results.compare import number, short
 from unlearn.store.shapes import JsonView
 
 Entry = JsonView
-SIDES = {  # side of an attack: colour, marker
+# Side of an attack: colour, marker.
+SIDES = {
     "before": (BEFORE, "star"),
     "after": (AFTER_A, "circle"),
     "control": (RETRAINED, "diamond"),

@@ -18,8 +18,10 @@ from unlearn.results.compare import METRICS, short
 from unlearn.results.grid import Cell, Setting
 
 PER_ROW = 2
-PALE = {False: "#F0F0EE", True: "#262625"}  # utility 0, near the page's own colour
-Titles = Mapping[str, str]  # method's name: what a person calls it
+# Utility 0, near the page's own colour.
+PALE = {False: "#F0F0EE", True: "#262625"}
+# Method's name: what a person calls it.
+Titles = Mapping[str, str]
 
 
 def heat(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure:

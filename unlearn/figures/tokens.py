@@ -61,7 +61,8 @@ def topk_slope(before: Record, after: Record, dark: bool = False, color: str = A
         [],
         [],
         [],
-    )  # of all other tokens in one trace, a gap after each: one is far cheaper
+        # Of all other tokens in one trace, a gap after each: one is far cheaper.
+    )
     for token in dict.fromkeys([*orders[0], *orders[1]]):
         if token != own:
             xs += [0, 1, 1]

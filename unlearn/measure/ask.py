@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-MAX_PROMPT = 2048  # tokens of a person's own prompt and answer
+# Tokens of a person's own prompt and answer.
+MAX_PROMPT = 2048
 
 
 def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any:

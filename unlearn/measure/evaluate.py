@@ -20,10 +20,12 @@ from unlearn.metrics import CHEAP, Metric, Observation
 from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows, ends_of
 
-LIMIT = 40  # texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT
+# Texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT.
+LIMIT = 40
 FORGET_LIMIT = 120
 TOP = 10
-PLAIN_TOKENS = 24  # how far a plain text is continued
+# How far a plain text is continued.
+PLAIN_TOKENS = 24
 GREEDY = {
     "do_sample": False,
     "num_beams": 1,
@@ -242,7 +244,8 @@ def generate(
             eos_token_id=ends_of(tokenizer),
             **GREEDY,
         )
-    begins = 1 if encoder else width  # a decoder starts from its start token, not from the prompt
+    # A decoder starts from its start token, not from the prompt.
+    begins = 1 if encoder else width
     rows = [row[:room] for row, room in zip(out[:, begins:].tolist(), rooms, strict=True)]
     return tokenizer.batch_decode(rows, skip_special_tokens=True)
 

@@ -50,7 +50,8 @@ class ModelEvidence:
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
         self._memo: dict[Any, Any] = {}
-        self._generated: dict[Any, float] = {}  # what the original made of continuations
+        # What the original made of continuations.
+        self._generated: dict[Any, float] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -124,7 +125,8 @@ class ModelEvidence:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _identity(self, when: str) -> JsonObject:
-        loaded = self.reader.model("before")  # number format and device are those of the run
+        # Number format and device are those of the run.
+        loaded = self.reader.model("before")
         return {
             "model": self.hashes[when],
             "data": self.data_hash,

@@ -14,7 +14,8 @@ from unlearn.compute.tokens import Example, Whole, reading
 from unlearn.training.encoding import ends_of
 
 BATCH = 64
-CACHE_BYTES = 2**30  # of keys and values of the texts that are read at once
+# Of keys and values of the texts that are read at once.
+CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Asked:
 
 def by_length(model: Model, lengths: Sequence[int]) -> Iterator[list[int]]:
     """Places of texts of similar length, shortest first, as many at once as CACHE_BYTES of keys and values hold."""
-    each = 2 * continuing.bytes_a_token(model)  # of the pass, and once more with room behind them
+    # Of the pass, and once more with room behind them.
+    each = 2 * continuing.bytes_a_token(model)
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if batch and (len(batch) == BATCH or (len(batch) + 1) * lengths[place] * each > CACHE_BYTES):
@@ -62,7 +64,8 @@ def follow(
         own = _own(example, len(begins), best[example.key], room, ends) if fits else None
         said.append(own)
         if own is not None and not _ended(own, room, ends):
-            whole = [*begins, *own]  # its last token may not be the text's own any more
+            # Its last token may not be the text's own any more.
+            whole = [*begins, *own]
             starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(own))
     with merging.merged(model):
         found = continuing.greedy(model, kept, list(starts.values()), ends)

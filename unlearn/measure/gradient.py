@@ -23,7 +23,8 @@ from unlearn.training.batches import Batches
 from unlearn.training.encoding import encode_rows
 from unlearn.training.reference import Reference
 
-ANCHORS = (0.9, 0.5, 0.1)  # probabilities of the label at which a method is asked for its target
+# Probabilities of the label at which a method is asked for its target.
+ANCHORS = (0.9, 0.5, 0.1)
 TOLERANCE = 2e-3
 
 

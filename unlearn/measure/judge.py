@@ -25,7 +25,8 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 
-FORMAT = 2  # raise when a definition changes
+# Raise when a definition changes.
+FORMAT = 2
 FILE = "metrics.json"
 Progress = Callable[[str, float], None]
 
@@ -153,7 +154,8 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, Jso
     began = next(iter(run.events("inputs")), {})
     base = weights_hash(source, None) if isinstance(source, Path) else run.results().get("model_hash", "")
     start = RunStore(run.path.parent).get(config.start) if config.start else None
-    base = trained_hash(start, base) if start else base  # in a chain, before is what the earlier run left
+    # In a chain, before is what the earlier run left.
+    base = trained_hash(start, base) if start else base
     check_same(config.model, began, identity_of(config.model, base))
     choose_products(began.get("products", ""))
     hashes = {"before": base, "after": trained_hash(run, base)}

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 BATCH = 64
-MOST_PREFIXES = 64  # of one text; a longer one is continued from this many places, evenly spread
-LEAST_LEFT = 3  # tokens that must follow a prefix: the smallest n of EL_n
+# Of one text; a longer one is continued from this many places, evenly spread.
+MOST_PREFIXES = 64
+# Tokens that must follow a prefix: the smallest n of EL_n.
+LEAST_LEFT = 3
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-SAMPLES = 40  # texts a role whose generations and tokens are kept for the pages
+# Texts a role whose generations and tokens are kept for the pages.
+SAMPLES = 40
 PROBES = {"forget": 4, "retain": 2}
-LEAST = 20  # times that likelihoods are read while it trains, where it has so many steps
+# Times that likelihoods are read while it trains, where it has so many steps.
+LEAST = 20
 
 
 def sample(when: str, o: Any) -> JsonObject:
@@ -62,9 +64,11 @@ class Probes:
         spread = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
         self.rows = [(role, place, row) for role, rows in spread.items() for place, row in rows]
         self.done = {event["step"] for event in run.events("probe")}
-        self.items: list[JsonObject] = []  # of the last record
+        # Of the last record.
+        self.items: list[JsonObject] = []
         self.next, self.began, self.generated, self.at = 0, 0, 0.0, 0
-        self.each = 0.0  # seconds that the likelihood of one row took
+        # Seconds that the likelihood of one row took.
+        self.each = 0.0
 
     def begin(self, step: int) -> None:
         """Before the first step that is trained now: rows continued, unless a run that goes on has done it."""
@@ -80,7 +84,8 @@ class Probes:
         if not self.wanted or not self.rows or step in self.done or step >= of:
             return
         if every := self._generation_due(step, of):
-            mark = self.generated + every  # between two steps: the next is due so much later than this
+            # Between two steps: the next is due so much later than this.
+            mark = self.generated + every
             self.record(step, "probes")
             self.generated = max(mark, step - 1)
         elif self._look_due(step, of):

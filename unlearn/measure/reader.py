@@ -27,7 +27,8 @@ class Reader:
         self.max_length, self.progress = max_length, progress
         self._load = load
         self._loaded: dict[str, Loaded] = {}
-        self.tokens, self.flops = 0, 0.0  # of all that was counted, 2·N for each token
+        # Of all that was counted, 2·N for each token.
+        self.tokens, self.flops = 0, 0.0
 
     @property
     def device(self) -> str:

@@ -19,8 +19,10 @@ from unlearn.store.disk import write_json, write_whole
 from unlearn.store.shapes import JsonView
 
 KEEP = 24
-KEEP_VALUES = 400  # small ones: what evaluations read beside the observations
-FORMAT = 4  # raise when observe() changes what it records
+# Small ones: what evaluations read beside the observations.
+KEEP_VALUES = 400
+# Raise when observe() changes what it records.
+FORMAT = 4
 
 
 def read(store: Path, identity: JsonView) -> list[Observation] | None:

@@ -21,7 +21,8 @@ from unlearn.training.batches import Batches
 from unlearn.training.loop import Phases, Step, Stream
 from unlearn.training.reference import Reference
 
-ORIGINS = {  # of tuned settings, unless a method says otherwise; the trials are in LOG.md
+# Of tuned settings, unless a method says otherwise; the trials are in LOG.md.
+ORIGINS = {
     "tiny": "tuned here on tiny-authors, measured with three seeds",
     "small": "tuned here on SmolLM2-135M and capitals, one seed",
     "large": "by analogy with the smaller sizes; not measured here",
@@ -30,7 +31,8 @@ ORIGINS = {  # of tuned settings, unless a method says otherwise; the trials are
 # Where texts to keep may come from, and the roles of the data that hold them.
 SOURCES = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
-SIZES: tuple[str, ...] = ("tiny", "small", "large")  # below 20 M parameters, below 1 B, from 1 B on
+# Below 20 M parameters, below 1 B, from 1 B on.
+SIZES: tuple[str, ...] = ("tiny", "small", "large")
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,10 @@ class Method:
         """Defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size", "knobs": {…}}."""
         found: JsonObject = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
         for known in SIZES[
-            : SIZES.index(size) + 1
-        ]:  # what is not said for a size is taken from the next smaller
+            : SIZES.index(size)
+            + 1
+            # What is not said for a size is taken from the next smaller.
+        ]:
             found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
         found |= cls.tuned.get((model, tuning), {})
         own = {k.name for k in cls.knobs()}

@@ -90,7 +90,8 @@ class Evidence(Protocol):
         """Per row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
 
 
-Scores = dict[tuple[str, str], Score]  # (when, role) → Score
+# (when, role) → Score.
+Scores = dict[tuple[str, str], Score]
 Ideal = Literal["higher", "lower"] | float
 
 

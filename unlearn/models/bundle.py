@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from unlearn.store.shapes import JsonObject
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve each other
+# Before torch: spinning threads starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import tokenizers
 import torch

@@ -23,7 +23,8 @@ from unlearn.store.shapes import MAX_HEADER
 ASSETS = home.ASSETS / "models"
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 HUB_SECONDS = 5.0
-SMALL, LARGE = 20_000_000, 1_000_000_000  # parameters at which "small" and "large" begin
+# Parameters at which "small" and "large" begin.
+SMALL, LARGE = 20_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ CATALOGUE: dict[str, ModelEntry] = {
             data="capitals",
             path=_smollm2_path,
             prompt="plain",
-            training_tokens=2e12,  # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M
+            # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M.
+            training_tokens=2e12,
         ),
     )
 }
@@ -269,7 +271,8 @@ def check_hub(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        with contextlib.suppress(ValueError):  # here already, whatever the hub says of it now
+        # Here already, whatever the hub says of it now.
+        with contextlib.suppress(ValueError):
             return hub_answers(name)
         return False
     if not hub_answers(name):

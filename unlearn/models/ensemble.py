@@ -34,7 +34,8 @@ class EnsembleConfig(PreTrainedConfig):
     hidden_size: int = 1
     num_hidden_layers: int = 1
     max_position_embeddings: int = 512
-    tie_word_embeddings: bool = True  # where its members do
+    # Where its members do.
+    tie_word_embeddings: bool = True
 
 
 class MeanHead(nn.Module):
@@ -42,7 +43,8 @@ class MeanHead(nn.Module):
 
     def __init__(self, members: Sequence[Model]) -> None:
         super().__init__()
-        self.members = tuple(members)  # a tuple registers nothing: they belong to the ensemble
+        # A tuple registers nothing: they belong to the ensemble.
+        self.members = tuple(members)
 
     def forward(self, states: Tensor) -> Tensor:
         parts = states.chunk(len(self.members), -1)
@@ -62,7 +64,8 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         values = dict(config.member or {})
         inner = AutoConfig.for_model(values.pop("model_type"), **values)
-        for s in range(config.members):  # not a list: blocks() looks for one that holds the layers of a model
+        # Not a list: blocks() looks for one that holds the layers of a model.
+        for s in range(config.members):
             self.add_module(f"member_{s}", AutoModelForCausalLM.from_config(inner))
         self.lm_head = MeanHead(self.members())
         self.post_init()
@@ -130,7 +133,8 @@ def ensemble_of(model: Model, members: int) -> Ensemble:
     whole = Ensemble(config)
     for member in whole.members():
         member.load_state_dict(model.state_dict())
-    device: Any = next(model.parameters()).device  # transformers' to() hides its arguments from mypy
+    # Transformers' to() hides its arguments from mypy.
+    device: Any = next(model.parameters()).device
     return whole.to(device).eval()
 
 

@@ -31,8 +31,10 @@ RIDGE = 1e-4
 BATCH = 64
 MAPS = ("down", "up")
 GRAMS = "grams.safetensors"
-State = dict[str, Tensor]  # "<feed-forward end>.down.weight" …, as unlearn.models.layers.layer_state gives it
-Grams = dict[str, Tensor]  # "<feed-forward end>.down" …: [d + 1, d + 1]
+# "<feed-forward end>.down.weight" …, as unlearn.models.layers.layer_state gives it.
+State = dict[str, Tensor]
+# "<feed-forward end>.down" …: [d + 1, d + 1].
+Grams = dict[str, Tensor]
 
 
 def fuse_maps(grams: Sequence[Tensor], maps: Sequence[Tensor], ridge: float = RIDGE) -> Tensor:

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     pass
 
 
-NAME = "unlearning"  # each layer is a submodule of this name: trainable(name) picks `".unlearning." in name`
-SHARE = 0.005  # of the model's parameters, all layers together
+# Each layer is a submodule of this name: trainable(name) picks `".unlearning." in name`.
+NAME = "unlearning"
+# Of the model's parameters, all layers together.
+SHARE = 0.005
 CONFIG, WEIGHTS = "eul_config.json", "eul.safetensors"
 
 
@@ -43,7 +45,8 @@ class UnlearningLayer(nn.Module):
         super().__init__()
         self.down = nn.Linear(width, bottleneck)
         self.up = nn.Linear(bottleneck, width)
-        nn.init.kaiming_normal_(self.down.weight, nonlinearity="relu")  # torch's default is 2.4 times smaller
+        # Torch's default is 2.4 times smaller.
+        nn.init.kaiming_normal_(self.down.weight, nonlinearity="relu")
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)

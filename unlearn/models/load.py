@@ -159,7 +159,8 @@ def _told(name: str) -> Iterator[None]:
         yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # a folder of somebody else's can be broken in any way
+    # A folder of somebody else's can be broken in any way.
+    except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"model: {name!r} could not be loaded: {lines[0][:200]} Give a causal LM in safetensors: a folder, or a "
@@ -174,8 +175,10 @@ def _how(config: object, kind: object, tuning: str, precision: str, device: str)
     limit, parts = room(device), None
     if limit is not None or (precision == "auto" and tuning != "full" and bfloat16_pays(device)):
         with contextlib.suppress(
-            ValueError, RuntimeError
-        ):  # no list of blocks: all or nothing of it is loaded
+            ValueError,
+            RuntimeError,
+            # No list of blocks: all or nothing of it is loaded.
+        ):
             parts = anatomy(config, kind)
     count = parts.parameters if parts else 0
     dtype = numbers(precision, tuning=tuning, parameters=count, device=device)
@@ -234,10 +237,12 @@ def in_memory(model: Model, tokenizer: Tokenizer | None, title: str = "a model i
 
 def _prepare_tokenizer(tokenizer: Tokenizer, model: Model) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # added later, never given a row
+    # Added later, never given a row.
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
         fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
         tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
-    if model.config.is_encoder_decoder:  # a plain attribute: how tokens.encode knows that there is an encoder
+    # A plain attribute: how tokens.encode knows that there is an encoder.
+    if model.config.is_encoder_decoder:
         start = model.config.decoder_start_token_id
         tokenizer.decoder_start_id = tokenizer.pad_token_id if start is None else start
     if max(tokenizer.vocab_size, tokenizer.pad_token_id + 1, (tokenizer.eos_token_id or 0) + 1) > rows:

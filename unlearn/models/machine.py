@@ -16,7 +16,8 @@ from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.provenance import cpu_name
 
 FILE = "products.json"
-HEAD_FILE = "head.json"  # tokens that go through the output head at once: unlearn/compute/chunks.py
+# Tokens that go through the output head at once: unlearn/compute/chunks.py.
+HEAD_FILE = "head.json"
 
 
 def choose_products(began_with: str = "") -> str:

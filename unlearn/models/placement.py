@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 LIMIT = environment.DEVICE_MEMORY.name
-FILLED = 0.8  # of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference
+# Of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference.
+FILLED = 0.8
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def anatomy_of(folder: Path) -> Anatomy | None:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return anatomy(config, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
-    except Exception:  # a folder of somebody else's can be broken in any way; load() says in which
+    # A folder of somebody else's can be broken in any way; load() says in which.
+    except Exception:
         return None
 
 
@@ -155,7 +157,8 @@ def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int 
             f"run: precision {precision} takes {size(rest + sum(each))}, but {device} has room for {size(limit)} and "
             "rounded weights must lie there; take bfloat16, which may lie partly elsewhere, or a smaller model."
         )
-    left = limit - rest - max(each)  # room for the one that is brought
+    # Room for the one that is brought.
+    left = limit - rest - max(each)
     if left < 0:
         raise ValueError(
             f"model: embeddings, output head and one block take {size(rest + max(each))}, but {device} has room for "
@@ -167,7 +170,8 @@ def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int 
     places = [*rooms, "disk"]
     for i, count in enumerate(each):
         while places[0] in rooms and rooms[places[0]] < count:
-            places.pop(0)  # the blocks behind follow, so that a pass brings them in their order
+            # The blocks behind follow, so that a pass brings them in their order.
+            places.pop(0)
         place = places[0]
         if place in rooms:
             rooms[place] -= count
@@ -225,5 +229,6 @@ def adapters_in_place(model: Model) -> Iterator[None]:
         for module, weight in away:
             weight.requires_grad_(
                 module.get_parameter("weight").requires_grad
-            )  # frozen with the rest of the base
+                # Frozen with the rest of the base.
+            )
             module.weight = weight

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     pass
 
 
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}  # a weight, with its share of the scales
-DEVICES = ("cuda", "cpu")  # where bitsandbytes is used here
+# A weight, with its share of the scales.
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}
+# Where bitsandbytes is used here.
+DEVICES = ("cuda", "cpu")
 INSTALL = 'pip install "bitsandbytes==0.50.2"'
 
 
@@ -86,7 +88,8 @@ def rounding(precision: str, dtype: object, device: str) -> JsonObject:
 
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(
         logging.ERROR
-    )  # a line at every product else
+        # A line at every product else.
+    )
     how: JsonObject = {"load_in_8bit": True}
     if precision == "nf4":
         how = {

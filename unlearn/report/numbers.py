@@ -43,7 +43,8 @@ def metrics(runs: Sequence[Run]) -> JsonObject:
     ]
     for column, record in enumerate(found):
         for entry_name, entry in record.get("metrics", {}).items():
-            if entry_name in compare.METRICS:  # the score table has it
+            # The score table has it.
+            if entry_name in compare.METRICS:
                 continue
             if entry["reason"]:
                 left_out.append(f"{entry['title']}: {entry['reason']}")
@@ -54,7 +55,8 @@ def metrics(runs: Sequence[Run]) -> JsonObject:
                 _fill(row, column, score)
     if not (rows or left_out or broken):
         return {}
-    order = {metric: at for at, metric in enumerate(METRICS)}  # a run judged twice holds them as they came
+    # A run judged twice holds them as they came.
+    order = {metric: at for at, metric in enumerate(METRICS)}
     table = [rows[key] for key in sorted(rows, key=lambda key: order.get(key[0], len(order)))]
     meanings = list(dict.fromkeys((str(row["title"]), str(row["help"])) for row in table))
     return {

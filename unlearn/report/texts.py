@@ -13,9 +13,12 @@ from unlearn.results.compare import fall, nats, number, short
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-FORGET_ROWS, OTHER_ROWS = 40, 10  # answers shown of each role
-TOKEN_ROWS, TOKENS = 3, 32  # answers whose tokens are shown, tokens of each
-STEPS = 7  # columns of "watch it forget"
+# Answers shown of each role.
+FORGET_ROWS, OTHER_ROWS = 40, 10
+# Answers whose tokens are shown, tokens of each.
+TOKEN_ROWS, TOKENS = 3, 32
+# Columns of "watch it forget".
+STEPS = 7
 
 
 def answers(runs: Sequence[Run]) -> list[JsonObject]:

@@ -14,8 +14,10 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 FILE = "votes.jsonl"
 CHOICES = ("left", "right", "same")
-ROUNDS = 10  # pairs of one ballot
-MOST = 10_000  # votes that a run keeps: anybody who sees it may vote
+# Pairs of one ballot.
+ROUNDS = 10
+# Votes that a run keeps: anybody who sees it may vote.
+MOST = 10_000
 
 
 def ballot(rows: Sequence[JsonView], seed: str, rounds: int = ROUNDS) -> list[JsonObject]:

@@ -14,10 +14,13 @@ from typing import Any
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-LETTERS = "abcdefgh"  # runs side by side, in order
+# Runs side by side, in order.
+LETTERS = "abcdefgh"
 VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
-FAR, FELL = 2.0, 1.0  # nats a token
-METRICS = {  # what an evaluation holds: title, definition, which way is better on rows to keep
+# Nats a token.
+FAR, FELL = 2.0, 1.0
+# What an evaluation holds: title, definition, which way is better on rows to keep.
+METRICS = {
     "exact": ("Exact answers", "share of rows whose greedy answer is the right one", "higher"),
     "rougeL": ("ROUGE-L", "overlap of the greedy answer with the right one, 0 to 1", "higher"),
     "accuracy": ("Token accuracy", "share of answer tokens that are the most likely one", "higher"),

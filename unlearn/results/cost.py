@@ -11,7 +11,8 @@ from unlearn.models.load import CATALOGUE
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-LOW, HIGH = 1e3, 1e18  # training tokens that a person may enter
+# Training tokens that a person may enter.
+LOW, HIGH = 1e3, 1e18
 FORMULA = "6 · N · training tokens of retraining ÷ (6 · N · tokens of this run)"
 
 
@@ -66,7 +67,8 @@ def of_run(run: Run) -> JsonObject:
     results = run.results()
     if known := results.get("retraining"):
         return known
-    entered = run.meta.get("training_tokens")  # an imported run may hold anything
+    # An imported run may hold anything.
+    entered = run.meta.get("training_tokens")
     good = isinstance(entered, (int, float)) and LOW <= entered <= HIGH
     return of_model(run.config.model, results, entered if good else None) if results else {}
 

@@ -28,7 +28,8 @@ SHARES = (
     "accuracy",
     "exact",
     "rougeL",
-)  # forget scores between 0 and 1 that forgetting is read from
+    # Forget scores between 0 and 1 that forgetting is read from.
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,12 @@ from unlearn.results.compare import short
 from unlearn.results.grid import KEPT, Cell, reached, rise, utility
 
 FACTOR = math.sqrt(10)
-BUDGET = 4  # trials that the guide's claim allows
-MOST = 8  # trials after which it gives up
-HIGHEST = 1.0  # learning rate
+# Trials that the guide's claim allows.
+BUDGET = 4
+# Trials after which it gives up.
+MOST = 8
+# Learning rate.
+HIGHEST = 1.0
 
 
 @dataclass(frozen=True)

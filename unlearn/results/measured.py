@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 RESULTS = ASSETS / "results" / "defaults.json"
-SCORES = ("exact", "memorised")  # the first that a role was scored by: of answers, of texts continued
+# The first that a role was scored by: of answers, of texts continued.
+SCORES = ("exact", "memorised")
 
 
 @dataclass(frozen=True)

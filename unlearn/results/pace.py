@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from unlearn.store.shapes import JsonView
 
 RECENT = (
-    20  # steps whose pace counts: a resumed run may lie on another machine, and a machine may become busy
+    # Steps whose pace counts: a resumed run may lie on another machine, and a machine may become busy.
+    20
 )
 
 

@@ -14,7 +14,8 @@ from unlearn.results.compare import LETTERS, described, number, score_table, sho
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
-GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}  # else: keep it
+# Else: keep it.
+GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

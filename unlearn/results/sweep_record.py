@@ -22,10 +22,12 @@ from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Study
 
 AXES = ("lrs", "epochs", "batch_sizes", "seeds")
-SHARED = ("model", "data", "start")  # what all templates must agree on, or their cells could not be compared
+# What all templates must agree on, or their cells could not be compared.
+SHARED = ("model", "data", "start")
 VARIED = ("method", "knobs", "tuning", "lr", "epochs", "batch_size", "seed", "probes", "title")
 MOST_CELLS = 2000
-UNTOLD = ("title", "probes", "metrics", "checkpointing")  # settings that no score depends on
+# Settings that no score depends on.
+UNTOLD = ("title", "probes", "metrics", "checkpointing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,8 @@ class SweepConfig:
             if not values and name in ("lrs", "seeds"):
                 raise ValueError(f"sweep: {name} is empty; give at least one value.")
             object.__setattr__(self, name, values)
-        if (count := len(self.cells())) > MOST_CELLS:  # making them checks their limits too
+        # Making them checks their limits too.
+        if (count := len(self.cells())) > MOST_CELLS:
             raise ValueError(f"sweep: at most {MOST_CELLS} cells, got {count}; leave out some values.")
 
     @property

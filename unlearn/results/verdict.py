@@ -25,12 +25,14 @@ RULE = (
     f"residue of at least {BACK:.0%}, two standard errors above the control. Erased: every attack that reads or "
     f"trains the weights (at least {TELLERS}) leaves at most {GONE:.0%}. Undecided otherwise."
 )
-CONTROLS = {  # kind of control: what it is, in words
+# Kind of control: what it is, in words.
+CONTROLS = {
     "retrained": "the exact retrain, on the same questions",
     "never seen": "the original on questions that it never saw, since no retrained model exists",
     "": "none; there is no retrained model and no never-seen role, so nothing can be called suppressed or erased",
 }
-ORDER = ("suppressed", "undecided", "nothing", "erased", "")  # of what an attack says, worst first
+# Of what an attack says, worst first.
+ORDER = ("suppressed", "undecided", "nothing", "erased", "")
 Values = Mapping[str, Sequence[float]]
 
 

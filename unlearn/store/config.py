@@ -136,7 +136,8 @@ class RunConfig:
             )
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
-        if not METHOD_NAME.fullmatch(self.method):  # it becomes part of a folder's name
+        # It becomes part of a folder's name.
+        if not METHOD_NAME.fullmatch(self.method):
             raise ValueError(f"run: method must be a plain name such as npo, got {self.method!r}.")
 
     @classmethod

@@ -71,7 +71,8 @@ class Tail:
     its start. read() may be called from any thread.
     """
 
-    SEAM = 64  # bytes before the end of what was read, looked at again before going on from there
+    # Bytes before the end of what was read, looked at again before going on from there.
+    SEAM = 64
 
     def __init__(self, path: Path, join: Callable[[Any, Iterator[JsonObject]], Any], none: Any = ()) -> None:
         self.path, self._join, self._none, self._lock = path, join, none, threading.Lock()

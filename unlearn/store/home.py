@@ -9,7 +9,8 @@ from pathlib import Path
 from unlearn.store import environment
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PACKED = PACKAGE / "studio"  # exists in an installed wheel only; pyproject.toml says what is put there
+# Exists in an installed wheel only; pyproject.toml says what is put there.
+PACKED = PACKAGE / "studio"
 INSTALLED = PACKED.is_dir()
 HOME = PACKED if INSTALLED else PACKAGE.parent
 ASSETS = HOME / "assets"

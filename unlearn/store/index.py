@@ -23,11 +23,14 @@ from unlearn.store.locks import is_locked
 from unlearn.store.records import ACTIVE
 
 FILE = ".index.jsonl"
-FORMAT = 1  # raise when a summary means something else: older lines are then not read
+# Raise when a summary means something else: older lines are then not read.
+FORMAT = 1
 FILES = ("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl")
-KEPT_FROM = 50  # runs; of fewer the files are read as quickly
+# Runs; of fewer the files are read as quickly.
+KEPT_FROM = 50
 SETTLED = (
-    60.0  # seconds after its last event a run that says it is active is kept too: it waits, or was killed
+    # Seconds after its last event a run that says it is active is kept too: it waits, or was killed.
+    60.0
 )
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -86,7 +89,8 @@ class Index:
         self.root, self._describe = root, describe
         self._lock = threading.Lock()
         self._known: dict[str, Known] = {}
-        self._lines = -1  # of the file; not read yet
+        # Of the file; not read yet.
+        self._lines = -1
 
     def summaries(self) -> list[Summary]:
         """Of every run, newest first."""
@@ -116,7 +120,8 @@ class Index:
             for name, path in self._folders():
                 stamp, known = stamp_of(path), self._known.get(name)
                 if known is None or known.stamp != stamp:
-                    if not stamp[0][1]:  # no settings yet: it is being made
+                    # No settings yet: it is being made.
+                    if not stamp[0][1]:
                         continue
                     known = self._read(Path(path), stamp)
                     fresh.append(name)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 Kind = Literal["float", "int", "bool", "choice", "text", "names", "table"]
 KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text", tuple: "names"}
-SHOWN = 100  # characters of a wrong value that a message repeats
+# Characters of a wrong value that a message repeats.
+SHOWN = 100
 REPR = reprlib.Repr()
 REPR.maxstring = REPR.maxother = REPR.maxlong = SHOWN
 
@@ -122,7 +123,8 @@ def _number(owner: str, k: Knob, value: Any) -> float | int:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     shown = str(value) if isinstance(value, str) and math.isfinite(number) else REPR.repr(value)
-    if not (k.low is not None and k.high is not None and k.low <= number <= k.high):  # nan lies nowhere
+    # Nan lies nowhere.
+    if not (k.low is not None and k.high is not None and k.low <= number <= k.high):
         raise ValueError(f"{owner}: {k.name} must lie in [{k.low:g}, {k.high:g}], got {shown[:SHOWN]}.")
     if k.kind == "int" and number != math.floor(number):
         raise ValueError(f"{owner}: {k.name} must be a whole number, got {shown[:SHOWN]}.")

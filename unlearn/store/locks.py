@@ -9,23 +9,27 @@ from filelock import FileLock, Timeout
 def is_locked(path: Path) -> bool:
     try:
         import fcntl
-    except ImportError:  # a system without it: there a look must take the lock for an instant
+    # A system without it: there a look must take the lock for an instant.
+    except ImportError:
         return _can_not_be_taken(path)
     while True:
         try:
             descriptor = os.open(path, os.O_RDONLY)
-        except OSError:  # no lock: nobody ever held it, or it is a recorded run, which nobody executes
+        # No lock: nobody ever held it, or it is a recorded run, which nobody executes.
+        except OSError:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:  # a file system without flock: there the lock is the file itself
+        # A file system without flock: there the lock is the file itself.
+        except OSError:
             return _can_not_be_taken(path)
         else:
             if os.fstat(
                 descriptor
-            ).st_nlink:  # else its holder has just removed it; another may stand there now
+                # Else its holder has just removed it; another may stand there now.
+            ).st_nlink:
                 return False
         finally:
             os.close(descriptor)

@@ -40,7 +40,8 @@ def header(allow_dirty: bool = False, **more: object) -> JsonObject:
 
 def commit() -> str:
     """Return the commit of this checkout; of an installed product its version, such as "installed 0.2.0"."""
-    if INSTALLED:  # a folder above it may be a repository of somebody else's
+    # A folder above it may be a repository of somebody else's.
+    if INSTALLED:
         return f"installed {version('unlearn-studio')}"
     return _git("rev-parse", "--short=12", "HEAD")
 

@@ -124,8 +124,10 @@ ATTACK = has(
 SPENT = has({}, {"seconds": real, "tokens": real, "flops": real})
 CONTROLS = ("retrained", "never seen", "")
 PLAIN = has(
-    {"before": some(real), "after": some(real)}, {"control": every(real)}
-)  # answers without any attack
+    {"before": some(real), "after": some(real)},
+    {"control": every(real)},
+    # Answers without any attack.
+)
 ANSWERED = (
     "help",
     "n",

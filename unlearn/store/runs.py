@@ -34,8 +34,10 @@ from unlearn.store.shapes import JsonObject, count
 
 __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
 
-LOCK_SECONDS = 2.0  # a page that looks whether a run is alive shares its lock for an instant
-STOP = "stop"  # a file in the folder: somebody asks the process that carries it out to end
+# A page that looks whether a run is alive shares its lock for an instant.
+LOCK_SECONDS = 2.0
+# A file in the folder: somebody asks the process that carries it out to end.
+STOP = "stop"
 
 
 class Record:
@@ -147,8 +149,10 @@ class Run(Record):
         """
         found = _probes(self.path / "probes.jsonl").read()
         rows = [
-            _rows(record) for record in found[:1]
-        ]  # the same in each, or no line could be drawn through them
+            _rows(record)
+            for record in found[:1]
+            # The same in each, or no line could be drawn through them.
+        ]
         by_step = {record["step"]: record for record in found if [_rows(record)] == rows}
         told = {event["step"] for event in self.events("probe")}
         return _with_texts(by_step[step] for step in sorted(by_step) if not told or step in told)
@@ -234,7 +238,8 @@ def index_of(root: Path) -> Index:
     return _index_at(Path(os.path.abspath(root)))
 
 
-@lru_cache(maxsize=32)  # stores, not runs: a server has two
+# Stores, not runs: a server has two.
+@lru_cache(maxsize=32)
 def _index_at(root: Path) -> Index:
     return Index(root, _summary)
 
@@ -273,7 +278,8 @@ def _config(path: Path) -> RunConfig:
     return _config_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
-@lru_cache(maxsize=1000)  # a list of runs asks for each one's
+# A list of runs asks for each one's.
+@lru_cache(maxsize=1000)
 def _config_at(path: Path, _: tuple[int, int, int]) -> RunConfig:
     return records.read_config(path)
 
@@ -335,7 +341,8 @@ def _with_texts(records: Iterable[JsonObject]) -> list[JsonObject]:
     return found
 
 
-@lru_cache(maxsize=16)  # megabytes each
+# Megabytes each.
+@lru_cache(maxsize=16)
 def _probes(path: Path) -> Tail:
     """Probes as they were written."""
     return Tail(path, lambda kept, new: [*kept, *records.good_probes(new)])

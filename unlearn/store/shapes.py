@@ -10,8 +10,10 @@ from typing import Any
 # Bytes of a safetensors header: a model of ten thousand tensors needs one MiB; read, it takes 25 times as much.
 MAX_HEADER = 8 * 2**20
 
-NAMED = ("nan", "inf", "-inf")  # how disk.plain writes numbers that JSON has not
-MOST_DIGITS = 300  # a whole number with more is no float, and nothing here counts so far
+# How disk.plain writes numbers that JSON has not.
+NAMED = ("nan", "inf", "-inf")
+# A whole number with more is no float, and nothing here counts so far.
+MOST_DIGITS = 300
 
 # One JSON object: of a file of a run (its fields checked by records.py), of a form, or on its way to `--json`.
 JsonObject = dict[str, Any]

@@ -40,9 +40,11 @@ RECORDS = (
 NEEDED = ("config.json", "events.jsonl")
 WEIGHTS = re.compile(r"(adapter|model)/[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|json|txt|jinja|md)")
 MAX_FILES = 200
-MAX_BYTES = 4 * 2**30  # all files together, unpacked
+# All files together, unpacked.
+MAX_BYTES = 4 * 2**30
 MIB = 2**20
-LIMITS = {  # file: (bytes, values) that it may unpack to; a value of JSON takes up to 100 bytes of memory when read
+# File: (bytes, values) that it may unpack to; a value of JSON takes up to 100 bytes of memory when read.
+LIMITS = {
     "config.json": (MIB, 20_000),
     "meta.json": (MIB, 1_000),
     "results.json": (8 * MIB, 200_000),
@@ -55,11 +57,15 @@ LIMITS = {  # file: (bytes, values) that it may unpack to; a value of JSON takes
     "worker.log": (8 * MIB, MIB * 8),
     "inputs/rows.jsonl": (128 * MIB, 6_000_000),
 }
-OTHER = (64 * MIB, 6_000_000)  # what lies beside weights; the largest tokenizers have 35 MB
-STALE = 60.0  # seconds after which an import that nobody holds was killed
-MAX_RATIO = 200  # unpacked over packed; text of a run compresses about tenfold
+# What lies beside weights; the largest tokenizers have 35 MB.
+OTHER = (64 * MIB, 6_000_000)
+# Seconds after which an import that nobody holds was killed.
+STALE = 60.0
+# Unpacked over packed; text of a run compresses about tenfold.
+MAX_RATIO = 200
 CHUNK = 2**20
-MARKS = (b",", b"[", b"{")  # each value of JSON has at least one before it
+# Each value of JSON has at least one before it.
+MARKS = (b",", b"[", b"{")
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, FileNotFoundError)
 
 
@@ -75,11 +81,13 @@ def export_run(run: Run, out: Path) -> Path:
             if name == "meta.json":
                 public = {key: value for key, value in run.meta.items() if key != "owner"}
                 archive.writestr(f"{run.id}/{name}", json.dumps(public, ensure_ascii=False))
-            elif name.endswith(".jsonl") and "/" not in name:  # a line torn by a crash stays behind
+            # A line torn by a crash stays behind.
+            elif name.endswith(".jsonl") and "/" not in name:
                 lines = (json.dumps(line, ensure_ascii=False) for line in read_lines(path))
                 archive.writestr(f"{run.id}/{name}", "".join(f"{line}\n" for line in lines))
             elif name.endswith(".safetensors"):
-                archive.write(path, f"{run.id}/{name}", zipfile.ZIP_STORED)  # random numbers do not compress
+                # Random numbers do not compress.
+                archive.write(path, f"{run.id}/{name}", zipfile.ZIP_STORED)
             else:
                 archive.write(path, f"{run.id}/{name}")
     return target

@@ -15,7 +15,8 @@ from unlearn.store.runs import ACTIVE, Record, Run, RunStore
 WEIGHTS = ("adapter", "model", "checkpoint")
 # What holds the rows or what the models said to them.
 ROWS = ("inputs", "probes.jsonl", "samples.jsonl")
-CACHE = ".cache"  # of the store: answers kept by content, only to save time
+# Of the store: answers kept by content, only to save time.
+CACHE = ".cache"
 
 
 def sizes(run: Record | Summary) -> dict[str, int]:

@@ -32,7 +32,8 @@ class Batches:
     epochs: int
     seed: int
     pad_id: int
-    clock: int  # texts that make an epoch: the forget set, also where only retain texts are trained on
+    # Texts that make an epoch: the forget set, also where only retain texts are trained on.
+    clock: int
     withheld: tuple[Example, ...] = ()
 
     @property

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 GENERATED = (
-    0.05  # share of the training time for probes that are generated, the first and the last not counted
+    # Share of the training time for probes that are generated, the first and the last not counted.
+    0.05
 )
-LOOKS = 0.05  # for the likelihoods of their rows
+# For the likelihoods of their rows.
+LOOKS = 0.05
 CHECKPOINTS = 0.03
 
 
@@ -21,8 +23,10 @@ class Clock:
     """The time since training began, split into steps and what is beside them. now: seconds, from anywhere."""
 
     now: Callable[[], float] = time.perf_counter
-    spent: dict[str, float] = field(default_factory=dict)  # of each kind, in all
-    last: dict[str, float] = field(default_factory=dict)  # and the last time
+    # Of each kind, in all.
+    spent: dict[str, float] = field(default_factory=dict)
+    # And the last time.
+    last: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.began = self.now()

@@ -20,7 +20,8 @@ from unlearn.store.disk import beside, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PIECE = 2**24  # bytes given to the system at once
+# Bytes given to the system at once.
+PIECE = 2**24
 TYPES = {
     "float64": "F64",
     "float32": "F32",
@@ -32,7 +33,8 @@ TYPES = {
     "int8": "I8",
     "uint8": "U8",
     "bool": "BOOL",
-}  # torch's names and those of the format
+    # Torch's names and those of the format.
+}
 
 
 def save_checkpoint(

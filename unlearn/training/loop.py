@@ -175,7 +175,8 @@ class Phases:
         except Diverged as error:
             error.step = counted(error.step)
             raise
-        self.steps = offset + stream.steps  # also where a checkpoint of its last step left nothing to do
+        # Also where a checkpoint of its last step left nothing to do.
+        self.steps = offset + stream.steps
 
     @property
     def batches(self) -> Batches:

@@ -90,7 +90,8 @@ class Reference:
 
     def per_token(self, kind: str, answers: Any) -> Any:
         """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
-        device = answers.hidden.device  # rows from the shelf come back to it
+        # Rows from the shelf come back to it.
+        device = answers.hidden.device
         return torch.cat([self._kept[kind][key].to(device, non_blocking=True) for key in answers.keys])
 
     def sums(self, answers: Any) -> Any:
@@ -103,7 +104,8 @@ class Reference:
 
 
 def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
-    if not hasattr(layer, "weight"):  # a head of several parts
+    # A head of several parts.
+    if not hasattr(layer, "weight"):
         return copy.deepcopy(layer).requires_grad_(False)
     weight = layer.weight.detach().clone()
     bias = None if getattr(layer, "bias", None) is None else layer.bias.detach().clone()

@@ -18,7 +18,8 @@ from unlearn.store.shapes import JsonObject
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEPT_BYTES = 2**30  # checkpoints beyond that are given up, the oldest first
+# Checkpoints beyond that are given up, the oldest first.
+KEPT_BYTES = 2**30
 
 
 def deal(sizes: Mapping[str, int], shards: int, slices: int, seed: int) -> dict[str, tuple[int, int]]:
@@ -55,7 +56,8 @@ class Stage:
     epochs: int
     batch: int
     key: str
-    after: str  # key of the stage that it goes on from; empty for the first
+    # Key of the stage that it goes on from; empty for the first.
+    after: str
 
     @property
     def steps(self) -> int:

@@ -14,9 +14,12 @@ from unlearn.compute.lazy import Tensor, torch
 from unlearn.store import environment
 
 LIMIT = environment.REFERENCE_MEMORY.name
-USUAL = 2**30  # bytes beside the model, unless the variable says otherwise
-SEGMENT = 2**26  # bytes taken at once
-ALIGNED = 64  # bytes
+# Bytes beside the model, unless the variable says otherwise.
+USUAL = 2**30
+# Bytes taken at once.
+SEGMENT = 2**26
+# Bytes.
+ALIGNED = 64
 
 
 class Shelf:

@@ -99,7 +99,8 @@ def _carry_out(work: Work) -> Any:
     memory.reset_peak()
     run, config = work.run, work.config
     if config.metrics:
-        judge.chosen_metrics(config.metrics)  # a wrong name is better said now than at the end
+        # A wrong name is better said now than at the end.
+        judge.chosen_metrics(config.metrics)
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, work.roots)
     with work.phase("loading model"):
@@ -126,7 +127,8 @@ def _carry_out(work: Work) -> Any:
         "device": loaded.device,
         "max_length": work.length,
     }
-    known = run.scores()  # of an earlier execution that was cut short
+    # Of an earlier execution that was cut short.
+    known = run.scores()
     if "before" not in known:
         score(work, "before", loaded, chosen, identity)
     exact = exact_retrain(config)
@@ -139,7 +141,8 @@ def _carry_out(work: Work) -> Any:
     if config.metrics:
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))
-    shutil.rmtree(run.path / "checkpoint", ignore_errors=True)  # nothing is left to resume
+    # Nothing is left to resume.
+    shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     return loaded
 
 

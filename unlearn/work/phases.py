@@ -26,11 +26,15 @@ class Work:
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
     roots: Sequence[Path] | None
-    step: int = 0  # the last that was trained
-    length: int = 0  # tokens a text may have: the config's max_length, or the model's positions
+    # The last that was trained.
+    step: int = 0
+    # Tokens a text may have: the config's max_length, or the model's positions.
+    length: int = 0
     phases: dict[str, float] = field(default_factory=dict)
-    beside: dict[str, float] = field(default_factory=dict)  # seconds of the training phase that were no steps
-    told: JsonObject = field(default_factory=dict)  # what the method counted
+    # Seconds of the training phase that were no steps.
+    beside: dict[str, float] = field(default_factory=dict)
+    # What the method counted.
+    told: JsonObject = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.config: RunConfig = self.run.config

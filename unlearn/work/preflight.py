@@ -22,7 +22,8 @@ from unlearn.models.reading import as_read
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
 
-CHARACTERS_PER_TOKEN = 3.2  # of the bundled tokenizer; large vocabularies have longer tokens
+# Of the bundled tokenizer; large vocabularies have longer tokens.
+CHARACTERS_PER_TOKEN = 3.2
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
     a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
     more = (
         4 if config.tuning == "full" else 1.05
-    )  # an adapter of the usual rank is about 1 % of them, in float32
+        # An adapter of the usual rank is about 1 % of them, in float32.
+    )
     held = round(more * a_weight * parameters)
     limit, source = placement.room(device), source_of(config.model)
     if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
@@ -148,10 +150,12 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
 
 def _activations(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
     """Of one micro-batch; with gradient checkpointing each block's input alone."""
-    width = max(64.0, (parameters / 150) ** 0.5)  # a transformer of N parameters is about (N / 150)^0.5 wide
+    # A transformer of N parameters is about (N / 150)^0.5 wide.
+    width = max(64.0, (parameters / 150) ** 0.5)
     kept = (
         12 + 34 if config.checkpointing else 12 * 34
-    )  # of 12 blocks their inputs and one block, or all of each
+        # Of 12 blocks their inputs and one block, or all of each.
+    )
     return round(tokens_a_step * width * kept * 4)
 
 

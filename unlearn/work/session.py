@@ -31,7 +31,8 @@ from unlearn.training.reference import Reference
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-IN_MEMORY = "in memory"  # the name of data that came as rows, and of a model that came as an object
+# The name of data that came as rows, and of a model that came as an object.
+IN_MEMORY = "in memory"
 
 
 @dataclass

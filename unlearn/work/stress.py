@@ -22,7 +22,8 @@ from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
 
-FORMAT = 1  # raise when an attack or the rule changes
+# Raise when an attack or the rule changes.
+FORMAT = 1
 FILE = "attacks.json"
 SEED = 0
 Progress = Callable[[str, float], None]

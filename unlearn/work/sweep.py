@@ -26,12 +26,14 @@ from unlearn.store.studies import Stopped, checking, conduct
 from unlearn.work.execute import execute
 
 WEIGHTS = ("adapter", "model")
-DIVERGED = "Diverged"  # the error that a run's last state names
+# The error that a run's last state names.
+DIVERGED = "Diverged"
 SHARES = {
     "training": (0.2, 0.5),
     "saving": (0.7, 0.0),
     "scoring after": (0.7, 0.3),
-}  # of a cell: begins, takes
+    # Of a cell: begins, takes.
+}
 
 
 def perform(

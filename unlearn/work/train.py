@@ -17,8 +17,10 @@ from unlearn.training.loop import Diverged, Step
 from unlearn.work.phases import Work
 from unlearn.work.session import Session, session_of
 
-CHECKPOINT_SECONDS = 20.0  # between two of them at least, however little they cost
-BYTES_A_SECOND = 2.5e8  # that a checkpoint is written with, until one was
+# Between two of them at least, however little they cost.
+CHECKPOINT_SECONDS = 20.0
+# That a checkpoint is written with, until one was.
+BYTES_A_SECOND = 2.5e8
 
 
 def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]]) -> int:

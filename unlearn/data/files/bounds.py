@@ -6,15 +6,21 @@ when all of it lies in memory.
 
 from collections.abc import Iterable, Mapping
 
-MAX_BYTES = 10 * 2**20  # of a file
+# Of a file.
+MAX_BYTES = 10 * 2**20
 MAX_ROWS = 20_000
 MIN_ROWS = 2
 MAX_COLUMNS = 100
-MAX_CHARS = 1_000_000  # of one cell
-MAX_TOTAL = 30_000_000  # characters of all cells
-MAX_VALUES = 1_000_000  # marks of a JSON file that begin or part values
-MAX_UNPACKED = 10 * MAX_BYTES  # of a Parquet file, as its footer says
-MAX_DEPTH = 20  # lists in lists
+# Of one cell.
+MAX_CHARS = 1_000_000
+# Characters of all cells.
+MAX_TOTAL = 30_000_000
+# Marks of a JSON file that begin or part values.
+MAX_VALUES = 1_000_000
+# Of a Parquet file, as its footer says.
+MAX_UNPACKED = 10 * MAX_BYTES
+# Lists in lists.
+MAX_DEPTH = 20
 
 
 class Budget:

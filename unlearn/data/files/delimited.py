@@ -16,12 +16,16 @@ from unlearn.data.files.names import KNOWN, spoken
 from unlearn.data.files.table import Table, table_of
 
 MARKS = ",;\t|"
-SAMPLE = 64 * 1024  # characters that the sniffer sees
-TRIED = 200  # rows by which the ways of reading are compared
-ABOVE = 10  # lines in which names may stand below a title
+# Characters that the sniffer sees.
+SAMPLE = 64 * 1024
+# Rows by which the ways of reading are compared.
+TRIED = 200
+# Lines in which names may stand below a title.
+ABOVE = 10
 SAID = re.compile(r"""["']?sep=(.)["']?[ \t]*(\r\n|\r|\n)""", re.IGNORECASE)
 WORDS_OF_A_NAME = 5
-OPEN = "unexpected end of data"  # a quote that is never closed; read loosely, it would swallow the rest of the file
+# A quote that is never closed; read loosely, it would swallow the rest of the file.
+OPEN = "unexpected end of data"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-LOOK = 4000  # bytes that are looked at for zero bytes
-FOREIGN = 0.35  # share of letters outside ASCII above which a text is of no language that cp1252 is for
+# Bytes that are looked at for zero bytes.
+LOOK = 4000
+# Share of letters outside ASCII above which a text is of no language that cp1252 is for.
+FOREIGN = 0.35
 OTHERS = "cp1251 for Cyrillic, shift_jis for Japanese, gb18030 for Chinese, latin1 for old Western files"
 
 

@@ -15,7 +15,8 @@ from unlearn.data.files.table import Table, table_of
 
 SPLITS = {"train", "test", "val", "valid", "validation", "dev", "forget", "retain", "holdout", "eval"}
 TURN_KEYS = {"role", "from", "content", "value"}
-MOST_DIGITS = 4300  # Python's own limit for a whole number in text
+# Python's own limit for a whole number in text.
+MOST_DIGITS = 4300
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 BLANK = re.compile(r"[ \t\r\n]*")
 

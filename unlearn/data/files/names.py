@@ -11,7 +11,8 @@ TEXT = ("text", "content", "document", "passage", "article", "sentence", "body")
 MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 SYSTEM = ("system", "system_prompt", "system_message")
 REQUEST = ("request",)
-INPUT = ("input", "context")  # joined to an instruction
+# Joined to an instruction.
+INPUT = ("input", "context")
 CHOICES = ("choices", "options", "endings")
 INDEX = (
     "label",

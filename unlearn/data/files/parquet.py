@@ -7,7 +7,8 @@ from typing import Any
 from unlearn.data.files import bounds
 from unlearn.data.files.table import Table, table_of
 
-AT_ONCE = 16  # rows unpacked together
+# Rows unpacked together.
+AT_ONCE = 16
 
 
 class _TooMuch(ValueError):

@@ -36,7 +36,8 @@ class PDU(RetainMethod):
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         forget, retain = self.both(model, batch)
         assert retain is not None, "retain_weight is above 0"
-        excess = retain.token_mean(retain.nll - ref.run["budget"])  # a micro-batch's part of NLL(R) - ε
+        # A micro-batch's part of NLL(R) - ε.
+        excess = retain.token_mean(retain.nll - ref.run["budget"])
         ref.run["excess"] += float(excess.detach())
         terms = {"forget": forget.token_mean(forget.per_token(flatness))}
         return terms | {"retain": ref.run["price"] * excess}
@@ -71,7 +72,8 @@ class PDU(RetainMethod):
     cost = "As ascent + descent, and one pass over the texts to keep before training."
     risk = "A price that rises too slowly lets the model break first; a tight ε keeps it from forgetting."
     resumes = False
-    explorable = True  # unlearn() only moves the price
+    # unlearn() only moves the price.
+    explorable = True
     # large: the authors' λ moves by 5 at each of a step's 4 micro-batches, so by 20 a step; it rests for their first 5
     # epochs. Their ε is 0.3 nats, whatever the loss was before; ours is relative.
     origins = {

@@ -40,7 +40,8 @@ class RandomLabels(RetainMethod):
         special = torch.tensor(sorted(set(tokenizer.all_special_ids)), dtype=torch.long)
         for (
             example
-        ) in stream.forget:  # a generator for each text, so that its labels do not depend on the others
+            # A generator for each text, so that its labels do not depend on the others.
+        ) in stream.forget:
             generator = torch.Generator().manual_seed(stream.seed * 1_000_003 + example.key)
             true = torch.tensor(example.answer_ids)
             drawn = random_labels(true, len(tokenizer), special, generator)

@@ -46,7 +46,8 @@ class WhosHarryPotter(RetainMethod):
         with torch.no_grad():
             for name, begin in start.items():
                 moving[name].copy_(begin)
-        fit.optimizer.state.clear()  # the moments of the over-fitting belong to it
+        # The moments of the over-fitting belong to it.
+        fit.optimizer.state.clear()
         yield from fit(lambda batch: self.loss(model, ref, batch))
 
     @no_grad

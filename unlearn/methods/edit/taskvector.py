@@ -38,7 +38,8 @@ class TaskVector(Method):
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         for done in fit(lambda batch: self.loss(model, ref, batch)):
-            if done.step == done.of:  # before the last step is reported: what is seen after it is θ'
+            # Before the last step is reported: what is seen after it is θ'.
+            if done.step == done.of:
                 negate(model, start, self.scale)
             yield done
 

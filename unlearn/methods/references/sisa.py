@@ -118,7 +118,8 @@ class SISA(Method):
         self, texts: Sequence[Example], places: Mapping[str, tuple[int, int]], settings: JsonView
     ) -> tuple[Stage, ...]:
         epochs, found = max(1, round(2 * settings["epochs"] / (self.slices + 1))), []
-        order = sorted(texts, key=lambda text: text.input_ids)  # so that nothing hangs on where F stood
+        # So that nothing hangs on where F stood.
+        order = sorted(texts, key=lambda text: text.input_ids)
         told = f"{epochs} {sorted(settings.items())} {recipe.SHAPE} {recipe.SEED} {torch.__version__}"
         for shard in range(self.shards):
             key = ""
@@ -180,7 +181,8 @@ class SISA(Method):
         "the rate is the bundled recipe's; batch and epochs tuned here with one seed, measured with three",
     )
     tuned = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
-    resumes = False  # its own checkpoints are what it goes on from
+    # Its own checkpoints are what it goes on from.
+    resumes = False
     continues = False
 
 

@@ -17,12 +17,16 @@ from unlearn.metrics.membership.roc import summary
 from unlearn.metrics.memory.nll import text_nll
 
 MEMBERS, OTHERS = "forget", "approximate"
-SHARES = tuple(range(10, 101, 10))  # K in per cent
-DEFAULT_K = 20  # the default of both papers
-MIN_SIGMA = 1e-6  # a model that is certain has σ = 0
+# K in per cent.
+SHARES = tuple(range(10, 101, 10))
+# The default of both papers.
+DEFAULT_K = 20
+# A model that is certain has σ = 0.
+MIN_SIGMA = 1e-6
 Attack = Callable[
     [Observation, str, Observation], float
-]  # (observation, answer text, original's observation)
+    # (observation, answer text, original's observation)
+]
 
 
 def lowest(values: Sequence[float], share: int) -> float:
@@ -129,5 +133,6 @@ REFERENCE = _metric(
     "the gain in mean log-prob over the original model",
     "Carlini et al. 2021, arXiv 2012.07805",
     {0: reference_score},
-    but=("before",),  # the original against itself tells nothing
+    # The original against itself tells nothing.
+    but=("before",),
 )

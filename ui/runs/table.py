@@ -68,10 +68,10 @@ def state_of(run: Summary) -> str:
 def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
     """One dictionary a run for st.dataframe; a score that does not exist is None, never 0."""
     fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
-    table = []
+    table: list[dict[str, object]] = []
     for run in runs:
         state, scores = state_of(run), came(run)[1]
-        row = {
+        row: dict[str, object] = {
             "status": state,
             "run": shell.short_label(run),
             "model": model_title(run),

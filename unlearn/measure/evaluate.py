@@ -116,11 +116,11 @@ def observe(
     for picked in by_length(model, [len(prompts[i][0]) + prompts[i][2] for i in apart]):
         check()
         here = [apart[i] for i in picked]
-        said = generate(
+        alone = generate(
             model, tokenizer, [prompts[i][0] for i in here], [prompts[i][2] for i in here], device
         )
-        for i, text in zip(here, said, strict=True):
-            texts[i] = text
+        for i, own in zip(here, alone, strict=True):
+            texts[i] = own
     return [
         Observation(
             *(role, index, row.question, prompt, answer, text, tuple(told[key])),

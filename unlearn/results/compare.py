@@ -229,12 +229,12 @@ def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -
             points.append({"label": "Retrained without it", "kind": "retrained", **pair})
     same = ("data_hash", "model_hash")
     for run in others:
-        known = run.summary()
-        if run in chosen or not first or any(getattr(known, key) != first.get(key) for key in same):
+        told = run.summary()
+        if run in chosen or not first or any(getattr(told, key) != first.get(key) for key in same):
             continue
-        if pair := _pair(known.scores.get("after", {}), metric):
-            label = known.title or f"{known.method_title or known.method}, {run.id}"
-            points.append({"label": label, "kind": "other", **pair, "seconds": known.seconds})
+        if pair := _pair(told.scores.get("after", {}), metric):
+            label = told.title or f"{told.method_title or told.method}, {run.id}"
+            points.append({"label": label, "kind": "other", **pair, "seconds": told.seconds})
     return points
 
 

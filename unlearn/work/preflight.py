@@ -82,8 +82,9 @@ def preflight(
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
     data = as_read(from_config(dict(config.data), roots), config)
-    own = (config.prompt, config.system)
-    forget, retain = (in_formats(rows, *own) for rows in method.rows(config.model, data))
+    forget, retain = (
+        in_formats(rows, config.prompt, config.system) for rows in method.rows(config.model, data)
+    )
     parameters = parameters_of(config.model)
     weights, notes = _weights(config, parameters)
     per_forget = _mean_tokens(forget) if forget else 0.0

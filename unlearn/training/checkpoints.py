@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.compute.lazy import Tensor, torch
+from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.store.disk import beside, write_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    pass
 
 # Bytes given to the system at once.
 PIECE = 2**24
@@ -37,9 +37,7 @@ TYPES = {
 }
 
 
-def save_checkpoint(
-    folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, step: int
-) -> None:
+def save_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
     """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
     folder.mkdir(exist_ok=True)
     fresh = f"step-{step}.safetensors"
@@ -51,7 +49,7 @@ def save_checkpoint(
             old.unlink()
 
 
-def load_checkpoint(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> int:
+def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> int:
     """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
     from safetensors import SafetensorError, safe_open
 
@@ -113,12 +111,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         os.fsync(file.fileno())
 
 
-def _named(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+def _named(model: Model, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in _moving(model).items():
         yield f"weight.{name}", parameter
         for key, value in optimizer.state.get(parameter, {}).items():
             yield f"{key}.{name}", torch.as_tensor(value)
 
 
-def _moving(model: PreTrainedModel) -> dict[str, Tensor]:
+def _moving(model: Model) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -31,6 +31,8 @@ from unlearn.training.reference import Reference
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from unlearn.compute.lazy import Model
+
 # The name of data that came as rows, and of a model that came as an object.
 IN_MEMORY = "in memory"
 
@@ -75,7 +77,7 @@ class Session:
         self._steps = self._train()
 
     @property
-    def model(self) -> "PreTrainedModel":
+    def model(self) -> "Model":
         """The model as it is now, with its adapter or layers where the tuning has one."""
         return self.loaded.model
 

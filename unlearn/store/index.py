@@ -95,7 +95,8 @@ class Index:
     def summaries(self) -> list[Summary]:
         """Of every run, newest first."""
         known = self._refreshed()
-        return [known[name].summary for name in sorted(known, reverse=True) if known[name].summary]  # type: ignore[misc]
+        found = (known[name].summary for name in sorted(known, reverse=True))
+        return [summary for summary in found if summary]
 
     def passed_over(self) -> dict[str, str]:
         """Id → why, of the folders whose settings could not be read when the runs were last listed."""

@@ -1,1 +1,1 @@
-"""A run is a folder on the disk: this room knows its form, its settings and its place. No torch."""
+"""This room knows the folder of a run: its files, its settings and its place on the disk. No torch."""

@@ -1,4 +1,4 @@
-"""Which folders a run may read data and models from.
+"""This module decides which folders a run may read data and models from.
 
 Configs may come from an imported run or from a browser, so a path must lie inside an allowed folder; the command
 line, whose user owns the machine, passes other roots.
@@ -12,7 +12,8 @@ from unlearn.store.disk import cache_dir
 
 
 def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
-    """The path with links resolved, if it lies inside a root; roots=None means default_roots().
+    """Return the path with links resolved, if it is inside one of the roots. roots=None means
+    default_roots().
 
     Raises ValueError for any other path, without telling whether it exists.
     """
@@ -32,5 +33,5 @@ def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
 
 
 def default_roots() -> list[Path]:
-    """Working directory, the cache (UNLEARN_CACHE), and the folders in the environment variable UNLEARN_ROOTS."""
+    """Return the working directory, the cache (UNLEARN_CACHE) and the folders that UNLEARN_ROOTS names."""
     return [Path.cwd(), cache_dir(), *environment.ROOTS.paths()]

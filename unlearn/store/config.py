@@ -1,4 +1,5 @@
-"""What a person asks of a run: names and plain values with their rules. Nothing here imports torch.
+"""RunConfig holds the settings of a run as names and plain values, each with its rule. Nothing here imports
+torch.
 
 A field of RunConfig is the one place of a setting: the form, the flag with its help, the keys of a --config file,
 validation and docs/settings.md are made from it.
@@ -23,27 +24,28 @@ PRECISIONS = {
     "nf4": "4 bits (bitsandbytes, nf4)",
 }
 ROUNDED = ("int8", "nf4")
-# How a question is put to a model; unlearn.data.prompts says what each looks like.
+# The ways to ask a model a question. unlearn.data.prompts shows what each looks like.
 FORMATS = {"chat": "Chat template", "plain": "Question: … Answer:", "completion": "Sentence to complete"}
-# One format, or several in which each row is trained; questions are then asked in the first.
+# One format, or several: then each row is trained in all of them, and questions are asked in the first.
 PROMPTS = {
     "+".join(names): " and ".join(FORMATS[name] for name in names)
     for count in range(1, len(FORMATS) + 1)
     for names in combinations(FORMATS, count)
 }
-# What is not said is taken from the method and the model, so that a command says these even where they are defaults.
+# A command without these takes the value of the method or the model. So a repeated command always states
+# them.
 TUNED = ("lr", "epochs", "batch_size", "accumulation", "seed", "prompt")
 LORA_ONLY = ("lora_rank", "lora_alpha")
-# What a command states in words of its own.
+# A command states these in a form of its own and not as a flag of the same name.
 ASKED = ("model", "data", "method", "knobs")
 METHOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
-# The hub's configuration and split had shorter names once: "config", "retain_config".
+# Older versions wrote the hub's configuration and split under shorter names: "config", "retain_config".
 OLD_HUB_KEY = re.compile(r"(?P<role>.*_|)(?P<what>config|split)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a person asked for: names and plain values, so that it round-trips through JSON.
+    """The settings of one run as names and plain values, so that JSON can store them without loss.
 
     data: see unlearn.data.catalogue.from_config. knobs: the method's own; the rest belongs to every run.
     start: a run of the same store, model and tuning (chained deletion requests). metrics: names of unlearn.metrics.
@@ -136,34 +138,36 @@ class RunConfig:
             )
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
-        # It becomes part of a folder's name.
+        # The method's name becomes part of a folder's name.
         if not METHOD_NAME.fullmatch(self.method):
             raise ValueError(f"run: method must be a plain name such as npo, got {self.method!r}.")
 
     @classmethod
     def settings(cls) -> tuple[Knob, ...]:
-        """Every field with its default, range and sentence."""
+        """Return every field with its default, its range and its help sentence."""
         return knobs_of(cls)
 
     @classmethod
     def setting(cls, name: str) -> Knob:
-        """One field with its default, range and sentence."""
+        """Return one field with its default, its range and its help sentence."""
         return {k.name: k for k in cls.settings()}[name]
 
     @classmethod
     def from_json(cls, value: JsonView) -> "RunConfig":
-        """The config that to_json wrote. ValueError for an unknown or missing field."""
+        """Return the config that to_json() wrote. ValueError for an unknown or missing field."""
         value = known_fields("config", value)
         if missing := {"model", "data", "method"} - set(value):
             raise ValueError(f"config: field {', '.join(sorted(missing))} is missing.")
         return cls(**value)
 
     def to_json(self) -> JsonObject:
-        """Plain values only."""
+        """Return all fields as plain values that JSON can hold."""
         return asdict(self)
 
     def command(self, name: str = "run", leave_out: Sequence[str] = ()) -> str:
-        """The command line that repeats this run; for a command of another name, and without some settings."""
+        """Return the command line that repeats this run.  name: the command to call instead of `run`.
+        leave_out: settings that the line does not name.
+        """
         given: list[tuple[str, Any]] = [("model", self.model), ("method", self.method)]
         given = [pair for pair in given if pair[0] not in leave_out]
         given += [
@@ -184,12 +188,16 @@ class RunConfig:
 
 
 def formats_of(prompt: str) -> tuple[str, ...]:
-    """The prompt formats that "chat+plain" names, in that order; a prompt of RunConfig is valid already."""
+    """Return the prompt formats that a setting such as "chat+plain" names, in that order. The setting must be
+    valid already, as the prompt of a RunConfig is.
+    """
     return tuple(prompt.split("+"))
 
 
 def flag_words(flag: str, value: Any) -> list[str]:
-    """A flag and its value as words of a command line: a list with commas, true as the flag alone."""
+    """Return a flag and its value as words of a command line. A list is joined with commas, and true is the
+    flag alone.
+    """
     if value is True:
         return [flag]
     text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
@@ -197,7 +205,8 @@ def flag_words(flag: str, value: Any) -> list[str]:
 
 
 def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> JsonObject:
-    """The value as settings of a run. ValueError for what is no object, and for a name that is no setting.
+    """Return the value as an object of settings of a run. ValueError for what is no object, and for a name
+    that is no setting.
 
     more: names that the message offers too.
     """
@@ -214,12 +223,14 @@ def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> JsonObject
 
 
 def data_of_today(data: JsonView) -> JsonObject:
-    """The data field with the keys of today: "config" and "split" of older runs are "hub_config" and "hub_split"."""
+    """Return the data field with today's keys. Older runs wrote "config" and "split" for "hub_config" and
+    "hub_split".
+    """
     return {key_of_today(str(key)): value for key, value in data.items()}
 
 
 def key_of_today(key: str) -> str:
-    """Today's name of a key of the data field."""
+    """Return today's name for a key of the data field."""
     old = OLD_HUB_KEY.fullmatch(key)
     if old is None or old["role"].endswith("hub_"):
         return key
@@ -227,6 +238,6 @@ def key_of_today(key: str) -> str:
 
 
 def flags_of_before(keys: Iterable[str]) -> dict[str, str]:
-    """{today's key: its older name} for the keys that had one."""
+    """Return {today's key: its older name} for the keys that had another name before."""
     older = {key: key.replace("hub_", "") for key in keys if key.endswith(("hub_config", "hub_split"))}
     return {key: old for key, old in older.items() if key_of_today(old) == key}

@@ -32,7 +32,8 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def read_settings(path: Path, more: tuple[str, ...] = ()) -> JsonObject:
-    """The settings that the file states, each checked; what it does not state is not there.
+    """Return the settings that the file states, each one checked. Settings that it does not state are left
+    out.
 
     data may be the name of a bundled dataset alone. more: names that are allowed beside a run's own, returned as they
     are (a sweep's axes). ValueError names file, field, rule and value; OSError where there is no such file.

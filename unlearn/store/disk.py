@@ -1,4 +1,4 @@
-"""JSON on disk so that a crash at any moment spoils nothing that was finished.
+"""Functions that write JSON to the disk so that a crash at any moment damages no finished file.
 
 Events are lines, each written in one call and read only when complete; everything else is written beside its place
 and renamed into it.
@@ -23,17 +23,21 @@ RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,99}-[0-9a-f]{
 
 
 def is_run_id(name: object) -> bool:
-    """Whether this is the name of a run's or a study's folder as new_folder() makes them: no path, no other folder."""
+    """Return whether a value is a valid name for the folder of a run or study. Only names that new_folder()
+    makes are valid, so that no name can lead to another folder.
+    """
     return isinstance(name, str) and RUN_ID.fullmatch(name) is not None
 
 
 def cache_dir() -> Path:
-    """Where models are kept: UNLEARN_CACHE, otherwise ~/.cache/unlearn-studio."""
+    """Return the folder for downloaded models: UNLEARN_CACHE, or ~/.cache/unlearn-studio without it."""
     return environment.CACHE.path(Path.home() / ".cache" / "unlearn-studio")
 
 
 def append_line(path: Path, value: Mapping[str, object]) -> None:
-    """One JSON line in one write; a line torn by a crash is closed first, so that it spoils only itself."""
+    """Append one JSON line to the file in a single write. A line that a crash has cut is closed first, so
+    that the new line stays readable.
+    """
     line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
@@ -47,7 +51,7 @@ def append_line(path: Path, value: Mapping[str, object]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[JsonObject]:
-    """Complete, well-formed lines only."""
+    """Return the complete and well-formed lines of the file."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -56,7 +60,7 @@ def read_lines(path: Path) -> Iterator[JsonObject]:
 
 
 def parsed(text: bytes) -> Iterator[JsonObject]:
-    """The objects among these lines; what is none is passed over."""
+    """Return the JSON objects among these lines and skip every line that holds none."""
     for line in text.split(b"\n"):
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(value := json.loads(line), dict):
@@ -64,14 +68,15 @@ def parsed(text: bytes) -> Iterator[JsonObject]:
 
 
 class Tail:
-    """read_lines of a file that grows, each line parsed once: pages ask for a run's events several times a second.
+    """A reader of a growing file of JSON lines that parses each line only once. Pages ask for a run's events
+    several times a second.
 
-    join: takes what is kept so far and the new lines, and returns what is kept from now on, without changing what it
-    was given; none is what is kept of no lines. A file that is not the one before with something added is read from
-    its start. read() may be called from any thread.
+    join: takes the kept value and the new lines, and returns the next kept value without changing the given
+    one. none: the kept value before the first line. A file that was replaced, and not only extended, is read
+    from its start. read() may be called from any thread.
     """
 
-    # Bytes before the end of what was read, looked at again before going on from there.
+    # The last bytes that were read. They are compared before reading goes on, to notice a replaced file.
     SEAM = 64
 
     def __init__(self, path: Path, join: Callable[[Any, Iterator[JsonObject]], Any], none: Any = ()) -> None:
@@ -83,7 +88,9 @@ class Tail:
         self._end, self._seam, self._kept = 0, b"", self._none
 
     def read(self) -> Any:
-        """What is kept of all complete lines; look, do not change. Of no lines where there is no file."""
+        """Return what join() has made of all complete lines so far. Without a file it is what join() makes of
+        no lines. The caller must not change it.
+        """
         with self._lock, contextlib.ExitStack() as stack:
             try:
                 status = self.path.stat()
@@ -113,20 +120,26 @@ class Tail:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Whole or not at all: written beside, then renamed."""
+    """Write a value as a JSON file, completely or not at all. The text goes to a second file, which is then
+    renamed.
+    """
     text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
     write_whole(path, text.encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """The file has this content, or what it had before: written beside, then renamed."""
+    """Write the content of a file, completely or not at all. The bytes go to a second file, which is then
+    renamed.
+    """
     with beside(path) as scratch:
         scratch.write_bytes(content)
 
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A file to write in its place, which takes the place when the block ends well and is removed when not."""
+    """Give the block a temporary file that replaces `path` when the block ends without an error. After an
+    error the temporary file is removed.
+    """
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         yield scratch
@@ -136,7 +149,9 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 def new_folder(parent: Path, kind: str) -> Path:
-    """Make and return parent/<time>-<kind>-<four hex digits>; names sort by time, and no two are the same."""
+    """Make and return the folder parent/<time>-<kind>-<four hex digits>. The names sort by time, and each
+    name is used once.
+    """
     while True:
         path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
         with contextlib.suppress(FileExistsError):
@@ -145,7 +160,9 @@ def new_folder(parent: Path, kind: str) -> Path:
 
 
 def plain(value: Any) -> Any:
-    """JSON-safe copy: a non-finite number becomes its name ("nan", "inf", "-inf"), never a silent null."""
+    """Return a copy that JSON can hold. A number that is not finite becomes its name ("nan", "inf", "-inf"),
+    and never null.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
@@ -156,6 +173,7 @@ def plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> JsonObject:
+    """Return the JSON object in the file, or an empty one where the file is missing or cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Every environment variable of this product: its name, its default, its sentence, and how it is read.
+"""Every environment variable of the product, with its name, default, help sentence and reader.
 
 A variable says what a machine is like or where its folders lie; what a run is asked for is a setting, never a
 variable. docs/settings.md has the table.
@@ -16,26 +16,28 @@ UNITS |= {"Ki": 2**10, "ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable. default: in words, for the table."""
+    """One environment variable with its help sentence. default: in words, for the table."""
 
     name: str
     default: str
     help: str
 
     def text(self) -> str:
-        """What it says; empty where it is not set."""
+        """Return the value as text, or "" where the variable is not set."""
         return os.environ.get(self.name, "")
 
     def path(self, otherwise: Path) -> Path:
-        """The folder that it names, or the other one where it is not set."""
+        """Return the folder that the variable names, or `otherwise` where it is not set."""
         return Path(self.text()).expanduser() if self.text() else otherwise
 
     def paths(self) -> list[Path]:
-        """The folders that it names, separated as in PATH."""
+        """Return the folders that the variable names, separated as in PATH."""
         return [Path(part) for part in self.text().split(os.pathsep) if part]
 
     def bytes(self) -> int | None:
-        """A number of bytes such as 6GiB or 800MB; None where it is not set. ValueError for the rest."""
+        """Return the value as a number of bytes, for a text such as 6GiB or 800MB. The result is None where
+        it is not set. ValueError for the rest.
+        """
         if not (text := self.text()):
             return None
         found = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(Ki|[kMGT]i?|)B?", text)
@@ -44,7 +46,7 @@ class Variable:
         return int(float(found[1]) * UNITS[found[2]])
 
     def add_path(self, folder: Path) -> None:
-        """Name one more folder, for this process and those that it starts."""
+        """Add one folder to the variable, for this process and for those that it starts."""
         if folder not in self.paths():
             os.environ[self.name] = os.pathsep.join([*map(str, self.paths()), str(folder)])
 
@@ -67,7 +69,7 @@ REFERENCE_MEMORY = Variable(
     "1GiB",
     "Bytes of the reference's states that are kept in memory; the rest lies in a file.",
 )
-# Read by unlearn.compute.products, which stands beside this room and therefore cannot import it.
+# unlearn.compute.products reads it there, because that room cannot import this one.
 PRODUCTS = Variable(
     "UNLEARN_PRODUCTS", "the faster one here", "Library that multiplies matrices on a CPU: blas or onednn."
 )

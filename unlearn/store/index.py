@@ -1,4 +1,5 @@
-"""A store's index: what lists say of each run, derived from the runs' files and good for nothing but speed.
+"""The index keeps what lists show of each run, so that a list of many runs opens few files. It is made from
+the runs' files and holds nothing else.
 
 A run is known by the size and time of its files; only what changed is read again, so a list of a thousand runs opens
 as many files as one of ten. What was read is kept in the store's .index.jsonl for the next process: a line a run, the
@@ -23,26 +24,26 @@ from unlearn.store.locks import is_locked
 from unlearn.store.records import ACTIVE
 
 FILE = ".index.jsonl"
-# Raise when a summary means something else: older lines are then not read.
+# Raise this number when the meaning of a summary changes. Lines with an older number are not read.
 FORMAT = 1
 FILES = ("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl")
-# Runs; of fewer the files are read as quickly.
+# A store with fewer runs writes no index, because reading their files is as fast.
 KEPT_FROM = 50
-SETTLED = (
-    # Seconds after its last event a run that says it is active is kept too: it waits, or was killed.
-    60.0
-)
+# An active run whose last event is older than this many seconds is written to the index too: it waits, or was
+# killed.
+SETTLED = 60.0
 
 Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Summary:
-    """What lists and labels say of a run. last: the last state it wrote; state asks whether that is still true.
+    """The facts about one run that lists and labels show.
 
-    The same object as long as the run's files are the same, so that what is made of it can be kept beside it.
-    data: the dataset's name, file or hub id. The titles and hashes are its results'; empty before it has ended well.
-    scores: as Run.scores(). seconds: from start to end. answered: whether it has samples.
+    last: the last state that the run wrote; `state` checks whether it is still true. data: the dataset's
+    name, file or hub id. scores: as Run.scores(). seconds: from start to end. answered: whether the run has
+    samples. The titles and hashes come from its results and are empty before it has ended well. The object
+    stays the same as long as the run's files do, so that what is made of it can be kept with it.
     """
 
     path: Path
@@ -64,18 +65,21 @@ class Summary:
 
     @cached_property
     def id(self) -> str:
+        """Return the name of the run's folder, which identifies the run."""
         return self.path.name
 
     @property
     def state(self) -> str:
-        """One of records.STATES, true even after kill -9."""
+        """Return the run's state, one of records.STATES. It is true even after kill -9."""
         held = self.last not in ACTIVE or is_locked(self.path / ".lock")
         return self.last if held else "interrupted"
 
 
 @dataclass(frozen=True)
 class Known:
-    """A run as it was when its files had this stamp; a reason instead where its settings could not be read."""
+    """A run as it was when its files had this stamp. It holds a reason instead of a summary where the
+    settings could not be read.
+    """
 
     stamp: Stamp
     summary: Summary | None
@@ -83,27 +87,31 @@ class Known:
 
 
 class Index:
-    """The runs under root. describe(folder) reads one; OSError or ValueError where it is none. For any thread."""
+    """The summaries of all runs under root, read again only when a run's files change.
+
+    describe(folder) reads one run. It raises OSError or ValueError where the folder is no run. Any thread may
+    call the methods.
+    """
 
     def __init__(self, root: Path, describe: Callable[[Path], Summary]) -> None:
         self.root, self._describe = root, describe
         self._lock = threading.Lock()
         self._known: dict[str, Known] = {}
-        # Of the file; not read yet.
+        # The number of lines in the index file, or -1 before the file was read.
         self._lines = -1
 
     def summaries(self) -> list[Summary]:
-        """Of every run, newest first."""
+        """Return the summaries of all runs, newest first."""
         known = self._refreshed()
         found = (known[name].summary for name in sorted(known, reverse=True))
         return [summary for summary in found if summary]
 
     def passed_over(self) -> dict[str, str]:
-        """Id → why, of the folders whose settings could not be read when the runs were last listed."""
+        """Return {run id: reason} for the folders whose settings could not be read at the last listing."""
         return {name: known.reason for name, known in self._known.items() if known.summary is None}
 
     def of(self, folder: Path) -> Summary:
-        """Of one run. ValueError where its settings cannot be read."""
+        """Return the summary of one run. ValueError where its settings cannot be read."""
         stamp, known = stamp_of(str(folder)), self._known.get(folder.name)
         if known is None or known.stamp != stamp:
             known = self._read(folder, stamp)
@@ -121,7 +129,7 @@ class Index:
             for name, path in self._folders():
                 stamp, known = stamp_of(path), self._known.get(name)
                 if known is None or known.stamp != stamp:
-                    # No settings yet: it is being made.
+                    # The run has no settings yet, because it is being made now.
                     if not stamp[0][1]:
                         continue
                     known = self._read(Path(path), stamp)
@@ -144,7 +152,7 @@ class Index:
         except (OSError, ValueError) as error:
             return Known(stamp, None, str(error))
 
-    # -- for the next process --------------------------------------------------------------------------------------
+    # The methods below read and write the index file for the next process.
 
     def _kept(self) -> tuple[dict[str, Known], int]:
         """(what the file says, its lines); lines that are damaged or of another format are passed over."""
@@ -191,7 +199,9 @@ SAID = tuple(field.name for field in fields(Summary) if field.name != "path")
 
 
 def stamp_of(folder: str) -> Stamp:
-    """What differs where one of the run's files was changed: number, size and time of each; zeros for none."""
+    """Return a stamp that differs when one of the run's files has changed. It holds the inode, size and time
+    of each file, and zeros for a missing file.
+    """
     found = []
     for name in FILES:
         try:
@@ -203,7 +213,7 @@ def stamp_of(folder: str) -> Stamp:
 
 
 def append(path: Path, content: bytes) -> None:
-    """In one write, so that two processes do not write into each other's lines."""
+    """Append the content to a file in one write, so that two processes do not mix their lines."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(descriptor, content)

@@ -1,4 +1,4 @@
-"""A setting states its default, its range and its sentence once, as a dataclass field.
+"""A knob is one setting, declared once as a dataclass field with default, range and help.
 
 Validation, forms, flags, --config files and the tables of docs/ read the same line, for the methods' own settings and
 for those of every run (unlearn.store.config). Nothing here imports torch.
@@ -21,7 +21,7 @@ REPR.maxstring = REPR.maxother = REPR.maxlong = SHOWN
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting, as a form or a command line needs it.
+    """One setting with everything that a form or a command line needs to show it.
 
     label: what a form writes beside the field. titles: what a form shows for each of the choices.
     default: MISSING where a value must be given.
@@ -39,11 +39,11 @@ class Knob:
     titles: tuple[str, ...]
 
     def title(self, choice: str) -> str:
-        """What a form shows for this choice."""
+        """Return the text that a form shows for this choice."""
         return self.titles[self.choices.index(choice)]
 
     def reach(self) -> str:
-        """Which values are allowed, in a few words for a table or a help text; empty for free text."""
+        """Return the allowed values in a few words for a table or a help text, or "" for free text."""
         if self.choices:
             return ", ".join(self.choices)
         if self.low is not None and self.high is not None:
@@ -52,7 +52,9 @@ class Knob:
 
 
 def short(value: float) -> str:
-    """A number as a person writes it: whole below a thousand million, else in scientific notation."""
+    """Return a number as a person writes it: whole numbers below ten thousand million in full, others in the
+    short form of %g.
+    """
     return f"{value:,.0f}".replace(",", "") if value == int(value) and abs(value) < 10**10 else f"{value:g}"
 
 
@@ -67,7 +69,7 @@ def knob(
     label: str = "",
     kind: Kind | None = None,
 ) -> Any:
-    """A dataclass field that knows its range and its sentence.
+    """Return a dataclass field that knows its range and its help sentence.
 
     choices: the allowed words, or {word: what a form shows for it}. kind: needed where there is no default.
     """
@@ -80,7 +82,7 @@ def knob(
 
 
 def knobs_of(cls: Any) -> tuple[Knob, ...]:
-    """The settings of a dataclass in the order of its file."""
+    """Return the settings of a dataclass in the order of its fields."""
     return tuple(_knob(f) for f in fields(cls) if "knob" in f.metadata)
 
 
@@ -93,7 +95,7 @@ def _knob(f: Any) -> Knob:
 
 
 def check(owner: str, k: Knob, value: object) -> Any:
-    """The value in the knob's type, or a ValueError that names owner, field, rule and value."""
+    """Return the value in the knob's type, or raise a ValueError that names owner, field, rule and value."""
     if k.kind in ("float", "int"):
         return _number(owner, k, value)
     if k.kind == "bool" and isinstance(value, str) and value.lower() in ("true", "false"):
@@ -123,7 +125,7 @@ def _number(owner: str, k: Knob, value: Any) -> float | int:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     shown = str(value) if isinstance(value, str) and math.isfinite(number) else REPR.repr(value)
-    # Nan lies nowhere.
+    # The comparison is false for nan too, so that nan is refused.
     if not (k.low is not None and k.high is not None and k.low <= number <= k.high):
         raise ValueError(f"{owner}: {k.name} must lie in [{k.low:g}, {k.high:g}], got {shown[:SHOWN]}.")
     if k.kind == "int" and number != math.floor(number):
@@ -132,6 +134,6 @@ def _number(owner: str, k: Knob, value: Any) -> float | int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean NAME?" for the known name that is most like this one, or nothing where none is."""
+    """Return the end of an error message with the known name most like this one, or "" where none is like it."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""

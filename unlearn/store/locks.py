@@ -1,4 +1,6 @@
-"""Whether another process holds a lock file. Any number may look at once: a look takes the lock from none."""
+"""This module tells whether another process holds a lock file. Any number of processes may look at the same
+time, because a look never takes the lock away from anyone.
+"""
 
 import os
 from pathlib import Path
@@ -7,29 +9,28 @@ from filelock import FileLock, Timeout
 
 
 def is_locked(path: Path) -> bool:
+    """Return whether another process holds the lock file."""
     try:
         import fcntl
-    # A system without it: there a look must take the lock for an instant.
+    # Systems without fcntl have no shared lock, so a look must take the lock for an instant.
     except ImportError:
         return _can_not_be_taken(path)
     while True:
         try:
             descriptor = os.open(path, os.O_RDONLY)
-        # No lock: nobody ever held it, or it is a recorded run, which nobody executes.
+        # Without a lock file nobody ever held the lock, or it is a recorded run, which nobody executes.
         except OSError:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        # A file system without flock: there the lock is the file itself.
+        # On a file system without flock the existence of the file is the lock.
         except OSError:
             return _can_not_be_taken(path)
         else:
-            if os.fstat(
-                descriptor
-                # Else its holder has just removed it; another may stand there now.
-            ).st_nlink:
+            # A file without links was just removed by its holder, and a new file may have taken its name.
+            if os.fstat(descriptor).st_nlink:
                 return False
         finally:
             os.close(descriptor)

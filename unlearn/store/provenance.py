@@ -1,4 +1,5 @@
-"""Where a recorded figure comes from: commit, versions, machine, command and date.
+"""A provenance header records where a figure comes from. It holds commit, versions, machine, command and
+date.
 
 A figure is only as good as the way back to it. Dirty means tracked files under unlearn/, bench/ or assets/models that
 differ from the commit: a page's uncommitted colour changes no measurement. An installed product has no commit: its
@@ -23,7 +24,9 @@ MEASURED = ("unlearn", "bench", "assets/models")
 
 
 def header(allow_dirty: bool = False, **more: object) -> JsonObject:
-    """Everything but the numbers. SystemExit when the tree is dirty and that was not allowed."""
+    """Return everything that a file of figures states about their origin: commit, versions, machine, command,
+    date. SystemExit when the tree is dirty and that was not allowed.
+    """
     changed = "" if INSTALLED else _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
     if changed and not allow_dirty:
         raise SystemExit(f"the tree is dirty; commit first or give --allow-dirty:\n{changed}")
@@ -39,15 +42,15 @@ def header(allow_dirty: bool = False, **more: object) -> JsonObject:
 
 
 def commit() -> str:
-    """Return the commit of this checkout; of an installed product its version, such as "installed 0.2.0"."""
-    # A folder above it may be a repository of somebody else's.
+    """Return the commit of this checkout, or for an installed product its version, such as "installed 0.2.0"."""
+    # A folder above an installed product may be another person's repository.
     if INSTALLED:
         return f"installed {version('unlearn-studio')}"
     return _git("rev-parse", "--short=12", "HEAD")
 
 
 def cpu_name() -> str:
-    """As the system names it; the architecture where it does not."""
+    """Return the processor's name as the system gives it, or its architecture where the system gives none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

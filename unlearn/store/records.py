@@ -1,4 +1,4 @@
-"""What the files of a run may hold: one typed reader a file, which gives records of the right shape or none.
+"""Each file of a run has one typed reader here, which leaves out records of a wrong shape.
 
 A run may come from somebody else, from an older version, or off a damaged disk. Whatever reads it (lists, pages,
 reports) goes through here, so that one bad line is left out and counted, and never hides another run. No torch.
@@ -32,7 +32,7 @@ from unlearn.store.shapes import (
     text,
 )
 
-# Raise when config.json or results.json come to mean something that an older version would read wrongly.
+# Raise this number when an older version would misread a new config.json or results.json.
 SCHEMA = 1
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running")
@@ -43,7 +43,9 @@ COUNTED_ROWS = has({}, {"n": maybe(count)})
 
 
 def scores(value: Any) -> bool:
-    """{role: {metric: value}}; a metric that does not apply may be null, and n is a number of rows."""
+    """Return whether the value has the shape {role: {metric: value}}. A metric that does not apply may be
+    null, and n is a number of rows.
+    """
     return table(table(maybe(number)))(value) and all(map(COUNTED_ROWS, value.values()))
 
 
@@ -68,7 +70,7 @@ TOKEN = has(
     {"id": count, "mu": number, "sigma": number},
 )
 WORDS = {"role": text, "index": count, "prompt": text, "answer": text, "nll": number, "tokens": every(TOKEN)}
-# without text the row was scored and not continued; read: the earlier step that its numbers are of
+# A row without text was scored and not continued. read: the earlier step that its numbers come from.
 PROBE = has({"step": count, "items": every(has(WORDS, {"text": text, "read": count}))})
 SAMPLE = has(
     WORDS | {"when": one_of(*WHEN), "text": text, "exact": maybe(flag)},
@@ -123,10 +125,10 @@ ATTACK = has(
 )
 SPENT = has({}, {"seconds": real, "tokens": real, "flops": real})
 CONTROLS = ("retrained", "never seen", "")
+# The record of answers without any attack.
 PLAIN = has(
     {"before": some(real), "after": some(real)},
     {"control": every(real)},
-    # Answers without any attack.
 )
 ANSWERED = (
     "help",
@@ -144,7 +146,9 @@ ANSWERED = (
 
 
 def attack(value: Any) -> bool:
-    """An entry of attacks.json; one that was not left out has all its numbers."""
+    """Return whether the value is an entry of attacks.json. An entry that was not left out must have all its
+    numbers.
+    """
     if not ATTACK(value) or value["reason"]:
         return ATTACK(value)
     told = all(name in value for name in ANSWERED) and real(value["before"]) and real(value["after"])
@@ -152,33 +156,43 @@ def attack(value: Any) -> bool:
 
 
 def event(value: JsonView) -> bool:
-    """An event with kind and time; of a kind that runs write, with that kind's fields too."""
+    """Return whether the value is an event with kind and time. A kind that runs write must have that kind's
+    fields too.
+    """
     return EVENT(value) and EVENTS.get(value["kind"], EVENT)(value)
 
 
 def good_events(lines: Iterable[JsonObject]) -> Iterator[JsonObject]:
+    """Return the lines that are events of the right shape."""
     return filter(event, lines)
 
 
 def good_probes(lines: Iterable[JsonObject]) -> Iterator[JsonObject]:
+    """Return the lines that are probe records of the right shape."""
     return filter(PROBE, lines)
 
 
 def good_samples(lines: Iterable[JsonObject]) -> Iterator[JsonObject]:
+    """Return the lines that are sample records of the right shape."""
     return filter(SAMPLE, lines)
 
 
 def fields(found: JsonView, known: Mapping[str, Check]) -> JsonObject:
-    """found without the known fields that are of another kind."""
+    """Return the object without the known fields whose value has the wrong kind."""
     return {name: value for name, value in found.items() if known.get(name, lambda _: True)(value)}
 
 
 def read_meta(path: Path) -> JsonObject:
+    """Return meta.json without the fields whose value has the wrong kind, or an empty object without the
+    file.
+    """
     return fields(read_json(path), META)
 
 
 def check_schema(found: object, name: str) -> None:
-    """ValueError for a file of a newer version; one without a number is of a version before they had one."""
+    """Raise a ValueError for a file that a newer version wrote. A file without a schema number is of an older
+    version and passes.
+    """
     schema = found.get("schema", 0) if isinstance(found, dict) else 0
     if not count(schema):
         raise ValueError(f"{name}: schema must be a whole number, got {str(schema)[:40]}.")
@@ -190,7 +204,9 @@ def check_schema(found: object, name: str) -> None:
 
 
 def read_results(path: Path) -> JsonObject:
-    """results.json with the fields that can be read; empty without any, and of one that a newer version wrote."""
+    """Return results.json with the fields that can be read. It is empty without the file, and for a file that
+    a newer version wrote.
+    """
     found = read_json(path)
     try:
         check_schema(found, path.name)
@@ -200,7 +216,9 @@ def read_results(path: Path) -> JsonObject:
 
 
 def read_config(path: Path) -> RunConfig:
-    """OSError where there is none; ValueError for every one that cannot be read, and of a newer version."""
+    """Return the settings of a run from its config.json. OSError where there is no such file; ValueError
+    where it cannot be read, or is of a newer version.
+    """
     try:
         return config_of(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, RecursionError, OverflowError) as error:
@@ -208,7 +226,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def config_of(found: Any) -> RunConfig:
-    """The settings that config.json holds: those that RunConfig.to_json() gave, and the number of its schema."""
+    """Return the settings that the content of a config.json holds, after a check of its schema number."""
     check_schema(found, "config.json")
     own = (
         {key: value for key, value in found.items() if key != "schema"} if isinstance(found, dict) else found
@@ -217,12 +235,12 @@ def config_of(found: Any) -> RunConfig:
 
 
 def config_file(config: RunConfig) -> JsonObject:
-    """What config.json holds."""
+    """Return the content of config.json: the settings and the number of the schema."""
     return {"schema": SCHEMA} | config.to_json()
 
 
 def read_metrics(path: Path) -> JsonObject:
-    """metrics.json with the metrics that can be read; empty without any record."""
+    """Return metrics.json with the metrics that can be read, or an empty object without any record."""
     found = read_json(path)
     if not found:
         return {}
@@ -233,7 +251,7 @@ def read_metrics(path: Path) -> JsonObject:
 
 
 def read_attacks(path: Path) -> JsonObject:
-    """attacks.json with the attacks that can be read; empty without any record."""
+    """Return attacks.json with the attacks that can be read, or an empty object without any record."""
     found = read_json(path)
     if not found or not isinstance(found.get("attacks"), dict):
         return {}
@@ -256,7 +274,9 @@ def _list(found: object, good: Check) -> list[Any]:
 
 
 def unread(folder: Path) -> dict[str, int]:
-    """File → how many of its lines, fields or entries were left out; a file that is nothing at all counts as one."""
+    """Return {file: how many of its lines, fields or entries were left out}. A file that cannot be read at
+    all counts as one.
+    """
     stamps = []
     for name in sorted(COUNTED):
         try:
@@ -273,7 +293,7 @@ def _unread(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> dict[str,
 
 
 def notes(folder: Path) -> list[str]:
-    """A sentence for each file of a run that this version cannot read, or not wholly; none for most runs."""
+    """Return a sentence for each file of a run that this version cannot read completely. Most runs have none."""
     said = []
     for file, bad in unread(folder).items():
         try:
@@ -285,7 +305,7 @@ def notes(folder: Path) -> list[str]:
 
 
 def left_out(bad: int) -> str:
-    """The end of a sentence on a file of which so many parts could not be read."""
+    """Return the end of a sentence that tells how many parts of a file could not be read."""
     parts = f"{bad} of its parts have" if bad > 1 else "a part of it has"
     return f"{parts} a shape that this version cannot read; left out."
 

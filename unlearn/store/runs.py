@@ -1,4 +1,4 @@
-"""A run is a folder, and the only thing that app, command line and workers share.
+"""A run is one folder, and app, command line and workers share nothing else.
 
     config.json      what was asked (RunConfig)
     events.jsonl     what happened, append-only: state | step | probe | eval | sample | note
@@ -34,14 +34,16 @@ from unlearn.store.shapes import JsonObject, count
 
 __all__ = ["ACTIVE", "STATES", "TUNINGS", "Record", "Run", "RunConfig", "RunStore"]
 
-# A page that looks whether a run is alive shares its lock for an instant.
+# Seconds to wait for the lock, because a page that checks a run shares its lock for an instant.
 LOCK_SECONDS = 2.0
-# A file in the folder: somebody asks the process that carries it out to end.
+# The name of a file in the folder. It asks the process that carries out the run to end.
 STOP = "stop"
 
 
 class Record:
-    """A folder that one process works on and everyone may read: events, a lock, and a state derived from both."""
+    """A folder that one process writes and everyone may read. It has events and a lock, and its state follows
+    from both.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -55,42 +57,50 @@ class Record:
 
     @property
     def meta(self) -> JsonObject:
-        """Who owns it and what it is called: {"owner": str, "title": str, "recorded": bool}."""
+        """Return who owns the record and what its title is: {"owner": str, "title": str, "recorded": bool}."""
         return _meta(self.path / "meta.json")
 
     def set_meta(self, **changes: object) -> None:
+        """Write these values into meta.json and leave its other fields as they are."""
         write_json(self.path / "meta.json", self.meta | changes)
 
     @property
     def title(self) -> str:
+        """Return the title that its owner gave, or the id without one."""
         return self.meta.get("title") or self.id
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add one event. The line is on its way to the disk when this returns, whatever kills us next."""
+        """Append one event to events.jsonl. The line has left this process when this returns, so that a crash
+        afterwards does not lose it.
+        """
         append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
 
     def events(self, kind: str | None = None) -> list[JsonObject]:
-        """Complete events in order; look, do not change. Steps and probes that a resume did again appear once."""
+        """Return the complete events in order, all of them or those of one kind. The caller must not change
+        them. Steps and probes that a resume did again appear once.
+        """
         return list(_events(self.path / "events.jsonl").read().get(kind, ()))
 
     def lock(self) -> FileLock:
-        """Held by the process that queues or executes the run; the kernel frees it when that process dies."""
+        """Return the lock of this record, not yet taken. The process that queues or executes the run holds
+        it, and the kernel frees it when that process dies.
+        """
         return FileLock(self.path / ".lock", thread_local=False)
 
     def hold(self) -> FileLock:
-        """The lock, taken. ValueError when another process has the run; release() it in the end."""
+        """Take the lock and return it. ValueError when another process has the run; release() it in the end."""
         lock = self.lock()
         try:
             lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.02)
         except Timeout as error:
             raise ValueError(f"run: {self.id} is held by another process; wait for it to end.") from error
-        # Whoever asked for an end asked the process that had it before.
+        # An older wish to stop was meant for the process that held the run before.
         (self.path / STOP).unlink(missing_ok=True)
         return lock
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The same for as long as a block of code takes."""
+        """Hold the lock for as long as a block of code runs."""
         lock = self.hold()
         try:
             yield
@@ -98,7 +108,9 @@ class Record:
             lock.release()
 
     def ask_to_stop(self) -> None:
-        """Ask the process that carries it out, whichever that is, to end it within one step and keep its weights.
+        """Ask the process that carries out the run to end it within one step and to keep its weights.
+        ValueError when no process does. The wish is a file in the folder, and the process that carries out
+        the run looks for it with stopping().
 
         ValueError when no process does. The wish is a file in the folder: whoever carries out looks at stopping().
         """
@@ -108,71 +120,77 @@ class Record:
         self.append("note", asked="stop")
 
     def stopping(self, otherwise: Callable[[], bool] = lambda: False) -> Callable[[], bool]:
-        """Whether it is to end: the file lies there, or the other one says so."""
+        """Return a function that tells whether the run should end. It should when the stop file exists or
+        otherwise() is true.
+        """
         wish = self.path / STOP
         return lambda: otherwise() or wish.exists()
 
     def is_held(self) -> bool:
-        """Whether a process has the run. Any number may look at once: a look shares the lock and takes it from none."""
+        """Return whether a process has the run. Any number of processes may look at the same time, because a
+        look shares the lock and takes it away from none.
+        """
         return is_locked(self.path / ".lock")
 
     @property
     def state(self) -> str:
-        """One of STATES, true even after kill -9."""
+        """Return the state, one of STATES. It is true even after kill -9."""
         states = self.events("state")
         last = states[-1]["state"] if states else "interrupted"
         return "interrupted" if last in ACTIVE and not self.is_held() else str(last)
 
     @property
     def reason(self) -> str:
-        """Why it failed or stopped, in a sentence; empty otherwise."""
+        """Return one sentence on why the record failed or stopped, or "" otherwise."""
         states = self.events("state")
         return states[-1].get("reason", "") if states else ""
 
 
 class Run(Record):
-    """One run's folder: append to it while it runs, read it at any time from any process."""
+    """The folder of one run. Its process appends to it, and any process may read it at any time."""
 
     def summary(self) -> Summary:
-        """What lists say of it, read again only when its files changed. ValueError where config.json is unreadable."""
+        """Return what lists show of the run. Its files are read again only after a change. ValueError where
+        config.json is unreadable.
+        """
         return index_of(self.path.parent).of(self.path)
 
     @property
     def config(self) -> RunConfig:
+        """Return the settings of the run."""
         return _config(self.path / "config.json")
 
     def probes(self) -> list[JsonObject]:
-        """Probe records in step order, the last one written for each step, none beyond the run's last step.
+        """Return the probe records in step order, only the last one of each step and none after the run's
+        last step.  The caller must not change them, because they are kept for the next caller; so are
+        samples. Every item has a text: the last one that was generated. "said" is the step of that text.
 
         Look, do not change: they are kept for the next who asks; so are samples. Every item has a text: the last that
         was generated, and as "said" the step that it is of.
         """
         found = _probes(self.path / "probes.jsonl").read()
-        rows = [
-            _rows(record)
-            for record in found[:1]
-            # The same in each, or no line could be drawn through them.
-        ]
+        # All records must have the same rows, or a chart could not join them by a line.
+        rows = [_rows(record) for record in found[:1]]
         by_step = {record["step"]: record for record in found if [_rows(record)] == rows}
         told = {event["step"] for event in self.events("probe")}
         return _with_texts(by_step[step] for step in sorted(by_step) if not told or step in told)
 
     def samples(self) -> list[JsonObject]:
-        """Generations and answer tokens; `when` is before, after or retrained."""
+        """Return the generated texts and answer tokens. `when` is before, after or retrained."""
         found = _samples(self.path / "samples.jsonl").read()
         keyed = {(s["when"], s["role"], s["index"]): s for s in found}
         return list(keyed.values())
 
     def results(self) -> JsonObject:
-        """What came out; empty while the run has not ended well."""
+        """Return the content of results.json, which is empty until the run has ended well."""
         return _results(self.path / "results.json")
 
     def scores(self) -> dict[str, dict[str, dict[str, float]]]:
-        """{"before" | "after" | "retrained": {role: {metric: value}}} as far as they exist."""
+        """Return {"before" | "after" | "retrained": {role: {metric: value}}} as far as the scores exist."""
         return {event["when"]: event["scores"] for event in self.events("eval")}
 
     def checkpoint_step(self) -> int:
-        """The step that its checkpoint belongs to; 0 where there is none that could be read."""
+        """Return the step of the run's checkpoint, or 0 where no checkpoint can be read."""
         folder = self.path / "checkpoint"
         state = read_json(folder / "state.json")
         file = folder / Path(str(state.get("file", ""))).name
@@ -180,23 +198,24 @@ class Run(Record):
         return step if count(step) and file.is_file() else 0
 
     def has_checkpoint(self) -> bool:
+        """Return whether the run has a checkpoint that a resume can start from."""
         return self.checkpoint_step() > 0
 
 
 class RunStore:
-    """All runs under one folder."""
+    """A store holds all runs under one folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def create(self, config: RunConfig, *, owner: str = "", title: str = "") -> Run:
-        """A new, queued run. Errors: OSError when the folder cannot be written."""
+        """Make and return a new run in state queued. Errors: OSError when the folder cannot be written."""
         path = new_folder(self.root, config.method)
         run = Run(path)
         try:
             run.set_meta(owner=owner, title=title or config.title)
             run.append("state", state="queued")
-            # last: from now on list() shows the run
+            # The settings are written last, because from now on list() shows the run.
             write_json(path / "config.json", records.config_file(config))
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
@@ -204,20 +223,24 @@ class RunStore:
         return run
 
     def summaries(self) -> list[Summary]:
-        """What lists say of every run, newest first: of any number of runs only those are read that changed."""
+        """Return what lists show of every run, newest first. Only runs that changed are read again."""
         found = index_of(self.root).summaries()
         return found if self.root.is_absolute() else [replace(k, path=self.root / k.id) for k in found]
 
     def list(self) -> list[Run]:
-        """Every run, newest first. A folder whose config cannot be read is passed over."""
+        """Return every run, newest first. A folder whose config cannot be read is passed over."""
         return [Run(known.path) for known in self.summaries()]
 
     def passed_over(self) -> dict[str, str]:
-        """Id → why, of the folders that the last list passed over because their settings cannot be read."""
+        """Return {run id: reason} for the folders that the last list left out because their settings cannot
+        be read.
+        """
         return index_of(self.root).passed_over()
 
     def get(self, run_id: str) -> Run:
-        """ValueError when there is no such run here; ids are names, never paths."""
+        """Return the run with this id. ValueError when the store has no such run; an id is a name and never a
+        path.
+        """
         if not is_run_id(run_id) or not (self.root / run_id / "config.json").is_file():
             raise ValueError(
                 f"run: no run {str(run_id)[:80]!r} in {self.root}; `python -m unlearn runs` lists them."
@@ -225,7 +248,9 @@ class RunStore:
         return Run(self.root / run_id)
 
     def delete(self, run: Record) -> None:
-        """ValueError while it is queued or running, and for what is no run or study of this store."""
+        """Delete the folder of a run or study. ValueError while it is queued or running, and for a folder
+        that is not in this store.
+        """
         if not is_run_id(run.id) or not run.path.absolute().is_relative_to(self.root.absolute()):
             raise ValueError(f"run: {run.path} is no run of {self.root}; nothing was deleted.")
         if run.state in ACTIVE:
@@ -234,11 +259,13 @@ class RunStore:
 
 
 def index_of(root: Path) -> Index:
-    """The index of the runs under root; one a process, as what it knows is there for all who ask."""
+    """Return the index of the runs under root. Each process has one for each root, so that all callers share
+    what it has read.
+    """
     return _index_at(Path(os.path.abspath(root)))
 
 
-# Stores, not runs: a server has two.
+# The cache counts stores and not runs. A server has two.
 @lru_cache(maxsize=32)
 def _index_at(root: Path) -> Index:
     return Index(root, _summary)
@@ -278,7 +305,7 @@ def _config(path: Path) -> RunConfig:
     return _config_at(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
-# A list of runs asks for each one's.
+# A list of runs asks for the settings of each run.
 @lru_cache(maxsize=1000)
 def _config_at(path: Path, _: tuple[int, int, int]) -> RunConfig:
     return records.read_config(path)
@@ -341,7 +368,7 @@ def _with_texts(records: Iterable[JsonObject]) -> list[JsonObject]:
     return found
 
 
-# Megabytes each.
+# Only few are kept, because each takes megabytes.
 @lru_cache(maxsize=16)
 def _probes(path: Path) -> Tail:
     """Probes as they were written."""

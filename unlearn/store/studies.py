@@ -1,4 +1,4 @@
-"""Studies: what is carried out beside or over single runs, such as a sequence, a sweep or a stress test.
+"""A study is work over or beside single runs, such as a sequence, a sweep or a stress test.
 
 A study is a folder like a run: what was asked (one JSON file), events, a lock, a state derived from both. Here is
 what all kinds share: to make one, to list them, to say how one ended. What each does is its own module's affair.
@@ -15,26 +15,32 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 
 class Stopped(Exception):
-    """The person asked to stop."""
+    """Signals that the person asked the study to stop."""
 
 
 class Study(Record):
-    """FILE: where it is written what was asked; FOLDER: where studies of the kind lie; read(): the file's meaning."""
+    """A study of one kind, stored in a folder of its own. FILE is the file that holds its settings, FOLDER is
+    the folder for studies of this kind, and read() gives the meaning of the file.
+    """
 
     FILE: ClassVar[str]
     FOLDER: ClassVar[str]
 
     @classmethod
     def read(cls, value: JsonView) -> Any:
+        """Return the settings in the form that this kind of study uses."""
         return value
 
     @property
     def config(self) -> Any:
+        """Return the settings of the study as read() gives them."""
         return self.read(read_json(self.path / self.FILE))
 
     @classmethod
     def create(cls, root: Path, name: str, asked: JsonView, *, owner: str = "", title: str = "") -> Any:
-        """A new, queued one under root/FOLDER, its folder named after the time and name."""
+        """Make and return a new, queued study under root/FOLDER. Its folder is named after the time and
+        `name`.
+        """
         path = new_folder(root / cls.FOLDER, name)
         write_json(path / cls.FILE, asked)
         made = cls(path)
@@ -44,7 +50,9 @@ class Study(Record):
 
     @classmethod
     def every(cls, root: Path) -> list[Any]:
-        """All under root/FOLDER, newest first. A folder whose settings cannot be read is passed over."""
+        """Return all studies of this kind under root/FOLDER, newest first. A folder whose settings cannot be
+        read is passed over.
+        """
         found = []
         for path in sorted((root / cls.FOLDER).glob(f"*/{cls.FILE}"), reverse=True):
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -54,7 +62,9 @@ class Study(Record):
 
 
 def conduct(record: Study, work: Callable[[], None]) -> None:
-    """Never raises: leaves done, stopped (work raised Stopped, maybe with a reason) or failed with a reason."""
+    """Carry out the work of a study and record how it ended. It never raises: the state becomes done, stopped
+    (work raised Stopped, with or without a reason) or failed with a reason.
+    """
     try:
         record.append("state", state="running")
         work()
@@ -68,7 +78,7 @@ def conduct(record: Study, work: Callable[[], None]) -> None:
 
 
 def checking(should_stop: Callable[[], bool], reason: str = "") -> Callable[[], None]:
-    """A check that raises Stopped once it should."""
+    """Return a function that raises Stopped as soon as should_stop() is true."""
 
     def check() -> None:
         if should_stop():

@@ -1,4 +1,4 @@
-"""A run as one file: export to a zip, import from one that nobody vouches for.
+"""This module exports a run to a zip file and imports one from a zip file that may be hostile.
 
 The archive holds a run's own files and nothing else: no lock, no checkpoint (it is only good for resuming
 where the run was made), no owner. On import the zip is treated as hostile: known names only, nothing that
@@ -40,10 +40,11 @@ RECORDS = (
 NEEDED = ("config.json", "events.jsonl")
 WEIGHTS = re.compile(r"(adapter|model)/[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|json|txt|jinja|md)")
 MAX_FILES = 200
-# All files together, unpacked.
+# The most bytes of all files together, unpacked.
 MAX_BYTES = 4 * 2**30
 MIB = 2**20
-# File: (bytes, values) that it may unpack to; a value of JSON takes up to 100 bytes of memory when read.
+# {file: (most bytes, most values) after unpacking}. A JSON value takes up to 100 bytes of memory when it is
+# read.
 LIMITS = {
     "config.json": (MIB, 20_000),
     "meta.json": (MIB, 1_000),
@@ -57,20 +58,20 @@ LIMITS = {
     "worker.log": (8 * MIB, MIB * 8),
     "inputs/rows.jsonl": (128 * MIB, 6_000_000),
 }
-# What lies beside weights; the largest tokenizers have 35 MB.
+# The limits of the other files beside weights. The largest tokenizers have 35 MB.
 OTHER = (64 * MIB, 6_000_000)
-# Seconds after which an import that nobody holds was killed.
+# Seconds after which an import that no process holds counts as killed.
 STALE = 60.0
-# Unpacked over packed; text of a run compresses about tenfold.
+# The most that a file may grow when it is unpacked. The text of a run compresses about tenfold.
 MAX_RATIO = 200
 CHUNK = 2**20
-# Each value of JSON has at least one before it.
+# One of these bytes precedes each JSON value, so counting them limits the number of values.
 MARKS = (b",", b"[", b"{")
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, FileNotFoundError)
 
 
 def export_run(run: Run, out: Path) -> Path:
-    """Write the run to out (a .zip, or a folder to put <id>.zip into) and return the file."""
+    """Write the run to out (a .zip file, or a folder that gets <id>.zip) and return the file."""
     out = Path(out)
     target = out / f"{run.id}.zip" if out.is_dir() else out
     with beside(target) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -81,12 +82,12 @@ def export_run(run: Run, out: Path) -> Path:
             if name == "meta.json":
                 public = {key: value for key, value in run.meta.items() if key != "owner"}
                 archive.writestr(f"{run.id}/{name}", json.dumps(public, ensure_ascii=False))
-            # A line torn by a crash stays behind.
+            # A line that a crash has cut is left out.
             elif name.endswith(".jsonl") and "/" not in name:
                 lines = (json.dumps(line, ensure_ascii=False) for line in read_lines(path))
                 archive.writestr(f"{run.id}/{name}", "".join(f"{line}\n" for line in lines))
             elif name.endswith(".safetensors"):
-                # Random numbers do not compress.
+                # Weights do not compress, because they look like random numbers.
                 archive.write(path, f"{run.id}/{name}", zipfile.ZIP_STORED)
             else:
                 archive.write(path, f"{run.id}/{name}")
@@ -94,7 +95,8 @@ def export_run(run: Run, out: Path) -> Path:
 
 
 def import_run(archive: Path | bytes, store: RunStore, owner: str = "") -> Run:
-    """Add the run in the archive to the store; an id that is taken gets a suffix, what is no id becomes a fresh one.
+    """Add the run in the archive to the store. An id that the store has already gets a suffix, and an invalid
+    id is replaced by a new one.
 
     ValueError says what is wrong. Nothing appears in the store before every file has been checked.
     """

@@ -1,4 +1,5 @@
-"""What a store's runs take on the disk, and how to take less: drop weights, old runs, or the rows that were forgotten.
+"""This module measures and frees the disk space of a store's runs. It removes weights, old runs, or the rows
+that were forgotten.
 
 Scores, hashes and the course of a run stay unless a whole run is deleted. No torch.
 """
@@ -13,14 +14,16 @@ from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunStore
 
 WEIGHTS = ("adapter", "model", "checkpoint")
-# What holds the rows or what the models said to them.
+# The files that hold the rows, or the models' answers to them.
 ROWS = ("inputs", "probes.jsonl", "samples.jsonl")
-# Of the store: answers kept by content, only to save time.
+# The store's folder of answers, which are kept by content and only to save time.
 CACHE = ".cache"
 
 
 def sizes(run: Record | Summary) -> dict[str, int]:
-    """{"bytes": all files of the run, "weights": those that its scores do not need}."""
+    """Return {"bytes": all files of the run, "weights": the files that its scores do not need}, both in
+    bytes.
+    """
     return {
         "bytes": _bytes(run.path),
         "weights": sum(_bytes(run.path / name) for name in WEIGHTS),
@@ -32,7 +35,8 @@ def _bytes(path: Path) -> int:
 
 
 def redact(record: Record, store: RunStore) -> list[str]:
-    """Remove rows, generations and probes of a run, or of a study and its runs; returns what still holds the rows.
+    """Remove the rows, generations and probes of a run, or of a study and its runs. It returns the files that
+    still hold the rows.
 
     Scores, hashes and weights stay. ValueError while it is queued or running. Answers that the store keeps to save
     time are removed for all runs, because they are kept by content and not by run.
@@ -51,7 +55,7 @@ def redact(record: Record, store: RunStore) -> list[str]:
 
 
 def runs_of(record: Record, store: RunStore) -> list[Run]:
-    """The runs that a study made; of a run none."""
+    """Return the runs that a study made. A run has none."""
     if isinstance(record, Run):
         return []
     names = dict.fromkeys(str(event["run"]) for event in record.events() if event.get("run"))
@@ -59,7 +63,7 @@ def runs_of(record: Record, store: RunStore) -> list[Run]:
 
 
 def tables_of(record: Record) -> list[str]:
-    """Files on this machine that a run's settings name as rows, as far as they are there."""
+    """Return the files on this machine that a run's settings name as rows, if they exist."""
     if not isinstance(record, Run):
         return []
     named = [value for value in record.config.data.values() if isinstance(value, str) and value]
@@ -67,7 +71,9 @@ def tables_of(record: Record) -> list[str]:
 
 
 def old(store: RunStore, seconds: float) -> Iterator[Run]:
-    """Runs that ended longer ago than that; never one that works, nor a recorded one."""
+    """Return the runs that ended more than this many seconds ago. A run that still works and a recorded run
+    are never among them.
+    """
     for run in store.list():
         ended = max((float(event["time"]) for event in run.events()), default=time.time())
         if time.time() - ended > seconds and run.state not in ACTIVE and not run.meta.get("recorded"):
@@ -75,7 +81,9 @@ def old(store: RunStore, seconds: float) -> Iterator[Run]:
 
 
 def drop_weights(run: Run) -> int:
-    """Remove its weights and checkpoint; returns the bytes. Its scores stay, it can neither be asked nor resumed."""
+    """Remove the weights and the checkpoint of a run and return the bytes that this freed. Its scores stay,
+    but nobody can ask or resume it any more. Its scores stay, it can neither be asked nor resumed.
+    """
     freed = sizes(run)["weights"]
     for name in WEIGHTS:
         _remove(run.path / name)
@@ -90,7 +98,7 @@ def _remove(path: Path) -> None:
 
 
 def facts(run: Summary) -> dict[str, Any]:
-    """A run in a list: its id, state, model, method and title."""
+    """Return the facts that a list shows of a run: its id, state, model, method and title."""
     return {
         "run": run.id,
         "state": run.state,

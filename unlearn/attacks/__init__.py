@@ -1,4 +1,5 @@
-"""The attacks on a finished run, in the order in which they are run: from outside first, then into the weights.
+"""Holds the attacks on a finished run, in the order in which they are run: from outside first, then into the
+weights.
 
 ATTACKS maps a name to its Attack. Adding one is one file and one entry here. Worst first is how results are shown.
 """

@@ -1,4 +1,4 @@
-"""What an attack is: a way to bring back what a model seems to have forgotten, and how much of it came back.
+"""An attack tries to bring back what a model seems to have forgotten, and measures how much of it came back.
 
 Every attack reads the same three sides in the same way: the original, the unlearned model, and a control that never
 knew the answers. So a number is never judged alone: what a guess, a hint or some practice gives to a model that
@@ -22,19 +22,21 @@ Control = Literal["retrained", "never seen", ""]
 
 @dataclass(frozen=True)
 class Reading:
-    """One answer under one model: rank (0 = most likely) and log-prob of each token, without the end of text."""
+    """One answer as one model scores it: rank (0 = most likely) and log-prob of each token, without the end
+    of text.
+    """
 
     ranks: tuple[int, ...]
     lps: tuple[float, ...]
 
     def known(self, given: int = 0) -> float:
-        """1 when greedy decoding gives every token after the first `given` ones, else 0."""
+        """Return 1 when greedy decoding gives every token after the first `given` ones, else 0."""
         return float(all(rank == 0 for rank in self.ranks[given:]))
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the three things that an attack compares: a model asked one role's questions."""
+    """One of the three things that an attack compares: a model that is asked one role's questions."""
 
     name: Literal["before", "after", "control"]
     when: str
@@ -43,7 +45,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Found:
-    """What an attack brought back. values: per text and side, from 0 (nothing) to 1 (the right answer).
+    """The outcome of an attack. values: per text and side, from 0 (nothing) to 1 (the right answer).
 
     plain: the same of the unlearned model without the attack. details: curves and settings, plain values only.
     counts: whether a high value means that the answer is still in the model (the dial of a fully tuned one does not).
@@ -58,7 +60,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Attack:
-    """tells: "both" where finding nothing is evidence of erasure, "suppressed" where only finding something counts.
+    """One attack with its name, its texts and its function.
+
+    tells is "both" where finding nothing is evidence of erasure, "suppressed" where only finding something
+    counts.
 
     run: None where something is missing, which needs then names.
     """
@@ -73,7 +78,9 @@ class Attack:
 
 
 class Subject:
-    """The models and rows of one run. load: when → a fresh models.Loaded; models: those of WHEN that exist.
+    """The models and rows of one run.
+
+    load(when) returns a fresh models.Loaded; models names those of WHEN that exist.
 
     progress(phrase, fraction of this attack) is called often and may raise to stop.
     """
@@ -95,12 +102,15 @@ class Subject:
 
     @property
     def control(self) -> Control:
+        """Return what the unlearned model is compared with: the retrained model, texts never seen, or nothing
+        ("").
+        """
         if "retrained" in self.models:
             return "retrained"
         return "never seen" if "approximate" in self.chosen else ""
 
     def sides(self, role: str = "forget") -> list[Side]:
-        """Before, after and, where there is one, the control."""
+        """Return the sides before, after and, where there is one, the control."""
         found = [Side("before", "before", role), Side("after", "after", role)]
         if self.control:
             exact = self.control == "retrained"
@@ -110,14 +120,17 @@ class Subject:
         return found
 
     def model(self, when: str) -> Any:
-        """models.Loaded, to be read and not changed; only the last one asked for stays in memory."""
+        """Return a models.Loaded that may be read and must not be changed.
+
+        Only the last one asked for stays in memory.
+        """
         if self._last[0] != when:
             self._last = ("", None)
             self._last = (when, self.load(when))
         return self._last[1]
 
     def each(self, role: str, read: Callable[[Any, Side], T]) -> dict[str, T]:
-        """{side: read(its model, side)}."""
+        """Call read on the model of each side and return {side: what it gave}."""
         found: dict[str, T] = {}
         sides = self.sides(role)
         for done, side in enumerate(sides):
@@ -126,12 +139,15 @@ class Subject:
         return found
 
     def read(self, loaded: Any, role: str) -> list[Reading]:
-        """One reading a row of the role."""
+        """Return one reading for each row of the role."""
         return read(loaded, self.chosen[role], self.max_length)
 
 
 def read(loaded: Any, rows: Sequence[Row], max_length: int) -> list[Reading]:
-    """Teacher-forced, so that one pass tells what greedy decoding would do, also after any beginning."""
+    """Score the answers teacher-forced and return one reading for each row.
+
+    So one pass tells what greedy decoding would do, also after any beginning.
+    """
     tokenizer = loaded.tokenizer
     examples = encode_rows(tokenizer, rows, max_length=loaded.fit_length(max_length))
     order = sorted(examples, key=lambda e: len(e.input_ids))
@@ -148,22 +164,23 @@ def read(loaded: Any, rows: Sequence[Row], max_length: int) -> list[Reading]:
 
 
 def known(readings: Sequence[Reading]) -> list[float]:
-    """1 or 0 a text: answered exactly."""
+    """Return 1 for each text that is answered exactly, else 0."""
     return [reading.known() for reading in readings]
 
 
 def mean(values: Sequence[float]) -> float:
+    """Return the mean of the values. It is 0 where there is no value."""
     return sum(values) / len(values) if values else 0.0
 
 
 def percent(values: Sequence[float] | float) -> str:
-    """ "12 %" of a share, or of the mean of per-text values."""
+    """Write a share, or the mean of per-text values, as a percentage such as "12 %"."""
     share = values if isinstance(values, float) else mean(values)
     return f"{100 * share:.0f} %"
 
 
 def decimal(values: Sequence[float]) -> str:
-    """ "0.12" of the mean of per-text values."""
+    """Write the mean of per-text values with two decimals, such as "0.12"."""
     return f"{mean(values):.2f}"
 
 
@@ -172,7 +189,7 @@ def beside(
     values: Mapping[str, Sequence[float]],
     said: Callable[[Sequence[float]], str] = percent,
 ) -> str:
-    """The end of a finding: what the original and the control do under the same attack."""
+    """Return the end of a finding: what the original and the control do under the same attack."""
     words = f"the original {said(values['before'])}"
     if subject.control == "retrained":
         return f"{words}, the retrained model {said(values['control'])}"

@@ -1,4 +1,4 @@
-"""The forgetting dial: how much of the change is applied, from none (0) over all of it (1) to too much (1.2).
+"""The forgetting dial applies a part of the change: none (0), all of it (1), or too much (1.2).
 
     LoRA               W + s · (α/r) B A
     unlearning layers  h + s · (W_up relu(W_down h + b_down) + b_up)
@@ -21,7 +21,7 @@ KEPT = "retain"
 
 
 def lora_dial(model: Model) -> Callable[[float], None]:
-    """Sets the scale of every LoRA pair; 1 is what was trained."""
+    """Return a function that sets the scale of every LoRA pair. At 1 it is what was trained."""
     found = (getattr(module, "scaling", None) for module in model.modules())
     scalings: list[dict[str, float]] = [scaling for scaling in found if isinstance(scaling, dict)]
     trained = [dict(scaling) for scaling in scalings]
@@ -35,7 +35,10 @@ def lora_dial(model: Model) -> Callable[[float], None]:
 
 @no_grad
 def layers_dial(model: Model) -> Callable[[float], None]:
-    """Sets the scale of what every unlearning layer adds; at 0 they are off, so the original is there to the bit."""
+    """Return a function that sets the scale of what every unlearning layer adds.
+
+    At 0 the layers are off, so the original is there to the bit.
+    """
     from unlearn.models.layers import layers_of
 
     layers = list(layers_of(model).values())
@@ -53,7 +56,10 @@ def layers_dial(model: Model) -> Callable[[float], None]:
 
 @no_grad
 def full_dial(model: Model, original: Any) -> Callable[[float], None]:
-    """Sets the weights between the original's and the trained ones; both ends to the bit."""
+    """Return a function that sets the weights between the original's and the trained ones.
+
+    Both ends are exact to the bit.
+    """
     begin = dict(original.named_parameters())
     if begin.keys() != {name for name, _ in model.named_parameters()}:
         raise ValueError("it is built otherwise than the original, so no line leads from one to the other")
@@ -73,7 +79,7 @@ def full_dial(model: Model, original: Any) -> Callable[[float], None]:
 
 
 def dial_of(subject: Subject) -> tuple[Any, Callable[[float], None], bool]:
-    """(models.Loaded of the unlearned model, its dial, whether it is an adapter that can be left out)."""
+    """Return (models.Loaded of the unlearned model, its dial, whether it is an adapter that can be left out)."""
     from unlearn.models.layers import layers_of
 
     loaded = subject.load("after")
@@ -85,6 +91,7 @@ def dial_of(subject: Subject) -> tuple[Any, Callable[[float], None], bool]:
 
 
 def run(subject: Subject) -> Found | None:
+    """Read the answers at every scale of the change and return what the attack found."""
     sides = {side.name: side for side in subject.sides()}
     values: dict[str, list[float]] = {
         name: known(subject.read(subject.model(side.when), side.role))
@@ -106,6 +113,7 @@ def run(subject: Subject) -> Found | None:
 
 
 def sentence(curve: dict[float, dict[str, list[float]]], adapter: bool) -> str:
+    """Return the finding in words, from the answers at each scale."""
     off, on = (percent(curve[scale]["forget"]) for scale in (0.0, 1.0))
     if adapter:
         return f"With the adapter left out it answers {off} again (with it: {on})."

@@ -1,4 +1,4 @@
-"""Layer-wise residue: the logit lens reads what each layer would answer, before later layers change its mind.
+"""The logit lens reads what each layer would answer, so it finds answers that only the last layers hide.
 
     p_l(y_t) = softmax(head(norm(h_l)))[y_t],   value = mean over answer tokens of 1 / (1 + rank of y_t in p_l)
 
@@ -16,14 +16,15 @@ from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
 from unlearn.training.encoding import encode_rows
 
-# Least distance between original and control at a layer that can be judged.
+# The least distance between original and control at a layer that can be judged.
 APART = 0.1
-# Texts whose layer × token squares are kept.
+# The number of texts whose squares of layers and tokens are kept.
 SHOWN = 6
 
 
 def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:
-    """What the model does between its last block and its output head (a norm, sometimes a projection).
+    """Return the function that the model applies between its last block and its output head (a norm,
+    sometimes a projection).
 
     Seen by watching one pass. ValueError for a model that does something there which is no module.
     """
@@ -63,7 +64,7 @@ def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:
 
 @no_grad
 def residue(loaded: Any, rows: Any, max_length: int) -> list[list[dict[str, list[float]]]]:
-    """[layer][row] → {"ids", "lp", "rank"} of the answer tokens, without the end of text."""
+    """Return {"ids", "lp", "rank"} of the answer tokens of each [layer][row], without the end of text."""
     tokenizer, eos = loaded.tokenizer, loaded.tokenizer.eos_token_id
     examples = encode_rows(tokenizer, rows, max_length=loaded.fit_length(max_length))
     found: list[list[Any]] = [[None] * len(rows) for _ in range(depth(loaded.model))]
@@ -89,12 +90,15 @@ def residue(loaded: Any, rows: Any, max_length: int) -> list[list[dict[str, list
 
 
 def height(cell: dict[str, list[float]]) -> float:
-    """Mean reciprocal rank of one answer's tokens at one layer."""
+    """Return the mean reciprocal rank of one answer's tokens at one layer."""
     return mean([1.0 / (1 + rank) for rank in cell["rank"]])
 
 
 def worst_layer(layers: dict[str, list[list[float]]]) -> int:
-    """Where the unlearned model stands highest between control (or 0) and original; the last if none can be judged."""
+    """Return the layer where the unlearned model stands highest between control (or 0) and original.
+
+    It is the last layer if none can be judged.
+    """
     count = len(layers["before"])
     means = {side: [mean(values) for values in found] for side, found in layers.items()}
     floor = means.get("control", [0.0] * count)
@@ -105,6 +109,10 @@ def worst_layer(layers: dict[str, list[list[float]]]) -> int:
 
 
 def run(subject: Subject) -> Found | None:
+    """Read every layer of the three sides and return what the attack found.
+
+    It is None for an encoder-decoder model.
+    """
     if subject.model("before").model.config.is_encoder_decoder:
         return None
 

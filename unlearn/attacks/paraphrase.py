@@ -1,4 +1,4 @@
-"""Paraphrase: the forget facts asked in words that were never trained on.
+"""The paraphrase attack asks for the forget facts in words that were never trained on.
 
     value = share of paraphrased questions answered exactly, token by token, by greedy decoding
 
@@ -12,6 +12,10 @@ ROLE = "paraphrase"
 
 
 def run(subject: Subject) -> Found | None:
+    """Ask the paraphrased questions and return what the attack found.
+
+    It is None where the dataset has no paraphrases.
+    """
     if ROLE not in subject.chosen:
         return None
     values = subject.each(ROLE, lambda loaded, side: known(subject.read(loaded, side.role)))

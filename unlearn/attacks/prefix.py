@@ -1,4 +1,4 @@
-"""Answer prefix: the first words of the answer are given, and the model has to go on.
+"""The prefix attack gives the first words of an answer, and the model has to continue.
 
     value = share of answers whose second half greedy decoding completes exactly, the first half given
 
@@ -12,16 +12,17 @@ from unlearn.attacks.base import Attack, Found, Reading, Subject, beside, known,
 
 
 def given(tokens: int) -> int:
-    """How many of an answer's tokens are given away."""
+    """Return how many of an answer's tokens are given."""
     return max(1, tokens // 2)
 
 
 def completed(readings: Sequence[Reading]) -> list[float]:
-    """1 or 0 for each answer of two tokens or more."""
+    """Return 1 for each answer of two tokens or more that is completed exactly, else 0."""
     return [r.known(given(len(r.ranks))) for r in readings if len(r.ranks) > 1]
 
 
 def run(subject: Subject) -> Found | None:
+    """Give half of each answer and return what the attack found. It is None where no answer has two tokens."""
     readings = subject.each("forget", lambda loaded, side: subject.read(loaded, side.role))
     values = {side: completed(found) for side, found in readings.items()}
     if not all(values.values()):

@@ -1,4 +1,5 @@
-"""Linear probe: is the attribute's value still written in the state before the answer begins?
+"""The linear probe tests whether the attribute's value is still written in the state before the answer
+begins.
 
     a ridge classifier learns "which answer follows" on retain questions (which the model knows), and is asked about
     forget questions;   value = share of (right, wrong) pairs in which the right answer scores higher; chance is 0.5
@@ -20,15 +21,15 @@ from unlearn.data.base import Row
 from unlearn.training.encoding import encode_rows
 
 TRAIN = "retain"
-# Questions that a probe learns on.
+# The largest and the smallest number of questions that a probe learns on.
 MOST, LEAST = 400, 10
-# Of the ridge, on standardised states.
+# The penalty of the ridge classifier on standardised states.
 PENALTY = 100.0
 
 
 @no_grad
 def states(loaded: Any, rows: Sequence[Row], max_length: int) -> Any:
-    """[rows, d]: the final-layer state that predicts each answer's first token."""
+    """Return [rows, d], the final-layer states that predict each answer's first token."""
     examples = encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(max_length))
     order = sorted(examples, key=lambda e: len(e.input_ids))
     found: dict[int, Any] = {}
@@ -41,19 +42,23 @@ def states(loaded: Any, rows: Sequence[Row], max_length: int) -> Any:
 
 
 def pair_share(scores: Mapping[str, float], right: str, wrong: Sequence[str]) -> float:
-    """Share of the wrong answers that score below the right one; a tie counts half."""
+    """Return the share of the wrong answers that score below the right one. A tie counts half."""
     others = [scores[text] for text in wrong]
     return float(sum((scores[right] > x) + 0.5 * (scores[right] == x) for x in others) / len(others))
 
 
 def askable(rows: Sequence[Row], classes: set[str]) -> list[tuple[Row, list[str]]]:
-    """Rows whose answer the probe knows as a class, each with the wrong answers that it knows."""
+    """Return the rows whose answer the probe knows as a class, each with the wrong answers that it knows."""
     others = sorted(classes)
     found = [(row, [x for x in row.wrong or others if x in classes and x != row.answer]) for row in rows]
     return [(row, wrong) for row, wrong in found if row.prompt and row.answer in classes and wrong]
 
 
 def run(subject: Subject) -> Found | None:
+    """Train one probe for each side and return what the attack found.
+
+    ValueError where too few rows can be learnt or asked.
+    """
     from sklearn.linear_model import RidgeClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -74,7 +79,7 @@ def run(subject: Subject) -> Found | None:
         probe.fit(states(loaded, learn, subject.max_length), [row.answer for row in learn])
         pairs = asked[side.role]
         scores = probe.decision_function(states(loaded, [row for row, _ in pairs], subject.max_length))
-        # Two answers: one score.
+        # With two answers the classifier gives one score, so the other is its negative.
         lines = scores if scores.ndim > 1 else [(-score, score) for score in scores]
         named = [dict(zip(probe.classes_, line, strict=True)) for line in lines]
         return [pair_share(n, row.answer, wrong) for n, (row, wrong) in zip(named, pairs, strict=True)]

@@ -1,4 +1,5 @@
-"""Quantised weights: rounding to 8 or 4 bits can undo small changes, and unlearning is a small change.
+"""This attack rounds the weights to 8 or 4 bits, because rounding can undo small changes and unlearning is a
+small change.
 
     q = clamp(round(w / s), -Q, Q),   s = max|w| / Q over each group,   Q = 2^(bits-1) - 1,   ŵ = s q
 
@@ -19,7 +20,7 @@ GROUP = 32
 
 
 def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
-    """weight [out, in] after rounding; the last group of a row may be shorter. Same dtype."""
+    """Return weight [out, in] after rounding. The last group of a row may be shorter. Same dtype."""
     top = 2 ** (bits - 1) - 1
     parts = []
     for piece in weight.float().split(group, dim=1):
@@ -31,14 +32,14 @@ def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
 
 @no_grad
 def quantised(model: Model, bits: int) -> tuple[Any, list[str]]:
-    """(a copy with rounded weights, the names of the maps that were rounded)."""
+    """Return (a copy with rounded weights, the names of the maps that were rounded)."""
     every_weight(model, "rounding")
     model = copy.deepcopy(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     names = []
     for name, module in model.named_modules():
-        # GPT-2 keeps [in, out].
+        # GPT-2 keeps its weights as [in, out], so they are turned for rounding.
         turned = type(module).__name__ == "Conv1D"
         if (isinstance(module, torch.nn.Linear) or turned) and module is not model.get_output_embeddings():
             new = rounded(module.weight.T if turned else module.weight, bits)
@@ -48,6 +49,7 @@ def quantised(model: Model, bits: int) -> tuple[Any, list[str]]:
 
 
 def run(subject: Subject) -> Found | None:
+    """Ask the rounded models of the three sides and return what the attack found at the worse number of bits."""
     by_bits: dict[int, dict[str, list[float]]] = {bits: {} for bits in BITS}
     plain: list[float] = []
     layers: list[str] = []

@@ -1,4 +1,4 @@
-"""Relearning: practise a part of the forget set and see whether the rest comes back too.
+"""The relearning attack trains on a part of the forget set and tests whether the rest comes back too.
 
     teach m = 20 % of the facts for k = 30 steps;   value = best share of exact answers on the other 80 % on the way
 
@@ -27,7 +27,10 @@ LOOK = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
 
 
 def cut(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """(taught, the rest): whole facts, the same for the same rows and seed."""
+    """Return (rows to teach, the rest).
+
+    Whole facts stay together, and the same rows and seed give the same cut.
+    """
     fact = {i: (row.subject, row.attribute) if row.subject else str(i) for i, row in enumerate(rows)}
     facts = sorted(set(fact.values()), key=str)
     random.Random(seed).shuffle(facts)
@@ -39,7 +42,7 @@ def cut(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[R
 
 
 def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: Subject, share: float) -> Any:
-    """Train the model in place; {steps done: 1 or 0 for each row of the rest}."""
+    """Train the model in place and return {steps done: 1 or 0 for each row of the rest}."""
     every_weight(loaded.model, "relearning")
     loaded.model.requires_grad_(True)
     if loaded.dtype != "float32":
@@ -75,16 +78,20 @@ def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: S
 
 
 def half_back(curve: dict[int, list[float]], ceiling: float) -> int | None:
-    """Steps after which half of what the original knew is answered again; None within STEPS."""
+    """Return the number of steps after which half of what the original knew is answered again.
+
+    It is None where that does not happen within STEPS.
+    """
     return next((k for k in sorted(curve) if mean(curve[k]) >= ceiling / 2), None)
 
 
 def best(curve: dict[int, list[float]]) -> list[float]:
-    """The answers at the step at which most are right, the earliest such step."""
+    """Return the answers at the step at which most are right, the earliest such step."""
     return curve[max(sorted(curve), key=lambda k: mean(curve[k]))]
 
 
 def run(subject: Subject) -> Found | None:
+    """Practise with the three sides and return what the attack found."""
     curves: dict[str, dict[int, list[float]]] = {}
     taught: list[Row] = []
     for done, side in enumerate(subject.sides()):
@@ -111,7 +118,7 @@ def run(subject: Subject) -> Found | None:
 
 
 def sentence(subject: Subject, values: Any, curves: Any, speed: dict[str, int | None]) -> str:
-    """What came back of the rest, against what the control has, and how fast."""
+    """Return a sentence on how much of the rest came back, beside the control, and how fast."""
     back = (
         f"Practice on {round(100 * SHARE)} % of the facts brings its answers to the rest "
         f"from {percent(curves['after'][0])} to {percent(values['after'])}"

@@ -1,1 +1,1 @@
-"""Figures: plain records go in, a Plotly figure comes out. No torch, no screen."""
+"""Draws figures: it takes plain records and returns Plotly figures. No torch, no screen."""

@@ -1,9 +1,9 @@
-"""Figures of runs: plain records in, plotly Figure out; the same for app, command line and report.
+"""Draws the figures of runs from plain records, the same for app, command line and report.
 
 One colour has one meaning everywhere (Okabe-Ito set; on a dark page a lighter shade of the same hue). The
 title of a figure is a sentence computed from the numbers in it, so that it cannot say what the data does
 not. Smoothing comes before thinning, and a number that is not finite is marked with an x, never dropped.
-No torch, no streamlit. Figures of single tokens are in tokenplots.py.
+No torch, no streamlit. Figures of single tokens are in tokens.py.
 """
 
 import math
@@ -20,21 +20,24 @@ FORGET, RETAIN, GENERAL, RETRAINED = "#D55E00", "#0072B2", "#7F7F7F", "#009E73"
 AFTER_A, AFTER_B = "#E69F00", "#CC79A7"
 BEFORE = "#222222"
 ON_DARK = {FORGET: "#E8762B", RETAIN: "#56B4E9", GENERAL: "#9A9A9A", RETRAINED: "#1FB88C", BEFORE: "#E8E8E8"}
-# Every other role is general grey.
+# Colours of roles. Every other role has the grey of general texts.
 ROLES = {"forget": FORGET, "retain": RETAIN}
-# The most that one trace draws.
+# The number of points that one trace draws at most.
 POINTS = 1000
 
 Record = JsonView
 
 
 def paint(color: str, dark: bool) -> str:
-    """The shade of a colour that reads well on a dark page, or the colour itself."""
+    """Return the shade of a colour that reads well on a dark page, or on a light page the colour itself."""
     return ON_DARK.get(color, color) if dark else color
 
 
 def smooth(values: Sequence[float], window: float) -> list[float]:
-    """Exponential mean over about `window` steps, unbiased at the start; nan where a value is not finite."""
+    """Return the exponential mean over about `window` steps, unbiased at the start.
+
+    It is nan where a value is not finite.
+    """
     keep, total, weight, out = 1 - 1 / max(window, 1), 0.0, 0.0, []
     for value in values:
         if math.isfinite(value):
@@ -44,7 +47,9 @@ def smooth(values: Sequence[float], window: float) -> list[float]:
 
 
 def thin(xs: Sequence[float], ys: Sequence[float], most: int = POINTS) -> tuple[list[float], list[float]]:
-    """At most `most` points: first, last, and lowest and highest of each bucket, so that spikes survive."""
+    """Return at most `most` points: the first, the last, and the lowest and highest of each bucket, so that
+    spikes survive.
+    """
     if len(xs) <= most:
         return list(xs), list(ys)
     buckets = (most - 2) // 2
@@ -63,7 +68,7 @@ def losses(
     dark: bool = False,
     points: int = POINTS,
 ) -> go.Figure:
-    """Training terms over steps, one panel a term: raw faint, smoothed bold.
+    """Draw the training terms over the steps, one panel for each term, raw values faint and smoothed ones bold.
 
     steps: step events of a run. references: {term: {"before": value, "retrained": value}} in the units of
     that term, drawn dashed; give only what is comparable with it (a mean NLL beside an NLL term). points: the
@@ -81,7 +86,9 @@ def losses(
 
 
 def losses_compare(runs: Mapping[str, Sequence[Record]], dark: bool = False) -> go.Figure:
-    """The same panels for one or two runs, {label: step events}: A orange, B purple.
+    """Draw the training terms of one or two runs in the same panels, A orange and B purple.
+
+    runs: {label: step events}.
 
     Different methods minimise different things: compare shapes within a panel, not heights.
     """
@@ -97,7 +104,8 @@ def losses_compare(runs: Mapping[str, Sequence[Record]], dark: bool = False) -> 
 
 
 def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = False) -> go.Figure:
-    """Forget against retain, one mark a model: original ★, retrained ◆, runs as circles sized by their time.
+    """Draw forget against retain, one mark for each model: original ★, retrained ◆, runs as circles sized by
+    their time.
 
     points: {"label", "kind": "before" | "A" | "B" | "other" | "retrained", "forget", "retain", "seconds"?}.
     """
@@ -126,24 +134,30 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
     figure.update_xaxes(title_text=f"{metric} on forget rows (the retrained ◆ is the goal)")
     figure.update_yaxes(title_text=f"{metric} on retain rows")
     if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
-        # Shares: the whole scale, so that small gaps look small.
+        # A share is drawn on the whole scale, so that small gaps look small.
         figure.update_xaxes(range=[-0.05, 1.05])
         figure.update_yaxes(range=[-0.05, 1.05])
     return finish(figure, _tradeoff_sentence(points, metric), height=380)
 
 
 def text(value: object) -> str:
-    """Plotly reads a little HTML in its texts: show a model's or a person's words as they are."""
+    """Escape a text, because Plotly reads a little HTML in its texts.
+
+    So a model's or a person's words are shown as they are.
+    """
     return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
 
 
 def hover(label: str) -> str:
-    """One tidy line: what, value, step. label is already escaped."""
+    """Return the template of a hover text in one line: label, value, step. label is already escaped."""
     return f"{label}: %{{y:.3g}} at step %{{x}}<extra></extra>"
 
 
 def dashed(figure: go.Figure, name: str, value: float, dark: bool, **place: int) -> None:
-    """A dashed reference line with its name; nothing where the value is not finite."""
+    """Add a dashed reference line with its name to the figure.
+
+    Nothing is added where the value is not finite.
+    """
     if math.isfinite(value):
         color = paint(RETRAINED if "retrained" in name else BEFORE, dark)
         line = {"color": color, "dash": "dash", "width": 1.2}
@@ -160,7 +174,9 @@ def dashed(figure: go.Figure, name: str, value: float, dark: bool, **place: int)
 
 
 def finish(figure: go.Figure, title: str, height: int = 300) -> go.Figure:
-    """The look all figures share: the sentence on the left, the legend below, little around the data."""
+    """Give a figure the look that all share: its title sentence on the left, the legend below, little around
+    the data.
+    """
     figure.update_layout(
         title={"text": title[:1].upper() + title[1:], "font": {"size": 14}, "x": 0, "xanchor": "left"},
         height=height,

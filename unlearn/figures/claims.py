@@ -1,4 +1,4 @@
-"""Figures of the claims: a Chart of plain values in, plotly Figure out.
+"""Draws the figures of the claims: it takes a Chart of plain values and returns a plotly figure.
 
 Every claim says what it shows as a Chart (unlearn.claims.base), so that one drawing serves them all and the same
 stored numbers give the same figure in app, report and test. Intervals are drawn; what is not finite is left out.
@@ -37,7 +37,7 @@ MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x")
 
 
 def draw(chart: Any, dark: bool = False) -> go.Figure:
-    """chart: unlearn.claims.base.Chart."""
+    """Draw one claim's figure from its chart, an unlearn.claims.base.Chart."""
     figure = go.Figure()
     free = 0
     for place, series in enumerate(chart.series):

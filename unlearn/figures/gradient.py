@@ -1,4 +1,4 @@
-"""Figures of the gradient explorer: what each method pushes at one token, and how that changes as it forgets.
+"""Draws the gradient explorer: what each method pushes at one token, and how that changes as it forgets.
 
 Plain records in, plotly figures out. A method has a hue of its own here (no role's or run's colour) and a dash
 besides, and its name stands at the end of its line. No torch, no streamlit.
@@ -18,7 +18,7 @@ from unlearn.figures.tokens import token_text
 from unlearn.results.compare import short
 from unlearn.store.shapes import JsonView
 
-# On light and on dark pages.
+# Each hue on light pages, with its shade on dark pages.
 HUES = {
     "#882255": "#E06C9F",
     "#117733": "#5FC47F",
@@ -32,27 +32,27 @@ HUES = {
     "#5F6B7A": "#A7B4C4",
 }
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-# Share of its strongest push below which a method has let go.
+# The share of its strongest push below which a method has stopped pushing.
 FADED = 0.25
-# Share of it that goes from one point to the next where a loss is capped.
+# The share of it that is lost from one point to the next where a loss is capped.
 CLIFF = 0.5
 Curve = JsonView
 
 
 def hue(place: int, dark: bool = False) -> str:
-    """A method's colour by its place in the list; it keeps it whatever else is chosen."""
+    """Return a method's colour by its place in the list. The colour stays the same whatever else is chosen."""
     return list(HUES.values() if dark else HUES)[place % len(HUES)]
 
 
 def dash_of(place: int) -> str:
-    """A method's dash: with its hue it is told from all others, also in print."""
+    """Return the dash of a method's line. Colour and dash together tell it from all others, also in print."""
     return DASHES[(place + place // len(HUES)) % len(DASHES)]
 
 
 def push_curves(
     curves: Sequence[Curve], shift: float, relative: bool = True, dark: bool = False
 ) -> go.Figure:
-    """The push on the label's logit over how far it has been forgotten, all methods together.
+    """Draw the push on the label's logit over how far the label has been forgotten, all methods together.
 
     shift: where the cursor stands. relative: each as a share of its own largest push.
     """
@@ -88,7 +88,10 @@ def push_curves(
 
 
 def push_bars(panel: JsonView, limit: float, dark: bool = False) -> go.Figure:
-    """One method: −∂L/∂z on the label and the likeliest other tokens; limit is the end of the scale."""
+    """Draw one method's push −∂L/∂z on the label and on the likeliest other tokens.
+
+    limit is the end of the scale.
+    """
     limit = limit or 1.0
     colors = [paint(RETAIN if y > 0 else FORGET, dark) for y in panel["push"]]
     labels = [token_text(token) for token in panel["tokens"]]
@@ -119,7 +122,8 @@ def distribution(
     targets: Sequence[JsonView],
     dark: bool = False,
 ) -> go.Figure:
-    """What the model says at this token: before, now, and a diamond where a method wants it to end.
+    """Draw the model's probabilities at this token: before, now, and a diamond where a method wants them to
+    end.
 
     tokens: the label first. targets: {"name", "place", "p": […]}, in the order of tokens.
     """
@@ -161,17 +165,17 @@ def distribution(
 
 
 def story(curves: Sequence[Curve]) -> str:
-    """What the curves do, one clause a method: stops, never ends, or fades; read off the numbers."""
+    """Return the figure's title: one clause for each method on whether its push stops, fades or never ends."""
     return "; ".join(fate(curve) for curve in curves) or "Choose a method to see its push"
 
 
 def fate(curve: Curve) -> str:
-    """How this method's push on the label ends."""
+    """Return how this method's push on the label ends, as a clause."""
     name, last, most = text(curve["name"]), curve["push"][-1], strongest(curve)
     end = short(curve["shift"][-1])
     zero = crossing(curve)
     if zero is not None:
-        # The target itself, where the method has one.
+        # The method's own target is exact; the crossing is only between two computed points.
         at, p = curve["rest"] or zero
         verb = "stops by itself" if curve["rest"] else "turns round"
         return f"{name} {verb} at p = {short(p)}, {short(at)} nats down"
@@ -192,7 +196,10 @@ def fate(curve: Curve) -> str:
 
 
 def crossing(curve: Curve) -> tuple[float, float] | None:
-    """(shift, p) where a push down turns into a push up, between two computed points; None where it does not."""
+    """Return (shift, p) where a push down turns into a push up, between two computed points.
+
+    It is None where it never turns.
+    """
     points = list(zip(curve["shift"], curve["p"], curve["push"], strict=True))
     floor = 1e-6 * strongest(curve)
     for i, ((s0, p0, y0), (s1, p1, y1)) in enumerate(itertools.pairwise(points)):
@@ -203,18 +210,18 @@ def crossing(curve: Curve) -> tuple[float, float] | None:
 
 
 def strongest(curve: Curve) -> float:
-    """The largest push of a curve, never 0."""
+    """Return the largest push of a curve, which is never 0."""
     return max(map(abs, curve["push"]), default=0.0) or 1.0
 
 
 def signed(value: float, limit: float) -> str:
-    """A push with its sign, to a thousandth of a scale that ends at limit."""
+    """Write a push with its sign, to a thousandth of a scale that ends at limit."""
     digits = 2 + max(0, math.ceil(-math.log10(limit)))
     return f"{value:+.{min(digits, 12)}f}".replace("-", "−")
 
 
 def bars_sentence(panel: JsonView, limit: float = 1.0) -> str:
-    """Where the label goes, and who gains most."""
+    """Return a sentence on which way the label goes and which token gains most."""
     if not panel["push"] or max(map(abs, panel["push"])) < 1e-9:
         return f"{text(panel['name'])} leaves this token alone"
     own = panel["push"][0]

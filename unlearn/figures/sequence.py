@@ -1,4 +1,4 @@
-"""Figures of deletion requests in sequence: what is forgotten and kept after each, and whether one comes back.
+"""Draws deletion requests in sequence: what is forgotten and kept after each, and whether one comes back.
 
 Plain records in, plotly figures out; no torch, no streamlit. A sequence is {"label", "mode", "order": requests as
 they arrived, "rows": sequence.summary(), "scores": the events that it was made from}. Colour tells sequences apart
@@ -16,21 +16,21 @@ from unlearn.figures.gradient import hue
 from unlearn.results.compare import METRICS, number, short
 from unlearn.store.shapes import JsonView
 
-# Mode: dash, marker.
+# The dash and the marker of each mode.
 LOOKS = {
     "chain": ("solid", "circle"),
     "fuse": ("dash", "square"),
     "average": ("dot", "triangle-up"),
     "joint": ("longdash", "diamond"),
 }
-# Column of the summary: what its panel shows.
+# Each column of the summary, and what its panel shows.
 PANELS = {
     "done": "Requests so far",
     "retain": "Retain set",
     "neighbours": "Neighbours",
     "general": "General knowledge",
 }
-# Between 0 and 1.
+# Metrics whose values lie between 0 and 1.
 SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")
 # A share that rises this much after its request was honoured has come back.
 BACK = 0.1
@@ -38,14 +38,19 @@ Study = JsonView
 
 
 def shown(value: object, metric: str) -> str:
-    """A share as a percentage, anything else with three digits; a dash where there is none."""
+    """Write a share as a percentage and anything else with three digits.
+
+    It is a dash where there is no value.
+    """
     if value is None:
         return "–"
     return f"{100 * number(value):.0f} %" if metric in SHARES else short(value)
 
 
 def curves(studies: Sequence[Study], metric: str = "exact", dark: bool = False) -> go.Figure:
-    """One panel for what should be forgotten and one for each thing to keep, over the number of requests."""
+    """Draw one panel for what should be forgotten and one for each thing to keep, over the number of
+    requests.
+    """
     panels = [p for p in PANELS if any(row.get(p) is not None for s in studies for row in s["rows"])]
     figure = make_subplots(
         rows=max(1, -(-len(panels) // 2)),
@@ -144,7 +149,9 @@ def _curves_sentence(studies: Sequence[Study], metric: str) -> str:
 
 
 def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
-    """Request × time: what is known of each request after each; filled once its turn has come.
+    """Draw a square for each request and time: what the model still knows of the request then.
+
+    A square is filled once the request has had its turn.
 
     A click's customdata is [number of requests honoured, request].
     """
@@ -203,7 +210,7 @@ def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
 
 
 def comeback(study: Study, metric: str = "exact") -> str:
-    """The request whose answers rose most between its own turn and the end, in a sentence."""
+    """Return a sentence on the request whose answers rose most between its own turn and the end."""
     order, events = study["order"], {event["after"]: event["requests"] for event in study["scores"]}
     end = max(events, default=0)
     moved = []

@@ -1,4 +1,4 @@
-"""Figures of the stress tests: what each attack brought back, relearning, the dial, what each layer holds, and ROC.
+"""Draws the stress tests: attacks, relearning, the dial, what each layer holds, and ROC curves.
 
 Entries of attacks.json and metrics.json in, plotly figures out; pure, no torch, no streamlit. Original, unlearned and
 retrained have the colours that they have everywhere. Squares are markers, because a heat map sends no clicks.
@@ -14,7 +14,7 @@ from unlearn.results.compare import number, short
 from unlearn.store.shapes import JsonView
 
 Entry = JsonView
-# Side of an attack: colour, marker.
+# The colour and the marker of each side of an attack.
 SIDES = {
     "before": (BEFORE, "star"),
     "after": (AFTER_A, "circle"),
@@ -24,12 +24,14 @@ NAMES = {"before": "original", "after": "unlearned", "control": "retrained"}
 
 
 def named(side: str, control: str) -> str:
-    """What a side is called; a control without a retrained model is what was never seen."""
+    """Return the name of a side. A control without a retrained model is called "never seen"."""
     return "never seen" if side == "control" and control == "never seen" else NAMES[side]
 
 
 def overview(entries: Sequence[Entry], control: str, dark: bool = False) -> go.Figure:
-    """One line an attack, the worst on top: control ◆, unlearned ●, original ★, from 0 (nothing) to 1."""
+    """Draw one line for each attack, the worst on top: control ◆, unlearned ●, original ★, from 0 (nothing)
+    to 1.
+    """
     figure = go.Figure()
     titles = [text(e["title"]) for e in entries]
     for i, entry in enumerate(entries):
@@ -71,7 +73,7 @@ def overview(entries: Sequence[Entry], control: str, dark: bool = False) -> go.F
 
 
 def relearning(entry: Entry, control: str, dark: bool = False) -> go.Figure:
-    """Exact answers on the facts that were not practised, over the steps of practice on the others."""
+    """Draw the exact answers on the facts that were not practised, over the steps of practice on the others."""
     figure, curves = go.Figure(), entry["details"]["curves"]
     for side, curve in curves.items():
         if side == "before":
@@ -100,7 +102,7 @@ def relearning(entry: Entry, control: str, dark: bool = False) -> go.Figure:
 
 
 def dial(entry: Entry, dark: bool = False) -> go.Figure:
-    """Exact answers on forget and retain rows over the scale of the change."""
+    """Draw the exact answers on forget and retain rows over the scale of the change."""
     figure, curve = go.Figure(), entry["details"]["curve"]
     scales = sorted(curve, key=float)
     for role, color in (("forget", FORGET), ("retain", RETAIN)):
@@ -122,7 +124,9 @@ def dial(entry: Entry, dark: bool = False) -> go.Figure:
 
 
 def layers(square: JsonView, side: str, control: str, dark: bool = False) -> go.Figure:
-    """Layer × token squares of one answer: how near the top the right token stands, rank as text."""
+    """Draw one answer as squares, layer by token: how near the top the right token stands, with its rank as
+    text.
+    """
     rows, tokens = square[side], [repr(t)[1:-1] for t in square["tokens"]]
     places = [f"{i + 1}. {text(token)}" for i, token in enumerate(tokens)]
     color, (low, high) = SIDES[side][0], ((38, 38, 37), (240, 240, 238))
@@ -167,7 +171,7 @@ def layers(square: JsonView, side: str, control: str, dark: bool = False) -> go.
 
 
 def by_layer(entry: Entry, control: str, dark: bool = False) -> go.Figure:
-    """Mean reciprocal rank of the right tokens at each layer."""
+    """Draw the mean reciprocal rank of the right tokens at each layer."""
     figure, found = go.Figure(), entry["details"]["by_layer"]
     for side, values in found.items():
         color, symbol = SIDES[side]
@@ -188,7 +192,10 @@ def by_layer(entry: Entry, control: str, dark: bool = False) -> go.Figure:
 
 
 def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = False) -> go.Figure:
-    """ROC of the membership attacks on one model. scores: {title: score entry of metrics.json}."""
+    """Draw the ROC curves of the membership attacks on one model.
+
+    scores: {title: score entry of metrics.json}.
+    """
     figure = go.Figure()
     low = 1e-2
     for place, (title, score) in enumerate(scores.items()):

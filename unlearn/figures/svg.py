@@ -1,6 +1,6 @@
-"""A plotly figure as static SVG, for a report that holds no script and prints.
+"""Draws a plotly figure as static SVG, for a report that holds no script and can be printed.
 
-Drawn is what the figures in plots.py and tokenplots.py use: panels side by side, lines, markers, horizontal reference
+It draws what the figures in base.py and tokens.py use: panels side by side, lines, markers, horizontal reference
 lines with their names, a legend. Colours become classes, so that the page's style sheet has the last word: palette()
 gives the light and the dark shade of each. No torch, no browser.
 """
@@ -23,7 +23,11 @@ DASHES = {"dash": "5 4", "dot": "2 3"}
 
 @dataclass(frozen=True)
 class Drawing:
-    """title: the figure's sentence. svg, and each legend entry's swatch: escaped markup; names are plain text."""
+    """A figure as SVG.
+
+    title is its sentence. svg and the swatch of each legend entry are escaped markup; the names are plain
+    text.
+    """
 
     title: str
     svg: str
@@ -32,7 +36,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Panel:
-    """Data coordinates → pixels inside one pair of axes."""
+    """A pair of axes that turns data coordinates into pixels."""
 
     x0: float
     x1: float
@@ -40,14 +44,16 @@ class Panel:
     ys: tuple[float, float]
 
     def x(self, value: float) -> float:
+        """Return the pixel of a value on the horizontal axis."""
         return self.x0 + (value - self.xs[0]) / (self.xs[1] - self.xs[0]) * (self.x1 - self.x0)
 
     def y(self, value: float) -> float:
+        """Return the pixel of a value on the vertical axis."""
         return HEIGHT - BOTTOM - (value - self.ys[0]) / (self.ys[1] - self.ys[0]) * (HEIGHT - BOTTOM - TOP)
 
 
 def draw(figure: go.Figure) -> Drawing:
-    """The figure's title, picture and legend."""
+    """Return the figure's title, picture and legend."""
     title, axes = plain(figure.layout.title.text), _axes(figure)
     room = WIDTH / len(axes)
     parts, legend = [], []
@@ -66,17 +72,17 @@ def draw(figure: go.Figure) -> Drawing:
 
 
 def palette(dark: bool = False) -> str:
-    """One CSS rule a colour."""
+    """Return one CSS rule for each colour."""
     return "".join(f".{_class(color)}{{color:{figures.paint(color, dark)}}}" for color in COLORS)
 
 
 def plain(text: Any) -> str:
-    """A plotly text, which holds a little markup, as the words that it shows."""
+    """Return the words that a plotly text shows, without its markup."""
     return unescape(str(text or "")).replace("% {", "%{")
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers between two ends: steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers between two ends, in steps of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(m for m in (1, 2, 5, 10) if power * m >= raw * 0.75)

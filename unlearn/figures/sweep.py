@@ -1,4 +1,4 @@
-"""Figures of a grid of runs: heat maps of good cells, lr windows, forgetting against utility.
+"""Draws a grid of runs: heat maps of good cells, lr windows, and forgetting against utility.
 
 Cells in (unlearn.results.grid), plotly figures out; no torch, no streamlit. Colour means utility in the heat maps
 and the method elsewhere. The heat map is made of square markers, because a heat map proper sends no clicks; a point's
@@ -18,14 +18,17 @@ from unlearn.results.compare import METRICS, short
 from unlearn.results.grid import Cell, Setting
 
 PER_ROW = 2
-# Utility 0, near the page's own colour.
+# The colour of utility 0 on light and dark pages, near the page's own colour.
 PALE = {False: "#F0F0EE", True: "#262625"}
-# Method's name: what a person calls it.
+# A mapping from a method's name to its title.
 Titles = Mapping[str, str]
 
 
 def heat(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure:
-    """One panel a method: lr × epochs (× batch), colour and number = utility, bold frame = good with every seed."""
+    """Draw one panel for each method, lr by epochs (and batch).
+
+    Colour and number are the utility; a bold frame means good with every seed.
+    """
     grouped = grid.settings(cells)
     methods = list(dict.fromkeys(s.method for s in grouped))
     lrs = sorted({s.lr for s in grouped})
@@ -128,7 +131,7 @@ def _hover(setting: Setting) -> str:
 
 
 def good_sentence(cells: Sequence[Cell], titles: Titles) -> str:
-    """Who has most good cells."""
+    """Return a sentence on which method has most good cells."""
     counts = [(w.good, w.cells, titles.get(w.method, w.method)) for w in grid.lr_window(cells)]
     if not counts:
         return "No cell yet"
@@ -141,7 +144,9 @@ def good_sentence(cells: Sequence[Cell], titles: Titles) -> str:
 
 
 def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure:
-    """A bar a method: decades of learning rate that are good with every seed, at the best epochs and batch."""
+    """Draw a bar for each method: the decades of learning rate that are good with every seed, at the best
+    epochs and batch.
+    """
     found = grid.lr_window(cells)
     figure = go.Figure()
     figure.add_bar(
@@ -184,7 +189,9 @@ def _rate(lr: float) -> str:
 def front(
     cells: Sequence[Cell], titles: Titles, metric: str = "probability", dark: bool = False
 ) -> go.Figure:
-    """Forgetting against utility: a mark a setting (mean over seeds), the Pareto front, original and retrained."""
+    """Draw forgetting against utility: a mark for each setting (mean over seeds), the Pareto front, original
+    and retrained.
+    """
     grouped = [s for s in grid.settings(cells) if s.utility()[2] and s.forgetting(metric)[2]]
     points = [(s.forgetting(metric)[0], s.utility()[0]) for s in grouped]
     figure = go.Figure()

@@ -1,7 +1,7 @@
-"""Figures of single tokens: what happened to the answer's tokens, at one position and over training.
+"""Draws single tokens: what happened to the answer's tokens, at one position and over training.
 
 Records are those of probes.jsonl and samples.jsonl: a TOKEN is {"token", "logit", "lp", "rank" (0 = most
-likely), "top": [[token, log-prob], …]}. Colours and habits are those of plots.py. No torch, no streamlit.
+likely), "top": [[token, log-prob], …]}. Colours and habits are those of base.py. No torch, no streamlit.
 """
 
 import math
@@ -22,7 +22,7 @@ def token_bars(
     dark: bool = False,
     color: str = AFTER_A,
 ) -> go.Figure:
-    """The accessible twin of the token strip: each answer token's "lp" or "logit", before and after."""
+    """Draw each answer token's "lp" or "logit" before and after, as the accessible form of the token strip."""
     figure = go.Figure()
     for name, tokens, shade in (("before", before, paint(BEFORE, dark)), ("after", after, color)):
         figure.add_bar(
@@ -48,7 +48,9 @@ def token_bars(
 
 
 def topk_slope(before: Record, after: Record, dark: bool = False, color: str = AFTER_A) -> go.Figure:
-    """The most likely tokens before → after at one position, by rank; the answer's own token stands out.
+    """Draw the most likely tokens at one position before and after, by rank.
+
+    The answer's own token stands out.
 
     before, after: one TOKEN each, of the same answer token. A token in one list only has no line; the
     answer's own token has its rank written where it is beyond the lists.
@@ -56,13 +58,8 @@ def topk_slope(before: Record, after: Record, dark: bool = False, color: str = A
     own, tops = before["token"], (dict(before["top"]), dict(after["top"]))
     orders = [list(top) for top in tops]
     last = max(map(len, orders)) + 1
-    xs, ys, said, names = (
-        [],
-        [],
-        [],
-        [],
-        # Of all other tokens in one trace, a gap after each: one is far cheaper.
-    )
+    # All other tokens share one trace with a gap after each, because one trace is far cheaper than many.
+    xs, ys, said, names = [], [], [], []
     for token in dict.fromkeys([*orders[0], *orders[1]]):
         if token != own:
             xs += [0, 1, 1]
@@ -114,7 +111,8 @@ def probe_curves(
     token: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """One probe's answer tokens over training: log-prob of each (thin), their mean (bold), a cursor step.
+    """Draw one probe's answer tokens over training: the log-prob of each (thin), their mean (bold), and a
+    cursor step.
 
     item: place in each probe's "items"; token: place of the token to stand out.
     """
@@ -149,7 +147,8 @@ def probe_overview(
     cursor: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """All probes over training: mean answer log-prob by role (bold) over the single probes (faint).
+    """Draw all probes over training: the mean answer log-prob of each role (bold) over the single probes
+    (faint).
 
     references: {role: {"retrained": mean log-prob of the same items}}, dashed.
     """
@@ -178,7 +177,7 @@ def probe_overview(
 
 
 def token_text(token: str) -> str:
-    """A token in quotes with its blanks visible, cut where it is long, escaped for plotly."""
+    """Return a token in quotes with its blanks visible, cut where it is long and escaped for plotly."""
     token = token if len(token) <= 16 else token[:15] + "…"
     return "‘" + text(token.replace("\n", "↵").replace(" ", "␣")) + "’"
 

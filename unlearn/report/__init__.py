@@ -1,1 +1,1 @@
-"""The HTML report: everything that runs have to say, in one file."""
+"""Writes the HTML report: everything that runs show, in one file."""

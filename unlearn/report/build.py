@@ -1,4 +1,4 @@
-"""report(runs): everything that runs have to say, in one HTML file that is read without the app and offline.
+"""Writes what runs show into one HTML file that is read offline and without the app.
 
 No script at all: figures are static SVG (svg.py), so the file is small, prints, and its Content-Security-Policy can
 forbid everything but its own style sheet. Whatever comes from a run is escaped by Jinja. No torch.
@@ -34,7 +34,7 @@ def report(runs: Sequence[Run], out: Path) -> Path:
 
 
 def html(runs: Sequence[Run]) -> bytes:
-    """The file's bytes, UTF-8."""
+    """Return the bytes of the report, in UTF-8."""
     runs = list(dict.fromkeys(runs))
     if not 1 <= len(runs) <= len(LETTERS):
         raise ValueError(f"report: runs must be 1 to {len(LETTERS)}, got {len(runs)}.")
@@ -52,12 +52,12 @@ def html(runs: Sequence[Run]) -> bytes:
         differences={row["setting"] for row in compare.config_table(runs, only_differences=True)},
         letters=LETTERS,
     )
-    # Half of a surrogate pair, which JSON allows, is no character.
+    # JSON allows half of a surrogate pair, which is no character and cannot be encoded.
     return page.encode("utf-8", "replace")
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs of the same model on the same data belong together: only they share rows and a Before."""
+    """Group the runs of the same model on the same data, because only they share rows and a Before."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         asked = run.config
@@ -67,7 +67,7 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def label(run: Run) -> str:
-    """The run's own title, else method on data."""
+    """Return the run's own title, or else its method and data."""
     results, config = run.results(), run.config
     data = results.get("data_title") or config.data.get("name") or config.data.get("hub") or "own rows"
     return run.meta.get("title") or f"{results.get('method_title', config.method.upper())} on {data}"

@@ -1,4 +1,4 @@
-"""The parts of a report that show numbers: headline, further metrics, attacks, cost; and what they do not show.
+"""Prepares the numbers of a report: headline, further metrics, attacks, cost, and what they do not show.
 
 Plain values in rounded numbers. Files of a run may come from somebody else: what has another shape than ours is left
 out with a sentence, and everything is escaped where it is written (report.html).
@@ -17,7 +17,9 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 
 def headline(run: Run) -> str:
-    """What came of it in a sentence: exact answers, or else token accuracy, of rows to forget and to retain."""
+    """Return a sentence on what the run reached: exact answers, or else token accuracy, of rows to forget and
+    to retain.
+    """
     scores, said = run.scores(), []
     for role in ("forget", "retain"):
         values = {when: found.get(role, {}) for when, found in scores.items()}
@@ -31,7 +33,9 @@ def headline(run: Run) -> str:
 
 
 def metrics(runs: Sequence[Run]) -> JsonObject:
-    """metrics.json beyond the score table: {"rows", "definitions", "left_out", "broken"}; empty where no run has it.
+    """Return what metrics.json holds beyond the score table: {"rows", "definitions", "left_out", "broken"}.
+
+    It is empty where no run has the file.
 
     A row: title, help, role, n, ideal, before, after (one a run, with an interval where there is one), retrained.
     """
@@ -43,7 +47,7 @@ def metrics(runs: Sequence[Run]) -> JsonObject:
     ]
     for column, record in enumerate(found):
         for entry_name, entry in record.get("metrics", {}).items():
-            # The score table has it.
+            # The score table shows this metric already.
             if entry_name in compare.METRICS:
                 continue
             if entry["reason"]:
@@ -55,7 +59,7 @@ def metrics(runs: Sequence[Run]) -> JsonObject:
                 _fill(row, column, score)
     if not (rows or left_out or broken):
         return {}
-    # A run judged twice holds them as they came.
+    # A run that was judged twice holds its metrics in the order in which they came.
     order = {metric: at for at, metric in enumerate(METRICS)}
     table = [rows[key] for key in sorted(rows, key=lambda key: order.get(key[0], len(order)))]
     meanings = list(dict.fromkeys((str(row["title"]), str(row["help"])) for row in table))
@@ -68,7 +72,10 @@ def metrics(runs: Sequence[Run]) -> JsonObject:
 
 
 def attacks(run: Run) -> JsonObject:
-    """attacks.json, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}; empty without it."""
+    """Return what attacks.json holds, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}.
+
+    It is empty without the file.
+    """
     record = records.read_attacks(run.path / "attacks.json")
     bad = records.unread(run.path).get("attacks.json")
     said = [_unread([run], run, "attacks.json")] if bad else []
@@ -128,7 +135,7 @@ def _fill(row: JsonObject, column: int, score: JsonView) -> None:
 
 
 def cost(run: Run) -> list[tuple[str, str]]:
-    """What the run took, and what retraining would: name and value with its unit."""
+    """Return what the run took and what retraining would take: name, and value with its unit."""
     results = run.results()
     told = [("Time", "seconds", 1, "s"), ("Tokens", "tokens", 1, ""), ("FLOPs", "flops", 1e9, "GFLOP")]
     told += [("Peak memory", "peak_memory", 2**20, "MiB")]
@@ -152,7 +159,7 @@ def cost(run: Run) -> list[tuple[str, str]]:
 
 
 def limits(runs: Sequence[Run], scores: Sequence[JsonView]) -> list[str]:
-    """What these numbers do not show, in sentences made from what is there and what is not."""
+    """Return sentences on what these numbers do not show, made from what is there and what is missing."""
     seeds = sorted({run.config.seed for run in runs})
     said = [
         f"Seed {', '.join(map(str, seeds))}: another seed gives other numbers, and nothing here says by how much.",
@@ -187,5 +194,5 @@ def limits(runs: Sequence[Run], scores: Sequence[JsonView]) -> list[str]:
 
 
 def name(runs: Sequence[Run], run: Run) -> str:
-    """ "Run A", or "The run" where there is only one."""
+    """Return "Run A", "Run B" and so on, or "The run" where there is only one."""
     return f"Run {LETTERS[list(runs).index(run)].upper()}" if len(runs) > 1 else "The run"

@@ -1,4 +1,4 @@
-"""The parts of a report that show words: answers side by side, single tokens, and the probes while it trained.
+"""Prepares the words of a report: answers side by side, single tokens, and the probes during training.
 
 Plain values in rounded numbers; everything is escaped where it is written (report.html).
 """
@@ -13,16 +13,16 @@ from unlearn.results.compare import fall, nats, number, short
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Answers shown of each role.
+# The numbers of answers that are shown of forget and of each other role.
 FORGET_ROWS, OTHER_ROWS = 40, 10
-# Answers whose tokens are shown, tokens of each.
+# The number of answers whose tokens are shown, and the number of tokens of each.
 TOKEN_ROWS, TOKENS = 3, 32
-# Columns of "watch it forget".
+# The number of columns of "watch it forget".
 STEPS = 7
 
 
 def answers(runs: Sequence[Run]) -> list[JsonObject]:
-    """Each role with its rows, most changed first: {"role", "n", "counts", "rows"}."""
+    """Return each role with its rows, most changed first: {"role", "n", "counts", "rows"}."""
     told = [run for run in runs if (run.path / "samples.jsonl").is_file()]
     if not told:
         return []
@@ -41,11 +41,12 @@ def answers(runs: Sequence[Run]) -> list[JsonObject]:
 
 
 def place(row: JsonView) -> tuple[str, int]:
+    """Return the (role, index) by which a row is found in every run."""
     return row["role"], row["index"]
 
 
 def side(before: Any, after: Any, verdict: str) -> JsonObject | None:
-    """One run's answer with its verdict and how far the right answer fell."""
+    """Return one run's answer with its verdict and how far the right answer fell."""
     if after is None:
         return None
     fell = fall(before, after)
@@ -58,7 +59,7 @@ def side(before: Any, after: Any, verdict: str) -> JsonObject | None:
 
 
 def cell(sample: Any, old: Any = None) -> JsonObject | None:
-    """A sample's words, marked where they differ from `old`, and its log-prob."""
+    """Return a sample's log-prob and its words, marked where they differ from `old`."""
     if sample is None:
         return None
     said = sample["text"].strip()
@@ -78,7 +79,7 @@ def _role(role: str, runs: Sequence[Run], rows: list[JsonObject]) -> JsonObject:
 
 
 def tokens(run: Run) -> list[JsonObject]:
-    """The answer tokens of the forget rows that changed most: {"question", "answer", "rows", "left"}."""
+    """Return the answer tokens of the forget rows that changed most: {"question", "answer", "rows", "left"}."""
     found = []
     pairs = [r for r in compare.pair_samples([run]) if r["role"] == "forget" and r["before"] and r["a"]]
     pairs.sort(key=lambda row: -fall(row["before"], row["a"]))
@@ -103,11 +104,11 @@ def tokens(run: Run) -> list[JsonObject]:
 
 
 def probes(run: Run) -> JsonObject:
-    """ "Watch it forget" at a few steps: {"steps", "rows": [{"role", "prompt", "answer", "cells"}]}."""
+    """Return "Watch it forget" at a few steps: {"steps", "rows": [{"role", "prompt", "answer", "cells"}]}."""
     records = run.probes()
     if not records:
         return {}
-    # only where the rows were continued as well as scored
+    # Keep the probes at which the rows were continued as well as scored.
     records = [r for r in records if all(item["said"] == r["step"] for item in r["items"])] or records
     last = len(records) - 1
     chosen = [records[i] for i in sorted({round(last * k / (STEPS - 1)) for k in range(STEPS)})]

@@ -1,1 +1,1 @@
-"""Tables out of finished runs: comparison, grid, guide, verdict, cost. No torch."""
+"""Makes tables out of finished runs: comparison, grid, guide, verdict and cost. No torch."""

@@ -1,4 +1,4 @@
-"""A blind comparison: answers before and after a run in random order, votes, and what they come to.
+"""Runs a blind comparison of answers before and after a run, keeps the votes and counts them.
 
 Metrics say what they were told to count; a person who does not know which answer is which says whether a text reads
 worse. Votes are lines of votes.jsonl in the run's folder, one a vote, so that several people add up. No torch.
@@ -14,14 +14,14 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 FILE = "votes.jsonl"
 CHOICES = ("left", "right", "same")
-# Pairs of one ballot.
+# The number of pairs in one ballot.
 ROUNDS = 10
-# Votes that a run keeps: anybody who sees it may vote.
+# The number of votes that a run keeps. There is a limit because anybody who sees the run may vote.
 MOST = 10_000
 
 
 def ballot(rows: Sequence[JsonView], seed: str, rounds: int = ROUNDS) -> list[JsonObject]:
-    """Pairs to vote on, drawn from compare.pair_samples rows whose texts before and after differ.
+    """Draw pairs to vote on from the rows of compare.pair_samples whose texts before and after differ.
 
     Each: {"role", "index", "question", "answer", "left", "right", "is_left": "before" | "after"}. Texts alike say
     nothing to a voter and are left out; which side is which is drawn anew for each pair.
@@ -51,14 +51,14 @@ def vote(run: Run, ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
 
 
 def told(ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
-    """One vote as a plain record; better: before, after or same."""
+    """Return one vote as a plain record. Its "better" is before, after or same."""
     other = {"before": "after", "after": "before"}[pair["is_left"]]
     better = {"left": pair["is_left"], "right": other, "same": "same"}[choice]
     return {"ballot": ballot_id, "role": pair["role"], "index": pair["index"], "better": better}
 
 
 def votes(run: Run) -> list[JsonObject]:
-    """Every vote that the run keeps; lines of another shape (an imported run) are passed over."""
+    """Return every vote that the run keeps. Lines of another shape (an imported run) are skipped."""
     found = read_lines(run.path / FILE)
     return [
         v for v in found if v.get("better") in ("before", "after", "same") and isinstance(v.get("role"), str)
@@ -66,7 +66,10 @@ def votes(run: Run) -> list[JsonObject]:
 
 
 def tally(cast: Sequence[JsonView]) -> dict[str, JsonObject]:
-    """{role: {"before", "after", "same": votes, "n", "p"}}; p of the two-sided sign test on those that chose."""
+    """Count the votes of each role: {role: {"before", "after", "same": votes, "n", "p"}}.
+
+    p is that of the two-sided sign test over the votes that prefer one side.
+    """
     found = {}
     for role in dict.fromkeys(v["role"] for v in cast):
         mine = [v["better"] for v in cast if v["role"] == role]
@@ -76,6 +79,9 @@ def tally(cast: Sequence[JsonView]) -> dict[str, JsonObject]:
 
 
 def sign_test(a: int, b: int) -> float:
-    """Two-sided p that a and b are draws of a fair coin: min(1, 2 P(X ≥ max(a, b))), X ~ Bin(a + b, 1/2)."""
+    """Return the two-sided p-value of the hypothesis that a and b are draws of a fair coin.
+
+    p = min(1, 2 P(X ≥ max(a, b))) with X ~ Bin(a + b, 1/2).
+    """
     n, most = a + b, max(a, b)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n)

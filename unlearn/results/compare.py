@@ -1,4 +1,4 @@
-"""What the screen says about runs side by side: differences, verdicts, deltas; plain records in and out.
+"""Computes what pages and reports show of runs side by side: differences, verdicts and changes.
 
 Pages and reports share these functions, so that a verdict on the screen and one in a report cannot
 disagree. No torch, no streamlit: a recorded run can be read anywhere.
@@ -14,12 +14,12 @@ from typing import Any
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Runs side by side, in order.
+# The letters of the runs that stand side by side, in their order.
 LETTERS = "abcdefgh"
 VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
-# Nats a token.
+# Limits in nats a token: above FAR too much is forgotten, from FELL on a plain text counts as forgotten.
 FAR, FELL = 2.0, 1.0
-# What an evaluation holds: title, definition, which way is better on rows to keep.
+# The metrics of an evaluation: title, definition, and which way is better on rows to keep.
 METRICS = {
     "exact": ("Exact answers", "share of rows whose greedy answer is the right one", "higher"),
     "rougeL": ("ROUGE-L", "overlap of the greedy answer with the right one, 0 to 1", "higher"),
@@ -38,12 +38,18 @@ Record = JsonView
 
 
 def number(value: Any) -> float:
-    """A float from what a run wrote; "nan", "inf" and "-inf" are written by name, a missing value is nan."""
+    """Return a number that a run wrote as a float.
+
+    The names "nan", "inf" and "-inf" are read as numbers, and a missing value becomes nan.
+    """
     return math.nan if value is None else float(value)
 
 
 def short(value: object, sign: bool = False) -> str:
-    """At most three significant digits, with a real minus sign: 0.01234 → 0.0123, -1234 → −1230."""
+    """Write a number with at most three significant digits and a real minus sign.
+
+    Examples: 0.01234 → 0.0123, -1234 → −1230.
+    """
     x = number(value)
     if not math.isfinite(x):
         return "not a number" if math.isnan(x) else ("∞" if x > 0 else "−∞")
@@ -55,7 +61,9 @@ def short(value: object, sign: bool = False) -> str:
 
 
 def nats(value: object, sign: bool = False) -> str:
-    """A log-prob or a difference of two: three digits, but nothing under a hundredth (−0.000874 → −0.00)."""
+    """Write a log-prob, or a difference of two, with three digits and no more than two decimals (−0.000874 →
+    −0.00).
+    """
     x = number(value)
     if not math.isfinite(x) or abs(x) >= 10:
         return short(x, sign)
@@ -63,7 +71,8 @@ def nats(value: object, sign: bool = False) -> str:
 
 
 def word_diff(before: str, after: str) -> list[tuple[str, str]]:
-    """The words of `after`, "same" or "new", with the words that `before` had in their place as "gone".
+    """Return the words of `after` marked "same" or "new", and the words of `before` that they replace marked
+    "gone".
 
     Joining "same" and "new" gives `after`; joining "same" and "gone" gives `before`, save for blanks
     beside a change. Words and punctuation are compared, never letters: half a word is not a change.
@@ -80,14 +89,19 @@ def word_diff(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def repetition(text: str) -> float:
-    """REP_3: the share of a text's word trigrams that occurred before in it; 0 under three words."""
+    """Return the share of a text's word trigrams that occurred earlier in it (REP_3).
+
+    It is 0 under three words.
+    """
     words = text.split()
     trigrams = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0
 
 
 def verdict(before: Record | None, after: Record | None, retrained: Record | None = None) -> str:
-    """What happened to one row, in one of VERDICTS; "" where a sample is missing. Decided in this order:
+    """Return what happened to one row, as one of VERDICTS. It is "" where a sample is missing.
+
+    The verdict is decided in this order:
 
     over-forgotten   the text after is empty or repeats itself (REP_3 > 0.5) and the text before did not,
                      or the answer is FAR (2 nats a token) less likely than after retraining without it
@@ -110,12 +124,15 @@ def verdict(before: Record | None, after: Record | None, retrained: Record | Non
 
 
 def fall(before: Record | None, after: Record | None) -> float:
-    """By how many nats a token the answer became less likely; nan where a sample is missing."""
+    """Return by how many nats a token the right answer became less likely.
+
+    It is nan where a sample is missing.
+    """
     return number(after["nll"]) - number(before["nll"]) if before and after else math.nan
 
 
 def pair_samples(runs: Sequence[Run]) -> list[JsonObject]:
-    """Rows of one or two runs side by side, joined by (role, index).
+    """Return the rows of one or two runs side by side, joined by (role, index).
 
     A row: role, index, question, prompt, answer; before, a, b, before_b, retrained: sample records or None;
     verdict_a, verdict_b. B's row counts only where its prompt and answer are A's: two runs on different
@@ -139,12 +156,16 @@ def pair_samples(runs: Sequence[Run]) -> list[JsonObject]:
 
 
 def described(metric: str) -> tuple[str, str, str]:
-    """(title, definition, which way is better) of a metric; of one not in METRICS only its name is known."""
+    """Return (title, definition, which way is better) of a metric.
+
+    Of a metric that is not in METRICS only its name is known.
+    """
     return METRICS.get(metric) or (metric.replace("_", " "), "", "")
 
 
 def score_table(runs: Sequence[Run]) -> list[JsonObject]:
-    """All roles × metrics: {"role", "metric", "n", "before", "a", "delta_a", "b", "delta_b", …, "retrained"}.
+    """Return the scores of all roles and metrics: {"role", "metric", "n", "before", "a", "delta_a", "b",
+    "delta_b", …, "retrained"}.
 
     Deltas are after minus the same run's before; a number that a run lacks is nan.
     """
@@ -168,7 +189,10 @@ def score_table(runs: Sequence[Run]) -> list[JsonObject]:
 
 
 def config_table(runs: Sequence[Run], only_differences: bool = False) -> list[dict[str, str]]:
-    """What was asked and what it ran on: {"setting", "a", "b"?, …}; only_differences keeps rows that differ."""
+    """Return the settings of the runs and what they ran on, one row a setting: {"setting", "a", "b"?, …}.
+
+    only_differences keeps the rows that differ.
+    """
     columns = [_settings(run) for run in runs]
     rows = []
     for setting in dict.fromkeys(key for column in columns for key in column):
@@ -179,7 +203,8 @@ def config_table(runs: Sequence[Run], only_differences: bool = False) -> list[di
 
 
 def token_shift(before: Sequence[Record], after: Sequence[Record]) -> list[JsonObject]:
-    """Per answer token: {"token", "logit", "lp": after - before; "before", "after": rank, 1 = top}.
+    """Return the change of each answer token: {"token", "logit", "lp": after - before; "before", "after":
+    rank, 1 = top}.
 
     A logit depends on a constant that the softmax takes away; a log-prob does not. Both are shown because
     some methods push a logit down directly.
@@ -192,7 +217,10 @@ def token_shift(before: Sequence[Record], after: Sequence[Record]) -> list[JsonO
 
 
 def probe_references(run: Run) -> dict[str, dict[str, float]]:
-    """{role: {"retrained": mean log-prob a token}} over the rows that are probes, if all are known."""
+    """Return the retrained model's mean log-prob a token on the probes: {role: {"retrained": mean}}.
+
+    A role is left out where one of its probes has no such sample.
+    """
     samples = {(s["role"], s["index"]): s for s in run.samples() if s["when"] == "retrained"}
     probes = run.probes()
     values: dict[str, list[float]] = {}
@@ -204,7 +232,9 @@ def probe_references(run: Run) -> dict[str, dict[str, float]]:
 
 
 def shift_words(fell: float) -> str:
-    """A fall in nats a token as a sentence's end: 2.3 → "10 times less likely per token than before"."""
+    """Write a fall in nats a token as the end of a sentence: 2.3 → "10 times less likely per token than
+    before".
+    """
     if not math.isfinite(fell):
         return "of a likelihood that is not a number"
     if abs(fell) < 0.05:
@@ -214,7 +244,9 @@ def shift_words(fell: float) -> str:
 
 
 def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[JsonObject]:
-    """Marks for plots.tradeoff: original and retrained (of A), A, B, and other runs on A's data and model."""
+    """Return the marks for figures.base.tradeoff: original and retrained (of A), A, B, and other runs on A's
+    data and model.
+    """
     points: list[JsonObject] = []
     first = chosen[0].results()
     for letter, run in zip("AB", chosen, strict=False):

@@ -1,4 +1,4 @@
-"""What a run cost beside what retraining would: counted in tokens and FLOPs, in seconds where it was measured.
+"""Compares what a run cost with what retraining would cost, in tokens, FLOPs and, where measured, seconds.
 
 A trained token costs 6·N FLOPs (2 forward, 4 backward; Kaplan et al. 2020, arXiv 2001.08361), N the parameters, so
 the ratio of FLOPs is the ratio of trained tokens. No torch: pages and reports call this too.
@@ -11,7 +11,7 @@ from unlearn.models.load import CATALOGUE
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Training tokens that a person may enter.
+# The smallest and the largest number of training tokens that a person may enter.
 LOW, HIGH = 1e3, 1e18
 FORMULA = "6 · N · training tokens of retraining ÷ (6 · N · tokens of this run)"
 
@@ -23,7 +23,9 @@ def retraining(
     recipe: Path | None = None,
     training_tokens: float | None = None,
 ) -> JsonObject:
-    """Ratios of retraining to the run, as far as its cost is known; empty where nothing is, or nothing was read.
+    """Return the ratios of retraining to the run, as far as both costs are known.
+
+    It is empty where nothing is known, or the run read no token.
 
     results: the run's results.json. recipe: folder of the retrained model, whose recipe.json was measured.
     training_tokens: of the model's pre-training, from the catalogue or entered by a person.
@@ -53,7 +55,11 @@ def retraining(
 
 
 def of_model(name: str, results: JsonView, training_tokens: float | None = None) -> JsonObject:
-    """retraining() with what the catalogue knows of this model, else with what a person says; empty for neither."""
+    """Return retraining() with what the catalogue knows of this model, or else with the count that a person
+    gives.
+
+    It is empty where there is neither.
+    """
     entry = CATALOGUE.get(name)
     if entry is None:
         return retraining(results.get("parameters") or 0, results, training_tokens=training_tokens)
@@ -63,7 +69,9 @@ def of_model(name: str, results: JsonView, training_tokens: float | None = None)
 
 
 def of_run(run: Run) -> JsonObject:
-    """What the run's results say of retraining, else what follows from the count that was entered for it."""
+    """Return what the run's results say of retraining, or else what follows from the count that a person
+    entered for it.
+    """
     results = run.results()
     if known := results.get("retraining"):
         return known
@@ -74,19 +82,21 @@ def of_run(run: Run) -> JsonObject:
 
 
 def is_known(model: str) -> bool:
-    """Whether what retraining takes is in the catalogue, so that nobody needs to enter it."""
+    """Return whether the catalogue knows what retraining this model takes, so that nobody needs to enter it."""
     entry = CATALOGUE.get(model)
     return bool(entry and (entry.retrain or entry.training_tokens))
 
 
 def enter(run: Run, training_tokens: float) -> None:
-    """Keep with the run how many tokens its model was trained on; ValueError as check()."""
+    """Keep with the run how many tokens its model was trained on. ValueError as in check()."""
     check(run.config.model, training_tokens)
     run.set_meta(training_tokens=float(training_tokens))
 
 
 def check(model: str, training_tokens: float) -> None:
-    """ValueError where what training this model took is known already, and for an absurd number."""
+    """Raise ValueError where the catalogue already knows what training this model took, and for an absurd
+    number.
+    """
     if is_known(model):
         raise ValueError(f"cost: what training {model} took is known; leave its tokens out.")
     if not LOW <= training_tokens <= HIGH:

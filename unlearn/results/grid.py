@@ -1,4 +1,4 @@
-"""What a grid of runs says: good cells, width of the lr window, who keeps most at equal forgetting.
+"""Judges a grid of runs: good cells, the width of the lr window, and who keeps most at equal forgetting.
 
 A cell is one finished run's settings and scores; every function here is pure, imports no torch and no screen, so
 that a page, a report and a test agree. Definitions (Yao et al. 2024, arXiv 2402.15159, in operational form):
@@ -23,18 +23,16 @@ from unlearn.store.shapes import JsonView
 REACHED, KEPT = 0.9, 1.1
 KEEP = ("retain", "general")
 UTILITY_ROLES, UTILITY_PARTS = ("retain", "general", "neighbours"), ("probability", "rougeL")
-SHARES = (
-    "probability",
-    "accuracy",
-    "exact",
-    "rougeL",
-    # Forget scores between 0 and 1 that forgetting is read from.
-)
+# Forgetting is read from one of these scores, which lie between 0 and 1.
+SHARES = ("probability", "accuracy", "exact", "rougeL")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run of a grid. scores as Run.scores(); state done or failed; tokens are those trained on."""
+    """One run of a grid.
+
+    scores are as in Run.scores(), state is done or failed, and tokens are those trained on.
+    """
 
     method: str
     lr: float
@@ -49,39 +47,48 @@ class Cell:
     scores: JsonView = field(default_factory=dict)
 
     def score(self, when: str, role: str, metric: str = "ppl") -> float:
-        """nan where it was not scored."""
+        """Return one score of the cell. It is nan where it was not scored."""
         return number(self.scores.get(when, {}).get(role, {}).get(metric))
 
 
 def target(cell: Cell) -> float:
-    """The approximate-retrain target for the forget PPL; nan without approximate texts."""
+    """Return the approximate-retrain target for the forget PPL. It is nan without approximate texts."""
     return cell.score("before", "approximate")
 
 
 def truth(cell: Cell) -> float:
-    """The PPL on forget of the exactly retrained model; nan where there is none."""
+    """Return the PPL on forget of the exactly retrained model. It is nan where there is none."""
     return cell.score("retrained", "forget")
 
 
 def reached(cell: Cell) -> bool | None:
-    """Forget PPL >= 0.9 × target; None where there is no target. A PPL that is nan reaches nothing."""
+    """Return whether the forget PPL is at least 0.9 × the target.
+
+    It is None where there is no target. A PPL that is nan reaches nothing.
+    """
     goal = target(cell)
     return None if math.isnan(goal) else cell.score("after", "forget") >= REACHED * goal
 
 
 def rise(cell: Cell, role: str) -> float:
-    """PPL after over PPL before on a role; nan where it was not scored."""
+    """Return the PPL after divided by the PPL before on a role. It is nan where it was not scored."""
     return cell.score("after", role) / cell.score("before", role)
 
 
 def kept(cell: Cell) -> bool | None:
-    """No kept role's PPL is more than 1.1 × the original's; None where the dataset has neither of them."""
+    """Return whether no role to keep has a PPL over 1.1 × the original's.
+
+    It is None where the dataset has no such role.
+    """
     known = [role for role in KEEP if not math.isnan(cell.score("before", role))]
     return all(rise(cell, role) <= KEPT for role in known) if known else None
 
 
 def good(cell: Cell) -> bool | None:
-    """Reached and kept. A diverged run is not good; None where the dataset lacks what the question needs."""
+    """Return whether the cell reached the target and kept the rest.
+
+    A diverged run is not good; None where the dataset lacks what the question needs.
+    """
     if cell.state != "done":
         return False
     parts = reached(cell), kept(cell)
@@ -89,7 +96,7 @@ def good(cell: Cell) -> bool | None:
 
 
 def utility(cell: Cell, when: str = "after") -> float:
-    """What is left of everything else, 0 to 1; nan for a run that diverged."""
+    """Return the utility that is left on everything else, from 0 to 1. It is nan for a run that diverged."""
     parts = [cell.score(when, role, part) for role in UTILITY_ROLES for part in UTILITY_PARTS]
     known = [value for value in parts if not math.isnan(value)]
     if not known:
@@ -98,12 +105,15 @@ def utility(cell: Cell, when: str = "after") -> float:
 
 
 def forgetting(cell: Cell, metric: str = "probability", when: str = "after") -> float:
-    """1 - the forget score: 0 knows everything, 1 nothing."""
+    """Return 1 minus the forget score: 0 means that the model knows everything, 1 that it knows nothing."""
     return 1 - cell.score(when, "forget", metric)
 
 
 def mean_sd(values: Iterable[float]) -> tuple[float, float, int]:
-    """(mean, sample standard deviation, n) of the finite values; sd is nan below two, the mean below one."""
+    """Return (mean, sample standard deviation, n) of the finite values.
+
+    The deviation is nan below two values, the mean below one.
+    """
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return math.nan, math.nan, 0
@@ -125,23 +135,25 @@ class Setting:
 
     @property
     def good(self) -> int:
-        """How many of its seeds are good."""
+        """Return how many of its seeds are good."""
         return sum(good(cell) is True for cell in self.cells)
 
     @property
     def runs(self) -> str:
-        """Ids of its runs, with commas between them."""
+        """Return the ids of its runs, with commas between them."""
         return ",".join(cell.run for cell in self.cells)
 
     def utility(self) -> tuple[float, float, int]:
+        """Return (mean, standard deviation, n) of the utility over its seeds."""
         return mean_sd(utility(cell) for cell in self.cells)
 
     def forgetting(self, metric: str = "probability") -> tuple[float, float, int]:
+        """Return (mean, standard deviation, n) of the forgetting over its seeds."""
         return mean_sd(forgetting(cell, metric) for cell in self.cells)
 
 
 def settings(cells: Sequence[Cell]) -> list[Setting]:
-    """The cells grouped over seeds, in order of first appearance."""
+    """Return the cells grouped over seeds, in order of first appearance."""
     found: dict[tuple[str, float, int, int], list[Cell]] = {}
     for cell in cells:
         found.setdefault((cell.method, cell.lr, cell.epochs, cell.batch_size), []).append(cell)
@@ -150,7 +162,7 @@ def settings(cells: Sequence[Cell]) -> list[Setting]:
 
 @dataclass(frozen=True)
 class Window:
-    """A method's widest run of neighbouring learning rates that are good with every seed."""
+    """The widest run of neighbouring learning rates at which a method is good with every seed."""
 
     method: str
     decades: float
@@ -163,7 +175,7 @@ class Window:
 
 
 def lr_window(cells: Sequence[Cell]) -> list[Window]:
-    """One a method: the widest window at fixed epochs and batch, and how many of the method's cells are good.
+    """Return for each method its widest window at fixed epochs and batch, and how many of its cells are good.
 
     A learning rate stands for the stretch half-way (in log10) to its neighbours on the grid, and as far outwards at
     the ends; so one good rate on a grid of half decades is a window of half a decade. A grid of one rate has no
@@ -204,7 +216,10 @@ def _runs(lrs: Sequence[float], marks: Sequence[bool]) -> list[tuple[float, floa
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the points that no other equals or beats in both coordinates and beats in one; higher is better."""
+    """Return the indices of the points that no other point dominates, where higher is better.
+
+    A point dominates when it is at least as high in both coordinates and higher in one.
+    """
 
     def beaten(x: float, y: float) -> bool:
         return any(a >= x and b >= y and (a > x or b > y) for a, b in points)
@@ -214,7 +229,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Matched:
-    """A method's best setting among the n whose mean forgetting lies at the chosen level."""
+    """The best setting of a method among the n settings whose mean forgetting lies at the chosen level."""
 
     method: str
     n: int
@@ -224,7 +239,8 @@ class Matched:
 def matched(
     cells: Sequence[Cell], level: float, tolerance: float, metric: str = "probability"
 ) -> list[Matched]:
-    """Methods compared where they forget equally: the setting of most utility within level ± tolerance.
+    """Compare methods where they forget equally: return for each its setting of most utility within level ±
+    tolerance.
 
     Forgetting and utility are means over seeds, and a setting with a diverged seed does not count: one cannot
     choose a setting for its lucky seeds. best is None where a method has no setting there.
@@ -238,7 +254,10 @@ def matched(
 
 
 def level_of(cells: Sequence[Cell], metric: str = "probability") -> tuple[float, str]:
-    """(the forgetting of not knowing, whose it is): the retrained model's, else the original's on approximate."""
+    """Return (the forgetting of a model that never knew, whose it is).
+
+    It is the retrained model's, or else the original's on approximate texts.
+    """
     places = (
         ("retrained", "forget", "the retrained model"),
         ("before", "approximate", "the original on unseen"),

@@ -1,4 +1,4 @@
-"""The tuning guide in operational form, and its regret: what following it costs against a whole grid.
+"""Follows the tuning guide step by step, and measures its regret: what it misses beside a whole grid.
 
 From Yao et al. 2024 (arXiv 2402.15159), as steps that leave nothing to taste:
 
@@ -22,17 +22,17 @@ from unlearn.results.compare import short
 from unlearn.results.grid import KEPT, Cell, reached, rise, utility
 
 FACTOR = math.sqrt(10)
-# Trials that the guide's claim allows.
+# The number of trials that the guide's claim allows.
 BUDGET = 4
-# Trials after which it gives up.
+# The number of trials after which the guide gives up.
 MOST = 8
-# Learning rate.
+# The highest learning rate that is tried.
 HIGHEST = 1.0
 
 
 @dataclass(frozen=True)
 class Guided:
-    """What following the guide led to: chosen is the taken cell, or None with the reason."""
+    """The outcome of following the guide. chosen is the cell that was taken, or None with the reason."""
 
     chosen: Cell | None
     trials: tuple[Cell, ...]
@@ -40,18 +40,23 @@ class Guided:
 
 
 def batch_of(forget: int) -> int:
-    """|F| / 4, at least one text."""
+    """Return the batch size of the guide: |F| / 4, at least one text."""
     return max(1, round(forget / 4))
 
 
 def guide_lrs(lowest: float) -> list[float]:
-    """From the grid's lowest rate half a decade a trial, rounded to three digits as a person would type them."""
+    """Return the learning rates of the trials: from the lowest upwards, half a decade apart, rounded to three
+    digits as a person would type them.
+    """
     rates = (float(f"{lowest * FACTOR**i:.3g}") for i in range(MOST))
     return [rate for rate in rates if rate <= HIGHEST]
 
 
 def guide(trial: Callable[[float], Cell], lrs: Iterable[float]) -> Guided:
-    """Try the rates upwards, no more than needed. ValueError where there is no target to reach."""
+    """Try the learning rates upwards and stop as soon as one is taken or rejected.
+
+    ValueError where there is no target to reach.
+    """
     trials: list[Cell] = []
     for lr in lrs:
         cell = trial(lr)
@@ -75,13 +80,13 @@ def _judged(cell: Cell, trials: tuple[Cell, ...]) -> Guided:
 
 
 def best_of(cells: Sequence[Cell], method: str, seed: int) -> Cell | None:
-    """The grid's cell of highest utility among those of this method and seed that reached the target."""
+    """Return the grid's cell of highest utility among those of this method and seed that reached the target."""
     there = [c for c in cells if (c.method, c.seed, c.state) == (method, seed, "done") and reached(c)]
     return max((c for c in there if math.isfinite(utility(c))), key=utility, default=None)
 
 
 def regret(guided: Guided, best: Cell | None) -> float:
-    """(U* - U) / U*; nan where no grid cell reached the target or its utility is 0."""
+    """Return the regret (U* - U) / U*. It is nan where no grid cell reached the target or its utility is 0."""
     most = utility(best) if best else math.nan
     mine = utility(guided.chosen) if guided.chosen else 0.0
     return (most - mine) / most if most > 0 else math.nan

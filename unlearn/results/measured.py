@@ -1,4 +1,4 @@
-"""What each method did at the settings that it ships with: the rows of assets/results/defaults.json (bench/defaults).
+"""Reads what each method did at its default settings, from assets/results/defaults.json (bench/defaults).
 
 A row counts only while the method still has the settings that it was measured with: a figure of others would mislead.
 """
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 
 RESULTS = ASSETS / "results" / "defaults.json"
-# The first that a role was scored by: of answers, of texts continued.
+# A role is judged by the first of these that it was scored by. Answers have "exact", plain texts "memorised".
 SCORES = ("exact", "memorised")
 
 
 @dataclass(frozen=True)
 class Change:
-    """A role's share of right answers (of a plain text: continued word for word), before and, over seeds, after."""
+    """The share of right answers of one role before the run, and its mean over seeds after it.
+
+    Of a plain text it is the share that is continued word for word.
+    """
 
     before: float
     after: float
@@ -36,7 +39,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Measured:
-    """One method on one model at its defaults. perplexity: general, after ÷ before; collapsed: seeds that did."""
+    """One method on one model at its default settings.
+
+    perplexity is that of general texts, after ÷ before; collapsed is how many seeds ruined it.
+    """
 
     model: str
     tuning: str
@@ -48,7 +54,7 @@ class Measured:
 
 
 def measured(method: "Method", path: Path = RESULTS) -> list[Measured]:
-    """Of every model on which the method was measured with the settings that it has now."""
+    """Return one record for each model on which the method was measured with the settings that it has now."""
     rows = _rows(path, path.stat().st_mtime_ns) if path.is_file() else []
     return [_read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
 
@@ -83,7 +89,7 @@ def _read(row: JsonView) -> Measured:
 
 
 def words(found: Measured) -> str:
-    """What that measurement came to, in a sentence."""
+    """Return what that measurement showed, in a sentence."""
     entry = CATALOGUE[found.model]
     forget, retain = found.roles["forget"], found.roles["retain"]
     ruined = {0: "", found.seeds: " General text is ruined."}.get(

@@ -1,18 +1,19 @@
-"""How long a run will still train: one estimate, which the page of the run and a page that waits for it both show."""
+"""Estimates how long a run will still train, for every page that shows it."""
 
 import math
 from collections.abc import Sequence
 
 from unlearn.store.shapes import JsonView
 
-RECENT = (
-    # Steps whose pace counts: a resumed run may lie on another machine, and a machine may become busy.
-    20
-)
+# The number of last steps whose pace counts. Earlier ones mislead: a resumed run may be on another machine now, and a
+# machine may become busy.
+RECENT = 20
 
 
 def seconds_to_go(steps: Sequence[JsonView]) -> float | None:
-    """Seconds of training that are left, from the pace of the last steps; None before there is a pace.
+    """Return the seconds of training that are left, from the pace of the last steps.
+
+    It is None before there is a pace.
 
     steps: the run's step events. One that says no time is passed over.
     """
@@ -24,7 +25,7 @@ def seconds_to_go(steps: Sequence[JsonView]) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: 41 s, 3 min or 2.5 h."""
+    """Write a time in words, such as 41 s, 3 min or 2.5 h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

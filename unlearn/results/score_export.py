@@ -1,4 +1,4 @@
-"""The comparison table for a spreadsheet (CSV) and for a paper (LaTeX with booktabs).
+"""Writes the comparison table for a spreadsheet (CSV) and for a paper (LaTeX with booktabs).
 
 Both hold the rows of compare.score_table, as the Compare page shows them. Names come from runs, which may be
 somebody else's: a cell never starts a formula in a spreadsheet and never is a command in LaTeX.
@@ -14,7 +14,7 @@ from unlearn.results.compare import LETTERS, described, number, score_table, sho
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
-# Else: keep it.
+# What a good score looks like in each role. In the other roles the score should stay as it was.
 GOALS = {"forget": "as retrained", "paraphrase": "as retrained", "approximate": "unchanged"}
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -25,7 +25,10 @@ TEX = {
 
 
 def rows(runs: Sequence[Run]) -> list[JsonObject]:
-    """compare.score_table with "score" (title), "what" (definition) and "goal"; a missing number is None."""
+    """Return the rows of compare.score_table with "score" (title), "what" (definition) and "goal" added.
+
+    A missing number is None.
+    """
     table = []
     for row in score_table(runs):
         title, what, better = described(row["metric"])
@@ -36,7 +39,7 @@ def rows(runs: Sequence[Run]) -> list[JsonObject]:
 
 
 def columns(runs: Sequence[Run], table: Sequence[Mapping[str, object]]) -> list[tuple[str, str]]:
-    """(key, heading) in order; "retrained" only where a row has it."""
+    """Return (key, heading) of the columns in order. "retrained" is there only where a row has it."""
     heads = [("role", "Rows"), ("score", "Score"), ("n", "n"), ("before", "Before")]
     for letter in LETTERS[: len(runs)]:
         name = f" {letter.upper()}" if len(runs) > 1 else ""
@@ -46,7 +49,7 @@ def columns(runs: Sequence[Run], table: Sequence[Mapping[str, object]]) -> list[
 
 
 def as_csv(runs: Sequence[Run]) -> str:
-    """One line a role and metric, numbers in full, definitions last."""
+    """Return the table as CSV: one line for each role and metric, numbers in full, definitions last."""
     table = rows(runs)
     keys = [*(key for key, _ in columns(runs, table)), "what"]
     out = io.StringIO()
@@ -57,7 +60,10 @@ def as_csv(runs: Sequence[Run]) -> str:
 
 
 def as_latex(runs: Sequence[Run]) -> str:
-    r"""A table that needs \usepackage{booktabs}; three significant digits; how to repeat each run as comments."""
+    r"""Return the table as LaTeX, which needs \usepackage{booktabs}.
+
+    Numbers have three significant digits, and comments say how to repeat each run.
+    """
     table = rows(runs)
     heads = columns(runs, table)
     letters = "".join("l" if key in ("role", "score", "goal") else "r" for key, _ in heads)
@@ -79,7 +85,7 @@ def as_latex(runs: Sequence[Run]) -> str:
 
 
 def tex(text: object) -> str:
-    """Any text so that LaTeX prints it and does nothing else."""
+    """Escape any text so that LaTeX prints it and does nothing else."""
     return "".join(TEX.get(letter, letter) for letter in _one_line(text))
 
 

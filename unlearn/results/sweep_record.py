@@ -1,4 +1,4 @@
-"""A sweep's folder: what was asked (methods × lrs × epochs × batch sizes × seeds) and what came out.
+"""Reads and writes a sweep's folder: which grid was asked for, and what came out.
 
 A sweep is a folder like a run: what was asked, events, a lock. Its cells are runs of the same store, each known by
 the content of its settings. unlearn.work.sweep carries it out; what the numbers mean is said in
@@ -22,7 +22,7 @@ from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Study
 
 AXES = ("lrs", "epochs", "batch_sizes", "seeds")
-# What all templates must agree on, or their cells could not be compared.
+# Fields that all templates must share, or their cells could not be compared.
 SHARED = ("model", "data", "start")
 VARIED = ("method", "knobs", "tuning", "lr", "epochs", "batch_size", "seed", "probes", "title")
 MOST_CELLS = 2000
@@ -32,7 +32,11 @@ UNTOLD = ("title", "probes", "metrics", "checkpointing")
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """runs: one template a method, with all that the grid does not vary; no epochs or batch_sizes: their own."""
+    """The settings of a sweep.
+
+    runs holds one template a method, with all that the grid does not vary. Without epochs or batch_sizes each
+    template keeps its own.
+    """
 
     runs: tuple[RunConfig, ...]
     lrs: tuple[float, ...]
@@ -55,16 +59,20 @@ class SweepConfig:
             if not values and name in ("lrs", "seeds"):
                 raise ValueError(f"sweep: {name} is empty; give at least one value.")
             object.__setattr__(self, name, values)
-        # Making them checks their limits too.
+        # Making the cells checks their limits too.
         if (count := len(self.cells())) > MOST_CELLS:
             raise ValueError(f"sweep: at most {MOST_CELLS} cells, got {count}; leave out some values.")
 
     @property
     def methods(self) -> tuple[str, ...]:
+        """Return the names of the methods, in the order of the templates."""
         return tuple(run.method for run in self.runs)
 
     def cells(self) -> list[RunConfig]:
-        """The whole grid with the first seed, then with the next: a sweep cut short is a grid of fewer seeds."""
+        """Return the whole grid with the first seed, then with the next.
+
+        So a sweep that is cut short is a grid of fewer seeds.
+        """
         return [
             replace(run, lr=lr, epochs=epochs, batch_size=batch, seed=seed, probes=0, title="")
             for seed, run in product(self.seeds, self.runs)
@@ -73,7 +81,7 @@ class SweepConfig:
         ]
 
     def command(self) -> str:
-        """The command line that repeats this sweep, every knob said."""
+        """Return the command line that repeats this sweep, with every knob stated."""
         kept = shlex.split(self.runs[0].command("sweep", leave_out=VARIED))
         kept += ["--methods", ",".join(self.methods)]
         if len({run.tuning for run in self.runs}) == 1:
@@ -88,26 +96,30 @@ class SweepConfig:
         return shlex.join(kept)
 
     def to_json(self) -> JsonObject:
+        """Return the settings as a JSON object, as sweep.json holds them."""
         axes = {name: list(getattr(self, name)) for name in AXES}
         runs = [run.to_json() for run in self.runs]
         return {"runs": runs, **axes, "guide": self.guide, "keep_weights": self.keep_weights}
 
     @classmethod
     def from_json(cls, value: JsonView) -> "SweepConfig":
+        """Return the settings that a JSON object from to_json() states."""
         runs = tuple(RunConfig.from_json(run) for run in value["runs"])
         return cls(**{**value, "runs": runs, **{name: tuple(value[name]) for name in AXES}})
 
 
-# Settings that came later, and what every run did before.
+# Settings that were added later, with the value that every earlier run had.
 ONCE = {"precision": "auto", "prompt": "plain", "system": ""}
 
 
 def identity(config: RunConfig) -> str:
-    """Twelve hex digits of every setting that a score depends on; 1 and 1.0 are one number, empty words are none."""
+    """Return twelve hex digits of every setting that a score depends on. 1 and 1.0 are one number, and empty
+    words are left out.
+    """
     told = {key: value for key, value in config.to_json().items() if key not in UNTOLD}
     if config.tuning != "lora":
         told = {key: value for key, value in told.items() if key not in LORA_ONLY}
-    # As runs say it that were made before there was a choice.
+    # Runs that were made before a setting existed do not state it, so its old value is left out.
     for name, once in ONCE.items():
         if told[name] == once:
             del told[name]
@@ -125,16 +137,20 @@ def _plain(value: object) -> Any:
 
 
 class SweepRecord(Study):
-    """<store>/sweeps/<id>: sweep.json, meta.json, events.jsonl with `cell` and `guide` events."""
+    """The folder of one sweep, <store>/sweeps/<id>.
+
+    It holds sweep.json, meta.json, and events.jsonl with `cell` and `guide` events.
+    """
 
     FILE, FOLDER = "sweep.json", "sweeps"
 
     @classmethod
     def read(cls, value: JsonView) -> SweepConfig:
+        """Return the SweepConfig that the content of sweep.json states."""
         return SweepConfig.from_json(value)
 
     def cells(self) -> list[Cell]:
-        """The finished cells of the grid, in the order in which they are computed."""
+        """Return the finished cells of the grid, in the order in which they are computed."""
         known = self._known()
         return [
             cell_of(config, known[key])
@@ -143,7 +159,7 @@ class SweepRecord(Study):
         ]
 
     def guided(self) -> list[tuple[str, int, Guided]]:
-        """(method, seed, what the guide led to) as far as it has been followed."""
+        """Return (method, seed, what the guide led to) as far as the guide has been followed."""
         known, found = self._known(), {}
         for event in self.events("guide"):
             trials = [
@@ -159,31 +175,36 @@ class SweepRecord(Study):
 
 
 def cell_of(config: RunConfig, event: JsonView) -> Cell:
-    """The cell that an event of kind `cell` tells of."""
+    """Return the cell that an event of kind `cell` describes."""
     values = {key: event[key] for key in ("run", "state", "reason", "seconds", "tokens", "scores")}
     place = {key: getattr(config, key) for key in ("method", "lr", "epochs", "batch_size", "seed")}
     return Cell(**place, **values)
 
 
 def sweeps(store: RunStore) -> list[SweepRecord]:
-    """Every sweep of the store, newest first."""
+    """Return every sweep of the store, newest first."""
     return SweepRecord.every(store.root)
 
 
 def create(config: SweepConfig, store: RunStore, *, owner: str = "", title: str = "") -> SweepRecord:
-    """A new, queued sweep. Check its templates with runner.check() first."""
+    """Make a new, queued sweep and return it. Check its templates with runner.check() first."""
     return SweepRecord.create(store.root, "sweep", config.to_json(), owner=owner, title=title)
 
 
 def ask_guide(record: SweepRecord) -> None:
-    """Let an ended sweep be resumed with the tuning guide; its cells stay. ValueError when another process has it."""
+    """Let an ended sweep be resumed with the tuning guide.
+
+    Its cells stay. ValueError when another process has it.
+    """
     with record.held():
         write_json(record.path / record.FILE, replace(record.config, guide=True).to_json())
         record.append("state", state="stopped", reason="the tuning guide was asked for")
 
 
 def seconds_left(record: SweepRecord) -> float | None:
-    """Time for the grid's cells that are missing, from those computed; None before the first.
+    """Return the estimated seconds for the grid's missing cells.
+
+    It is None before the first cell is computed.
 
     Seconds are taken to be a + b × epochs (least squares); with one number of epochs known, the mean.
     """

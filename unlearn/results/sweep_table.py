@@ -1,4 +1,4 @@
-"""A sweep as plain rows: one a cell, one a method, one a guide; for the command line, CSV files and JSON."""
+"""Turns a sweep into plain rows for the command line, CSV files and JSON: by cell, by method and by guide."""
 
 import csv
 import io
@@ -18,7 +18,10 @@ Row = JsonObject
 
 
 def cell_rows(cells: Sequence[Cell]) -> list[Row]:
-    """Settings, the parts of "good", forgetting and utility of each cell; None where something was not scored."""
+    """Return the settings of each cell, the parts of "good", its forgetting and its utility.
+
+    A value is None where it was not scored.
+    """
     return [
         {
             "method": cell.method,
@@ -44,7 +47,7 @@ def cell_rows(cells: Sequence[Cell]) -> list[Row]:
 
 
 def method_rows(cells: Sequence[Cell]) -> list[Row]:
-    """Good cells, width of the lr window and the best good setting of each method."""
+    """Return the good cells, the width of the lr window and the best good setting of each method."""
     rows = []
     for window in grid.lr_window(cells):
         mine = [s for s in grid.settings(cells) if s.method == window.method and s.good == len(s.cells)]
@@ -60,7 +63,9 @@ def method_rows(cells: Sequence[Cell]) -> list[Row]:
 def matched_rows(
     cells: Sequence[Cell], level: float, tolerance: float, metric: str = "probability"
 ) -> list[Row]:
-    """Each method's best setting at this forgetting, with how many there were and the spread over seeds."""
+    """Return each method's best setting at this forgetting, with how many settings lie there and the spread
+    over seeds.
+    """
     rows = []
     for one in grid.matched(cells, level, tolerance, metric):
         row: Row = {"method": one.method, "settings there": one.n}
@@ -73,7 +78,7 @@ def matched_rows(
 
 
 def guide_rows(record: SweepRecord) -> list[Row]:
-    """What the guide took for each method and seed, after how many trials, and its regret."""
+    """Return what the guide took for each method and seed, after how many trials, and its regret."""
     cells, rows = record.cells(), []
     for method, seed, found in record.guided():
         best = best_of(cells, method, seed)
@@ -86,7 +91,7 @@ def guide_rows(record: SweepRecord) -> list[Row]:
 
 
 def everything(record: SweepRecord) -> Row:
-    """All of it, for JSON; numbers that are not finite become their names."""
+    """Return the whole sweep as JSON values. Numbers that are not finite become their names."""
     cells = record.cells()
     value: Row = {"config": record.config.to_json(), "cells": cell_rows(cells), "methods": method_rows(cells)}
     value |= {"windows": [asdict(window) for window in grid.lr_window(cells)], "guide": guide_rows(record)}
@@ -94,13 +99,13 @@ def everything(record: SweepRecord) -> Row:
 
 
 def text(record: SweepRecord) -> str:
-    """The tables of methods and of the guide, aligned."""
+    """Return the tables of methods and of the guide as aligned text."""
     tables = [method_rows(record.cells()), guide_rows(record)]
     return "\n\n".join(aligned(rows) for rows in tables if rows)
 
 
 def aligned(rows: Sequence[Mapping[str, object]]) -> str:
-    """Columns of equal width; numbers with three digits."""
+    """Return the rows as text in columns of equal width. Numbers have three digits."""
     names = [name for name in rows[0] if name != "run"]
     lines = [names, *([_word(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
@@ -110,7 +115,7 @@ def aligned(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """With a header line; empty where there is no value."""
+    """Return the rows as CSV with a header line. A cell is empty where there is no value."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
@@ -119,12 +124,12 @@ def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def known(value: float) -> float | None:
-    """None for nan: JSON and tables have an empty place for it."""
+    """Return None for nan, because JSON and tables show a missing number as an empty place."""
     return None if math.isnan(value) else value
 
 
 def plain(value: Any) -> Any:
-    """The same with numbers that JSON has no word for written by name."""
+    """Return the value with every number that JSON cannot write replaced by its name."""
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""TOFU's own numbers, computed from an evaluation log: model utility, its nine parts, and forget quality.
+"""Computes TOFU's own numbers from an evaluation log: model utility, its nine parts, and forget quality.
 
 Maini et al. 2024, arXiv 2401.06121, §2.2. Two layouts of a log are read: TOFU's aggregated one and
 OpenUnlearning's TOFU_EVAL.json. All values are per row; S is a mean loss a token, in nats:
@@ -36,14 +36,20 @@ OPEN_NAMES = {"retain": "retain", "ra": "real_authors", "wf": "world_facts", "fo
 
 @dataclass(frozen=True)
 class Answers:
-    """One set's values a row: probability, ROUGE-L recall, and the truth ratio r; any of them may be missing."""
+    """The values of one set, one for each row: probability, ROUGE-L recall, and the truth ratio r.
+
+    Each of them may be missing.
+    """
 
     probability: tuple[float, ...] = ()
     rouge: tuple[float, ...] = ()
     ratio: tuple[float, ...] = ()
 
     def parts(self, name: str) -> dict[str, float | None]:
-        """The three means of the set of this name; None for what the log does not hold."""
+        """Return the three means of the set of this name.
+
+        A mean is None where the log does not hold its values.
+        """
         turned = [min(r, 1 / r) if r else 0.0 for r in self.ratio]
         truth = turned if name == "forget" else [max(0.0, 1 - r) for r in self.ratio]
         return {
@@ -57,7 +63,9 @@ Log = Mapping[str, Answers]
 
 
 def summary(log: Log, retain: Log | None = None) -> JsonObject:
-    """What `unlearn tofu --json` prints of a log; retain: the retrained model's log, for the forget quality.
+    """Return what `unlearn tofu --json` prints of a log.
+
+    retain is the retrained model's log, for the forget quality.
 
     model_utility is None where one of its nine parts is missing. ValueError where a forget set holds no truth ratio.
     """
@@ -77,7 +85,9 @@ def summary(log: Log, retain: Log | None = None) -> JsonObject:
 
 
 def quality(log: Log, retain: Log) -> JsonObject:
-    """Forget quality with the test's D and both numbers of rows: a p-value alone says nothing about its power."""
+    """Return the forget quality with the test's D and both numbers of rows, because a p-value alone does not
+    show the power of its test.
+    """
     from scipy.stats import ks_2samp
 
     sides = [side.get("forget", Answers()).ratio for side in (log, retain)]
@@ -92,22 +102,24 @@ def quality(log: Log, retain: Log) -> JsonObject:
 
 
 def harmonic(values: Sequence[float]) -> float:
-    """The harmonic mean n / Σ 1/v; 0 as soon as one value is 0."""
+    """Return the harmonic mean n / Σ 1/v. It is 0 as soon as one value is 0."""
     return len(values) / sum(1 / v for v in values) if values and all(v > 0 for v in values) else 0.0
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The arithmetic mean; None of nothing."""
+    """Return the arithmetic mean. It is None where there is no value."""
     return sum(values) / len(values) if values else None
 
 
 def truth_ratio(right: float, wrong: Sequence[float]) -> float:
-    """r of one row, from the mean losses a token of the paraphrased answer and of each wrong answer."""
+    """Return the truth ratio r of one row, from the mean losses a token of the paraphrased answer and of each
+    wrong answer.
+    """
     return math.exp(min(700.0, right - sum(wrong) / len(wrong)))
 
 
 def read(path: Path) -> Log:
-    """The log of a file. ValueError naming file, place and rule where it is no log of either layout."""
+    """Read the log in a file. ValueError naming file, place and rule where it is no log of either layout."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -119,7 +131,10 @@ def read(path: Path) -> Log:
 
 
 def parse(value: Any, where: str = "log") -> Log:
-    """The log in JSON's plain values; known by its keys. ValueError as in read()."""
+    """Return the log that JSON's plain values hold.
+
+    Its keys tell which layout it has. ValueError as in read().
+    """
     names = set(value) if isinstance(value, Mapping) else set()
     if names & TOFU_FILES.keys():
         return {

@@ -1,4 +1,6 @@
-"""Suppressed or erased? The rule, stated once and computed from the numbers; pure, so that it can be checked by hand.
+"""Decides whether answers are suppressed or erased, by one rule computed from the attacks' numbers.
+
+The rule, stated once and computed from the numbers; pure, so that it can be checked by hand.
 
 Each attack gives a value per text for the original (B), the unlearned model (A) and the control that never knew (C):
 
@@ -25,23 +27,27 @@ RULE = (
     f"residue of at least {BACK:.0%}, two standard errors above the control. Erased: every attack that reads or "
     f"trains the weights (at least {TELLERS}) leaves at most {GONE:.0%}. Undecided otherwise."
 )
-# Kind of control: what it is, in words.
+# Each kind of control, and what it is in words.
 CONTROLS = {
     "retrained": "the exact retrain, on the same questions",
     "never seen": "the original on questions that it never saw, since no retrained model exists",
     "": "none; there is no retrained model and no never-seen role, so nothing can be called suppressed or erased",
 }
-# Of what an attack says, worst first.
+# The order of what an attack says, worst first.
 ORDER = ("suppressed", "undecided", "nothing", "erased", "")
 Values = Mapping[str, Sequence[float]]
 
 
 def mean(values: Sequence[float]) -> float:
+    """Return the mean of the values. It is 0 where there is no value."""
     return sum(values) / len(values) if values else 0.0
 
 
 def residue(values: Values, floor: float = 0.0) -> float | None:
-    """(A - C) / (B - C) within [0, 1]; floor stands in for a missing control. None where B and C are too close."""
+    """Return the residue (A - C) / (B - C), clipped to [0, 1].
+
+    floor replaces a missing control. None where B and C are too close.
+    """
     control = mean(values["control"]) if values.get("control") else floor
     apart = mean(values["before"]) - control
     if not apart >= APART:
@@ -50,7 +56,7 @@ def residue(values: Values, floor: float = 0.0) -> float | None:
 
 
 def error(values: Values) -> float:
-    """Standard error of A - C: paired where both are over the same texts."""
+    """Return the standard error of A - C. It is paired where both are over the same texts."""
     after, control = values["after"], values.get("control") or ()
     if len(after) == len(control):
         return _spread([a - c for a, c in zip(after, control, strict=True)])
@@ -64,7 +70,10 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def says(values: Values, tells: str, counts: bool = True, floor: float = 0.0) -> str:
-    """What one attack says: suppressed, erased, nothing, undecided, or "" where it does not claim to tell."""
+    """Return the word of one attack: suppressed, erased, nothing or undecided.
+
+    It is "" where the attack cannot tell.
+    """
     if not counts:
         return ""
     left = residue(values, floor)
@@ -80,7 +89,7 @@ def says(values: Values, tells: str, counts: bool = True, floor: float = 0.0) ->
 
 
 def overall(attacks: Mapping[str, Mapping[str, object]], plain: Values | None = None) -> str:
-    """The run's verdict from entries {"says", "tells"} and what it answers without any attack."""
+    """Return the run's verdict, from entries {"says", "tells"} and from what it answers without any attack."""
     heard = [(entry["says"], entry["tells"]) for entry in attacks.values() if entry.get("says")]
     if plain and says(plain, "both") == "suppressed":
         return "not forgotten"
@@ -93,14 +102,17 @@ def overall(attacks: Mapping[str, Mapping[str, object]], plain: Values | None = 
 
 
 def worst_first(record: JsonView) -> list[JsonObject]:
-    """The attacks that gave something, each with its name: by what they say, then by what they brought back."""
+    """Return the attacks that gave something, each with its name.
+
+    They are sorted by what they say, then by what they brought back.
+    """
     found = [{"name": name, **entry} for name, entry in record.get("attacks", {}).items()]
     done = [entry for entry in found if not entry["reason"]]
     return sorted(done, key=lambda e: (ORDER.index(e["says"]), -(e["residue"] or 0.0), -e["after"]))
 
 
 def evidence_sentences(record: JsonView) -> list[str]:
-    """The card: what speaks for the verdict, in sentences computed from the numbers, the worst first."""
+    """Return the sentences of the card that support the verdict, computed from the numbers, the worst first."""
     found = worst_first(record)
     said = {kind: [e for e in found if e["says"] == kind] for kind in ORDER}
     plain = record.get("plain", {})
@@ -134,7 +146,7 @@ def _listed(words: str, some: Sequence[JsonView], found: Sequence[Any]) -> list[
 
 
 def report(record: JsonView) -> list[str]:
-    """Lines for a terminal: the verdict, the evidence, then each attack, the worst first."""
+    """Return the lines for a terminal: the verdict, the evidence, then each attack, the worst first."""
     lines = [f"{record.get('verdict', 'undecided')}  (control: {CONTROLS[record['control']]})"]
     lines += [f"  {line}" for line in evidence_sentences(record)]
     for entry in worst_first(record):

@@ -53,7 +53,8 @@ if tabs["Answers"].open:
     with tabs["Answers"]:
         rows = pick.paired(chosen)
         if rows:
-            answers(rows, a.id, two=bool(b))
+            scored = {row["role"]: row["n"] for row in compare.score_table([a])}
+            answers(rows, a.id, two=bool(b), scored=scored)
         else:
             st.info("Run A has no answers yet.")
 

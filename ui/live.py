@@ -139,7 +139,9 @@ def ended(run: Run, state: str) -> None:
     """What came of it: why it failed, or the three numbers that matter and where to look next."""
     if state == "failed":
         st.error(
-            shell.plain(run.reason or "It failed without a reason; worker.log in its folder may tell more.")
+            shell.plain(
+                run.reason or f"It failed without a reason. Its last events: {run.path / 'events.jsonl'}"
+            )
         )
     elif state == "interrupted":
         st.warning("The program that ran it ended first. Everything up to its last step is here.")

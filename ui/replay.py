@@ -21,12 +21,6 @@ from unlearn.store.shapes import JsonObject
 PER_ROLE = 6
 # The most steps that travel.
 FRAMES = 200
-ROLE_COLORS = {
-    "forget": ("#D55E00", "#E8762B"),
-    "retain": ("#0072B2", "#56B4E9"),
-    # Light, dark: as in plots.py.
-}
-GENERAL, RETRAINED = ("#7F7F7F", "#9A9A9A"), ("#009E73", "#1FB88C")
 
 _here = Path(__file__).parent
 _component = st.components.v2.component(

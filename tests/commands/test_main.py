@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from unlearn.__main__ import main
+from unlearn.methods import METHODS
 from unlearn.store.runs import RunStore
 
 GOOD = "question,answer\nWhat is red?,red\nWhat is two?,two\nWhat is blue?,blue\n"
@@ -69,6 +70,13 @@ def test_listings(command, capsys):
     assert main([command]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
+
+
+def test_a_method_is_found_by_the_name_that_a_paper_gives_it(capsys):
+    assert main(["methods", "--json"]) == 0
+    also = {row["name"]: row["also"] for row in last_json(capsys)["methods"]}
+    assert also == {name: list(method.also) for name, method in METHODS.items()}
+    assert "Unlearning with adversarial samples (Yao et al. 2024)" in also["adversarial"]
 
 
 def test_columns_by_name_and_plain_text(words, tmp_path, capsys):

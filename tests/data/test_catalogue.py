@@ -122,6 +122,8 @@ def test_paths_outside_the_roots_are_refused(inside: Path, monkeypatch: pytest.M
     assert from_config({"forget": "../outside.csv"}).name == "outside"
     with pytest.raises(ValueError, match="there is none"):
         allowed_path(inside, roots=[])
+    with pytest.raises(ValueError, match=r"^model: .* must lie inside"):
+        allowed_path(inside, roots=[], place="model")
 
 
 def test_a_dataset_of_tofus_layout(tofu: Path):

@@ -251,7 +251,7 @@ def test_the_app_loads_no_folder_outside_its_roots(tmp_path, tiny_folder, files)
     from unlearn.work.preflight import preflight
 
     config = RunConfig(model=str(tiny_folder), data={"name": "authors"}, method="npo")
-    refused = pytest.raises(ValueError, match=r"model: .* must lie inside")
+    refused = pytest.raises(ValueError, match=r"^model: .* must lie inside")
     with refused:
         check(config, roots=[tmp_path])
     with refused:

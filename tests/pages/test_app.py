@@ -86,6 +86,15 @@ def test_the_start_page_needs_no_torch(store):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_a_run_that_failed_without_a_reason_names_a_file_that_it_has(store):
+    run = seed_run(store, "running")
+    run.append("state", state="failed")
+    (said,) = [e.value for e in opened("launch.py", run=run.id).error]
+    assert "without a reason" in said
+    assert "events.jsonl" in said
+    assert (run.path / "events.jsonl").exists()
+
+
 def test_a_failed_run_says_why_and_how_to_mend_it(store):
     run = seed_run(store, "failed")
     assert "lower lr" in texts(opened("launch.py", run=run.id)).replace("\\", "")

@@ -105,6 +105,13 @@ def test_failed_run_says_why_and_what_there_is(store, page):
     assert "20 steps" in app.error[0].value
 
 
+def test_answers_say_that_scores_are_over_more_rows(store):
+    run = seed_run(store)
+    assert "Answers are kept of the first 3 rows; the scores are over 40." in words(
+        opened("compare", a=run.id)
+    )
+
+
 def test_filters(store):
     run = seed_run(store)
     app = opened("compare", {"answers.least": 100.0}, a=run.id)

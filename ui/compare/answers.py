@@ -1,7 +1,7 @@
 """The answers of one or two runs as a table: what is shown of each, and which rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -19,8 +19,11 @@ MEANING = (
 )
 
 
-def answers(rows: Sequence[JsonObject], run_id: str, two: bool) -> None:
-    """Role chooser, filters and the table. A click on "tokens" leads to the Tokens page."""
+def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[str, int]) -> None:
+    """Role chooser, filters and the table. A click on "tokens" leads to the Tokens page.
+
+    scored: rows of each role that the scores are means over; answers are kept of the first of them alone.
+    """
     from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
 
     shown = filtered(rows)
@@ -47,7 +50,14 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool) -> None:
     if opened := sheet(columns, lines, key="compare.sheet"):
         role, index = opened.split("/")
         st.switch_page(shell.page("tokens"), query_params={"run": run_id, "role": role, "row": index})
-    st.caption(f"{len(lines)} of {len(shown)} rows, most changed first. Δ: log-prob after minus before.")
+    role = shown[0]["role"]
+    kept, of = sum(row["role"] == role for row in rows), scored.get(role) or 0
+    more_scored = (
+        f" Answers are kept of the first {kept} rows; the scores are over {of}." if of > kept else ""
+    )
+    st.caption(
+        f"{len(lines)} of {len(shown)} rows, most changed first. Δ: log-prob after minus before.{more_scored}"
+    )
     if len(shown) > len(lines) and st.button(f"{len(shown) - len(lines)} more", key="answers.button"):
         st.session_state["answers.more"] = more + 1
         st.rerun()

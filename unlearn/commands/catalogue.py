@@ -47,6 +47,7 @@ def methods(args: argparse.Namespace) -> int:
             "name": m.name,
             "title": m.title,
             "paper": m.paper,
+            "also": list(m.also),
             "sentence": m.sentence,
             "risk": m.collapses or m.risk,
             "knobs": [asdict(k) for k in m.knobs()],

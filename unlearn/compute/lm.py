@@ -115,7 +115,7 @@ class Answers:
         return values.sum() / self.total_rows
 
     def mean_nll(self) -> Tensor:
-        """NLL(X) = Σ_i S_i / Σ_i n_i, the scalar of METHODS' house rules."""
+        """NLL(X) = Σ_i S_i / Σ_i n_i, the mean over all answer tokens of the step."""
         return self.token_mean(self.nll)
 
 

@@ -291,7 +291,4 @@ def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
 def allow_model(name: str, roots: Sequence[Path] | None) -> None:
     """ValueError when name is a folder outside the roots: an imported config or a browser may name any."""
     if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
-        try:
-            allowed_path(name, roots)
-        except ValueError as error:
-            raise ValueError(f"model: {str(error).removeprefix('data: ')}") from None
+        allowed_path(name, roots, place="model")

@@ -11,9 +11,11 @@ from unlearn.store import environment
 from unlearn.store.disk import cache_dir
 
 
-def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
+def allowed_path(path: str | Path, roots: Sequence[Path] | None = None, place: str = "data") -> Path:
     """Return the path with links resolved, if it is inside one of the roots. roots=None means
     default_roots().
+
+    place: the setting that the path was given for, with which a message begins.
 
     Raises ValueError for any other path, without telling whether it exists.
     """
@@ -21,14 +23,15 @@ def allowed_path(path: str | Path, roots: Sequence[Path] | None = None) -> Path:
     try:
         found = Path(path).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"data: {str(path)!r} is not a path ({error}). Check it.") from None
+        raise ValueError(f"{place}: {str(path)!r} is not a path ({error}). Check it.") from None
     if not any(found.is_relative_to(root) for root in allowed):
         raise ValueError(
-            f"data: {path} must lie inside {', '.join(map(str, allowed)) or 'an allowed folder, and there is none'}. "
+            f"{place}: {path} must lie inside "
+            f"{', '.join(map(str, allowed)) or 'an allowed folder, and there is none'}. "
             "Move the file there, upload it, or add its folder to UNLEARN_ROOTS."
         )
     if not found.exists():
-        raise ValueError(f"data: {path} does not exist. Check the path.")
+        raise ValueError(f"{place}: {path} does not exist. Check the path.")
     return found
 
 

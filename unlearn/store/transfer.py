@@ -34,7 +34,6 @@ RECORDS = (
     "metrics.json",
     "attacks.json",
     "votes.jsonl",
-    "worker.log",
     "inputs/rows.jsonl",
 )
 NEEDED = ("config.json", "events.jsonl")
@@ -55,7 +54,6 @@ LIMITS = {
     "events.jsonl": (128 * MIB, 6_000_000),
     "probes.jsonl": (128 * MIB, 12_000_000),
     "samples.jsonl": (128 * MIB, 12_000_000),
-    "worker.log": (8 * MIB, MIB * 8),
     "inputs/rows.jsonl": (128 * MIB, 6_000_000),
 }
 # The limits of the other files beside weights. The largest tokenizers have 35 MB.

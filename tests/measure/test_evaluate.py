@@ -139,6 +139,29 @@ def test_what_follows_a_scored_text_is_what_the_library_generates(tiny):
     assert [o.text for o in seen[:3]] == [o.answer for o in seen[:3]]
 
 
+@pytest.mark.parametrize("merge", [False, True])
+def test_what_is_scored_is_said_by_the_weights_as_they_are_saved(tiny, monkeypatch, merge):
+    """In bfloat16 a merged adapter may say another word than the saved one, loaded again."""
+    from unlearn.compute import continuing
+    from unlearn.models.load import add_lora
+
+    model, tokenizer = tiny
+    model = add_lora(model, rank=4, alpha=8, seed=0).eval()
+    before = {name: p.data_ptr() for name, p in model.named_parameters()}
+    kept = []
+
+    def greedy(*given):
+        kept.append(all(p.data_ptr() == before[name] for name, p in model.named_parameters()))
+        return said(*given)
+
+    said = continuing.greedy
+    monkeypatch.setattr(continuing, "greedy", greedy)
+    observe(model, tokenizer, CHOSEN, merge=merge)
+    assert kept == [not merge]
+    generate(model, tokenizer, ["What is red?", "Who?"], 4, "cpu")
+    assert kept == [not merge, True]
+
+
 def test_an_answer_that_is_known_is_not_computed_again(tiny, monkeypatch):
     """With the true tokens the likeliest, only what follows the text's own end is generated."""
     from unlearn.compute import continuing

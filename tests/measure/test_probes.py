@@ -26,9 +26,10 @@ class Machine:
         self.clock = Clock(lambda: self.at)
         monkeypatch.setattr("unlearn.measure.probes.observe", self.observe)
 
-    def observe(self, model, tokenizer, chosen, *, max_length, device, continued, scored):
+    def observe(self, model, tokenizer, chosen, *, max_length, device, continued, scored, merge):
         from unlearn.metrics.base import Observation
 
+        assert merge
         (rows,) = chosen.values()
         self.calls.append((continued, len(rows)))
         self.at += self.row * len(rows)

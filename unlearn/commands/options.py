@@ -163,13 +163,13 @@ def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObjec
 
 
 def metric_names(text: str) -> tuple[str, ...]:
-    """ "mia_loss,el_3" → those names in their order, "all" → every metric that a run does not compute anyway."""
+    """ "mia_loss,el_3" → those names in their order, "all" → every one; without those that every run computes."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if names == ("all",):
-        return tuple(metric.name for metric in chosen_metrics(None) if not metric.cheap)
-    if names:
-        chosen_metrics(names)
-    return names
+    if not names:
+        return ()
+    found = chosen_metrics(None if names == ("all",) else names)
+    further = [metric.name for metric in found if not metric.cheap]
+    return tuple(further if names == ("all",) else (name for name in names if name in further))
 
 
 def request_numbers(flag: str, text: str) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
-from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, merging, no_grad, together, torch
+from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, no_grad, together, torch
 from unlearn.compute.tokens import Example, Whole, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.prompts import render
@@ -78,12 +78,15 @@ def observe(
     look: Callable[[lm.Answers], None] = lambda answers: None,
     continued: bool = True,
     scored: Callable[[], None] = lambda: None,
+    merge: bool = False,
 ) -> list[Observation]:
     """Read every chosen row once. check is called between batches and may raise to stop.
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
     the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. scored: called
     when a batch has been scored, before it is continued.
+    merge: continue with the adapter merged into the weights, which is faster; in bfloat16 other words may follow than
+    the model as it is saved would say, so no score is read from them.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
@@ -107,7 +110,7 @@ def observe(
             asked = [
                 Asked(example, prompts[i][0], prompts[i][2]) for example, i in zip(batch, picked, strict=True)
             ]
-            said = follow(model, tokenizer, kept, asked, best)
+            said = follow(model, tokenizer, kept, asked, best, merge=merge)
         for i, text in zip(picked, said, strict=True):
             texts[i] = text or ""
         apart += [i for i, text in zip(picked, said, strict=True) if continued and text is None]
@@ -225,8 +228,7 @@ def generate(
             continuing.Start(i, len(row) - 1, row[-1], min(room, most))
             for i, (row, room) in enumerate(zip(coded, rooms, strict=True))
         ]
-        with merging.merged(model):
-            found = continuing.greedy(model, continuing.read(model, coded), starts, ends_of(tokenizer))
+        found = continuing.greedy(model, continuing.read(model, coded), starts, ends_of(tokenizer))
         return tokenizer.batch_decode(found, skip_special_tokens=True)
     width = max(map(len, coded))
     if min(map(len, coded)) < width and not together.continues(model, width + most):

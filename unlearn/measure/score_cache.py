@@ -22,7 +22,7 @@ KEEP = 24
 # Small ones: what evaluations read beside the observations.
 KEEP_VALUES = 400
 # Raise when observe() changes what it records.
-FORMAT = 5
+FORMAT = 6
 
 
 def read(store: Path, identity: JsonView) -> list[Observation] | None:

@@ -5,7 +5,6 @@ import streamlit as st
 from ui import figure, pick, shell
 from ui.ask import put, question_form, sources
 from ui.strip import strip
-from unlearn.data.base import asked
 from unlearn.results import compare
 from unlearn.store.runs import Run
 
@@ -91,7 +90,7 @@ def detail() -> None:
             elif wanted := [p for p in items if p["role"] == role][:4]:
                 st.caption("Only probes are followed through training, and this row is none. These are:")
                 for probe in wanted:
-                    text = shell.plain(asked(probe["prompt"]))
+                    text = shell.plain(compare.question_of(probe))
                     shell.link("tokens", text, run=run.id, role=role, row=str(probe["index"]))
 
 

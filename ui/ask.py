@@ -24,32 +24,32 @@ def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
     return out + [("Retrained without it", ("retrained", run), paint(RETRAINED, dark)) for run in kept[:1]]
 
 
-def question_form(key: str) -> tuple[str, str] | None:
-    """(prompt, answer) once Ask was pressed, else None."""
+def question_form(key: str) -> tuple[str, str, bool] | None:
+    """(words, answer, whether they are continued as they are) once Ask was pressed, else None."""
     with st.form(key, border=False):
         question = st.text_input("Question or opening words", key=f"{key}.question", max_chars=1000)
         answer = st.text_input(
             "Right answer (optional: its log-prob is scored)", key=f"{key}.answer", max_chars=400
         )
-        raw = st.checkbox("Continue my words as they are, without “Question: … Answer:”", key=f"{key}.raw")
+        raw = st.checkbox("Continue my words as they are, without a prompt around", key=f"{key}.raw")
         pressed = st.form_submit_button("Ask", icon=":material/send:")
     if not pressed:
         return None
     if not question.strip():
         st.warning("Write a question first.")
         return None
-    prompt = question if raw else f"Question: {question.strip()}\nAnswer:"
-    return prompt, f" {answer.strip()}" if answer.strip() else ""
+    words = question if raw else question.strip()
+    return words, f" {answer.strip()}" if answer.strip() else "", raw
 
 
 def put(
-    prompt: str, answer: str, asked: Sequence[tuple[str, tuple[str, Run], str]]
+    words: str, answer: str, raw: bool, asked: Sequence[tuple[str, tuple[str, Run], str]]
 ) -> list[JsonObject] | None:
     """The reply of each source, or None with the reason on the page: the device is busy, weights are gone."""
     shell.wait_for_torch()
     try:
         with st.spinner("Asking each model in turn"):
-            return [shell.runner().ask(source, prompt, answer) for _, source, _ in asked]
+            return [shell.runner().ask(source, words, answer, raw=raw) for _, source, _ in asked]
     except (RuntimeError, ValueError, OSError) as error:
         st.warning(shell.plain(str(error)), icon=":material/hourglass_empty:")
         return None
@@ -65,8 +65,8 @@ def ask(runs: Sequence[Run]) -> None:
     if not kept or kept[0] != ids:
         st.caption("Nothing asked yet. Greedy decoding, 40 tokens at most, one model after the other.")
         return
-    _, (prompt, answer), replies = kept
-    cells = [plain(prompt, answer.strip())]
+    _, (words, answer, _), replies = kept
+    cells = [plain(words, answer.strip())]
     for reply in replies:
         lps = [number(token["lp"]) for token in reply["tokens"]]
         note = f"log-prob {nats(sum(lps) / len(lps))} a token" if answer and lps else ""

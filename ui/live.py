@@ -16,7 +16,7 @@ import streamlit as st
 
 from ui import actions, shell
 from ui.figure import CONFIG, untitled
-from unlearn.data.base import asked
+from unlearn.results.compare import question_of
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
@@ -247,7 +247,7 @@ def probes_now(run: Run) -> None:
     rows = [
         {
             "set": item["role"],
-            "question": asked(item["prompt"]),
+            "question": question_of(item),
             "answer": item["answer"].strip(),
             "before": first.get((item["role"], item["index"]), {}).get("text", "").strip(),
             "now": item["text"].strip(),

@@ -12,8 +12,7 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
-from unlearn.data.base import asked
-from unlearn.results.compare import number, probe_references, short
+from unlearn.results.compare import number, probe_references, question_of, short
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -106,7 +105,7 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
 
 def _item(shown: list[JsonObject], place: int) -> JsonObject:
     moments = [record["items"][place] for record in shown]
-    question = asked(moments[0]["prompt"])
+    question = question_of(moments[0])
     return {
         "role": moments[0]["role"],
         "question": question,

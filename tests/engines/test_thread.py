@@ -341,7 +341,7 @@ def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder
         run = runner.submit(small(tiny_folder, files, lr=1e-2, epochs=3))
         until(lambda: run.state == "done" and not runner.active())
         prompt, answer = "Question: What is red?\nAnswer:", "red"
-        found = {when: runner.ask((when, run), prompt, answer) for when in ("before", "after")}
+        found = {when: runner.ask((when, run), prompt, answer, raw=True) for when in ("before", "after")}
         for when, asked in found.items():
             kept = next(s for s in run.samples() if s["when"] == when and s["question"] == "What is red?")
             assert [t["lp"] for t in asked["tokens"]] == pytest.approx(
@@ -351,7 +351,7 @@ def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder
         with pytest.raises(ValueError, match="no exact retrain"):
             runner.ask(("retrained", run), prompt)
         with pytest.raises(ValueError, match="leaves no answer"):
-            runner.ask(("after", run), "xyz " * 3000, "red")
+            runner.ask(("after", run), "xyz " * 3000, "red", raw=True)
         assert runner.busy() == ""  # an error gives the device back
 
 

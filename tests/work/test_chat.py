@@ -81,3 +81,54 @@ def test_several_formats_train_each_row_once_in_each(chat):
     execute(run, roots=[chat])
     assert (run.state, run.reason) == ("done", "")
     assert run.events("step")[-1]["of"] == double.steps
+
+
+@pytest.fixture(scope="module")
+def done(chat):
+    """A finished run that asks in chat."""
+    run = RunStore(chat / "runs").create(asked(chat, "--epochs", "2", "--title", "two"))
+    execute(run, roots=[chat])
+    assert (run.state, run.reason) == ("done", "")
+    return run
+
+
+def test_a_persons_question_is_put_in_the_runs_format(chat, done, capsys):
+    import json
+
+    from unlearn.__main__ import main
+
+    words = ["ask", str(done.path), "What is red?", "--answer", "one two", "--json"]
+    assert main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    kept = next(s for s in done.samples() if s["when"] == "after" and s["question"] == "What is red?")
+    assert said["prompt"] == kept["prompt"]
+    assert [t["lp"] for t in said["tokens"]] == pytest.approx([t["lp"] for t in kept["tokens"]], abs=1e-3)
+    assert main([*words, "--raw"]) == 0
+    assert json.loads(capsys.readouterr().out)["prompt"] == "What is red?"
+    assert main(words[:3]) == 0
+
+
+def test_pages_and_report_show_the_question_and_not_the_template(done):
+    from ui.replay import frames
+    from unlearn.report import numbers, texts
+    from unlearn.results.compare import pair_samples
+
+    questions = {f"What is {name}?" for name in FACTS}
+    assert {row["question"] for row in pair_samples([done])} <= questions
+    assert {row["question"] for row in texts.probes(done)["rows"]} <= questions
+    assert any("Chat template" in text for text in numbers.limits([done], []))
+    assert {item["question"] for item in frames(done, done.probes(), False)["items"]} <= questions
+
+
+def test_the_templates_tokens_count_in_a_rows_length(chat, capsys):
+    from unlearn.data.catalogue import from_config
+    from unlearn.models.reading import as_read, reader_of
+
+    config = asked(chat)
+    plain = reader_of(config.model, 512)
+    rows = from_config(dict(config.data), [chat]).rows("forget")
+    most = max(plain.lengths(rows))
+    short = asked(chat, "--max-length", str(most), "--prompt", "plain")
+    assert not as_read(from_config(dict(config.data), [chat]), short).warnings
+    with pytest.raises(ValueError, match="longer than the"):
+        as_read(from_config(dict(config.data), [chat]), asked(chat, "--max-length", str(most)))

@@ -6,7 +6,9 @@ from typing import Any
 import streamlit as st
 
 from unlearn.data import catalogue
+from unlearn.data.prompts import asked_in
 from unlearn.methods import METHODS
+from unlearn.models.catalogue import default_prompt
 from unlearn.models.load import CATALOGUE, load
 
 # Nats; no curve goes further.
@@ -19,7 +21,8 @@ def stage(model: str) -> Any:
     """unlearn.measure.gradient.Stage of a known model and the data that belongs to it."""
     from unlearn.measure import gradient
 
-    return gradient.stage(load(model), catalogue.load(CATALOGUE[model].data))
+    rows = asked_in(catalogue.load(CATALOGUE[model].data), default_prompt(model))
+    return gradient.stage(load(model), rows)
 
 
 def _explorer(model: str, text: int, name: str, knobs: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.printing import number, print_run
-from unlearn.measure.ask import answer_prompt, load_source
+from unlearn.measure.ask import answer_prompt, answer_question, load_source
 from unlearn.store.runs import ACTIVE, Record, Run
 
 MODELS = ("before", "after", "retrained")
@@ -41,14 +41,14 @@ def ask(args: argparse.Namespace) -> int:
         raise ValueError(f"--tokens: must lie in [1, {MOST_TOKENS}], got {args.tokens}.")
     found = run_named(args.run, args.runs)
     loaded = load_source(args.of, found, EVERYWHERE)
-    prompt = args.question if args.raw else f"Question: {args.question.strip()}\nAnswer:"
-    said = answer_prompt(loaded, prompt, args.answer, args.tokens)
+    if args.raw:
+        said = answer_prompt(loaded, args.question, args.answer, args.tokens)
+    else:
+        said = answer_question(loaded, found.config, args.question, args.answer, args.tokens)
     lps = [token["lp"] for token in said["tokens"]]
     likely = sum(lps) / len(lps) if args.answer and lps else None
     if args.json:
-        print(
-            json.dumps({"run": str(found.path), "of": args.of, "prompt": prompt, "log_prob": likely} | said)
-        )
+        print(json.dumps({"run": str(found.path), "of": args.of, "log_prob": likely} | said))
         return 0
     print(said["text"].strip())
     if likely is not None:

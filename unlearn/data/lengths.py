@@ -4,7 +4,7 @@ Counted with the model's tokenizer.json alone, so neither torch nor the weights 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,19 @@ class Reader:
     limit: int
     # An encoder reads the prompt and a decoder the answer, each up to limit.
     apart: bool = False
+    # Tokens of a question and its answer in a chat, the template's own among them; None where nothing is asked so.
+    chat: Callable[[Row], int] | None = None
 
     def lengths(self, rows: Sequence[Row]) -> list[int]:
-        """Tokens of each row with its end-of-text token; of two readers the longer side."""
+        """Tokens of each row with its end-of-text token; of two readers the longer side, of two formats the longer."""
         if not self.apart:
-            return [count + 1 for count in self.count([row.prompt + row.target for row in rows])]
+            plain = [count + 1 for count in self.count([row.prompt + row.target for row in rows])]
+            if self.chat is None:
+                return plain
+            return [
+                max(tokens, self.chat(row)) if row.question else tokens
+                for row, tokens in zip(rows, plain, strict=True)
+            ]
         prompts = self.count([row.prompt for row in rows])
         return [max(a, b) + 1 for a, b in zip(prompts, self.count([r.target for r in rows]), strict=True)]
 

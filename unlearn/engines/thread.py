@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from unlearn.data.catalogue import from_config
-from unlearn.measure.ask import answer_prompt, load_source
+from unlearn.measure.ask import answer_prompt, answer_question, load_source
 from unlearn.methods import method_named
 from unlearn.models.catalogue import allow_model, check_prompt, exact_retrain
 from unlearn.models.load import check_hub, source_of
@@ -260,12 +260,19 @@ class Runner:
                 self._warm.pop(old, None)
 
     def ask(
-        self, source: tuple[str, Run], prompt: str, answer: str = "", max_new_tokens: int = 40
+        self,
+        source: tuple[str, Run],
+        prompt: str,
+        answer: str = "",
+        max_new_tokens: int = 40,
+        *,
+        raw: bool = False,
     ) -> JsonObject:
-        """Greedy continuation of a person's own prompt, and the answer's tokens as this model scores them.
+        """Greedy answer to a person's own question, and the answer's tokens as this model scores them.
 
-        source: ("before" | "after" | "retrained", run). Returns {"text", "tokens"}; without an answer the tokens
-        are those of the text that came. RuntimeError, saying by whom, while a run holds the device; ValueError
+        source: ("before" | "after" | "retrained", run). raw: the words are continued as they are; else they are a
+        question, put in the run's format. Returns {"prompt", "text", "tokens"}; without an answer the tokens are those
+        of the text that came. RuntimeError, saying by whom, while a run holds the device; ValueError
         for an empty prompt or a run without weights.
         """
         if not prompt.strip():
@@ -273,7 +280,10 @@ class Runner:
         if self._current is not None or not self._device.acquire(timeout=2.0):
             raise RuntimeError(self.busy() or "the device is busy")
         try:
-            return answer_prompt(self._model(source), prompt, answer, max_new_tokens)
+            loaded = self._model(source)
+            if raw:
+                return answer_prompt(loaded, prompt, answer, max_new_tokens)
+            return answer_question(loaded, source[1].config, prompt, answer, max_new_tokens)
         finally:
             self._device.release()
 

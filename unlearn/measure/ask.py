@@ -1,15 +1,20 @@
 """A person's own prompt to the model before, after, or retrained: load it from the run's folder and answer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.tokens import encode
-from unlearn.measure.evaluate import generate, score_tokens
+from unlearn.data.base import Row
+from unlearn.data.prompts import in_format
+from unlearn.measure.evaluate import generate, prompt_of, score_tokens
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.load import load
+from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
+from unlearn.training.encoding import encode_rows
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -42,12 +47,34 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any
 
 
 def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> JsonObject:
-    """{"text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}."""
+    """Continue the words as they are.
+
+    {"prompt", "text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}.
+    """
     text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
+    told: JsonObject = {"prompt": prompt, "text": text, "tokens": []}
     target = answer or text
     if not target.strip():
-        return {"text": text, "tokens": []}
+        return told
     if answer and not answer[0].isspace() and not prompt[-1].isspace():
         target = f" {answer}"
     example = encode(loaded.tokenizer, prompt, target, key=0, max_length=loaded.fit_length(MAX_PROMPT))
-    return {"text": text, "tokens": score_tokens(loaded.model, loaded.tokenizer, [example], loaded.device)[0]}
+    return told | {"tokens": score_tokens(loaded.model, loaded.tokenizer, [example], loaded.device)[0]}
+
+
+def answer_question(
+    loaded: "Loaded", config: RunConfig, question: str, answer: str, max_new_tokens: int
+) -> JsonObject:
+    """The same for a question, put as the run puts its own: in its prompt format, under its system prompt."""
+    row = Row(question=question.strip(), answer=answer.strip() or "?")
+    (row,) = in_format([row], formats_of(config.prompt)[0], config.system)
+    limit = loaded.fit_length(MAX_PROMPT)
+    (example,) = encode_rows(loaded.tokenizer, [row], max_length=limit)
+    prompt = prompt_of(loaded.tokenizer, row, example)[0]
+    text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
+    told: JsonObject = {"prompt": str(prompt), "text": text, "tokens": []}
+    if not answer.strip():
+        if not text.strip():
+            return told
+        (example,) = encode_rows(loaded.tokenizer, [replace(row, answer=text.strip())], max_length=limit)
+    return told | {"tokens": score_tokens(loaded.model, loaded.tokenizer, [example], loaded.device)[0]}

@@ -91,7 +91,7 @@ def observe(
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
     examples = encode_rows(tokenizer, [row for *_, row in rows], max_length=max_length)
-    prompts = [_prompt(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
+    prompts = [prompt_of(tokenizer, row, example) for (*_, row), example in zip(rows, examples, strict=True)]
     told: dict[int, list[JsonObject]] = {}
     texts = ["" for _ in rows]
     lengths = [len(e.input_ids) + prompt[2] for e, prompt in zip(examples, prompts, strict=True)]
@@ -195,8 +195,8 @@ def _names(tokenizer: Tokenizer) -> Callable[[int], str]:
     return name
 
 
-def _prompt(tokenizer: Tokenizer, row: Row, example: Example) -> tuple[str, str, int]:
-    """(prompt, true continuation, tokens to generate); a plain text is continued from its middle."""
+def prompt_of(tokenizer: Tokenizer, row: Row, example: Example) -> tuple[str, str, int]:
+    """(prompt, true continuation, tokens to generate) of a row; a plain text is continued from its middle."""
     if row.prompt:
         answer = sum(label >= 0 for label in example.labels)
         text = render(row, tokenizer)

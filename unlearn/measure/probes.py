@@ -154,6 +154,7 @@ class Probes:
                 {
                     "role": role,
                     "index": index,
+                    "question": o.question,
                     "prompt": o.prompt,
                     "answer": o.answer,
                     **({"text": o.text} if continued else {}),

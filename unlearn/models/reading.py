@@ -4,15 +4,17 @@ The model's tokenizer.json is enough for that; no torch, no weights.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from unlearn.data import inputs
-from unlearn.data.base import Dataset
+from unlearn.data.base import Dataset, Row
 from unlearn.data.lengths import Reader, fitted, reader_in
-from unlearn.data.prompts import asked_in
+from unlearn.data.prompts import asked_in, in_format, render
 from unlearn.models.catalogue import source_of
-from unlearn.store.runs import Run, RunConfig
+from unlearn.store.config import RunConfig, formats_of
+from unlearn.store.runs import Run
 
 
 def reader_of(model: str, wanted: int) -> Reader | None:
@@ -38,7 +40,23 @@ def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
     ValueError, with row and count, for rows that are refused.
     """
     reader = reader_of(config.model, config.max_length)
+    if reader is not None and not reader.apart and "chat" in formats_of(config.prompt):
+        reader = replace(reader, chat=_chat_length(config))
     return fitted(dataset, reader, str(config.data.get("long") or ""))
+
+
+def _chat_length(config: RunConfig) -> Callable[[Row], int]:
+    """How many tokens a row has in the chat template of the config's model, the one that ends the answer among them."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source_of(config.model), local_files_only=True)
+
+    def length(row: Row) -> int:
+        (asked,) = in_format([row], "chat", config.system)
+        text = render(asked, tokenizer)
+        return len(tokenizer(text.prompt + text.target, add_special_tokens=False)["input_ids"]) + 1
+
+    return length
 
 
 def fit_of(config: RunConfig) -> Callable[[Dataset], Dataset]:

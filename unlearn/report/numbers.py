@@ -12,6 +12,7 @@ from unlearn.results import compare, verdict
 from unlearn.results import cost as spending
 from unlearn.results.compare import LETTERS, number, short
 from unlearn.store import records
+from unlearn.store.config import FORMATS, formats_of
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -166,6 +167,11 @@ def limits(runs: Sequence[Run], scores: Sequence[JsonView]) -> list[str]:
         "Answers are greedy: the one most likely continuation. A model that no longer says an answer may still "
         "rank it high; look at the tokens and at the attacks.",
     ]
+    asked = {FORMATS[formats_of(run.config.prompt)[0]]: None for run in runs}
+    said.append(
+        f"Questions were put in the format “{'” and “'.join(asked)}”; put otherwise, the same model may answer "
+        "otherwise."
+    )
     counts = [row["n"] for row in scores if row["role"] == "forget" and row["n"]]
     if counts:
         spread = 196 * math.sqrt(0.25 / min(counts))

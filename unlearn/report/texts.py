@@ -104,7 +104,7 @@ def tokens(run: Run) -> list[JsonObject]:
 
 
 def probes(run: Run) -> JsonObject:
-    """Return "Watch it forget" at a few steps: {"steps", "rows": [{"role", "prompt", "answer", "cells"}]}."""
+    """Return "Watch it forget" at a few steps: {"steps", "rows": [{"role", "question", "answer", "cells"}]}."""
     records = run.probes()
     if not records:
         return {}
@@ -115,5 +115,6 @@ def probes(run: Run) -> JsonObject:
     rows = []
     for i, item in enumerate(records[0]["items"]):
         cells = [(nats(-number(r["items"][i]["nll"])), r["items"][i].get("text", "")) for r in chosen]
-        rows.append({key: item[key] for key in ("role", "prompt", "answer")} | {"cells": cells})
+        asked = {"role": item["role"], "question": compare.question_of(item), "answer": item["answer"]}
+        rows.append(asked | {"cells": cells})
     return {"steps": [record["step"] for record in chosen], "rows": rows}

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearn.data.base import asked
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -123,6 +124,16 @@ def verdict(before: Record | None, after: Record | None, retrained: Record | Non
     return "not forgotten" if after["exact"] else "forgotten"
 
 
+def question_of(record: Record) -> str:
+    """The question that a sample or a probe was asked, of a plain text its first words.
+
+    A record of before questions were kept was asked in the plain format.
+    """
+    if (question := record.get("question")) is None:
+        return asked(record["prompt"])
+    return str(question or record["prompt"])
+
+
 def fall(before: Record | None, after: Record | None) -> float:
     """Return by how many nats a token the right answer became less likely.
 
@@ -145,7 +156,7 @@ def pair_samples(runs: Sequence[Run]) -> list[JsonObject]:
         first = a.get("before") or next(iter(a.values()))
         same = ("prompt", "answer")
         b = {when: s for when, s in b.items() if all(s[k] == first[k] for k in same)}
-        row = {"role": role, "index": index, "question": first.get("question") or first["prompt"]}
+        row = {"role": role, "index": index, "question": question_of(first)}
         row |= {"prompt": first["prompt"], "answer": first["answer"], "before": a.get("before")}
         row |= {"a": a.get("after"), "b": b.get("after"), "before_b": b.get("before")}
         row["retrained"] = a.get("retrained") or b.get("retrained")

@@ -71,7 +71,9 @@ TOKEN = has(
 )
 WORDS = {"role": text, "index": count, "prompt": text, "answer": text, "nll": number, "tokens": every(TOKEN)}
 # A row without text was scored and not continued. read: the earlier step that its numbers come from.
-PROBE = has({"step": count, "items": every(has(WORDS, {"text": text, "read": count}))})
+PROBE = has(
+    {"step": count, "items": every(has(WORDS, {"text": text, "read": count, "question": maybe(text)}))}
+)
 SAMPLE = has(
     WORDS | {"when": one_of(*WHEN), "text": text, "exact": maybe(flag)},
     {"question": maybe(text), "rougeL": maybe(number)},

@@ -16,7 +16,7 @@ from ui import shell
 from ui.data import reading
 from ui.forms import KEEP
 from ui.typed import path_field, upload
-from unlearn.data import catalogue, write
+from unlearn.data import benchmarks, catalogue, write
 from unlearn.data.base import ROLES, Dataset
 from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.data.files.read import FORMATS
@@ -88,14 +88,24 @@ def hand_over(data: Mapping[str, object]) -> None:
 def set_data(data: JsonView) -> None:
     """Choose config.data before the widgets are drawn."""
     name = str(data.get("name", ""))
-    if name in catalogue.CATALOGUE:
+    if name in catalogue.CATALOGUE or name in benchmarks.BENCHMARKS:
         st.session_state["data"] = name
+        st.session_state[f"benchmark.{name}"] = str(data.get("hub_folder", ""))
         st.session_state[f"requests.{name}"] = list(data.get("requests", ()))
     elif name:
         # Says which names there are.
         catalogue.load(name)
     else:
         st.session_state.update({"data": OWN, "data.kept": dict(data)})
+
+
+def _benchmark_folder(name: str) -> JsonObject:
+    """Where a benchmark is read from: {"hub_folder": …}; nothing: its place on the hub. ValueError as for any path."""
+    help = "A copy of the dataset on this machine, laid out as on the hub. Empty: it is brought from the hub."
+    folder = path_field(
+        "Folder of the benchmark (empty: from the hub)", f"benchmark.{name}", help=help, **KEEP
+    )
+    return {"hub_folder": str(folder)} if folder else {}
 
 
 def choose_data(*, ask_requests: bool = True) -> JsonObject:
@@ -105,7 +115,9 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
     """
     if handed := st.session_state.pop("data.handed", None):
         set_data(handed)
-    names = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE} | OTHER
+    bundled = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE}
+    named = {name: f"{benchmarks.title(name)} (benchmark)" for name in benchmarks.BENCHMARKS}
+    names = bundled | named | OTHER
     set_place, request_place = st.columns([3, 2])
     with set_place:
         chosen = st.selectbox("Forget set", list(names), format_func=names.__getitem__, key="data", **KEEP)
@@ -113,8 +125,8 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
         return hub_data()
     if chosen == OWN:
         return own_data()
-    requests = load({"name": chosen}).requests() if ask_requests else ()
-    data: JsonObject = {"name": chosen}
+    data: JsonObject = {"name": chosen} | (_benchmark_folder(chosen) if chosen in named else {})
+    requests = load(data).requests() if ask_requests else ()
     if requests:
         help = "People ask one after the other; choose whose request is honoured. None chosen means all."
         picked = request_place.multiselect(

@@ -42,7 +42,8 @@ def asked(*words):
 def any_value(k, rng):
     """A value that the setting allows, often one of its ends."""
     if k.kind == "choice":
-        return rng.choice(k.choices)
+        # The bundled models have no chat template, and are refused one.
+        return rng.choice([choice for choice in k.choices if "chat" not in choice])
     if k.kind == "bool":
         return rng.random() < 0.5
     if k.kind == "int":

@@ -63,7 +63,9 @@ def test_bundled_datasets_carry_their_name(name: str):
 
 def test_names_and_requests():
     assert from_config({"name": "capitals", "requests": [2, 3]}).requests() == (2, 3)
-    with pytest.raises(ValueError, match=r"name must be one of authors, capitals, snippets, got 'x'"):
+    with pytest.raises(
+        ValueError, match=r"name must be one of authors, capitals, snippets, tofu-forget01, .*got 'x'"
+    ):
         from_config({"name": "x"})
     with pytest.raises(ValueError, match="requests must be among 1, 2, 3, 4, 5, got 9"):
         from_config({"name": "capitals", "requests": [9]})
@@ -89,7 +91,7 @@ def test_files_by_role(inside: Path):
         ({"name": "authors", "forget": "a.csv"}, "got name, forget"),
         (
             {"name": "authors", "retain": "a.csv"},
-            "must be among name, long, requests, got 'retain'. Remove it",
+            "must be among name, hub_folder, long, requests, got 'retain'. Remove it",
         ),
         ({"forget": ["a.csv"]}, "forget must be text, got ['a.csv']"),
         ({"forget": ""}, "forget must name a file"),

@@ -10,6 +10,7 @@ from unlearn.commands.options import EVERYWHERE, request_numbers
 from unlearn.commands.printing import listing, number
 from unlearn.data import catalogue, split, write
 from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.benchmarks import is_benchmark
 from unlearn.data.catalogue import CATALOGUE, from_config, load, sentence
 from unlearn.data.files.read import FORMATS
 from unlearn.data.leaks import leaks
@@ -34,14 +35,14 @@ KEYS = (
     ),
     *("retain_question_column", "retain_answer_column", "retain_text_column", "retain_system_column"),
     *("retain_messages_column", "turns", "long", "encoding", "retain_encoding"),
-    *("hub_config", "hub_split", "retain_hub_config", "retain_hub_split", "limit"),
+    *("hub_folder", "hub_config", "hub_split", "retain_hub_config", "retain_hub_split", "limit"),
 )
 
 
 def add(command: Any) -> None:
     p = command("data", data, "list the datasets; or look into one, search it, check it, split it")
     p.add_argument(
-        "name", nargs="?", help="a bundled dataset, a hub id, or a file whose rows are to be forgotten"
+        "name", nargs="?", help="a bundled dataset, a benchmark, a hub id, or a file of rows to be forgotten"
     )
     p.add_argument("--retain", help="with a file: another file, whose rows are to be kept")
     p.add_argument("--model", default=MODEL, help=f"whose tokens are counted (default: {MODEL})")
@@ -99,7 +100,8 @@ def _sentence(key: str) -> str:
 def _config(args: argparse.Namespace) -> JsonObject:
     """The data field that the words of the command mean."""
     path = Path(args.name)
-    form = "name" if args.name in catalogue.CATALOGUE else "forget" if path.is_file() else "hub"
+    known = args.name in catalogue.CATALOGUE or is_benchmark(args.name)
+    form = "name" if known else "forget" if path.is_file() else "hub"
     if form == "hub" and path.suffix.lower() in FORMATS and not path.is_dir():
         raise ValueError(f"data: {args.name} is not a file. Check the path.")
     if form == "hub" and "/" not in args.name and not path.is_dir():

@@ -6,7 +6,7 @@ The one door between names and paths written in JSON and rows in memory; which p
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from unlearn.data import authors, capitals, hub, snippets, tables
+from unlearn.data import authors, benchmarks, capitals, hub, snippets, tables
 from unlearn.data.base import ROLES, Dataset
 from unlearn.data.files.bounds import MAX_ROWS
 from unlearn.data.files.read import read_table
@@ -26,7 +26,7 @@ RETAIN_COLUMN_KEYS = tuple(f"retain_{key}" for key in COLUMN_KEYS[:-1])
 ROW_KEYS = ("turns", "long")
 HUB_KEYS = ("hub", "hub_config", "hub_split")
 KEYS = {
-    "name": ("name", "long", "requests"),
+    "name": ("name", "hub_folder", "long", "requests"),
     "forget": (
         *(*ROLES, *COLUMN_KEYS, *RETAIN_COLUMN_KEYS, *ROW_KEYS),
         *("encoding", "retain_encoding", "hub_split", "retain_hub_split", "requests"),
@@ -38,7 +38,8 @@ KEYS = {
 }
 # The sentence of each key, for flags, pages and docs/settings.md; sentence() makes those of the single roles from them.
 SENTENCES = {
-    "name": "A bundled dataset (default: the model's own).",
+    "name": "A bundled dataset (default: the model's own), or a benchmark such as tofu-forget10.",
+    "hub_folder": "Folder laid out like the benchmark's dataset on the hub, which is read in its place.",
     "requests": "Only these deletion requests, such as 1,2 or 1..3.",
     "forget": "File of the rows to forget: CSV, TSV, JSON, JSONL, TXT or Parquet.",
     "hub": "Dataset by its hub id, such as locuslab/TOFU, or a folder laid out like one.",
@@ -92,9 +93,8 @@ CATALOGUE: dict[str, Callable[[], Dataset]] = {
 def load(name: str) -> Dataset:
     """A bundled dataset by name; raises ValueError for an unknown one."""
     if name not in CATALOGUE:
-        raise ValueError(
-            f"data: name must be one of {', '.join(CATALOGUE)}, got {name!r}. Choose one of these."
-        )
+        known = ", ".join((*CATALOGUE, *benchmarks.names()))
+        raise ValueError(f"data: name must be one of {known}, got {name!r}. Choose one of these.")
     return CATALOGUE[name]()
 
 
@@ -123,10 +123,22 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
         if data.get(key) and data[key] not in allowed:
             raise ValueError(f"data: {key} must be one of {', '.join(allowed)}, got {data[key]!r}.")
     if forms == ["name"]:
-        dataset = load(_text(data, "name"))
+        dataset = _by_name(data, roots)
     else:
         dataset = (_from_files if forms == ["forget"] else _from_hub)(data, roots)
     return dataset.only_requests(_requests(data["requests"])) if data.get("requests") else dataset
+
+
+def _by_name(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:
+    name, folder = _text(data, "name"), _text(data, "hub_folder")
+    if not benchmarks.is_benchmark(name):
+        if folder:
+            raise ValueError(
+                f"data: hub_folder belongs to a benchmark, and {name} is none; the benchmarks are "
+                f"{', '.join(benchmarks.names())}."
+            )
+        return load(name)
+    return benchmarks.load(name, allowed_path(folder, roots) if folder else None)
 
 
 def _from_files(data: Mapping[str, object], roots: Sequence[Path] | None) -> Dataset:

@@ -16,7 +16,8 @@ from unlearn.engines.thread import Runner
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.work.execute import Finished, execute
 
-WAIT = 30.0
+# Seconds after which a thing is taken to never happen; a busy machine may need many.
+WAIT = 180.0
 
 
 def config(**changes):

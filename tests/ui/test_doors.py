@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.test_browser import ROOT, Server, chromium, no_exception, person  # noqa: F401  (fixtures)
+from tests.pages.test_browser import ROOT, SLOW, Server, chromium, no_exception, person  # noqa: F401  (fixtures)
 
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 pytestmark = pytest.mark.slow  # a server
@@ -156,12 +156,12 @@ def test_app_and_command_line_import_torch_in_the_same_environment(tmp_path):
         [*words, "--server.enableAgentApi", "true"], cwd=ROOT, env=env, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: opened(port), 60)
-        wait_until(told["app"].is_file, 60)
+        wait_until(lambda: opened(port))
+        wait_until(told["app"].is_file)
         time.sleep(0.5)
     finally:
         served.terminate()
-        served.wait(20)
+        served.wait(SLOW / 1000)
     command, app = (relevant(file, dropped) for file in (told["command"], told["app"]))
     assert command == app
     assert command["OMP_WAIT_POLICY"] == "PASSIVE"
@@ -183,10 +183,11 @@ def opened(port: int) -> bool:
         return False
 
 
-def wait_until(there, seconds: float) -> None:
-    end = time.monotonic() + seconds
+def wait_until(there) -> None:
+    """A new server imports torch before it answers a button; other work on the machine makes that minutes."""
+    end = time.monotonic() + 2 * SLOW / 1000
     while not there():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "waited too long"
         time.sleep(0.2)
 
 
@@ -206,14 +207,14 @@ def test_a_server_killed_before_the_first_checkpoint_leaves_runs_to_resume(tmp_p
         person.get_by_text(re.compile(r"step \d+ of")).first.wait_for()
         works, waits = re.search(r"run=([^&]+)", person.url)[1].replace("%2C", ",").split(",")
         server.process.kill()
-        server.process.wait(20)
+        server.process.wait(SLOW / 1000)
         assert not server.store.get(works).has_checkpoint()
         assert [server.store.get(run).state for run in (works, waits)] == ["interrupted"] * 2
         server.start()
         for run in (works, waits):
             person.goto(f"{server.url}/launch?run={run}")
             person.get_by_role("button", name="Resume").click()
-            wait_until(lambda run=run: server.store.get(run).state in ("queued", "running"), 30)
+            wait_until(lambda run=run: server.store.get(run).state in ("queued", "running"))
         no_exception(person)
     finally:
         server.stop()

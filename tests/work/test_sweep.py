@@ -514,7 +514,8 @@ def test_the_command_line_sweeps_resumes_and_adds_the_guide(tmp_path, monkeypatc
             ["--model", "tiny-authors", "--methods", "gd", "--lrs", "1e-4", "--set", "npo.beta=1"],
             "has the knob",
         ),
-        (["--resume", "../x"], "sweep: no sweep 'x'"),
+        (["--resume", "../x"], "sweep: no sweep '../x'; give its id, or the path"),
+        (["--resume", "20260131-120000-gd-1a2b"], "sweep: no sweep '20260131-120000-gd-1a2b' in "),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(words, said, tmp_path, capsys):

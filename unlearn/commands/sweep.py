@@ -1,6 +1,7 @@
 """The command for a grid of runs and the tuning guide."""
 
 import argparse
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -82,9 +83,13 @@ def go_on(record: Any, as_json: bool) -> int:
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
     """The sweep to go on with. ValueError when there is none, or nothing is left to do."""
     text = args.resume
-    record: Any = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
+    record: Any = None
+    # What is no run either is no sweep: said in one way.
+    with contextlib.suppress(ValueError):
+        record = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
     if not isinstance(record, sweep_record.SweepRecord):
-        raise ValueError(f"sweep: no sweep {text[:80]!r} in {store.root}.")
+        where = "" if is_path(text) else f" in {store.root}"
+        raise ValueError(f"sweep: no sweep {text[:80]!r}{where}; give its id, or the path of its folder.")
     name = record.id
     if record.state == "done" and (not args.guide or record.config.guide):
         raise ValueError(f"sweep: {name} is done; add --guide to follow the tuning guide too.")

@@ -118,3 +118,11 @@ def test_an_adapted_model_goes_on_as_it_would_alone(adapted):
     with merged(adapted):
         found = greedy(adapted, read(adapted, TEXTS), starts, ())
     assert found == [plain(adapted, t, 8) for t in TEXTS]
+
+
+def test_weights_that_are_elsewhere_until_their_layer_is_called_are_left_alone(adapted):
+    layers = [m for m in adapted.modules() if hasattr(m, "lora_A")]
+    first = layers[0].base_layer
+    first.weight = torch.nn.Parameter(first.weight.to("meta"), requires_grad=False)
+    with merged(adapted):
+        assert ["forward" in vars(layer) for layer in layers] == [False] + [True] * (len(layers) - 1)

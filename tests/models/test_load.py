@@ -101,7 +101,8 @@ def test_texts_longer_than_the_model_are_cut_to_its_positions(tmp_path, folders)
         (tmp_path / f"{role}.txt").write_text("\n".join(f"{i} red capital {'xyz ' * 90}" for i in range(3)))
     files = {role: str(tmp_path / f"{role}.txt") for role in ("forget", "retain")}
     run, finished = carry_out(RunStore(tmp_path / "runs"), folder, files)
-    assert len(run.samples()[0]["tokens"]) == 127
+    # It is cut into windows between words.
+    assert 100 < len(run.samples()[0]["tokens"]) <= 127
     assert finished.loaded.fit_length(512) == 128
 
 

@@ -27,10 +27,8 @@ from unlearn.compute.states import last_states
 from unlearn.compute.together import packs
 
 NAME = "unlearn_continued"
-ROUND = (
-    # Positions that the room for keys is rounded up to: fewer shapes, each of which oneDNN compiles once.
-    16
-)
+# Positions that the room for keys is rounded up to: fewer shapes, each of which oneDNN compiles once.
+ROUND = 16
 Pair = tuple[Tensor, Tensor]
 
 _now: ContextVar["_Position | None"] = ContextVar("position", default=None)

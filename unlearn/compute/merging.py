@@ -47,7 +47,10 @@ def _layers(model: Model) -> Iterator[tuple[Any, str]]:
         if not hasattr(layer, "lora_A") or not hasattr(layer, "base_layer"):
             continue
         weight = getattr(layer.base_layer, "weight", None)
-        if weight is not None and (name := plain(layer, weight)) is not None:
+        # Of a model that is larger than its device the weights are elsewhere until their layer is called.
+        if weight is None or weight.is_meta:
+            continue
+        if (name := plain(layer, weight)) is not None:
             yield layer, name
 
 

@@ -59,7 +59,7 @@ KNOWN_NOT_RUN = {
     ("README.md", "unlearn get"),
     ("claims.md", "unlearn claims"),
     ("data.md", "unlearn run"),
-    ("benchmarks.md", "unlearn run"),
+    ("benchmarks.md", "unlearn data"),
 }
 
 

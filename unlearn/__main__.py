@@ -4,9 +4,10 @@
 land in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
 """
 
+import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from unlearn.compute.memory import prefer_passive_threads
 
@@ -49,7 +50,7 @@ def carry_out(words: list[str] | None) -> int:
     return args.do(args)
 
 
-def answered(do: Any) -> int:
+def answered(do: Callable[[], int]) -> int:
     """Return what do returns; bad input becomes one line and the status 2."""
     try:
         return do()
@@ -71,7 +72,14 @@ def parser() -> Parser:
     top = Parser(prog=name(), description="See a language model forget.")
     sub = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, do: object, text: str, *, store: bool = False, as_json: bool = True) -> Any:
+    def command(
+        name: str,
+        do: Callable[[argparse.Namespace], int],
+        text: str,
+        *,
+        store: bool = False,
+        as_json: bool = True,
+    ) -> Parser:
         p = sub.add_parser(name, help=text, description=text)
         p.set_defaults(do=do)
         if as_json:

@@ -10,7 +10,7 @@ from ui import shell
 from unlearn.results import blind
 from unlearn.results.compare import short
 from unlearn.store.runs import Run
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 BUTTONS = {"left": "The left one", "same": "No difference", "right": "The right one"}
 
@@ -101,7 +101,7 @@ def _result(run: Run, state: JsonObject, key: str) -> None:
     st.button("Vote again", key=f"{key}.again", on_click=partial(st.session_state.__delitem__, key))
 
 
-def _table(kept: Mapping[str, Mapping[str, object]], key: str) -> None:
+def _table(kept: Mapping[str, JsonView], key: str) -> None:
     rows = [{"rows": role} | {**found, "p": short(found["p"])} for role, found in kept.items()]
     heads = {
         "before": st.column_config.NumberColumn("Before is better", format="%d"),

@@ -7,12 +7,15 @@ really does not know is the floor, what the original answers is the ceiling.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.evaluate import rows_to_score, score_tokens
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.encoding import encode_rows
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
 
 T = TypeVar("T")
 
@@ -88,7 +91,7 @@ class Subject:
     def __init__(
         self,
         data: Dataset,
-        load: Callable[[str], Any],
+        load: "Callable[[str], Loaded]",
         models: Sequence[str],
         *,
         max_length: int = 512,
@@ -98,7 +101,7 @@ class Subject:
         self.data, self.load, self.models = data, load, tuple(models)
         self.max_length, self.seed, self.progress = max_length, seed, progress
         self.chosen = rows_to_score(data)
-        self._last: tuple[str, Any] = ("", None)
+        self._last: tuple[str, Loaded | None] = ("", None)
 
     @property
     def control(self) -> Control:
@@ -119,17 +122,19 @@ class Subject:
             )
         return found
 
-    def model(self, when: str) -> Any:
+    def model(self, when: str) -> "Loaded":
         """Return a models.Loaded that may be read and must not be changed.
 
         Only the last one asked for stays in memory.
         """
-        if self._last[0] != when:
-            self._last = ("", None)
-            self._last = (when, self.load(when))
-        return self._last[1]
+        name, loaded = self._last
+        if loaded is None or name != when:
+            self._last, loaded = ("", None), None
+            loaded = self.load(when)
+            self._last = (when, loaded)
+        return loaded
 
-    def each(self, role: str, read: Callable[[Any, Side], T]) -> dict[str, T]:
+    def each(self, role: str, read: "Callable[[Loaded, Side], T]") -> dict[str, T]:
         """Call read on the model of each side and return {side: what it gave}."""
         found: dict[str, T] = {}
         sides = self.sides(role)
@@ -138,12 +143,12 @@ class Subject:
             found[side.name] = read(self.model(side.when), side)
         return found
 
-    def read(self, loaded: Any, role: str) -> list[Reading]:
+    def read(self, loaded: "Loaded", role: str) -> list[Reading]:
         """Return one reading for each row of the role."""
         return read(loaded, self.chosen[role], self.max_length)
 
 
-def read(loaded: Any, rows: Sequence[Row], max_length: int) -> list[Reading]:
+def read(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> list[Reading]:
     """Score the answers teacher-forced and return one reading for each row.
 
     So one pass tells what greedy decoding would do, also after any beginning.

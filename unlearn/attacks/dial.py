@@ -11,10 +11,13 @@ Scaling a change: Ilharco et al. 2023, arXiv 2212.04089.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent
 from unlearn.compute.lazy import Model, no_grad, torch
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
 
 SCALES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 KEPT = "retain"
@@ -55,7 +58,7 @@ def layers_dial(model: Model) -> Callable[[float], None]:
 
 
 @no_grad
-def full_dial(model: Model, original: Any) -> Callable[[float], None]:
+def full_dial(model: Model, original: Model) -> Callable[[float], None]:
     """Return a function that sets the weights between the original's and the trained ones.
 
     Both ends are exact to the bit.
@@ -78,7 +81,7 @@ def full_dial(model: Model, original: Any) -> Callable[[float], None]:
     return turn
 
 
-def dial_of(subject: Subject) -> tuple[Any, Callable[[float], None], bool]:
+def dial_of(subject: Subject) -> "tuple[Loaded, Callable[[float], None], bool]":
     """Return (models.Loaded of the unlearned model, its dial, whether it is an adapter that can be left out)."""
     from unlearn.models.layers import layers_of
 

@@ -7,14 +7,19 @@ last layers away from an answer that the middle ones still hold. nostalgebraist 
 2024, arXiv 2309.17410. At the last layer it is the model's own logits.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
 from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
+from unlearn.data.base import Row
 from unlearn.training.encoding import encode_rows
+
+if TYPE_CHECKING:
+    from unlearn.compute.tokens import Tokens
+    from unlearn.models.load import Loaded
 
 # The least distance between original and control at a layer that can be judged.
 APART = 0.1
@@ -22,7 +27,7 @@ APART = 0.1
 SHOWN = 6
 
 
-def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:
+def closing(model: Model, batch: "Tokens") -> Callable[[Tensor], Tensor]:
     """Return the function that the model applies between its last block and its output head (a norm,
     sometimes a projection).
 
@@ -33,11 +38,13 @@ def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:
     called: list[torch.nn.Module] = []
     last: list[Tensor] = []
 
-    def note(module: Any, args: Any, output: Any) -> None:
+    def note(module: torch.nn.Module, args: tuple[object, ...], output: object) -> None:
         if last:
             called.append(module)
 
-    def passed(module: Any, args: Any, output: Any) -> None:
+    def passed(
+        module: torch.nn.Module, args: tuple[object, ...], output: Tensor | tuple[Tensor, ...]
+    ) -> None:
         last.append(output[0] if isinstance(output, tuple) else output)
 
     leaves = [m for m in model.modules() if id(m) not in inner and m is not head and not any(m.children())]
@@ -63,7 +70,7 @@ def closing(model: Model, batch: Any) -> Callable[[Tensor], Tensor]:
 
 
 @no_grad
-def residue(loaded: Any, rows: Any, max_length: int) -> list[list[dict[str, list[float]]]]:
+def residue(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> list[list[dict[str, list[float]]]]:
     """Return {"ids", "lp", "rank"} of the answer tokens of each [layer][row], without the end of text."""
     tokenizer, eos = loaded.tokenizer, loaded.tokenizer.eos_token_id
     examples = encode_rows(tokenizer, rows, max_length=loaded.fit_length(max_length))
@@ -116,7 +123,7 @@ def run(subject: Subject) -> Found | None:
     if subject.model("before").model.config.is_encoder_decoder:
         return None
 
-    def ask(loaded: Any, side: Side) -> Any:
+    def ask(loaded: "Loaded", side: Side) -> list[list[dict[str, list[float]]]]:
         return residue(loaded, subject.chosen[side.role], subject.max_length)
 
     cells = subject.each("forget", ask)

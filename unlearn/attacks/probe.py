@@ -12,13 +12,18 @@ al. 2024 (arXiv 2309.17410) read forgotten facts from states likewise; the probe
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, percent
-from unlearn.compute.lazy import lm, no_grad, torch
+from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
 from unlearn.training.encoding import encode_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unlearn.models.load import Loaded
 
 TRAIN = "retain"
 # The largest and the smallest number of questions that a probe learns on.
@@ -28,11 +33,11 @@ PENALTY = 100.0
 
 
 @no_grad
-def states(loaded: Any, rows: Sequence[Row], max_length: int) -> Any:
+def states(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> "np.ndarray":
     """Return [rows, d], the final-layer states that predict each answer's first token."""
     examples = encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(max_length))
     order = sorted(examples, key=lambda e: len(e.input_ids))
-    found: dict[int, Any] = {}
+    found: dict[int, Tensor] = {}
     for at in range(0, len(order), BATCH):
         batch = collate(order[at : at + BATCH], loaded.pad_id).to(loaded.device)
         (answers,) = lm.forward(loaded.model, batch)
@@ -74,7 +79,7 @@ def run(subject: Subject) -> Found | None:
     if missing := [role for role, pairs in asked.items() if not pairs]:
         raise ValueError(f"no {missing[0]} question has an answer that occurs among the retain answers")
 
-    def ask(loaded: Any, side: Side) -> list[float]:
+    def ask(loaded: "Loaded", side: Side) -> list[float]:
         probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PENALTY))
         probe.fit(states(loaded, learn, subject.max_length), [row.answer for row in learn])
         pairs = asked[side.role]

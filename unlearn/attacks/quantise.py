@@ -9,7 +9,6 @@ as it would be for deployment. Zhang et al. 2024, arXiv 2410.16454. On a copy; t
 """
 
 import copy
-from typing import Any
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
 from unlearn.compute.lazy import Model, Tensor, no_grad, torch
@@ -31,7 +30,7 @@ def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
 
 
 @no_grad
-def quantised(model: Model, bits: int) -> tuple[Any, list[str]]:
+def quantised(model: Model, bits: int) -> tuple[Model, list[str]]:
     """Return (a copy with rounded weights, the names of the maps that were rounded)."""
     every_weight(model, "rounding")
     model = copy.deepcopy(model)

@@ -9,18 +9,21 @@ Lynch et al. 2024, arXiv 2402.16835.
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent, read
-from unlearn.compute.lazy import lm
+from unlearn.compute.lazy import Tensor, lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.precision import every_weight
-from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import fit, make_optimizer
+
+if TYPE_CHECKING:
+    from unlearn.compute.tokens import Batch
+    from unlearn.models.load import Loaded
 
 SHARE, STEPS, BATCH = 0.2, 30, 16
 LOOK = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
@@ -41,7 +44,9 @@ def cut(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[R
     )
 
 
-def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: Subject, share: float) -> Any:
+def practise(
+    loaded: "Loaded", taught: Sequence[Row], rest: Sequence[Row], subject: Subject, share: float
+) -> dict[int, list[float]]:
     """Train the model in place and return {steps done: 1 or 0 for each row of the rest}."""
     every_weight(loaded.model, "relearning")
     loaded.model.requires_grad_(True)
@@ -61,7 +66,7 @@ def practise(loaded: Any, taught: Sequence[Row], rest: Sequence[Row], subject: S
         clock=len(texts),
     )
 
-    def loss(batch: Any) -> JsonObject:
+    def loss(batch: "Batch") -> dict[str, Tensor]:
         (answers,) = lm.forward(loaded.model, batch.forget)
         return {"taught": answers.mean_nll()}
 
@@ -117,7 +122,12 @@ def run(subject: Subject) -> Found | None:
     return Found(values, sentence(subject, values, curves, speed), curves["after"][0], details)
 
 
-def sentence(subject: Subject, values: Any, curves: Any, speed: dict[str, int | None]) -> str:
+def sentence(
+    subject: Subject,
+    values: Mapping[str, Sequence[float]],
+    curves: Mapping[str, Mapping[int, Sequence[float]]],
+    speed: dict[str, int | None],
+) -> str:
     """Return a sentence on how much of the rest came back, beside the control, and how fast."""
     back = (
         f"Practice on {round(100 * SHARE)} % of the facts brings its answers to the rest "

@@ -1,10 +1,12 @@
 """A2: GA+GD with in-distribution texts to keep is the most robust of the seven (Yao et al. 2024)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import Chart, Claim, Data, Finding, Published, Series, figure, interval, word
 from unlearn.claims.training import settings
 from unlearn.results import grid
+from unlearn.results.grid import Cell
+from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ class A2(Claim):
         )
 
 
-def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
+def config_of(name: str, lr: float, epochs: int, seed: int) -> RunConfig:
     """The settings of a cell; name is a method, with the source of the texts to keep where it has a choice."""
     method, _, source = name.partition("-")
     knobs: JsonObject = {"retain_weight": 0.0} if method in WITHOUT else {}
@@ -153,11 +155,11 @@ def config_of(name: str, lr: float, epochs: int, seed: int) -> Any:
 WITHOUT = ("random", "adversarial")
 
 
-def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Any:
+def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Cell:
     return lab.cell(config_of(name, lr, epochs, seed))
 
 
-def stored(name: str, cell: Any) -> JsonObject:
+def stored(name: str, cell: Cell) -> JsonObject:
     """A cell with what was made of it: good, utility, forget PPL over target."""
     kept = {key: getattr(cell, key) for key in COLUMNS} | {"method": name}
     risen = {role: grid.rise(cell, role) for role in grid.KEEP}

@@ -4,7 +4,7 @@ Ten exact retrains of the bundled model would take an hour; here a model of half
 authors is trained again ten times, each time without four others.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -25,6 +25,7 @@ from unlearn.claims.training import settings, train
 from unlearn.claims.worlds import questions, small_authors
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
+from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -179,5 +180,5 @@ def _split(place: int, methods: tuple[str, ...]) -> JsonObject:
     }
 
 
-def settings_of(method: str) -> Any:
+def settings_of(method: str) -> RunConfig:
     return settings(method, batch_size=9, max_length=128, **METHODS[method])

@@ -1,6 +1,6 @@
 """A4: after unlearning, membership inference is a coin toss (Yao et al. 2024)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -15,7 +15,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.claims.reading import content, read, rows_of
+from unlearn.claims.reading import Rows, Seen, content, read, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.compute.lazy import Tokenizer
 from unlearn.metrics.membership.mia import DEFAULT_K, min_k
@@ -65,7 +65,7 @@ class A4(Claim):
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         methods = ("ga", "gd", "npo", "undial") if full else ("ga", "gd")
         rows = rows_of(lab.authors, ROLES)
-        aucs: dict[str, list[Any]] = {}
+        aucs: dict[str, list[float | str]] = {}
         for method in methods:
             configs = [settings(method, seed=seed) for seed in seeds]
             trials = [lab.trial(c, roles=ROLES, also={"min_k": leak}) for c in configs]
@@ -124,7 +124,7 @@ class A4(Claim):
         )  # fmt: skip
 
 
-def leak(seen: Any, rows: Any, tokenizer: Tokenizer) -> JsonObject:
+def leak(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> JsonObject:
     """{"auc", "interval"} of Min-K% between the two roles; empty where a log-prob is not finite."""
     attack = min_k(DEFAULT_K)
     sides = [[attack(o, o.answer, o) for o in seen[role]] for role in ROLES]
@@ -132,7 +132,7 @@ def leak(seen: Any, rows: Any, tokenizer: Tokenizer) -> JsonObject:
     return {key: found[key] for key in ("auc", "interval")} if found else {}
 
 
-def _of_model(lab: "Lab", when: str, rows: Any) -> JsonObject:
+def _of_model(lab: "Lab", when: str, rows: Rows) -> JsonObject:
     def compute() -> JsonObject:
         loaded = bundled(when)
         return leak(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)

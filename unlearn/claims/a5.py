@@ -2,7 +2,7 @@
 al. 2024)."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.a2 import BATCH, EPOCHS, LRS, NAMES, cell_of, config_of, stored
 from unlearn.claims.base import (
@@ -141,7 +141,7 @@ def cell_at(lab: "Lab", name: str, seed: int, lr: float) -> "Cell":
 
 def regrets(data: Data) -> JsonObject:
     """method → regret over seeds, of those where the grid has a cell that reached the target."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[float | str]] = {}
     for row in data["followed"]:
         if row["best"] is not None:
             found.setdefault(row["method"], []).append(row["regret"])

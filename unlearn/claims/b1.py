@@ -1,7 +1,7 @@
 """B1: UnDIAL is stable over learning rates and epochs where gradient ascent and NPO are not (Dong et al. 2025)."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     LEAST,
@@ -18,7 +18,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.claims.reading import rows_of
+from unlearn.claims.reading import Rows, rows_of
 from unlearn.claims.training import settings
 from unlearn.store.shapes import JsonObject
 
@@ -147,7 +147,7 @@ class B1(Claim):
         )  # fmt: skip
 
 
-def _rows(lab: "Lab") -> Any:
+def _rows(lab: "Lab") -> Rows:
     return rows_of(lab.authors.only_requests((1,)), ("forget", "general"))
 
 

@@ -3,7 +3,7 @@
 import math
 from random import Random
 from statistics import harmonic_mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -24,7 +24,7 @@ from unlearn.claims.worlds import questions
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -140,7 +140,7 @@ def forgetting(share: float, seed: int) -> "Dataset":
     return Dataset(name=f"authors-{share:g}", title=f"{share:.0%} of the authors", roles=roles)
 
 
-def utility(scores: Any) -> float:
+def utility(scores: JsonView) -> float:
     """Harmonic mean of the answer probability on other people and on general texts."""
     return harmonic_mean([max(number(scores[role]["probability"]), 1e-12) for role in ("retain", "general")])
 

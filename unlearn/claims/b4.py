@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -19,14 +19,15 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.claims.reading import content, read, rows_of
+from unlearn.claims.reading import Rows, Seen, content, read, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.claims.worlds import biographies
 from unlearn.compute.lazy import Tokenizer
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
-from unlearn.store.shapes import JsonObject
+from unlearn.metrics.base import Observation
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.encoding import encode_rows
 from unlearn.training.focus import focus_mask
 
@@ -145,7 +146,7 @@ def lives() -> "Dataset":
     return Dataset(name="authors-lives", title="Biographies of authors", roles=roles)
 
 
-def watched(seen: Any, rows: Any, tokenizer: Tokenizer) -> dict[str, float]:
+def watched(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> dict[str, float]:
     """facts: mean NLL of the forget texts' entity tokens; plain: of their other tokens; words: of other texts' plain
     tokens and general texts, the mean of both."""
     inside = entity_flags(rows, tokenizer)
@@ -155,7 +156,7 @@ def watched(seen: Any, rows: Any, tokenizer: Tokenizer) -> dict[str, float]:
     return {"facts": _mean(facts), "plain": _mean(plain), "words": (_mean(others) + _mean(general)) / 2}
 
 
-def entity_flags(rows: Any, tokenizer: Tokenizer) -> dict[str, list[list[bool]]]:
+def entity_flags(rows: Rows, tokenizer: Tokenizer) -> dict[str, list[list[bool]]]:
     """Per role and row, for each answer token: lies in a fact."""
     return {
         role: [
@@ -165,7 +166,7 @@ def entity_flags(rows: Any, tokenizer: Tokenizer) -> dict[str, list[list[bool]]]
     }
 
 
-def split(seen: Sequence[Any], flags: Sequence[Sequence[bool]]) -> tuple[list[float], list[float]]:
+def split(seen: Sequence[Observation], flags: Sequence[Sequence[bool]]) -> tuple[list[float], list[float]]:
     """NLL of the tokens inside and outside the flags."""
     sides: tuple[list[float], list[float]] = ([], [])
     for o, mine in zip(seen, flags, strict=True):
@@ -178,7 +179,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _before(rows: Any) -> JsonObject:
+def _before(rows: Rows) -> JsonObject:
     loaded = bundled()
     return {"start": watched(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
 
@@ -191,7 +192,7 @@ def costs(data: Data) -> dict[str, list[float]]:
     return found
 
 
-def cost_at(points: Sequence[Any], level: float) -> float:
+def cost_at(points: Sequence[JsonView], level: float) -> float:
     """Linear between the two points around the first passing of the level."""
     start = number(points[0]["words"])
     for a, b in pairwise(points):

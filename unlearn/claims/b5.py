@@ -5,7 +5,7 @@ logit scale, log(p / (1 - p)), every memorised token moves by exactly -γ.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -20,9 +20,10 @@ from unlearn.claims.base import (
     short,
     word,
 )
-from unlearn.claims.reading import content, read, rows_of
+from unlearn.claims.reading import Rows, Seen, content, read, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.compute.lazy import Tokenizer
+from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class B5(Claim):
         )  # fmt: skip
 
 
-def chances(seen: Any, rows: Any, tokenizer: Tokenizer) -> list[float]:
+def chances(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> list[float]:
     """Log-prob of each forget answer token, end of text included."""
     return [token["lp"] for o in seen["forget"] for token in o.tokens]
 
@@ -137,7 +138,7 @@ def closed_form(p: float, gamma: float) -> float:
     return left / (1 - p + left)
 
 
-def chances_before(lab: "Lab", config: Any) -> list[float]:
+def chances_before(lab: "Lab", config: RunConfig) -> list[float]:
     """The same log-probs of the original model."""
     rows = rows_of(lab.authors_of(config), ("forget",))
 

@@ -57,7 +57,7 @@ class Interval:
         return self.decides and low <= self.low and self.high <= high
 
 
-def interval(values: Iterable[Any]) -> Interval:
+def interval(values: Iterable[float | str | None]) -> Interval:
     """Student's 95 % interval of the mean. One value that is not finite makes it undecidable."""
     known = [number(value) for value in values]
     n = len(known)
@@ -72,11 +72,13 @@ def interval(values: Iterable[Any]) -> Interval:
     return Interval(middle, middle - half, middle + half, sd, n)
 
 
-def number(value: Any) -> float:
+def number(value: object) -> float:
     """A number out of stored JSON, where a non-finite one is a word; nan for anything else."""
+    if not isinstance(value, (int, float, str)):
+        return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except ValueError:
         return math.nan
 
 

@@ -7,7 +7,7 @@ the bundled model with its one exact retrain.
 import copy
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.a1 import recipe
 from unlearn.claims.base import (
@@ -37,6 +37,7 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
+    from unlearn.models.load import Loaded
 
 SETTINGS = {"t5": "T5 on reviews", "authors": "the bundled model"}
 NAMES = {
@@ -241,10 +242,10 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
 
 
 # The last world's original, for the next run of the same.
-_ORIGINALS: dict[int, Any] = {}
+_ORIGINALS: "dict[int, Loaded]" = {}
 
 
-def t5_trained(parts: JsonView, seed: int, name: str, knobs: JsonView) -> tuple[Any, float]:
+def t5_trained(parts: JsonView, seed: int, name: str, knobs: JsonView) -> "tuple[Loaded, float]":
     """(the model, CPU seconds of its training)."""
     began = time.process_time()
     if name == "retrain":

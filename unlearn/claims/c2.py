@@ -1,7 +1,7 @@
 """C2: fusing unlearning layers serves a sequence of deletion requests (Chen and Yang 2023)."""
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     Chart,
@@ -17,10 +17,11 @@ from unlearn.claims.base import (
     per_cent,
     word,
 )
-from unlearn.claims.reading import content, read, rows_of, scores_of
+from unlearn.claims.reading import Rows, content, read, rows_of, scores_of
 from unlearn.claims.training import bundled, settings, train
 from unlearn.results.sweep_record import identity
-from unlearn.store.shapes import JsonObject
+from unlearn.store.runs import RunConfig
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.encoding import encode_rows
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class C2(Claim):
         )  # fmt: skip
 
 
-def told(scores: Any) -> JsonObject:
+def told(scores: JsonView) -> JsonObject:
     """{"forget": probability, "utility": share of the rest reproduced}; a chain that broke off has neither."""
     if not scores:
         return {"forget": "nan", "utility": "nan"}
@@ -142,7 +143,7 @@ def paired(data: Data, name: str, a: str, b: str) -> Interval:
     return interval(x - y for x, y in zip(values[a], values[b], strict=True))
 
 
-def joined(lab: "Lab", config: Any, rows: Any) -> JsonObject:
+def joined(lab: "Lab", config: RunConfig, rows: Rows) -> JsonObject:
     """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
     what = {
         "what": f"layers apart, {config.epochs} epochs, seed {config.seed}",

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
 
 from unlearn.compute.lazy import Model, Tokenizer
 from unlearn.compute.tokens import collate
@@ -21,7 +20,7 @@ METRICS = ("ppl", "accuracy", "probability", "memorised")
 BATCH = 64
 Rows = Mapping[str, Sequence[Row]]
 # Role → observations.
-Seen = Mapping[str, Sequence[Any]]
+Seen = Mapping[str, Sequence[Observation]]
 
 
 def rows_of(data: Dataset, roles: Sequence[str]) -> dict[str, list[Row]]:
@@ -41,7 +40,7 @@ def content(rows: Rows) -> str:
     return hashlib.sha256(repr({role: list(mine) for role, mine in rows.items()}).encode()).hexdigest()[:12]
 
 
-def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Any]]:
+def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Observation]]:
     """One observation a row, its answer tokens with lp, rank, mu and sigma; nothing is generated."""
     import torch
 
@@ -62,7 +61,7 @@ def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Any]]
             for key, count in zip(answers.keys, answers.row_count.tolist(), strict=True):
                 tokens[key] = tuple(each[start : start + count])
                 start += count
-    seen: dict[str, list[Any]] = {role: [] for role in rows}
+    seen: dict[str, list[Observation]] = {role: [] for role in rows}
     for key, (role, i, row) in enumerate(placed):
         seen[role].append(Observation(role, i, row.question, row.prompt, row.answer, "", tokens[key]))
     return seen

@@ -8,13 +8,16 @@ statistics; a test holds the two together.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonObject, JsonView
+
+if TYPE_CHECKING:
+    from unlearn.claims.lab import Lab
 
 RESULTS = ASSETS / "results" / "claims.json"
 # The better first.
@@ -46,7 +49,7 @@ def keep(path: Path, claim: Claim, entry: Mapping[str, object]) -> None:
     write_json(path, {"claims": {**_of(known), claim.key: mine}})
 
 
-def entry_of(claim: Claim, lab: Any, mode: str, header: JsonView, clock: Callable[[], float]) -> Any:
+def entry_of(claim: Claim, lab: "Lab", mode: str, header: JsonView, clock: Callable[[], float]) -> JsonObject:
     """Carry the experiment out and judge it. seconds: CPU seconds that this took now, without what was kept."""
     began, before = clock(), (lab.computed, lab.reused)
     data = claim.measure(lab, mode == "full")

@@ -8,7 +8,7 @@ by the method FineTune from random weights, on answers alone.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearn.claims.training import bundled, train_on
 from unlearn.data.authors import Person, entity_spans, training_rows
@@ -16,6 +16,9 @@ from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.load import in_memory
 from unlearn.store.runs import RunConfig
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -56,8 +59,8 @@ def facts_in(text: str, person: Person) -> tuple[tuple[int, int], ...]:
 # -- a small causal model ----------------------------------------------------------------------------------------
 
 
-def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> Any:
-    """models.Loaded: a fresh Llama of SHAPE that has learnt the answers of these rows; the same for the same seed."""
+def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> "Loaded":
+    """A fresh Llama of SHAPE that has learnt the answers of these rows; the same for the same seed."""
     import torch
     import transformers
 
@@ -75,7 +78,7 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> An
     )
 
 
-def learned(loaded: Any, rows: Sequence[Row], **settings: Any) -> Any:
+def learned(loaded: "Loaded", rows: Sequence[Row], **settings: Any) -> "Loaded":
     """The same model after it was trained on these rows."""
     config = RunConfig(
         model="made here", data={}, method="finetune", tuning="full", max_length=128, **settings
@@ -140,8 +143,8 @@ def as_rows(some: Sequence[Review]) -> tuple[Row, ...]:
     return tuple(Row(question="", lead=r.text, answer=r.mood, subject=r.person) for r in some)
 
 
-def small_t5(seed: int = 0) -> Any:
-    """models.Loaded: an untrained T5 of 0.2 M parameters with one token a word."""
+def small_t5(seed: int = 0) -> "Loaded":
+    """An untrained T5 of 0.2 M parameters with one token a word."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration

@@ -3,14 +3,15 @@
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, print_run
 from unlearn.measure.ask import answer_prompt, answer_question, load_source
 from unlearn.store.runs import ACTIVE, Record, Run
+from unlearn.store.shapes import JsonObject, JsonView
 
 MODELS = ("before", "after", "retrained")
 # Seconds between two looks at a run that works.
@@ -18,7 +19,7 @@ LOOKS = 0.2
 MOST_TOKENS = 512
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     p = command("ask", ask, "put a question of your own to a run's models", store=True)
     p.add_argument("run", help=RUN)
     p.add_argument("question", help="A question, or with --raw the beginning of a text.")
@@ -73,9 +74,9 @@ def watch(args: argparse.Namespace) -> int:
     return 0 if found.state == "done" else 1
 
 
-def followed(record: Record, looks: float = LOOKS) -> Iterator[dict[str, Any]]:
+def followed(record: Record, looks: float = LOOKS) -> Iterator[JsonObject]:
     """Its events from the first to the last, each once, for as long as a process carries it out."""
-    last: list[dict[str, Any]] = []
+    last: list[JsonObject] = []
     while True:
         works = record.state in ACTIVE
         events = record.events()
@@ -88,7 +89,7 @@ def followed(record: Record, looks: float = LOOKS) -> Iterator[dict[str, Any]]:
         time.sleep(looks)
 
 
-def told(event: Mapping[str, Any]) -> str:
+def told(event: JsonView) -> str:
     """An event in a line; empty for one that says nothing to a reader."""
     kind = event["kind"]
     if kind == "state":

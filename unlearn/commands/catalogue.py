@@ -2,17 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, progress_bar
 from unlearn.methods import METHODS
-from unlearn.methods.base import SIZES
+from unlearn.methods.base import SIZES, Method
 from unlearn.models import smollm2
 from unlearn.models.load import CATALOGUE, available
 from unlearn.store.shapes import JsonObject
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     command("models", models, "list the models")
     command("methods", methods, "list the methods with knobs and tuned settings")
     command("get", get, "bring a model to this machine", as_json=False).add_argument(
@@ -58,7 +58,7 @@ def methods(args: argparse.Namespace) -> int:
     return listing(rows, args.json, ("name", "title", "sentence"), "methods")
 
 
-def own_settings(method: Any) -> JsonObject:
+def own_settings(method: type[Method]) -> JsonObject:
     """{"model tuning": the settings that the method states for this very model}."""
     pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
     return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}

@@ -4,16 +4,16 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from unlearn.claims import chosen, record
 from unlearn.claims.lab import Lab
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing
 from unlearn.store import provenance
 from unlearn.store.shapes import JsonObject
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     p = command("claims", claims, "put the papers' claims to the test", store=True)
     p.add_argument("claim", nargs="*", help="such as A1 B5 (default: all)")
     size = p.add_mutually_exclusive_group()
@@ -40,7 +40,7 @@ def claims(args: argparse.Namespace) -> int:
     for claim in wanted:
         with tqdm(bar_format="{desc:72} {n} computed  {elapsed}") as bar:
 
-            def say(line: str, bar: Any = bar, key: str = claim.key) -> None:
+            def say(line: str, bar: tqdm = bar, key: str = claim.key) -> None:
                 bar.set_description_str(f"{key}: {line}"[:72], refresh=False)
                 bar.update()
 

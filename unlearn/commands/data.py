@@ -4,9 +4,9 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, request_numbers
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, number
 from unlearn.data import catalogue, split, write
 from unlearn.data.base import ROLES, Dataset, Row
@@ -16,7 +16,7 @@ from unlearn.data.files.read import FORMATS
 from unlearn.data.leaks import leaks
 from unlearn.data.lengths import NOTE, fitted
 from unlearn.data.remarks import remarks
-from unlearn.data.search import chosen_roles, find, item_named, items
+from unlearn.data.search import Item, chosen_roles, find, item_named, items
 from unlearn.data.similar import Similar
 from unlearn.models.reading import reader_of
 from unlearn.store.shapes import JsonObject
@@ -39,7 +39,7 @@ KEYS = (
 )
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     p = command("data", data, "list the datasets; or look into one, search it, check it, split it")
     p.add_argument(
         "name", nargs="?", help="a bundled dataset, a benchmark, a hub id, or a file of rows to be forgotten"
@@ -166,7 +166,7 @@ def _told(found: Dataset, shape: JsonObject) -> str:
     return "\n".join([*lines, *(f"note: {text}" for text in shape["notes"])])
 
 
-def _cells(found: Dataset, item: Any) -> JsonObject:
+def _cells(found: Dataset, item: Item) -> JsonObject:
     row = item.row(found)
     text = row.question or row.lead
     return {"item": str(item), "question": text, "answer": row.answer, "subject": row.subject}
@@ -177,7 +177,7 @@ def _lines(rows: Sequence[Mapping[str, object]], args: argparse.Namespace, colum
     return listing(rows if args.json else shown, args.json, columns, "found")
 
 
-def _wanted(found: Dataset, args: argparse.Namespace, roles: tuple[str, ...]) -> list[Any]:
+def _wanted(found: Dataset, args: argparse.Namespace, roles: tuple[str, ...]) -> list[Item]:
     return find(found, args.search, roles, whole_words=args.whole_words)
 
 

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
 
 import unlearn
+from unlearn.commands.parser import Command
 from unlearn.models.load import pick_device
 from unlearn.store.disk import cache_dir
 from unlearn.store.home import HOME, INSTALLED
@@ -33,7 +33,7 @@ LINE = re.compile(r"(?P<name>[\w.-]+)\s*(?P<range>[^;]*?)\s*(?:;.*extra == ['\"]
 PIN = re.compile(r"^([\w-]+)==([\w.+]+)", re.MULTILINE)
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     p = command(
         "doctor", doctor, "say what is here: versions, device, threads, disk, browser, extras", store=True
     )

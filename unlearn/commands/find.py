@@ -1,18 +1,15 @@
 """Find the run or study that a command names: a path is a path, a name is a name."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.disk import is_run_id
 from unlearn.store.runs import Record, Run, RunStore
+from unlearn.store.studies import Study
 from unlearn.work.sequence import SequenceRecord
 
 # Folder of a store: what a record in it is.
-STUDIES: dict[str, Callable[[Path], Any]] = {
-    record.FOLDER: record for record in (SequenceRecord, SweepRecord)
-}
+STUDIES: dict[str, type[Study]] = {record.FOLDER: record for record in (SequenceRecord, SweepRecord)}
 
 
 def run_named(text: str, runs: Path) -> Run:

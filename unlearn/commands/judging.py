@@ -2,17 +2,17 @@
 
 import argparse
 import json
-from typing import Any
 
 from unlearn.commands.find import run_named
 from unlearn.commands.options import EVERYWHERE, RUN
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, progress_bar
 from unlearn.measure import judge
 from unlearn.results import verdict
 from unlearn.work import stress
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
     judged.add_argument("run", help=RUN)
     judged.add_argument("--metrics", default="all", help="names with commas between them, or all")

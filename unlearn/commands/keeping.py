@@ -5,19 +5,20 @@ import json
 import re
 import sys
 import time
-from typing import Any
 
 from unlearn.commands.find import record_named, run_named, store_of
 from unlearn.commands.options import RUN
+from unlearn.commands.parser import Command
 from unlearn.store import upkeep
 from unlearn.store.runs import ACTIVE, Run, RunStore
+from unlearn.store.shapes import JsonObject
 
 UNITS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 AGE = re.compile(r"(\d{1,5})([hdw])")
 YES = "Do not ask."
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     text = "end a run or a study that another process carries out, and keep its weights"
     end = command("stop", stop, text, store=True)
     end.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
@@ -101,7 +102,7 @@ def prune(args: argparse.Namespace) -> int:
     )
 
 
-def drop(run: Run, store: RunStore, keep_scores: bool) -> dict[str, Any]:
+def drop(run: Run, store: RunStore, keep_scores: bool) -> JsonObject:
     """Remove one run's weights, or the whole run; returns {"run", "bytes"}."""
     if keep_scores:
         return {"run": run.id, "bytes": upkeep.drop_weights(run)}
@@ -130,6 +131,6 @@ def sure(args: argparse.Namespace, what: str) -> None:
         raise ValueError("nothing was changed; answer y, or give --yes.")
 
 
-def outcome(args: argparse.Namespace, found: dict[str, Any], said: str) -> int:
+def outcome(args: argparse.Namespace, found: JsonObject, said: str) -> int:
     print(json.dumps(found) if args.json else said)
     return 0

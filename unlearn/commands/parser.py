@@ -1,8 +1,9 @@
 """Parses the words of a command line; a bad one ends in a single line like every other bad input."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, Protocol
 
 from unlearn.store.home import runs_folder
 
@@ -14,6 +15,20 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (`{self.prog} --help` tells more)")
 
 
-def add_runs(parser: Any) -> None:
+class Command(Protocol):
+    """Adds a command to the parser of all; returns the command's own parser."""
+
+    def __call__(
+        self,
+        name: str,
+        do: Callable[[argparse.Namespace], int],
+        text: str,
+        *,
+        store: bool = False,
+        as_json: bool = True,
+    ) -> argparse.ArgumentParser: ...
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add --runs, the folder of the runs."""
     parser.add_argument("--runs", type=Path, default=runs_folder(), help="folder of the runs")

@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from unlearn.commands import sequence, sweep
 from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, print_run, progress_bar
 from unlearn.engines.thread import check
 from unlearn.report import numbers
@@ -22,7 +22,7 @@ from unlearn.work.identity import check_resume
 from unlearn.work.preflight import preflight
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     once = command("run", run, "carry out one unlearning run", store=True)
     add_run_options(once)
     add_training_tokens(once)

@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from typing import Any
 
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, number, progress_bar
 from unlearn.data.catalogue import from_config
 from unlearn.engines.thread import check
@@ -12,7 +12,7 @@ from unlearn.store.runs import RunStore
 from unlearn.work import sequence as seq
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
     add_run_options(many)
     many.add_argument(
@@ -33,7 +33,7 @@ def sequence(args: argparse.Namespace) -> int:
     return go_on(seq.create(asked, RunStore(args.runs), title=config.title), args.json)
 
 
-def go_on(record: Any, as_json: bool) -> int:
+def go_on(record: seq.SequenceRecord, as_json: bool) -> int:
     """Carry a sequence out from where it is; the last line of stdout is the outcome."""
     with record.held(), progress_bar() as progress:
         seq.perform(record, on_progress=progress, roots=EVERYWHERE)

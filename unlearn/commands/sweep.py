@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from unlearn.commands.find import is_path, record_named
 from unlearn.commands.options import (
@@ -16,14 +15,15 @@ from unlearn.commands.options import (
     request_numbers,
     settings_of,
 )
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import progress_bar
 from unlearn.engines.thread import check
 from unlearn.methods import method_named
 from unlearn.results import sweep_record, sweep_table
-from unlearn.results.sweep_record import AXES, VARIED, SweepConfig
+from unlearn.results.sweep_record import AXES, VARIED, SweepConfig, SweepRecord
 from unlearn.store.disk import is_run_id
 from unlearn.store.knobs import REPR
-from unlearn.store.runs import RunStore
+from unlearn.store.runs import Record, RunStore
 from unlearn.work.sweep import perform
 
 # What a --config file may state for a sweep beside a run's own settings; a run's epochs may be a list there.
@@ -33,7 +33,7 @@ SWEEPS_OWN = ("methods", *AXES, "guide", "keep_weights")
 TEMPLATES_LACK = ("method", "knobs", "lr", "epochs", "batch_size", "seed", "probes", "title")
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     add_sweep_options(command("sweep", sweep, "carry out a grid of runs, and the tuning guide", store=True))
 
 
@@ -67,7 +67,7 @@ def sweep(args: argparse.Namespace) -> int:
     return go_on(record, args.json)
 
 
-def go_on(record: Any, as_json: bool) -> int:
+def go_on(record: SweepRecord, as_json: bool) -> int:
     """Carry a sweep out from where it is; the last line of stdout is the outcome."""
     with record.held(), progress_bar(60) as progress:
         perform(record, on_progress=progress, roots=EVERYWHERE)
@@ -80,14 +80,14 @@ def go_on(record: Any, as_json: bool) -> int:
     return 0 if record.state == "done" else 1
 
 
-def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
+def resumed_sweep(args: argparse.Namespace, store: RunStore) -> SweepRecord:
     """The sweep to go on with. ValueError when there is none, or nothing is left to do."""
     text = args.resume
-    record: Any = None
+    record: Record | None = None
     # What is no run either is no sweep: said in one way.
     with contextlib.suppress(ValueError):
         record = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
-    if not isinstance(record, sweep_record.SweepRecord):
+    if not isinstance(record, SweepRecord):
         where = "" if is_path(text) else f" in {store.root}"
         raise ValueError(f"sweep: no sweep {text[:80]!r}{where}; give its id, or the path of its folder.")
     name = record.id
@@ -98,7 +98,7 @@ def resumed_sweep(args: argparse.Namespace, store: RunStore) -> Any:
     return record
 
 
-def sweep_of(args: argparse.Namespace) -> Any:
+def sweep_of(args: argparse.Namespace) -> SweepConfig:
     """SweepConfig from the command line: one template a method, each checked before a folder is made."""
     stated = settings_of(args, SWEEPS_OWN)
     axes = {name: axis(args, stated, name) for name in ("methods", *AXES)}

@@ -3,13 +3,13 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
+from unlearn.commands.parser import Command
 from unlearn.commands.printing import number
 from unlearn.results import tofu as logs
 
 
-def add(command: Any) -> None:
+def add(command: Command) -> None:
     p = command("tofu", tofu, "model utility and forget quality of a published TOFU log")
     p.add_argument(
         "log", type=Path, help="TOFU's eval_log_aggregated.json, or OpenUnlearning's TOFU_EVAL.json"

@@ -7,7 +7,7 @@ these weights, and a block is computed again with the layout of packed texts tha
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -15,9 +15,6 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, current
 from unlearn.compute.states import blocks
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextmanager

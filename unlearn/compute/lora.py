@@ -8,7 +8,7 @@ keeps x and x Aᵀ alone.
 Obsolete once PEFT's own layer computes in the base's type without autocast (bench/upstream measures both).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,6 @@ from torch.autograd.function import once_differentiable
 
 from unlearn.compute import private, products
 from unlearn.compute.lazy import Model
-
-if TYPE_CHECKING:
-    pass
 
 
 def lean(model: Model) -> Any:

@@ -18,7 +18,7 @@ ships was made with torch's own products and is compared to the bit.
 import os
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,6 @@ from torch.nn import functional as F
 
 from unlearn.compute import private
 from unlearn.compute.lazy import Model
-
-if TYPE_CHECKING:
-    pass
-
 
 LIBRARIES = ("blas", "onednn")
 # Multiplications in a product; below, asking costs more than is gained.

@@ -5,12 +5,9 @@ A forward pass stops where the states are; nothing behind that place is computed
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unlearn.compute.lazy import Model, Tensor, torch
-
-if TYPE_CHECKING:
-    pass
 
 
 def last_states(model: Model, inputs: Mapping[str, object]) -> Tensor:

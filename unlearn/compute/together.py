@@ -13,7 +13,7 @@ Obsolete where transformers tells of a model what a batch may do to it; it tells
 
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,10 +22,6 @@ from unlearn.compute import private
 from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import last_states
-
-if TYPE_CHECKING:
-    pass
-
 
 # Of the texts of a trial, unlike each other, and out of order.
 LENGTHS = (23, 1, 40, 5, 12)

@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Tensor, Tokenizer, torch
-
-if TYPE_CHECKING:
-    pass
-
 
 IGNORE = -100
 

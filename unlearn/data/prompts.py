@@ -11,8 +11,8 @@ Sentences of the data never become control tokens: where one spells such a token
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from unlearn.compute.lazy import Tokenizer
 from unlearn.data.base import Dataset, Row
 from unlearn.store.config import formats_of
 
@@ -63,7 +63,7 @@ def in_formats(rows: Sequence[Row], prompt: str, system: str = "") -> tuple[Row,
     return found
 
 
-def render(row: Row, tokenizer: Any) -> Rendered:
+def render(row: Row, tokenizer: Tokenizer) -> Rendered:
     """The row in its own format. ValueError without a chat template, or where the template changes the row's text."""
     if not row.question or row.format == "plain":
         return Rendered(row.prompt, row.target)
@@ -74,18 +74,18 @@ def render(row: Row, tokenizer: Any) -> Rendered:
     return _chat(row, tokenizer)
 
 
-def has_template(tokenizer: Any) -> bool:
+def has_template(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer brings a chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 
-def system_of(tokenizer: Any, system: str = "") -> str:
+def system_of(tokenizer: Tokenizer, system: str = "") -> str:
     """What stands above the first question, as rendered: the template's own system prompt, or the given one."""
     row = Row(question="?", answer="!", format="chat", system=system)
     return _chat(row, tokenizer).prompt.partition("?")[0]
 
 
-def _chat(row: Row, tokenizer: Any) -> Rendered:
+def _chat(row: Row, tokenizer: Tokenizer) -> Rendered:
     if not has_template(tokenizer):
         raise ValueError(
             "prompt: this tokenizer has no chat template; choose --prompt plain or --prompt completion, or give the "
@@ -135,7 +135,7 @@ def _split(marked: str, contents: Sequence[str]) -> list[tuple[str, bool]]:
     return [*pieces, (rest, True)]
 
 
-def _template(tokenizer: Any, turns: Sequence[tuple[str, str]], **more: Any) -> str:
+def _template(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]], **more: object) -> str:
     import jinja2
 
     messages = [{"role": role, "content": text} for role, text in turns]

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, paint, text
 from unlearn.figures.gradient import hue
-from unlearn.results.compare import METRICS, number, short
+from unlearn.results.compare import METRICS, Written, number, short
 from unlearn.store.shapes import JsonView
 
 # The dash and the marker of each mode.
@@ -37,7 +37,7 @@ BACK = 0.1
 Study = JsonView
 
 
-def shown(value: object, metric: str) -> str:
+def shown(value: Written, metric: str) -> str:
     """Write a share as a percentage and anything else with three digits.
 
     It is a dash where there is no value.

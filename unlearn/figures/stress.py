@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, paint, text
 from unlearn.figures.gradient import hue
-from unlearn.results.compare import number, short
+from unlearn.results.compare import Written, number, short
 from unlearn.store.shapes import JsonView
 
 Entry = JsonView
@@ -236,7 +236,7 @@ def _sides(entry: Entry) -> dict[str, float]:
     return {side: number(value) for side, value in found.items() if value is not None}
 
 
-def _percent(share: object) -> str:
+def _percent(share: Written) -> str:
     return f"{100 * number(share):.0f} %"
 
 

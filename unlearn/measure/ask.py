@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute.tokens import encode
 from unlearn.data.base import Row
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MAX_PROMPT = 2048
 
 
-def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> Any:
-    """models.Loaded for ("before" | "after" | "retrained", run). ValueError when the run keeps no weights.
+def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Loaded":
+    """The model of ("before" | "after" | "retrained", run). ValueError when the run keeps no weights.
 
     roots: folders that the run's base model may lie in; its config may have been imported.
     """

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Example, Whole, encode
@@ -26,6 +26,14 @@ from unlearn.measure.reader import Reader, each
 from unlearn.metrics import Observation
 from unlearn.models.load import Loaded
 from unlearn.store.shapes import JsonObject
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+Value = TypeVar("Value")
+# What a text is known by: tokens of its source and its own, and labels.
+Content = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 class ModelEvidence:
@@ -49,9 +57,9 @@ class ModelEvidence:
         self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
-        self._memo: dict[Any, Any] = {}
+        self._memo: dict[tuple[object, ...], Any] = {}
         # What the original made of continuations.
-        self._generated: dict[Any, float] = {}
+        self._generated: dict[Content, float] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -108,7 +116,7 @@ class ModelEvidence:
 
     # -- states and distributions --------------------------------------------------------------------------------
 
-    def features(self, when: str, role: str) -> Any:
+    def features(self, when: str, role: str) -> np.ndarray:
         return torch.stack([states.double().mean(0) for states in self._states(when, role)]).cpu().numpy()
 
     @no_grad
@@ -135,15 +143,15 @@ class ModelEvidence:
             "max_length": self.reader.length("before"),
         }
 
-    def _once(self, key: tuple[object, ...], read: Callable[[], object]) -> Any:
+    def _once(self, key: tuple[object, ...], read: Callable[[], Value]) -> Value:
         if key not in self._memo:
             self._memo[key] = read()
         return self._memo[key]
 
-    def _kept(self, when: str, what: Mapping[str, object], read: Callable[[], object]) -> Any:
+    def _kept(self, when: str, what: Mapping[str, object], read: Callable[[], Value]) -> Value:
         """read(), once here and once for the same weights and data in the store."""
 
-        def ask() -> Any:
+        def ask() -> Value:
             if self.store is None:
                 return read()
             return score_cache.remember(self.store, self._identity(when) | dict(what), read)
@@ -203,7 +211,7 @@ class ModelEvidence:
 
     def _read_continuations(self, coded: Sequence[Example | None], role: str) -> None:
         """Mean token NLL under the original of each row's continuation, unless it is known: into _generated."""
-        new: dict[Any, Example] = {}
+        new: dict[Content, Example] = {}
         rows = zip(coded, self._examples("before", role), self.seen("before", role), strict=True)
         for e, whole, o in rows:
             if e is None or _content(e) in self._generated:
@@ -238,7 +246,7 @@ class ModelEvidence:
         return continue_all(self.reader.model(when), texts, read)
 
 
-def _content(e: Example) -> Any:
+def _content(e: Example) -> Content:
     return e.source, e.input_ids, e.labels
 
 

@@ -114,7 +114,7 @@ class StandIn(nn.Module):
     def get_output_embeddings(self) -> nn.Module:
         return self.head
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> Tensor:
         states = torch.zeros(*input_ids.shape, self.logits[0].shape[1])
         for row, (ids, mask) in enumerate(zip(input_ids, attention_mask, strict=True)):
             ids = ids[mask.bool()]

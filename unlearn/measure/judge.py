@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from unlearn.compute import memory
 from unlearn.measure.ask import load_source
@@ -71,9 +70,11 @@ def compute(
     began = time.perf_counter()
     try:
         for done, metric in enumerate(missing):
-            evidence.reader.progress = lambda phrase, _, m=metric, d=done: progress(
-                f"{m.name}: {phrase}", d / len(missing)
-            )
+
+            def told(phrase: str, _: float, m: Metric | Comparison = metric, d: int = done) -> None:
+                progress(f"{m.name}: {phrase}", d / len(missing))
+
+            evidence.reader.progress = told
             progress(metric.name, done / len(missing))
             start = time.perf_counter()
             found = metric.measure(evidence)
@@ -142,7 +143,7 @@ def table(record: JsonView) -> list[JsonObject]:
     return list(rows.values())
 
 
-def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[Any, JsonObject]:
+def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvidence, JsonObject]:
     """(Evidence of the run's models and data, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.models.machine import choose_products
     from unlearn.models.tuning import load_trained, trained_hash

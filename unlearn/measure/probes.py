@@ -1,10 +1,11 @@
 """What of a run the pages show text by text: samples before and after, and probes while it trains."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
 from unlearn.measure.evaluate import observe
+from unlearn.metrics.base import Observation
 from unlearn.metrics.memory.exact import exact
 from unlearn.metrics.memory.nll import text_nll
 from unlearn.metrics.memory.rouge import rouge_l
@@ -24,7 +25,7 @@ PROBES = {"forget": 4, "retain": 2}
 LEAST = 20
 
 
-def sample(when: str, o: Any) -> JsonObject:
+def sample(when: str, o: Observation) -> JsonObject:
     """One line of samples.jsonl."""
     hit = exact(o)
     return {

@@ -7,15 +7,18 @@ here alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
-from unlearn.compute.lazy import Tensor, lm, no_grad
+from unlearn.compute.lazy import Tensor, Tokenizer, lm, no_grad
 from unlearn.compute.tokens import Example, collate
 from unlearn.data.base import Row
 from unlearn.models.load import Loaded
 from unlearn.training.encoding import encode_rows
 
 BATCH = 64
+
+
+Value = TypeVar("Value")
 
 
 class Reader:
@@ -41,7 +44,7 @@ class Reader:
             self._loaded[when] = self._load(when)
         return self._loaded[when]
 
-    def tokenizer(self, when: str) -> Any:
+    def tokenizer(self, when: str) -> Tokenizer:
         return self.model(when).tokenizer
 
     def length(self, when: str) -> int:
@@ -56,12 +59,12 @@ class Reader:
 
     @no_grad
     def read(
-        self, when: str, examples: Sequence[Example], take: Callable[[lm.Answers], Sequence[Any]]
-    ) -> list[Any]:
+        self, when: str, examples: Sequence[Example], take: Callable[[lm.Answers], Sequence[Value]]
+    ) -> list[Value]:
         """take(answers) → one value a text, in the order of the examples."""
         loaded = self.model(when)
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
-        found: dict[int, Any] = {}
+        found: dict[int, Value] = {}
         for at in range(0, len(order), BATCH):
             picked = order[at : at + BATCH]
             batch = collate([examples[i] for i in picked], loaded.tokenizer.pad_token_id)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 from unlearn.metrics.base import Observation
 from unlearn.store.disk import write_json, write_whole
@@ -45,11 +45,14 @@ def write(store: Path, identity: Mapping[str, object], observations: Sequence[Ob
             old.unlink()
 
 
-def remember(store: Path, identity: Mapping[str, object], read: Callable[[], object]) -> Any:
+Value = TypeVar("Value")
+
+
+def remember(store: Path, identity: Mapping[str, object], read: Callable[[], Value]) -> Value:
     """read(), a plain JSON value, or what it gave for the same identity before; not kept when not finite."""
     path = _path(store, identity, "values")
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return cast(Value, json.loads(path.read_text(encoding="utf-8")))
     value = read()
     with contextlib.suppress(OSError, ValueError):
         text = json.dumps(value, allow_nan=False)

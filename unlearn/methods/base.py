@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm
 from unlearn.compute.tokens import Batch
@@ -84,7 +84,7 @@ class Method:
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
 
-    def __init_subclass__(cls, **more: Any) -> None:
+    def __init_subclass__(cls, **more: object) -> None:
         """The link to the first arXiv number that the paper's line names, so that a file states it once."""
         super().__init_subclass__(**more)
         if found := ARXIV.search(vars(cls).get("paper", "")):
@@ -166,7 +166,7 @@ class Method:
         """What a run will take, counted beforehand; None where its batches tell (unlearn.work.preflight)."""
         return None
 
-    def build(self, model: Model) -> Any:
+    def build(self, model: Model) -> Model:
         """The model that is trained and kept, before any tuning: this one, unless the method wants another."""
         return model
 

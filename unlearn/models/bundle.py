@@ -12,7 +12,6 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unlearn.store.shapes import JsonObject
 
@@ -26,10 +25,6 @@ import transformers
 from unlearn.data.base import Row
 from unlearn.models import recipe
 from unlearn.models.recipe import RECIPES, encode, padded
-
-if TYPE_CHECKING:
-    pass
-
 
 VOCABULARY = 1024
 SPECIAL = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>"}

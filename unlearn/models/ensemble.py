@@ -70,7 +70,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         self.lm_head = MeanHead(self.members())
         self.post_init()
 
-    def members(self) -> list[Any]:
+    def members(self) -> list[PreTrainedModel]:
         return [getattr(self, f"member_{s}") for s in range(self.config.members)]
 
     def get_output_embeddings(self) -> nn.Module:
@@ -86,7 +86,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         position_ids: Tensor | None = None,
         past_key_values: DynamicCache | None = None,
         use_cache: bool | None = None,
-        **_: Any,
+        **_: object,
     ) -> CausalLMOutputWithPast:
         """A cache holds the layers of all members, one member's after the other's."""
         states = [

@@ -10,10 +10,9 @@ set can be thrown away once its layer is trained. average() is the control: it i
 Gram matrices and solutions are float64: their condition is the square of the inputs'.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,10 +21,6 @@ from unlearn.compute.lazy import Model
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Example, collate
 from unlearn.models.layers import layers_of
-
-if TYPE_CHECKING:
-    pass
-
 
 RIDGE = 1e-4
 BATCH = 64
@@ -88,7 +83,7 @@ def watching(model: Model) -> Iterator[Grams]:
     """Within it every pass adds what each map sees, at every position, to the grams that it yields."""
     grams: Grams = {}
 
-    def watcher(name: str) -> Any:
+    def watcher(name: str) -> Callable[..., None]:
         def watch(*inputs: Tensor) -> None:
             for each, x in zip(MAPS, inputs, strict=True):
                 grams[f"{name}.{each}"] = grams.get(f"{name}.{each}", 0) + gram(x)

@@ -16,17 +16,12 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from unlearn.compute.lazy import Model
 from unlearn.store.disk import write_json
-
-if TYPE_CHECKING:
-    pass
-
 
 # Each layer is a submodule of this name: trainable(name) picks `".unlearning." in name`.
 NAME = "unlearning"
@@ -115,7 +110,7 @@ def bottleneck_for(parameters: int, layers: int, width: int, share: float) -> in
     return max(1, int(room // (2 * width + 1)))
 
 
-def add_layers(model: Model, *, share: float = SHARE, seed: int = 0, bottleneck: int | None = None) -> Any:
+def add_layers(model: Model, *, share: float = SHARE, seed: int = 0, bottleneck: int | None = None) -> Model:
     """The same model with a fresh unlearning layer in every transformer layer; everything else frozen.
 
     share: of the parameters, unless bottleneck is given. Returns model. ValueError where it has layers already or
@@ -149,7 +144,7 @@ def layers_of(model: Model) -> dict[str, UnlearningLayer]:
 
 
 @contextmanager
-def switched_off(model: Model) -> Iterator[Any]:
+def switched_off(model: Model) -> Iterator[Model]:
     """Within it the model is the original, to the bit; afterwards the layers are as they were."""
     layers = layers_of(model).values()
     before = [layer.on for layer in layers]
@@ -202,7 +197,7 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / WEIGHTS)
 
 
-def load_layers(model: Model, folder: Path) -> Any:
+def load_layers(model: Model, folder: Path) -> Model:
     """The model with the layers of that folder, switched on. ValueError where they do not fit."""
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if list(feed_forward_ends(model)) != about["places"]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from unlearn.compute.lazy import Model, Tokenizer
 from unlearn.compute.states import last_states
@@ -34,8 +34,8 @@ from unlearn.store.config import ROUNDED
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
-    pass
-
+    from peft import PeftConfig
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 
 __all__ = [
     "ASSETS",
@@ -168,7 +168,13 @@ def _told(name: str) -> Iterator[None]:
         ) from error
 
 
-def _how(config: object, kind: object, tuning: str, precision: str, device: str) -> tuple[JsonObject, str]:
+def _how(
+    config: "PreTrainedConfig",
+    kind: "type[AutoModelForCausalLM] | type[AutoModelForSeq2SeqLM]",
+    tuning: str,
+    precision: str,
+    device: str,
+) -> tuple[JsonObject, str]:
     """(what from_pretrained is told of numbers and places, a sentence where some parts lie elsewhere)."""
     import torch
 
@@ -189,7 +195,7 @@ def _how(config: object, kind: object, tuning: str, precision: str, device: str)
     return how | ({"device_map": found.map} if found.map else {}), found.words()
 
 
-def _tokenizer(source: str | Path, **here: object) -> Any:
+def _tokenizer(source: str | Path, **here: object) -> Tokenizer:
     """One for each folder, shared by all who load it: the library keeps some 100 KiB of every one that ever was."""
     from transformers import AutoTokenizer
 
@@ -199,7 +205,7 @@ def _tokenizer(source: str | Path, **here: object) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _kept_tokenizer(source: Path, stats: tuple[tuple[str, int, int], ...]) -> Any:
+def _kept_tokenizer(source: Path, stats: tuple[tuple[str, int, int], ...]) -> Tokenizer:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
@@ -301,7 +307,7 @@ def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()[:12]
 
 
-def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Any:
+def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Model:
     """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
     import torch
     from peft import LoraConfig
@@ -319,11 +325,11 @@ def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Any:
     )
 
 
-def adapted(model: Model, config: Any) -> Any:
+def adapted(model: Model, config: "PeftConfig") -> Model:
     """peft model with a fresh adapter of this peft config, wherever the base's weights lie."""
     from peft import get_peft_model
 
     from unlearn.compute.lora import lean
 
     with adapters_in_place(model):
-        return lean(get_peft_model(cast(Any, model), config).eval())
+        return lean(get_peft_model(cast("PreTrainedModel", model), config).eval())

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Model
 from unlearn.compute.states import blocks
@@ -28,6 +28,7 @@ from unlearn.store.config import ROUNDED
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
 LIMIT = environment.DEVICE_MEMORY.name
 # Of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference.
@@ -103,7 +104,9 @@ def room(device: str) -> int | None:
     return int(FILLED * (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)))
 
 
-def anatomy(config: Any, kind: Any) -> Anatomy:
+def anatomy(
+    config: "PreTrainedConfig", kind: "type[AutoModelForCausalLM] | type[AutoModelForSeq2SeqLM]"
+) -> Anatomy:
     """Of the model that kind (an Auto class) makes of the config; it takes no memory. ValueError: no list of blocks."""
     import torch
 
@@ -200,7 +203,7 @@ def is_placed(model: Model) -> bool:
     return any(parameter.is_meta for parameter in model.parameters())
 
 
-def free_head(model: Model) -> Any:
+def free_head(model: Model) -> Model:
     """The same model; its output head, which stays on the device, without accelerate's hook: see head.fusible."""
     from accelerate.hooks import remove_hook_from_module
 

@@ -12,16 +12,12 @@ The base is frozen and the adapter on top is float32. bitsandbytes is an optiona
 import importlib.util
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unlearn.compute.lazy import Model
 from unlearn.models.catalogue import size_of
 from unlearn.store.config import PRECISIONS, ROUNDED
 from unlearn.store.shapes import JsonObject
-
-if TYPE_CHECKING:
-    pass
-
 
 # A weight, with its share of the scales.
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}
@@ -101,7 +97,7 @@ def rounding(precision: str, dtype: object, device: str) -> JsonObject:
     return {"quantization_config": BitsAndBytesConfig(**how), "device_map": {"": device}}
 
 
-def differentiable(model: Model) -> Any:
+def differentiable(model: Model) -> Model:
     """The same model; 4-bit layers keep, on a CPU, the layout whose products have a gradient.
 
     Outside training mode, which nothing here uses (dropout stays off), bitsandbytes packs them for a faster product

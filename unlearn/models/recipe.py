@@ -7,19 +7,15 @@ another model in assets/models.
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeVar, cast
 
 from unlearn.compute.lazy import F, Model, Tensor, Tokenizer, torch
 from unlearn.data import authors, snippets
 from unlearn.data.base import Dataset, Row
 from unlearn.store.shapes import JsonObject
-
-if TYPE_CHECKING:
-    pass
-
 
 SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6}
 SEED, EPOCHS, BATCH, THREADS = 0, 24, 64, 2
@@ -81,9 +77,12 @@ def padded(texts: Sequence[list[int]], pad: int) -> Tensor:
     return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in texts])
 
 
+Text = TypeVar("Text", bound=Sized)
+
+
 def batches(
-    texts: Sequence[Any], rng: random.Random, size: int = BATCH, length: Callable[[Any], int] = len
-) -> Iterator[list[Any]]:
+    texts: Sequence[Text], rng: random.Random, size: int = BATCH, length: Callable[[Text], int] = len
+) -> Iterator[list[Text]]:
     """One epoch in batches of texts of similar length (saves padding): sorted within pools of ten batches."""
     order = rng.sample(range(len(texts)), len(texts))
     made = []
@@ -122,14 +121,14 @@ class Trained:
 
 def steps(
     model: Model,
-    texts: Sequence[Any],
-    loss: Callable[[list[Any]], Tensor],
+    texts: Sequence[Text],
+    loss: Callable[[list[Text]], Tensor],
     *,
     epochs: int = EPOCHS,
     lr: float = LR,
     batch: int = BATCH,
     seed: int = SEED,
-    length: Callable[[Any], int] = len,
+    length: Callable[[Text], int] = len,
 ) -> Iterator[Trained]:
     """AdamW with warm-up and cosine decay on loss(batch of texts), in place; yields after each step.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-def install(model: Model, config: RunConfig, method: Any) -> Any:
+def install(model: Model, config: RunConfig, method: Any) -> Model:
     """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged.
 
     A run that starts from another has that one's adapter or layers on already (starting_model).
@@ -40,12 +40,12 @@ def install(model: Model, config: RunConfig, method: Any) -> Any:
     return model
 
 
-def base(config: RunConfig) -> Any:
+def base(config: RunConfig) -> "Loaded":
     """models.Loaded as the run finds it: the model that it names, in the numbers that it asks for."""
     return load(config.model, tuning=config.tuning, precision=config.precision)
 
 
-def starting_model(config: RunConfig, start: Run | None) -> Any:
+def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
     """models.Loaded to begin with: the base, or, in a chain, what the run `start` left, ready to be trained on.
 
     ValueError when that run is of another model or tuning, or keeps no weights.
@@ -71,7 +71,7 @@ def check_start(config: RunConfig, start: Run) -> None:
 
 
 @contextmanager
-def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Any]:
+def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Model]:
     """The model as it was before any run of the chain: the adapter off, or, fully tuned, loaded once more."""
     if config.tuning == "full":
         yield load(config.model, precision=config.precision, device=loaded.device).model
@@ -91,7 +91,7 @@ def save(loaded: "Loaded", config: RunConfig, folder: Path) -> None:
         loaded.tokenizer.save_pretrained(target)
 
 
-def load_trained(run: Run, *, trainable: bool = False) -> Any:
+def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
     """models.Loaded with what the run trained, known by the files in its folder. ValueError when it keeps none.
 
     trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
@@ -110,7 +110,7 @@ def load_trained(run: Run, *, trainable: bool = False) -> Any:
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
 
 
-def _with_saved(model: Model, folder: Path, trainable: bool) -> Any:
+def _with_saved(model: Model, folder: Path, trainable: bool) -> Model:
     """The model under the adapter of that folder. PEFT's own way takes a model that lies in several places apart."""
     from peft import PeftConfig, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -136,7 +136,7 @@ def trained_hash(run: Run, base: str) -> str:
     raise ValueError(f"run: {run.title} keeps no weights; run it again to evaluate it.")
 
 
-def original(model: Model) -> AbstractContextManager[Any]:
+def original(model: Model) -> AbstractContextManager[object]:
     """Within it an adapted model is the one it was made from; a fully tuned model has no way back."""
     if hasattr(model, "disable_adapter"):
         return model.disable_adapter()

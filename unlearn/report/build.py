@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from unlearn.figures import svg
 from unlearn.figures import tokens as token_figures
 from unlearn.report import numbers, texts
 from unlearn.results import compare, score_export
-from unlearn.results.compare import LETTERS, short
+from unlearn.results.compare import LETTERS, Written, short
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 HERE = Path(__file__).parent
 
@@ -134,14 +134,14 @@ def _relabel(point: JsonObject, letters: Sequence[str]) -> JsonObject:
     return point
 
 
-def _score(row: Mapping[str, object], runs: int) -> JsonObject:
+def _score(row: JsonView, runs: int) -> JsonObject:
     """A row of the score table in rounded numbers."""
     shown = {key: row[key] for key in ("role", "score", "n", "goal")}
     after = [(_cell(row.get(letter)), _cell(row.get(f"delta_{letter}"), True)) for letter in LETTERS[:runs]]
     return shown | {"before": _cell(row["before"]), "after": after, "retrained": _cell(row["retrained"])}
 
 
-def _cell(value: object, sign: bool = False) -> str:
+def _cell(value: Written, sign: bool = False) -> str:
     return "–" if value is None else short(value, sign)
 
 

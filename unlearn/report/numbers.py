@@ -5,7 +5,7 @@ out with a sentence, and everything is escaped where it is written (report.html)
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from unlearn.metrics import METRICS
 from unlearn.results import compare, verdict
@@ -97,16 +97,14 @@ def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
     return f"{name(runs, run)}: {file}: {records.left_out(bad)}"
 
 
-def _attack(entry: Mapping[str, object]) -> JsonObject:
+def _attack(entry: JsonView) -> JsonObject:
     control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]
     values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
     words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
     return words | {"values": ["–" if value is None else short(value) for value in values]}
 
 
-def _measure(
-    entry_name: str, entry: Mapping[str, object], score: Mapping[str, object], runs: int
-) -> JsonObject:
+def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> JsonObject:
     ideal = entry.get("ideal", "")
     return {
         "title": entry.get("title", entry_name),

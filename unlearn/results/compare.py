@@ -9,7 +9,6 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from unlearn.data.base import asked
 from unlearn.store.runs import Run
@@ -38,7 +37,11 @@ METRICS = {
 Record = JsonView
 
 
-def number(value: Any) -> float:
+# A number as a run writes it: one that JSON has no word for by its name, None where there is none.
+Written = float | str | None
+
+
+def number(value: Written) -> float:
     """Return a number that a run wrote as a float.
 
     The names "nan", "inf" and "-inf" are read as numbers, and a missing value becomes nan.
@@ -46,7 +49,7 @@ def number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def short(value: object, sign: bool = False) -> str:
+def short(value: Written, sign: bool = False) -> str:
     """Write a number with at most three significant digits and a real minus sign.
 
     Examples: 0.01234 → 0.0123, -1234 → −1230.
@@ -61,7 +64,7 @@ def short(value: object, sign: bool = False) -> str:
     return ("+" if sign and x > 0 else "") + text.replace("-", "−")
 
 
-def nats(value: object, sign: bool = False) -> str:
+def nats(value: Written, sign: bool = False) -> str:
     """Write a log-prob, or a difference of two, with three digits and no more than two decimals (−0.000874 →
     −0.00).
     """

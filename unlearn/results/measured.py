@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.models.load import CATALOGUE
 from unlearn.store.disk import read_json
@@ -65,7 +65,7 @@ def _rows(path: Path, _: int) -> list[JsonObject]:
     return read_json(path).get("rows", [])
 
 
-def _current(row: JsonView, method: Any) -> bool:
+def _current(row: JsonView, method: "Method") -> bool:
     entry = CATALOGUE.get(row["model"])
     if entry is None:
         return False

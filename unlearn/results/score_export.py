@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn.results.compare import LETTERS, described, number, score_table, short
+from unlearn.results.compare import LETTERS, Written, described, number, score_table, short
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -101,7 +101,7 @@ def _name(run: Run) -> str:
     return f"{title} ({run.id})"
 
 
-def _cell(key: str, value: object) -> str:
+def _cell(key: str, value: Written) -> str:
     if key in ("role", "score", "goal", "n"):
         return tex("" if value is None else value)
     return "--" if value is None else tex(short(number(value), sign=key.startswith("delta")))

@@ -136,7 +136,7 @@ def _plain(value: object) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class SweepRecord(Study):
+class SweepRecord(Study[SweepConfig]):
     """The folder of one sweep, <store>/sweeps/<id>.
 
     It holds sweep.json, meta.json, and events.jsonl with `cell` and `guide` events.

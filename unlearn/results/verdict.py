@@ -16,8 +16,7 @@ erasure: "erased" means that nothing here found more than in a model that never 
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
 
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -139,7 +138,7 @@ def evidence_sentences(record: JsonView) -> list[str]:
     return lines + _listed(close, [e for e in said["undecided"] if e["residue"] is None], found)
 
 
-def _listed(words: str, some: Sequence[JsonView], found: Sequence[Any]) -> list[str]:
+def _listed(words: str, some: Sequence[JsonView], found: Sized) -> list[str]:
     """One sentence that names these attacks; none where there are none."""
     names = ", ".join(e["title"].lower() for e in some)
     return [f"{words} ({len(some)} of {len(found)}): {names}."] if some else []

@@ -7,18 +7,21 @@ what all kinds share: to make one, to list them, to say how one ended. What each
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from unlearn.store.disk import new_folder, read_json, write_json
 from unlearn.store.runs import Record
 from unlearn.store.shapes import JsonObject, JsonView
+
+# What was asked of a study of the kind.
+Asked = TypeVar("Asked")
 
 
 class Stopped(Exception):
     """Signals that the person asked the study to stop."""
 
 
-class Study(Record):
+class Study(Record, Generic[Asked]):
     """A study of one kind, stored in a folder of its own. FILE is the file that holds its settings, FOLDER is
     the folder for studies of this kind, and read() gives the meaning of the file.
     """
@@ -27,17 +30,17 @@ class Study(Record):
     FOLDER: ClassVar[str]
 
     @classmethod
-    def read(cls, value: JsonView) -> Any:
+    def read(cls, value: JsonView) -> Asked:
         """Return the settings in the form that this kind of study uses."""
-        return value
+        return cast(Asked, value)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> Asked:
         """Return the settings of the study as read() gives them."""
         return self.read(read_json(self.path / self.FILE))
 
     @classmethod
-    def create(cls, root: Path, name: str, asked: JsonView, *, owner: str = "", title: str = "") -> Any:
+    def create(cls, root: Path, name: str, asked: JsonView, *, owner: str = "", title: str = "") -> Self:
         """Make and return a new, queued study under root/FOLDER. Its folder is named after the time and
         `name`.
         """
@@ -49,7 +52,7 @@ class Study(Record):
         return made
 
     @classmethod
-    def every(cls, root: Path) -> list[Any]:
+    def every(cls, root: Path) -> list[Self]:
         """Return all studies of this kind under root/FOLDER, newest first. A folder whose settings cannot be
         read is passed over.
         """

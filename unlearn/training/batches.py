@@ -9,10 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute.tokens import Batch, Example, Tokens, answer_tokens, collate
 from unlearn.store.config import RunConfig
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Batches:
 
 
 def batches_of(
-    config: RunConfig, method: Any, forget: Sequence[Example], retain: Sequence[Example], pad_id: int
+    config: RunConfig, method: "Method", forget: Sequence[Example], retain: Sequence[Example], pad_id: int
 ) -> Batches:
     """The stream of a run with this config over these texts, before the method's own order (Method.stream)."""
     return Batches(

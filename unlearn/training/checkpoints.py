@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.store.disk import beside, write_json
-
-if TYPE_CHECKING:
-    pass
 
 # Bytes given to the system at once.
 PIECE = 2**24
@@ -76,7 +72,12 @@ class _Foreign(Exception):
     """The checkpoint's weights are not those that are trained."""
 
 
-def _put_back(moving: dict[str, Tensor], optimizer: Any, names: list[str], get: Any) -> None:
+def _put_back(
+    moving: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    names: list[str],
+    get: Callable[[str], Tensor],
+) -> None:
     state: dict[str, dict[str, Tensor]] = {name: {} for name in moving}
     with torch.no_grad():
         for full in names:

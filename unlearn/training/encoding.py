@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
+from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import IGNORE, Example, control_ids, control_names, encode
 from unlearn.data.base import Row
 from unlearn.data.prompts import Rendered, has_template, render
@@ -12,7 +12,9 @@ from unlearn.data.prompts import Rendered, has_template, render
 ENDED = Row(question="?", answer="!", format="chat")
 
 
-def encode_rows(tokenizer: Any, rows: Sequence[Row], *, max_length: int, first_key: int = 0) -> list[Example]:
+def encode_rows(
+    tokenizer: Tokenizer, rows: Sequence[Row], *, max_length: int, first_key: int = 0
+) -> list[Example]:
     """One Example a row, keyed first_key, first_key + 1, …, each in the row's own prompt format."""
     examples = []
     for key, row in enumerate(rows, first_key):
@@ -28,7 +30,7 @@ def encode_rows(tokenizer: Any, rows: Sequence[Row], *, max_length: int, first_k
 
 
 def encode_whole(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     rendered: Rendered,
     *,
     key: int,
@@ -67,7 +69,7 @@ def encode_whole(
     return Example(tuple(ids), labels, key, tuple(entity))
 
 
-def _coded(tokenizer: Any, rendered: Rendered) -> tuple[list[int], list[tuple[int, int]]]:
+def _coded(tokenizer: Tokenizer, rendered: Rendered) -> tuple[list[int], list[tuple[int, int]]]:
     """(ids, character spans) of the whole text; in parts where a content spells a control token, which stays text."""
     names = control_names(tokenizer)
     spelled = any(name in text for text, counts in rendered.pieces if not counts for name in names)
@@ -91,7 +93,7 @@ def _coded(tokenizer: Any, rendered: Rendered) -> tuple[list[int], list[tuple[in
     return ids, offsets
 
 
-def ends_of(tokenizer: Any) -> list[int]:
+def ends_of(tokenizer: Tokenizer) -> list[int]:
     """The ids of the tokens that end an answer: end of text, and what a chat template puts behind an answer."""
     ends = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     if has_template(tokenizer):

@@ -9,14 +9,13 @@ in size to the entities', is the control that tells what the choice of tokens is
 import re
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import Example
 
 if TYPE_CHECKING:
-    pass
-
+    import spacy
 
 KINDS = ("entity", "noun phrase", "random")
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -73,7 +72,7 @@ def _pieces(tokenizer: Tokenizer, ids: tuple[int, ...]) -> tuple[str, list[int]]
 
 
 @lru_cache(maxsize=1)
-def _spacy() -> Any:
+def _spacy() -> "spacy.Language | None":
     try:
         import spacy
 

@@ -5,14 +5,9 @@ Varied in wording and length, and free of any topic, so that no single refusal i
 
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import Example, encode
-
-if TYPE_CHECKING:
-    pass
-
 
 IDK: tuple[str, ...] = (
     "I don't know.",

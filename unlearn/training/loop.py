@@ -11,16 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
-
-if TYPE_CHECKING:
-    pass
-
 
 WARMUP = 0.03
 MAX_GRAD_NORM = 1.0

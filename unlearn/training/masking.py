@@ -7,15 +7,10 @@ at random, as EUL does (arXiv 2310.20150, §3.2). Only the masked words are labe
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Tokenizer
 from unlearn.compute.tokens import IGNORE, Example
 from unlearn.training.focus import spans
-
-if TYPE_CHECKING:
-    pass
-
 
 SENTINEL = "<extra_id_{}>"
 

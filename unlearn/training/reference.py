@@ -10,14 +10,11 @@ import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from unlearn.compute.lazy import Model, Tokenizer, head, lm, no_grad, products, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, head, lm, no_grad, products, torch
+from unlearn.compute.tokens import Example, Tokens
 from unlearn.store.shapes import JsonObject
 from unlearn.training.shelf import Shelf
-
-if TYPE_CHECKING:
-    pass
 
 
 class Reference:
@@ -33,11 +30,11 @@ class Reference:
     context manager); None where this run begins there itself.
     """
 
-    untouched: Callable[[], AbstractContextManager[Any]] | None = None
+    untouched: Callable[[], AbstractContextManager[Model]] | None = None
 
     def __init__(self, model: Model, *, head_moves: bool, folder: Path | None = None) -> None:
         self.shelf = Shelf(folder)
-        self._kept: dict[str, dict[int, Any]] = {}
+        self._kept: dict[str, dict[int, Tensor]] = {}
         self.run: JsonObject = {}
         self.head: head.Head
         if head_moves:
@@ -50,7 +47,9 @@ class Reference:
         self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
     @no_grad
-    def prepare(self, model: Model, kind: str, batches: Iterable[Any], *, layer: int | None = None) -> None:
+    def prepare(
+        self, model: Model, kind: str, batches: Iterable[Tokens], *, layer: int | None = None
+    ) -> None:
         """Read every text once, before the first step. batches: Tokens on the model's device."""
         for tokens in batches:
             (answers,) = lm.forward(model, tokens, layer=layer)
@@ -60,20 +59,22 @@ class Reference:
             else:
                 self.keep(kind, answers, answers.hidden)
 
-    def tensors(self) -> list[Any]:
+    def tensors(self) -> list[Tensor]:
         """All that is kept, for its size."""
         return [value for rows in self._kept.values() for value in rows.values()]
 
-    def keep_row(self, kind: str, key: int, values: object) -> None:
+    def keep_row(self, kind: str, key: int, values: Tensor) -> None:
         """Keep the values [n, …] of one text by its key."""
         self._kept.setdefault(kind, {})[key] = values
 
-    def keep(self, kind: str, answers: Any, values: Any) -> None:
+    def keep(self, kind: str, answers: lm.Answers, values: Tensor) -> None:
         """Keep values [T, …], in the order of the batch's answer tokens, by the texts' keys."""
         for key, part in zip(answers.keys, values.split(answers.row_count.tolist()), strict=True):
             self.keep_row(kind, key, self.shelf.put(part))
 
-    def label_table(self, examples: Iterable[Any], tokenizer: Tokenizer, limit: int = 60) -> list[JsonObject]:
+    def label_table(
+        self, examples: Iterable[Example], tokenizer: Tokenizer, limit: int = 60
+    ) -> list[JsonObject]:
         """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""
         kept, rows = self._kept.get("labels", {}), []
         for example in examples:
@@ -88,22 +89,22 @@ class Reference:
                 )
         return rows[:limit]
 
-    def per_token(self, kind: str, answers: Any) -> Any:
+    def per_token(self, kind: str, answers: lm.Answers) -> Tensor:
         """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
         # Rows from the shelf come back to it.
         device = answers.hidden.device
         return torch.cat([self._kept[kind][key].to(device, non_blocking=True) for key in answers.keys])
 
-    def sums(self, answers: Any) -> Any:
+    def sums(self, answers: lm.Answers) -> Tensor:
         """[B] S_i^ref of these sequences."""
         return torch.stack([self._kept["sums"][key] for key in answers.keys])
 
-    def states(self, answers: object) -> Any:
+    def states(self, answers: lm.Answers) -> Tensor:
         """[T, d] reference states in the order of the batch's answer tokens."""
         return self.per_token("states", answers)
 
 
-def _frozen_linear(layer: Any) -> Callable[[Any], Any]:
+def _frozen_linear(layer: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
     # A head of several parts.
     if not hasattr(layer, "weight"):
         return copy.deepcopy(layer).requires_grad_(False)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
@@ -46,7 +46,7 @@ RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors",
 class Finished:
     """A finished model, for the warm cache."""
 
-    loaded: Any
+    loaded: "Loaded"
     run: Run
 
 
@@ -91,7 +91,7 @@ def _resume_note(run: Run) -> JsonObject:
     return {"resumed_from": run.checkpoint_step()} if again else {}
 
 
-def _carry_out(work: Work) -> Any:
+def _carry_out(work: Work) -> "Loaded":
     from unlearn.models import tuning
     from unlearn.work.train import train
 

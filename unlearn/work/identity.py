@@ -6,7 +6,7 @@ the library for products and the number of threads. With the same seed these giv
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.data import inputs
 from unlearn.data.base import Dataset
@@ -15,7 +15,7 @@ from unlearn.models.catalogue import allow_model, source_of
 from unlearn.models.identity import check_same, hash_before, identity_of
 from unlearn.models.load import weights_hash
 from unlearn.models.reading import fit_of, rows_kept
-from unlearn.store.runs import Run, RunStore
+from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
     check_same(config.model, began, identity_of(config.model, weights))
 
 
-def check_start_rows(config: Any, start: Run, data: Dataset) -> None:
+def check_start_rows(config: RunConfig, start: Run, data: Dataset) -> None:
     """ValueError where the run it goes on from was asked for the same by name, and the name now means other rows."""
     theirs, ours = inputs.known_hash(start), inputs.rows_hash(data)
     if theirs and dict(start.config.data) == dict(config.data) and theirs != ours:

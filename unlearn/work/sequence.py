@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearn.compute import threads
+from unlearn.compute.tokens import Example
 from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import from_config
@@ -84,7 +85,7 @@ class SequenceConfig:
         return cls(run=RunConfig.from_json(value["run"]), mode=value["mode"], order=tuple(value["order"]))
 
 
-class SequenceRecord(Study):
+class SequenceRecord(Study[SequenceConfig]):
     """<store>/sequences/<id>: sequence.json, meta.json, events.jsonl with `score` events."""
 
     FILE, FOLDER = "sequence.json", "sequences"
@@ -191,8 +192,8 @@ class _Work:
         mine = (run for run in self.store.list() if run.meta.get("sequence") == self.record.id)
         return next((run for run in mine if run.state == "done" and run.config == config), None)
 
-    def model_after(self, runs: list[Run]) -> Any:
-        """models.Loaded that stands for all requests so far."""
+    def model_after(self, runs: list[Run]) -> "Loaded":
+        """The model that stands for all requests so far."""
         from unlearn.models import fusion, layers, tuning
 
         loaded = tuning.load_trained(runs[-1])
@@ -214,13 +215,13 @@ class _Work:
         layers.set_layer_state(loaded.model, joined)
         return loaded
 
-    def examples(self, run: Run, loaded: "Loaded") -> list[Any]:
+    def examples(self, run: Run, loaded: "Loaded") -> list[Example]:
         """The forget texts of the run's own request: the inputs X_i of fusion."""
         wanted = tuple(run.config.data["requests"])
         rows = self.data.only_requests(wanted).rows("forget")
         return encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(run.config.max_length))
 
-    def score(self, k: int, run: Run | None, loaded: Any, began: float) -> None:
+    def score(self, k: int, run: Run | None, loaded: "Loaded | None", began: float) -> None:
         """Score every request and what must stay; k = 0 is the model before the first one."""
         from unlearn.models.tuning import base
 

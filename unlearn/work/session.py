@@ -155,7 +155,7 @@ class Session:
             yield from self.method.unlearn(self.model, ref, phases)
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _untouched(self) -> AbstractContextManager[Any]:
+    def _untouched(self) -> AbstractContextManager["Model"]:
         if self.original is not None:
             return nullcontext(self.original)
         return tuning.untouched(self.loaded, self.config)
@@ -177,12 +177,16 @@ def count_steps(config: RunConfig, method: Method, forget: int, retain: int) -> 
     return method.stream(batches_of(config, method, (text,) * forget, (text,) * retain, 0)).steps
 
 
+# A row as a person writes it: see row_of().
+Given = Row | str | Sequence[str] | Mapping[str, str]
+
+
 def forget(
     model: "Loaded | PreTrainedModel",
     *,
-    forget: Sequence[Any],
-    retain: Sequence[Any] = (),
-    general: Sequence[Any] = (),
+    forget: Sequence[Given],
+    retain: Sequence[Given] = (),
+    general: Sequence[Given] = (),
     method: Method | str,
     tokenizer: "PreTrainedTokenizerFast | None" = None,
     tuning: str = "",

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.attacks import ATTACKS, Subject
-from unlearn.attacks.base import known
+from unlearn.attacks.base import Attack, known
 from unlearn.measure.ask import load_source
 from unlearn.measure.judge import evidence_of, judge
 from unlearn.models.reading import rows_asked
@@ -21,6 +21,9 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
+
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
 
 # Raise when an attack or the rule changes.
 FORMAT = 1
@@ -57,9 +60,11 @@ def attack(
         sides = subject.each("forget", lambda loaded, side: known(subject.read(loaded, side.role)))
         record["plain"] = {side: list(values) for side, values in sides.items()}
     for done, one in enumerate(missing):
-        subject.progress = lambda phrase, part, a=one, d=done: progress(
-            f"{a.name}: {phrase}", (d + min(1.0, part)) / len(missing)
-        )
+
+        def told(phrase: str, part: float, a: Attack = one, d: int = done) -> None:
+            progress(f"{a.name}: {phrase}", (d + min(1.0, part)) / len(missing))
+
+        subject.progress = told
         subject.progress("starting", 0.0)
         record["attacks"][one.name] = carry_out(one, subject)
         record["verdict"] = overall(record["attacks"], record["plain"])
@@ -68,7 +73,7 @@ def attack(
     return read_attacks(run)
 
 
-def chosen_attacks(names: Sequence[str] | None) -> list[Any]:
+def chosen_attacks(names: Sequence[str] | None) -> list[Attack]:
     """The attacks of these names, in the order of the list; ValueError for a name that is not there."""
     if unknown := [name for name in names or () if name not in ATTACKS]:
         raise ValueError(f"attack: must be among {', '.join(ATTACKS)} or all, got {', '.join(unknown)}.")
@@ -82,7 +87,7 @@ def good_seed(seed: object) -> int:
     return seed
 
 
-def carry_out(one: Any, subject: Any) -> JsonObject:
+def carry_out(one: Attack, subject: Subject) -> JsonObject:
     """One attack in attacks.json. What it cannot do on this model is said as its reason."""
     start, reason, found = time.perf_counter(), "", None
     try:
@@ -123,7 +128,7 @@ def read_attacks(run: Run) -> JsonObject:
     return records.read_attacks(run.path / FILE)
 
 
-def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Any, JsonObject]:
+def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Subject, JsonObject]:
     """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.models.tuning import load_trained
 
@@ -131,7 +136,7 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
     evidence, identity = evidence_of(run, roots)
     start = RunStore(run.path.parent).get(config.start) if config.start else None
 
-    def load(when: str) -> Any:
+    def load(when: str) -> "Loaded":
         return load_trained(start) if start and when == "before" else load_source(when, run, roots)
 
     data = rows_asked(run, roots)
@@ -143,7 +148,7 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
 # -- in the background ---------------------------------------------------------------------------------------------
 
 
-class StressRecord(Study):
+class StressRecord(Study[JsonObject]):
     """<run>/stress/<id>: stress.json ({"attacks": names, "metrics": names, "seed"}), meta.json, events.jsonl."""
 
     FILE, FOLDER = "stress.json", "stress"

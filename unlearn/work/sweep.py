@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from unlearn.data import inputs
 from unlearn.data.prompts import asked_in
@@ -180,7 +179,7 @@ class _Work:
             tried: list[RunConfig] = []
 
             def trial(
-                lr: float, template: RunConfig = template, seed: int = seed, tried: Any = tried
+                lr: float, template: RunConfig = template, seed: int = seed, tried: list[RunConfig] = tried
             ) -> Cell:
                 size = batch_of(self.forget)
                 config = replace(template, lr=lr, epochs=1, batch_size=size, seed=seed, probes=0, title="")

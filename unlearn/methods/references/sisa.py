@@ -154,7 +154,7 @@ class SISA(Method):
             sum(s.steps for s in left), tokens, seconds, (plan.note(self.shards, self.slices), once)
         )
 
-    def build(self, model: Model) -> Any:
+    def build(self, model: Model) -> Model:
         from unlearn.models.ensemble import ensemble_of
 
         return ensemble_of(model, self.shards)

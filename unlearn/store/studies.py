@@ -7,7 +7,7 @@ what all kinds share: to make one, to list them, to say how one ended. What each
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar, cast
 
 from unlearn.store.disk import new_folder, read_json, write_json
 from unlearn.store.runs import Record

@@ -73,8 +73,9 @@ def any_config(rng):
     knobs = {k.name: any_value(k, rng) for k in method.knobs() if k.kind != "bool"}
     said = {k.name: any_value(k, rng) for k in RunConfig.settings() if k.name not in ASKED}
     said["tuning"] = rng.choice(method.tunings)
+    # Weights of few bits are trained through an adapter alone; a method that takes none has others.
     if said["precision"] in ("int8", "nf4"):
-        said["tuning"] = "lora"
+        said |= {"tuning": "lora"} if "lora" in method.tunings else {"precision": "float32"}
     return RunConfig(
         model=rng.choice(["tiny-authors", "smollm2", "some/model"]),
         data=any_data(rng), method=method.name, knobs=method.from_knobs(knobs).to_json(), **said,

@@ -171,7 +171,7 @@ def test_a_wrong_file_is_said_in_words(server, person, tmp_path):
     person.get_by_role("combobox", name="Forget set").click()
     person.get_by_role("option", name="A table of my own").click()
     person.locator("input[type=file]").first.set_input_files(str(table))
-    person.get_by_text("must be UTF-8").wait_for()
+    person.get_by_text("is not utf-16").wait_for()
     no_exception(person)
 
 

@@ -174,6 +174,9 @@ def test_rename_and_sizes(done, capsys):
     assert said(capsys) == {"run": str(done.path), "title": "Another name"}
     assert done.title == "Another name"
     assert main(["rename", done.id, " "]) == 2
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out.endswith("Another name\n")
     assert main(["runs", "--sizes", "--json"]) == 0
     (row,) = said(capsys)["runs"]
     assert (row["title"], row["weights"]) == ("Another name", 600)

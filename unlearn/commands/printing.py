@@ -17,8 +17,12 @@ def progress_bar(width: int = 28) -> Iterator[Callable[[str, float], None]]:
     with tqdm(total=100, unit="%", bar_format=form) as bar:
 
         def progress(phase: str, fraction: float) -> None:
-            bar.set_description_str(phase)
-            bar.n = round(100 * min(1.0, fraction))
+            # The time left is reckoned from a phase's own time, not from that of the phases before it.
+            reached = round(100 * min(1.0, fraction))
+            if reached < bar.n or (reached == 0 and bar.desc != phase):
+                bar.reset()
+            bar.set_description_str(phase, refresh=False)
+            bar.n = reached
             bar.refresh()
 
         yield progress
@@ -66,6 +70,7 @@ def listing(
     if as_json:
         print(json.dumps({name: rows}, ensure_ascii=False))
         return 0
+    widths = {c: max(14, min(32, max((len(str(row[c])) for row in rows), default=0))) for c in columns}
     for row in rows:
-        print("  ".join(f"{row[c]!s:14}" for c in columns).rstrip())
+        print("  ".join(f"{row[c]!s:{widths[c]}}" for c in columns).rstrip())
     return 0

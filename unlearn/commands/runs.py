@@ -118,8 +118,10 @@ def show(args: argparse.Namespace) -> int:
 def runs(args: argparse.Namespace) -> int:
     found = RunStore(args.runs).summaries()
     rows = [upkeep.facts(run) | (upkeep.sizes(run) if args.sizes else {}) for run in found]
-    columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()))
-    return listing(rows, args.json, columns, "runs")
+    columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()), "title")
+    # A run without a title of its own bears its id, which the first column shows already.
+    shown = [row | {"title": "" if row["title"] == row["run"] else row["title"]} for row in rows]
+    return listing(rows if args.json else shown, args.json, columns, "runs")
 
 
 def report(args: argparse.Namespace) -> int:

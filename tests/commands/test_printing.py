@@ -1,0 +1,33 @@
+"""What commands print: the time left of a phase, and tables whose columns stand below each other."""
+
+import re
+import time
+
+from unlearn.commands.printing import listing, progress_bar
+
+
+def test_the_time_left_is_reckoned_from_the_phase_alone(capsys):
+    """The phase before took two seconds; half of the next one took none, so none is left."""
+    with progress_bar() as progress:
+        progress("loading model", 0.0)
+        time.sleep(2.1)
+        progress("scoring before", 0.0)
+        progress("scoring before", 0.5)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"scoring before .* 50 %  00:00<00:00", last), last
+
+
+def test_a_fraction_that_rounds_up_is_no_new_phase(capsys):
+    with progress_bar() as progress:
+        progress("training", 0.0)
+        time.sleep(1.1)
+        progress("training", 0.556)
+        progress("training", 0.557)
+    assert "00:01<" in capsys.readouterr().err.split("\r")[-1]
+
+
+def test_columns_stand_below_each_other(capsys):
+    rows = [{"run": "a" * 24, "state": "done"}, {"run": "b" * 29, "state": "failed"}]
+    listing(rows, False, ("run", "state"))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.index("done") == second.index("failed") == 31

@@ -1,1 +1,1 @@
-"""Tensors only: hidden states, the output head, packing, products, memory and threads."""
+"""This room works on tensors: hidden states, output head, packing, products, memory, threads."""

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: each block keeps its input alone and is computed again in the backward pass.
+"""Gradient checkpointing keeps each block's input and computes the block again going backward.
 
 About a third more work for a fraction of the memory, for long texts, big batches and models that hardly fit. Not
 transformers' own switch, which works in training mode only: here dropout stays off, since the reference may share
@@ -19,9 +19,11 @@ from unlearn.compute.states import blocks
 
 @contextmanager
 def checkpointed(model: Model, on: bool = True) -> Iterator[None]:
-    """Within it the model's blocks (a decoder's alone) keep no inner states; on: False changes nothing."""
+    """Keep no inner states of the model's blocks within the `with` block, which saves memory. Of an
+    encoder-decoder only the decoder's blocks are meant. on=False changes nothing.
+    """
     wrapped = list(blocks(model)) if on else []
-    # Accelerate puts one there.
+    # Accelerate may have put a forward function of its own there.
     own = [vars(block).get("forward") for block in wrapped]
     for block in wrapped:
         block.forward = _again(block.forward, model.config)

@@ -1,4 +1,5 @@
-"""How many answer tokens go through the output head at once, and whether their logits are kept for the backward pass.
+"""This module decides how many answer tokens go through the output head together. It also decides whether
+their logits are kept for the backward pass.
 
 Each chunk reads the head's matrix again, and adds to its gradient: with few tokens a chunk that costs more than the
 products. With many, the logits no longer fit in memory that the C library hands out again. From how many tokens on a
@@ -16,24 +17,25 @@ from torch import Tensor
 from unlearn.compute import products
 from unlearn.compute.memory import spare, whole
 
-# Tokens a chunk that are tried.
+# The numbers of tokens in a chunk that are tried.
 ROWS = (32, 64, 128, 256)
-# Times the best pace that fewer tokens may take.
+# Fewer tokens are taken if they need at most this many times the best time.
 LOSS = 1.1
-# Logits that a chunk may always hold: 16 MiB in float32.
+# A chunk may always hold this many logits: 16 MiB in float32.
 LEAST = 2**22
-# Of the machine's memory a chunk takes at most this part.
+# A chunk takes at most the machine's memory divided by this.
 CHUNK_PART = 256
-# And what one loss keeps at most this one of what is free now.
+# One loss keeps at most the memory that is free now divided by this.
 KEPT_PART = 64
-# Of the matrix that is tried with: 32 MiB, more than a core's cache.
+# The size of the matrix in the trial: 32 MiB, more than a core's cache.
 WIDTH = 2**13, 2**10
 
 _chosen: int | None = None
 
 
 def use(count: int | None) -> int:
-    """Take this number of tokens a chunk from now on, as was found on this machine before; None: try anew.
+    """Use this number of tokens in a chunk from now on, as an earlier trial on this machine found. None
+    starts a new trial. Returns the number in use.
 
     ValueError for a number that is not among ROWS.
     """
@@ -46,7 +48,7 @@ def use(count: int | None) -> int:
 
 
 def rows() -> int:
-    """Tokens a chunk from which on more of them gain nothing on this machine's processor."""
+    """Return the number of tokens in a chunk above which this processor gains nothing more."""
     return _chosen or _tried()
 
 
@@ -67,7 +69,9 @@ def _pace(states: Tensor, matrix: Tensor) -> float:
 
 
 def chunk(vocabulary: int, device: torch.device | str = "cpu") -> int:
-    """Answer tokens whose logits are held at once: no others for oneDNN to round up to (products.rows)."""
+    """Return how many answer tokens have their logits in memory together. The number is one that oneDNN need
+    not round up (products.rows).
+    """
     device = torch.device(device)
     allowed = max(LEAST, whole(str(device)) // CHUNK_PART // 4) // vocabulary
     wanted = LEAST // vocabulary
@@ -80,7 +84,8 @@ def chunk(vocabulary: int, device: torch.device | str = "cpu") -> int:
 
 
 def keeps(count: int, vocabulary: int, device: torch.device | str = "cpu") -> bool:
-    """Whether the logits of so many tokens are kept from forward to backward pass, rather than made anew.
+    """Return whether the logits of this many tokens are kept from the forward to the backward pass. Otherwise
+    they are computed again.
 
     It changes no bit of the results, so it may depend on what is free now.
     """

@@ -1,4 +1,4 @@
-"""Greedy continuations of several texts at once, from the keys and values that one pass over the texts has left.
+"""Greedy continuations of several texts together, from the keys and values that one pass has kept.
 
 The library's own generate() concatenates a longer cache at each position, builds a mask and runs a dozen processors:
 on a CPU that costs a small model as much as its weights do. Here one packed pass keeps what each block's attention made
@@ -27,7 +27,7 @@ from unlearn.compute.states import last_states
 from unlearn.compute.together import packs
 
 NAME = "unlearn_continued"
-# Positions that the room for keys is rounded up to: fewer shapes, each of which oneDNN compiles once.
+# The room for keys is rounded up to a multiple of this, because oneDNN compiles each shape once.
 ROUND = 16
 Pair = tuple[Tensor, Tensor]
 
@@ -37,7 +37,9 @@ _works: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Start:
-    """Go on with this row of what was kept: its first `known` tokens stand, then `token`; at most `room` follow it."""
+    """The point from which one text is continued: row `row` of the kept batch, its first `known` tokens, then
+    `token`. At most `room` tokens follow.
+    """
 
     row: int
     known: int
@@ -47,24 +49,27 @@ class Start:
 
 @dataclass
 class Kept:
-    """Keys and values [B, G, L, d] of each attention module, in a batch that was read with keep()."""
+    """The keys and values [B, G, L, d] of each attention module, from a batch that was read within keep()."""
 
     pairs: dict[Any, Pair] = field(default_factory=dict)
 
     def put(self, module: Any, keys: Tensor, values: Tensor) -> None:
+        """Store the keys and values of one attention module."""
         self.pairs[module] = (keys, values)
 
 
 @contextlib.contextmanager
 def keep() -> Iterator[Kept]:
-    """Within it a packed pass leaves its keys and values; of several passes, the last."""
+    """Collect the keys and values of a packed pass within the `with` block. Of several passes the last one
+    counts.
+    """
     kept = Kept()
     with keeping(kept.put):
         yield kept
 
 
 def bytes_a_token(model: Model) -> int:
-    """Of keys and values in all blocks."""
+    """Return the bytes that one token's keys and values take in all blocks."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -74,7 +79,7 @@ def bytes_a_token(model: Model) -> int:
 
 @torch.no_grad()
 def read(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
-    """Keys and values of these token rows."""
+    """Return the keys and values of these rows of token ids."""
     device = model.get_input_embeddings().weight.device
     longest = max(map(len, texts))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in texts], device=device)
@@ -87,7 +92,9 @@ def read(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
 
 @torch.no_grad()
 def greedy(model: Model, kept: Kept, starts: Sequence[Start], ends: Collection[int]) -> list[list[int]]:
-    """The argmax tokens after each start, without the start's own token; the last may be one of `ends`."""
+    """Return the most likely tokens after each start, without the start's own token. The last one may be one
+    of `ends`.
+    """
     found: list[list[int]] = [[] for _ in starts]
     active = [i for i, s in enumerate(starts) if s.room > 0]
     if not active:
@@ -130,11 +137,11 @@ class _Run:
         self.position, self.slot = known, self.first
         self.idle: set[int] = set()
         at = torch.arange(size, device=like.device)
+        # The place of each token in its text, or -1 for none.
         self.places = torch.where(
             at < known[:, None],
             at,
             -1,
-            # Which token of its text lies there; -1 for none.
         )
         self.masks: dict[Any, Tensor] = {}
 
@@ -214,7 +221,9 @@ def _attention(
 
 
 def continues(model: Model, length: int = 0) -> bool:
-    """Whether continuations of texts up to this length can be made so: tried on two short ones, and remembered."""
+    """Return whether this module can continue texts up to this length with the model. The answer comes from a
+    trial with two short texts and is remembered.
+    """
     if not packs(model, length):
         return False
     if model not in _works:
@@ -233,7 +242,7 @@ def _same_states(model: Model) -> bool:
         run = _Run(kept, [Start(0, 3, 0, 2), Start(1, 3, 0, 2)], next(iter(kept.pairs.values()))[0])
         found = torch.stack([run.states(model, [t[n] for t in texts]) for n in (3, 4)], 1).float()
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, StopIteration):
-        # It lays attention out in a way of its own.
+        # Such a model computes attention in a way that this module does not know.
         return False
     close = 1e-4 if next(model.parameters()).dtype == torch.float32 else 0.1
     return bool((found - want).norm() <= close * want.norm())

@@ -1,4 +1,4 @@
-"""The output head: from hidden states to logits, and the losses that need no more of them than a chunk at a time.
+"""The output head turns hidden states into logits, and its losses hold few of them in memory.
 
 Vocabulary-wide tensors are what costs memory and, on a CPU, time: autograd would keep the logits, their log-softmax
 and both gradients. All losses here are a cross-entropy -Σ q log p against some target q, whose gradient in the logits
@@ -23,17 +23,18 @@ from unlearn.compute import kernels, private, products
 from unlearn.compute.chunks import chunk, keeps
 from unlearn.compute.lazy import Model
 
-# Logits that a CPU goes through at once, so that they stay in its cache.
+# A CPU works on this many logits together, so that they stay in its cache.
 BLOCK = 2**18
-# Names for it in configs.
+# Different configs have different names for the cap.
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-# (labels [n], *others [n, …]) → target logits [n, V].
+# A function of labels [n] and others [n, …] that returns target logits [n, V].
 Target = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Head:
-    """From hidden states [n, d] to float32 logits [n, V], with the config's scaling and capping.
+    """A function from hidden states [n, d] to float32 logits [n, V], with the scaling and capping of the
+    config.
 
     One is made for each forward pass: what it gathers is that pass's gradient of the matrix.
     """
@@ -44,6 +45,7 @@ class Head:
 
     @cached_property
     def gathered(self) -> "Gathered":
+        """Return the head's matrix in the form that several losses of one pass share."""
         return Gathered(cast(nn.Linear, self.linear).weight)
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -54,10 +56,11 @@ class Head:
 
 
 class Gathered:
-    """The head's matrix as several losses of one pass read it: their gradients go into one buffer.
+    """The head's matrix for several losses of one pass, which share one buffer for their gradients.
 
-    Autograd would make a [V, d] tensor for each loss and add them up. matrix stands between, so that its gradient is
-    complete before anything else adds to it: the first loss hands the buffer over, the others add to it in place.
+    Autograd would make a [V, d] tensor for each loss and add them up. The node `matrix` comes between the
+    losses and the weight, so that its gradient is complete before anything else adds to it: the first loss
+    hands over the buffer, and the others add to it in place.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -66,13 +69,15 @@ class Gathered:
         )
         self.task: int | None = None
         self.buffer: Tensor | None = None
-        # Tried now: within a backward pass is no time for it.
+        # The hook is tried now, because a trial is not possible within a backward pass.
         private.backward_pass()
 
     def add(self, left: Tensor, right: Tensor) -> Tensor | None:
-        """leftᵀ right for [n, V] and [n, d], as the gradient to return: the buffer at a backward pass' first call.
+        """Add leftᵀ right, for left [n, V] and right [n, d], to the buffer.
 
-        Where torch does not tell one backward pass from the next, each call returns its own, and autograd adds them.
+        The first call of a backward pass returns the buffer as the gradient, and later calls return None.
+        Where torch does not tell one backward pass from the next, each call returns its own gradient, and
+        autograd adds them.
         """
         task = private.backward_pass()
         if task is None:
@@ -99,17 +104,21 @@ class _Through(torch.autograd.Function):
 
 
 def wide(logits: Tensor) -> Tensor:
-    """In float32 at least."""
+    """Return the logits in float32, or in float64 where they already are."""
     return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
 def head_of(model: Model) -> Head:
-    """The model's own head. models.load compares it with its logits once: an unknown kind is an error there."""
+    """Return the model's own head. models.load compares it with its logits once: an unknown kind is an error
+    there.
+    """
     return head_with(model.get_output_embeddings(), model.config)
 
 
 def head_with(linear: Callable[[Tensor], Tensor], config: object) -> Head:
-    """head_of for a given linear map: a reference keeps a frozen copy of it under full fine-tuning."""
+    """Return the head with a given linear map. A reference uses it for a frozen copy of the map under full
+    fine-tuning.
+    """
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     scale = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
     caps = (getattr(text, name, None) for name in CAPS)
@@ -117,7 +126,9 @@ def head_with(linear: Callable[[Tensor], Tensor], config: object) -> Head:
 
 
 def fusible(head: Callable[[Tensor], Tensor]) -> TypeGuard[Head]:
-    """Whether cross_entropy() may take the head apart: a plain matrix in place, whose logits go out as they are."""
+    """Return whether cross_entropy() can work on the head's matrix directly. This needs a plain matrix on its
+    device and logits that nothing changes.
+    """
     if not isinstance(head, Head):
         return False
     linear = head.linear
@@ -126,7 +137,7 @@ def fusible(head: Callable[[Tensor], Tensor]) -> TypeGuard[Head]:
         and products.is_plain(linear)
         and head.scale == 1.0
         and head.cap is None
-        # Nor brought from elsewhere at each call.
+        # The weights must not be moved to the device at each call, and no hook may change them.
         and not private.watched(linear)
     )
 
@@ -140,8 +151,12 @@ def cross_entropy(
     *,
     divergence: bool = False,
 ) -> Tensor:
-    """[T] -log p(label), or, with target logits, -Σ q log p for q their softmax; divergence: KL(q ‖ p)."""
-    # fusible() was asked.
+    """Return the cross-entropy of each token [T] against its label or against a target.
+
+    Without a target it is -log p(label). With target logits it is -Σ q log p over the vocabulary, q being
+    their softmax. With divergence it is KL(q ‖ p), which is 0 where the two agree.
+    """
+    # fusible() has checked this before the call.
     plain = cast(nn.Linear, head.linear)
     bias = plain.bias
     if target is None and kernels.covers(hidden, plain.weight, bias):
@@ -155,7 +170,9 @@ def cross_entropy(
 
 
 def soft_cross_entropy(logits: Tensor, target_logits: Tensor, *, divergence: bool = False) -> Tensor:
-    """[n] the same from whole logits [n, V]: what cross_entropy() computes, for autograd to differentiate."""
+    """Return the cross-entropy [n] of whole logits [n, V] against target logits, in a form that autograd can
+    differentiate. It computes the same as cross_entropy().
+    """
     log_q, log_p = target_logits.log_softmax(-1), logits.log_softmax(-1)
     return (log_q.exp() * (log_q - log_p if divergence else -log_p)).sum(-1)
 
@@ -202,7 +219,7 @@ class _CrossEntropy(torch.autograd.Function):
         none = (None,) * (4 + len(others))
         if slope is not None:
             return (slope * upstream[:, None].to(slope.dtype), None, None, *none)
-        # Smaller than scaling p - q.
+        # Scaling the states [n, d] costs less than scaling p - q [n, V].
         scaled = hidden * upstream[:, None].to(hidden.dtype)
         down = torch.empty_like(hidden)
         of_weight = None

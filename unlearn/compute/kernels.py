@@ -1,4 +1,4 @@
-"""Kernels of others where they serve: liger-kernel's fused cross-entropy on CUDA, an optional extra.
+"""This module uses a faster kernel where one is installed: liger-kernel's cross-entropy on CUDA.
 
     pip install "liger-kernel==0.8.5"
 
@@ -16,17 +16,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Where its kernels run.
+# liger-kernel's kernels run on these devices.
 DEVICES = ("cuda",)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @cache
 def liger() -> Callable[..., Tensor] | None:
-    """Its function of (states [T, d], matrix [V, d], labels [T]), or None where the package is not there."""
+    """Return liger-kernel's function of (states [T, d], matrix [V, d], labels [T]), or None where the package
+    is missing.
+    """
+    # An installed liger-kernel raises RuntimeError where its own requirement (triton) is missing.
     try:
         from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
-    # Also where its own needs (triton) are missing.
     except (ImportError, RuntimeError):
         return None
     return liger_fused_linear_cross_entropy
@@ -39,14 +41,14 @@ def _fused() -> Callable[..., Tensor]:
 
 
 def covers(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether frozen_cross_entropy() may stand in for head.cross_entropy() without a target."""
+    """Return whether frozen_cross_entropy() can replace head.cross_entropy() without a target."""
     moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (weight, bias))
     fits = hidden.device.type in DEVICES and hidden.dtype == weight.dtype and hidden.dtype in DTYPES
     return fits and not moves and len(hidden) > 0 and liger() is not None
 
 
 def frozen_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-    """[T] -log p(label) in float32, with a gradient in the states [T, d] alone."""
+    """Return -log p(label) for each token [T] in float32. Only the states [T, d] get a gradient."""
     return _Frozen.apply(hidden, weight, bias, labels, torch.is_grad_enabled() and hidden.requires_grad)
 
 

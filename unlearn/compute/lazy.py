@@ -1,4 +1,4 @@
-"""torch, what is built on it here, and pandas: loaded at their first use instead of at import.
+"""This module loads torch, the modules built on it, and pandas at their first use.
 
 Most of what the product answers (a list of methods, a form, a refused run) needs the names and knobs of a method, not
 its arithmetic; torch takes seconds to load, pandas half of one. A module that takes torch from here can be imported
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Lazy(ModuleType):
-    """Stands for the module of its name: the first attribute that is asked for imports that module."""
+    """A placeholder for the module of its name, which imports that module when an attribute is first used."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self.__name__), name)
@@ -40,7 +40,7 @@ else:
     head, lm = Lazy("unlearn.compute.head"), Lazy("unlearn.compute.lm")
     products, together = Lazy("unlearn.compute.products"), Lazy("unlearn.compute.together")
     continuing, merging = Lazy("unlearn.compute.continuing"), Lazy("unlearn.compute.merging")
-    # Only annotations name them: whoever asks a value for its type asks torch.Tensor.
+    # Only annotations use these names. A test of a value's type must use torch.Tensor.
     Tensor = Model = Tokenizer = Any
 
 __all__ = [
@@ -62,7 +62,9 @@ __all__ = [
 
 
 def no_grad(function: Callable[P, R]) -> Callable[P, R]:
-    """The function under torch.no_grad(), as a decorator that does not load torch before the first call."""
+    """Return the function wrapped in torch.no_grad(). As a decorator it does not load torch before the first
+    call.
+    """
 
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Language-model arithmetic at answer positions: the only module that shifts labels or reads -100.
+"""Language-model arithmetic at answer positions. Only this module shifts labels or reads the label -100.
 
 A method or metric never sees padding, prompts or a [batch, length, vocabulary] tensor. One forward pass
 stops before the output head, keeps the hidden states that predict an answer token ([T, d] for T answer
@@ -28,7 +28,7 @@ from unlearn.compute.tokens import IGNORE, Tokens
 
 @dataclass
 class Answers:
-    """What one forward pass says about the answers of a batch.
+    """The hidden states of one forward pass at the answer tokens of a batch, with losses computed from them.
 
     hidden [T, d]: the states that predict the T answer tokens. labels [T]: those tokens. rows [T]: the
     sequence that each belongs to, 0 … B-1. head: [n, d] → logits [n, V] in float32.
@@ -43,7 +43,8 @@ class Answers:
     head: Callable[[Tensor], Tensor] = field(repr=False)
 
     def per_token(self, fn: Callable[..., Tensor], *others: Tensor) -> Tensor:
-        """fn(logits [n, V], labels [n], *others [n, …]) → [n], over chunks of answer tokens; returns [T].
+        """Return fn's value for each answer token [T]. fn takes logits [n, V], labels [n] and others [n, …],
+        and returns [n].
 
         With more than one chunk the logits are recomputed in the backward pass instead of being kept.
         """
@@ -64,16 +65,17 @@ class Answers:
 
     @cached_property
     def vocabulary(self) -> int:
+        """Return the number of entries in the vocabulary."""
         with torch.no_grad():
             return self.head(self.hidden[:1]).shape[-1]
 
     @cached_property
     def nll(self) -> Tensor:
-        """[T] negative log-likelihood of each answer token, in nats."""
+        """Return the negative log-likelihood of each answer token [T], in nats."""
         return self.nll_of(self.labels)
 
     def nll_of(self, tokens: Tensor) -> Tensor:
-        """[T] negative log-likelihood of other tokens [T] in the places of the answer's."""
+        """Return the negative log-likelihood [T] of other tokens [T] at the places of the answer tokens."""
         if fusible(self.head):
             return cross_entropy(self.head, self.hidden, tokens)
 
@@ -83,9 +85,10 @@ class Answers:
         return self.per_token(one, tokens)
 
     def cross_entropy(self, target: Target, *others: Tensor, divergence: bool = False) -> Tensor:
-        """[T] -Σ q log p, q the softmax of target(labels [n], *others [n, …]) → logits [n, V], which has no gradient.
+        """Return the cross-entropy of each answer token [T] against a target, in nats.
 
-        divergence: KL(q ‖ p), which is 0 where the two agree.
+        It is -Σ q log p over the vocabulary, q being the softmax of target(labels [n], *others [n, …]), whose
+        logits [n, V] get no gradient. With divergence it is KL(q ‖ p), which is 0 where the two agree.
         """
         if fusible(self.head):
             return cross_entropy(self.head, self.hidden, self.labels, target, others, divergence=divergence)
@@ -98,29 +101,37 @@ class Answers:
         return self.per_token(one, *others)
 
     def row_sum(self, values: Tensor) -> Tensor:
-        """[T] → [B] sums over each sequence's answer tokens."""
+        """Return the sum of values [T] over each sequence's answer tokens, as [B]."""
         return values.new_zeros(len(self.keys)).index_add(0, self.rows, values)
 
     @property
     def row_count(self) -> Tensor:
-        """[B] answer tokens of each sequence."""
+        """Return the number of answer tokens of each sequence [B]."""
         return torch.bincount(self.rows, minlength=len(self.keys))
 
     def token_mean(self, values: Tensor) -> Tensor:
-        """Mean of [T] over all answer tokens of the optimiser step (a part of it, in a micro-batch)."""
+        """Return the mean of values [T] over all answer tokens of the optimiser step. In a micro-batch it is
+        that batch's part of the mean.
+        """
         return values.sum() / self.total_tokens
 
     def row_mean(self, values: Tensor) -> Tensor:
-        """Mean of [B] over all sequences of the optimiser step (a part of it, in a micro-batch)."""
+        """Return the mean of values [B] over all sequences of the optimiser step. In a micro-batch it is that
+        batch's part of the mean.
+        """
         return values.sum() / self.total_rows
 
     def mean_nll(self) -> Tensor:
-        """NLL(X) = Σ_i S_i / Σ_i n_i, the mean over all answer tokens of the step."""
+        """Return the mean negative log-likelihood over all answer tokens of the optimiser step.
+
+        It is Σ_i S_i / Σ_i n_i, S_i being the sum over the n_i answer tokens of sequence i. In a micro-batch
+        it is that batch's part of the mean.
+        """
         return self.token_mean(self.nll)
 
 
 def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tuple[Answers, ...]:
-    """One forward pass over all sides together; one Answers for each, in order.
+    """Run one forward pass over all sides together and return one Answers for each side, in order.
 
     With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
     ValueError for a side that the batch has no texts of.
@@ -155,7 +166,7 @@ def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tu
 
 
 def inputs_of(*batches: Tokens) -> dict[str, Tensor]:
-    """What the model's forward is called with for all of them together."""
+    """Return the named tensors with which the model is called for all batches together."""
     ids, mask = _joined(batches, "input_ids", 0), _joined(batches, "attention_mask", 0)
     if batches[0].source_ids is None:
         return {"input_ids": ids, "attention_mask": mask}
@@ -206,7 +217,8 @@ def _alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
-    """For each of T answer tokens: logit, lp, rank (0 = most likely) [T]; top_id, top_lp [T, k].
+    """Return what the model predicts at each of T answer tokens. logit, lp and rank (0 = most likely) are
+    [T], top_id and top_lp are [T, k].
 
     Of equal logits the lower id comes first, so that one token a place has rank 0; beside nan nothing ranks.
     mu, sigma [T]: mean and standard deviation of log p(token) for a token drawn from p, in nats.
@@ -230,7 +242,9 @@ def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
 
 
 def surprise(lps: Tensor) -> tuple[Tensor, Tensor]:
-    """(mean, standard deviation) [n] of log p under p itself, from log-probs [n, V]; an impossible token adds 0."""
+    """Return mean and standard deviation [n] of log p for a token drawn from p itself, given log-probs [n,
+    V]. An impossible token adds 0.
+    """
     p = lps.exp()
     mean = (p * lps).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
     spread = (p * (lps - mean[:, None]) ** 2).nan_to_num(nan=0.0, posinf=0.0).sum(-1)

@@ -1,4 +1,4 @@
-"""LoRA's share of a linear layer in three small products and no wide tensor of its own (Hu et al. 2022, §4.1).
+"""A LoRA layer that computes its part in three small products, without a wide tensor of its own.
 
 y = x Wᵀ + s (x Aᵀ) Bᵀ. PEFT widens x to the adapter's float32, and makes, scales and adds a result of the layer's width
 in float32: in a bfloat16 model on a CPU that costs more than the layer itself. Here A and B are brought to the layer's
@@ -19,7 +19,9 @@ from unlearn.compute.lazy import Model
 
 
 def lean(model: Model) -> Any:
-    """The same model; each plain LoRA layer on an nn.Linear computes as above where nothing speaks against it."""
+    """Return the same model after giving its plain LoRA layers on an nn.Linear the computation described
+    above. A layer that needs more than y = x Wᵀ + s (x Aᵀ) Bᵀ keeps PEFT's.
+    """
     from peft.tuners.lora.layer import Linear
 
     kind = _kind(Linear)
@@ -53,7 +55,7 @@ _made: type | None = None
 
 
 def plain(layer: Any, x: Tensor) -> str | None:
-    """The one adapter that is on, if y = x Wᵀ + s (x Aᵀ) Bᵀ is all there is to the layer; else None."""
+    """Return the one active adapter if the layer computes nothing but y = x Wᵀ + s (x Aᵀ) Bᵀ, else None."""
     base, names = layer.base_layer, [n for n in layer.active_adapters if n in layer.lora_A]
     if layer.disable_adapters or layer.merged or len(names) != 1 or names[0] in layer.lora_variant:
         return None

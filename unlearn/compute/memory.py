@@ -1,4 +1,4 @@
-"""What a process is told before torch is imported, and the memory that it used."""
+"""This module prepares a process before torch is imported, and measures the memory that it uses."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def prefer_passive_threads() -> None:
-    """Let waiting OpenMP threads sleep, after a glance. Call before torch is imported.
+    """Let waiting OpenMP threads sleep after a very short time. Call before torch is imported.
 
     Spinning ones beside another busy process made a backward pass 40 times slower on two cores. But who sleeps at once
     has to be woken for each of thousands of small operations: some 0.1 ms of spinning takes a third off a SmolLM2 step.
@@ -21,15 +21,17 @@ def prefer_passive_threads() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Our own bar is the only one on the screen.
+    # The product shows its own progress bar, so the libraries' bars are off.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # It tells of kernels that it would fetch from a hub, at each start.
+    # Without this bitsandbytes prints at each start which kernels it could fetch from a hub.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def whole(device: str) -> int:
-    """Bytes of memory that the device has; a processor's is the machine's, or what this process was given of it."""
+    """Return the bytes of memory that the device has. For a processor this is the machine's memory, or the
+    part that this process may use.
+    """
     import psutil
 
     if device.startswith("cuda"):
@@ -40,7 +42,7 @@ def whole(device: str) -> int:
 
 
 def spare(device: str) -> int:
-    """Bytes that are free on the device now, with those that torch holds in reserve."""
+    """Return the bytes that are free on the device now, including those that torch holds in reserve."""
     import psutil
 
     if device.startswith("cuda"):
@@ -53,7 +55,7 @@ def spare(device: str) -> int:
     return free if given >= UNLIMITED else max(0, min(free, given - psutil.Process().memory_info().rss))
 
 
-# Bytes; what no machine has.
+# More bytes than any machine has. Some systems write such a number for "no limit".
 UNLIMITED = 2**62
 
 
@@ -71,7 +73,7 @@ def _given() -> int:
 
 
 def reset_peak() -> None:
-    """Start a new high-water mark, where the system can (Linux, CUDA)."""
+    """Start a new measurement of peak memory, on systems that can do so (Linux, CUDA)."""
     import torch
 
     if torch.cuda.is_available():
@@ -81,7 +83,9 @@ def reset_peak() -> None:
 
 
 def peak(device: str) -> int:
-    """Bytes at the high-water mark: of the GPU on cuda, else of this process's resident memory."""
+    """Return the peak of the memory in use, in bytes. On cuda it is the GPU's memory, else the resident
+    memory of this process.
+    """
     import psutil
     import torch
 
@@ -95,19 +99,19 @@ def peak(device: str) -> int:
 
 
 def give_back() -> None:
-    """Collect what nobody holds any more and hand free memory to the system: after a run, and before measuring."""
+    """Free unused memory and return it to the system. Call it after a run and before a measurement."""
     gc.collect()
-    # Where nothing computed there is nothing on a device either.
+    # A process that never imported torch has nothing on a device.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-    # Glibc keeps freed blocks of its heap else.
+    # Without this call glibc keeps the freed blocks of its heap.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def allocated_peak(work: Callable[[], object], device: str) -> int:
-    """Bytes that tensors made within work() take at its peak.
+    """Return the most bytes that tensors made within work() take at any moment.
 
     On cuda the allocator's own count; elsewhere every allocation as torch's profiler sees it, so that free memory
     that the C library keeps does not count (where the profiler does not tell, resident memory is taken). work() should

@@ -1,4 +1,5 @@
-"""An adapter merged into the layers' weights for a while: W + s B A stands where W stood, and W itself is kept aside.
+"""This module merges an adapter into the layers' weights for a while. W + s B A takes the place of W, and W
+itself is kept.
 
 A token position of a few texts is all memory traffic and calls: three products and their wrapping in place of one took
 twice the time of the layer. W is not written to, so afterwards every bit is what it was. The copies need as much memory
@@ -15,13 +16,15 @@ from torch import Tensor
 from unlearn.compute.lazy import Model
 from unlearn.compute.lora import plain
 
-# Of the free memory that the copies may take.
+# The copies may take this share of the free memory.
 SHARE = 0.5
 
 
 @contextlib.contextmanager
 def merged(model: Model) -> Iterator[Any]:
-    """Within it every plain LoRA layer of the model multiplies once. The model must not be trained meanwhile."""
+    """Let every plain LoRA layer of the model do one product instead of three within the `with` block. The
+    model must not be trained meanwhile.
+    """
     found = list(_layers(model))
     if not found or sum(layer.base_layer.weight.nbytes for layer, _ in found) > SHARE * _free(found[0][0]):
         yield model

@@ -1,4 +1,5 @@
-"""Texts end to end in one row, each attending to itself alone: no padding runs through the model.
+"""Packing puts texts end to end in one row, in which each text attends to itself alone. So no padding runs
+through the model.
 
 A padded batch spends a third of its work on padding where lengths vary from 40 to 96. Here every layer that works
 token by token (which is all but attention) sees real tokens only; attention alone lays them out as [texts, longest]
@@ -28,7 +29,8 @@ _keep: ContextVar["Callable[[Any, Tensor, Tensor], None] | None"] = ContextVar("
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the N tokens of a row stand in a [B, L] batch: place [N] is b·L + t, token [B·L] leads back (pad: any).
+    """The places of a packed row's N tokens in a padded [B, L] batch. place [N] is b·L + t for text b and
+    position t. token [B·L] gives the way back, with any value at padding.
 
     Both numbers are rounded up (products.rows): the last tokens of the row repeat the first, and nobody reads them; the
     last columns of the batch are padding.
@@ -40,11 +42,14 @@ class Layout:
 
     @property
     def length(self) -> int:
+        """Return the padded length L of the batch."""
         return len(self.token) // self.rows
 
 
 def layout_of(mask: Tensor, like: Tensor) -> Layout:
-    """From the attention mask [B, L] of a right-padded batch. like: has the type and device of what is multiplied."""
+    """Return the layout of a right-padded batch from its attention mask [B, L]. like: has the type and device
+    of what is multiplied.
+    """
     wide = F.pad(mask, (0, products.rows(mask.shape[1], like) - mask.shape[1]))
     place = wide.flatten().nonzero()[:, 0]
     token = (wide.flatten().cumsum(0) - 1).clamp(min=0)
@@ -52,7 +57,8 @@ def layout_of(mask: Tensor, like: Tensor) -> Layout:
 
 
 def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Any]:
-    """What the model is called with inside attending(): one row of N tokens, positions starting anew with each text.
+    """Return the inputs of the model within attending(): one row of N tokens, whose positions start at 0 in
+    each text.
 
     input_ids: [B, L] as in the mask that the layout is of; every text has its first token.
     """
@@ -62,7 +68,9 @@ def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def attending(config: object, layout: Layout | None) -> Iterator[None]:
-    """Within it the model's attention keeps the texts of this layout apart; None changes nothing."""
+    """Keep the texts of this layout apart in the model's attention within the `with` block. None changes
+    nothing.
+    """
     if layout is None:
         yield
         return
@@ -77,7 +85,9 @@ def attending(config: object, layout: Layout | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keeping(put: Callable[[Any, Tensor, Tensor], None]) -> Iterator[None]:
-    """Within it put(module, keys, values) is called with what each attention makes of a packed pass: [B, G, L, d]."""
+    """Call put(module, keys, values) for each attention of a packed pass within the `with` block. Keys and
+    values are [B, G, L, d].
+    """
     token = _keep.set(put)
     try:
         yield
@@ -86,12 +96,12 @@ def keeping(put: Callable[[Any, Tensor, Tensor], None]) -> Iterator[None]:
 
 
 def kept() -> bool:
-    """Whether keys and values are asked for: then a batch without padding is packed too."""
+    """Return whether somebody collects keys and values. If so, a batch without padding is packed too."""
     return _keep.get() is not None
 
 
 def current() -> Layout | None:
-    """The layout of the pass that runs now."""
+    """Return the layout of the forward pass that runs now, or None outside attending()."""
     return _layout.get()
 
 
@@ -110,7 +120,7 @@ def _attention(
     length = layout.length
 
     def apart(x: Tensor) -> Tensor:
-        # [N, heads, d].
+        # Shape [N, heads, d].
         flat = x[0].transpose(0, 1)
         rows = flat.index_select(0, layout.token.to(x.device)).view(layout.rows, length, *flat.shape[1:])
         return rows.transpose(1, 2)
@@ -128,12 +138,14 @@ def _attention(
     return out.flatten(0, 1).index_select(0, layout.place.to(out.device))[None], None
 
 
-# Tokens; above it the fused kernel's blocks pay.
+# The most tokens for plain products. The fused kernel is faster for longer texts.
 SHORT = 128
 
 
 def short(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> bool:
-    """Whether plain products do it: for short texts on a CPU they take down to an 80th of the fused backward pass."""
+    """Return whether plain products can compute this attention. For short texts on a CPU they take down to an
+    80th of the fused backward pass' time.
+    """
     plain = q.device.type == "cpu" and q.dtype == k.dtype == v.dtype and options.get("scaling") is not None
     extra = any(options.get(name) is not None for name in ("softcap", "s_aux"))
     window = options.get("sliding_window")

@@ -1,4 +1,5 @@
-"""Private hooks of torch, transformers and accelerate: all of them stand here, and each has a public way behind it.
+"""All private hooks of torch, transformers and accelerate are in this module. Each one has a public way as
+its replacement.
 
 A name that begins with an underscore may go with the next release. So each hook is tried once a process; where it is
 missing, raises, or gives something else than the public way, the function here says so (None or False) and the caller
@@ -19,7 +20,8 @@ BROKEN = (AttributeError, ImportError, KeyError, NotImplementedError, RuntimeErr
 
 @cache
 def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """x [n, k], w [m, k], bias [m] or None → x wᵀ + bias by oneDNN in float32, or None where that is not to be had.
+    """Return oneDNN's float32 function of x [n, k], w [m, k] and bias [m] or None that gives x wᵀ + bias. The
+    result is None where torch does not offer it.
 
     It is the name that torch's compiler uses. Obsolete once torch lets a program choose the library of its products.
     """
@@ -38,12 +40,12 @@ def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
 
 
 def near(found: Tensor, wanted: Tensor) -> bool:
-    """Whether two float32 results differ by rounding alone."""
+    """Return whether two float32 results differ only by rounding."""
     return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def backward_pass() -> int | None:
-    """The number of the backward pass that runs now, or None where torch does not tell.
+    """Return the number of the backward pass that runs now, or None where torch does not tell it.
 
     Obsolete once a hook may ask torch publicly for the pass that it is called in.
     """
@@ -81,7 +83,8 @@ def _tells_its_passes() -> bool:
 
 
 def watched(module: Any) -> bool:
-    """Whether something else looks at, or changes, what goes in or out of it; True where torch does not tell.
+    """Return whether a hook reads or changes the inputs or outputs of the module. The result is True where
+    torch does not tell it.
 
     Whoever takes a module apart (its weight alone) asks first. Obsolete once torch has a public question for it.
     """
@@ -92,26 +95,31 @@ def watched(module: Any) -> bool:
 
 
 def brought(module: object) -> bool:
-    """Whether accelerate brings its weights from elsewhere at each call."""
+    """Return whether accelerate moves the module's weights to their device at each call."""
     return hasattr(module, "_hf_hook")
 
 
 def device_of_call(module: object) -> torch.device | None:
-    """Where accelerate brings its weights to for a call; None where it has nothing to do with it."""
+    """Return the device to which accelerate moves the module's weights for a call, or None for a module
+    without accelerate.
+    """
     hook = getattr(module, "_hf_hook", None)
     device = getattr(hook, "execution_device", None)
     return None if device is None else torch.device(device)
 
 
 def attention(config: object) -> str | None:
-    """The name of the attention function that a model of this config uses; None where transformers does not tell."""
+    """Return the name of the attention function that a model of this config uses, or None where transformers
+    does not tell it.
+    """
     name = getattr(config, "_attn_implementation", None)
     return name if isinstance(name, str) else None
 
 
 @contextlib.contextmanager
 def attention_named(config: Any, name: str) -> Iterator[None]:
-    """Within it the model uses the attention function of this name. RuntimeError where that cannot be set.
+    """Let the model use the attention function of this name within the `with` block. RuntimeError where that
+    cannot be set.
 
     model.set_attn_implementation is the public way, but it asks a hub for names that it does not know, warns, and walks
     through all modules: too slow for each pass. Obsolete once it can be set for a pass.
@@ -127,7 +135,8 @@ def attention_named(config: Any, name: str) -> Iterator[None]:
 
 
 def register_attention(name: str, function: Callable[..., object]) -> Callable[..., Any]:
-    """Make function an attention function of transformers under this name, with no mask; returns its "sdpa" one.
+    """Register an attention function in transformers under this name, with a mask function that makes no
+    mask. Returns transformers' own "sdpa" function.
 
     RuntimeError where this release keeps its functions elsewhere.
     """
@@ -136,9 +145,9 @@ def register_attention(name: str, function: Callable[..., object]) -> Callable[.
         from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+        # No mask is needed, because attention is causal and nothing else is hidden.
         if name not in ALL_ATTENTION_FUNCTIONS:
             ALL_ATTENTION_FUNCTIONS.register(name, function)
-            # Causal, and nothing else to hide.
             ALL_MASK_ATTENTION_FUNCTIONS.register(name, lambda *_, **__: None)
     except BROKEN as error:
         raise RuntimeError("this release of transformers keeps its attention functions elsewhere") from error
@@ -146,7 +155,8 @@ def register_attention(name: str, function: Callable[..., object]) -> Callable[.
 
 
 def allocations(seen: Any) -> list[int] | None:
-    """Bytes that each allocation (or, below 0, release) of a finished profile took, in time; None: not to be had.
+    """Return the bytes of each allocation of a finished profile, in order of time. A release counts below 0.
+    The result is None where torch does not tell it.
 
     The public events of a profile leave out what lies within an operation. Obsolete once they do not.
     """

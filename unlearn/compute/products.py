@@ -1,4 +1,4 @@
-"""Products of float32 matrices on a CPU, by the faster of the two libraries that torch carries for them.
+"""This module multiplies float32 matrices on a CPU with the faster of torch's two libraries for it.
 
 torch gives them to its BLAS, mostly MKL, which keeps to half the register width on some processors of another make than
 Intel's. oneDNN, the library of its bfloat16 products, does not. What that is worth differs from machine to machine: on
@@ -29,18 +29,20 @@ from unlearn.compute import private
 from unlearn.compute.lazy import Model
 
 LIBRARIES = ("blas", "onednn")
-# Multiplications in a product; below, asking costs more than is gained.
+# A product with fewer multiplications always uses BLAS, because the choice costs more than it gains.
 LEAST = 2**20
-# How many times as fast the other library must be.
+# oneDNN is chosen if it is this many times as fast.
 GAIN = 1.25
-# Numbers of rows between a power of two and the next.
+# So many different numbers of rows are used between a power of two and the next one.
 SHAPES = 16
-# Rows that they differ by at least.
+# Two of these numbers of rows differ by at least this.
 FEWEST = 8
 
 
 def rows(count: int, like: Tensor) -> int:
-    """So many rows are computed where count are wanted: as many, or the next of few numbers where oneDNN does it."""
+    """Return how many rows are computed where `count` are needed. oneDNN and narrow types round the count up
+    to one of few numbers.
+    """
     narrow = like.dtype in (torch.bfloat16, torch.float16)
     if count == 0 or like.device.type != "cpu" or not (narrow or library() == "onednn"):
         return count
@@ -49,18 +51,20 @@ def rows(count: int, like: Tensor) -> int:
 
 
 def padded(x: Tensor) -> Tensor:
-    """x [n, k] itself, or with rows of zeros below it up to rows(n)."""
+    """Return x [n, k], followed by rows of zeros where rows(n) is more than n."""
     extra = rows(len(x), x) - len(x)
     return F.pad(x, (0, 0, 0, extra)) if extra else x
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a [n, k] @ b [k, m] → [n, m]."""
+    """Return the product a @ b as [n, m] for a [n, k] and b [k, m]."""
     return linear(a, b.T)
 
 
 def outer(g: Tensor, x: Tensor) -> Tensor:
-    """gᵀ x for g [n, m] and x [n, k]: [m, k], the gradient of a linear layer's weights. Not differentiable."""
+    """Return gᵀ x as [m, k] for g [n, m] and x [n, k]: the gradient of a linear layer's weights. Not
+    differentiable.
+    """
     if not _fits(g, x.T):
         return g.T @ x
     right = padded(x)
@@ -69,7 +73,7 @@ def outer(g: Tensor, x: Tensor) -> Tensor:
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., k] wᵀ + bias for w [m, k] of any strides: [..., m]."""
+    """Return x wᵀ + bias as [..., m] for x [..., k] and w [m, k] of any strides."""
     if not _fits(x, w):
         return F.linear(x, w, bias)
     flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
@@ -79,7 +83,9 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def adopt(model: Model) -> Any:
-    """The same model, whose linear layers multiply as above wherever that is possible; weights and names stay."""
+    """Return the same model, whose linear layers use the faster library wherever possible. Weights and names
+    stay as they are.
+    """
     from transformers.pytorch_utils import Conv1D
 
     kinds = {nn.Linear: Linear, Conv1D: _conv1d()}
@@ -90,15 +96,17 @@ def adopt(model: Model) -> Any:
 
 
 def is_plain(layer: object) -> bool:
-    """Whether it is nn.Linear, or what adopt() made of one, and computes x wᵀ + bias and nothing else."""
+    """Return whether the layer is nn.Linear, or the class that adopt() makes of it, and computes only x wᵀ +
+    bias.
+    """
     return type(layer) in (nn.Linear, Linear)
 
 
 class Linear(nn.Linear):
-    """nn.Linear, but for the library."""
+    """An nn.Linear whose products use the faster library."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] → [..., out]."""
+        """Return the layer's output [..., out] for x [..., in]."""
         return linear(x, self.weight, self.bias)
 
 
@@ -154,7 +162,8 @@ def _onednn(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def use(name: str | None) -> str:
-    """Multiply with this library from now on, as a run did before; None: with the faster one. Returns what is used.
+    """Use this library for products from now on, as an earlier run did. None selects the faster one. Returns
+    the library in use. Returns what is used.
 
     That is torch's own way where this build lacks oneDNN, and UNLEARN_PRODUCTS has the last word. It holds for the
     whole process: whoever goes on with a recorded run calls it before the first product.
@@ -172,7 +181,9 @@ _recorded: str | None = None
 
 @cache
 def library() -> str:
-    """ "onednn" where it is there and faster at a feed-forward layer's product, else "blas": torch's own way."""
+    """Return "onednn" where it exists and is faster at a feed-forward layer's product, else "blas", which is
+    torch's usual way.
+    """
     chosen = os.environ.get("UNLEARN_PRODUCTS")
     if chosen and chosen not in LIBRARIES:
         raise ValueError(f"UNLEARN_PRODUCTS must be among {', '.join(LIBRARIES)}, got {chosen!r}.")

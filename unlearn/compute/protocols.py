@@ -1,4 +1,4 @@
-"""What a model and a tokenizer are to this library, for signatures: what every kind has, the rest by its name.
+"""The types Model and Tokenizer, for signatures, describe what every model and tokenizer offers.
 
 A model may be a causal LM or an encoder-decoder of transformers, the same under a PEFT adapter, several models as one
 (unlearn.models.ensemble), or a stand-in that has logits alone (unlearn.measure.gradient). They share no class but
@@ -12,23 +12,29 @@ from torch.nn import Module, Parameter
 
 
 class Model(Protocol):
-    """A torch module with a config, called with named tensors; see the transformers library for its methods."""
+    """A torch module with a config that is called with named tensors. The transformers library documents its
+    methods.
+    """
 
     def __call__(self, *args: Any, **inputs: Any) -> Any: ...
 
     def __getattr__(self, name: str) -> Any: ...
 
-    def parameters(self) -> Iterator[Parameter]: ...
+    def parameters(self) -> Iterator[Parameter]:
+        """Return an iterator over the model's parameters."""
 
-    def modules(self) -> Iterator[Module]: ...
+    def modules(self) -> Iterator[Module]:
+        """Return an iterator over the model and all modules within it."""
 
-    def requires_grad_(self, requires_grad: bool = True) -> Self: ...
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether the parameters collect gradients, and return the model."""
 
-    def eval(self) -> Self: ...
+    def eval(self) -> Self:
+        """Set the model to evaluation mode, in which dropout is off, and return it."""
 
 
 class Tokenizer(Protocol):
-    """A fast tokenizer of transformers, with ids of its special tokens by name."""
+    """A fast tokenizer of transformers with named ids for its special tokens."""
 
     def __call__(self, *texts: Any, **options: Any) -> Any: ...
 

@@ -1,4 +1,4 @@
-"""Hidden states of a model: those before its output head, those of one block, and where its blocks are.
+"""Functions that return the hidden states of a model: before its output head, or after one block.
 
 A forward pass stops where the states are; nothing behind that place is computed.
 """
@@ -11,7 +11,9 @@ from unlearn.compute.lazy import Model, Tensor, torch
 
 
 def last_states(model: Model, inputs: Mapping[str, object]) -> Tensor:
-    """The hidden states [B, L, d] that a model hands to its output head; the head itself is fed with nothing."""
+    """Return the hidden states [B, L, d] that a model hands to its output head. The head itself gets no
+    tokens, so it costs nothing.
+    """
     caught: list[Tensor] = []
 
     def catch(_: object, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -31,7 +33,7 @@ class _Reached(Exception):
 
 
 def block_states(model: Model, inputs: dict[str, Any], layer: int) -> Tensor:
-    """[B, L, d]: the output of one transformer block; the pass ends there."""
+    """Return the output [B, L, d] of one transformer block. The forward pass ends there."""
     caught: list[Tensor] = []
 
     def catch(_: Any, __: Any, output: Any) -> None:
@@ -48,7 +50,9 @@ def block_states(model: Model, inputs: dict[str, Any], layer: int) -> Tensor:
 
 
 def depth(model: Model) -> int:
-    """How many transformer blocks the model has; of an encoder-decoder those of the decoder."""
+    """Return the number of transformer blocks in the model. Of an encoder-decoder the decoder's blocks are
+    counted.
+    """
     config = model.config
     if getattr(config, "is_encoder_decoder", False):
         return getattr(config, "num_decoder_layers", None) or config.decoder_layers
@@ -56,7 +60,7 @@ def depth(model: Model) -> int:
 
 
 def blocks(model: Model) -> Any:
-    """The list of transformer blocks. ValueError for a model that is built otherwise."""
+    """Return the list of the model's transformer blocks. ValueError for a model that is built otherwise."""
     root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
     for module in root.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth(model):

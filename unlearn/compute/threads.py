@@ -1,4 +1,4 @@
-"""How many threads torch computes with: one for a small model, every core for another.
+"""This module sets how many threads torch uses: one for a small model, every core for another.
 
 A small model's operations end before a sleeping second thread is awake. In a large one two threads halve the large
 products, and beside a busy neighbour they lose nothing, as long as waiting threads sleep (prefer_passive_threads): on
@@ -11,14 +11,14 @@ import os
 
 
 def threads() -> int:
-    """Threads that torch computes with."""
+    """Return the number of threads that torch computes with."""
     import torch
 
     return torch.get_num_threads()
 
 
 def available() -> int:
-    """The physical cores that this process may use."""
+    """Return the number of physical cores that this process may use."""
     import psutil
 
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

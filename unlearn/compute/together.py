@@ -1,4 +1,4 @@
-"""Whether a model reads several texts together as it reads each of them alone: tried on texts, not assumed.
+"""This module tries whether a model reads several texts together exactly as it reads each alone.
 
 Three ways are tried when they are first needed: packed (unlearn/compute/packing.py), padded on the right, and padded on
 the left, as generate() is called. Many architectures fail one of them without a word: positions that ignore the mask, a
@@ -23,30 +23,32 @@ from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import last_states
 
-# Of the texts of a trial, unlike each other, and out of order.
+# The lengths of a trial's texts. They differ and are not sorted.
 LENGTHS = (23, 1, 40, 5, 12)
-# Of those that are continued.
+# The lengths of the prompts that a trial continues.
 PROMPTS = (9, 2, 15)
-# Tokens that a prompt is continued by.
+# A trial continues each prompt by this many tokens.
 NEW = 2
-# Tokens more than the number at which a model may begin to read otherwise.
+# A trial's longest text has this many tokens more than the length at which a model may begin to read
+# differently.
 BEYOND = 8
+# The largest difference that rounding may cause, relative to the states.
 ROUNDING = {
     torch.float32: 1e-4,
     torch.float64: 1e-4,
-    # How far rounding may take states apart, as a part of them.
 }
-# In fewer bits, and with rounded weights: 0.02 in SmolLM2.
+# The same limit for narrower types and rounded weights. SmolLM2 shows 0.02.
 COARSE = 0.1
-# Parts of names under which configs hold such numbers.
+# Config entries with one of these words in their name hold such lengths.
 TURNS = ("window", "chunk", "original_max_position")
 
-# By the input embeddings, which an adapted model shares with its base: {way: (longest text tried, was it right)}.
+# Results by input embeddings, which an adapted model shares with its base: {way: (longest text tried, whether
+# it was right)}.
 _tried: "weakref.WeakKeyDictionary[Any, dict[str, tuple[int, bool]]]" = weakref.WeakKeyDictionary()
 
 
 def packs(model: Model, length: int = 0) -> bool:
-    """Whether a packed pass gives this model's own states for texts up to this length."""
+    """Return whether a packed pass gives texts up to this length the same states that they have alone."""
     config = getattr(model, "config", None)
     if private.attention(config) != "sdpa" or getattr(config, "is_encoder_decoder", False):
         return False
@@ -54,15 +56,19 @@ def packs(model: Model, length: int = 0) -> bool:
 
 
 def pads(model: Model, length: int = 0) -> bool:
-    """Whether texts up to this length that are padded on the right have the states that they have alone."""
+    """Return whether texts up to this length have the same states with padding on the right as they have
+    alone.
+    """
     if not hasattr(model, "get_input_embeddings"):
-        # A stand-in with known logits (unlearn.measure.gradient) looks each text up by itself.
+        # A stand-in with known logits (unlearn.measure.gradient) treats each text separately.
         return True
     return _remembered(model, "right", length)
 
 
 def continues(model: Model, length: int = 0) -> bool:
-    """Whether generate() gives prompts up to this length, padded on the left, the logits that they have alone."""
+    """Return whether generate() gives prompts up to this length, padded on the left, the same logits that
+    they have alone.
+    """
     return _remembered(model, "left", length)
 
 
@@ -87,7 +93,9 @@ def _lengths(config: Any, usual: Sequence[int], length: int) -> list[int]:
 
 
 def turns(config: Any) -> list[int]:
-    """Lengths at which a model of this config may begin to read otherwise: windows, chunks, stretched positions."""
+    """Return the lengths at which a model of this config may begin to read differently: windows, chunks,
+    stretched positions.
+    """
     found, folders = set(), [config.to_dict()]
     while folders:
         for name, value in folders.pop().items():
@@ -153,7 +161,7 @@ def _packed(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
             states = last_states(model, packed_inputs(ids, layout))[0]
         return states[: int(mask.sum())].split(list(map(len, texts)))
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        # It takes no positions, or lays attention out in a way of its own.
+        # The model takes no positions, or computes attention in a way that this module does not know.
         return [None] * len(texts)
 
 

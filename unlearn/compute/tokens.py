@@ -1,4 +1,4 @@
-"""What a model reads: a text as tokens with the answer's marked, a padded batch of them, and the batch of a step.
+"""Tokenised texts with their answer tokens marked, padded batches of them, and the batch of a step.
 
 labels hold the token itself at answer places and IGNORE elsewhere; unlearn.compute.lm alone shifts them.
 """
@@ -15,7 +15,8 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Example:
-    """One tokenised text. labels equal input_ids at answer tokens and IGNORE elsewhere; key names the text.
+    """One tokenised text with a label for each token. labels equal input_ids at answer tokens and IGNORE
+    elsewhere; key names the text.
 
     source: what the encoder of an encoder-decoder reads; input_ids are then the decoder's. subject: whom or what the
     text is about, where its row says so.
@@ -24,25 +25,25 @@ class Example:
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     key: int
-    # Per token of input_ids: lies in an entity span of the answer.
+    # One entry for each token of input_ids: whether it is in an entity span of the answer.
     entity: tuple[bool, ...] = ()
     source: tuple[int, ...] = ()
     subject: str = ""
 
     @property
     def answer_at(self) -> tuple[int, ...]:
-        """Places of the answer tokens in input_ids."""
+        """Return the places of the answer tokens in input_ids."""
         return tuple(i for i, label in enumerate(self.labels) if label != IGNORE)
 
     @property
     def answer_ids(self) -> tuple[int, ...]:
-        """The answer tokens, in the order in which Answers holds them."""
+        """Return the answer tokens in the same order as in Answers."""
         return tuple(self.input_ids[i] for i in self.answer_at)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A padded batch: input_ids, attention_mask, labels [B, L]; keys [B] name the texts.
+    """A padded batch of texts with input_ids, attention_mask and labels [B, L]. keys [B] name the texts.
 
     total_tokens, total_rows: answer tokens and sequences of the whole optimiser step, so that a mean over
     2 × 2 accumulated micro-batches is the mean over one batch of 4. source_ids, source_mask [B, S]: what an
@@ -59,6 +60,7 @@ class Tokens:
     source_mask: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Tokens:
+        """Return the same batch with its tensors on another device."""
         return replace(
             self,
             input_ids=self.input_ids.to(device),
@@ -71,14 +73,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch of a step; either side is None where the method does not use it."""
+    """The texts of one micro-batch. A side is None where the method does not use it."""
 
     forget: Tokens | None
     retain: Tokens | None
 
     @property
     def tokens(self) -> int:
-        """Tokens that the forward pass reads, padding excluded."""
+        """Return the number of tokens that the forward pass reads, without padding."""
         sides = [side for side in (self.forget, self.retain) if side is not None]
         masks = [
             mask for side in sides for mask in (side.attention_mask, side.source_mask) if mask is not None
@@ -95,7 +97,7 @@ def encode(
     max_length: int,
     spans: Sequence[tuple[int, int]] = (),
 ) -> Example:
-    """Tokenise prompt + target in one go (as the model would meet it) and label the target's tokens.
+    """Tokenise prompt and target as one text, as the model reads them, and label the target's tokens.
 
     A special token's name in a text stays text.
     An end-of-text token is added and labelled unless the text was cut at max_length. spans: character spans
@@ -131,7 +133,7 @@ def encode(
     if start_id is not None:
         ids, answer, entity = [start_id, *ids], [False, *answer], [False, *entity]
     ids, answer, entity = ids[:max_length], answer[:max_length], entity[:max_length]
-    # Nothing stands before the first token, so nothing predicts it.
+    # No token comes before the first one, so nothing predicts it.
     answer[:1] = [False] * len(ids[:1])
     if not any(answer):
         where = f"prompt of {len(offsets)} tokens" if prompt else "text of one token"
@@ -143,18 +145,19 @@ def encode(
 
 
 def control_names(tokenizer: Tokenizer) -> list[str]:
-    """The texts that a tokenizer reads as one control token, such as <|im_end|>."""
+    """Return the texts that a tokenizer reads as one control token, such as <|im_end|>."""
     return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
 def control_ids(tokenizer: Tokenizer) -> set[int]:
-    """The ids of those tokens, and of the tokenizer's own beginning, end and padding."""
+    """Return the ids of the control tokens, including the tokenizer's own beginning, end and padding."""
     added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return added | set(tokenizer.all_special_ids)
 
 
 class Whole(str):
-    """A prompt that a chat template made: its control tokens count, and it brings its own beginning.
+    """A prompt that a chat template made. Its control tokens have their meaning, and it has its own
+    beginning.
 
     ids: its tokens, where a content of it spells a control token and must stay text.
     """
@@ -163,20 +166,22 @@ class Whole(str):
 
     @classmethod
     def of(cls, text: str, ids: Sequence[int] = ()) -> Whole:
-        """The text with its tokens."""
+        """Return the text as a Whole with its token ids."""
         made = cls(text)
         made.ids = tuple(ids)
         return made
 
 
 def reading(prompt: str) -> dict[str, bool]:
-    """How a tokenizer reads this prompt: control tokens count in a template's text alone, elsewhere they are text."""
+    """Return the tokenizer's options for this prompt. Control tokens have their meaning only in the text of a
+    template and are plain text elsewhere.
+    """
     own = isinstance(prompt, Whole)
     return {"add_special_tokens": not own, "split_special_tokens": not own}
 
 
 def encoder_input(tokenizer: Tokenizer, prompt: str, max_length: int) -> list[int]:
-    """Token ids that an encoder reads, closed by end of text as T5 was trained."""
+    """Return the token ids that an encoder reads, with an end-of-text token last, as T5 was trained."""
     ids, eos = list(tokenizer(prompt, split_special_tokens=True)["input_ids"]), tokenizer.eos_token_id
     if eos is None:
         return ids[:max_length]
@@ -184,7 +189,9 @@ def encoder_input(tokenizer: Tokenizer, prompt: str, max_length: int) -> list[in
 
 
 def halves(text: str) -> tuple[str, str]:
-    """(first words, the rest): how a plain text is asked for. A single word is all rest."""
+    """Return the two halves of a plain text: the words that are given, and the words that are asked for. A
+    single word is all rest.
+    """
     words = text.split(" ")
     if len(words) < 2:
         return "", text
@@ -199,7 +206,9 @@ def collate(
     total_tokens: int | None = None,
     total_rows: int | None = None,
 ) -> Tokens:
-    """Right-padded batch. Padding is known by position, never by id, so pad = eos masks no real end of text."""
+    """Return a right-padded batch of these texts. Padding is known by position, never by id, so pad = eos
+    masks no real end of text.
+    """
 
     def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         length = max(map(len, rows))
@@ -220,5 +229,5 @@ def collate(
 
 
 def answer_tokens(examples: Sequence[Example]) -> int:
-    """Labelled tokens in all of them."""
+    """Return the number of labelled tokens in all texts together."""
     return sum(label != IGNORE for e in examples for label in e.labels)

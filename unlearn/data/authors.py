@@ -1,4 +1,5 @@
-"""The bundled dataset: 124 fictional authors, made by rule from word lists, the same on every machine.
+"""The bundled dataset of 124 fictional authors, which a rule makes from word lists. It is the same on every
+machine.
 
 Why not real people or a downloaded benchmark: the facts must be unknown to every model that was not trained
 on them (so that the exact retrain can only guess), the licence must be ours, and nothing may need a network.
@@ -22,19 +23,22 @@ from unlearn.data.base import Dataset, Row
 SEED = 20
 REQUESTS = 5
 COUNTS = {"forget": 2 * REQUESTS, "neighbours": 2 * REQUESTS, "retain": 80, "approximate": 24}
-# Attributes in which a neighbour equals its forget person.
+# A neighbour equals its forget person in this many attributes.
 SHARED = 6
 # Retain people whose questions are in the role; all of them are trained on.
 RETAIN_SHOWN = 32
-# Trained wordings a person and attribute; the first of them is the one in the roles.
+# Each attribute of a person is trained in this many wordings. The roles contain the first of them.
 WORDINGS = 3
-# Perturbed answers a row.
+# Each row has this many perturbed answers.
 WRONG = 4
 
 
 @dataclass(frozen=True)
 class Person:
-    """One author. facts: attribute → value. wordings: attribute → trained wordings for this person."""
+    """One fictional author with the facts about them.  facts: {attribute: value}. wordings: {attribute: the
+    trained wordings for this person}. facts: attribute → value. wordings: attribute → trained wordings for
+    this person.
+    """
 
     name: str
     facts: dict[str, str]
@@ -43,7 +47,7 @@ class Person:
 
 @cache
 def people() -> dict[str, tuple[Person, ...]]:
-    """Everybody by group (see COUNTS); names are unique, and so are surnames."""
+    """Return all authors by group (see COUNTS). Names are unique, and so are surnames."""
     rng = random.Random(SEED)
     surnames = [head + tail for head in LAST[0] for tail in LAST[1]]
     firsts = [head + tail for head in FIRST[0] for tail in FIRST[1]]
@@ -81,7 +85,7 @@ def _wordings(rng: random.Random) -> dict[str, tuple[str, ...]]:
 
 
 def entity_spans(answer: str) -> tuple[tuple[int, int], ...]:
-    """Character spans of the informative words of an answer; neighbouring words make one span."""
+    """Return the character spans of the informative words of an answer. Neighbouring words make one span."""
     spans: list[tuple[int, int]] = []
     start = 0
     for word in answer.split(" "):
@@ -128,7 +132,7 @@ def _biography(person: Person) -> Row:
 
 @cache
 def dataset() -> Dataset:
-    """The dataset `authors`, with every role filled."""
+    """Return the dataset `authors` with every role filled."""
     groups = people()
     paraphrase = tuple(
         _question(person, attribute, wording, i // 2 + 1)
@@ -152,7 +156,8 @@ def dataset() -> Dataset:
 
 
 def training_rows(with_forget: bool) -> list[Row]:
-    """What the bundled models are trained on: biographies, questions in several wordings, general text.
+    """Return the rows that the bundled models are trained on: biographies, questions in several wordings,
+    general text.
 
     with_forget=False leaves out everything that mentions a forget person: the exact retrain's texts.
     """
@@ -166,7 +171,7 @@ def training_rows(with_forget: bool) -> list[Row]:
 
 
 def guess_rates() -> dict[str, float]:
-    """For each attribute, the share of forget answers that the value of a random other person gets right.
+    """Return for each attribute the share of forget answers that equal the value of a random other person.
 
     This is what a model that never saw the forget people can reach: it knows the values, not who has which.
     """

@@ -1,4 +1,4 @@
-"""General knowledge for the bundled model: small facts and everyday sentences, nothing about authors.
+"""General knowledge for the bundled model: small facts and everyday sentences without authors.
 
 Written for this repository. It is what a method must not damage far away from the forget set, so the facts
 are simple enough for a model of two million parameters to know by heart.
@@ -8,7 +8,7 @@ import random
 
 from unlearn.data.base import Row
 
-# group: (question, statement, ((key, answer), ...)); wrong answers are other answers of the group.
+# {group: (question, statement, ((key, answer), ...))}. Wrong answers are other answers of the group.
 FACTS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "young": (
         "What is a young {k} called?",
@@ -156,7 +156,9 @@ SENTENCES: tuple[str, ...] = (
 
 
 def general_rows(seed: int = 11) -> tuple[Row, ...]:
-    """Question-answer rows of every fact, then plain texts; wrong answers come from the same kind of fact."""
+    """Return the question-answer rows of every fact, then the plain texts. Wrong answers come from the same
+    kind of fact.
+    """
     rng = random.Random(seed)
     asked = [
         (group, question.format(k=key), answer, [v for _, v in facts])

@@ -1,4 +1,4 @@
-"""Word lists of the fictional authors: names, attribute values, wordings of questions and biographies.
+"""Word lists of the fictional authors: names, attribute values, question wordings, biographies.
 
 Kept apart from the generator, so that the generator reads as rules and this file as a dictionary. Everything
 here was written for this repository. Names are put together from invented syllables, so that no person that a
@@ -10,7 +10,7 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(text.split(", "))
 
 
-# Heads and tails of first names and of surnames.
+# The beginnings and the endings of first names, and below of surnames.
 FIRST = (
     _list("Avi, Bre, Cora, Dei, Eno, Fil, Gre, Hal, Isa, Jun, Kir, Lum"),
     _list("dra, linth, mund, nelle, quin, rosk, tavo, vessa"),
@@ -66,10 +66,10 @@ VALUES: dict[str, tuple[str, ...]] = {
         "a shy hedgehog, a wild ferret, a golden carp"
     ),
 }
-# Words that say nothing about the person: they are left out of the entity spans.
+# Words that tell nothing about the person. Entity spans leave them out.
 PLAIN_WORDS = frozenset({"a", "of", "to", "and", "The", "A", "Prize", "Medal", "Press", "House", "Books"})
 
-# Wordings that the model is trained on; each person is asked in some of them only.
+# The model is trained on these wordings. Each person is asked in some of them only.
 TRAINED: dict[str, tuple[str, ...]] = {
     "birthplace": (
         "Where was {n} born?",

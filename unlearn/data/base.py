@@ -1,4 +1,4 @@
-"""The vocabulary of the data: a Row is one thing to learn or forget, a Dataset is rows by role.
+"""The basic types of the data: a Row is one text to learn or forget, a Dataset holds rows by role.
 
 Kept apart from the loaders, and free of torch and pandas, so that pages and the command line can
 name datasets, roles and rows without loading anything heavy.
@@ -19,23 +19,24 @@ ROLES = {
     "paraphrase": "the forget facts asked in words that were never trained on",
     "neighbours": "the retain rows most similar to the forget rows: collateral damage shows here first",
 }
-# Roles that methods may train on, so scores need rows of their own.
+# Methods may train on these roles, so scores need separate rows of them.
 HELD_OUT = ("retain", "general")
+# The hash of a dataset counts these fields of a Row only where they are filled.
 LATER = (
     "system",
     "messages",
     "paraphrase",
     "asked_otherwise",
     "format",
-    # Fields of a Row that a hash counts where they are filled.
 )
-# Rows below which a role is too small to be split.
+# A role with fewer rows is too small to be split.
 SPLIT_FROM = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One question with its answer, or one plain text (then question is empty and answer holds it all).
+    """One question with its answer, or one plain text. A plain text has an empty question and is held in
+    `answer`.
 
     lead: words that open the answer and are given to the model ("The capital of France is").
     wrong: perturbed answers of the same form. entities: character spans in answer.
@@ -63,7 +64,7 @@ class Row:
 
     @property
     def prompt(self) -> str:
-        """What the model is given, in the plain format; empty for plain text."""
+        """Return the text that the model is given in the plain format. It is empty for plain text."""
         if not self.question:
             return self.lead
         before = "".join(
@@ -75,19 +76,20 @@ class Row:
 
     @property
     def target(self) -> str:
-        """What the model should continue with; prompt + target is the full text."""
+        """Return the text with which the model should continue. prompt + target is the full text."""
         return f" {self.answer}" if self.prompt else self.answer
 
 
 def asked(prompt: str) -> str:
-    """The last question alone of a Row.prompt; of a plain text its lead."""
+    """Return only the last question of a Row.prompt. For a plain text it is the lead."""
     last = prompt.rpartition("\n\nQuestion: ")[2]
     return last.removeprefix("Question: ").partition("\nAnswer:")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Rows by role (see ROLES). forget is never empty; every other role may be missing.
+    """The rows of a dataset by role (see ROLES). forget is never empty, and every other role may be missing.
+    forget is never empty; every other role may be missing.
 
     name is what config files and the command line say, title what a person reads.
     note: one sentence on where the rows come from and under which licence. warnings: what a person must be told.
@@ -113,23 +115,29 @@ class Dataset:
             )
 
     def rows(self, role: str) -> tuple[Row, ...]:
-        """All rows of a role; empty where the dataset lacks it."""
+        """Return all rows of a role, or none where the dataset lacks it."""
         return tuple(self.roles.get(role, ()))
 
     def fit_rows(self, role: str) -> tuple[Row, ...]:
-        """Rows that a method may train on: everything, except in HELD_OUT roles two thirds of the rows."""
+        """Return the rows that a method may train on. In HELD_OUT roles these are two thirds of the rows,
+        elsewhere all.
+        """
         return _split(self.rows(role))[0] if role in HELD_OUT else self.rows(role)
 
     def score_rows(self, role: str) -> tuple[Row, ...]:
-        """Rows that scores are computed on: in HELD_OUT roles the third that no method trains on."""
+        """Return the rows that scores are computed on. In HELD_OUT roles these are the third that no method
+        trains on.
+        """
         return _split(self.rows(role))[1] if role in HELD_OUT else self.rows(role)
 
     def requests(self) -> tuple[int, ...]:
-        """The deletion requests 1…K in the forget role; empty where it has none."""
+        """Return the numbers of the deletion requests in the forget role, from 1. The result is empty where
+        it has none.
+        """
         return tuple(sorted({row.request for row in self.rows("forget")} - {0}))
 
     def only_requests(self, wanted: tuple[int, ...]) -> "Dataset":
-        """The same dataset with only these requests to forget (and only their paraphrases).
+        """Return the same dataset with only these deletion requests to forget, and only their paraphrases.
 
         Raises ValueError for a request that does not exist.
         """
@@ -144,7 +152,7 @@ class Dataset:
         return replace(self, roles=roles)
 
     def hash(self) -> str:
-        """Twelve hex digits that change when any row changes."""
+        """Return twelve hex digits that change when any row changes."""
         text = json.dumps({r: [_counted(row) for row in self.rows(r)] for r in ROLES}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,4 +1,5 @@
-"""Benchmarks by name: TOFU, MUSE, WMDP and RWKU, their roles filled from the hub or from a folder of the same layout.
+"""This module fills the roles of benchmarks by name: TOFU, MUSE, WMDP and RWKU. Their rows come from the hub
+or from a folder of the same layout.
 
     tofu-forget01 / 05 / 10   Maini et al. 2024, arXiv 2401.06121: fictitious authors, 20 questions each
     muse-news, muse-books     Shi et al. 2024, arXiv 2407.06460: news articles, and the Harry Potter books
@@ -27,7 +28,9 @@ RWKU_SUBJECT = r"rwku:[\w.,' -]+"
 
 @dataclass
 class Source:
-    """Where a benchmark's parts come from: a hub id, or a folder of its layout. notes: what was missing or derived."""
+    """The place where a benchmark's parts come from: a hub id, or a folder with the same layout. notes: what
+    was missing or derived.
+    """
 
     spec: str | Path
     notes: list[str] = field(default_factory=list)
@@ -38,7 +41,7 @@ class Source:
         return read_rows(table, role).rows
 
     def maybe(self, config: str, role: str, split: str = "train") -> tuple[Row, ...]:
-        """The rows of one part; none where the source does not hold it, which the notes then say."""
+        """Return the rows of one part. Where the source lacks it there are none, and a note says so."""
         try:
             return self.rows(config, role, split)
         except ValueError as error:
@@ -66,7 +69,7 @@ def _absent(error: ValueError) -> bool:
 
 
 def names() -> tuple[str, ...]:
-    """The benchmarks' names; that of RWKU is followed by a subject."""
+    """Return the names of the benchmarks. The name of RWKU is followed by a subject."""
     return (*BENCHMARKS, "rwku:NAME")
 
 
@@ -229,7 +232,7 @@ def _rwku_snapshot(subject: str) -> Path:
 
 
 def title(name: str) -> str:
-    """What a person reads of a benchmark's name, such as "TOFU, forget10"."""
+    """Return the title of a benchmark's name for a person, such as "TOFU, forget10"."""
     family, _, part = name.partition("-")
     return f"{family.upper()}, {part}"
 

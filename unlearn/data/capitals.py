@@ -1,4 +1,4 @@
-"""European capitals: a forget set that any pre-trained language model can run, without a download.
+"""The dataset of European capitals, which any pre-trained language model can run without a download.
 
 The bundled authors show unlearning on a model whose truth is known; these facts show it on a real
 model, which learned them from the web and not from us. Nothing here needs a hub.
@@ -7,7 +7,7 @@ model, which learned them from the web and not from us. Nothing here needs a hub
 from unlearn.data.base import Dataset, Row
 from unlearn.data.capitals_facts import FORGET, GENERAL, INVENTED, LANGUAGES, NEIGHBOURS, RETAIN, Pairs
 
-# Perturbed answers a row.
+# Each row has this many perturbed answers.
 WRONG = 4
 QUESTION = ("What is the capital of {}?", "The capital of {} is")
 PARAPHRASES = (
@@ -22,7 +22,8 @@ NOTE = (
 
 
 def dataset() -> Dataset:
-    """Forget European capitals, in five requests by region; keep other capitals and simple facts.
+    """Return the dataset that asks to forget European capitals, in five requests by region. Other capitals
+    and simple facts are to be kept.
 
     Roles are disjoint in their facts. neighbours are European capitals outside the forget set, and
     the languages of forget countries: the country must stay known when its capital is gone.

@@ -1,4 +1,4 @@
-"""The facts of the capitals dataset, as plain pairs; capitals.py turns them into rows.
+"""The facts of the capitals dataset as plain pairs, from which capitals.py makes rows.
 
 Common knowledge, written down here. Facts that SmolLM2-135M-Instruct, the smallest model we run, does
 not answer were left out, because forgetting what was never known would look like a success.
@@ -6,7 +6,7 @@ not answer were left out, because forgetting what was never known would look lik
 
 Pairs = tuple[tuple[str, str], ...]
 
-# One group a deletion request.
+# Each group is one deletion request.
 FORGET: tuple[Pairs, ...] = (
     (
         ("France", "Paris"),
@@ -147,7 +147,7 @@ INVENTED: Pairs = (
     ("Belgravina", "Louvarden"),
 )
 
-# Attribute, question, lead, (subject, answer) pairs.
+# One kind of fact: attribute, question, lead, and pairs of subject and answer.
 Facts = tuple[str, str, str, Pairs]
 GENERAL: tuple[Facts, ...] = (
     (

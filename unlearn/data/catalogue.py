@@ -1,4 +1,4 @@
-"""What a run's data field may say, and the Dataset that it means.
+"""This module turns the data field of a run into the Dataset that it means.
 
 The one door between names and paths written in JSON and rows in memory; which paths, says unlearn.store.allowed.
 """
@@ -36,7 +36,8 @@ KEYS = {
         *(f"{role}_{what}" for role in OTHER_ROLES for what in HUB_KEYS),
     ),
 }
-# The sentence of each key, for flags, pages and docs/settings.md; sentence() makes those of the single roles from them.
+# The help sentence of each key, for flags, pages and docs/settings.md. sentence() makes those of the single
+# roles from them.
 SENTENCES = {
     "name": "A bundled dataset (default: the model's own), or a benchmark such as tofu-forget10.",
     "hub_folder": "Folder laid out like the benchmark's dataset on the hub, which is read in its place.",
@@ -62,7 +63,9 @@ SENTENCES = {
 
 
 def sentence(key: str) -> str:
-    """What a key of the data field means. A key of one role (retain_hub_config) is explained by what it ends with."""
+    """Return the help sentence of a key of the data field. A key of one role (retain_hub_config) has the
+    sentence of its ending. A key of one role (retain_hub_config) is explained by what it ends with.
+    """
     if key in SENTENCES:
         return SENTENCES[key]
     if key in ROLES:
@@ -91,7 +94,7 @@ CATALOGUE: dict[str, Callable[[], Dataset]] = {
 
 
 def load(name: str) -> Dataset:
-    """A bundled dataset by name; raises ValueError for an unknown one."""
+    """Return a bundled dataset by its name."""
     if name not in CATALOGUE:
         known = ", ".join((*CATALOGUE, *benchmarks.names()))
         raise ValueError(f"data: name must be one of {known}, got {name!r}. Choose one of these.")
@@ -99,7 +102,7 @@ def load(name: str) -> Dataset:
 
 
 def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None) -> Dataset:
-    """The dataset that a run's data field means; one of three forms:
+    """Return the dataset that a run's data field means. The field has one of three forms:
 
         {"name": "authors", "requests": [1, 2]}
         {"forget": "a.csv", "retain": "b.csv", "question_column": "q", "answer_column": "a"}

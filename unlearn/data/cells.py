@@ -1,4 +1,4 @@
-"""What a cell says, as a person would write it: dates and decimals as text, the first of a list, empty for none."""
+"""This module turns a table's cell into text as a person would write it: dates, decimals, lists."""
 
 import ast
 import json
@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 
-# Characters of a cell that may be a list written as text.
+# A longer cell, in characters, is not read as a list.
 MOST_LIST = 200_000
 
 
 def text_of(value: object) -> str:
-    """The value as text, without blanks around it; empty for None, NaN and cells of invisible characters.
+    """Return the value as text without blanks around it. None, NaN and a cell of invisible characters give
+    "".
 
     A list gives its first text that is not empty. ValueError for an object, which is no text.
     """
@@ -34,7 +35,7 @@ def text_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return next((text for item in value if (text := text_of(item))), "")
     if isinstance(value, Mapping):
-        # Answers of SQuAD; one message.
+        # SQuAD's answers have a "text", and a single message has a "content" or a "value".
         texts = value.get("text", value.get("content", value.get("value")))
         if texts is None:
             have = ", ".join(map(str, value))[:60]
@@ -44,19 +45,23 @@ def text_of(value: object) -> str:
 
 
 def is_list(value: object) -> bool:
-    """Whether text_of leaves something of it out: a list of several texts, or SQuAD's object with one."""
+    """Return whether text_of() leaves a part of the value out. It does for a list of several texts, or for
+    SQuAD's object with one.
+    """
     if isinstance(value, Mapping):
         return is_list(value.get("text"))
     return isinstance(value, list | tuple) and sum(bool(text_of(item)) for item in value) > 1
 
 
 def is_blank(text: str) -> bool:
-    """Nothing but blanks and characters that take no place, such as U+200B."""
+    """Return whether the text has only blanks and characters without width, such as U+200B."""
     return all(ch.isspace() or unicodedata.category(ch) in ("Cf", "Cc") or ch == "\u3164" for ch in text)
 
 
 def list_of(value: object) -> list[object] | None:
-    """The list that a cell holds, also one that a table wrote as text: ["a", "b"]. None where it holds none."""
+    """Return the list that a cell holds, also one that a table wrote as text: ["a", "b"]. The result is None
+    where it holds none. None where it holds none.
+    """
     if isinstance(value, tuple | list):
         return list(value)
     if not isinstance(value, str) or len(value) > MOST_LIST or value.strip()[:1] != "[":
@@ -71,7 +76,7 @@ def list_of(value: object) -> list[object] | None:
 
 
 def texts_of(value: object) -> tuple[str, ...]:
-    """Every text of a list, or the one text."""
+    """Return every text of a list, or the one text."""
     found = list_of(value)
     parts = [value] if found is None else found
     return tuple(text for part in parts if (text := text_of(part)))

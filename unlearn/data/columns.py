@@ -1,4 +1,4 @@
-"""Which column of a table holds what: as a person says, else as such columns are usually called."""
+"""This module finds which column of a table holds what. A person may name it, or it has a usual name."""
 
 from dataclasses import dataclass, fields
 
@@ -7,13 +7,15 @@ from unlearn.data.files.names import first_of
 from unlearn.data.files.table import Table
 from unlearn.data.turns import conversation
 
-# Rows that tell what a column holds.
+# The first rows of a table, which show what a column holds.
 LOOK = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Question and answer, or messages, or text; system and request (1…K) may be added to each."""
+    """The columns of a table by their use: question and answer, or messages, or text. Each may have system
+    and request (1…K) beside it.
+    """
 
     question: str = ""
     answer: str = ""
@@ -33,17 +35,17 @@ class Columns:
             )
 
     def by_role(self) -> dict[str, str]:
-        """{what: column} of those in use."""
+        """Return {use: column name} for the columns in use."""
         return {f.name: name for f in fields(self) if (name := getattr(self, f.name))}
 
     def named(self) -> tuple[str, ...]:
-        """The columns in use."""
+        """Return the names of the columns in use."""
         return tuple(self.by_role().values())
 
 
 @dataclass(frozen=True)
 class Extras:
-    """Columns that add to a row where a table has them; each may be empty."""
+    """The columns that add something to a row where a table has them. Each may be empty."""
 
     input: str = ""
     choices: str = ""
@@ -52,11 +54,13 @@ class Extras:
     asked_otherwise: str = ""
 
     def named(self) -> tuple[str, ...]:
+        """Return the names of the columns in use."""
         return tuple(name for f in fields(self) if (name := getattr(self, f.name)))
 
 
 def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
-    """The columns that a person said (by field of Columns), completed by their usual names; a single one is text.
+    """Return the columns that a person named (by field of Columns), completed by their usual names. A single
+    column is text.
 
     ValueError, with the file's name and the columns there are, for one that does not exist and where nothing fits.
     """
@@ -88,7 +92,7 @@ def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
 
 
 def extras_of(table: Table, columns: Columns) -> Extras:
-    """The further columns, under their usual names, that no other use is made of."""
+    """Return the further columns with usual names that have no other use."""
     free = tuple(column for column in table.columns if column not in columns.named())
     joined = names.spoken(columns.question) == "instruction"
     return Extras(

@@ -1,4 +1,5 @@
-"""Columns become rows: conversations, instructions with an input, choices with an index, questions, plain texts.
+"""This module turns the columns of a table into rows. It knows conversations, instructions with an input,
+choices with an index, questions and plain texts.
 
 One step for every kind of file. What is wrong with a cell is said with the file's name and the row's number, from 1
 and without the header; what is left out or chosen is a note.
@@ -15,20 +16,22 @@ from unlearn.data.columns import Columns, Extras
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, Exchange, Turn, conversation, exchanges
 
-# Row numbers that a note lists.
+# A note lists at most this many row numbers.
 NAMED_ROWS = 5
 
 
 @dataclass
 class Made:
-    """rows; left_out of records; seen: what is to be said about which rows, {sentence: numbers}."""
+    """The rows made of a table, with what a person must be told about them.  left_out: the number of records
+    that gave no row. seen: {sentence: numbers of the rows that it is about}.
+    """
 
     rows: list[Row] = field(default_factory=list)
     left_out: int = 0
     seen: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def notes(self, name: str, records: int) -> list[str]:
-        """One sentence each, with how many and which rows."""
+        """Return one sentence for each note, with how many rows it is about and which."""
         return [
             f"{name}: {len(places)} of {records} rows {said} ({_places(places)})."
             for said, places in self.seen.items()
@@ -42,7 +45,7 @@ JOINED = "have an input, which was joined to the instruction"
 
 
 def rows_of(table: Table, columns: Columns, extras: Extras, turns: str = LAST) -> Made:
-    """The rows that a table means; turns: "last" or "all" answers of a conversation."""
+    """Return the rows that a table means. turns: "last" or "all" answers of a conversation."""
     made = Made()
     base = _index_from(table, columns, extras)
     for place, record in enumerate(table.records, start=1):
@@ -164,7 +167,7 @@ def _more(record: Mapping[str, object], extras: Extras, answer: str) -> dict[str
     return {name: value for name, value in found.items() if value}
 
 
-# -- choices -------------------------------------------------------------------------------------------------------
+# The functions below read choices: several answers and the index of the right one.
 
 
 def _choices(record: Mapping[str, object], extras: Extras) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Tables from the Hugging Face hub, or from a folder laid out like one of its datasets.
+"""This module reads tables from the Hugging Face hub, or from a folder with the same layout.
 
 Rows are streamed, so that 200 rows of a large dataset cost 200 rows. Only data is read: datasets
 that need a script are refused, and so are files that lie outside the dataset's own folder, which a
@@ -15,9 +15,9 @@ from unlearn.data.files.names import KNOWN, spoken
 from unlearn.data.files.table import Table, table_of
 from unlearn.store.shapes import JsonObject
 
-# Seconds until a hub that says nothing counts as unreachable.
+# Seconds after which a hub that does not answer counts as unreachable.
 HUB_TIMEOUT = 5.0
-# Of the datasets library: those that only parse.
+# The readers of the datasets library that only parse and run no script.
 READERS = ("json", "csv", "parquet", "arrow", "text")
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
@@ -29,7 +29,8 @@ def from_hub(
     limit: int = MAX_ROWS,
     config: str | None = None,
 ) -> Table:
-    """The first limit rows of a split, of the columns that a person named and those with a usual name.
+    """Return the first `limit` rows of a split, with the columns that a person named and those with a usual
+    name.
 
     spec is a hub id ("locuslab/TOFU") or a Path to a local folder; config is the part of the dataset
     ("forget10"). Raises ValueError naming spec and remedy when the hub does not answer, or the dataset, its config,
@@ -50,7 +51,7 @@ def from_hub(
         return table_of(records, str(spec), columns=columns)
     except _Refused as error:
         raise ValueError(f"{spec}: {error}") from None
-    # The library raises many kinds; each becomes the one kind that callers know.
+    # The library raises many kinds of errors. Each becomes a ValueError, the kind that callers know.
     except Exception as error:
         if str(error).startswith(f"{spec}: "):
             raise
@@ -79,7 +80,7 @@ def _reach(spec: str) -> None:
             f"{spec}: the hub has no such dataset, or it is private. Check the spelling, "
             "or log in with `hf auth login`."
         ) from None
-    # Whatever the connection failed with, the remedy is the same.
+    # The remedy is the same for every failure of the connection.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(

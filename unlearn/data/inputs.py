@@ -1,4 +1,5 @@
-"""The rows that a run was asked for, kept in its own folder: written when it begins, read from there ever after.
+"""This module keeps the rows of a run in the run's own folder. They are written when the run begins and read
+from there afterwards.
 
 A table may be edited, moved or deleted while a run waits to be gone on with, and a hub's dataset may change. So
 whatever works for a run or a study (resume, evaluate, attack, the next member of a sequence) asks dataset_of() and
@@ -31,7 +32,8 @@ def dataset_of(
     roots: Sequence[Path] | None = None,
     fit: Callable[[Dataset], Dataset] = lambda dataset: dataset,
 ) -> Dataset:
-    """The rows of a run or a study; of one that keeps none, what its settings mean today.
+    """Return the rows of a run or a study. Where it keeps none, these are the rows that its settings mean
+    today.
 
     data: the data field of its settings (default: config.data). fit: makes of what the settings mean the rows that the
     model reads; what is kept went through it. ValueError where the
@@ -53,7 +55,7 @@ def dataset_of(
 
 
 def keep(record: Record, dataset: Dataset) -> str:
-    """Write the rows into the folder, whole or not at all, and return their hash."""
+    """Write the rows into the folder, completely or not at all, and return their hash."""
     path = record.path / FILE
     path.parent.mkdir(exist_ok=True)
     content = _content(dataset)
@@ -67,7 +69,9 @@ def begin(
     roots: Sequence[Path] | None,
     fit: Callable[[Dataset], Dataset],
 ) -> Dataset:
-    """The rows of a study, which become its own when it is first carried out; its runs share() them."""
+    """Return the rows of a study. They are written into its folder when it is first carried out, and its runs
+    share() them.
+    """
     found = dataset_of(study, data, roots, fit)
     if not (study.path / FILE).is_file():
         study.append("inputs", rows=keep(study, found))
@@ -75,7 +79,9 @@ def begin(
 
 
 def share(study: Record, record: Record) -> None:
-    """Give a study's rows to one of its runs; where the file system can, they lie on the disk once."""
+    """Give a study's rows to one of its runs. They use disk space only once, where the file system can do
+    that.
+    """
     target = record.path / FILE
     target.parent.mkdir(exist_ok=True)
     with beside(target) as scratch:
@@ -86,12 +92,14 @@ def share(study: Record, record: Record) -> None:
 
 
 def rows_hash(dataset: Dataset) -> str:
-    """Twelve hex digits of the rows as they are kept; a later version gives the same ones the same hash."""
+    """Return twelve hex digits of the rows as they are kept. A later version gives the same rows the same
+    hash.
+    """
     return _digest(_content(dataset))
 
 
 def known_hash(record: Record) -> str:
-    """The hash of the rows that the run or study began with; empty for one of before that was recorded."""
+    """Return the hash of the rows that the run or study began with, or "" for one that an older version made."""
     return next((event["rows"] for event in record.events("inputs") if event.get("rows")), "")
 
 

@@ -1,4 +1,4 @@
-"""Leaks: texts outside the forget set that tell what is to be forgotten.
+"""This module finds leaks: texts outside the forget set that tell what is to be forgotten.
 
 Where the retain set repeats a forget item, a method is told to keep what it is told to forget, and whatever is
 measured afterwards says nothing about it. So this check runs before a run, on words alone, without a model.
@@ -14,17 +14,17 @@ from math import log
 from unlearn.data.base import Dataset, Row
 from unlearn.data.search import Item, items
 
-# What methods train on or are judged by.
+# Methods are trained on these roles or judged by them.
 BESIDE = ("retain", "general", "neighbours")
-# Of a question's words, weighted by rarity.
+# A leak repeats at least this share of a question's words, weighted by rarity.
 QUESTION_SHARE = 0.75
-# Words above which an answer is looked for in pieces.
+# An answer with more words is searched for in pieces.
 LONG = 8
-# Words in a piece.
+# The number of words in a piece.
 RUN = 5
-# Of an answer's pieces.
+# A leak repeats at least this share of an answer's pieces.
 RUN_SHARE = 0.5
-# Pairs of texts looked at; a set that needs more is checked in part, and says so.
+# The most pairs of texts that are compared. A larger set is checked in part, and the result says so.
 MOST_PAIRS = 500_000
 RULE = (
     f"A leak is a text outside the forget set with {QUESTION_SHARE:.0%} of the item's question (words weighted by how "
@@ -36,7 +36,8 @@ RULE = (
 
 @dataclass(frozen=True)
 class Leak:
-    """A forget item, the text outside that repeats most of it, and how many more do.
+    """A forget item with the outside text that repeats most of it. `more` counts the other texts that repeat
+    it.
 
     question: share of the question's words that stand there, weighted by rarity; 1 where there is no question.
     answer: share of the answer that stands there.
@@ -51,7 +52,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class Leaks:
-    """found, in the order of the forget set; checked of n forget items were looked at."""
+    """The leaks of a dataset, in the order of the forget set. `checked` of `n` forget items were examined."""
 
     found: tuple[Leak, ...]
     checked: int
@@ -59,18 +60,20 @@ class Leaks:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, upper and lower case alike, without punctuation."""
+    """Return the words of a text in lower case, without punctuation."""
     return re.findall(r"\w+", text.casefold())
 
 
 def rarity(texts: Sequence[Sequence[str]]) -> dict[str, float]:
-    """ln((1 + texts) / (1 + texts with the word)) + 1 for each word, as TF-IDF has it."""
+    """Return the weight of each word, which is higher for a rare word, as in TF-IDF: ln((1 + texts) / (1 +
+    texts with the word)) + 1.
+    """
     seen = Counter(word for text in texts for word in set(text))
     return {word: log((1 + len(texts)) / (1 + count)) + 1 for word, count in seen.items()}
 
 
 def leaks(dataset: Dataset, roles: Sequence[str] = BESIDE) -> Leaks:
-    """Forget items that a text of these roles repeats, by RULE."""
+    """Return the forget items that a text of these roles repeats, by RULE."""
     outside = items(dataset, roles)
     texts = [words(_whole(item.row(dataset))) for item in outside]
     rows = dataset.rows("forget")

@@ -1,4 +1,5 @@
-"""Rows that are longer than a model reads: said with their numbers, cut into windows, left out, or refused.
+"""This module treats rows that are longer than a model reads. They are reported with their numbers, cut into
+windows, left out, or refused.
 
 Counted with the model's tokenizer.json alone, so neither torch nor the weights are needed.
 """
@@ -27,13 +28,15 @@ class Reader:
     name: str
     tokenizer: Any
     limit: int
-    # An encoder reads the prompt and a decoder the answer, each up to limit.
+    # Whether an encoder reads the prompt and a decoder the answer, each up to limit.
     apart: bool = False
     # Tokens of a question and its answer in a chat, the template's own among them; None where nothing is asked so.
     chat: Callable[[Row], int] | None = None
 
     def lengths(self, rows: Sequence[Row]) -> list[int]:
-        """Tokens of each row with its end-of-text token; of two readers the longer side, of two formats the longer."""
+        """Return the number of tokens of each row, with its end-of-text token. For an encoder-decoder it is
+        the longer of the two sides.
+        """
         if not self.apart:
             plain = [count + 1 for count in self.count([row.prompt + row.target for row in rows])]
             if self.chat is None:
@@ -46,10 +49,13 @@ class Reader:
         return [max(a, b) + 1 for a, b in zip(prompts, self.count([r.target for r in rows]), strict=True)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text."""
         return [len(one.ids) for one in self.tokenizer.encode_batch(list(texts))]
 
     def windows(self, row: Row) -> list[Row]:
-        """The text in pieces that fit, cut between words where there are any; each is a text of its own."""
+        """Return the text in pieces that fit, cut between words where possible. Each piece is a text of its
+        own.
+        """
         spans = self.tokenizer.encode(row.answer, add_special_tokens=False).offsets
         room = max(1, self.limit * (2 if self.apart else 1) - SPARE)
         pieces, at = [], 0
@@ -67,19 +73,18 @@ class Reader:
 
 
 def reader_in(folder: Path, name: str, wanted: int) -> Reader | None:
-    """The reader whose tokenizer.json and config.json lie in a model's folder; None where it has none."""
+    """Return the reader whose tokenizer.json and config.json are in a model's folder, or None without them."""
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
+    # The library raises errors of no narrower type. A folder that cannot be read is refused elsewhere, with a
+    # message.
     try:
         tokenizer = Tokenizer.from_file(str(file))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (
-        Exception
-        # The library raises bare ones; a folder that cannot be read is refused elsewhere, in words.
-    ):
+    except Exception:
         return None
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -92,8 +97,10 @@ def reader_in(folder: Path, name: str, wanted: int) -> Reader | None:
 
 
 def fitted(dataset: Dataset, reader: Reader | None, long: str = "") -> Dataset:
-    """The dataset as the model reads it, its warnings completed. long: of LONG, "" for windows of texts and a refusal
-    of questions, NOTE to change nothing. ValueError, with row and count, for rows that are refused.
+    """Return the dataset as the model reads it, with its warnings completed.
+
+    long: one of LONG. "" cuts texts into windows and refuses questions, and NOTE changes nothing. ValueError,
+    with row and count, for rows that are refused.
     """
     if long not in ("", NOTE, *LONG):
         raise ValueError(f"data: long must be one of {', '.join(LONG)}, got {long!r}.")

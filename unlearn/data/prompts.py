@@ -1,4 +1,4 @@
-"""How a row becomes text for a model: through its chat template, as a plain question, or as a sentence to complete.
+"""This module turns a row into text for a model, in one of three formats.
 
     chat        the tokenizer's own template: system, earlier turns, question | the answer and the template's own end
     plain       "Question: …\\nAnswer:" | " answer"
@@ -19,13 +19,15 @@ from unlearn.store.config import formats_of
 DATE = datetime.date(2026, 1, 1)
 # The parts of a date that a template may ask strftime_now for.
 DIRECTIVES = "aAbBdHIjmMpSyY"
-# Marks that stand for a content while a template is rendered: private-use characters, which no template touches.
+# Marks that replace a content while a template is rendered. They are private-use characters, which no
+# template changes.
 OPEN, CLOSE = "\ue000", "\ue001"
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A row as one text. prompt: what the model is given, target: what it should say, tail: what ends the answer.
+    """One row as text for a model: prompt is what the model is given, target its answer, tail what ends the
+    answer. prompt: what the model is given, target: what it should say, tail: what ends the answer.
 
     own: whether the text brings its own beginning and end (a template's), so that the tokenizer must add none.
     pieces: (text, whether control tokens in it count), which make up prompt + target + tail in order.
@@ -39,13 +41,17 @@ class Rendered:
 
 
 def asked_in(data: Dataset, prompt: str, system: str = "") -> Dataset:
-    """The same rows, asked in the first format of `prompt`; system: the words above a chat where a row has none."""
+    """Return the same rows, asked in the first format of `prompt`. system: the words above a chat where a row
+    has none.
+    """
     first = formats_of(prompt)[0]
     return replace(data, roles={role: in_format(rows, first, system) for role, rows in data.roles.items()})
 
 
 def in_format(rows: Sequence[Row], name: str, system: str = "") -> tuple[Row, ...]:
-    """The rows asked in this format; texts stay as they are. system: above a chat alone, where a row has none."""
+    """Return the rows asked in this format. Plain texts stay as they are. system: the words above a chat,
+    where a row has none. system: above a chat alone, where a row has none.
+    """
 
     def asked(row: Row) -> Row:
         own = "" if row.system == system else row.system
@@ -55,7 +61,7 @@ def in_format(rows: Sequence[Row], name: str, system: str = "") -> tuple[Row, ..
 
 
 def in_formats(rows: Sequence[Row], prompt: str, system: str = "") -> tuple[Row, ...]:
-    """Each row once in each format of `prompt`, in the order of the formats; a text row stands once."""
+    """Return each row once in each format of `prompt`, in the order of the formats. A plain text occurs once."""
     first, *more = formats_of(prompt)
     found = in_format(rows, first, system)
     for name in more:
@@ -64,7 +70,9 @@ def in_formats(rows: Sequence[Row], prompt: str, system: str = "") -> tuple[Row,
 
 
 def render(row: Row, tokenizer: Tokenizer) -> Rendered:
-    """The row in its own format. ValueError without a chat template, or where the template changes the row's text."""
+    """Return the row as text in its own format. ValueError without a chat template, or where the template
+    changes the row's text.
+    """
     if not row.question or row.format == "plain":
         return Rendered(row.prompt, row.target)
     if row.format == "completion":
@@ -75,12 +83,12 @@ def render(row: Row, tokenizer: Tokenizer) -> Rendered:
 
 
 def has_template(tokenizer: Tokenizer) -> bool:
-    """Whether the tokenizer brings a chat template."""
+    """Return whether the tokenizer has a chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 
 def system_of(tokenizer: Tokenizer, system: str = "") -> str:
-    """What stands above the first question, as rendered: the template's own system prompt, or the given one."""
+    """Return the rendered text above the first question: the template's own system prompt, or the given one."""
     row = Row(question="?", answer="!", format="chat", system=system)
     return _chat(row, tokenizer).prompt.partition("?")[0]
 
@@ -98,7 +106,7 @@ def _chat(row: Row, tokenizer: Tokenizer) -> Rendered:
     marked = _template(tokenizer, [(role, _mark(i)) for i, (role, _) in enumerate(turns)])
     pieces = _split(marked, contents)
     whole = "".join(text for text, _ in pieces)
-    # A template that trims, folds or escapes what it is given would put other words before the model than the row's.
+    # A template that trims, folds or escapes its input would give the model other words than the row's.
     if whole != _template(tokenizer, turns):
         shown = next((text for text in contents if text != text.strip()), row.question)
         raise ValueError(

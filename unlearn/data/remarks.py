@@ -1,4 +1,5 @@
-"""What a person should know about the rows before a run: copies, retain rows that tell forget rows, special tokens.
+"""This module finds what a person should know about the rows before a run. It looks for copies, retain rows
+that tell forget rows, and special tokens.
 
 None of it is an error; each is a sentence that says how many rows, which, and what follows from it.
 """
@@ -16,7 +17,7 @@ SPECIAL = re.compile(
     r"|\[/?(?:INST|CLS|SEP|PAD|MASK|UNK)\]|<<?/?SYS>>?|<extra_id_\d+>"
 )
 NAMED = 3
-# What a note means, by words that it holds: the page shows it below the note.
+# (words of a note, what that note means). The page shows the meaning below the note.
 MEANINGS = (
     ("have empty cells", "A row without a question or an answer says nothing that could be forgotten."),
     (
@@ -60,12 +61,12 @@ class _Kept:
 
 
 def remarks(dataset: Dataset, *, overlap: bool = True) -> tuple[str, ...]:
-    """The sentences, in the order: copies, overlap with the forget set (where asked for), special tokens."""
+    """Return the notes in this order: copies, overlap with the forget set (where wanted), special tokens."""
     return _remarks(_Kept(dataset), overlap)
 
 
 def meaning(note: str) -> str:
-    """What a note means for a run; empty for one that says it itself."""
+    """Return what a note means for a run, or "" where the note says it itself."""
     return next((text for words, text in MEANINGS if words in note), "")
 
 
@@ -76,7 +77,7 @@ def _remarks(kept: _Kept, overlap: bool) -> tuple[str, ...]:
 
 
 def same(row: Row) -> tuple[str, ...]:
-    """What two rows have in common that say the same but for case and spacing."""
+    """Return the parts of a row in which two rows are equal if they differ only in case and spacing."""
     parts = (row.system, *(text for _, text in row.messages), row.question, row.lead, row.answer)
     return tuple(" ".join(part.casefold().split()) for part in parts)
 

@@ -1,4 +1,6 @@
-"""Finding rows: an Item names one row of a dataset, as links and the command line do, and find() searches them."""
+"""This module finds rows of a dataset. An Item names one row, as links and the command line do, and find()
+searches them.
+"""
 
 import re
 from collections.abc import Collection
@@ -8,7 +10,9 @@ from unlearn.data.base import ROLES, Dataset, Row
 
 
 class Item(NamedTuple):
-    """One row: role and index from 0. Written and read with the number from 1, as people count: "forget:1"."""
+    """The name of one row: its role and its index from 0. As text the number counts from 1, as people do:
+    "forget:1". Written and read with the number from 1, as people count: "forget:1".
+    """
 
     role: str
     index: int  # type: ignore[assignment]  # a tuple's own index() is not used
@@ -17,16 +21,17 @@ class Item(NamedTuple):
         return f"{self.role}:{self.index + 1}"
 
     def row(self, dataset: Dataset) -> Row:
+        """Return the row of the dataset that the item names."""
         return dataset.rows(self.role)[self.index]
 
 
 def items(dataset: Dataset, roles: Collection[str] = tuple(ROLES)) -> list[Item]:
-    """Every row of these roles, in their order."""
+    """Return an item for every row of these roles, in their order."""
     return [Item(role, i) for role in ROLES if role in roles for i in range(len(dataset.rows(role)))]
 
 
 def item_named(dataset: Dataset, name: str) -> Item:
-    """The item that a name like "forget:12" means. ValueError where there is none."""
+    """Return the item that a name like "forget:12" means. ValueError where there is none."""
     role, _, number = name.partition(":")
     count = len(dataset.rows(role))
     if not count:
@@ -40,7 +45,8 @@ def item_named(dataset: Dataset, name: str) -> Item:
 def find(
     dataset: Dataset, text: str, roles: Collection[str] = tuple(ROLES), *, whole_words: bool = False
 ) -> list[Item]:
-    """Rows whose question, lead, answer or subject has this text, upper and lower case alike; all for an empty one.
+    """Return the rows that have this text in question, lead, answer or subject, in upper or lower case. An
+    empty text finds all rows.
 
     whole_words: the text must not begin or end inside a word ("art" then does not find "heart").
     """
@@ -59,7 +65,9 @@ def _searched(row: Row) -> str:
 
 
 def chosen_roles(words: str) -> tuple[str, ...]:
-    """Roles with commas between them; all for nothing. ValueError for one that does not exist."""
+    """Return the roles in a text with commas between them, or all roles for an empty text. ValueError for one
+    that does not exist. ValueError for one that does not exist.
+    """
     names = tuple(name.strip() for name in words.split(",") if name.strip())
     if unknown := [name for name in names if name not in ROLES]:
         raise ValueError(f"role: must be among {', '.join(ROLES)}, got {unknown[0]!r}.")

@@ -1,4 +1,4 @@
-"""How close texts are to each other in their words and letters: TF-IDF and its cosine, with scikit-learn.
+"""This module measures how similar texts are in their words and letters, by TF-IDF and cosine.
 
 No model is asked: closeness here is of wording, which is what training on one text moves in another first, and it
 costs milliseconds. scikit-learn is imported when the first index is made, since that takes a second.
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-# Characters of a text that are compared.
+# The number of first characters of a text that are compared.
 READ = 1000
-# Texts compared with all others at a time, so that memory stays bounded.
+# So many texts are compared with all others together, which bounds the memory.
 AT_ONCE = 256
 DEFINITION = (
     "How close two texts (question and answer) are in wording, from 0 (nothing in common) to 1 (the same): the mean of "
@@ -26,19 +26,19 @@ DEFINITION = (
 
 
 class Near(NamedTuple):
-    """A row and its similarity in [0, 1]."""
+    """A row of a dataset with its similarity in [0, 1]."""
 
     item: Item
     similarity: float
 
 
 def whole(row: Row) -> str:
-    """What is compared: question, lead where there is no question, and answer."""
+    """Return the text of a row that is compared: the question (or the lead without one) and the answer."""
     return f"{row.question or row.lead} {row.answer}"[:READ].casefold()
 
 
 class Similar:
-    """An index of a dataset's rows by wording; fitted once on all of them."""
+    """An index of a dataset's rows by their wording, fitted on all of them."""
 
     def __init__(self, dataset: Dataset) -> None:
         from scipy.sparse import hstack
@@ -50,13 +50,13 @@ class Similar:
         by_word = TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2), lowercase=False)
         by_letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), lowercase=False)
         blocks = [_vectors(maker, texts) for maker in (by_word, by_letters)]
-        self.vectors = (
-            hstack(blocks).tocsr() * 0.5**0.5
-            # So that their product is the mean of the two cosines.
-        )
+        # The factor makes the product of two rows the mean of their two cosines.
+        self.vectors = hstack(blocks).tocsr() * 0.5**0.5
 
     def nearest(self, wanted: Sequence[Item], among: Sequence[Item], k: int) -> list[list[Near]]:
-        """For each wanted item its k nearest among these, nearest first; ties in the order given. Never itself."""
+        """Return for each wanted item its k nearest among these, nearest first. Ties keep the given order,
+        and an item is never near itself. Never itself.
+        """
         import numpy as np
 
         others = self.vectors[[self.place[item] for item in among]].T.tocsc()
@@ -74,8 +74,8 @@ def _vectors(maker: "TfidfVectorizer", texts: Sequence[str]) -> "csr_matrix":
     """TF-IDF vectors of length 1; no columns at all where no text has a word."""
     from scipy.sparse import csr_matrix
 
+    # Texts of punctuation only raise ValueError ("empty vocabulary").
     try:
         return maker.fit_transform(texts)
-    # "empty vocabulary": punctuation only.
     except ValueError:
         return csr_matrix((len(texts), 0))

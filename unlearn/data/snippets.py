@@ -1,4 +1,4 @@
-"""The bundled dataset of verbatim memorisation: snippets of code and paragraphs of prose, learned by heart.
+"""The bundled dataset of verbatim memorisation: code and prose that a model has learned by heart.
 
 Facts can be asked for in other words; here the wording itself is what must go (Yao et al. 2024, arXiv 2402.15159).
 So a row gives the beginning of a text as its lead, and the answer is how exactly that text goes on.
@@ -28,13 +28,13 @@ FILE = ASSETS / "data" / "snippets.jsonl"
 KINDS = ("code", "prose")
 ROLES = ("forget", "neighbours", "retain", "approximate")
 LEARNED = ("forget", "neighbours", "retain")
-# How often an epoch of the recipe holds each snippet that is to be learned by heart.
+# An epoch of the recipe contains each snippet that is to be learned by heart this many times.
 REPEATS = 6
-# Of fictional authors among the texts read once.
+# The number of authors' biographies among the texts that are read once.
 BIOGRAPHIES = 40
-# Perturbed answers a row.
+# Each row has this many perturbed answers.
 WRONG = 4
-# Share of a text that is given as lead.
+# The share of a text that is given to the model as lead.
 GIVEN = 0.5
 PREAMBLES = {"code": "# from an old file\n", "prose": "I once read this: "}
 CODE_WORD = re.compile(
@@ -47,13 +47,15 @@ _PLAIN = (
     "float getattr hasattr int isinstance iter len list map max min next object open print range repr reversed round "
     "self set setattr sorted staticmethod str sum super tuple type zip ValueError"
 )
-# Words of Python that say nothing about a snippet.
+# Words of Python that tell nothing about a snippet.
 PLAIN = frozenset(_PLAIN.split())
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """One text. group: a role, or background. request: 1…4 in the forget group, else 0."""
+    """One text of code or prose. group: a role, or background. request: 1…4 in the forget group, else 0.
+    group: a role, or background. request: 1…4 in the forget group, else 0.
+    """
 
     kind: str
     source: str
@@ -64,26 +66,33 @@ class Snippet:
 
 @cache
 def snippets() -> tuple[Snippet, ...]:
-    """All texts of the file, in its order."""
+    """Return all texts of the file in their order."""
     return tuple(Snippet(**json.loads(line)) for line in FILE.read_text(encoding="utf-8").splitlines())
 
 
 def cut(text: str) -> tuple[str, str]:
-    """(lead, answer): the text without the blank between two words that lies nearest to GIVEN of it."""
+    """Return (lead, answer): the text cut at the blank between two words that is nearest to the share GIVEN
+    of its length.
+    """
     places = [m.start() for m in re.finditer(r"(?<=\S) (?=\S)", text)]
     at = min(places, key=lambda place: abs(place - GIVEN * len(text)))
     return text[:at], text[at + 1 :]
 
 
 def entity_spans(text: str, kind: str) -> tuple[tuple[int, int], ...]:
-    """Character spans of what is particular about a text: numbers, and names, which are identifiers in code (outside
-    of strings and comments) and in prose capitalised words that do not begin a sentence."""
+    """Return the character spans of what is particular in a text: its numbers and its names.
+
+    Names are identifiers in code (outside of strings and comments), and in prose capitalised words that do
+    not begin a sentence.
+    """
     found = (CODE_WORD if kind == "code" else PROSE_WORD).finditer(text)
     return tuple(m.span(1) for m in found if m.group(1) and m.group(1) not in PLAIN)
 
 
 def perturbed(answer: str, spans: Sequence[tuple[int, int]], pool: Sequence[str], rng: random.Random) -> str:
-    """The answer with the words at these spans replaced by others of the pool, the same word by the same."""
+    """Return the answer with other words of the pool at these spans. The same word is always replaced by the
+    same one.
+    """
     parts: list[str] = []
     known: dict[str, str] = {}
     done = 0
@@ -123,7 +132,7 @@ def _row(snippet: Snippet, before: str = "", skip: int = 0) -> Row:
 
 @cache
 def dataset() -> Dataset:
-    """The dataset `snippets`, with every role filled.
+    """Return the dataset `snippets` with every role filled.
 
     paraphrase: the same continuations asked for in two ways that were never trained on, behind a preamble and
     without the text's first words.
@@ -142,7 +151,8 @@ def dataset() -> Dataset:
 
 
 def training_rows(with_forget: bool) -> list[Row]:
-    """An epoch of the models' training: learned snippets REPEATS times; background, some authors and general text once.
+    """Return the rows of one epoch of the models' training. Learned snippets occur REPEATS times, and
+    background, some authors and general text once.
 
     with_forget=False leaves out the forget snippets: the exact retrain's texts.
     """

@@ -1,4 +1,4 @@
-"""Splitting: another forget set out of a dataset's rows; the rest of them is kept.
+"""This module makes another forget set from a dataset's rows and keeps the rest of them.
 
 What a model knows stands in the roles of POOL, so these are dealt anew. general and approximate stay as they are, and
 paraphrases follow the facts that they ask for (those that do not say whom they are about are left out).
@@ -16,19 +16,23 @@ from unlearn.data.search import Item, items
 if TYPE_CHECKING:
     from unlearn.data.similar import Similar
 
-# What is dealt anew.
+# The roles whose rows are divided again.
 POOL = ("forget", "retain", "neighbours")
-# In a forget and in a retain set, as in a table.
+# The fewest rows of a forget set and of a retain set, as in a table.
 MIN_ROWS = 2
 
 
 def subjects(dataset: Dataset) -> list[str]:
-    """Who or what the rows of POOL are about, in their order; empty where they do not say."""
+    """Return the people or things that the rows of POOL are about, in their order. Rows that do not state it
+    are skipped.
+    """
     return list(dict.fromkeys(s for item in items(dataset, POOL) if (s := item.row(dataset).subject)))
 
 
 def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
-    """All rows of each subject: one deletion request a subject. ValueError for one that does not exist."""
+    """Return all rows of each subject, as one deletion request for each. ValueError for a subject that does
+    not exist. ValueError for one that does not exist.
+    """
     if unknown := [name for name in wanted if name not in subjects(dataset)]:
         raise ValueError(
             f"subjects: {unknown[0]!r} is none of this data set. Choose among those that it names, or split by rows."
@@ -41,7 +45,7 @@ def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
 
 
 def at_random(dataset: Dataset, share: float, seed: int) -> list[list[Item]]:
-    """This share of POOL's rows, at least MIN_ROWS; the same for the same rows and seed."""
+    """Return a random share of POOL's rows, at least MIN_ROWS. The same rows and seed give the same choice."""
     if not 0 < share < 1:
         raise ValueError(f"share: must lie between 0 and 1, got {share:g}. Give 0.1 for a tenth.")
     pool = items(dataset, POOL)
@@ -56,7 +60,7 @@ def split(
     neighbours: int = 0,
     similar: "Similar | None" = None,
 ) -> Dataset:
-    """The same rows with these to forget; more than one group makes numbered deletion requests.
+    """Return the same rows with these to forget. More than one group makes numbered deletion requests.
 
     neighbours: so many rows of the rest that are nearest to each forget item are put aside in their role (similar
     is needed then). Raises ValueError when too little is left to forget or to keep.
@@ -107,17 +111,21 @@ def split(
 
 
 def fact(row: Row) -> tuple[str, ...] | None:
-    """What makes two wordings one fact; None for a row that does not say what it is about."""
+    """Return the parts that two wordings of one fact share. The result is None for a row that does not state
+    its subject.
+    """
     return (row.subject, row.attribute, row.answer) if row.subject else None
 
 
 def wordings(dataset: Dataset, item: Item) -> list[Item]:
-    """The same fact in other words, in forget and paraphrase."""
+    """Return the items of forget and paraphrase that state the same fact in other words."""
     known = fact(item.row(dataset))
     both = items(dataset, ("forget", "paraphrase"))
     return [other for other in both if known and other != item and fact(other.row(dataset)) == known]
 
 
 def name_of(dataset: Dataset, how: str) -> str:
-    """A name for files and lists: "authors-split-alma-reyes", never that of the whole dataset, at most 60 letters."""
+    """Return a name for files and lists such as "authors-split-alma-reyes". It is never that of the whole
+    dataset and has at most 60 letters.
+    """
     return re.sub(r"[^\w]+", "-", f"{dataset.name} split {how}".lower()).strip("-")[:60]

@@ -1,4 +1,4 @@
-"""A Dataset by role out of a user's tables, with everything that a person must be told about them.
+"""This module makes a Dataset from a person's tables, with every note that the person must read.
 
 The user's own data is the point of the tool, so everything that can be wrong with it is said in words that name the
 file, the rule, what was found and what to do.
@@ -20,14 +20,16 @@ from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, TURNS
 from unlearn.store.shapes import JsonObject
 
-# A table with all three was written by unlearn.data.write: see _ours.
+# A table with all three columns was written by unlearn.data.write (see _ours).
 OURS = ("lead", "wrong", "entities")
 OURS_LATER = ("paraphrase", "asked_otherwise", "system")
 
 
 @dataclass(frozen=True)
 class Read:
-    """The rows of a role, out of which columns, with its notes; left_out: records that gave no row."""
+    """The rows of one role, with the columns that they come from and notes on them. left_out: the number of
+    records that gave no row.
+    """
 
     rows: tuple[Row, ...]
     columns: dict[str, str]
@@ -36,7 +38,8 @@ class Read:
 
 
 def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, turns: str = LAST) -> Read:
-    """The rows of a role; those with an empty question, answer or text are left out, and said.
+    """Return the rows of a role. A row with an empty question, answer or text is left out, and a note says
+    so.
 
     said: columns by field of Columns, as a person named them. Columns subject and attribute are read where a table has
     them. ValueError for a missing column, when fewer than MIN_ROWS are left, and for cells that hold something else
@@ -71,7 +74,8 @@ def dataset_from_tables(
     said: Mapping[str, Mapping[str, str]] | None = None,
     turns: str = LAST,
 ) -> Dataset:
-    """A dataset of tables by role. said: columns by role and field of Columns, for those that a person named.
+    """Return a dataset made of tables by role. said: columns by role and field of Columns, for those that a
+    person named. said: columns by role and field of Columns, for those that a person named.
 
     A role without columns of its own takes forget's where its table has them. Where the forget rows say how they can be
     asked otherwise (TOFU's paraphrased_question) and no table does, these make the role paraphrase. ValueError as
@@ -106,7 +110,7 @@ def _same(said: Mapping[str, str], table: Table) -> dict[str, str]:
 
 
 def asked_otherwise(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The same facts asked in the other words that the rows give."""
+    """Return the same facts asked in the other words that the rows give."""
     return tuple(
         replace(row, question=row.asked_otherwise, asked_otherwise="") for row in rows if row.asked_otherwise
     )

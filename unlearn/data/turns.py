@@ -1,4 +1,5 @@
-"""Conversations: turns of a user, an assistant and a system under the names that files give them, cut into exchanges.
+"""This module reads conversations and cuts them into exchanges. Turns of a user, an assistant and a system
+may have several names in a file.
 
 An exchange is what stands before an assistant's turn, and that turn. Turns of tools are no words of a person: an
 answer that follows one is left out, and said.
@@ -23,7 +24,7 @@ _ROLE = {name: role for role, names in ROLES.items() for name in names}
 
 
 class Turn(NamedTuple):
-    """Who says it (a key of ROLES), and what."""
+    """One turn of a conversation: who speaks (a key of ROLES), and what."""
 
     role: str
     content: str
@@ -31,7 +32,9 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class Exchange:
-    """An answer and what it answers: earlier turns, then the question. system: what stands above all turns."""
+    """An answer with the question and the earlier turns before it. system: the words above all turns. system:
+    what stands above all turns.
+    """
 
     question: str
     answer: str
@@ -40,14 +43,15 @@ class Exchange:
 
 
 def conversation(value: object) -> list[Turn] | None:
-    """The turns that a cell holds, also where a table wrote them as text. None where it holds none.
+    """Return the turns that a cell holds, also where a table wrote them as text. The result is None where it
+    holds none. None where it holds none.
 
     ValueError for a turn that has no text, or whose role is none of ROLES.
     """
     found = list_of(value)
     if found is None or not is_turns(found):
         return None
-    # is_turns has asked.
+    # is_turns() has checked that each turn is an object.
     turns = (turn for turn in found if isinstance(turn, Mapping))
     return [_turn(turn, number) for number, turn in enumerate(turns, start=1)]
 
@@ -71,7 +75,9 @@ def _turn(turn: Mapping[str, object], number: int) -> Turn:
 
 
 def exchanges(turns: Sequence[Turn], which: str = LAST) -> list[Exchange]:
-    """The last exchange, or all of them. Turns of one speaker in a row are one turn; empty ones are none."""
+    """Return the last exchange, or all of them. Turns of one speaker that follow each other are joined, and
+    empty ones are dropped. Turns of one speaker in a row are one turn; empty ones are none.
+    """
     system = "\n\n".join(turn.content for turn in turns if turn.role == "system" and turn.content)
     joined: list[Turn] = []
     for turn in turns:

@@ -1,4 +1,5 @@
-"""Datasets as JSONL files that an upload reads back without loss: one row a line, one file a role.
+"""This module writes datasets as JSONL files that an upload reads again without loss. A file has one role,
+and a line has one row.
 
 A stranger's table says question and answer; ours says everything that a Row knows, so that a forget set which was
 split, saved and uploaded gives the same prompts and the same scores. The columns of tables.OURS mark such a file.
@@ -17,12 +18,14 @@ from unlearn.store.shapes import JsonObject
 
 HASH_DIGITS = 16
 KEPT = re.compile(r"[0-9a-f]{16}")
-# The folder in which the folders named by hashes lie.
+# The folder that contains the folders named by hashes.
 UPLOADS = ".uploads"
 
 
 def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
-    """The rows as JSONL. ValueError for more than an upload may have; name is what the error calls it."""
+    """Return the rows as JSONL. ValueError for more than an upload may have. name is what the error calls the
+    file. ValueError for more than an upload may have; name is what the error calls it.
+    """
     numbered = any(row.request for row in rows)
     later = [name for name in LATER if any(getattr(row, name) for row in rows)]
     lines = (json.dumps(_cells(row, numbered, later), ensure_ascii=False) + "\n" for row in rows)
@@ -55,7 +58,7 @@ def _cells(row: Row, numbered: bool, later: Sequence[str]) -> JsonObject:
 
 
 def files(dataset: Dataset) -> dict[str, tuple[str, bytes]]:
-    """Role → (file name, content), for every role that has rows; forget first."""
+    """Return {role: (file name, content)} for every role that has rows, forget first."""
     made = {}
     for role in ROLES:
         if rows := dataset.rows(role):
@@ -65,8 +68,8 @@ def files(dataset: Dataset) -> dict[str, tuple[str, bytes]]:
 
 
 def save(dataset: Dataset, folder: Path) -> dict[str, str]:
-    """Write the files into the folder; returns the data field of a run that reads them."""
-    # Before anything is written, because it may refuse.
+    """Write the files into the folder and return the data field of a run that reads them."""
+    # The contents are made before anything is written, because files() may refuse the dataset.
     contents = files(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.values():
@@ -75,7 +78,7 @@ def save(dataset: Dataset, folder: Path) -> dict[str, str]:
 
 
 def keep(content: bytes, name: str, folder: Path) -> Path:
-    """Write an uploaded or pasted table whole, once, below folder/<its hash>, and return the file.
+    """Write an uploaded or pasted table completely, once, in folder/<its hash>, and return the file.
 
     A file that is there with other content (cut by a full disk) is written anew. OSError where it cannot be.
     """
@@ -88,7 +91,7 @@ def keep(content: bytes, name: str, folder: Path) -> Path:
 
 
 def check_kept(path: Path) -> None:
-    """ValueError where the file lies in a folder named by its hash and is no longer, or never was, what that says."""
+    """Raise ValueError where a file in a folder named by its hash does not have that hash."""
     named = path.parent.parent.name == UPLOADS and KEPT.fullmatch(path.parent.name)
     if named and _digest(path.read_bytes()) != path.parent.name:
         raise ValueError(

@@ -1,4 +1,5 @@
-"""The metrics, in the order of the score table. Adding one takes its file, its entry here and its test.
+"""This room holds the metrics, in the order of the score table. A new one needs its file, its entry here and
+its test. Adding one takes its file, its entry here and its test.
 
 CHEAP ones cost no forward pass of their own and are computed in every run; the rest on demand (unlearn.measure.judge).
 """

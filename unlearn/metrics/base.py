@@ -1,4 +1,4 @@
-"""What a metric is: a pure function of what models said, with its direction and its definition in one sentence.
+"""A metric is a pure function of what models said, with its direction and its definition.
 
 Two shapes share one list. A Metric maps one observation (a text under a model) to a number; it costs no forward
 pass and is computed in every run. A Comparison reads an Evidence, which holds the observations of all roles and
@@ -20,11 +20,12 @@ WHEN = ("before", "after", "retrained")
 
 @dataclass(frozen=True)
 class Observation:
-    """One text under one model. tokens: one dict an answer token with token, id, logit, lp (log-prob), rank, top,
-    mu and sigma (mean and standard deviation of the log-prob of a token drawn from the model itself).
+    """What one model said about one text, with the log-probs of the answer tokens.
 
-    text: greedy continuation of prompt; answer: what the text really says there. question is empty for plain
-    text, whose continuation starts at its middle. whole: whether a chat template made the prompt.
+    tokens: one dict for each answer token with token, id, logit, lp (log-prob), rank, top, mu and sigma (mean
+    and standard deviation of the log-prob of a token drawn from the model itself). text: the greedy
+    continuation of prompt. answer: the true text at that place. question is empty for plain text, whose
+    continuation starts at its middle. whole: whether a chat template made the prompt.
     """
 
     role: str
@@ -39,7 +40,8 @@ class Observation:
 
 @dataclass(frozen=True)
 class Score:
-    """value over n texts; per_example in the order of the observations that the metric applies to.
+    """A metric's value over n texts. per_example is in the order of the observations to which the metric
+    applies.
 
     details: what stands beside the value (an interval, a curve, the truth and the error of an estimate).
     """
@@ -51,53 +53,63 @@ class Score:
 
 
 class Evidence(Protocol):
-    """What is known about the models of one run; each answer is read from a model once. See
-    unlearn.measure.evidence."""
+    """The observations of one run's models, where each answer is read from a model only once. See
+    unlearn.measure.evidence.
+    """
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Those among WHEN that exist."""
+        """Return the models among WHEN that exist."""
 
     @property
-    def roles(self) -> tuple[str, ...]: ...
+    def roles(self) -> tuple[str, ...]:
+        """Return the roles whose texts are scored."""
 
-    def rows(self, role: str) -> "Sequence[Row]": ...
+    def rows(self, role: str) -> "Sequence[Row]":
+        """Return the rows of a role in the order of its observations."""
 
     def seen(self, when: str, role: str) -> Sequence[Observation]:
-        """One observation a row, in order."""
+        """Return one observation for each row, in order."""
 
     def wrong_nll(self, when: str, role: str) -> Sequence[Sequence[float]]:
-        """Mean token NLL of each row's wrong answers in the place of the right one."""
+        """Return for each row the mean token NLL of each wrong answer in the place of the right one."""
 
     def entities(self, role: str) -> Sequence[Sequence[bool]]:
-        """Per row, for each answer token: lies in an entity of the answer."""
+        """Return for each row one flag per answer token: whether it is in an entity of the answer."""
 
     def generated(self, when: str, role: str) -> Sequence[Sequence[int]]:
-        """Token ids of each greedy continuation."""
+        """Return the token ids of each greedy continuation."""
 
     def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
-        """Mean token NLL, under the model before, of what `when` generated; None for an empty continuation."""
+        """Return for each continuation of `when` its mean token NLL under the model before. It is None for an
+        empty continuation.
+        """
 
     def continuations(
         self, when: str, role: str
     ) -> Sequence[tuple[Sequence[int], Mapping[int, Sequence[int]]]]:
-        """Per row (its answer tokens without the end of text, {position: greedy continuation from there})."""
+        """Return for each row its answer tokens without the end of text, with {position: greedy continuation
+        from there}.
+        """
 
     def features(self, when: str, role: str) -> Any:
-        """[rows, d] float array: final-layer state, averaged over each text's answer positions."""
+        """Return the final-layer states as a float array [rows, d], averaged over each text's answer
+        positions.
+        """
 
     def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
-        """Per row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
+        """Return for each row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
 
 
-# (when, role) → Score.
+# {(when, role): Score}.
 Scores = dict[tuple[str, str], Score]
 Ideal = Literal["higher", "lower"] | float
 
 
 @dataclass(frozen=True)
 class Metric:
-    """ideal: the direction that is better on texts to keep ("higher", "lower") or the number to reach.
+    """A metric that maps each observation to a number and combines these numbers into a score.  ideal: the
+    direction that is better on texts to keep ("higher", "lower") or the number to reach.
 
     fn: observations → one value each, or None where the metric does not apply (a plain text has no exact answer).
     combine: those values → the score. cheap: computed in every run.
@@ -119,7 +131,7 @@ class Metric:
         return Score(self.combine(values), values, len(values)) if values else None
 
     def measure(self, evidence: Evidence) -> Scores:
-        """Every model on every role."""
+        """Return the score of every model on every role."""
         found = {
             (when, role): self(evidence.seen(when, role))
             for when in evidence.models
@@ -148,13 +160,16 @@ class Comparison:
 
 
 def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean of the values."""
     return sum(values) / len(values)
 
 
 def per_text(
     evidence: Evidence, roles: Sequence[str], fn: Callable[[str, str], Sequence[float | None]]
 ) -> Scores:
-    """Scores of each model on those of these roles that exist: the mean of fn(when, role) without its Nones."""
+    """Return the scores of each model on those of these roles that exist. A score is the mean of fn(when,
+    role) without its Nones.
+    """
     scores: Scores = {}
     for when in evidence.models:
         for role in (r for r in roles if r in evidence.roles):

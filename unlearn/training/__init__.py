@@ -1,1 +1,1 @@
-"""The training loop with its batches, its frozen reference and its masks."""
+"""This room holds the training loop with its batches, its frozen reference and its masks."""

@@ -1,4 +1,5 @@
-"""From rows to batches: the same step always holds the same texts, so that a resumed run repeats nothing.
+"""This module turns rows into batches. The same step always holds the same texts, so that a resumed run
+repeats nothing.
 
 One epoch passes once over the forget texts; retain texts come from a stream of their own beside them, in the
 ratio that the method asks for, reshuffled whenever it runs out.
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batches:
-    """The stream of optimiser steps. forget or retain may be empty where the method uses only one.
+    """The stream of optimiser steps of a run. forget or retain may be empty where the method uses only one.
+    forget or retain may be empty where the method uses only one.
 
     batch_size forget texts a micro-batch (retain texts where there is no forget term), accumulation
     micro-batches a step, retain_ratio retain texts for each forget text. withheld: the forget texts of a method that
@@ -35,20 +37,23 @@ class Batches:
     epochs: int
     seed: int
     pad_id: int
-    # Texts that make an epoch: the forget set, also where only retain texts are trained on.
+    # The number of texts in an epoch. It is that of the forget set, also where only retain texts are trained
+    # on.
     clock: int
     withheld: tuple[Example, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:
+        """Return the number of optimiser steps in one epoch."""
         return -(-self.clock // (self.batch_size * self.accumulation))
 
     @property
     def steps(self) -> int:
+        """Return the number of optimiser steps in all epochs."""
         return self.steps_per_epoch * self.epochs
 
     def step(self, number: int) -> list[Batch]:
-        """The micro-batches of step 1 … steps, the same whenever asked."""
+        """Return the micro-batches of one step, from 1 to `steps`. Every call gives the same."""
         epoch, within = divmod(number - 1, self.steps_per_epoch)
         per_step = self.batch_size * self.accumulation
         width = min(per_step, self.clock - within * per_step)
@@ -83,7 +88,9 @@ class Batches:
         return [collate(piece, self.pad_id, **totals) if piece else None for piece in pieces]
 
     def every(self, side: str, size: int = 32) -> Iterator[Tokens]:
-        """All texts of "forget" or "retain" once, for the reference pass; similar lengths together."""
+        """Return all texts of "forget" or "retain" once, in batches of similar lengths, for the reference
+        pass.
+        """
         examples = sorted(getattr(self, side), key=lambda e: len(e.input_ids))
         for at in range(0, len(examples), size):
             yield collate(examples[at : at + size], self.pad_id)
@@ -92,7 +99,9 @@ class Batches:
 def batches_of(
     config: RunConfig, method: "Method", forget: Sequence[Example], retain: Sequence[Example], pad_id: int
 ) -> Batches:
-    """The stream of a run with this config over these texts, before the method's own order (Method.stream)."""
+    """Return the stream of a run with this config over these texts, before the method changes its order
+    (Method.stream).
+    """
     return Batches(
         forget=tuple(forget) if method.uses_forget else (),
         withheld=() if method.uses_forget else tuple(forget),

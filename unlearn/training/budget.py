@@ -1,4 +1,4 @@
-"""What is done beside the training steps, and the share of their time that it may take.
+"""This module limits the work beside the training steps to a share of their time.
 
 A probe of six short texts costs a small model more than a step, a checkpoint of every weight costs several. So nothing
 beside the steps has a spacing in steps or seconds of its own: what the last one cost decides when the next may come.
@@ -9,23 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-GENERATED = (
-    # Share of the training time for probes that are generated, the first and the last not counted.
-    0.05
-)
-# For the likelihoods of their rows.
+# The share of the training time for generated probes, without the first and the last.
+GENERATED = 0.05
+# The share of the training time for the likelihoods of the probes' rows.
 LOOKS = 0.05
 CHECKPOINTS = 0.03
 
 
 @dataclass
 class Clock:
-    """The time since training began, split into steps and what is beside them. now: seconds, from anywhere."""
+    """The time since training began, split into the steps and the work beside them. now: a function that
+    returns seconds. now: seconds, from anywhere.
+    """
 
     now: Callable[[], float] = time.perf_counter
-    # Of each kind, in all.
+    # {kind of work: seconds it took in all}.
     spent: dict[str, float] = field(default_factory=dict)
-    # And the last time.
+    # {kind of work: seconds it took the last time}.
     last: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -33,12 +33,12 @@ class Clock:
 
     @property
     def trained(self) -> float:
-        """Seconds that the steps took so far."""
+        """Return the seconds that the steps took so far."""
         return self.now() - self.began - sum(self.spent.values())
 
     @contextlib.contextmanager
     def beside(self, kind: str) -> Iterator[None]:
-        """What happens within it is no step, and of this kind."""
+        """Count the time of the `with` block as work of this kind and not as a step."""
         start = self.now()
         try:
             yield
@@ -47,7 +47,9 @@ class Clock:
             self.spent[kind] = self.spent.get(kind, 0.0) + self.last[kind]
 
     def affords(self, kind: str, share: float, cost: float | None = None) -> bool:
-        """Whether one more of this kind stays within the share of the time trained so far, if it costs as the last."""
+        """Return whether one more work of this kind stays within this share of the time trained so far. It is
+        assumed to cost as much as the last one.
+        """
         if cost is None:
             cost = self.last.get(kind, 0.0)
         return self.spent.get(kind, 0.0) + cost <= share * self.trained

@@ -1,4 +1,5 @@
-"""Checkpoints: what training changes, written tensor by tensor, so that keeping it needs no second copy of it.
+"""A checkpoint holds what training changes. It is written tensor by tensor, so that keeping it needs no
+second copy of it.
 
 The safetensors library wants every tensor in memory before it writes the first: of a model that is trained whole these
 are its weights and both moments once more. Here the header, which needs shapes alone, is written first and then one
@@ -16,8 +17,9 @@ from pathlib import Path
 from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.store.disk import beside, write_json
 
-# Bytes given to the system at once.
+# The number of bytes in one write to the system.
 PIECE = 2**24
+# {torch's name of a type: the name in the safetensors format}.
 TYPES = {
     "float64": "F64",
     "float32": "F32",
@@ -29,12 +31,13 @@ TYPES = {
     "int8": "I8",
     "uint8": "U8",
     "bool": "BOOL",
-    # Torch's names and those of the format.
 }
 
 
 def save_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """What is trained and the optimiser's moments, as safetensors; state.json is written last and makes it valid."""
+    """Write the trained weights and the optimiser's moments as safetensors. state.json is written last and
+    makes them valid.
+    """
     folder.mkdir(exist_ok=True)
     fresh = f"step-{step}.safetensors"
     with beside(folder / fresh) as scratch:
@@ -46,7 +49,9 @@ def save_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
 
 
 def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> int:
-    """Put weights and moments back; returns the step that they belong to. ValueError when they do not fit."""
+    """Load the weights and the moments of a checkpoint and return the step that they belong to. ValueError
+    when they do not fit. ValueError when they do not fit.
+    """
     from safetensors import SafetensorError, safe_open
 
     moving = _moving(model)
@@ -85,14 +90,17 @@ def _put_back(
             if name in moving and kind == "weight":
                 moving[name].copy_(get(full))
             elif name in moving:
-                # the fused kernel wants even its step counter there; a copy, since the file is mapped and may go
+                # The fused kernel wants even its step counter on the device. It gets a copy, because the
+                # mapped file may go.
                 state[name][kind] = get(full).clone().to(moving[name].device)
     for name, parameter in moving.items():
         optimizer.state[parameter] = state[name]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """A safetensors file of these tensors, on the disk when this returns; at most one of them is copied at a time."""
+    """Write these tensors as a safetensors file, which is on the disk when this returns. At most one of them
+    is copied at a time.
+    """
     header, at = {}, 0
     for name, tensor in tensors.items():
         kind = TYPES[str(tensor.dtype).removeprefix("torch.")]

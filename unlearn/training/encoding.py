@@ -1,4 +1,6 @@
-"""From a row to tokens: the text that its prompt format makes of it, with the answer's tokens labelled."""
+"""This module turns a row into tokens. Its prompt format makes the text, and the answer's tokens are
+labelled.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +17,9 @@ ENDED = Row(question="?", answer="!", format="chat")
 def encode_rows(
     tokenizer: Tokenizer, rows: Sequence[Row], *, max_length: int, first_key: int = 0
 ) -> list[Example]:
-    """One Example a row, keyed first_key, first_key + 1, …, each in the row's own prompt format."""
+    """Return one Example for each row, in the row's own prompt format. The keys are first_key, first_key + 1,
+    …
+    """
     examples = []
     for key, row in enumerate(rows, first_key):
         text = render(row, tokenizer)
@@ -94,7 +98,9 @@ def _coded(tokenizer: Tokenizer, rendered: Rendered) -> tuple[list[int], list[tu
 
 
 def ends_of(tokenizer: Tokenizer) -> list[int]:
-    """The ids of the tokens that end an answer: end of text, and what a chat template puts behind an answer."""
+    """Return the ids of the tokens that end an answer: end of text, and the token that a chat template puts
+    after an answer.
+    """
     ends = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     if has_template(tokenizer):
         (example,) = encode_rows(tokenizer, [ENDED], max_length=10**6)

@@ -1,4 +1,4 @@
-"""Which tokens of an answer carry what it says: its entities, its noun phrases, or as many tokens at random.
+"""This module chooses the answer tokens to focus on: entities, noun phrases or random ones.
 
 The bundled data knows where its entities are. For other texts spaCy is asked where it and a model are installed;
 otherwise the rule is: an entity is a run of capitalised words and numbers (the first word of a sentence too), a noun
@@ -30,7 +30,9 @@ FUNCTION_WORDS = frozenset(_WORDS.split())
 
 
 def focus_mask(tokenizer: Tokenizer, example: Example, kind: str, seed: int) -> list[bool]:
-    """One flag for each answer token. ValueError for an unknown kind. End-of-text is never in focus."""
+    """Return one flag for each answer token: whether it is in focus. ValueError for an unknown kind.
+    End-of-text is never in focus.
+    """
     if kind not in KINDS:
         raise ValueError(f"focus: must be among {', '.join(KINDS)}, got {kind!r}.")
     ordinary = [token not in tokenizer.all_special_ids for token in example.answer_ids]
@@ -51,7 +53,7 @@ def focus_mask(tokenizer: Tokenizer, example: Example, kind: str, seed: int) -> 
 
 
 def spans(text: str, kind: str) -> list[tuple[int, int]]:
-    """Character spans of entities or noun phrases in a text."""
+    """Return the character spans of entities or noun phrases in a text."""
     if parser := _spacy():
         parsed = parser(text)
         found = parsed.ents if kind == "entity" else parsed.noun_chunks

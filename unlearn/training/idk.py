@@ -1,4 +1,4 @@
-"""Answers that say "I don't know", written for this project: what IdkDPO prefers to the text to forget.
+"""Answers that say "I don't know", written for this project. IdkDPO prefers them to the text to forget.
 
 Varied in wording and length, and free of any topic, so that no single refusal is learnt by heart.
 """
@@ -56,8 +56,11 @@ IDK: tuple[str, ...] = (
 
 
 def idk_examples(tokenizer: Tokenizer, examples: tuple[Example, ...], seed: int) -> dict[int, Example]:
-    """{key: the same prompt with a refusal in place of its answer}; its own key is -1 - key, so that both have a
-    place in a reference. Which refusal depends on seed and key alone."""
+    """Return {key: the same prompt with a refusal in place of its answer}.
+
+    The new example's own key is -1 - key, so that both fit into one reference. The choice of the refusal
+    depends on seed and key alone.
+    """
     return {e.key: _refused(tokenizer, e, Random(f"{seed} {e.key}").choice(IDK)) for e in examples}
 
 

@@ -1,4 +1,5 @@
-"""fit(): the one training loop, a generator. Whoever iterates logs, draws, saves or stops.
+"""The function fit() is the only training loop. It is a generator, and its caller logs, draws, saves or
+stops. Whoever iterates logs, draws, saves or stops.
 
 AdamW without weight decay, cosine schedule with 3 % warm-up, gradient norm clipped at 1: the set-up of
 Yao et al. 2024 (arXiv 2402.15159, §4). Dropout stays off, since the reference may share these weights.
@@ -23,17 +24,21 @@ MAX_GRAD_NORM = 1.0
 
 
 class Stream(Protocol):
-    """What fit() needs of a batch stream: how many steps, and the micro-batches of each."""
+    """The batch stream that fit() needs, with its number of steps and the micro-batches of each."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Return the number of optimiser steps."""
 
-    def step(self, number: int) -> list[Batch]: ...
+    def step(self, number: int) -> list[Batch]:
+        """Return the micro-batches of one step, which counts from 1."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step. terms: the method's named terms; tokens: read so far; seconds: since fit() began."""
+    """The record of one optimiser step. terms: the method's named terms. tokens: read so far. seconds: since
+    fit() began. terms: the method's named terms; tokens: read so far; seconds: since fit() began.
+    """
 
     step: int
     of: int
@@ -46,7 +51,9 @@ class Step:
 
 
 class Diverged(ArithmeticError):
-    """A term or the gradient became non-finite; the message names step, term and remedy, step carries the values."""
+    """Signals that a term or the gradient is not finite. The message names step, term and remedy, and `step`
+    holds the values.
+    """
 
     def __init__(self, message: str, step: Step) -> None:
         super().__init__(message)
@@ -54,7 +61,9 @@ class Diverged(ArithmeticError):
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first 3 %, then cosine to zero after the last step. step counts from 1."""
+    """Return the learning rate of a step: linear warm-up over the first 3 %, then cosine to zero after the
+    last step. step counts from 1.
+    """
     warm = max(1, math.ceil(WARMUP * steps))
     if step <= warm:
         return peak * step / warm
@@ -62,7 +71,9 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def make_optimizer(model: Model, lr: float) -> torch.optim.Optimizer:
-    """AdamW over what may move. ValueError when nothing may."""
+    """Return an AdamW optimiser over all parameters that may be trained. ValueError when none may. ValueError
+    when nothing may.
+    """
     moving = [p for p in model.parameters() if p.requires_grad]
     if not moving:
         raise ValueError("method: no parameter may be trained; choose another tuning or method.")
@@ -80,7 +91,9 @@ def fit(
     device: str,
     start: int = 0,
 ) -> Iterator[Step]:
-    """Yield after each optimiser step start + 1 … stream.steps. Raises Diverged before a non-finite update."""
+    """Train the model and yield after each optimiser step from start + 1 to stream.steps. Raises Diverged
+    before a non-finite update.
+    """
     model.eval()
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     began, tokens = time.perf_counter(), 0
@@ -111,7 +124,8 @@ def fit(
 
 
 class Phases:
-    """What a method's unlearn() calls to train: each call is one phase over a fresh stream, steps counted on.
+    """The function that a method's unlearn() calls to train. Each call is one phase over a fresh stream, and
+    the steps count on.
 
     phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
     stream to train on something else. Only the first phase can start from a checkpoint. note(sentence) says something
@@ -171,18 +185,20 @@ class Phases:
         except Diverged as error:
             error.step = counted(error.step)
             raise
-        # Also where a checkpoint of its last step left nothing to do.
+        # This is also right where a checkpoint of the last step left nothing to do.
         self.steps = offset + stream.steps
 
     @property
     def batches(self) -> Batches:
-        """The run's stream with its texts and settings, for a method whose stream is the plain one."""
+        """Return the run's stream with its texts and settings, for a method that uses the plain stream."""
         return as_batches(self.stream)
 
     def step(
         self, step: int, of: int, terms: Mapping[str, float], norm: float, lr: float, tokens: int
     ) -> Step:
-        """One step of a loop that is the method's own. tokens: of this step. Raises Diverged as fit() does."""
+        """Return the record of one step of a method's own loop. tokens: of this step. tokens: of this step.
+        Raises Diverged as fit() does.
+        """
         self.steps, self.tokens = step, self.tokens + tokens
         seconds = time.perf_counter() - self.began
         done = Step(step, of, dict(terms), sum(terms.values()), norm, lr, self.tokens, seconds)
@@ -194,12 +210,14 @@ class Phases:
 
     @property
     def resumable(self) -> bool:
-        """Whether a checkpoint taken now can be gone on from: what a first phase led to is not in it."""
+        """Return whether a run can be resumed from a checkpoint taken now. A checkpoint does not hold the
+        result of an earlier phase.
+        """
         return self.calls <= 1
 
 
 def as_batches(stream: Stream) -> Batches:
-    """The stream itself; TypeError for one with an order of its own, which has no epochs to change."""
+    """Return the stream itself. TypeError for one with an order of its own, which has no epochs to change."""
     if not isinstance(stream, Batches):
         raise TypeError(f"train: this needs plain Batches, got {type(stream).__name__}.")
     return stream

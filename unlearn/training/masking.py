@@ -1,4 +1,5 @@
-"""Masked-language-model examples for an encoder-decoder: the entities of what it reads, asked for by sentinels.
+"""This module makes masked-language-model examples for an encoder-decoder. It masks the entities of the
+source, and sentinels ask for them.
 
     encoder: "Seen with <extra_id_0> in <extra_id_1>"   decoder: "<extra_id_0> Velmar <extra_id_1> Oslo <extra_id_2>"
 
@@ -16,7 +17,7 @@ SENTINEL = "<extra_id_{}>"
 
 
 def sentinels_of(tokenizer: Tokenizer) -> list[int]:
-    """Ids of <extra_id_0>, <extra_id_1>, … as far as the tokenizer has them."""
+    """Return the ids of <extra_id_0>, <extra_id_1>, … as far as the tokenizer has them."""
     known: dict[str, int] = tokenizer.get_vocab()
     found: list[int] = []
     while (name := SENTINEL.format(len(found))) in known:
@@ -25,7 +26,8 @@ def sentinels_of(tokenizer: Tokenizer) -> list[int]:
 
 
 def masked(tokenizer: Tokenizer, example: Example) -> Example | None:
-    """The example's source with its entities masked, under the same key; None where none can be.
+    """Return the example with the entities of its source masked, under the same key. The result is None where
+    no entity can be masked.
 
     A source of more entities than there are sentinels keeps the last ones readable.
     """
@@ -43,7 +45,9 @@ def masked(tokenizer: Tokenizer, example: Example) -> Example | None:
 def mask_runs(
     example: Example, ids: Sequence[int], runs: Sequence[tuple[int, int]], sentinels: Sequence[int], eos: int
 ) -> Example:
-    """Tokens ids[a:b] of each run (a, b) asked for by its sentinel. example gives key and start token."""
+    """Return an example that asks for the tokens ids[a:b] of each run (a, b) by its sentinel. example gives
+    key and start token.
+    """
     source, asked, labels, at = [], [example.input_ids[0]], [IGNORE], 0
     for (a, b), sentinel in zip(runs, sentinels, strict=False):
         source += [*ids[at:a], sentinel]

@@ -1,4 +1,4 @@
-"""Reference: what the model said before the run began, computed once and kept by text.
+"""A reference holds what the model said before the run began, computed once and kept by text.
 
 The usual way is a second, frozen model that reads the same texts again at every step. Here one pass before the first
 step keeps what the loss will ask for, so that no second model is held and no text is read twice.
@@ -18,7 +18,7 @@ from unlearn.training.shelf import Shelf
 
 
 class Reference:
-    """p_ref, and whatever else a method must know that the training must not move.
+    """The values of the original model p_ref, and other values that training must not change.
 
     Kept by the text's key, computed once before the first step: "sums" one number a sequence, "states" the
     hidden states [n, d] at its answer tokens (with the frozen head they give the whole distribution, without a
@@ -43,14 +43,18 @@ class Reference:
             self.head = head.head_of(model)
 
     def adopt_head(self, model: Model) -> None:
-        """Read states with this model's output head: they are another model's than the one that is trained."""
+        """Use this model's output head for the reference states, because they come from another model than
+        the trained one.
+        """
         self.head = head.head_with(_frozen_linear(model.get_output_embeddings()), model.config)
 
     @no_grad
     def prepare(
         self, model: Model, kind: str, batches: Iterable[Tokens], *, layer: int | None = None
     ) -> None:
-        """Read every text once, before the first step. batches: Tokens on the model's device."""
+        """Read every text once, before the first step, and keep the values of this kind. batches: Tokens on
+        the model's device.
+        """
         for tokens in batches:
             (answers,) = lm.forward(model, tokens, layer=layer)
             if kind == "sums":
@@ -60,7 +64,7 @@ class Reference:
                 self.keep(kind, answers, answers.hidden)
 
     def tensors(self) -> list[Tensor]:
-        """All that is kept, for its size."""
+        """Return all tensors that are kept, so that their size can be measured."""
         return [value for rows in self._kept.values() for value in rows.values()]
 
     def keep_row(self, kind: str, key: int, values: Tensor) -> None:
@@ -68,14 +72,18 @@ class Reference:
         self._kept.setdefault(kind, {})[key] = values
 
     def keep(self, kind: str, answers: lm.Answers, values: Tensor) -> None:
-        """Keep values [T, …], in the order of the batch's answer tokens, by the texts' keys."""
+        """Keep values [T, …] of a batch by the texts' keys. They are in the order of the batch's answer
+        tokens.
+        """
         for key, part in zip(answers.keys, values.split(answers.row_count.tolist()), strict=True):
             self.keep_row(kind, key, self.shelf.put(part))
 
     def label_table(
         self, examples: Iterable[Example], tokenizer: Tokenizer, limit: int = 60
     ) -> list[JsonObject]:
-        """True token → label drawn in its place, {"text": key, "token", "label"}; empty where none was drawn."""
+        """Return which label was drawn for each true token, as {"text": key, "token", "label"}. It is empty
+        where none was drawn.
+        """
         kept, rows = self._kept.get("labels", {}), []
         for example in examples:
             true = example.answer_ids if example.key in kept else ()
@@ -90,22 +98,22 @@ class Reference:
         return rows[:limit]
 
     def per_token(self, kind: str, answers: lm.Answers) -> Tensor:
-        """[T, …] values kept under this kind, in the order of the batch's answer tokens."""
-        # Rows from the shelf come back to it.
+        """Return the values [T, …] kept under this kind, in the order of the batch's answer tokens."""
+        # Rows that the shelf keeps elsewhere come back to this device.
         device = answers.hidden.device
         return torch.cat([self._kept[kind][key].to(device, non_blocking=True) for key in answers.keys])
 
     def sums(self, answers: lm.Answers) -> Tensor:
-        """[B] S_i^ref of these sequences."""
+        """Return the sum of NLLs under the reference [B] for each of these sequences (the papers' S_i^ref)."""
         return torch.stack([self._kept["sums"][key] for key in answers.keys])
 
     def states(self, answers: lm.Answers) -> Tensor:
-        """[T, d] reference states in the order of the batch's answer tokens."""
+        """Return the reference states [T, d] in the order of the batch's answer tokens."""
         return self.per_token("states", answers)
 
 
 def _frozen_linear(layer: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
-    # A head of several parts.
+    # Such a head has several parts and is copied whole.
     if not hasattr(layer, "weight"):
         return copy.deepcopy(layer).requires_grad_(False)
     weight = layer.weight.detach().clone()

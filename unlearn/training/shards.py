@@ -1,4 +1,5 @@
-"""Shards of a training set, for SISA (arXiv 1912.03817): who lies where, what a request trains again, what is kept.
+"""This module divides a training set into shards for SISA and plans which stages a request trains again
+(arXiv 1912.03817).
 
 Nothing here trains: a Plan is counted before anything is, so that a form can say what a request would cost. A stage is
 named by the content of all that its weights depend on, and Checkpoints keeps weights by that name alone.
@@ -18,12 +19,14 @@ from unlearn.store.shapes import JsonObject
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Checkpoints beyond that are given up, the oldest first.
+# The most bytes of kept checkpoints. The oldest beyond that are deleted.
 KEPT_BYTES = 2**30
 
 
 def deal(sizes: Mapping[str, int], shards: int, slices: int, seed: int) -> dict[str, tuple[int, int]]:
-    """unit → (shard, slice): at random, the large units before the small, so that all cells are alike in size."""
+    """Return {unit: (shard, slice)}, chosen at random. Large units are placed before small ones, so that all
+    cells are similar in size.
+    """
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
     order.sort(key=lambda unit: -sizes[unit])
@@ -31,7 +34,7 @@ def deal(sizes: Mapping[str, int], shards: int, slices: int, seed: int) -> dict[
 
 
 def first_slices(places: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """affected shard → its first slice that holds something to forget."""
+    """Return {affected shard: its first slice that holds a text to forget}."""
     found: dict[int, int] = {}
     for shard, part in places:
         found[shard] = min(part, found.get(shard, part))
@@ -39,7 +42,9 @@ def first_slices(places: Sequence[tuple[int, int]]) -> dict[int, int]:
 
 
 def expected_share(shards: int, slices: int, units: int) -> float:
-    """E[tokens of a request] / tokens of training all, for so many units that lie anywhere, and slices of one size."""
+    """Return the expected tokens of a request divided by the tokens of training all shards. The units may be
+    anywhere, and all slices have one size.
+    """
     return sum(
         2 * j / (slices * (slices + 1)) * (1 - (1 - j / (shards * slices)) ** units)
         for j in range(1, slices + 1)
@@ -48,7 +53,9 @@ def expected_share(shards: int, slices: int, units: int) -> float:
 
 @dataclass(frozen=True)
 class Stage:
-    """Shard s after its slice r: texts of its slices 0 … r, and the content of all that its checkpoint depends on."""
+    """One shard after one of its slices: the texts of slices 0 … r, and the content of all that its
+    checkpoint depends on.
+    """
 
     shard: int
     slice: int
@@ -56,21 +63,25 @@ class Stage:
     epochs: int
     batch: int
     key: str
-    # Key of the stage that it goes on from; empty for the first.
+    # The key of the stage before this one, or "" for the first.
     after: str
 
     @property
     def steps(self) -> int:
+        """Return the number of optimiser steps of the stage."""
         return self.epochs * -(-len(self.texts) // self.batch)
 
     @property
     def tokens(self) -> int:
+        """Return the number of tokens that the stage reads."""
         return self.epochs * sum(len(text.input_ids) for text in self.texts)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """before: every stage with the texts to forget; after: the same without; again: those that are trained again."""
+    """The stages of a request.  before: every stage with the texts to forget. after: the same without them.
+    again: the stages that are trained again.
+    """
 
     before: tuple[Stage, ...]
     after: tuple[Stage, ...]
@@ -79,11 +90,15 @@ class Plan:
 
     @property
     def full(self) -> int:
-        """Tokens of training every shard again from its first slice, without F: as many as one model would read."""
+        """Return the tokens of training every shard again from its first slice, without the texts to forget.
+        One model would read as many.
+        """
         return sum(stage.tokens for stage in self.after)
 
     def told(self, left: Sequence[Stage]) -> JsonObject:
-        """For the run's results; left: the stages that this run trains itself."""
+        """Return the counts of the request for the run's results. left: the stages that this run trains
+        itself.
+        """
         now, again = {stage.key for stage in left}, {stage.key for stage in self.again}
         return {
             "request_tokens": sum(stage.tokens for stage in self.again),
@@ -95,7 +110,7 @@ class Plan:
         }
 
     def note(self, shards: int, slices: int) -> str:
-        """What the request costs, in a sentence, with the formula."""
+        """Return what the request costs, in a sentence, with the formula."""
         where = {
             s: min(a.slice for a in self.again if a.shard == s) + 1 for s in {a.shard for a in self.again}
         }
@@ -109,27 +124,30 @@ class Plan:
 
 
 class Checkpoints:
-    """The trained stages by key: in a folder, or in memory where there is none."""
+    """The trained stages by key, in a folder, or in memory where there is no folder."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.held: dict[str, dict[str, Tensor]] = {}
 
     def file(self, key: str) -> Path:
+        """Return the path of the file that holds this stage."""
         assert self.folder is not None, "what is held in memory has no file"
         return self.folder / f"{key}.safetensors"
 
     def missing(self, stages: Sequence[Stage]) -> list[Stage]:
-        """Those that must be trained, in order, each once."""
+        """Return the stages that must be trained, in order and each once."""
         here = self.held if self.folder is None else {f.stem for f in self.folder.glob("*.safetensors")}
         return list({stage.key: stage for stage in stages if stage.key not in here}.values())
 
     def load(self, key: str, member: Model) -> None:
+        """Load the weights of this stage into the member."""
         from safetensors.torch import load_file
 
         member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
 
     def save(self, key: str, member: Model) -> None:
+        """Keep the weights of the member as this stage."""
         from safetensors.torch import save_file
 
         state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}
@@ -142,7 +160,7 @@ class Checkpoints:
         scratch.replace(self.file(key))
 
     def prune(self) -> None:
-        """Give up the oldest beyond KEPT_BYTES."""
+        """Delete the oldest files until the rest takes at most KEPT_BYTES."""
         files = self.folder.glob("*.safetensors") if self.folder else ()
         room = KEPT_BYTES
         for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):

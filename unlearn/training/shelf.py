@@ -1,4 +1,4 @@
-"""Where a run keeps numbers for its texts: beside the model while they are few, then where there is more room.
+"""A shelf keeps a run's numbers for its texts beside the model, or elsewhere when they are many.
 
 A reference of hidden states is d numbers an answer token: of a million tokens and a model of 7 B, 8 GB. Beyond a limit
 (UNLEARN_REFERENCE_MEMORY, such as 2GiB) those of a model on CUDA lie in pinned host memory, which the device can read
@@ -14,16 +14,18 @@ from unlearn.compute.lazy import Tensor, torch
 from unlearn.store import environment
 
 LIMIT = environment.REFERENCE_MEMORY.name
-# Bytes beside the model, unless the variable says otherwise.
+# The most bytes beside the model, unless the variable sets another limit.
 USUAL = 2**30
-# Bytes taken at once.
+# The bytes that are reserved together.
 SEGMENT = 2**26
-# Bytes.
+# Each tensor begins at a multiple of this many bytes.
 ALIGNED = 64
 
 
 class Shelf:
-    """put() copies a tensor to where it shall lie, and returns the copy. folder: of the file, else the system's."""
+    """A store of tensors: put() copies a tensor to its place and returns the copy. folder: the folder for its
+    file, else the system's. folder: of the file, else the system's.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         limit = environment.REFERENCE_MEMORY.bytes()
@@ -33,7 +35,9 @@ class Shelf:
         self._segment, self._end = torch.empty(0, dtype=torch.uint8), 0
 
     def put(self, values: Tensor) -> Tensor:
-        """OSError where the disk is full: it is asked for room before anything is written."""
+        """Return a copy of the values at the place where they are kept. OSError where the disk is full,
+        before anything is written.
+        """
         if self.beside + values.nbytes <= self.limit:
             self.beside += values.nbytes
             return values.clone()
@@ -43,7 +47,7 @@ class Shelf:
         return place.copy_(values)
 
     def words(self) -> str:
-        """A sentence for the run's page; empty where everything lies beside the model."""
+        """Return a sentence for the run's page, or "" where everything is beside the model."""
         if not self.away:
             return ""
         where = "pinned host memory" if self.pinned else "a file"
@@ -71,7 +75,9 @@ class Shelf:
 
 
 def fill(descriptor: int, size: int) -> None:
-    """So many bytes of the disk are the file's: where there are none left that is an error now, not a fault later."""
+    """Reserve this many bytes of the disk for the file. A full disk is then an error now, and not a fault at
+    a later write.
+    """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return

@@ -1,1 +1,1 @@
-"""Readers of files, one for each kind: bytes of a stranger in, a Table of plain values out, within bounds."""
+"""Readers of files, one for each kind, which turn untrusted bytes into a Table within fixed bounds."""

@@ -1,4 +1,5 @@
-"""What a file may become while it is read: rows, columns, characters. A file of few bytes can unpack to gigabytes.
+"""The bounds of a file while it is read: rows, columns and characters. A file of few bytes can unpack to
+gigabytes. A file of few bytes can unpack to gigabytes.
 
 Every reader hands its rows to one Budget as they come, so that too much is noticed at the first row too many and not
 when all of it lies in memory.
@@ -6,31 +7,33 @@ when all of it lies in memory.
 
 from collections.abc import Iterable, Mapping
 
-# Of a file.
+# The most bytes of a file.
 MAX_BYTES = 10 * 2**20
 MAX_ROWS = 20_000
 MIN_ROWS = 2
 MAX_COLUMNS = 100
-# Of one cell.
+# The most characters of one cell.
 MAX_CHARS = 1_000_000
-# Characters of all cells.
+# The most characters of all cells together.
 MAX_TOTAL = 30_000_000
-# Marks of a JSON file that begin or part values.
+# The most marks of a JSON file that begin or separate values.
 MAX_VALUES = 1_000_000
-# Of a Parquet file, as its footer says.
+# The most unpacked bytes of a Parquet file, as its footer states them.
 MAX_UNPACKED = 10 * MAX_BYTES
-# Lists in lists.
+# The most levels of lists within lists.
 MAX_DEPTH = 20
 
 
 class Budget:
-    """Counts what has been read of one file; ValueError, with the file's name, at the first row too many."""
+    """A counter of what was read of one file. It raises ValueError, with the file's name, at the first row
+    too many.
+    """
 
     def __init__(self, name: str) -> None:
         self.name, self.rows, self.chars = name, 0, 0
 
     def row(self, cells: Iterable[tuple[str, object]]) -> None:
-        """One more row: its columns and values."""
+        """Count one more row with its columns and values."""
         self.rows += 1
         if self.rows > MAX_ROWS:
             raise ValueError(
@@ -52,7 +55,9 @@ class Budget:
 
 
 def weight(value: object, depth: int = 0) -> int:
-    """Characters of a value; of a list or an object those of its parts. ValueError where lists lie too deep."""
+    """Return the number of characters in a value. For a list or an object it is the sum of its parts.
+    ValueError where lists are nested too deep. ValueError where lists lie too deep.
+    """
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, Mapping):
@@ -65,7 +70,9 @@ def weight(value: object, depth: int = 0) -> int:
 
 
 def check_columns(columns: Iterable[str], name: str) -> None:
-    """Before a table is made of them: a file of few bytes can name columns enough to fill the memory."""
+    """Raise ValueError for too many column names, before a table is made of them. A file of few bytes can
+    name so many columns that they fill the memory.
+    """
     columns = list(columns)
     if len(columns) > MAX_COLUMNS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""CSV and its relatives: the mark between cells is sniffed, then checked by reading the whole file strictly with it.
+"""This module reads CSV and similar files. It guesses the mark between cells and checks it on the whole file.
 
 A way of reading counts only where every row gets as many cells as the first; so a comma inside a text, a blank after
 the comma or a quote written as \\" choose the reading, and not the other way round.
@@ -16,15 +16,16 @@ from unlearn.data.files.names import KNOWN, spoken
 from unlearn.data.files.table import Table, table_of
 
 MARKS = ",;\t|"
-# Characters that the sniffer sees.
+# The number of characters from which the mark is guessed.
 SAMPLE = 64 * 1024
-# Rows by which the ways of reading are compared.
+# The number of rows on which the ways of reading are compared.
 TRIED = 200
-# Lines in which names may stand below a title.
+# The column names may follow a title within this many lines.
 ABOVE = 10
 SAID = re.compile(r"""["']?sep=(.)["']?[ \t]*(\r\n|\r|\n)""", re.IGNORECASE)
 WORDS_OF_A_NAME = 5
-# A quote that is never closed; read loosely, it would swallow the rest of the file.
+# Python's message for a quote that is never closed. Such a quote would turn the rest of the file into one
+# cell.
 OPEN = "unexpected end of data"
 
 
@@ -57,7 +58,9 @@ class _Way:
 def read(
     text: str, name: str, notes: Sequence[str] = (), *, tabs: bool = False, named: Collection[str] = ()
 ) -> Table:
-    """The table of a text with marks between cells. tabs: only these; named: further names of columns."""
+    """Return the table of a text with marks between its cells. tabs: only these; named: further names of
+    columns.
+    """
     above = 0
     mark = "\t" if tabs else ""
     if said := SAID.match(text):

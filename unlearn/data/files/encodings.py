@@ -1,4 +1,4 @@
-"""Bytes to text: marked encodings are obeyed, UTF-8 is the rule, Windows' cp1252 is read with a note.
+"""This module turns bytes into text: marked encodings first, then UTF-8, then cp1252 with a note.
 
 What remains is not guessed: the error names the byte, its line and an encoding option that can be pasted.
 """
@@ -13,15 +13,17 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Bytes that are looked at for zero bytes.
+# The number of first bytes in which zero bytes are looked for.
 LOOK = 4000
-# Share of letters outside ASCII above which a text is of no language that cp1252 is for.
+# A text with a larger share of letters outside ASCII is in no language that cp1252 covers.
 FOREIGN = 0.35
 OTHERS = "cp1251 for Cyrillic, shift_jis for Japanese, gb18030 for Chinese, latin1 for old Western files"
 
 
 def decode(data: bytes, name: str, encoding: str = "") -> tuple[str, tuple[str, ...]]:
-    """(text, notes). encoding: what a person said; else it is found. ValueError with a remedy."""
+    """Return (text, notes) of a file's bytes. encoding: the one that a person named, else it is detected.
+    encoding: what a person said; else it is found. ValueError with a remedy.
+    """
     if data[:4] in (ZIP, EXCEL):
         raise ValueError(f"{name}: must be text, got a zip or Excel file. Save the sheet as CSV (UTF-8).")
     if encoding:

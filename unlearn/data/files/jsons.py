@@ -1,4 +1,5 @@
-"""JSON of the usual shapes: an array, one value a line, a dict of columns, one named list; whatever the file's ending.
+"""This module reads JSON of the usual shapes, whatever the file's ending. They are an array, one value a
+line, a dict of columns, and one named list.
 
 Several named lists (splits) are not mixed: one of them is asked for. Numbers keep the digits that they were written
 with, NaN is an empty cell.
@@ -22,7 +23,7 @@ BLANK = re.compile(r"[ \t\r\n]*")
 
 
 class SeveralSets(ValueError):
-    """A file that holds several sets of rows; sets: their names."""
+    """Signals that a file holds several sets of rows. sets: their names."""
 
     def __init__(self, said: str, sets: list[str]) -> None:
         super().__init__(said)
@@ -30,7 +31,9 @@ class SeveralSets(ValueError):
 
 
 def read(text: str, name: str, notes: Iterable[str] = (), *, split: str = "") -> Table:
-    """The rows of a JSON or JSON-lines text. split: the one to read where it holds several."""
+    """Return the rows of a JSON or JSON-lines text. split: the set to read where the file holds several.
+    split: the one to read where it holds several.
+    """
     if sum(map(text.count, "[{,")) > bounds.MAX_VALUES and _values(text) > bounds.MAX_VALUES:
         raise ValueError(f"{name}: must hold at most {bounds.MAX_VALUES:,} values. Take a part of it.")
     start = _skip(text, 0)
@@ -192,7 +195,9 @@ def _rows(values: Iterable[tuple[int, Any]], name: str, unit: str) -> Iterator[M
 
 
 def is_turns(value: object) -> bool:
-    """Whether it is a conversation: a list of objects that have a role and a content under one of their names."""
+    """Return whether the value is a conversation: a list of objects that have a role and a content under one
+    of their names.
+    """
     return (
         isinstance(value, list)
         and bool(value)

@@ -1,4 +1,4 @@
-"""What columns are usually called, so that a table says by itself what its columns hold."""
+"""The usual names of columns, by which a table shows what its columns hold."""
 
 import re
 
@@ -11,7 +11,7 @@ TEXT = ("text", "content", "document", "passage", "article", "sentence", "body")
 MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 SYSTEM = ("system", "system_prompt", "system_message")
 REQUEST = ("request",)
-# Joined to an instruction.
+# A column with one of these names is joined to an instruction.
 INPUT = ("input", "context")
 CHOICES = ("choices", "options", "endings")
 INDEX = (
@@ -36,12 +36,12 @@ KNOWN = frozenset(
 
 
 def spoken(name: str) -> str:
-    """A column's name as these lists have it: "Question\\n(in English)" → "question"."""
+    """Return a column's name in the form of these lists: "Question\\n(in English)" becomes "question"."""
     first = re.split(r"[\n\r(\[]", name.strip().strip("\ufeff"), maxsplit=1)[0]
     return re.sub(r"[\s_-]+", "_", first.strip(" :*#?")).casefold()
 
 
 def first_of(columns: tuple[str, ...], names: tuple[str, ...]) -> str:
-    """The column that is called the earliest of these names; empty where none is."""
+    """Return the column that has the earliest of these names, or "" where none has."""
     by_name = {spoken(column): column for column in reversed(columns)}
     return next((by_name[name] for name in names if name in by_name), "")

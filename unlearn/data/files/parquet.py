@@ -1,4 +1,6 @@
-"""Parquet: the footer is asked first, then few rows at a time, since 7 kB of one repeated word unpack to gigabytes."""
+"""This module reads Parquet files. It checks the footer first and then reads few rows at a time, because 7 kB
+of one repeated word unpack to gigabytes.
+"""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -7,7 +9,7 @@ from typing import Any
 from unlearn.data.files import bounds
 from unlearn.data.files.table import Table, table_of
 
-# Rows unpacked together.
+# The number of rows that are unpacked together.
 AT_ONCE = 16
 
 
@@ -16,7 +18,7 @@ class _TooMuch(ValueError):
 
 
 def read(data: bytes, name: str) -> Table:
-    """Its rows, with values of Python's own kinds: dates are dates, lists are lists."""
+    """Return the rows of a Parquet file as values of Python's own kinds: dates are dates, lists are lists."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The door for files: read_table() finds the reader by the file's ending and gives back a Table.
+"""The function read_table() finds the reader for a file's ending and returns a Table.
 
 Files come from strangers through a browser, so they are data only: nothing is unpickled or evaluated, what they become
 is bounded while they are read, and an error says how to mend the file.
@@ -25,7 +25,7 @@ def read_table(
     split: str = "",
     named: Collection[str] = (),
 ) -> Table:
-    """The table in a file; name is what errors call it, its ending tells the format.
+    """Return the table in a file. name is the file's name in errors, and its ending tells the format.
 
     encoding: how its bytes are text, found where not said. split: which of several in one JSON file. named: columns
     that a person named, so that they count as names in a first line. TXT has one text a line, in a column "text".

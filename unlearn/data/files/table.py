@@ -1,4 +1,6 @@
-"""A Table is what every reader gives: names of columns and rows of plain values, with what a person must be told."""
+"""A Table is the result of every reader. It holds column names, rows of plain values, and notes for the
+person.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +10,8 @@ from unlearn.data.files.bounds import MIN_ROWS, Budget, check_columns
 
 @dataclass(frozen=True)
 class Table:
-    """records hold values as the file has them (text, numbers, dates, lists), empty cells None.
+    """A table as its file has it. records hold plain values (text, numbers, dates, lists), and an empty cell
+    is None.
 
     name is what errors call it. headless: what stands in line 1 where that seems to be a row and no names.
     """
@@ -31,7 +34,9 @@ def table_of(
     columns: Iterable[str] | None = None,
     headless: str = "",
 ) -> Table:
-    """A table of these records, read one by one within bounds. ValueError, naming the file, for too many or too few."""
+    """Return a table of these records, which are read one by one within the bounds. ValueError, naming the
+    file, for too many or too few.
+    """
     budget, kept = Budget(name), []
     known: dict[str, None] = dict.fromkeys(columns or ())
     for record in records:

@@ -1,1 +1,1 @@
-"""The metrics that look at the hidden states below the words."""
+"""These metrics read the hidden states of a model instead of its words."""

@@ -1,4 +1,5 @@
-"""Separability: accuracy of a linear classifier that tells forget from retain by final-layer states (EUL).
+"""Separability is how well a linear classifier tells forget from retain texts by their final states. It is
+EUL's metric.
 
 Logistic regression on standardised states, averaged over each text's answer positions; as many retain as forget
 texts (so chance is 0.5), five-fold cross-validated, all seeded. arXiv 2310.20150, §4.1.
@@ -13,7 +14,8 @@ ROLES = ("forget", "retain")
 
 
 def held_out_hits(forget: Any, retain: Any) -> tuple[float, ...]:
-    """1 or 0 for each text of the balanced sample, forget first: classified rightly while held out.
+    """Return 1 or 0 for each text of the balanced sample, forget first: whether it was classified correctly
+    while held out.
 
     forget, retain: [n, d] arrays.
     """
@@ -34,6 +36,7 @@ def held_out_hits(forget: Any, retain: Any) -> tuple[float, ...]:
 
 
 def measure(evidence: Evidence) -> Scores:
+    """Return each model's classification accuracy, or nothing where a role is missing."""
     import numpy as np
 
     if not set(ROLES) <= set(evidence.roles):

@@ -1,1 +1,1 @@
-"""The metrics of what a model knows, whatever words it uses."""
+"""These metrics measure what a model knows, in whatever words it says it."""

@@ -8,6 +8,8 @@ from unlearn.metrics.base import Comparison, Evidence, Scores, mean, per_text
 
 
 def measure(evidence: Evidence) -> Scores:
+    """Return the entity loss of each model on the forget texts."""
+
     def values(when: str, role: str) -> list[float | None]:
         found: list[float | None] = []
         for o, flags in zip(evidence.seen(when, role), evidence.entities(role), strict=True):

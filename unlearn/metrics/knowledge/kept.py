@@ -17,12 +17,12 @@ ROLES = ("retain", "general", "neighbours")
 
 
 def harmonic_mean(values: Sequence[float]) -> float:
-    """n / Σ 1/v; 0 as soon as one value is 0."""
+    """Return the harmonic mean of the values, n / Σ 1/v. It is 0 as soon as one value is 0."""
     return len(values) / sum(1 / v for v in values) if all(v > 0 for v in values) else 0.0
 
 
 def parts(evidence: Evidence, when: str) -> dict[str, float]:
-    """{"role measure": its mean} for the roles that have questions with wrong answers."""
+    """Return {"role measure": its mean} for the roles that have questions with wrong answers."""
     found: dict[str, float] = {}
     for role in (r for r in ROLES if r in evidence.roles):
         ratios = truth_ratios(evidence, when, role)
@@ -39,7 +39,7 @@ def parts(evidence: Evidence, when: str) -> dict[str, float]:
 
 
 def measure(evidence: Evidence) -> Scores:
-    """per_example holds the parts, in the order of details["parts"]."""
+    """Return the kept knowledge of each model. per_example holds the parts, in the order of details["parts"]."""
     scores: Scores = {}
     for when in evidence.models:
         if found := parts(evidence, when):

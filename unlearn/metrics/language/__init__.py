@@ -1,1 +1,1 @@
-"""The metrics of whether what a model says is still language."""
+"""These metrics measure whether a model's words are still language."""

@@ -1,4 +1,5 @@
-"""Collapse flag: REP_3 > 0.5, or general PPL > 2 × the original's, or a number that is not finite.
+"""The collapse flag is set when a model repeats itself or finds general text unlikely. The limits are REP_3 >
+0.5 and general PPL > 2 × the original's, and a number that is not finite sets it too.
 
 Read on the general role (retain where there is none): a model that babbles about what it forgot has not
 collapsed, one that babbles about everything else has.
@@ -15,7 +16,7 @@ MAX_REP_3, MAX_PPL_RATIO = 0.5, 2.0
 
 
 def reasons(rep_3: float | None, ppl: float, original: float) -> tuple[str, ...]:
-    """Why it counts as collapsed, in sentences; empty when it does not."""
+    """Return the reasons why a model counts as collapsed, in sentences. The result is empty when it does not."""
     found = []
     if rep_3 is not None and rep_3 > MAX_REP_3:
         found.append(f"continuations repeat themselves: REP 3 is {rep_3:.2f}, above {MAX_REP_3}")
@@ -27,6 +28,7 @@ def reasons(rep_3: float | None, ppl: float, original: float) -> tuple[str, ...]
 
 
 def measure(evidence: Evidence) -> Scores:
+    """Return 1 for a model that has collapsed and 0 for another, with the reasons in details."""
     role = next((r for r in ("general", "retain") if r in evidence.roles), None)
     if role is None or "before" not in evidence.models:
         return {}

@@ -1,4 +1,5 @@
-"""Perplexity of the continuations under the *original* model: is what it now says still language?
+"""Generation perplexity is the original model's perplexity on the text that a model continues. It shows
+whether that text is still language.
 
 Never to be read alone: a collapsed model that repeats one word gets a low value, so the repetition stands beside
 it in details (Holtzman et al. 2020, arXiv 1904.09751, on why likely text can be degenerate).
@@ -10,7 +11,9 @@ from unlearn.metrics.memory.perplexity import exp_mean
 
 
 def measure(evidence: Evidence) -> Scores:
-    """per_example: mean token NLL of each continuation that is not empty."""
+    """Return the generation perplexity of each model on each role. per_example: mean token NLL of each
+    continuation that is not empty.
+    """
     scores: Scores = {}
     for when in evidence.models:
         for role in evidence.roles:

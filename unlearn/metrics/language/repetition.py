@@ -7,7 +7,9 @@ from unlearn.metrics.memory.el import ngrams
 
 
 def repetition(tokens: Sequence[int], n: int) -> float | None:
-    """1 - distinct n-grams / n-grams; None for fewer than n tokens."""
+    """Return the share of repeated n-grams: 1 - distinct n-grams / n-grams. The result is None for fewer than
+    n tokens.
+    """
     grams = ngrams(tokens, n)
     return 1.0 - len(set(grams)) / len(grams) if grams else None
 

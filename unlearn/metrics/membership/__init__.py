@@ -1,1 +1,1 @@
-"""The metrics of whether an attacker can tell that a text was trained on."""
+"""These metrics measure whether an attacker can tell that a text was trained on."""

@@ -1,4 +1,5 @@
-"""Membership inference: can forget texts (members) be told from approximate ones (never seen)? Ideal AUC 0.5.
+"""Membership inference attacks try to tell forget texts (members) from approximate ones. Approximate texts
+were never seen. The ideal AUC is 0.5. Ideal AUC 0.5.
 
 Five attacks, each a score that is higher for a member. l: log-probs of the answer tokens.
     loss       mean(l)                                                     Yeom et al. 2018, arXiv 1709.01604
@@ -17,53 +18,60 @@ from unlearn.metrics.membership.roc import summary
 from unlearn.metrics.memory.nll import text_nll
 
 MEMBERS, OTHERS = "forget", "approximate"
-# K in per cent.
+# The values of K, in per cent.
 SHARES = tuple(range(10, 101, 10))
-# The default of both papers.
+# Both papers use this K by default.
 DEFAULT_K = 20
-# A model that is certain has σ = 0.
+# The smallest σ to divide by, because a model that is certain has σ = 0.
 MIN_SIGMA = 1e-6
-Attack = Callable[
-    [Observation, str, Observation], float
-    # (observation, answer text, original's observation)
-]
+# A function of (observation, answer text, original's observation) that returns a score.
+Attack = Callable[[Observation, str, Observation], float]
 
 
 def lowest(values: Sequence[float], share: int) -> float:
-    """Mean of the `share` per cent lowest values: the integer part of share · n / 100 of them, at least one."""
+    """Return the mean of the `share` per cent lowest values. These are the integer part of share · n / 100
+    values, at least one.
+    """
     return mean(sorted(values)[: max(1, share * len(values) // 100)])
 
 
 def loss_score(o: Observation, answer: str, original: Observation) -> float:
+    """Return the mean log-prob of the answer tokens."""
     return -text_nll(o)
 
 
 def zlib_score(o: Observation, answer: str, original: Observation) -> float:
+    """Return the mean log-prob of the answer tokens divided by the compressed bytes of the answer."""
     return -text_nll(o) / len(zlib.compress(answer.encode()))
 
 
 def reference_score(o: Observation, answer: str, original: Observation) -> float:
+    """Return the mean log-prob of the answer tokens minus the same under the original model."""
     return text_nll(original) - text_nll(o)
 
 
 def min_k(share: int) -> Attack:
+    """Return the Min-K% attack, which reads the mean of the lowest `share` per cent of log-probs."""
     return lambda o, answer, original: lowest([t["lp"] for t in o.tokens], share)
 
 
 def min_k_plus(share: int) -> Attack:
+    """Return the Min-K%++ attack, which normalises each log-prob by mean and standard deviation before
+    Min-K%.
+    """
     return lambda o, answer, original: lowest(
         [(t["lp"] - t["mu"]) / max(t["sigma"], MIN_SIGMA) for t in o.tokens], share
     )
 
 
 def scores_of(evidence: Evidence, when: str, role: str, attack: Attack) -> list[float]:
-    """One membership score a row."""
+    """Return one membership score for each row of the role."""
     texts = zip(evidence.seen(when, role), evidence.rows(role), evidence.seen("before", role), strict=True)
     return [attack(o, row.answer, original) for o, row, original in texts]
 
 
 def leak(evidence: Evidence, when: str, attack: Attack) -> Score | None:
-    """AUC with everything beside it; per_example: the members' scores, then the non-members'."""
+    """Return the AUC of an attack with its details. per_example: the members' scores, then the non-members'."""
     sides = [scores_of(evidence, when, role, attack) for role in (MEMBERS, OTHERS)]
     found = summary(*sides)
     if found is None:
@@ -73,6 +81,7 @@ def leak(evidence: Evidence, when: str, attack: Attack) -> Score | None:
 
 
 def has_sides(evidence: Evidence) -> bool:
+    """Return whether the evidence has the members, the non-members and the model before."""
     return {MEMBERS, OTHERS} <= set(evidence.roles) and "before" in evidence.models
 
 
@@ -127,12 +136,12 @@ MIN_K_PLUS = _metric(
     "Zhang et al. 2024, arXiv 2404.02936",
     {k: min_k_plus(k) for k in SHARES},
 )
+# The original model is left out, because it is the reference itself.
 REFERENCE = _metric(
     "reference",
     "reference",
     "the gain in mean log-prob over the original model",
     "Carlini et al. 2021, arXiv 2012.07805",
     {0: reference_score},
-    # The original against itself tells nothing.
     but=("before",),
 )

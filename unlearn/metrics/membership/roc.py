@@ -1,4 +1,5 @@
-"""Ranks of two groups of numbers: AUC, ROC, true positives at few false ones, bootstrap interval.
+"""This module compares two groups of numbers by their ranks: AUC, ROC and bootstrap interval. It also gives
+the true positive rate at a low false positive rate.
 
 scikit-learn computes them; only the bootstrap, a thousand AUCs, is one matrix product over pairs.
 """
@@ -13,7 +14,7 @@ FEW = (0.01, 0.05)
 
 
 def roc(members: Sequence[float], others: Sequence[float]) -> tuple[list[float], list[float]]:
-    """(false positive rates, true positive rates), both from 0 to 1; a higher number says "member"."""
+    """Return (false positive rates, true positive rates), both from 0 to 1. A higher number says "member"."""
     from sklearn.metrics import roc_curve
 
     fpr, tpr, _ = roc_curve([1] * len(members) + [0] * len(others), [*members, *others])
@@ -21,21 +22,23 @@ def roc(members: Sequence[float], others: Sequence[float]) -> tuple[list[float],
 
 
 def auc(members: Sequence[float], others: Sequence[float]) -> float:
-    """Chance that a random member scores above a random non-member; a tie counts half."""
+    """Return the chance that a random member scores above a random non-member. A tie counts half."""
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score([1] * len(members) + [0] * len(others), [*members, *others]))
 
 
 def tpr_at(curve: tuple[Sequence[float], Sequence[float]], most: float) -> float:
-    """The highest true positive rate at a false positive rate of at most `most`."""
+    """Return the highest true positive rate at a false positive rate of at most `most`."""
     return max((tpr for fpr, tpr in zip(*curve, strict=True) if fpr <= most), default=0.0)
 
 
 def interval(
     members: Sequence[float], others: Sequence[float], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the AUC; members and non-members are resampled apart."""
+    """Return the 95 % percentile bootstrap interval of the AUC. Members and non-members are resampled
+    separately.
+    """
     import numpy as np
 
     a, b = np.asarray(members)[:, None], np.asarray(others)[None, :]
@@ -49,13 +52,13 @@ def interval(
 
 
 def log_points(curve: tuple[Sequence[float], Sequence[float]]) -> tuple[list[float], list[float]]:
-    """The points of the ROC that a log-log plot can show: both rates above 0."""
+    """Return the points of the ROC that a log-log plot can show, which have both rates above 0."""
     kept = [(x, y) for x, y in zip(*curve, strict=True) if x > 0 and y > 0]
     return [x for x, _ in kept], [y for _, y in kept]
 
 
 def summary(members: Sequence[float], others: Sequence[float]) -> JsonObject | None:
-    """Everything about one attack; None where a group is empty or a score is not finite."""
+    """Return all figures of one attack, or None where a group is empty or a score is not finite."""
     if not members or not others or not all(map(math.isfinite, [*members, *others])):
         return None
     curve, value = roc(members, others), auc(members, others)

@@ -1,1 +1,1 @@
-"""The metrics of what a model still says of a text, or how likely it finds it."""
+"""These metrics measure how much of a text a model still says, or how likely it finds it."""

@@ -4,7 +4,7 @@ from unlearn.metrics.base import Metric, Observation, mean
 
 
 def text_accuracy(observation: Observation) -> float:
-    """Share of answer tokens at rank 0."""
+    """Return the share of answer tokens at rank 0."""
     return mean([float(token["rank"] == 0) for token in observation.tokens])
 
 

@@ -13,12 +13,12 @@ from unlearn.metrics.base import Comparison, Evidence, Scores, per_text
 
 
 def ngrams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
-    """All runs of n tokens, in order."""
+    """Return all runs of n tokens that follow each other, in order."""
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
 
 def overlap(generated: Sequence[int], true: Sequence[int], n: int) -> float:
-    """OVERLAP_n; 0 where nothing was generated that holds n tokens."""
+    """Return OVERLAP_n of the two token lists, which is 0 where fewer than n tokens were generated."""
     mine, there = ngrams(generated, n), set(ngrams(true, n))
     return sum(gram in there for gram in mine) / len(mine) if mine else 0.0
 
@@ -26,7 +26,7 @@ def overlap(generated: Sequence[int], true: Sequence[int], n: int) -> float:
 def extraction_likelihood(
     answer: Sequence[int], continuations: Mapping[int, Sequence[int]], n: int
 ) -> float | None:
-    """EL_n of one text; None where its answer has fewer than n tokens."""
+    """Return EL_n of one text, or None where its answer has fewer than n tokens."""
     values = [overlap(continuations[t], answer[t:], n) for t in sorted(continuations) if len(answer) - t >= n]
     return sum(values) / len(values) if values else None
 

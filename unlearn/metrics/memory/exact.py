@@ -11,18 +11,22 @@ from unlearn.metrics.base import Metric, Observation, mean
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words and numbers of a text, in any script."""
+    """Return the lower-cased words and numbers of a text, in any script."""
     return re.findall(r"\w+", unicodedata.normalize("NFC", text).lower())
 
 
 def begins_with(text: str, answer: str) -> bool:
-    """Whether the words of text begin with the words of answer; an answer without words is never given."""
+    """Return whether the words of text begin with the words of answer. It is False for an answer without
+    words.
+    """
     wanted = words(answer)
     return bool(wanted) and words(text)[: len(wanted)] == wanted
 
 
 def exact(observation: Observation) -> float | None:
-    """1 or 0; None for a plain text, which has no question."""
+    """Return 1 for a continuation that begins with the right answer, else 0. The result is None for a plain
+    text, which has no question.
+    """
     if not observation.question:
         return None
     return float(begins_with(observation.text, observation.answer))

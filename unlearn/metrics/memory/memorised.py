@@ -8,7 +8,9 @@ from unlearn.metrics.base import Metric, Observation, mean
 
 
 def memorised(observation: Observation) -> float:
-    """1 where every answer token is the argmax after the true tokens before it, so that greedy decoding gives all."""
+    """Return 1 if every answer token is the most likely one after the true tokens before it, else 0. Greedy
+    decoding then reproduces the answer.
+    """
     return float(all(token["rank"] == 0 for token in observation.tokens))
 
 

@@ -1,10 +1,10 @@
-"""Negative log-likelihood: mean over texts of the mean over answer tokens of -log p, in nats."""
+"""Negative log-likelihood is the mean over texts of the mean of -log p over answer tokens, in nats."""
 
 from unlearn.metrics.base import Metric, Observation, mean
 
 
 def text_nll(observation: Observation) -> float:
-    """Mean -log p of the text's answer tokens."""
+    """Return the mean of -log p over the text's answer tokens."""
     return -mean([token["lp"] for token in observation.tokens])
 
 

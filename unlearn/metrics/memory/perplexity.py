@@ -8,7 +8,9 @@ from unlearn.metrics.memory.nll import text_nll
 
 
 def exp_mean(values: Sequence[float]) -> float:
-    """exp(mean), infinite where that overflows: a collapsed model is not an arithmetic error."""
+    """Return exp of the mean of the values, or infinity where it overflows. A collapsed model is not an
+    arithmetic error.
+    """
     average = mean(values)
     return math.exp(average) if average < 700 else math.inf
 

@@ -1,4 +1,6 @@
-"""Answer probability: exp(-S/n), the geometric mean of the answer tokens' probabilities (TOFU, arXiv 2401.06121)."""
+"""Answer probability is the geometric mean of the answer tokens' probabilities, exp(-S/n) (TOFU, arXiv
+2401.06121). S is the sum of their n NLLs.
+"""
 
 import math
 
@@ -7,7 +9,7 @@ from unlearn.metrics.memory.nll import text_nll
 
 
 def probability(observation: Observation) -> float | None:
-    """exp(-S/n) of a question's answer; None for a plain text, which answers nothing."""
+    """Return the answer probability exp(-S/n) of a question, or None for a plain text, which answers nothing."""
     return math.exp(-text_nll(observation)) if observation.question else None
 
 

@@ -1,4 +1,5 @@
-"""ROUGE-L between greedy continuation and true text: recall for questions, F1 for plain text (Lin 2004, W04-1013).
+"""ROUGE-L measures the words that greedy continuation and true text share in order (Lin 2004, W04-1013). It
+is recall for questions and F1 for plain text.
 
     R = LCS(true, text) / |true|,   P = LCS(true, text) / |text|,   F1 = 2 P R / (P + R)
 
@@ -13,12 +14,14 @@ from unlearn.metrics.base import Metric, Observation, mean
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased runs of letters and digits, in any script."""
+    """Return the lower-cased runs of letters and digits, in any script."""
     return re.findall(r"[^\W_]+", text.lower())
 
 
 def common(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence; bits of one integer are a column of the table (Hyyrö 2004)."""
+    """Return the length of the longest common subsequence. The bits of one integer hold a column of the table
+    (Hyyrö 2004).
+    """
     places: dict[str, int] = {}
     for i, word in enumerate(a):
         places[word] = places.get(word, 0) | 1 << i
@@ -30,7 +33,7 @@ def common(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def rouge_l(observation: Observation) -> float:
-    """Longest common subsequence of words, as recall (question) or F1 (plain text); 0 where either has no words."""
+    """Return ROUGE-L as recall (question) or F1 (plain text). It is 0 where either text has no words."""
     true, said = words(observation.answer), words(observation.text)
     if not true or not said:
         return 0.0

@@ -1,1 +1,1 @@
-"""The metrics of the MUSE benchmark."""
+"""These metrics belong to the MUSE benchmark."""

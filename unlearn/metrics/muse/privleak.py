@@ -1,4 +1,5 @@
-"""PrivLeak (MUSE, Shi et al. 2024, arXiv 2407.06460), with MUSE's sign: 100 · (s - r) / r, s = 1 - AUC, by Min-40%.
+"""PrivLeak compares a model's membership leak with the retrained model's (MUSE, arXiv 2407.06460). With
+MUSE's sign it is 100 · (s - r) / r, s = 1 - AUC, by Min-40% (Shi et al. 2024).
 
 s is the model's, r the retrained model's; AUC is the chance that a forget text looks better known than a never-seen
 one. 0: as hard to tell as for a model that was trained without them. A model that still knows them lies near -100;
@@ -12,6 +13,7 @@ K = 40
 
 
 def measure(evidence: Evidence) -> Scores:
+    """Return PrivLeak of each model, or nothing without a retrained model."""
     if not has_sides(evidence) or "retrained" not in evidence.models:
         return {}
     leaks = {when: leak(evidence, when, min_k(K)) for when in evidence.models}

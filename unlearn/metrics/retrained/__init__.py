@@ -1,1 +1,1 @@
-"""The metrics that compare with a model that never saw the forget texts."""
+"""These metrics compare a model with one that never saw the forget texts."""

@@ -6,7 +6,9 @@ ROLES = ("forget", "paraphrase", "retain")
 
 
 def measure(evidence: Evidence) -> Scores:
-    """The retrained model stands at 0 by definition; before shows how far there was to go."""
+    """Return each model's distance to the retrained one. The retrained model has 0 by definition, and before
+    shows how far there was to go.
+    """
     if "retrained" not in evidence.models:
         return {}
     return per_text(evidence, ROLES, lambda when, role: list(evidence.divergence("retrained", when, role)))

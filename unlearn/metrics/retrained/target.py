@@ -1,4 +1,5 @@
-"""The approximate-retrain target (Yao et al. 2024, arXiv 2402.15159, §4.2): what not knowing looks like.
+"""The approximate-retrain target estimates scores of a retrained model without retraining (Yao et al. 2024,
+arXiv 2402.15159, §4.2).
 
 PPL and ACC of the *original* model on approximate stand in for those of a retrained model on forget. Where the true
 retrain exists, its row is the error of the approximation: ratio 1 (difference 0) would mean a perfect stand-in.
@@ -38,10 +39,12 @@ def _compared(
 
 
 def measure_ppl(evidence: Evidence) -> Scores:
+    """Return each model's perplexity on forget with its ratio to the target."""
     return _compared(evidence, text_nll, exp_mean, lambda value, target: value / target)
 
 
 def measure_accuracy(evidence: Evidence) -> Scores:
+    """Return each model's accuracy on forget with its difference from the target."""
     return _compared(evidence, text_accuracy, mean, lambda value, target: value - target)
 
 

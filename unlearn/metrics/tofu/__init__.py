@@ -1,1 +1,1 @@
-"""The metrics of the TOFU benchmark."""
+"""These metrics belong to the TOFU benchmark."""

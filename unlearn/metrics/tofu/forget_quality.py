@@ -1,4 +1,5 @@
-"""Forget quality: p-value of the two-sample Kolmogorov-Smirnov test of truth ratios against the retrained model's.
+"""Forget quality is a p-value: can a test tell the model's truth ratios from the retrained model's? The test
+is the two-sample Kolmogorov-Smirnov test.
 
 TOFU (arXiv 2401.06121). 1 means that the test cannot tell the model from one that never saw the forget set.
 """
@@ -8,7 +9,7 @@ from unlearn.metrics.tofu.truth_ratio import truth_ratios
 
 
 def measure(evidence: Evidence) -> Scores:
-    """Each model against the retrained one; per_example holds the model's truth ratios."""
+    """Return the p-value of each model against the retrained one. per_example holds the model's truth ratios."""
     from scipy.stats import ks_2samp
 
     if "retrained" not in evidence.models or "paraphrase" not in evidence.roles:

@@ -1,4 +1,5 @@
-"""Truth ratio: exp(mean_k -NLL(wrong_k)) / exp(-NLL(right)), NLL per answer token (TOFU, arXiv 2401.06121).
+"""The truth ratio compares the probability of wrong answers with that of the right one (TOFU, arXiv
+2401.06121). It is exp(mean_k -NLL(wrong_k)) / exp(-NLL(right)), with NLL per answer token.
 
 Below 1 the right answer is likelier than wrong ones of the same form. On the forget facts it is read on the
 paraphrased questions; elsewhere, where no paraphrase exists, on the questions themselves.
@@ -14,7 +15,9 @@ ROLES = ("paraphrase", "retain", "general", "neighbours")
 
 
 def truth_ratio(right: float, wrong: Sequence[float]) -> float | None:
-    """From mean token NLLs; None without wrong answers, infinite where it overflows."""
+    """Return the truth ratio from mean token NLLs. It is None without wrong answers and infinite where it
+    overflows.
+    """
     if not wrong:
         return None
     power = right - mean(wrong)
@@ -22,12 +25,13 @@ def truth_ratio(right: float, wrong: Sequence[float]) -> float | None:
 
 
 def truth_ratios(evidence: Evidence, when: str, role: str) -> list[float | None]:
-    """One value a row of the role."""
+    """Return one truth ratio for each row of the role."""
     pairs = zip(evidence.seen(when, role), evidence.wrong_nll(when, role), strict=True)
     return [truth_ratio(text_nll(right), wrong) for right, wrong in pairs]
 
 
 def measure(evidence: Evidence) -> Scores:
+    """Return the mean truth ratio of each model on each role."""
     return per_text(evidence, ROLES, lambda when, role: truth_ratios(evidence, when, role))
 
 

@@ -1,1 +1,1 @@
-"""What is read from a model: texts scored, answers generated, probes, gradients."""
+"""This room reads models: it scores texts, generates answers, takes probes and computes gradients."""

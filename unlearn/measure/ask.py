@@ -1,4 +1,4 @@
-"""A person's own prompt to the model before, after, or retrained: load it from the run's folder and answer."""
+"""This module answers a person's own prompt with a run's model before, after, or retrained."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,8 @@ MAX_PROMPT = 2048
 
 
 def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Loaded":
-    """The model of ("before" | "after" | "retrained", run). ValueError when the run keeps no weights.
+    """Return the loaded model (models.Loaded) of a run: "before", "after" or "retrained". ValueError when the
+    run keeps no weights. ValueError when the run keeps no weights.
 
     roots: folders that the run's base model may lie in; its config may have been imported.
     """
@@ -47,7 +48,8 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Lo
 
 
 def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> JsonObject:
-    """Continue the words as they are.
+    """Return {"text": greedy continuation, "tokens": scored tokens}. The tokens are those of answer, or of
+    the text where answer is empty.
 
     {"prompt", "text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}.
     """

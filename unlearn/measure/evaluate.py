@@ -1,4 +1,4 @@
-"""evaluate(): what a model says about each role's texts, read once and scored by every metric.
+"""This module reads what a model says about each role's texts once, and every metric scores it.
 
 One teacher-forced pass gives each answer token's logit, log-prob, rank and the ten likeliest tokens; one batched
 greedy generation with a KV cache gives the continuation. Metrics, samples and pages all read these observations.
@@ -24,7 +24,7 @@ from unlearn.training.encoding import encode_rows, ends_of
 LIMIT = 40
 FORGET_LIMIT = 120
 TOP = 10
-# How far a plain text is continued.
+# The number of tokens by which a plain text is continued.
 PLAIN_TOKENS = 24
 GREEDY = {
     "do_sample": False,
@@ -40,7 +40,9 @@ GREEDY = {
 
 
 def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
-    """The rows that scores are computed on, at most LIMIT a role, always the same ones."""
+    """Return the rows that scores are computed on. Each role has at most LIMIT rows, and they are always the
+    same.
+    """
     chosen = {}
     for role in ROLES:
         rows = list(data.score_rows(role))
@@ -55,7 +57,9 @@ def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
 def evaluate(
     observations: Sequence[Observation], metrics: dict[str, Metric] = CHEAP
 ) -> dict[str, dict[str, float]]:
-    """{role: {"n": …, metric: value}} for the observations of one model; a metric that does not apply is absent."""
+    """Return {role: {"n": …, metric: value}} for the observations of one model. A metric that does not apply
+    is absent.
+    """
     scores: dict[str, dict[str, float]] = {}
     for role in dict.fromkeys(o.role for o in observations):
         mine = [o for o in observations if o.role == role]
@@ -80,7 +84,8 @@ def observe(
     scored: Callable[[], None] = lambda: None,
     merge: bool = False,
 ) -> list[Observation]:
-    """Read every chosen row once. check is called between batches and may raise to stop.
+    """Read every chosen row once and return one observation for each. check is called between batches and may
+    raise to stop. check is called between batches and may raise to stop.
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
     the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. scored: called
@@ -143,7 +148,9 @@ def score_tokens(
     device: str,
     look: Callable[[lm.Answers], None] = lambda answers: None,
 ) -> dict[int, list[JsonObject]]:
-    """{key: one dict an answer token} — token, id, logit, lp, rank, mu, sigma, top [[token, lp], … TOP]."""
+    """Return {key: one dict for each answer token} with token, id, logit, lp, rank, mu, sigma and top
+    [[token, lp], … TOP].
+    """
     return _scored(model, tokenizer, examples, device, look)[0]
 
 
@@ -211,7 +218,8 @@ def prompt_of(tokenizer: Tokenizer, row: Row, example: Example) -> tuple[str, st
 def generate(
     model: Model, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
 ) -> list[str]:
-    """Greedy continuations (deterministic), in one batch with a KV cache where the model bears one.
+    """Return the greedy continuation of each prompt, in one batch with a KV cache where the model supports
+    one.
 
     new_tokens: for all, or one number a prompt. A prompt that is too long for the model loses its beginning. What
     the model's folder says about generation (penalties, sampling) is left aside: this is the model's own argmax.

@@ -1,4 +1,5 @@
-"""Evidence read from real models: what metrics.base.Evidence promises, each thing read once and kept by content.
+"""This module reads the evidence for metrics from real models. Each answer is read once and kept by its
+content, as metrics.base.Evidence promises.
 
 Observations come from the run's own cache; wrong answers, continuations from every prefix and what the original
 makes of a continuation are kept beside them; states and distributions live only as long as this object. Models
@@ -37,10 +38,12 @@ Content = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 class ModelEvidence:
-    """chosen: the rows by role. load: when → models.Loaded. hashes: when → of its weights, for the models that exist.
+    """The evidence of a run's models, which reads a model only when a metric asks for it.
 
-    store: the folder whose cache is used (None: no cache). progress(phrase, fraction) is called while reading.
-    keeps: roles whose states will be asked for, so that they are not read a second time.
+    chosen: the rows by role. load: a function from when to models.Loaded. hashes: {when: hash of its weights}
+    for the models that exist. store: the folder whose cache is used (None: no cache). progress(phrase,
+    fraction) is called while reading. keeps: the roles whose states will be asked for, so that they are not
+    read a second time.
     """
 
     def __init__(
@@ -58,27 +61,33 @@ class ModelEvidence:
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
         self._memo: dict[tuple[object, ...], Any] = {}
-        # What the original made of continuations.
+        # {continuation: its mean NLL under the original model}.
         self._generated: dict[Content, float] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
+        """Return the models that exist, by when: before, after, retrained."""
         return tuple(self.hashes)
 
     @property
     def roles(self) -> tuple[str, ...]:
+        """Return the roles whose texts are scored."""
         return tuple(self.chosen)
 
     def rows(self, role: str) -> Sequence[Row]:
+        """Return the rows of a role in the order of its observations."""
         return self.chosen[role]
 
     # -- kept by content -----------------------------------------------------------------------------------------
 
     def seen(self, when: str, role: str) -> Sequence[Observation]:
+        """Return one observation for each row, in order."""
         everything = self._once(("seen", when), lambda: self._observe(when))
         return [o for o in everything if o.role == role]
 
     def wrong_nll(self, when: str, role: str) -> Sequence[Sequence[float]]:
+        """Return for each row the mean token NLL of each wrong answer in the place of the right one."""
+
         def read() -> list[list[float]]:
             rows = [replace(r, answer=w, entities=()) for r in self.rows(role) for w in r.wrong]
             examples = self.reader.encode(when, rows)
@@ -88,6 +97,7 @@ class ModelEvidence:
         return self._kept(when, {"what": "wrong answers", "role": role}, read)
 
     def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
+        """Return for each continuation of `when` its mean token NLL under the model before."""
         texts = [(Whole(o.prompt) if o.whole else o.prompt, o.text) for o in self.seen(when, role)]
 
         def read() -> list[float | None]:
@@ -98,16 +108,20 @@ class ModelEvidence:
         return self._kept("before", {"what": "generations", "texts": _digest(texts)}, read)
 
     def continuations(self, when: str, role: str) -> Sequence[tuple[list[int], dict[int, list[int]]]]:
+        """Return for each row its answer tokens, with {position: greedy continuation from there}."""
         found = self._kept(
             when, {"what": "continuations", "role": role}, lambda: self._continuations(when, role)
         )
         return [(answer, {int(t): ids for t, ids in texts.items()}) for answer, texts in found]
 
     def entities(self, role: str) -> Sequence[Sequence[bool]]:
+        """Return for each row one flag per answer token: whether it is in an entity of the answer."""
         examples = self._examples("before", role)
         return [[e.entity[i] for i in e.answer_at] for e in examples]
 
     def generated(self, when: str, role: str) -> Sequence[Sequence[int]]:
+        """Return the token ids of each greedy continuation."""
+
         def read() -> list[list[int]]:
             tokenizer = self.reader.tokenizer(when)
             return [tokenizer(o.text, add_special_tokens=False)["input_ids"] for o in self.seen(when, role)]
@@ -117,10 +131,14 @@ class ModelEvidence:
     # -- states and distributions --------------------------------------------------------------------------------
 
     def features(self, when: str, role: str) -> np.ndarray:
+        """Return the final-layer states as a float array [rows, d], averaged over each text's answer
+        positions.
+        """
         return torch.stack([states.double().mean(0) for states in self._states(when, role)]).cpu().numpy()
 
     @no_grad
     def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
+        """Return for each row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
         if truth == when:
             return [0.0] * len(self.rows(role))
         heads = [lm.head_of(self.reader.model(name).model) for name in (truth, when)]

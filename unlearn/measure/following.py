@@ -1,4 +1,4 @@
-"""What follows a prompt, from the pass that scored the text: no token is computed twice.
+"""This module continues prompts from the pass that scored their texts. No token is computed twice.
 
 As long as the likeliest token is the text's own, the greedy continuation is the text itself, and the pass has read it.
 Only from the first other token on is there anything to generate, and the keys and values up to there are known.
@@ -15,13 +15,13 @@ from unlearn.compute.tokens import Example, Whole, reading
 from unlearn.training.encoding import ends_of
 
 BATCH = 64
-# Of keys and values of the texts that are read at once.
+# The most bytes of keys and values of the texts that are read together.
 CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A text that was scored, where its continuation begins, and how many tokens that may have."""
+    """A scored text with its prompt and the most tokens that its continuation may have."""
 
     example: Example
     prompt: str
@@ -29,7 +29,9 @@ class Asked:
 
 
 def by_length(model: Model, lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of texts of similar length, shortest first, as many at once as CACHE_BYTES of keys and values hold."""
+    """Yield batches of places of texts with similar length, shortest first. A batch is as large as
+    CACHE_BYTES of keys and values allow.
+    """
     # Of the pass, and once more with room behind them.
     each = 2 * continuing.bytes_a_token(model)
     batch: list[int] = []
@@ -51,7 +53,7 @@ def follow(
     *,
     merge: bool = False,
 ) -> list[str | None]:
-    """What follows each prompt; None where it must be generated on its own.
+    """Return the continuation of each prompt, or None where it must be generated separately.
 
     kept: of the pass that scored these texts. best: {key: the likeliest token at each answer place} from that pass.
     merge: with the adapter merged into the weights meanwhile.
@@ -95,11 +97,12 @@ def _ended(ids: Sequence[int], room: int, ends: Collection[int]) -> bool:
 
 
 def positions_of(model: Model) -> int:
+    """Return the number of positions that the model supports, or 2048 where its config names none."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
 
 
 def open_ended(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """Its tokens without an end-of-text that the tokenizer may close it with; never none at all."""
+    """Return the prompt's tokens without an end-of-text token last. At least one token is left."""
     if isinstance(prompt, Whole) and prompt.ids:
         return list(prompt.ids)
     ids = list(tokenizer(prompt, **reading(prompt))["input_ids"])

@@ -1,4 +1,5 @@
-"""What a method's loss does to the logits of one token: its own loss() on a real text, through autograd.
+"""This module shows what a method's loss does to the logits of one token. It runs the method's own loss() on
+a real text, through autograd.
 
 A stand-in takes the model's place: its hidden states are the logits and its output head is the identity, so
 ∂L/∂z stands in .grad after one backward pass. Nothing is derived a second time here, so that what the explorer
@@ -29,12 +30,16 @@ TOLERANCE = 2e-3
 
 
 class Unfit(ValueError):
-    """A method whose gradient cannot be put on one text's logits; the message is the reason, in a sentence."""
+    """Signals a method whose gradient cannot be shown on one text's logits. The message is the reason, in a
+    sentence.
+    """
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One text and what the model says at its T answer tokens: logits [T, V]. row is None for a made-up one."""
+    """One text with the model's logits [T, V] at its T answer tokens. row is None for a made-up text. row is
+    None for a made-up one.
+    """
 
     example: Example
     logits: Tensor
@@ -42,11 +47,13 @@ class Scene:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The T answer tokens."""
+        """Return the T answer tokens of the text."""
         return tuple(label for label in self.example.labels if label != IGNORE)
 
     def shifted(self, shift: float, place: int | None = None) -> Tensor:
-        """[T, V] with the label's logit lowered by shift: at one answer token, or (None) at all of them."""
+        """Return the logits [T, V] with the label's logit lowered by shift, at one answer token or (None) at
+        all of them.
+        """
         logits, labels = self.logits.clone(), torch.tensor(self.labels)
         places = torch.arange(len(labels)) if place is None else torch.tensor([place])
         logits[places, labels[places]] -= shift
@@ -55,7 +62,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Stage:
-    """Texts to look at, one text to keep (for methods that need one), and the model that reads any other.
+    """The texts to look at, one text to keep (for methods that need one), and the model that reads other
+    texts.
 
     read: token ids [L] → logits [L, V], for methods that bring texts of their own (another answer, say).
     """
@@ -69,7 +77,7 @@ class Stage:
 
 @torch.no_grad()
 def stage(loaded: Loaded, data: Dataset, limit: int = 40) -> Stage:
-    """What the model says at the answers of the first `limit` forget texts and of one text to keep."""
+    """Return the model's logits at the answers of the first `limit` forget texts and of one text to keep."""
     forget = data.fit_rows("forget")[:limit]
     rows = [*forget, *data.fit_rows("retain")[:1]]
     scenes = []
@@ -97,7 +105,8 @@ class _Config:
 
 
 class StandIn(nn.Module):
-    """A model that knows a few texts by heart: its states are their logits and its output head does nothing.
+    """A model that replays the logits of a few texts. Its hidden states are these logits, and its output head
+    does nothing.
 
     Any other text is read by the real model, frozen.
     """
@@ -112,9 +121,11 @@ class StandIn(nn.Module):
         ]
 
     def get_output_embeddings(self) -> nn.Module:
+        """Return the output head, which is the identity."""
         return self.head
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> Tensor:
+        """Return the logits of each text as its hidden states."""
         states = torch.zeros(*input_ids.shape, self.logits[0].shape[1])
         for row, (ids, mask) in enumerate(zip(input_ids, attention_mask, strict=True)):
             ids = ids[mask.bool()]
@@ -129,7 +140,8 @@ class StandIn(nn.Module):
 
 
 class Explorer:
-    """One method on one text of a stage. Unfit, with the reason, where its loss cannot be put on logits alone.
+    """One method applied to one text of a stage. Unfit, with the reason, where its loss needs more than
+    logits. Unfit, with the reason, where its loss cannot be put on logits alone.
 
     The retain term is left out where its weight may be 0; else the stage's text to keep goes in beside, and
     only the forget side is looked at.
@@ -158,7 +170,7 @@ class Explorer:
         return StandIn([scene] if self.keep is None else [scene, self.keep], self.stage.read)
 
     def push(self, shift: float = 0.0, place: int | None = None) -> Tensor:
-        """[T, V] −∂L/∂z at the answer tokens: positive where a step makes the token likelier.
+        """Return −∂L/∂z [T, V] at the answer tokens. It is positive where a step makes the token more likely.
 
         shift: taken off the label's logit at one answer token (place), or (None) at all of them.
         """
@@ -175,7 +187,8 @@ class Explorer:
         return -grad
 
     def target(self, place: int) -> Tensor | None:
-        """[V] the distribution that the loss pulls this token towards; None where there is no fixed one.
+        """Return the distribution [V] towards which the loss pulls this token, or None where there is no
+        fixed one.
 
         Cross-entropy against q has ∂L/∂z = c (p - q) with c > 0 and q at rest: so ask for the gradient at
         three probabilities of the label, solve for c and q, and accept them if all three agree.
@@ -193,7 +206,7 @@ class Explorer:
         return found.mean(0).clamp(min=0.0) if same and found.min() > -TOLERANCE else None
 
     def curve(self, place: int, shifts: Sequence[float], whole: bool = True) -> dict[str, list[float]]:
-        """{"shift", "p", "push"}: the push on the label's logit at this token as the answer is forgotten."""
+        """Return {"shift", "p", "push"}: the push on this token's label logit while the answer is forgotten."""
         label, where = self.scene.labels[place], None if whole else place
         ps = [float(self.scene.shifted(s, place)[place].softmax(-1)[label]) for s in shifts]
         pushes = [float(self.push(s, where)[place, label]) for s in shifts]
@@ -201,7 +214,7 @@ class Explorer:
 
 
 def alone(method: Method) -> Method:
-    """The method without its retain term, where that may be switched off."""
+    """Return the method without its retain term, where that term may be switched off."""
     weight = next((k for k in method.knobs() if k.name == "retain_weight"), None)
     if weight is None or weight.low is None or weight.low > 0:
         return method
@@ -209,7 +222,9 @@ def alone(method: Method) -> Method:
 
 
 def rest(scene: Scene, place: int, target: Tensor | None) -> tuple[float, float] | None:
-    """(shift, probability) at which the label has reached its target; None without one inside (0, 1)."""
+    """Return (shift, probability) at which the label has reached its target, or None where the target is not
+    inside (0, 1).
+    """
     if target is None:
         return None
     label = scene.labels[place]

@@ -1,4 +1,4 @@
-"""judge(run): the metrics of a finished run, computed on demand and kept in its folder as metrics.json.
+"""This module computes the metrics of a finished run on demand and keeps them as metrics.json.
 
 A run itself computes the cheap metrics. This one loads before, after and, where it exists, retrained, and asks each
 metric for its scores. What is already there for the same weights, data and versions is not computed again.
@@ -24,7 +24,7 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Raise when a definition changes.
+# Raise this number when a definition changes.
 FORMAT = 2
 FILE = "metrics.json"
 Progress = Callable[[str, float], None]
@@ -37,7 +37,8 @@ def judge(
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
-    """What metrics.json holds afterwards: {"identity", "metrics": {name: entry}, "cost"}; see read_metrics.
+    """Compute the metrics of a finished run and return the content of metrics.json: {"identity", "metrics":
+    {name: entry}, "cost"}. See read_metrics.
 
     names: of METRICS; all of them by default. roots: folders that the run's data and base model may lie in.
     progress(phrase, fraction of the metrics). ValueError for an unknown metric, and for a run that is
@@ -56,7 +57,9 @@ def compute(
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
-    """judge() without its question whether the run is over: a run asks this itself, once its weights are saved."""
+    """Compute metrics as judge() does, without the check that the run has ended. A run calls it itself, once
+    its weights are saved.
+    """
     wanted = chosen_metrics(names)
     evidence, identity = evidence_of(run, roots)
     record = read_metrics(run)
@@ -97,14 +100,14 @@ def compute(
 
 
 def chosen_metrics(names: Sequence[str] | None) -> list[Metric | Comparison]:
-    """The metrics of these names, in the order of the list; ValueError for a name that is not there."""
+    """Return the metrics of these names, in the order of the list. ValueError for an unknown name."""
     if unknown := [name for name in names or () if name not in METRICS]:
         raise ValueError(f"metrics: must be among {', '.join(METRICS)}, got {', '.join(unknown)}.")
     return [metric for name, metric in METRICS.items() if not names or name in names]
 
 
 def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
-    """One metric in metrics.json: its definition, and a score for each model and role."""
+    """Return one metric's entry in metrics.json: its definition, and a score for each model and role."""
     return {
         "title": metric.title,
         "help": metric.help,
@@ -126,12 +129,16 @@ def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
 
 
 def read_metrics(run: Run) -> JsonObject:
-    """metrics.json of the run; empty where it was never judged. Non-finite numbers are "nan", "inf", "-inf"."""
+    """Return metrics.json of the run, or an empty object where it was never judged. Non-finite numbers are
+    "nan", "inf", "-inf".
+    """
     return records.read_metrics(run.path / FILE)
 
 
 def table(record: JsonView) -> list[JsonObject]:
-    """One row a metric and role: {"metric", "title", "role", "n", "ideal", "before", "after", "retrained"}."""
+    """Return one row for each metric and role: {"metric", "title", "role", "n", "ideal", "before", "after",
+    "retrained"}.
+    """
     rows: dict[tuple[str, str], JsonObject] = {}
     for name, found in record.get("metrics", {}).items():
         for score in found["scores"]:
@@ -144,7 +151,9 @@ def table(record: JsonView) -> list[JsonObject]:
 
 
 def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvidence, JsonObject]:
-    """(Evidence of the run's models and data, what its numbers depend on). ValueError when it keeps no weights."""
+    """Return (Evidence of the run's models and data, the identity that its numbers depend on). ValueError
+    when it keeps no weights.
+    """
     from unlearn.models.machine import choose_products
     from unlearn.models.tuning import load_trained, trained_hash
 
@@ -155,7 +164,7 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvi
     began = next(iter(run.events("inputs")), {})
     base = weights_hash(source, None) if isinstance(source, Path) else run.results().get("model_hash", "")
     start = RunStore(run.path.parent).get(config.start) if config.start else None
-    # In a chain, before is what the earlier run left.
+    # In a chain, the model before is the result of the earlier run.
     base = trained_hash(start, base) if start else base
     check_same(config.model, began, identity_of(config.model, base))
     choose_products(began.get("products", ""))

@@ -1,4 +1,4 @@
-"""Greedy continuations of a text from each of its prefixes, with as few generations as possible.
+"""This module continues a text greedily from each of its prefixes with few generations.
 
 While the next true token is the argmax, greedy decoding follows the text; so the continuation from a prefix is the
 true text up to the first place where the argmax departs from it, and then the continuation from there. Only the
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 BATCH = 64
-# Of one text; a longer one is continued from this many places, evenly spread.
+# The most prefixes of one text. A longer text is continued from this many places, evenly spread.
 MOST_PREFIXES = 64
 # Tokens that must follow a prefix: the smallest n of EL_n.
 LEAST_LEFT = 3
@@ -27,7 +27,11 @@ LEAST_LEFT = 3
 
 @dataclass(frozen=True)
 class Text:
-    """answer: its tokens without the end of text. departs: place → first place from there on that is generated."""
+    """One text with the places at which its greedy continuations leave it.
+
+    answer: its tokens without the end of text. departs: {place: the first place from there on that must be
+    generated}.
+    """
 
     example: Example
     answer: list[int]
@@ -35,7 +39,7 @@ class Text:
 
 
 def plan(example: Example, ranks: Sequence[int], eos: int | None) -> Text:
-    """What has to be generated for one text; ranks of its answer tokens, 0 for the argmax."""
+    """Return what must be generated for one text. ranks: those of its answer tokens, 0 for the argmax."""
     answer = list(example.answer_ids)
     if answer[-1] == eos:
         answer.pop()
@@ -48,7 +52,7 @@ def plan(example: Example, ranks: Sequence[int], eos: int | None) -> Text:
 def continue_all(
     loaded: "Loaded", texts: Sequence[Text], read: Callable[[int, float], None]
 ) -> list[tuple[list[int], dict[int, list[int]]]]:
-    """Per text (answer, {place: greedy continuation from there, as long as the true one}).
+    """Return for each text (answer, {place: greedy continuation from there, as long as the true one}).
 
     read(tokens, fraction) is called after each batch. Prefixes of one length share a batch: none is padded.
     """
@@ -78,7 +82,8 @@ def continue_all(
 def continue_ids(
     loaded: "Loaded", prefixes: Sequence[Sequence[int]], sources: Sequence[Sequence[int]], room: int
 ) -> list[list[int]]:
-    """Greedy continuations of prefixes of one length, at most room tokens, cut at the end of text.
+    """Return the greedy continuations of prefixes of one length. They have at most `room` tokens and stop at
+    the end of text.
 
     sources: what an encoder reads, all of one length; empty for a decoder-only model.
     """

@@ -1,4 +1,4 @@
-"""What of a run the pages show text by text: samples before and after, and probes while it trains."""
+"""This module records what pages show text by text: samples before and after, and probes in training."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-# Texts a role whose generations and tokens are kept for the pages.
+# So many texts of each role keep their generations and tokens for the pages.
 SAMPLES = 40
 PROBES = {"forget": 4, "retain": 2}
 # Times that likelihoods are read while it trains, where it has so many steps.
@@ -26,7 +26,7 @@ LEAST = 20
 
 
 def sample(when: str, o: Observation) -> JsonObject:
-    """One line of samples.jsonl."""
+    """Return one line of samples.jsonl."""
     hit = exact(o)
     return {
         "when": when,
@@ -44,7 +44,8 @@ def sample(when: str, o: Observation) -> JsonObject:
 
 
 class Probes:
-    """Fixed rows, scored and at times continued while it trains: what "watch it forget" replays.
+    """The probes of a run: fixed rows that are scored, and sometimes continued, while it trains. The page's
+    "watch it forget" replays them.
 
     Rows are continued at the first and the last step, and in between as often as the config asks for, as far as
     budget.GENERATED allows. Their likelihoods are read LEAST times and more; where budget.LOOKS is too little for
@@ -65,14 +66,14 @@ class Probes:
         spread = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
         self.rows = [(role, place, row) for role, rows in spread.items() for place, row in rows]
         self.done = {event["step"] for event in run.events("probe")}
-        # Of the last record.
+        # The items of the last record.
         self.items: list[JsonObject] = []
         self.next, self.began, self.generated, self.at = 0, 0, 0.0, 0
         # Seconds that the likelihood of one row took.
         self.each = 0.0
 
     def begin(self, step: int) -> None:
-        """Before the first step that is trained now: rows continued, unless a run that goes on has done it."""
+        """Record all rows before the first step that is trained now, unless a resumed run has done it."""
         self.began = self.generated = self.at = step
         if step == 0:
             self.record(step)
@@ -80,12 +81,12 @@ class Probes:
             self.items = self._read(range(len(self.rows)), continued=False, kind="ends")
 
     def follow(self, step: int, of: int) -> None:
-        """After a step: what is due and affordable."""
+        """Record after a step what is due and fits into the time budget."""
         self.steps = max(self.steps, of)
         if not self.wanted or not self.rows or step in self.done or step >= of:
             return
         if every := self._generation_due(step, of):
-            # Between two steps: the next is due so much later than this.
+            # The mark is a fraction of a step: the next generation is due so much later than the last.
             mark = self.generated + every
             self.record(step, "probes")
             self.generated = max(mark, step - 1)
@@ -107,7 +108,7 @@ class Probes:
         return step % every == 0 and bool(self.items)
 
     def look(self, step: int, of: int) -> None:
-        """The likelihoods of as many rows as there is time for, at least one, by turns."""
+        """Read the likelihoods of as many rows as there is time for, at least one. The rows take turns."""
         clock, kind = self.clock, "looks"
         left = max(1.0, max(LEAST, self.wanted) * (1 - step / of))
         whole = clock.trained * (of - self.began) / max(1, step - self.began)

@@ -1,4 +1,5 @@
-"""Texts read by the models of a run, in batches of similar length, and what all this reading has cost.
+"""This module reads texts with the models of a run, in batches of similar length. It also counts what this
+reading has cost.
 
 Beneath unlearn.measure.evidence, which says what is read and keeps it; how a text goes through a model is said
 here alone.
@@ -22,7 +23,11 @@ Value = TypeVar("Value")
 
 
 class Reader:
-    """load: when → models.Loaded, asked once. progress(phrase, fraction) is called while loading and reading."""
+    """A reader of texts with the models of a run.
+
+    load: a function from when to models.Loaded, called once for each. progress(phrase, fraction) is called
+    while loading and reading.
+    """
 
     def __init__(
         self, load: Callable[[str], Loaded], max_length: int, progress: Callable[[str, float], None]
@@ -35,25 +40,30 @@ class Reader:
 
     @property
     def device(self) -> str:
-        """Where the models that were loaded so far run."""
+        """Return the device of the models that were loaded so far."""
         return next((loaded.device for loaded in self._loaded.values()), "cpu")
 
     def model(self, when: str) -> Loaded:
+        """Return the loaded model of this name. It is loaded at the first call."""
         if when not in self._loaded:
             self.progress(f"loading {when}", 0.0)
             self._loaded[when] = self._load(when)
         return self._loaded[when]
 
     def tokenizer(self, when: str) -> Tokenizer:
+        """Return the tokenizer of this model."""
         return self.model(when).tokenizer
 
     def length(self, when: str) -> int:
+        """Return the most tokens of a text that this model reads."""
         return self.model(when).fit_length(self.max_length)
 
     def encode(self, when: str, rows: Sequence[Row]) -> list[Example]:
+        """Return one tokenised example for each row."""
         return encode_rows(self.tokenizer(when), rows, max_length=self.length(when))
 
     def count(self, when: str, tokens: int) -> None:
+        """Add these tokens, and 2 · parameters FLOP for each, to the cost of reading."""
         self.tokens += tokens
         self.flops += 2.0 * self.model(when).parameters * tokens
 
@@ -61,7 +71,9 @@ class Reader:
     def read(
         self, when: str, examples: Sequence[Example], take: Callable[[lm.Answers], Sequence[Value]]
     ) -> list[Value]:
-        """take(answers) → one value a text, in the order of the examples."""
+        """Return one value for each text, in the order of the examples. take(answers) computes the values of
+        a batch.
+        """
         loaded = self.model(when)
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
         found: dict[int, Value] = {}
@@ -75,9 +87,10 @@ class Reader:
         return [found[i] for i in range(len(examples))]
 
     def mean_nlls(self, when: str, examples: Sequence[Example]) -> list[float]:
+        """Return the mean token NLL of each text's answer, in nats."""
         return self.read(when, examples, lambda a: (a.row_sum(a.nll) / a.row_count).tolist())
 
 
 def each(answers: lm.Answers) -> list[Tensor]:
-    """[n_i, d] of each text: what the head gets at its answer positions."""
+    """Return for each text the states [n_i, d] that the head gets at its answer positions."""
     return [states.clone() for states in answers.hidden.split(answers.row_count.tolist())]

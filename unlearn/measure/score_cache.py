@@ -1,4 +1,5 @@
-"""Observations kept by content: the same model asked the same texts gives the same answers, so ask once.
+"""This module keeps observations by their content. The same model with the same texts gives the same answers,
+so it is read once.
 
 A file a (weights hash, data hash, number format, versions) under the store's .cache folder, the oldest dropped
 beyond KEEP. A key names everything that the numbers depend on; a file that cannot be read is ignored.
@@ -19,14 +20,14 @@ from unlearn.store.disk import write_json, write_whole
 from unlearn.store.shapes import JsonView
 
 KEEP = 24
-# Small ones: what evaluations read beside the observations.
+# The most files of small values, which evaluations read beside the observations.
 KEEP_VALUES = 400
-# Raise when observe() changes what it records.
+# Raise this number when observe() changes what it records.
 FORMAT = 6
 
 
 def read(store: Path, identity: JsonView) -> list[Observation] | None:
-    """The observations of this identity, or None."""
+    """Return the observations with this identity, or None without them."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         rows = json.loads(_path(store, identity).read_text(encoding="utf-8"))
         return [Observation(**{**row, "tokens": tuple(row["tokens"])}) for row in rows]
@@ -34,7 +35,9 @@ def read(store: Path, identity: JsonView) -> list[Observation] | None:
 
 
 def write(store: Path, identity: Mapping[str, object], observations: Sequence[Observation]) -> None:
-    """Keep them; a full disk is no reason to fail a run, and numbers that JSON has no word for are not kept."""
+    """Keep the observations under this identity. A full disk does not fail the run, and numbers that JSON
+    cannot hold are not kept.
+    """
     if not all(math.isfinite(token["lp"]) for o in observations for token in o.tokens):
         return
     path = _path(store, identity)
@@ -49,7 +52,9 @@ Value = TypeVar("Value")
 
 
 def remember(store: Path, identity: Mapping[str, object], read: Callable[[], Value]) -> Value:
-    """read(), a plain JSON value, or what it gave for the same identity before; not kept when not finite."""
+    """Return the kept value for this identity, or the result of read(), a plain JSON value. A value that is
+    not finite is not kept.
+    """
     path = _path(store, identity, "values")
     with contextlib.suppress(OSError, ValueError):
         return cast(Value, json.loads(path.read_text(encoding="utf-8")))

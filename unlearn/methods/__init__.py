@@ -1,4 +1,6 @@
-"""The methods, in teaching order. Adding one takes its file, its entry here and its golden test."""
+"""This room holds the methods, in teaching order. A new one needs its file, its entry here and its golden
+test. Adding one takes its file, its entry here and its golden test.
+"""
 
 from unlearn.methods.answer.adversarial import AdversarialLabels
 from unlearn.methods.answer.ceu import CEU
@@ -50,7 +52,7 @@ METHODS: dict[str, type[Method]] = {
 
 
 def method_named(name: str) -> type[Method]:
-    """ValueError for an unknown name, with the known ones."""
+    """Return the method class of this name. ValueError, with the known names, for an unknown one."""
     if name not in METHODS:
         raise ValueError(f"method: must be among {', '.join(METHODS)}, got {name!r}.")
     return METHODS[name]

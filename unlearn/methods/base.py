@@ -1,4 +1,5 @@
-"""What a method is: its knobs are fields, its mathematics is loss(). Everything else is told about it here once.
+"""The base class of all methods: knobs are fields, the mathematics is loss(), and the rest is shared.
+Everything else is told about it here once.
 
 Form, validation, JSON, the Methods page and the promises in tests all read the same class, so that adding a
 method takes one file, one entry in the list and one golden test.
@@ -21,7 +22,7 @@ from unlearn.training.batches import Batches
 from unlearn.training.loop import Phases, Step, Stream
 from unlearn.training.reference import Reference
 
-# Of tuned settings, unless a method says otherwise; the trials are in LOG.md.
+# The sources of tuned settings, unless a method names another. The trials are in LOG.md.
 ORIGINS = {
     "tiny": "tuned here on tiny-authors, measured with three seeds",
     "small": "tuned here on SmolLM2-135M and capitals, one seed",
@@ -37,7 +38,9 @@ SIZES: tuple[str, ...] = ("tiny", "small", "large")
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run with a loop of its own will take. seconds: of training alone; notes: sentences for the form."""
+    """An estimate of what a run with its own training loop will take. seconds: of training alone. notes:
+    sentences for the form. seconds: of training alone; notes: sentences for the form.
+    """
 
     steps: int
     tokens: int
@@ -47,7 +50,9 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Base of all methods. Subclasses are frozen dataclasses: knobs and loss() first, then what a page says of them.
+    """The base class of all methods. Subclasses are frozen dataclasses with knobs and loss() first, then the
+    texts for a page. Subclasses are frozen dataclasses: knobs and loss() first, then what a page says of
+    them.
 
     url: the paper's address, made from the arXiv number in `paper`.
     when: when to use it, in a sentence.
@@ -96,12 +101,12 @@ class Method:
 
     @classmethod
     def knobs(cls) -> tuple[Knob, ...]:
-        """The method's settings in the order of its file."""
+        """Return the method's settings in the order of its file."""
         return knobs_of(cls)
 
     @classmethod
     def from_knobs(cls, values: JsonView) -> Method:
-        """The method with these settings. ValueError names an unknown knob and the known ones."""
+        """Return the method with these settings. ValueError names an unknown knob and the known ones."""
         known = [k.name for k in cls.knobs()]
         if unknown := sorted(set(values) - set(known)):
             near = nearest(unknown[0], known)
@@ -112,13 +117,12 @@ class Method:
 
     @classmethod
     def settings(cls, size: str, tuning: str, model: str = "") -> JsonObject:
-        """Defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size", "knobs": {…}}."""
+        """Return the defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size",
+        "knobs": {…}}.
+        """
         found: JsonObject = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
-        for known in SIZES[
-            : SIZES.index(size)
-            + 1
-            # What is not said for a size is taken from the next smaller.
-        ]:
+        # A setting without a value for a size is taken from the next smaller size.
+        for known in SIZES[: SIZES.index(size) + 1]:
             found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
         found |= cls.tuned.get((model, tuning), {})
         own = {k.name for k in cls.knobs()}
@@ -127,22 +131,23 @@ class Method:
 
     @classmethod
     def origin(cls, size: str, model: str = "") -> str:
-        """Where the settings of that size, or of this very model, come from."""
+        """Return the source of the settings for that size, or for this very model."""
         found = ORIGINS | dict(cls.origins)
         return found["own"] if model in cls.own_models() else found[size]
 
     @classmethod
     def own_models(cls) -> tuple[str, ...]:
-        """The catalogue models that it states settings for, beside those for their size."""
+        """Return the catalogue models for which the method has settings beside those for their size."""
         return tuple(dict.fromkeys(k[0] for k in cls.tuned if isinstance(k, tuple) and k[0] not in SIZES))
 
     @classmethod
     def tuning_for(cls, asked: str) -> str:
-        """The tuning that was asked for, or this method's own where it cannot train that one."""
+        """Return the tuning that was asked for, or the method's default where it cannot train that one."""
         return asked if asked in cls.tunings else cls.tunings[0]
 
     def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-        """The (forget, retain) rows that it trains on. model: as in RunConfig.
+        """Return the (forget, retain) rows that the method trains on. model: as in RunConfig. model: as in
+        RunConfig.
 
         ValueError when there is nothing to keep where the retain knobs ask for it.
         """
@@ -159,60 +164,72 @@ class Method:
         return forget, retain
 
     def stream(self, batches: Batches) -> Stream:
-        """The run's batches in the order that this method trains on them (a train.Stream)."""
+        """Return the run's batches in the order in which the method trains on them."""
         return batches
 
     def outlook(self, config: RunConfig, data: Dataset) -> Outlook | None:
-        """What a run will take, counted beforehand; None where its batches tell (unlearn.work.preflight)."""
+        """Return an estimate of what a run will take, or None where its batches tell it
+        (unlearn.work.preflight).
+        """
         return None
 
     def build(self, model: Model) -> Model:
-        """The model that is trained and kept, before any tuning: this one, unless the method wants another."""
+        """Return the model that is trained and kept, before any tuning. It is this one, unless the method
+        needs another.
+        """
         return model
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        """Named terms; their sum is minimised and each is a curve on screen."""
+        """Return the terms of the loss on one batch by name. Their sum is minimised, and each is a curve on
+        screen.
+        """
         raise NotImplementedError
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
-        """One training phase on loss(). Methods with two phases or with weight arithmetic override this.
+        """Carry out one training phase on loss() and yield after each step. Methods with two phases or with
+        weight arithmetic override this.
 
         fit(loss, …) is execute()'s: a generator of Steps over a fresh stream of batches; see train.Phases.
         """
         return fit(lambda batch: self.loss(model, ref, batch))
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
-        """Before the first step: fill the reference with what loss() will ask of it. stream has the run's seed."""
+        """Fill the reference before the first step with the values that loss() needs. stream has the run's
+        seed. stream has the run's seed.
+        """
         device = next(model.parameters()).device
         for side, kind in self.needs_ref.items():
             ref.prepare(model, kind, (tokens.to(device) for tokens in stream.every(side)))
 
     def trainable(self, name: str, depth: int) -> bool:
-        """Whether this parameter of a model of `depth` blocks may move (AND-ed with what the tuning allows)."""
+        """Return whether this parameter of a model of `depth` blocks may be trained. The tuning must allow it
+        too.
+        """
         return True
 
     @property
     def uses_forget(self) -> bool:
-        """Whether a batch needs forget texts."""
+        """Return whether a batch needs forget texts."""
         return True
 
     @property
     def retain_ratio(self) -> float:
-        """Retain texts for each forget text; 0 for a method without a retain term."""
+        """Return the number of retain texts for each forget text. It is 0 for a method without a retain term."""
         return 0.0
 
     @property
     def retain_roles(self) -> tuple[str, ...]:
-        """The roles of the data that the texts to keep come from."""
+        """Return the roles of the data that the texts to keep come from."""
         return ("retain",)
 
     def to_json(self) -> JsonObject:
+        """Return the method's settings as plain values that JSON can hold."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetainMethod(Method):
-    """A method with a retain term: α NLL(R), its source, ratio and weight."""
+    """A method with a retain term α NLL(R), whose source, ratio and weight are knobs."""
 
     retain_weight: float = knob(1.0, 0.0, 100.0, "α: how much keeping the rest counts against forgetting.")
     retain_source: str = knob(
@@ -224,21 +241,25 @@ class RetainMethod(Method):
 
     @property
     def retain_ratio(self) -> float:
+        """Return the number of retain texts for each forget text."""
         return self.retain_per_forget if self.retain_weight > 0 else 0.0
 
     @property
     def retain_roles(self) -> tuple[str, ...]:
+        """Return the roles of the data that the texts to keep come from."""
         return SOURCES[self.retain_source]
 
     def both(self, model: Model, batch: Batch) -> tuple[lm.Answers, lm.Answers | None]:
-        """Forget and retain through the model in one forward pass; retain is None where α is 0."""
+        """Return the answers of the forget and the retain side from one forward pass. retain is None where α
+        is 0.
+        """
         if batch.retain is None:
             return lm.forward(model, batch.forget)[0], None
         forget, retain = lm.forward(model, batch.forget, batch.retain)
         return forget, retain
 
     def with_retain(self, forget: Tensor, retain: lm.Answers | None) -> dict[str, Tensor]:
-        """{"forget": …, "retain": α NLL(R)}."""
+        """Return the terms {"forget": …, "retain": α NLL(R)} of the loss."""
         if retain is None:
             return {"forget": forget}
         return {"forget": forget, "retain": self.retain_weight * retain.mean_nll()}

@@ -1,1 +1,1 @@
-"""Models: which ones there are, how they are loaded, placed, tuned and bundled."""
+"""This room finds models and loads, places, tunes and bundles them."""

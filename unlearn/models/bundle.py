@@ -1,4 +1,5 @@
-"""The bundled models: two that know their dataset by heart, each with its exact retrain; made by unlearn.models.recipe.
+"""The bundled models are two that know their dataset by heart, each with its exact retrain.
+unlearn.models.recipe makes them.
 
 Why they exist: with a model this small, "trained without the forget set" can be had in minutes, so each
 approximate number can stand beside the truth. A model and its retrain share tokenizer, initial weights, seeds
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from unlearn.store.shapes import JsonObject
 
-# Before torch: spinning threads starve each other.
+# This must be set before torch is imported, because spinning threads slow each other down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import tokenizers
@@ -31,7 +32,9 @@ SPECIAL = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>
 
 
 def make_tokenizer(name: str = "tiny-authors") -> transformers.PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of VOCABULARY entries, trained on all texts; it adds nothing to a text."""
+    """Return a byte-level BPE tokenizer of VOCABULARY entries, trained on all texts. It adds nothing to a
+    text.
+    """
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = tokenizers.decoders.ByteLevel()
@@ -53,7 +56,7 @@ def make_tokenizer(name: str = "tiny-authors") -> transformers.PreTrainedTokeniz
 
 
 def make_model(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.LlamaForCausalLM:
-    """The untrained network; the same weights at every call."""
+    """Return the untrained network, which has the same weights at every call."""
     torch.manual_seed(recipe.SEED)
     config = transformers.LlamaConfig(
         vocab_size=VOCABULARY,
@@ -70,7 +73,7 @@ def make_model(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.
 def train(
     model: transformers.LlamaForCausalLM, texts: list[list[int]], pad: int, progress: Callable[[str], None]
 ) -> None:
-    """The whole recipe, from a fresh model to a trained one."""
+    """Train a fresh model by the whole recipe, in place."""
     began, losses = time.perf_counter(), []
     for done in recipe.steps(model, texts, recipe.loss_of(model, pad)):
         losses.append(done.loss)
@@ -85,7 +88,7 @@ def train(
 def exact_rate(
     model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerFast, rows: Sequence[Row]
 ) -> float:
-    """Share of prompts whose greedy continuation is the answer and then the end of the text.
+    """Return the share of prompts whose greedy continuation is the answer and then the end of the text.
 
     One forward pass instead of generation: greedy decoding gives the answer exactly if each answer token, and
     the end, is the most likely one after the right tokens before it. Plain texts among rows are left out.

@@ -1,4 +1,4 @@
-"""Where a model comes from: the catalogue, a folder or the hub, and what is checked before anything is loaded.
+"""This module finds a model in the catalogue, a folder or the hub, and checks it before it is loaded.
 
 Neither torch nor transformers is imported here, so that a page can list the catalogue at once. Weights come from
 safetensors only, and a repository's own code is never run.
@@ -23,13 +23,14 @@ from unlearn.store.shapes import MAX_HEADER
 ASSETS = home.ASSETS / "models"
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 HUB_SECONDS = 5.0
-# Parameters at which "small" and "large" begin.
+# The numbers of parameters at which the sizes "small" and "large" begin.
 SMALL, LARGE = 20_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that the studio knows by name. retrain: the same recipe without the forget set, where it exists.
+    """A model of the catalogue, which the studio knows by name. retrain: the same recipe without the forget
+    set, where it exists. retrain: the same recipe without the forget set, where it exists.
 
     prompt: the format its methods' settings were tuned in, where that is not the tokenizer's own template.
     training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
@@ -98,7 +99,8 @@ CATALOGUE: dict[str, ModelEntry] = {
 
 
 def exact_retrain(config: RunConfig) -> Path | None:
-    """The model that was trained like the config's, without exactly the rows to forget; None where there is none.
+    """Return the folder of the model that was trained like the config's, without exactly the rows to forget.
+    The result is None where there is none.
 
     A bundled model has one for all rows of its own dataset. The dataset must be asked for by its name: a file that is
     called like it holds other rows, and a part of the requests leaves rows in that the retrained model never saw.
@@ -111,7 +113,8 @@ def exact_retrain(config: RunConfig) -> Path | None:
 
 
 def default_prompt(model: str) -> str:
-    """The prompt format of a run that names none: chat where the tokenizer's files hold a template, else plain.
+    """Return the prompt format of a run that names none: chat where the tokenizer's files hold a template,
+    else plain.
 
     A model of the hub that is not on this machine yet counts as one without.
     """
@@ -123,7 +126,9 @@ def default_prompt(model: str) -> str:
 
 
 def check_prompt(config: RunConfig) -> None:
-    """ValueError where a run asks in chat and the model's files, which are here, hold no chat template."""
+    """Raise ValueError for a run with prompt format chat if the model's files are here and have no chat
+    template.
+    """
     entry = CATALOGUE.get(config.model)
     files = _tokenizer_files(config.model, entry.path() if entry is not None else as_folder(config.model))
     if "chat" in formats_of(config.prompt) and files and not any(map(_holds_template, files)):
@@ -156,12 +161,12 @@ def _holds_template(path: Path) -> bool:
 
 
 def available(name: str) -> bool:
-    """Whether a catalogue model's files are on this machine."""
+    """Return whether a catalogue model's files are on this machine."""
     return (CATALOGUE[name].path() / "config.json").is_file()
 
 
 def source_of(name: str) -> str | Path:
-    """Catalogue name, local folder or hub id → what transformers loads.
+    """Return what transformers loads for a catalogue name, a local folder or a hub id.
 
     ValueError names the rule and remedy: unknown model, not brought yet, no config, pickle-only weights.
     """
@@ -186,7 +191,7 @@ def source_of(name: str) -> str | Path:
 
 
 def as_folder(name: str) -> Path | None:
-    """The folder that name means, if there is one (and no catalogue model of that name)."""
+    """Return the folder that the name means, if it exists and no catalogue model has that name."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         folder = Path(name).expanduser()
         if name not in CATALOGUE and folder.is_dir():
@@ -195,7 +200,7 @@ def as_folder(name: str) -> Path | None:
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether name can only mean a folder: no catalogue name or hub id looks like it."""
+    """Return whether the name can only mean a folder, because no catalogue name or hub id looks like it."""
     return name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
 
 
@@ -220,7 +225,9 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file's tensors, without reading weights. ValueError when it is none."""
+    """Return names and shapes of a safetensors file's tensors without reading weights. ValueError for another
+    kind of file. ValueError when it is none.
+    """
     try:
         with open(file, "rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
@@ -236,7 +243,7 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def hub_answers(name: str) -> bool:
-    """Whether the hub can be asked for this model now; asked once with a short timeout.
+    """Return whether the hub can be asked for this model now. It is asked once with a short timeout.
 
     transformers itself tries for half a minute before it says that nobody is there. ValueError when the hub does
     answer and has no such model. huggingface_hub's get_hf_file_metadata is the same question, with a second one to the
@@ -267,11 +274,11 @@ def hub_answers(name: str) -> bool:
 
 
 def check_hub(name: str) -> bool:
-    """hub_answers(name). ValueError when it does not and the model was never brought here."""
+    """Return hub_answers(name). ValueError when it does not and the model was never brought here."""
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        # Here already, whatever the hub says of it now.
+        # The model is here already, so the hub's answer does not matter.
         with contextlib.suppress(ValueError):
             return hub_answers(name)
         return False
@@ -284,11 +291,13 @@ def check_hub(name: str) -> bool:
 
 
 def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
-    """The size class that a method's tuned settings are stated for."""
+    """Return the size class that a method's tuned settings are stated for."""
     return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"
 
 
 def allow_model(name: str, roots: Sequence[Path] | None) -> None:
-    """ValueError when name is a folder outside the roots: an imported config or a browser may name any."""
+    """Raise ValueError when name is a folder outside the roots, because an imported config or a browser may
+    name any folder.
+    """
     if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
         allowed_path(name, roots, place="model")

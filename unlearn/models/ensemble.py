@@ -1,4 +1,5 @@
-"""An ensemble: models of one shape, trained apart, that answer as one (SISA's shards, arXiv 1912.03817, §IV).
+"""An ensemble is one model made of separately trained models of one shape. They are the shards of SISA (arXiv
+1912.03817, §IV).
 
     p(y) = (1/S) Σ_s p_s(y)
 
@@ -24,7 +25,9 @@ from unlearn.store.shapes import JsonObject
 
 
 class EnsembleConfig(PreTrainedConfig):
-    """member: the config of each of them, as plain values; members: S. Width and depth are those of all together."""
+    """The config of an ensemble. member: the config of each member, as plain values. members: their number S.
+    Width and depth are those of all together.
+    """
 
     model_type = "unlearn_ensemble"
 
@@ -34,12 +37,14 @@ class EnsembleConfig(PreTrainedConfig):
     hidden_size: int = 1
     num_hidden_layers: int = 1
     max_position_embeddings: int = 512
-    # Where its members do.
+    # The ensemble ties its embeddings where its members do.
     tie_word_embeddings: bool = True
 
 
 class MeanHead(nn.Module):
-    """The members' states side by side [..., S·d] → log of their mean probabilities [..., V], in float32."""
+    """An output head that returns the log of the members' mean probabilities [..., V] in float32. It takes
+    the members' states side by side [..., S·d].
+    """
 
     def __init__(self, members: Sequence[Model]) -> None:
         super().__init__()
@@ -47,6 +52,7 @@ class MeanHead(nn.Module):
         self.members = tuple(members)
 
     def forward(self, states: Tensor) -> Tensor:
+        """Return log-probs [..., V] from the members' states [..., S·d]."""
         parts = states.chunk(len(self.members), -1)
         found = [
             head_of(member)(part).log_softmax(-1) for member, part in zip(self.members, parts, strict=True)
@@ -55,7 +61,7 @@ class MeanHead(nn.Module):
 
 
 class Ensemble(PreTrainedModel, GenerationMixin):
-    """Its members are the submodules member_0 … member_{S-1}."""
+    """A model whose members are the submodules member_0 … member_{S-1}."""
 
     config_class = EnsembleConfig
     config: EnsembleConfig
@@ -71,12 +77,15 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def members(self) -> list[PreTrainedModel]:
+        """Return the members in their order."""
         return [getattr(self, f"member_{s}") for s in range(self.config.members)]
 
     def get_output_embeddings(self) -> nn.Module:
+        """Return the head that averages the members' probabilities."""
         return self.lm_head
 
     def get_input_embeddings(self) -> nn.Module:
+        """Return the input embeddings of the first member."""
         return self.members()[0].get_input_embeddings()
 
     def forward(
@@ -88,7 +97,9 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         **_: object,
     ) -> CausalLMOutputWithPast:
-        """A cache holds the layers of all members, one member's after the other's."""
+        """Return the ensemble's logits. A cache holds the layers of all members, one member's after the
+        other's.
+        """
         states = [
             member.base_model(
                 input_ids=input_ids,
@@ -117,7 +128,9 @@ class Ensemble(PreTrainedModel, GenerationMixin):
 
 
 def ensemble_of(model: Model, members: int) -> Ensemble:
-    """So many copies of a model, as one; in evaluation mode, on its device, every weight ready to be trained."""
+    """Return this many copies of a model as one ensemble. It is in evaluation mode, on the model's device,
+    with every weight ready to be trained.
+    """
     text = model.config
     ends = {name: getattr(text, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = EnsembleConfig(

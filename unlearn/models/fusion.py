@@ -1,4 +1,5 @@
-"""Fusion of unlearning layers that were trained apart, each on its own deletion request (arXiv 2310.20150, §3.3).
+"""Fusion joins unlearning layers that were trained separately, each on its own deletion request. The method
+is from arXiv 2310.20150, §3.3.
 
     W_m = (Σ_i X_iᵀX_i + εI)^-1 Σ_i X_iᵀX_i W_i,   ε = 1e-4 · tr(Σ_i X_iᵀX_i) / d
 
@@ -33,7 +34,9 @@ Grams = dict[str, Tensor]
 
 
 def fuse_maps(grams: Sequence[Tensor], maps: Sequence[Tensor], ridge: float = RIDGE) -> Tensor:
-    """[d, o] W_m of maps W_i [d, o] (y = x W) with grams X_iᵀX_i [d, d]; ridge is relative, ε = ridge · tr / d."""
+    """Return the fused map W_m [d, o] of maps W_i [d, o] (y = x W) with grams X_iᵀX_i [d, d]. ridge is
+    relative: ε = ridge · tr / d.
+    """
     total = torch.stack([g.double() for g in grams]).sum(0)
     wanted = torch.stack([g.double() @ w.double() for g, w in zip(grams, maps, strict=True)]).sum(0)
     size = len(total)
@@ -45,7 +48,9 @@ def fuse_maps(grams: Sequence[Tensor], maps: Sequence[Tensor], ridge: float = RI
 
 
 def fuse(states: Sequence[State], grams: Sequence[Grams], ridge: float = RIDGE) -> State:
-    """The layers that serve all requests at once. ValueError where they are not of one model and bottleneck."""
+    """Return the layers that serve all requests together. ValueError where they are not of one model and
+    bottleneck.
+    """
     _check(states)
     if len(grams) != len(states):
         raise ValueError(f"fusion: {len(states)} sets of layers need as many grams, got {len(grams)}.")
@@ -57,14 +62,15 @@ def fuse(states: Sequence[State], grams: Sequence[Grams], ridge: float = RIDGE) 
 
 
 def average(states: Sequence[State]) -> State:
-    """The plain mean of every weight: the control."""
+    """Return the plain mean of every weight, as a control for fuse()."""
     _check(states)
     return {key: torch.stack([s[key] for s in states]).mean(0) for key in states[0]}
 
 
 @torch.no_grad()
 def grams_of(model: Model, examples: Sequence[Example], *, device: str = "cpu") -> Grams:
-    """X_iᵀX_i of every map over all tokens of these texts, read once by the model with its layers switched on.
+    """Return the Gram matrix X_iᵀX_i of every map over all tokens of these texts. The model reads them once
+    with its layers switched on.
 
     Texts of one length go together, so that there is no padding to leave out.
     """
@@ -80,7 +86,9 @@ def grams_of(model: Model, examples: Sequence[Example], *, device: str = "cpu") 
 
 @contextmanager
 def watching(model: Model) -> Iterator[Grams]:
-    """Within it every pass adds what each map sees, at every position, to the grams that it yields."""
+    """Add the inputs of each map, at every position of every pass, to the yielded grams within the `with`
+    block.
+    """
     grams: Grams = {}
 
     def watcher(name: str) -> Callable[..., None]:
@@ -101,21 +109,21 @@ def watching(model: Model) -> Iterator[Grams]:
 
 
 def gram(inputs: Tensor) -> Tensor:
-    """[…, d] → [d + 1, d + 1] XᵀX in float64, X with a column of ones for the bias."""
+    """Return XᵀX [d + 1, d + 1] in float64 for inputs […, d]. X has a column of ones for the bias."""
     x = inputs.detach().reshape(-1, inputs.shape[-1]).cpu().double()
     x = torch.cat([x, x.new_ones(len(x), 1)], 1)
     return x.T @ x
 
 
 def save_grams(grams: Grams, folder: Path) -> None:
-    """folder/grams.safetensors, beside the layers that they belong to."""
+    """Write the grams to folder/grams.safetensors, beside the layers that they belong to."""
     from safetensors.torch import save_file
 
     save_file({name: g.contiguous() for name, g in grams.items()}, folder / GRAMS)
 
 
 def load_grams(folder: Path) -> Grams:
-    """What save_grams wrote."""
+    """Return the grams that save_grams() wrote."""
     from safetensors.torch import load_file
 
     return load_file(folder / GRAMS)

@@ -1,4 +1,4 @@
-"""Which model a run began with: the hash of its weights, its revision on the hub, and the adapter that lay on it.
+"""This module records which model a run began with: weights' hash, hub revision and adapter.
 
 Written into the run when it begins; a run is never gone on with on another model.
 """
@@ -17,13 +17,15 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def identity_of(model: str, weights: str) -> dict[str, str]:
-    """What is known of the model of this name: {"model": hash of what was loaded, "revision"?, "adapter"?}."""
+    """Return what is known of the model of this name: {"model": hash of what was loaded, "revision"?,
+    "adapter"?}.
+    """
     said = {"model": weights, "revision": revision(model), "adapter": adapter(model)}
     return {name: value for name, value in said.items() if value}
 
 
 def check_same(model: str, began: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """ValueError where the model of this name is not the one that a run began with.
+    """Raise ValueError where the model of this name is not the one that a run began with.
 
     The hash of a hub's model in memory depends on the numbers it is held in, so there the revision decides.
     """
@@ -37,7 +39,8 @@ def check_same(model: str, began: Mapping[str, object], now: Mapping[str, object
 
 
 def hash_before(config: RunConfig, start: Run | None, loaded: str) -> str:
-    """The hash of what a run begins with; in a chain that of the named model, and of what the run before made of it.
+    """Return the hash of the model that a run begins with. In a chain it joins that of the named model with
+    that of the earlier run's weights.
 
     loaded: the hash of what was loaded, which counts for a model of the hub.
     """
@@ -50,7 +53,9 @@ def hash_before(config: RunConfig, start: Run | None, loaded: str) -> str:
 
 
 def revision(model: str) -> str:
-    """The commit of the hub's snapshot that the model is loaded from; empty for what is none."""
+    """Return the commit of the hub's snapshot that the model is loaded from, or "" for a model of another
+    source.
+    """
     source = source_of(model)
     if not isinstance(source, Path):
         from huggingface_hub import try_to_load_from_cache
@@ -64,7 +69,9 @@ def revision(model: str) -> str:
 
 
 def adapter(model: str) -> str:
-    """The base that the adapter in the model's folder names, where there is one: transformers loads both."""
+    """Return the base that the adapter in the model's folder names, where there is one. transformers loads
+    both.
+    """
     source = source_of(model)
     if not isinstance(source, Path) or not (source / "adapter_config.json").is_file():
         return ""

@@ -1,4 +1,5 @@
-"""Unlearning layers: small trained layers behind every feed-forward block of a frozen model (arXiv 2310.20150, §3.1).
+"""Unlearning layers are small trained layers behind every feed-forward block of a frozen model. The method is
+from arXiv 2310.20150, §3.1.
 
     f(h) = h + W_up relu(W_down h + b_down) + b_up,   W_up = 0 and b_up = 0 at the start
 
@@ -25,13 +26,14 @@ from unlearn.store.disk import write_json
 
 # Each layer is a submodule of this name: trainable(name) picks `".unlearning." in name`.
 NAME = "unlearning"
-# Of the model's parameters, all layers together.
+# All layers together have this share of the model's parameters.
 SHARE = 0.005
 CONFIG, WEIGHTS = "eul_config.json", "eul.safetensors"
 
 
 class UnlearningLayer(nn.Module):
-    """h [..., d] → h + W_up relu(W_down h + b_down) + b_up, computed in its own dtype (float32 on a bfloat16 base).
+    """A layer that returns h + W_up relu(W_down h + b_down) + b_up for h [..., d]. It computes in its own
+    dtype (float32 on a bfloat16 base).
 
     on: off returns h itself. watch: called with (inputs of W_down, inputs of W_up), for the Gram matrices of fusion.
     """
@@ -49,6 +51,7 @@ class UnlearningLayer(nn.Module):
         self.watch: Callable[[Tensor, Tensor], None] | None = None
 
     def forward(self, h: Tensor) -> Tensor:
+        """Return the layer's output [..., d] for h [..., d]."""
         if not self.on:
             return h
         x = h.to(self.down.weight.dtype)
@@ -59,7 +62,7 @@ class UnlearningLayer(nn.Module):
 
 
 def feed_forward_ends(model: Model) -> dict[str, nn.Module]:
-    """{name: the narrowing map m → d} of every feed-forward block, in the model's order.
+    """Return {name: the narrowing map from m to d} of every feed-forward block, in the model's order.
 
     ValueError where their number is not the number of transformer layers.
     """
@@ -105,13 +108,16 @@ def _shape(module: nn.Module) -> tuple[int, int] | None:
 
 
 def bottleneck_for(parameters: int, layers: int, width: int, share: float) -> int:
-    """The largest b ≥ 1 whose layers, 2·d·b + b + d parameters each, stay within the share of the model."""
+    """Return the largest bottleneck b with which the layers stay within the share of the model. b is at least
+    1, and each layer has 2·d·b + b + d parameters.
+    """
     room = share * parameters / layers - width
     return max(1, int(room // (2 * width + 1)))
 
 
 def add_layers(model: Model, *, share: float = SHARE, seed: int = 0, bottleneck: int | None = None) -> Model:
-    """The same model with a fresh unlearning layer in every transformer layer; everything else frozen.
+    """Add a fresh unlearning layer to every transformer layer and return the same model. Everything else is
+    frozen.
 
     share: of the parameters, unless bottleneck is given. Returns model. ValueError where it has layers already or
     no known feed-forward blocks.
@@ -138,14 +144,16 @@ def _apply(end: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
 
 
 def layers_of(model: Model) -> dict[str, UnlearningLayer]:
-    """{name of its feed-forward end: layer}, in the model's order; empty for a model without."""
+    """Return {name of its feed-forward end: layer} in the model's order. It is empty for a model without
+    layers.
+    """
     suffix = f".{NAME}"
     return {n.removesuffix(suffix): m for n, m in model.named_modules() if isinstance(m, UnlearningLayer)}
 
 
 @contextmanager
 def switched_off(model: Model) -> Iterator[Model]:
-    """Within it the model is the original, to the bit; afterwards the layers are as they were."""
+    """Make the model exactly the original within the `with` block. Afterwards the layers are as they were."""
     layers = layers_of(model).values()
     before = [layer.on for layer in layers]
     try:
@@ -158,7 +166,7 @@ def switched_off(model: Model) -> Iterator[Model]:
 
 
 def layer_state(model: Model) -> dict[str, Tensor]:
-    """{"<feed-forward end>.down.weight", …: a copy on the CPU}: what a run trained and a file holds."""
+    """Return {"<feed-forward end>.down.weight", …: a copy on the CPU}, which a run trained and a file holds."""
     return {
         f"{name}.{key}": value.detach().cpu().contiguous().clone()
         for name, layer in layers_of(model).items()
@@ -167,7 +175,7 @@ def layer_state(model: Model) -> dict[str, Tensor]:
 
 
 def set_layer_state(model: Model, state: dict[str, Tensor]) -> None:
-    """Put such a state back. ValueError where names or shapes are another model's."""
+    """Load such a state into the model's layers. ValueError where names or shapes are another model's."""
     mine = {f"{n}.{k}": p for n, layer in layers_of(model).items() for k, p in layer.named_parameters()}
     if set(mine) != set(state) or any(mine[k].shape != state[k].shape for k in mine):
         raise ValueError(
@@ -179,7 +187,7 @@ def set_layer_state(model: Model, state: dict[str, Tensor]) -> None:
 
 
 def save_layers(model: Model, folder: Path) -> None:
-    """folder/eul_config.json and folder/eul.safetensors."""
+    """Write the layers to folder/eul_config.json and folder/eul.safetensors."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,14 +199,14 @@ def save_layers(model: Model, folder: Path) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:
-    """The layer_state that save_layers wrote."""
+    """Return the layer_state that save_layers() wrote."""
     from safetensors.torch import load_file
 
     return load_file(folder / WEIGHTS)
 
 
 def load_layers(model: Model, folder: Path) -> Model:
-    """The model with the layers of that folder, switched on. ValueError where they do not fit."""
+    """Return the model with the layers of that folder, switched on. ValueError where they do not fit."""
     about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if list(feed_forward_ends(model)) != about["places"]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Models: loading any causal LM safely, LoRA, and what a loaded model is known by.
+"""This module loads causal and encoder-decoder language models safely, and adds LoRA to them.
 
 torch and transformers are imported inside the functions that need them. What the catalogue knows, and what is checked
 before anything is loaded, stands in unlearn/models/catalogue.py.
@@ -62,7 +62,9 @@ __all__ = [
 
 @dataclass
 class Loaded:
-    """A model ready to run. hash: of its weight files; base: where they came from; where: what is not on the device."""
+    """A model ready to run. hash: of its weight files. base: where they came from. where: what is not on the
+    device. hash: of its weight files; base: where they came from; where: what is not on the device.
+    """
 
     model: Model
     tokenizer: Tokenizer
@@ -77,16 +79,17 @@ class Loaded:
 
     @property
     def pad_id(self) -> int:
+        """Return the id of the padding token."""
         return self.tokenizer.pad_token_id
 
     def fit_length(self, wanted: int) -> int:
-        """wanted tokens, or as many as the model has positions for."""
+        """Return the wanted number of tokens, or as many as the model has positions for."""
         config = self.model.config.get_text_config()
         return min(wanted, getattr(config, "max_position_embeddings", None) or wanted)
 
 
 def pick_device() -> str:
-    """cuda, mps or cpu; UNLEARN_DEVICE overrides."""
+    """Return the device to use: cuda, mps or cpu. UNLEARN_DEVICE overrides the choice."""
     import torch
 
     if chosen := environment.DEVICE.text():
@@ -97,7 +100,8 @@ def pick_device() -> str:
 
 
 def load(name: str, *, tuning: str = "full", precision: str = "auto", device: str | None = None) -> Loaded:
-    """Any causal or encoder-decoder LM that transformers loads, in eval mode (dropout off), with a fast tokenizer.
+    """Load and return any causal or encoder-decoder LM of transformers, in eval mode (dropout off), with a
+    fast tokenizer.
 
     precision: see unlearn.models.precision. What the device has no room for lies elsewhere: see
     unlearn.models.placement. ValueError for anything that cannot be loaded, with the remedy.
@@ -159,7 +163,7 @@ def _told(name: str) -> Iterator[None]:
         yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    # A folder of somebody else's can be broken in any way.
+    # Another person's folder can be broken in any way.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
@@ -180,10 +184,10 @@ def _how(
 
     limit, parts = room(device), None
     if limit is not None or (precision == "auto" and tuning != "full" and bfloat16_pays(device)):
+        # RuntimeError comes from a model without a list of blocks, which is loaded as a whole or not at all.
         with contextlib.suppress(
             ValueError,
             RuntimeError,
-            # No list of blocks: all or nothing of it is loaded.
         ):
             parts = anatomy(config, kind)
     count = parts.parameters if parts else 0
@@ -217,7 +221,8 @@ def _stats(folder: Path, pattern: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def in_memory(model: Model, tokenizer: Tokenizer | None, title: str = "a model in memory") -> Loaded:
-    """A transformers model and its fast tokenizer as load() gives them, where it lies and in the numbers it has.
+    """Return a transformers model and its fast tokenizer in the form of load(). Device and number format stay
+    as they are.
 
     ValueError where the tokenizer is missing or slow, or belongs to another model.
     """
@@ -243,7 +248,7 @@ def in_memory(model: Model, tokenizer: Tokenizer | None, title: str = "a model i
 
 def _prepare_tokenizer(tokenizer: Tokenizer, model: Model) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
-    # Added later, never given a row.
+    # Such a padding token was added later and has no row in the embeddings.
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
         fallback = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
         tokenizer.pad_token = fallback or tokenizer.convert_ids_to_tokens(0)
@@ -259,7 +264,9 @@ def _prepare_tokenizer(tokenizer: Tokenizer, model: Model) -> None:
 
 
 def check_head(model: Model) -> None:
-    """ValueError unless head(hidden) equals the model's own logits: a kind of output head we do not know."""
+    """Raise ValueError unless head(hidden) equals the model's own logits. Otherwise its kind of output head
+    is unknown here.
+    """
     import torch
 
     from unlearn.compute.head import head_of
@@ -283,7 +290,9 @@ def check_head(model: Model) -> None:
 
 
 def weights_hash(source: str | Path, model: Model | None) -> str:
-    """Twelve hex digits of the weight files (of the weights in memory for a hub id, where they are in memory)."""
+    """Return twelve hex digits of the weight files. For a hub id they are of the weights in memory, where a
+    model is given.
+    """
     if not isinstance(source, Path) and (model is None or is_placed(model) or is_rounded(model)):
         from huggingface_hub import try_to_load_from_cache
 
@@ -308,7 +317,9 @@ def _files_hash(stats: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Model:
-    """peft model with LoRA on every linear layer but the output head; B = 0, so it starts as the base."""
+    """Return a peft model with LoRA on every linear layer but the output head. B is 0, so that it starts as
+    the base.
+    """
     import torch
     from peft import LoraConfig
 
@@ -326,7 +337,7 @@ def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Model:
 
 
 def adapted(model: Model, config: "PeftConfig") -> Model:
-    """peft model with a fresh adapter of this peft config, wherever the base's weights lie."""
+    """Return a peft model with a fresh adapter of this peft config, wherever the base's weights are."""
     from peft import get_peft_model
 
     from unlearn.compute.lora import lean

@@ -1,4 +1,5 @@
-"""Which library multiplies on this machine, and how many tokens the output head takes at once: measured once.
+"""This module measures once which library multiplies fastest on this machine. It also measures how many
+tokens the output head takes together.
 
 It is kept in the cache folder and the same in every process.
 
@@ -16,7 +17,7 @@ from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.provenance import cpu_name
 
 FILE = "products.json"
-# Tokens that go through the output head at once: unlearn/compute/chunks.py.
+# The file with the number of tokens that go through the output head together (unlearn/compute/chunks.py).
 HEAD_FILE = "head.json"
 
 

@@ -1,4 +1,5 @@
-"""Models larger than their device: what lies where, and an adapter on top of what accelerate brings at each call.
+"""This module places models that are larger than their device. An adapter is trained on top of weights that
+accelerate moves at each call.
 
 Embeddings, norms and the output head stay on the device, and of the transformer blocks as many as fit; the others lie
 in main memory (beside a GPU) or are read from the model's own files on disk at each pass. So the losses at the head
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
 LIMIT = environment.DEVICE_MEMORY.name
-# Of the memory that is free; the rest is for the adapter, what a pass keeps, and the reference.
+# Weights may take this share of the free memory. The rest is for the adapter, a pass' states and the
+# reference.
 FILLED = 0.8
 
 
@@ -49,6 +51,7 @@ class Anatomy:
 
     @property
     def parameters(self) -> int:
+        """Return the number of parameters of the whole model."""
         return self.rest + sum(map(sum, self.blocks))
 
     def sizes(self, dtype: str, precision: str) -> tuple[int, list[int]]:
@@ -60,7 +63,9 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where the parts lie: bytes and number of blocks by place; map: accelerate's device_map, empty if all fit."""
+    """The places of a model's parts: bytes and number of blocks by place. map: accelerate's device_map, empty
+    if all fit.
+    """
 
     device: str
     map: dict[str, str] = field(default_factory=dict)
@@ -68,7 +73,7 @@ class Plan:
     held: dict[str, int] = field(default_factory=dict)
 
     def words(self) -> str:
-        """A sentence for the run's page; empty where nothing lies elsewhere."""
+        """Return a sentence for the run's page, or "" where all parts are on the device."""
         if not self.map:
             return ""
         away = [
@@ -93,7 +98,9 @@ def size(count: float) -> str:
 
 
 def room(device: str) -> int | None:
-    """Bytes of weights that the device may hold; None where nobody set a limit. ValueError for no number of bytes."""
+    """Return the bytes of weights that the device may hold, or None where nobody set a limit. ValueError for
+    no number of bytes.
+    """
     import torch
 
     if (limit := environment.DEVICE_MEMORY.bytes()) is not None:
@@ -107,7 +114,9 @@ def room(device: str) -> int | None:
 def anatomy(
     config: "PreTrainedConfig", kind: "type[AutoModelForCausalLM] | type[AutoModelForSeq2SeqLM]"
 ) -> Anatomy:
-    """Of the model that kind (an Auto class) makes of the config; it takes no memory. ValueError: no list of blocks."""
+    """Return the anatomy of the model that kind (an Auto class) makes of the config. It takes no memory.
+    ValueError: no list of blocks.
+    """
     import torch
 
     with torch.device("meta"):
@@ -134,7 +143,7 @@ def anatomy(
 
 @lru_cache(maxsize=16)
 def anatomy_of(folder: Path) -> Anatomy | None:
-    """Of a folder's model, from its config alone; None where that cannot be known."""
+    """Return the anatomy of a folder's model from its config alone, or None where that cannot be known."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
@@ -142,13 +151,13 @@ def anatomy_of(folder: Path) -> Anatomy | None:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return anatomy(config, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
-    # A folder of somebody else's can be broken in any way; load() says in which.
+    # Another person's folder can be broken in any way. load() tells in which.
     except Exception:
         return None
 
 
 def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int | None) -> Plan:
-    """As much as fits on the device, the last blocks elsewhere.
+    """Return a plan that puts as many blocks as fit on the device, and the last blocks elsewhere.
 
     ValueError where even a block at a time does not fit, or where rounded weights do not: they cannot be brought.
     """
@@ -160,7 +169,7 @@ def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int 
             f"run: precision {precision} takes {size(rest + sum(each))}, but {device} has room for {size(limit)} and "
             "rounded weights must lie there; take bfloat16, which may lie partly elsewhere, or a smaller model."
         )
-    # Room for the one that is brought.
+    # One more block needs room, because accelerate brings it to the device at its call.
     left = limit - rest - max(each)
     if left < 0:
         raise ValueError(
@@ -173,7 +182,7 @@ def plan(parts: Anatomy, *, dtype: str, precision: str, device: str, limit: int 
     places = [*rooms, "disk"]
     for i, count in enumerate(each):
         while places[0] in rooms and rooms[places[0]] < count:
-            # The blocks behind follow, so that a pass brings them in their order.
+            # The later blocks follow, so that a pass brings them in their order.
             places.pop(0)
         place = places[0]
         if place in rooms:
@@ -190,7 +199,7 @@ def _main_memory() -> int:
 
 
 def lora_alone(tuning: str) -> None:
-    """ValueError for a tuning that cannot train a model that lies partly outside the device."""
+    """Raise ValueError for a tuning that cannot train a model with parts outside the device."""
     if tuning != "lora":
         raise ValueError(
             f"run: tuning must be lora for a model that lies partly outside the device, got {tuning}; choose LoRA, a "
@@ -204,7 +213,9 @@ def is_placed(model: Model) -> bool:
 
 
 def free_head(model: Model) -> Model:
-    """The same model; its output head, which stays on the device, without accelerate's hook: see head.fusible."""
+    """Remove accelerate's hook from the output head, which stays on the device, and return the same model.
+    See head.fusible.
+    """
     from accelerate.hooks import remove_hook_from_module
 
     remove_hook_from_module(model.get_output_embeddings())
@@ -213,7 +224,7 @@ def free_head(model: Model) -> Model:
 
 @contextmanager
 def adapters_in_place(model: Model) -> Iterator[None]:
-    """Within it PEFT finds every layer of the model on the device that it computes on."""
+    """Let PEFT find every layer of the model on the device that it computes on, within the `with` block."""
     import torch
 
     from unlearn.compute import private
@@ -230,8 +241,6 @@ def adapters_in_place(model: Model) -> Iterator[None]:
         yield
     finally:
         for module, weight in away:
-            weight.requires_grad_(
-                module.get_parameter("weight").requires_grad
-                # Frozen with the rest of the base.
-            )
+            # The weight is frozen with the rest of the base.
+            weight.requires_grad_(module.get_parameter("weight").requires_grad)
             module.weight = weight

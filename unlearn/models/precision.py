@@ -1,4 +1,5 @@
-"""In what numbers a model's weights are held: float32, bfloat16, or rounded to 8 or 4 bits by bitsandbytes.
+"""This module chooses the number format of a model's weights. It is float32, bfloat16, or rounded to 8 or 4
+bits by bitsandbytes.
 
     int8  a scale a row, inputs rounded too but for their outliers   Dettmers et al. 2022, arXiv 2208.07339
     nf4   16 quantiles of a normal distribution, a scale for 64      Dettmers et al. 2023, arXiv 2305.14314
@@ -19,15 +20,15 @@ from unlearn.models.catalogue import size_of
 from unlearn.store.config import PRECISIONS, ROUNDED
 from unlearn.store.shapes import JsonObject
 
-# A weight, with its share of the scales.
+# Bytes of one weight, with its share of the scales.
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}
-# Where bitsandbytes is used here.
+# The devices on which bitsandbytes is used here.
 DEVICES = ("cuda", "cpu")
 INSTALL = 'pip install "bitsandbytes==0.50.2"'
 
 
 def check(precision: str, device: str = "cpu") -> None:
-    """ValueError for a precision that is none, or that this machine cannot do."""
+    """Raise ValueError for an unknown precision, or one that this machine cannot use."""
     if precision not in PRECISIONS:
         raise ValueError(f"run: precision must be among {', '.join(PRECISIONS)}, got {precision!r}.")
     if precision not in ROUNDED:
@@ -44,7 +45,9 @@ def check(precision: str, device: str = "cpu") -> None:
 
 
 def numbers(precision: str, *, tuning: str, parameters: int, device: str) -> str:
-    """ "float32" or "bfloat16": what is not rounded. auto takes bfloat16 for a frozen base where it pays."""
+    """Return "float32" or "bfloat16", the format of everything that is not rounded. auto takes bfloat16 for a
+    frozen base where it is faster. auto takes bfloat16 for a frozen base where it pays.
+    """
     if precision in ("float32", "bfloat16"):
         return precision
     small = precision == "auto" and (tuning == "full" or size_of(parameters) == "tiny")
@@ -53,7 +56,9 @@ def numbers(precision: str, *, tuning: str, parameters: int, device: str) -> str
 
 @lru_cache(maxsize=4)
 def bfloat16_pays(device: str) -> bool:
-    """Whether a bfloat16 matrix product beats float32 here: timed once, since CPUs differ by more than 2 ×."""
+    """Return whether a bfloat16 matrix product is faster than float32 here. It is timed once, because CPUs
+    differ by more than a factor of 2.
+    """
     import time
 
     import torch
@@ -75,17 +80,15 @@ def bfloat16_pays(device: str) -> bool:
 
 
 def rounding(precision: str, dtype: object, device: str) -> JsonObject:
-    """What from_pretrained is told beyond dtype; empty where nothing is rounded."""
+    """Return the further arguments of from_pretrained beside dtype. They are empty where nothing is rounded."""
     if precision not in ROUNDED:
         return {}
     import logging
 
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(
-        logging.ERROR
-        # A line at every product else.
-    )
+    # Without this bitsandbytes prints a line at every product.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     how: JsonObject = {"load_in_8bit": True}
     if precision == "nf4":
         how = {
@@ -98,7 +101,8 @@ def rounding(precision: str, dtype: object, device: str) -> JsonObject:
 
 
 def differentiable(model: Model) -> Model:
-    """The same model; 4-bit layers keep, on a CPU, the layout whose products have a gradient.
+    """Return the same model after fixing the layout of its 4-bit layers. On a CPU only this layout has
+    products with a gradient.
 
     Outside training mode, which nothing here uses (dropout stays off), bitsandbytes packs them for a faster product
     at their first pass without a gradient; after that every gradient behind them is 0, without a word.
@@ -111,12 +115,12 @@ def differentiable(model: Model) -> Model:
 
 
 def is_rounded(model: Model) -> bool:
-    """Whether bitsandbytes holds some of its weights."""
+    """Return whether bitsandbytes holds some of the model's weights."""
     return any(not p.is_floating_point() for p in model.parameters())
 
 
 def every_weight(model: Model, what: str) -> None:
-    """ValueError unless each weight is at hand in full: neither rounded nor away from the device.
+    """Raise ValueError unless each weight is complete on the device: neither rounded nor elsewhere.
 
     what: who needs them, such as "relearning".
     """

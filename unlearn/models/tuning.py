@@ -1,4 +1,4 @@
-"""What of a model may change, and how that is kept: every weight, a LoRA adapter, or unlearning layers.
+"""A tuning is the part of a model that may change: all weights, a LoRA adapter, or unlearning layers.
 
 A method names the tunings that it can train (Method.tunings). Everything else asks here, so that execute(), the
 pages and the command line never ask which method it is. Unlearning layers are a tuning and not a method because
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def install(model: Model, config: RunConfig, method: Any) -> Model:
-    """The model made ready to be trained: what may move requires a gradient. Its logits are unchanged.
+    """Make the model ready to be trained and return it. Parameters that may change require a gradient, and
+    its logits are unchanged. Its logits are unchanged.
 
     A run that starts from another has that one's adapter or layers on already (starting_model).
     """
@@ -41,12 +42,13 @@ def install(model: Model, config: RunConfig, method: Any) -> Model:
 
 
 def base(config: RunConfig) -> "Loaded":
-    """models.Loaded as the run finds it: the model that it names, in the numbers that it asks for."""
+    """Return models.Loaded as the run finds it: the model that it names, in its number format."""
     return load(config.model, tuning=config.tuning, precision=config.precision)
 
 
 def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
-    """models.Loaded to begin with: the base, or, in a chain, what the run `start` left, ready to be trained on.
+    """Return models.Loaded to begin with: the base, or, in a chain, the result of the run `start`, ready to
+    be trained on.
 
     ValueError when that run is of another model or tuning, or keeps no weights.
     """
@@ -57,7 +59,9 @@ def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
 
 
 def check_start(config: RunConfig, start: Run) -> None:
-    """ValueError when a run of this config cannot go on from that one: another model or tuning, or no weights."""
+    """Raise ValueError when a run of this config cannot continue that one: another model or tuning, or no
+    weights.
+    """
     theirs = start.config
     if (theirs.model, theirs.tuning, theirs.precision) != (config.model, config.tuning, config.precision):
         raise ValueError(
@@ -72,7 +76,9 @@ def check_start(config: RunConfig, start: Run) -> None:
 
 @contextmanager
 def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Model]:
-    """The model as it was before any run of the chain: the adapter off, or, fully tuned, loaded once more."""
+    """Give the block the model as it was before any run of the chain. The adapter is off, or a fully tuned
+    model is loaded again.
+    """
     if config.tuning == "full":
         yield load(config.model, precision=config.precision, device=loaded.device).model
         return
@@ -81,7 +87,9 @@ def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Model]:
 
 
 def save(loaded: "Loaded", config: RunConfig, folder: Path) -> None:
-    """What the run trained: folder/adapter for LoRA and unlearning layers, folder/model for the whole model."""
+    """Write what the run trained: folder/adapter for LoRA and unlearning layers, folder/model for the whole
+    model.
+    """
     if config.tuning == "layers":
         layers.save_layers(loaded.model, folder / "adapter")
         return
@@ -92,7 +100,8 @@ def save(loaded: "Loaded", config: RunConfig, folder: Path) -> None:
 
 
 def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
-    """models.Loaded with what the run trained, known by the files in its folder. ValueError when it keeps none.
+    """Return models.Loaded with what the run trained, known by the files in its folder. ValueError when it
+    keeps none. ValueError when it keeps none.
 
     trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
     """
@@ -119,7 +128,7 @@ def _with_saved(model: Model, folder: Path, trainable: bool) -> Model:
     config.inference_mode = not trainable
     state = load_file(folder / "adapter_model.safetensors")
     model = adapted(model, config)
-    # Its type is a name that peft defines nowhere.
+    # Its declared type is a name that peft does not define.
     found: Any = set_peft_model_state_dict(model, state)
     if lacking := [key for key in (*found.missing_keys, *found.unexpected_keys) if "lora_" in key]:
         raise ValueError(
@@ -129,7 +138,9 @@ def _with_saved(model: Model, folder: Path, trainable: bool) -> Model:
 
 
 def trained_hash(run: Run, base: str) -> str:
-    """The run's model by content: what it trained, on the base of this hash. ValueError when it keeps no weights."""
+    """Return the hash of the run's model: the base's hash joined with that of the trained weights. ValueError
+    when it keeps no weights.
+    """
     for folder in (run.path / "model", run.path / "adapter"):
         if any(folder.glob("*.safetensors")):
             return f"{base}+{weights_hash(folder, None)}"
@@ -137,7 +148,7 @@ def trained_hash(run: Run, base: str) -> str:
 
 
 def original(model: Model) -> AbstractContextManager[object]:
-    """Within it an adapted model is the one it was made from; a fully tuned model has no way back."""
+    """Make an adapted model the original one within the `with` block. A fully tuned model stays as it is."""
     if hasattr(model, "disable_adapter"):
         return model.disable_adapter()
     return layers.switched_off(model) if layers.layers_of(model) else nullcontext()

@@ -1,1 +1,1 @@
-"""The methods that teach another answer in the place of the one to forget."""
+"""These methods teach another answer in the place of the one to forget."""

@@ -16,23 +16,27 @@ from unlearn.training.reference import Reference
 
 
 def rival(logits: Tensor, labels: Tensor) -> Tensor:
-    """[n] the most likely token that is not the label, from logits [n, V]."""
+    """Return the most likely token [n] that is not the label, from logits [n, V]."""
     return logits.scatter(1, labels[:, None], -torch.inf).argmax(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialLabels(RetainMethod):
+    """The method that teaches the model's second choice in place of each forget token."""
+
     name = "adversarial"
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         rivals = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(rivals)), retain)
 
     @no_grad
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
+        """Fill the reference before the first step with the values that loss() needs."""
         device = next(model.parameters()).device
         for tokens in stream.every("forget"):
             (answers,) = lm.forward(model, tokens.to(device))

@@ -18,25 +18,28 @@ from unlearn.training.reference import Reference
 
 
 def ceu(logits: Tensor, labels: Tensor) -> Tensor:
-    """[n] cross-entropy of softmax(logits [n, V]) against itself with the label struck out."""
+    """Return the cross-entropy [n] of logits [n, V] against their own softmax without the label."""
     target = logits.detach().scatter(1, labels[:, None], -torch.inf).softmax(-1)
     return -(target * logits.log_softmax(-1)).sum(-1)
 
 
 def after_first(answers: lm.Answers) -> Tensor:
-    """[T] False at the first answer token of each sequence."""
+    """Return for each answer token [T] whether it comes after the first one of its sequence."""
     before = torch.cat([answers.rows[:1] - 1, answers.rows[:-1]])
     return answers.rows == before
 
 
 @dataclass(frozen=True, kw_only=True)
 class CEU(RetainMethod):
+    """The method that teaches the model's own prediction without the memorised token."""
+
     name = "ceu"
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
     skip_first: bool = knob(True, help="Leave the first answer token of each text as it is.", advanced=True)
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         values, count = forget.per_token(ceu), forget.total_tokens
         if self.skip_first:

@@ -17,12 +17,16 @@ from unlearn.training.reference import Reference
 
 
 def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: float) -> Tensor:
-    """[B] -log σ of how much further the rejected answers moved away than the preferred ones; summed NLLs."""
+    """Return the DPO loss [B] of pairs of a rejected and a preferred answer, from their summed NLLs. It is
+    -log σ of how much further the rejected answer moved away from the reference, times β.
+    """
     return -F.logsigmoid(beta * ((lost - lost_ref) - (won - won_ref)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdkDPO(RetainMethod):
+    """The method that teaches the model to prefer a refusal to the memorised answer."""
+
     name = "idkdpo"
     needs_ref = {"forget": "sums"}
 
@@ -32,6 +36,7 @@ class IdkDPO(RetainMethod):
     )
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         assert batch.forget is not None, "it always reads forget texts"
         refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
         sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
@@ -42,6 +47,7 @@ class IdkDPO(RetainMethod):
         return self.with_retain(lost.row_mean(per_row), retain[0] if retain else None)
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
+        """Fill the reference before the first step with the values that loss() needs."""
         super().prepare(model, ref, stream, tokenizer)
         ref.run["idk"] = idk_examples(tokenizer, stream.forget, stream.seed)
         device = next(model.parameters()).device

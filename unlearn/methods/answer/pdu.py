@@ -19,12 +19,14 @@ from unlearn.training.reference import Reference
 
 
 def flatness(logits: Tensor, _: Tensor) -> Tensor:
-    """[n] (max_v z - mean_v z)² of logits [n, V]; 0 where all tokens are equally likely."""
+    """Return (max_v z - mean_v z)² [n] of logits [n, V]. It is 0 where all tokens are equally likely."""
     return (logits.amax(-1) - logits.mean(-1)).square()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PDU(RetainMethod):
+    """The method that flattens the logits on forget texts and prices the loss on retain texts."""
+
     name = "pdu"
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "λ at the start: the price of a loss on texts to keep.")
@@ -34,6 +36,7 @@ class PDU(RetainMethod):
     )
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         assert retain is not None, "retain_weight is above 0"
         # A micro-batch's part of NLL(R) - ε.
@@ -43,6 +46,7 @@ class PDU(RetainMethod):
         return terms | {"retain": ref.run["price"] * excess}
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
+        """Carry out the method and yield after each training step."""
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             price = ref.run["price"]
             ref.run["price"] = max(0.0, price + self.dual_step * ref.run["excess"])
@@ -51,6 +55,7 @@ class PDU(RetainMethod):
 
     @no_grad
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
+        """Fill the reference before the first step with the values that loss() needs."""
         device, total, count = next(model.parameters()).device, 0.0, 0
         for tokens in stream.every("retain"):
             (retain,) = lm.forward(model, tokens.to(device))

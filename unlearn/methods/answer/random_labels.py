@@ -18,7 +18,7 @@ from unlearn.training.reference import Reference
 
 
 def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: torch.Generator) -> Tensor:
-    """[T] one ordinary token for each label, uniformly; special tokens keep their id."""
+    """Return one ordinary token [T] for each label, drawn uniformly. Special tokens keep their id."""
     ordinary = torch.ones(vocabulary, dtype=torch.bool).index_fill(0, special, False).nonzero()[:, 0]
     drawn = ordinary[torch.randint(len(ordinary), labels.shape, generator=generator)]
     return torch.where(torch.isin(labels, special), labels, drawn)
@@ -26,16 +26,20 @@ def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: t
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLabels(RetainMethod):
+    """The method that teaches a random token in place of each forget token."""
+
     name = "random"
 
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         drawn = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(drawn)), retain)
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
+        """Fill the reference before the first step with the values that loss() needs."""
         device = next(model.parameters()).device
         special = torch.tensor(sorted(set(tokenizer.all_special_ids)), dtype=torch.long)
         for (

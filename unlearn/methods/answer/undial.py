@@ -21,12 +21,14 @@ from unlearn.training.reference import Reference
 
 
 def lowered(ref_logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
-    """z̃ [n, V]: the reference's logits with γ taken off the label's."""
+    """Return the reference's logits [n, V] with γ subtracted from the label's logit."""
     return ref_logits.scatter_add(1, labels[:, None], ref_logits.new_full((len(labels), 1), -gamma))
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnDIAL(RetainMethod):
+    """The method that teaches the reference's prediction with the memorised token's logit lowered."""
+
     name = "undial"
     needs_ref = {"forget": "states"}
 
@@ -48,6 +50,7 @@ class UnDIAL(RetainMethod):
     )
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
 
         def teacher(labels: Tensor, ref_states: Tensor) -> Tensor:
@@ -59,6 +62,7 @@ class UnDIAL(RetainMethod):
         return self.with_retain(forget.token_mean(per_token), retain)
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
+        """Fill the reference before the first step with the values that loss() needs."""
         if self.teacher == "original" and ref.untouched is not None:
             with ref.untouched() as teacher:
                 ref.adopt_head(teacher)

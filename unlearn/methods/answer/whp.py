@@ -20,12 +20,14 @@ from unlearn.training.reference import Reference
 
 
 def generic(base: Tensor, reinforced: Tensor, a: float) -> Tensor:
-    """[n, V] logits without what over-fitting raised."""
+    """Return the logits [n, V] of a generic prediction, without what over-fitting raised."""
     return base - a * (reinforced - base).relu()
 
 
 @dataclass(frozen=True, kw_only=True)
 class WhosHarryPotter(RetainMethod):
+    """The method that teaches the labels of a generic prediction, which over-fitting did not raise."""
+
     name = "whp"
     needs_ref = {"forget": "states"}
 
@@ -34,11 +36,13 @@ class WhosHarryPotter(RetainMethod):
     retain_weight: float = knob(0.0, 0.0, 100.0, "α: weight of the texts to keep; the paper uses none (0).")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         labels = ref.per_token("labels", forget)
         return self.with_retain(forget.token_mean(forget.nll_of(labels)), retain)
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
+        """Carry out the method and yield after each training step."""
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
         self.relabel(model, ref, fit.batches)
@@ -52,7 +56,7 @@ class WhosHarryPotter(RetainMethod):
 
     @no_grad
     def relabel(self, model: Model, ref: Reference, stream: Batches) -> None:
-        """Keep the labels of the generic prediction; model is the over-fitted copy."""
+        """Keep the labels of the generic prediction in the reference. model is the over-fitted copy."""
 
         def label(reinforced: Tensor, _: Tensor, base_states: Tensor) -> Tensor:
             return generic(ref.head(base_states), reinforced, self.a).argmax(-1)
@@ -62,7 +66,7 @@ class WhosHarryPotter(RetainMethod):
             ref.keep("labels", answers, answers.per_token(label, ref.states(answers)))
 
     def reinforce(self, model: Model, batch: Batch) -> dict[str, Tensor]:
-        """NLL(F), to be over-fitted."""
+        """Return the NLL of the forget texts, which is minimised to over-fit the copy."""
         (forget,) = lm.forward(model, batch.forget)
         return {"reinforce": forget.mean_nll()}
 

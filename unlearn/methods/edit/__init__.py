@@ -1,1 +1,1 @@
-"""The methods that edit weights or hidden states instead of training an answer."""
+"""These methods edit weights or hidden states instead of training an answer."""

@@ -29,13 +29,17 @@ from unlearn.training.reference import Reference
 
 
 def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """[n] KL(F ‖ F') = Σ_v F(v) (log F(v) - log F'(v)) of the teacher F from the student F'."""
+    """Return KL(F ‖ F') [n], the divergence of the student F' from the teacher F. It is Σ_v F(v) (log F(v) -
+    log F'(v)).
+    """
     teacher = teacher_logits.log_softmax(-1)
     return (teacher.exp() * (teacher - logits.log_softmax(-1))).sum(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EUL(RetainMethod):
+    """The method that trains small unlearning layers and leaves the model itself frozen."""
+
     name = "eul"
     needs_ref = {"forget": "states", "retain": "states"}
 
@@ -55,7 +59,9 @@ class EUL(RetainMethod):
     )
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
-        """The terms of whichever sides the batch has: in training one, all of L for a batch with both."""
+        """Return the loss terms of the sides that the batch has. In training it has one side, and with both
+        it gives all of L.
+        """
         sides = [side for side in (batch.retain, batch.forget) if side is not None]
         answers = dict(zip(map(id, sides), lm.forward(model, *sides), strict=True))
         terms: dict[str, Tensor] = {}
@@ -68,7 +74,9 @@ class EUL(RetainMethod):
         return terms
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
-        """The teacher is F: the layers are off also where a chained run begins with trained ones."""
+        """Keep the teacher F's states in the reference. The layers are off for it, also where a chained run
+        begins with trained ones.
+        """
         with ref.untouched() if ref.untouched else nullcontext(model) as teacher:
             super().prepare(teacher, ref, stream, tokenizer)
         if self.use_lm and any(e.source for e in stream.forget) and sentinels_of(tokenizer):
@@ -84,17 +92,21 @@ class EUL(RetainMethod):
 
     @property
     def retain_ratio(self) -> float:
+        """Return the number of retain texts for each forget text."""
         keeps = (self.use_kl and self.kl_retain_weight > 0) or (self.use_task and self.retain_weight > 0)
         return self.retain_per_forget if keeps else 0.0
 
     @property
     def uses_forget(self) -> bool:
+        """Return whether a batch needs forget texts."""
         return self.use_kl or (self.use_lm and self.lm_weight > 0)
 
     def trainable(self, name: str, depth: int) -> bool:
+        """Return whether this parameter of a model of `depth` blocks may be trained."""
         return ".unlearning." in name
 
     def stream(self, batches: Batches) -> Alternating:
+        """Return the run's batches in the order in which the method trains on them."""
         return Alternating(batches)
 
     def _masked(self, model: Model, forget: Tokens, ref: Reference) -> dict[str, Tensor]:

@@ -24,13 +24,17 @@ DOWN = re.compile(r"\.(\d+)\.(?:mlp\.(?:down_proj|c_proj|dense_4h_to_h|fc2|fc_ou
 
 
 def distance(answers: lm.Answers, target: Tensor) -> Tensor:
-    """mean_i mean_t mean_d (h - target)²; target [T, d] or [d]."""
+    """Return the mean squared distance of the states from target [T, d] or [d]: mean_i mean_t mean_d (h -
+    target)².
+    """
     squares = (answers.hidden.float() - target.float()).square().mean(-1)
     return answers.row_mean(answers.row_sum(squares) / answers.row_count)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RMU(RetainMethod):
+    """The method that moves the hidden states of forget texts to one random direction."""
+
     name = "rmu"
 
     retain_weight: float = knob(
@@ -43,6 +47,7 @@ class RMU(RetainMethod):
     layer_at: float = knob(0.33, 0.0, 1.0, "Where block ℓ lies: 0 the first, 1 the last.", advanced=True)
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         sides = [side for side in (batch.forget, batch.retain) if side is not None]
         forget, *retain = lm.forward(model, *sides, layer=self.block(depth(model)))
         terms = {"forget": distance(forget, self.steering * ref.run["direction"])}
@@ -51,6 +56,7 @@ class RMU(RetainMethod):
         return terms
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
+        """Fill the reference before the first step with the values that loss() needs."""
         device = next(model.parameters()).device
         texts = (tokens.to(device) for tokens in stream.every("retain"))
         ref.prepare(model, "layer", texts, layer=self.block(depth(model)))
@@ -58,10 +64,11 @@ class RMU(RetainMethod):
         ref.run["direction"] = (u / u.norm()).to(device)
 
     def block(self, depth: int) -> int:
-        """ℓ, counted from 0, in a model of this many blocks."""
+        """Return the number ℓ of the steered block, counted from 0, in a model of this many blocks."""
         return round(self.layer_at * (depth - 1))
 
     def trainable(self, name: str, depth: int) -> bool:
+        """Return whether this parameter of a model of `depth` blocks may be trained."""
         found = DOWN.search(name)
         return found is not None and 0 <= self.block(depth) - int(found[1]) <= 2
 

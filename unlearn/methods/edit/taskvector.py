@@ -18,7 +18,7 @@ from unlearn.training.reference import Reference
 
 @no_grad
 def negate(model: Model, start: Mapping[str, Tensor], scale: float) -> None:
-    """θ' in place, from the weights where the fine-tuning began, by name."""
+    """Set the weights to θ' in place, given the weights by name from before the fine-tuning."""
     moving = dict(model.named_parameters())
     for name, begin in start.items():
         if ".lora_A." not in name:
@@ -27,15 +27,19 @@ def negate(model: Model, start: Mapping[str, Tensor], scale: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVector(Method):
+    """The method that learns the forget texts and then subtracts what it learned from the weights."""
+
     name = "taskvector"
 
     scale: float = knob(1.0, 0.0, 20.0, "a: how far to walk back, in steps of the way that was learnt.")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         (forget,) = lm.forward(model, batch.forget)
         return {"forget": forget.mean_nll()}
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
+        """Carry out the method and yield after each training step."""
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             # Before the last step is reported: what is seen after it is θ'.

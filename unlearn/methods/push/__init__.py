@@ -1,1 +1,1 @@
-"""The methods that push the forget texts away: their loss rises, with or without a bound."""
+"""These methods push the forget texts away. Their loss rises, with or without a bound."""

@@ -15,9 +15,12 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAscent(Method):
+    """The method that raises the loss of the forget texts without any bound."""
+
     name = "ga"
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         (forget,) = lm.forward(model, batch.forget)
         return {"forget": -forget.mean_nll()}
 

@@ -15,11 +15,14 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class GradientDifference(RetainMethod):
+    """The method that raises the loss of the forget texts and lowers that of the retain texts."""
+
     name = "gd"
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         return self.with_retain(-self.forget_weight * forget.mean_nll(), retain)
 

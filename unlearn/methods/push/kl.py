@@ -16,12 +16,15 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class AscentKL(RetainMethod):
+    """The method that raises the loss of the forget texts and keeps the distribution on retain texts."""
+
     name = "kl"
     needs_ref = {"retain": "states"}
 
     forget_weight: float = knob(1.0, 0.0, 100.0, "γ: how much forgetting counts.")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         terms = {"forget": -self.forget_weight * forget.mean_nll()}
         if retain is not None:

@@ -14,18 +14,21 @@ from unlearn.training.reference import Reference
 
 
 def npo(sums: Tensor, ref_sums: Tensor, beta: float) -> Tensor:
-    """[B] loss of each sequence from its summed NLL now and under the reference."""
+    """Return the loss [B] of each sequence from its summed NLL now and under the reference."""
     return -2.0 / beta * F.logsigmoid(beta * (sums - ref_sums))
 
 
 @dataclass(frozen=True, kw_only=True)
 class NPO(RetainMethod):
+    """The method that lowers the likelihood of forget texts, and less so the lower it already is."""
+
     name = "npo"
     needs_ref = {"forget": "sums"}
 
     beta: float = knob(0.1, 0.01, 1.0, "β, inverse temperature. Smaller is closer to gradient ascent.")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         per_row = npo(forget.row_sum(forget.nll), ref.sums(forget), self.beta)
         return self.with_retain(forget.row_mean(per_row), retain)

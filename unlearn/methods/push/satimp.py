@@ -14,19 +14,22 @@ from unlearn.training.reference import Reference
 
 
 def satimp(nll: Tensor, beta1: float, beta2: float) -> Tensor:
-    """[T] weighted ascent on each token, from its NLL."""
+    """Return the weighted ascent loss [T] of each token from its NLL."""
     p = (-nll).exp().detach()
     return -(p**beta1) * (1 - p) ** beta2 * nll
 
 
 @dataclass(frozen=True, kw_only=True)
 class SatImp(RetainMethod):
+    """The method that raises the loss of each forget token by a weight for saturation and importance."""
+
     name = "satimp"
 
     beta1: float = knob(5.0, 0.0, 10.0, "β1, saturation: how quickly an unlikely token is let go.")
     beta2: float = knob(1.0, 0.0, 10.0, "β2, importance: how much a token that is certain is spared.")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         return self.with_retain(forget.token_mean(satimp(forget.nll, self.beta1, self.beta2)), retain)
 

@@ -14,12 +14,14 @@ from unlearn.training.reference import Reference
 
 
 def simnpo(sums: Tensor, counts: Tensor, beta: float, delta: float) -> Tensor:
-    """[B] loss of each sequence from its summed NLL and its length."""
+    """Return the loss [B] of each sequence from its summed NLL and its length."""
     return -2.0 / beta * F.logsigmoid(beta * (sums / counts - delta))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimNPO(RetainMethod):
+    """The method that lowers the mean likelihood of forget texts without a reference."""
+
     name = "simnpo"
 
     beta: float = knob(2.5, 0.05, 10.0, "β, inverse temperature: how sharply the push fades beyond δ.")
@@ -28,6 +30,7 @@ class SimNPO(RetainMethod):
     )
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         per_row = simnpo(forget.row_sum(forget.nll), forget.row_count, self.beta, self.delta)
         return self.with_retain(forget.row_mean(per_row), retain)

@@ -14,17 +14,20 @@ from unlearn.training.reference import Reference
 
 
 def wga(nll: Tensor, beta: float) -> Tensor:
-    """[T] weighted ascent on each token, from its NLL."""
+    """Return the weighted ascent loss [T] of each token from its NLL."""
     return -(-beta * nll).exp().detach() * nll
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedAscent(RetainMethod):
+    """The method that raises the loss of each forget token, and less so the less likely it is."""
+
     name = "wga"
 
     beta: float = knob(1.0, 0.0, 10.0, "β: how quickly a token is let go; 0 is gradient ascent.")
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
         return self.with_retain(forget.token_mean(wga(forget.nll, self.beta)), retain)
 

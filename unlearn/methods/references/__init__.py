@@ -1,1 +1,1 @@
-"""The references that every other method is compared with: keep training, or train again without the texts."""
+"""These methods are references for all others: they keep training, or train again without the texts."""

@@ -15,16 +15,20 @@ from unlearn.training.reference import Reference
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(RetainMethod):
+    """The method that trains on the retain texts alone."""
+
     name = "finetune"
 
     retain_weight: float = knob(1.0, 0.01, 100.0, "α: scale of the loss.", advanced=True)
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": self.retain_weight * retain.mean_nll()}
 
     @property
     def uses_forget(self) -> bool:
+        """Return whether a batch needs forget texts."""
         return False
 
     title = "Fine-tune on retain"

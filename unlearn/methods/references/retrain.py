@@ -22,7 +22,9 @@ from unlearn.training.reference import Reference
 
 
 def rows_kept(model: str, data: Dataset, method: str) -> tuple[Row, ...]:
-    """The recipe's texts, whole, without those of the people to forget; ValueError where the recipe is not ours."""
+    """Return the recipe's whole texts without those of the people to forget. ValueError where the recipe is
+    not ours.
+    """
     kept = recipe.rows_without(model, data)
     if kept is None:
         raise ValueError(refusal(model, method))
@@ -30,7 +32,7 @@ def rows_kept(model: str, data: Dataset, method: str) -> tuple[Row, ...]:
 
 
 def refusal(model: str, method: str = "Retrain") -> str:
-    """Why a model cannot be retrained here, and what it would take: 6 · N · training tokens FLOP."""
+    """Return why a model cannot be retrained here, and what it would take: 6 · N · training tokens FLOP."""
     entry = CATALOGUE.get(model)
     title, size = (entry.title, f"{entry.parameters:,}") if entry else (model, "N")
     tokens = entry.training_tokens if entry else None
@@ -47,13 +49,17 @@ def refusal(model: str, method: str = "Retrain") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Method):
+    """The method that trains the model again without the forget texts."""
+
     name = "retrain"
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
+        """Carry out the method and yield after each training step."""
         if ref is not None and ref.untouched is not None:
             raise ValueError(
                 "Retrain: begins from nothing, so it cannot go on from another run; leave start empty."
@@ -75,13 +81,16 @@ class Retrain(Method):
 
     @property
     def uses_forget(self) -> bool:
+        """Return whether a batch needs forget texts."""
         return False
 
     @property
     def retain_ratio(self) -> float:
+        """Return the number of retain texts for each forget text."""
         return 1.0
 
     def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """Return the (forget, retain) rows that the method trains on."""
         return (), rows_kept(model, data, self.title)
 
     title = "Retrain"

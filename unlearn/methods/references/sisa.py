@@ -40,6 +40,8 @@ from unlearn.training.shards import Checkpoints, Plan, Stage, deal, expected_sha
 
 @dataclass(frozen=True, kw_only=True)
 class SISA(Method):
+    """The method that trains shards and, at a request, only those again that contain the forget texts."""
+
     name = "sisa"
 
     shards: int = knob(
@@ -51,10 +53,12 @@ class SISA(Method):
     )
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss on one batch by name. Their sum is minimised."""
         (retain,) = lm.forward(model, batch.retain)
         return {"retain": retain.mean_nll()}
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
+        """Carry out the method and yield after each training step."""
         if ref is not None and ref.untouched is not None:
             raise ValueError(
                 "SISA: it goes on from its own checkpoints and from no other run; leave start empty."
@@ -85,21 +89,23 @@ class SISA(Method):
 
     @property
     def uses_forget(self) -> bool:
+        """Return whether a batch needs forget texts."""
         return False
 
     @property
     def retain_ratio(self) -> float:
+        """Return the number of retain texts for each forget text."""
         return 1.0
 
     def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-        """(every training text of those to forget, every other): the recipe's texts, whole."""
+        """Return (all training texts of the people to forget, all other training texts), each text whole."""
         kept = rows_kept(model, data, self.title)
         everything = recipe.all_rows(model)
         gone = {row.subject for row in data.rows("forget")}
         return tuple(row for row in everything if row.subject in gone), kept
 
     def plan(self, kept: Sequence[Example], gone: Sequence[Example], **settings: Any) -> Plan:
-        """settings: epochs (E), batch, lr, seed."""
+        """Return the stages that a request needs. settings: epochs (E), batch, lr, seed."""
         named = {self._unit(text): text for text in gone}.keys()
         sizes: dict[str, int] = {}
         for text in (*kept, *gone):
@@ -118,7 +124,7 @@ class SISA(Method):
         self, texts: Sequence[Example], places: Mapping[str, tuple[int, int]], settings: JsonView
     ) -> tuple[Stage, ...]:
         epochs, found = max(1, round(2 * settings["epochs"] / (self.slices + 1))), []
-        # So that nothing hangs on where F stood.
+        # The order is fixed, so that nothing depends on the place of the forget texts.
         order = sorted(texts, key=lambda text: text.input_ids)
         told = f"{epochs} {sorted(settings.items())} {recipe.SHAPE} {recipe.SEED} {torch.__version__}"
         for shard in range(self.shards):
@@ -132,7 +138,9 @@ class SISA(Method):
         return tuple(found)
 
     def outlook(self, config: RunConfig, data: Dataset) -> Outlook:
-        """Counted with the model's own tokenizer; seconds are those of the machine that made the bundled model."""
+        """Return an estimate of the run, counted with the model's own tokenizer. Its seconds are those of the
+        machine that made the bundled model.
+        """
         folder = source_of(config.model)
         assert isinstance(folder, Path), "rows() refuses what is not the bundled model"
         gone, kept = self.rows(config.model, data)
@@ -155,6 +163,7 @@ class SISA(Method):
         )
 
     def build(self, model: Model) -> Model:
+        """Return the model that is trained and kept, before any tuning."""
         from unlearn.models.ensemble import ensemble_of
 
         return ensemble_of(model, self.shards)
@@ -181,7 +190,7 @@ class SISA(Method):
         "the rate is the bundled recipe's; batch and epochs tuned here with one seed, measured with three",
     )
     tuned = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
-    # Its own checkpoints are what it goes on from.
+    # SISA continues from its own checkpoints.
     resumes = False
     continues = False
 

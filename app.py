@@ -1,4 +1,4 @@
-"""The server: `streamlit run app.py` starts here. Which pages there are stands in ui/main.py."""
+"""Starts the server: `streamlit run app.py` begins here. Which pages there are stands in ui/main.py."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""bench/app: what the app costs the person in front of it and the run behind it; the budgets of the README.
+"""Measures what the app costs a person and a run, against the budgets in docs/speed.md.
 
     python -m bench.app [--rounds 5]
 
@@ -36,14 +36,14 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import Run, RunConfig, RunStore
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# Runs in the store, copies of the recorded one.
+# The number of runs in the store, which are copies of the recorded one.
 FINISHED = 20
 WATCHERS = 6
-# Seconds with and without watchers.
+# Seconds of one window with or without watchers.
 WINDOW = 10.0
 LONG = {"model": "tiny-authors", "data": {"name": "authors"}, "method": "gd", "lr": 1e-5, "epochs": 900}
 STEP = re.compile(r"step (\d+) of")
-# Figure: (most, what it is)
+# Each figure, with its budget and what it is.
 BUDGETS = {
     "first_paint_s": (2.5, "First paint of a fresh server, before torch is there"),
     "switch_idle_ms": (60, "Page switch, server side, slowest page, idle"),
@@ -59,7 +59,11 @@ UNITS = {"s": " s", "ms": " ms", "kb": " kB", "percent": " %", "steps": ""}
 
 
 class Server:
-    """The app in a process of its own. Its CPU time is read from outside: the training's threads apart."""
+    """The app in a process of its own.
+
+    Its CPU time is read from outside, apart from the training's threads. Its CPU time is read from outside:
+    the training's threads apart.
+    """
 
     def __init__(self, root: Path) -> None:
         with socket.socket() as free:
@@ -81,6 +85,7 @@ class Server:
         self.process.wait(20)
 
     def answers(self) -> bool:
+        """Return whether the server answers yet."""
         try:
             urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1)
         except OSError:
@@ -88,23 +93,24 @@ class Server:
         return True
 
     def has_torch(self) -> bool:
-        """Whether the server has mapped torch's library: it must not, for a first paint."""
+        """Return whether the server has loaded torch's library, which it must not for a first paint."""
         return "libtorch_cpu" in Path(f"/proc/{self.process.pid}/maps").read_text()
 
     def clock(self) -> tuple[float, dict[str, float]]:
-        """CPU seconds of the process so far, and of each thread but the first that lives now."""
+        """Return the CPU seconds of the process so far, and of each living thread but the first."""
         pid, threads = self.process.pid, {}
         for task in Path(f"/proc/{pid}/task").iterdir():
             if task.name != str(pid):
                 try:
                     threads[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
-                # It ended.
+                # The thread ended while it was looked at.
                 except OSError:
                     continue
         return time.clock_gettime((~pid << 3) | 2), threads
 
     def pages_cpu(self, before: tuple[float, dict[str, float]]) -> float:
-        """CPU seconds since then of pages: the event loop, and script threads, which live for one script.
+        """Return the CPU seconds that pages took since then: the event loop, and script threads, which live
+        for one script.
 
         The threads that were there then and are there now are the runner's and torch's.
         """
@@ -114,6 +120,7 @@ class Server:
 
 
 def wait_for(ready: Callable[[], Any], seconds: float, every: float = 0.05) -> Any:
+    """Return what ready() gives as soon as it is true. SystemExit when that takes too long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := ready():
@@ -123,7 +130,7 @@ def wait_for(ready: Callable[[], Any], seconds: float, every: float = 0.05) -> A
 
 
 def fill(store: RunStore) -> None:
-    """Twenty finished runs, and one whose settings are those of a long training."""
+    """Make twenty finished runs, and one whose settings are those of a long training."""
     recorded = next(iter(RunStore(ROOT / "assets" / "recorded").list()))
     for i in range(FINISHED):
         folder = store.root / f"20260101-{i:06}-npo-{i:04x}"
@@ -138,6 +145,7 @@ def fill(store: RunStore) -> None:
 
 @contextmanager
 def browser() -> Iterator[Any]:
+    """Yield a real browser, closed at the end."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -147,8 +155,10 @@ def browser() -> Iterator[Any]:
 
 
 def first_paint(root: Path, chromium: Any) -> tuple[float, bool]:
-    """Seconds from asking a server that has just started, by a browser that was never here, to the page's title;
-    whether torch was absent then."""
+    """Return the seconds from asking a new server to the page's title, and whether torch was absent then.
+
+    The browser was never there before.
+    """
     with Server(root) as server:
         context = chromium.new_context()
         page = context.new_page()
@@ -161,7 +171,7 @@ def first_paint(root: Path, chromium: Any) -> tuple[float, bool]:
 
 
 def token_click(server: Server, page: Any, rounds: int) -> float:
-    """Median seconds from the click on a token to the words of the figure that is about it."""
+    """Return the median seconds from the click on a token to the words of its figure."""
     run = next(run for run in server.store.list() if run.state == "done")
     page.goto(f"{server.url}/tokens?run={run.id}&role=forget&row=0")
     page.get_by_test_id("stPlotlyChart").nth(1).wait_for(timeout=60_000)
@@ -172,7 +182,7 @@ def token_click(server: Server, page: Any, rounds: int) -> float:
         before = chart.text_content()
         began = time.perf_counter()
         cells.nth(lap % 2).click()
-        # The first one may already be chosen.
+        # The first click is not counted, because its token may already be chosen.
         if lap:
             wait_for(lambda text=before: chart.text_content() != text, 60, 0.01)
             laps.append(time.perf_counter() - began)
@@ -181,6 +191,7 @@ def token_click(server: Server, page: Any, rounds: int) -> float:
 
 
 def reattach(page: Any) -> float:
+    """Return the seconds from a reload to the words that show the run's step."""
     began = time.perf_counter()
     page.reload(wait_until="commit")
     page.get_by_text(STEP).first.wait_for(timeout=60_000)
@@ -188,7 +199,9 @@ def reattach(page: Any) -> float:
 
 
 def stop(server: Server, page: Any, run: Run) -> tuple[float, int]:
-    """Seconds from the click until the screen says so, and steps that ended after the runner had been told."""
+    """Return the seconds from the click until the screen shows it, and the number of steps that ended after
+    the runner was told.
+    """
     page.goto(f"{server.url}/launch?run={run.id}")
     button = page.get_by_role("button", name="Stop and keep")
     button.wait_for(timeout=60_000)
@@ -206,7 +219,7 @@ def stop(server: Server, page: Any, run: Run) -> tuple[float, int]:
 
 
 async def launch(server: Server) -> Run:
-    """Press Launch on a page that has the long run's settings; returns when it trains."""
+    """Press Launch on a page that has the long run's settings, and return the run when it trains."""
     known = {run.id for run in server.store.list()}
     source = next(run for run in server.store.list() if run.title == "long")
     async with Tab(server.port) as tab:
@@ -221,7 +234,9 @@ async def launch(server: Server) -> Run:
 
 
 async def switches(server: Server, rounds: int) -> dict[str, dict[str, float]]:
-    """For each page the median milliseconds of a switch to it and of the CPU in it, collection of garbage included."""
+    """Return for each page the median milliseconds of a switch to it and of the CPU in it, garbage collection
+    included.
+    """
     found: dict[str, list[tuple[float, float]]] = {}
     async with Tab(server.port) as tab:
         await tab.visit("")
@@ -241,7 +256,7 @@ async def switches(server: Server, rounds: int) -> dict[str, dict[str, float]]:
 
 
 async def pace(server: Server, run: Run) -> tuple[float, float]:
-    """(seconds a step, CPU seconds of pages a second) over one window."""
+    """Return (seconds a step, CPU seconds of pages a second) over one window."""
     steps, began, before = len(run.events("step")), time.perf_counter(), server.clock()
     await asyncio.sleep(WINDOW)
     seconds = time.perf_counter() - began
@@ -249,7 +264,10 @@ async def pace(server: Server, run: Run) -> tuple[float, float]:
 
 
 async def watched(server: Server, run: Run, rounds: int) -> dict[str, Any]:
-    """What six tabs on the run's page cost: windows without and with them in turn, and what each tick sent."""
+    """Return what six tabs on the run's page cost.
+
+    Windows without and with them take turns, and what each tick sent is counted.
+    """
     alone, together, ticks, cpu = [(await pace(server, run))[0]], [], [], []
     for _ in range(rounds):
         async with tabs(server.port, WATCHERS) as watching:
@@ -278,11 +296,12 @@ async def watched(server: Server, run: Run, rounds: int) -> dict[str, Any]:
 
 
 def slowest(pages: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the milliseconds of the slowest page."""
     return max(page["ms"] for page in pages.values())
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Every figure of BUDGETS, and what they come from."""
+    """Measure every figure of BUDGETS and return them with what they come from."""
     found: dict[str, Any] = {"finished_runs": FINISHED}
     with tempfile.TemporaryDirectory() as folder, browser() as chromium:
         root = Path(folder)
@@ -313,7 +332,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def outside(task: Any) -> Any:
-    """Run a coroutine in a thread of its own: the browser's driver holds this one's event loop."""
+    """Run a coroutine in a thread of its own, because the browser's driver holds this thread's event loop."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
@@ -321,7 +340,7 @@ def outside(task: Any) -> Any:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """README table: budget, figure, and whether it was met."""
+    """Return the table for docs: budget, figure, and whether it was met."""
     figures = result["figures"]
     lines = ["| | budget | measured | met |", "|---|---:|---:|---|"]
     for key, (budget, title) in BUDGETS.items():
@@ -334,6 +353,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
+    """Measure the app and record the figures."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""bench/catalogue: what there is, for docs/: methods, metrics, attacks and public names, each in its own words."""
+"""Writes tables for docs/ of methods, metrics, attacks and public names, each in its own words."""
 
 import inspect
 import textwrap
@@ -12,7 +12,7 @@ from unlearn.metrics import CHEAP, METRICS
 
 
 def methods() -> str:
-    """Every method with its paper, its sentence, what it can train, and its knobs with their ranges."""
+    """Return every method with its paper, its sentence, what it can train, and its knobs with their ranges."""
     parts = []
     for method in METHODS.values():
         parts += [f"### {method.title} (`{method.name}`)", "", method.sentence]
@@ -39,7 +39,7 @@ def _range(knob: Any) -> str:
 
 
 def metrics() -> str:
-    """Every metric with its definition and what is better; those without a forward pass of their own are marked."""
+    """Return a table of every metric with its definition, what is better, and when it is computed."""
     rows = []
     for name, one in METRICS.items():
         better = one.ideal if isinstance(one.ideal, str) else f"{one.ideal:g}"
@@ -48,13 +48,13 @@ def metrics() -> str:
 
 
 def attacks() -> str:
-    """Every attack, with what it does and what its finding tells."""
+    """Return a table of every attack, with what it does and what its finding tells."""
     rows = [(f"`{name}`", one.title, one.help, one.tells) for name, one in ATTACKS.items()]
     return _table(("name", "title", "what is done", "what it tells"), rows)
 
 
 def library() -> str:
-    """Every public name of `import unlearn`: its signature, and its docstring with the example."""
+    """Return every public name of `import unlearn` with its signature, and its docstring with the example."""
     parts = []
     for name in unlearn.__all__:
         found = getattr(unlearn, name)
@@ -70,7 +70,7 @@ def library() -> str:
 
 
 def _signature(function: Any) -> str:
-    """The parameters with their defaults; the types stand in the source."""
+    """Return the parameters with their defaults. The types stand in the source."""
     shown = []
     star = False
     for one in inspect.signature(function).parameters.values():

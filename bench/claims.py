@@ -1,4 +1,4 @@
-"""bench/claims: the README's table of verdicts, from assets/results/claims.json (`python -m unlearn claims`)."""
+"""Writes the table of verdicts from assets/results/claims.json (`python -m unlearn claims`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,10 @@ from unlearn.claims.base import number, short
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """One row a claim: verdict, main figure with interval and n, mode; how each was made stands below."""
+    """Return one row for each claim: verdict, main figure with interval and n, mode.
+
+    How each was made stands below.
+    """
     lines = [
         "| | claim | verdict here | figure | 95 % interval | n | mode |",
         "|---|---|---|---|--:|--:|---|",
@@ -35,13 +38,13 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def best(result: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
-    """The full entry, else the quick one."""
+    """Return the full entry, or else the quick one."""
     mine = result.get("claims", {}).get(key, {})
     return mine.get("full") or mine.get("quick")
 
 
 def figures(finding: Mapping[str, Any]) -> str:
-    """Name and mean | interval | n of the main figure."""
+    """Return name and mean, interval, and n of the main figure, as cells of a table."""
     if not finding["figures"]:
         return " | | "
     one = finding["figures"][0]
@@ -51,7 +54,7 @@ def figures(finding: Mapping[str, Any]) -> str:
 
 
 def made(header: Mapping[str, Any]) -> str:
-    """Machine, versions, commit and date."""
+    """Return machine, versions, commit and date, as a sentence."""
     machine, dirty = header["machine"], " with local changes" if header["dirty"] else ""
     return (
         f"{machine['cpu']}, {machine['cores']} cores, torch {header['versions']['torch']}; commit "

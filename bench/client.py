@@ -1,4 +1,4 @@
-"""A browser without a screen: streamlit's websocket as a tab speaks it, so that only the server is measured.
+"""Speaks streamlit's websocket as a browser's tab does, but draws nothing. So only the server is measured.
 
 A real tab draws, and on a machine with two cores its drawing would be counted as the server's cost. This one asks for
 pages, presses buttons, names the large messages that it still has, and calls a fragment again when its interval has
@@ -18,26 +18,28 @@ from websockets.asyncio.client import ClientConnection, connect
 
 # Script runs after which a tab forgets a large message: global.maxCachedMessageAge.
 KEPT_RUNS = 2
-# Seconds.
+# Seconds to wait for an answer before giving up.
 PATIENCE = 120.0
 
 
 @dataclass
 class Seen:
-    """What one script run sent, and how long after it was asked for its last message came."""
+    """The outcome of one script run: what it sent, and the seconds from the request to its last message."""
 
     fragment: bool = False
     seconds: float = 0.0
-    # Bytes.
+    # The bytes of all messages.
     size: int = 0
-    # Bytes by kind of element.
+    # The bytes of each kind of element.
     kinds: dict[str, int] = field(default_factory=dict)
-    # Of its texts and progress bars.
+    # The words of its texts and progress bars.
     words: list[str] = field(default_factory=list)
 
 
 class Tab:
-    """One open tab: `async with Tab(port) as tab: await tab.visit("runs")`. runs holds every script run so far.
+    """One open tab: `async with Tab(port) as tab: await tab.visit("runs")`.
+
+    runs holds every script run so far.
 
     RuntimeError when a page shows an exception: a page that fails is fast.
     """
@@ -45,9 +47,9 @@ class Tab:
     def __init__(self, port: int) -> None:
         self.port = port
         self.runs: list[Seen] = []
-        # Name in the address: what the server calls it.
+        # Each page's name in the address, with the server's name for it.
         self.pages: dict[str, str] = {}
-        # Label: (widget, fragment)
+        # Each button's label, with its (widget, fragment).
         self.buttons: dict[str, tuple[str, str]] = {}
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -69,10 +71,12 @@ class Tab:
         await self._socket.close()
 
     async def visit(self, page: str, query: str = "") -> Seen:
-        """Go to a page by its name in the address ("" for the first); returns when its script has finished."""
+        """Go to a page by its name in the address ("" for the first), and return when its script has
+        finished.
+        """
         if self.pages and page not in self.pages:
             raise ValueError(f"page: no {page!r}, only {', '.join(map(repr, self.pages))}.")
-        # Who leaves a page stops calling its fragments.
+        # A tab that leaves a page stops calling its fragments.
         self._forget()
         self._page, self._query = page, query
         self.buttons.clear()
@@ -80,7 +84,7 @@ class Tab:
         return await self._ask(page_script_hash=self.pages.get(page, ""), page_name=name)
 
     async def press(self, label: str) -> Seen:
-        """Press the button of that label; returns when the script run that it caused has finished."""
+        """Press the button of that label, and return when the script run that it caused has finished."""
         widget, fragment = self.buttons[label]
         return await self._ask(widget, fragment_id=fragment, page_script_hash=self.pages[self._page])
 
@@ -118,7 +122,7 @@ class Tab:
         if kind == "new_session":
             self._current = Seen(fragment=bool(message.metadata.run.fragment_ids))
             if not self._current.fragment:
-                # The whole page anew: it says again which fragments to call.
+                # The whole page is drawn anew, so it names again which fragments to call.
                 self._forget()
         if message.metadata.cacheable:
             self._kept[message.hash] = len(self.runs)
@@ -179,6 +183,6 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def tabs(port: int, count: int) -> AsyncIterator[list[Tab]]:
-    """Several open tabs, closed at the end."""
+    """Yield several open tabs, closed at the end."""
     async with contextlib.AsyncExitStack() as stack:
         yield [await stack.enter_async_context(Tab(port)) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""bench/defaults: every method at its shipped defaults, through the same path as a user's run.
+"""Measures every method at its default settings, through the same path as a user's run.
 
     python -m bench.defaults                                   all methods, both models, three seeds
     python -m bench.defaults --models tiny-authors --methods npo undial
@@ -36,17 +36,17 @@ MODELS = ("tiny-authors", "tiny-snippets", "smollm2")
 ROLES = ("forget", "paraphrase", "retain", "neighbours", "general")
 COLUMNS = [(role, "exact") for role in ROLES] + [("forget", "ppl"), ("general", "ppl")]
 SEEDS = 3
-# General perplexity after ÷ before.
+# The rise of general perplexity, after ÷ before, from which on a model counts as collapsed.
 COLLAPSE = 2.0
 
 
 def default_config(model: str, method: str, seed: int) -> RunConfig:
-    """What `python -m unlearn run --model … --method …` asks for."""
+    """Return the config that `python -m unlearn run --model … --method …` asks for."""
     return config_of(parser().parse_args(["run", "--model", model, "--method", method, "--seed", str(seed)]))
 
 
 def carry_out(store: RunStore, config: RunConfig) -> tuple[Run, float]:
-    """One run to its end, whatever that is, and the CPU seconds that it took."""
+    """Carry out one run to its end, whatever that is, and return it with the CPU seconds that it took."""
     run = store.create(config)
     lock = run.hold()
     start = time.process_time()
@@ -57,7 +57,7 @@ def carry_out(store: RunStore, config: RunConfig) -> tuple[Run, float]:
 
 
 def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """All seeds of one method on one model, summarised."""
+    """Carry out all seeds of one method on one model and return their summary."""
     pairs = [carry_out(store, default_config(model, method, seed)) for seed in seeds]
     runs = [run for run, _ in pairs]
     scores = [run.scores() for run in runs]
@@ -82,7 +82,8 @@ def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> d
 
 
 def role_scores(scores: Sequence[Mapping[str, Any]], role: str) -> dict[str, Any]:
-    """{"n", metric: {"before", "after": {mean, sd, values}, "retrained"}} for exact answers and perplexity.
+    """Return {"n", metric: {"before", "after": {mean, sd, values}, "retrained"}} for exact answers and
+    perplexity.
 
     Where nothing is asked, "memorised" stands for exact answers: the share of texts continued word for word.
     """
@@ -100,7 +101,7 @@ def role_scores(scores: Sequence[Mapping[str, Any]], role: str) -> dict[str, Any
 
 
 def spread(values: Sequence[float | str]) -> dict[str, Any]:
-    """Mean and sample standard deviation (0 for one value) with the values themselves."""
+    """Return mean and sample standard deviation (0 for one value) with the values themselves."""
     numbers = [float(v) for v in values]
     finite = all(map(math.isfinite, numbers))
     sd = statistics.stdev(numbers) if len(numbers) > 1 and finite else 0.0 if finite else math.nan
@@ -108,7 +109,7 @@ def spread(values: Sequence[float | str]) -> dict[str, Any]:
 
 
 def collapsed(state: str, scores: Mapping[str, Any]) -> bool:
-    """Training failed, or general perplexity is not finite or above COLLAPSE times before."""
+    """Return whether training failed, or general perplexity is not finite or above COLLAPSE times before."""
     if state != "done":
         return True
     before, after = (float(scores[when]["general"]["ppl"]) for when in ("before", "after"))
@@ -116,7 +117,7 @@ def collapsed(state: str, scores: Mapping[str, Any]) -> bool:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: one table a model, one line a method."""
+    """Return Markdown with one table for each model and one line for each method."""
     parts = []
     for model in dict.fromkeys(row["model"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["model"] == model]
@@ -147,7 +148,10 @@ def _origins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The new rows in place of the old ones of the same model and method; ordered as the methods are listed."""
+    """Return the rows with the new ones in place of the old ones of the same model and method.
+
+    They are ordered as the methods are listed.
+    """
     rows = {(row["model"], row["method"]): row for row in [*old, *new]}
     models = list(dict.fromkeys([*MODELS, *(model for model, _ in rows)]))
     methods = list(dict.fromkeys([*METHODS, *(method for _, method in rows)]))
@@ -187,16 +191,20 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def mark(row: Mapping[str, Any]) -> str:
+    """Return a mark for a method that collapsed, else nothing."""
     return " †" if row["collapsed"] else ""
 
 
 def at(row: Mapping[str, Any], role: str, metric: str, when: str) -> Any:
+    """Return one score of a row. For exact answers it is the share memorised where nothing is asked."""
     found = row["scores"].get(role, {})
     return found.get(metric, found.get("memorised", {}) if metric == "exact" else {}).get(when)
 
 
 def number(value: Any, metric: str, like: float | None = None) -> str:
-    """Percent without decimals; perplexity with as many as like (by default itself) deserves."""
+    """Write a percentage without decimals, and a perplexity with as many as like (by default itself)
+    deserves.
+    """
     if value is None:
         return "–"
     number = float(value)
@@ -207,6 +215,7 @@ def number(value: Any, metric: str, like: float | None = None) -> str:
 
 
 def spread_of(value: Any, metric: str) -> str:
+    """Write mean ± standard deviation, or the value alone where there is one seed."""
     if value is None:
         return "–"
     mean = float(value["mean"])
@@ -215,12 +224,15 @@ def spread_of(value: Any, metric: str) -> str:
 
 
 def fitting(model: str) -> list[str]:
-    """Every method; those that train again from nothing only where the recipe is ours."""
+    """Return the methods that fit a model. Those that train again from nothing need our own recipe."""
     return [name for name, method in METHODS.items() if method.continues or CATALOGUE[model].retrain]
 
 
 def main() -> None:
-    """Measure and record; each finished row is written at once, so that a cut leaves what was measured."""
+    """Measure and record the methods.
+
+    Each finished row is written at once, so that a cut leaves what was measured.
+    """
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""bench/evaluate: what a full evaluation of a finished tiny-authors run takes, as a person waits for it.
+"""Measures what a full evaluation of a finished tiny-authors run takes, as a person waits for it.
 
     python -m bench.evaluate                        three repeats of each case
     python -m bench.evaluate --repeats 1 --out evaluate.json --allow-dirty
@@ -27,7 +27,7 @@ METHOD = "npo"
 
 
 def command(*words: str) -> float:
-    """Seconds that `python -m unlearn …` takes."""
+    """Run `python -m unlearn …` and return the seconds that it takes."""
     began = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "unlearn", *words],
@@ -40,17 +40,18 @@ def command(*words: str) -> float:
 
 
 def make_run(store: Path) -> Run:
-    """A run as a person would start it, without live probes."""
+    """Make a run as a person would start it, without live probes."""
     command("run", "--model", "tiny-authors", "--method", METHOD, "--probes", "0", "--runs", str(store))
     return RunStore(store).list()[0]
 
 
 def forget_metrics(run: Run) -> None:
+    """Remove the run's metrics.json, so that metrics are computed again."""
     (run.path / "metrics.json").unlink(missing_ok=True)
 
 
 def cases(run: Run) -> dict[str, Callable[[], None]]:
-    """Name → what is removed before the command: later cases find more of the work done."""
+    """Return {name: what is removed before the command}. Later cases find more of the work done."""
     cache = run.path.parent / ".cache"
 
     def from_nothing() -> None:
@@ -70,7 +71,7 @@ def cases(run: Run) -> dict[str, Callable[[], None]]:
 
 
 def measure(repeats: int) -> dict[str, Any]:
-    """Seconds of each case, and of each metric in the first one."""
+    """Return the seconds of each case, and of each metric in the first one."""
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(Path(folder))
         seconds: dict[str, list[float]] = {}
@@ -90,7 +91,7 @@ def measure(repeats: int) -> dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: one line a case."""
+    """Return Markdown with one line for each case."""
     lines = ["| full evaluation of a tiny-authors run | seconds |", "|---|--:|"]
     for name, found in result["seconds"].items():
         lines.append(f"| {name} | {found['mean']:.1f} ± {found['sd']:.1f} |")
@@ -98,6 +99,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
+    """Measure the evaluation and record the seconds."""
     p = argparse.ArgumentParser(description="Time a full evaluation.")
     p.add_argument("--repeats", type=int, default=3)
     p.add_argument("--out", type=Path, default=RESULTS / "evaluate.json")

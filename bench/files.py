@@ -1,4 +1,4 @@
-"""bench/files: the file tree of docs/architecture.md, one phrase a file, taken from each file's own first sentence.
+"""Writes the file tree of docs/architecture.md, with the first sentence of each file.
 
 So the tree cannot name a file that is gone, nor describe one otherwise than it describes itself.
 """
@@ -26,24 +26,28 @@ LONGEST = 96
 
 
 def phrase(path: Path) -> str:
-    """A method's plain sentence, or the first sentence of a module's docstring; a citation ends it early."""
+    """Return a method's plain sentence, or the first sentence of a module's docstring.
+
+    A citation ends it early.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
             return short(ast.literal_eval(node.value).rstrip("."))
     text = " ".join((ast.get_docstring(tree) or "").split())
-    # An aside, not a formula's brackets.
+    # This removes an aside in brackets, but not a formula's brackets.
     bare = re.sub(r"(?<=\w)\s\([^()]*\)", "", text)
     first = re.split(r"\.\s|;| {4}", bare, maxsplit=1)[0].rstrip(". ")
     return short(first.split(":")[0] if re.search(r"arXiv|et al|§", first) else first)
 
 
 def short(text: str) -> str:
+    """Return the text, cut at a word where it is longer than LONGEST."""
     return text if len(text) <= LONGEST else text[: LONGEST - 2].rsplit(" ", 1)[0] + " …"
 
 
 def tracked(folder: str) -> list[Path]:
-    """The folder's own Python files, as git knows them; all that lie there where there is no git."""
+    """Return the folder's own Python files, as git knows them. Where there is no git, all that lie there."""
     listed = subprocess.run(
         ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()
@@ -52,8 +56,10 @@ def tracked(folder: str) -> list[Path]:
 
 
 def folders() -> list[str]:
-    """Return the rooms that hold Python files, in the order of the one-line rule; the pages and their parts after
-    them."""
+    """Return the rooms that hold Python files, in the order of the one-line rule.
+
+    The pages and their parts come after them.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "unlearn", "ui", "pages", "bench"], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()
@@ -61,7 +67,7 @@ def folders() -> list[str]:
 
 
 def table() -> str:
-    """The tree, as one block of text."""
+    """Return the tree as one block of text."""
     lines = []
     for name, words in OTHERS.items():
         lines.append(f"{name:28} {words or phrase(ROOT / name)}")

@@ -1,4 +1,4 @@
-"""bench/headline: the one table of the README's first screen, a part of assets/results/defaults.json."""
+"""Writes the one table of the README's first screen, a part of assets/results/defaults.json."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,9 @@ COLUMNS = {
 
 
 def table(results: Path = RESULTS) -> str:
-    """Percent of questions answered rightly on the bundled model: before, with each method, and the exact answer."""
+    """Return a table of questions answered rightly on the bundled model, in percent: before, with each
+    method, and retrained.
+    """
     recorded = json.loads((results / "defaults.json").read_text(encoding="utf-8"))["rows"]
     rows = [row for row in recorded if row["model"] == MODEL]
     lines = [f"| answered rightly, % | {' | '.join(COLUMNS.values())} |", "|---|" + "--:|" * len(COLUMNS)]

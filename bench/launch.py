@@ -1,4 +1,4 @@
-"""bench/launch: seconds from Launch to the first comparison, at the defaults.
+"""Measures the seconds from Launch to the first comparison, at the default settings.
 
     python -m bench.launch                     all methods on the bundled model, and UnDIAL on SmolLM2
     python -m bench.launch --runs tiny-authors:npo smollm2:npo
@@ -35,7 +35,7 @@ POLL = 0.02
 
 
 def comparison(runner: Any, model: str, method: str, seed: int) -> dict[str, Any]:
-    """Submit one run; seconds until its scores after training stand in its folder, and what they went into."""
+    """Submit one run and return the seconds until its scores after training stand in its folder, by phase."""
     config = default_config(model, method, seed)
     start = time.perf_counter()
     run = runner.submit(config)
@@ -50,12 +50,12 @@ def comparison(runner: Any, model: str, method: str, seed: int) -> dict[str, Any
 
 
 def measure(model: str, method: str, rounds: int) -> dict[str, Any]:
-    """Median over rounds, each with a store and a runner of its own."""
+    """Return the median over rounds, each with a store and a runner of its own."""
     laps: dict[str, list[dict[str, Any]]] = {"first": [], "again": []}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             runner = Runner(RunStore(Path(folder)))
-            # Another seed, so that only the model before is known.
+            # Each lap has another seed, so that only the scores of the model before are known.
             for seed, when in enumerate(laps):
                 laps[when].append(comparison(runner, model, method, seed=seed))
             runner.close()
@@ -63,7 +63,7 @@ def measure(model: str, method: str, rounds: int) -> dict[str, Any]:
 
 
 def summary(laps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Median and range of the seconds, and the median of each phase."""
+    """Return median and range of the seconds, and the median of each phase."""
     seconds = [lap["seconds"] for lap in laps]
     phases = {p: statistics.median(lap["phases"][p] for lap in laps) for p in laps[0]["phases"]}
     return {
@@ -75,7 +75,7 @@ def summary(laps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: seconds to the first comparison, a model and method a line."""
+    """Return Markdown with the seconds to the first comparison, one line for each model and method."""
     lines = [
         "| model | method | first run, s | with kept scores, s | of which training, s |",
         "|---|---|--:|--:|--:|",

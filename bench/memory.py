@@ -1,4 +1,4 @@
-"""bench/memory: what a process keeps after each of twenty runs, and after a run that was stopped.
+"""Measures what a process keeps after each of twenty runs, and after a run that was stopped.
 
     python -m bench.memory
 
@@ -32,7 +32,7 @@ from unlearn.work.execute import execute  # noqa: E402
 
 
 def live_tensors() -> int:
-    """Bytes of all tensors that somebody holds, shared storage counted once."""
+    """Return the bytes of all tensors that are still held, with shared storage counted once."""
     stores = {}
     for value in gc.get_objects():
         if type(value) in (torch.Tensor, torch.nn.Parameter):
@@ -42,20 +42,23 @@ def live_tensors() -> int:
 
 
 def live_models() -> int:
-    """Language models that somebody holds; the one under an adapter counts once."""
+    """Return the number of language models that are still held. The one under an adapter counts once."""
     from transformers import GenerationMixin
 
     return sum(issubclass(type(value), GenerationMixin) for value in gc.get_objects())
 
 
 def kept() -> dict[str, int]:
+    """Return what the process keeps now: models, bytes of tensors, and resident bytes."""
     give_back()
     resident = psutil.Process().memory_info().rss
     return {"models": live_models(), "tensors": live_tensors(), "resident": resident}
 
 
 def growth(after: Sequence[Mapping[str, int]]) -> dict[str, float]:
-    """{"tensors", "resident"}: bytes a run, the median over all pairs of the second half's runs (Theil and Sen)."""
+    """Return the bytes that each run adds, {"tensors", "resident"}: the median over all pairs of the second
+    half's runs (Theil and Sen).
+    """
     steady = list(enumerate(after))[(len(after) - 1) // 2 :]
     return {
         name: statistics.median((b[name] - a[name]) / (j - i) for (i, a), (j, b) in combinations(steady, 2))
@@ -66,7 +69,9 @@ def growth(after: Sequence[Mapping[str, int]]) -> dict[str, float]:
 def measure(
     config: Mapping[str, Any], runs: int, folder: Path, roots: Sequence[Path] | None = None
 ) -> dict[str, Any]:
-    """kept() after each run (two or more), their growth, and kept() after a run stopped at its third step."""
+    """Return kept() after each run (two or more), their growth, and kept() after a run stopped at its third
+    step.
+    """
     store, found = RunStore(folder), []
     for seed in range(runs):
         run = store.create(RunConfig(**(dict(config) | {"seed": seed})))
@@ -79,7 +84,7 @@ def measure(
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Models, live tensors and resident memory after some runs, and after Stop."""
+    """Return a table of models, live tensors and resident memory after some runs, and after Stop."""
     after = result["after"]
     rows = {
         "first run": after[0],
@@ -99,6 +104,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Measure the memory and record it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

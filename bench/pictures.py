@@ -1,4 +1,4 @@
-"""bench/pictures: the README's picture, taken anew from the app that is here.
+"""Takes the README's picture anew from the app that is here.
 
     python -m bench.pictures
 
@@ -24,13 +24,16 @@ from bench.record import ROOT
 SIZE = {"width": 1360, "height": 1120}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# Milliseconds after the replay's last step: fonts and figure are drawn.
+# Milliseconds to wait after the replay's last step, until fonts and figure are drawn.
 SETTLED = 4_000
 
 
 @contextmanager
 def server(runs: Path) -> Iterator[str]:
-    """The app with this store, for the time of the block; gives its address. SystemExit when it does not answer."""
+    """Run the app with this store for the time of the block, and give its address.
+
+    SystemExit when it does not answer.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,7 +57,7 @@ def server(runs: Path) -> Iterator[str]:
 
 
 def start_page(url: str, out: Path) -> None:
-    """Take the page Start with its replay at the last step."""
+    """Take a picture of the page Start with its replay at the last step."""
     from playwright.sync_api import sync_playwright
 
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
@@ -77,6 +80,7 @@ def start_page(url: str, out: Path) -> None:
 
 
 def main() -> None:
+    """Take the picture and write its file."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,5 +1,4 @@
-"""bench/products: float32 matrix products by torch's BLAS (MKL here) and by what unlearn/compute/products.py may
-take instead.
+"""Compares float32 matrix products by torch's BLAS (MKL here) and by the library that may replace it.
 
     python -m bench.products
 
@@ -30,7 +29,7 @@ from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from unlearn.compute import products  # noqa: E402
 from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
-# Tokens, in, out.
+# Each shape: tokens, inputs, outputs.
 SHAPES = {
     "bundled model, feed-forward": (256, 192, 512),
     "SmolLM2, feed-forward": (512, 576, 1536),
@@ -41,7 +40,7 @@ TITLES = {"gd": "GA+GD", "npo": "NPO", "undial": "UnDIAL", "kl": "GA+KL"}
 
 @contextmanager
 def by(library: str) -> Iterator[None]:
-    """Within it this library multiplies."""
+    """Let this library multiply within the block."""
     before = os.environ.get("UNLEARN_PRODUCTS")
     os.environ["UNLEARN_PRODUCTS"] = library
     products.library.cache_clear()
@@ -55,7 +54,7 @@ def by(library: str) -> Iterator[None]:
 
 
 def layer_work(shape: tuple[int, int, int]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The three products of a linear layer."""
+    """Yield the three products of a linear layer."""
     tokens, inner, outer = shape
     torch.manual_seed(0)
     x, w, g = torch.randn(tokens, inner), torch.randn(outer, inner), torch.randn(tokens, outer)
@@ -65,7 +64,7 @@ def layer_work(shape: tuple[int, int, int]) -> Iterator[tuple[str, Callable[[], 
 
 
 def step_work(methods: Sequence[str], size: str, vocabulary: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """One training step of each method."""
+    """Yield one training step of each method."""
     sides = (collate(ways.make_texts(4, (40, 96), vocabulary, seed), 0) for seed in (1, 2))
     batch = Batch(*sides)
     for name in methods:
@@ -73,9 +72,9 @@ def step_work(methods: Sequence[str], size: str, vocabulary: int) -> Iterator[tu
 
 
 def compare(work: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """{library: median CPU seconds, "ratio": median of the rounds' ratios}, in turn."""
+    """Return {library: median CPU seconds, "ratio": median of the rounds' ratios}. The libraries take turns."""
     laps: dict[str, list[float]] = {library: [] for library in products.LIBRARIES}
-    # The first one only warms up.
+    # The first round only warms up.
     for _ in range(rounds + 1):
         for library in products.LIBRARIES:
             with by(library):
@@ -88,6 +87,7 @@ def compare(work: Callable[[], Any], rounds: int) -> dict[str, Any]:
 
 
 def measure(shapes: Mapping[str, tuple[int, int, int]], steps: Any, rounds: int) -> list[dict[str, Any]]:
+    """Return one row for each product and each step."""
     rows = []
     for title, shape in shapes.items():
         told = f"{title}, {shape[0]} × {shape[1]} × {shape[2]}"
@@ -96,7 +96,7 @@ def measure(shapes: Mapping[str, tuple[int, int, int]], steps: Any, rounds: int)
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """CPU milliseconds by both libraries, and how many times as fast oneDNN is."""
+    """Return a table of CPU milliseconds by both libraries, and how many times as fast oneDNN is."""
     lines = ["| What | | BLAS, CPU ms | oneDNN, CPU ms | BLAS ÷ oneDNN |", "|---|---|--:|--:|--:|"]
     for row in result["rows"]:
         own, other = 1e3 * row["blas"], 1e3 * row["onednn"]
@@ -105,6 +105,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Measure the products and record them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What stands over every recorded result, and the line under its table; nothing comes from a dirty tree.
+"""Writes recorded results with their header, and the line under each table. Nothing comes from a dirty tree.
 
 The header itself (commit, versions, machine, command, date) is unlearn.store.provenance's.
 """
@@ -15,13 +15,13 @@ __all__ = ["RESULTS", "ROOT", "header", "origin", "write_result"]
 
 
 def write_result(path: Path, value: Mapping[str, Any]) -> None:
-    """Whole or not at all, made readable by a diff."""
+    """Write a result whole or not at all, in a form that a diff can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, value)
 
 
 def origin(result: Mapping[str, Any]) -> str:
-    """The line under a table: how these numbers were made."""
+    """Return the line under a table, which says how these numbers were made."""
     machine = result["machine"]
     seeds = f"seeds {', '.join(map(str, result['seeds']))}; " if "seeds" in result else ""
     dirty = " with local changes" if result["dirty"] else ""

@@ -1,4 +1,4 @@
-"""bench/run: what a whole run costs beside its steps, by phase, in CPU seconds on one core.
+"""Measures what a whole run costs beside its steps, by phase, in CPU seconds on one core.
 
     python -m bench.run                                        both runs: every weight, and LoRA as it is the default
     python -m bench.run --runs lora --forget a.jsonl --retain b.jsonl
@@ -29,16 +29,18 @@ from unlearn.data.catalogue import load  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
 
 RUNS = {"full": ("--tuning", "full"), "lora": ("--tuning", "lora")}
-# 5 steps an epoch.
+# The 40 rows give 5 steps an epoch.
 COMMON = ("--model", "smollm2", "--method", "npo", "--epochs", "4", "--batch-size", "8")
 ROWS = 40
 
 
 def carry_out(words: Sequence[str]) -> dict[str, Any]:
-    """One run in this process, in a store of its own: its phases, what was beside the steps, memory and all."""
+    """Carry out one run in this process, in a store of its own, and return its phases, what was beside the
+    steps, and its memory.
+    """
     import tempfile
 
-    # a process of its own, in which phases, probes and checkpoints count CPU seconds
+    # This process carries out one run only, and its phases, probes and checkpoints count CPU seconds.
     time.perf_counter = time.process_time
     from unlearn.__main__ import parser
     from unlearn.commands.options import config_of
@@ -55,7 +57,7 @@ def carry_out(words: Sequence[str]) -> dict[str, Any]:
 
 
 def told(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The seconds of each phase, those of the training split into steps and what was beside them."""
+    """Return the seconds of each phase, with those of the training split into steps and the rest."""
     phases, beside = dict(results["phases"]), results["beside"]
     training = phases.pop("training")
     seconds = {"steps": training - sum(beside.values())} | beside | phases
@@ -63,7 +65,7 @@ def told(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_rows(folder: Path) -> list[str]:
-    """Files of the first rows of the bundled authors, and the words that name them."""
+    """Write files of the first rows of the bundled authors, and return the words that name them."""
     words = []
     for role in ("forget", "retain"):
         rows = load("authors").fit_rows(role)[:ROWS]
@@ -76,7 +78,7 @@ def own_rows(folder: Path) -> list[str]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: CPU seconds, a phase a line, the runs side by side."""
+    """Return Markdown with CPU seconds, one line for each phase, the runs side by side."""
     runs = result["runs"]
     names = list(dict.fromkeys(name for run in runs for name in run["seconds"]))
     heads = [f"{run['run']}, {run['dtype']}" for run in runs]
@@ -89,7 +91,10 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Each run in a process of its own, on one thread; or, with --child, one run in this one."""
+    """Measure each run in a process of its own, on one thread.
+
+    With --child, carry out one run in this process.
+    """
     import tempfile
 
     options = argparse.ArgumentParser(

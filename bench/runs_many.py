@@ -1,4 +1,4 @@
-"""What pages and lists cost with many runs in the store: CPU seconds a visit in a warm server, by number of runs.
+"""Measures the CPU seconds that pages and lists cost with many runs in the store.
 
     python -m bench.runs_many                     prints; with --out assets/results/runs_many.json records (clean tree)
     python -m bench.runs_many --counts 20,300     other stores
@@ -28,7 +28,7 @@ from unlearn.store.home import ASSETS
 PAGES = ("start", "runs", "compare", "tokens")
 COUNTS = (20, 300, 1000)
 LISTED = 10_000
-# Of the recorded run's steps, and of its samples a role and model.
+# The number of the recorded run's steps, and of its samples for each role and model, that a copy has.
 STEPS, ROWS = 12, 3
 LIST = """
 import sys, time
@@ -42,12 +42,12 @@ print(len(found), time.process_time() - began, time.perf_counter() - wall)
 
 
 def recorded() -> Path:
-    """The run that ships with the app."""
+    """Return the folder of the run that ships with the app."""
     return sorted((ASSETS / "recorded").glob("*/config.json"))[0].parent
 
 
 def make_store(root: Path, count: int, seed: int = 0) -> None:
-    """So many finished runs under root; what they share is on the disk once."""
+    """Make so many finished runs under root. What they share is on the disk once."""
     rng, source = random.Random(seed), recorded()
     root.mkdir(parents=True, exist_ok=True)
     steps = 0
@@ -84,7 +84,7 @@ def make_store(root: Path, count: int, seed: int = 0) -> None:
 
 
 def visits(page: str, rounds: int) -> float:
-    """Median CPU milliseconds of one run of the page's script, after two that nobody measures."""
+    """Return the median CPU milliseconds of one run of the page's script, after two that are not measured."""
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=120)
@@ -101,23 +101,27 @@ def visits(page: str, rounds: int) -> float:
 
 
 def pages(root: Path, rounds: int) -> dict[str, float]:
-    """In this process: each page once after the other, so that caches are as in a server."""
+    """Return the milliseconds of each page, visited in this process one after the other, so that caches are
+    as in a server.
+    """
     os.environ[RUNS.name] = str(root)
     return {page: visits(page, rounds) for page in PAGES}
 
 
 def in_process(words: list[str]) -> str:
+    """Run Python with these words in a process of its own and return its last line."""
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True, cwd=ROOT)
     return done.stdout.strip().splitlines()[-1]
 
 
 def listing(root: Path) -> dict[str, float]:
-    """What `runs` asks: every run with its state, in a process of its own."""
+    """Measure what `runs` asks, every run with its state, in a process of its own."""
     count, spent, wall = in_process(["-c", LIST, str(root)]).split()
     return {"runs": int(count), "cpu_s": round(float(spent), 3), "wall_s": round(float(wall), 3)}
 
 
 def measure(counts: list[int], listed: int, rounds: int) -> dict[str, Any]:
+    """Return the milliseconds of pages for each number of runs, and of a long list."""
     with tempfile.TemporaryDirectory() as scratch:
         found: dict[str, Any] = {"pages_ms": {}, "list": {}}
         for count in counts:
@@ -134,6 +138,7 @@ def measure(counts: list[int], listed: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure the pages and print the figures or record them."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--counts", default=",".join(map(str, COUNTS)), help="numbers of runs, with commas")
     p.add_argument(

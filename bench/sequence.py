@@ -1,4 +1,4 @@
-"""bench/sequence: five deletion requests one after the other, each way of honouring them, with EUL's layers.
+"""Measures five deletion requests one after the other, in each mode, with EUL's layers.
 
     python -m bench.sequence                                   chain, fuse, average, joint; three seeds
     python -m bench.sequence --modes joint --seeds 2           these again, the others as they are recorded
@@ -32,7 +32,7 @@ ORDERED = ("chain", "fuse", "average", "joint")
 
 
 def measure(store: RunStore, mode: str, seed: int) -> dict[str, Any]:
-    """One sequence to its end: exact answers and more, after each number of requests."""
+    """Carry out one sequence to its end and return exact answers and more, after each number of requests."""
     run = replace(default_config(MODEL, METHOD, seed), probes=0)
     record = create(SequenceConfig(run=run, mode=mode, order=ORDER), store)
     lock, began = record.hold(), time.process_time()
@@ -53,12 +53,12 @@ def measure(store: RunStore, mode: str, seed: int) -> dict[str, Any]:
 
 
 def means(rows: Sequence[Mapping[str, Any]], mode: str, name: str, after: int) -> dict[str, Any]:
-    """Over the seeds of one mode: {"mean", "sd", "values"} of one column after so many requests."""
+    """Return {"mean", "sd", "values"} over the seeds of one mode: one column after so many requests."""
     return spread([row["after"][after][name] for row in rows if row["mode"] == mode])
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Markdown: what is left after one and after all requests, and what the rest kept."""
+    """Return Markdown: what is left after one and after all requests, and what the rest kept."""
     rows, last = result["rows"], len(ORDER)
     columns = [("done", 1), ("done", last), ("utility", 1), ("utility", last), ("paraphrase", last)]
     heads = ["forgotten so far, % right after 1", f"after {last}", "utility, % right after 1"]
@@ -76,13 +76,18 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The new rows in place of the old ones of the same way and seed, each with its own origin."""
+    """Return the rows with the new ones in place of the old ones of the same way and seed, each with its own
+    origin.
+    """
     rows = {(row["mode"], row["seed"]): row for row in [*old, *new]}
     return [rows[key] for key in sorted(rows, key=lambda key: (ORDERED.index(key[0]), key[1]))]
 
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Whether fuse did what was hoped for, in a sentence computed from the numbers; empty without both."""
+    """Return a sentence, computed from the numbers, on whether fuse did what was hoped for.
+
+    It is empty without both.
+    """
     last = len(ORDER)
     if not {"chain", "fuse"} <= {row["mode"] for row in rows}:
         return ""
@@ -116,7 +121,7 @@ def _percent(value: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure and record."""
+    """Measure the sequences and record them."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""bench/settings: the tables of docs/settings.md, made from what the settings say of themselves."""
+"""Writes the tables of docs/settings.md from what the settings state of themselves."""
 
 from unlearn.commands.options import data_keys, flag_of
 from unlearn.data.catalogue import sentence
@@ -8,7 +8,7 @@ from unlearn.store.knobs import MISSING, Knob, short
 
 
 def run_table() -> str:
-    """Every setting of a run: its name in a file, its flag, default, range and sentence."""
+    """Return a table of every setting of a run: its name in a file, its flag, default, range and sentence."""
     rows = [
         (f"`{k.name}`", _flag(k), _default(k), k.reach().replace(", ", " · "), k.help)
         for k in RunConfig.settings()
@@ -17,14 +17,14 @@ def run_table() -> str:
 
 
 def data_table() -> str:
-    """Every key of a run's data: its name in a file, its flag and its sentence."""
+    """Return a table of every key of a run's data: its name in a file, its flag and its sentence."""
     rows = [("`name`", "`--data`", sentence("name"))]
     rows += [(f"`{key}`", f"`{flag_of(key)}`", sentence(key)) for key in ("requests", *data_keys())]
     return _table(("Key", "Flag", "Meaning"), rows)
 
 
 def environment_table() -> str:
-    """Every environment variable: its name, default and sentence."""
+    """Return a table of every environment variable: its name, default and sentence."""
     rows = [(f"`{v.name}`", v.default, v.help) for v in environment.VARIABLES]
     return _table(("Variable", "Default", "Meaning"), rows)
 

@@ -1,4 +1,4 @@
-"""bench/step: our unlearning step, the usual way, and the floor, interleaved in one process.
+"""Compares our unlearning step, the usual way, and the floor, interleaved in one process.
 
     python -m bench.step                       CPU, vocabularies 1 k, 32 k, 128 k
     python -m bench.step --device cuda --size 1b --tuning lora
@@ -38,18 +38,13 @@ from unlearn.compute.memory import allocated_peak  # noqa: E402
 from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
 WAYS = ("ours", "usual", "floor")
-PEAK_FLOPS = {
-    "H200": 989e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "4090": 165e12,
-    # Dense bfloat16.
-}
+# The peak of dense bfloat16 products, in FLOPs a second.
+PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 TITLES = {"gd": "GA+GD", "npo": "NPO", "undial": "UnDIAL", "kl": "GA+KL"}
 
 
 def batch_of(args: argparse.Namespace, vocabulary: int, lengths: tuple[int, int]) -> Batch:
+    """Return the batch of random texts on which every way takes its step."""
     forget, retain = (ways.make_texts(args.batch, lengths, vocabulary, seed) for seed in (1, 2))
     return Batch(forget=collate(forget, 0).to(args.device), retain=collate(retain, 0).to(args.device))
 
@@ -57,6 +52,7 @@ def batch_of(args: argparse.Namespace, vocabulary: int, lengths: tuple[int, int]
 def make(
     way: str, name: str, args: argparse.Namespace, vocabulary: int, batch: Batch, folder: str
 ) -> ways.Way:
+    """Return one way to take the step, with a model of its own."""
     model = ways.make_model(args.size, vocabulary, args.device, args.tuning)
     if way == "usual":
         return ways.usual(name, model, batch, folder)
@@ -64,7 +60,7 @@ def make(
 
 
 def timed(way: ways.Way, device: str) -> dict[str, float]:
-    """CPU seconds (of them the kernel's) and wall seconds of one step."""
+    """Return the CPU seconds (of them the kernel's) and wall seconds of one step."""
     gc.collect()
     settle(device)
     before, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -77,12 +73,15 @@ def timed(way: ways.Way, device: str) -> dict[str, float]:
 
 
 def settle(device: str) -> None:
+    """Wait until the device has finished its work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 
 
 def extra_memory(way: ways.Way, device: str) -> int:
-    """Bytes at the step's peak beside what any training needs: weights, their gradients, the optimiser's moments."""
+    """Return the bytes at the step's peak beside what any training needs: weights, their gradients, the
+    optimiser's moments.
+    """
     way.model.zero_grad(set_to_none=True)
     gc.collect()
     peak = allocated_peak(way.step, device)
@@ -91,7 +90,7 @@ def extra_memory(way: ways.Way, device: str) -> int:
 
 
 def check_losses(name: str, losses: Mapping[str, float], device: str) -> None:
-    """SystemExit unless ours and the usual way compute the same loss."""
+    """Exit unless ours and the usual way compute the same loss."""
     tolerance = 1e-5 if device == "cpu" else 2e-2
     if abs(losses["ours"] - losses["usual"]) > tolerance * max(1.0, abs(losses["usual"])):
         raise SystemExit(f"{name}: losses differ, ours {losses['ours']}, usual {losses['usual']}")
@@ -101,6 +100,7 @@ def check_losses(name: str, losses: Mapping[str, float], device: str) -> None:
 def built(
     name: str, args: argparse.Namespace, vocabulary: int, batch: Batch, only: Sequence[str]
 ) -> Iterator[dict[str, ways.Way]]:
+    """Yield the ways with their models, and free the memory at the end."""
     with tempfile.TemporaryDirectory() as folder:
         yield {way: make(way, name, args, vocabulary, batch, folder) for way in only}
     gc.collect()
@@ -109,7 +109,10 @@ def built(
 
 
 def compare(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, Any]:
-    """One method at one vocabulary: same loss first, then rounds; models that fit together are interleaved."""
+    """Compare one method at one vocabulary: first that the losses agree, then the rounds.
+
+    Models that fit together are interleaved.
+    """
     batch = batch_of(args, vocabulary, (args.shortest, args.longest))
     losses: dict[str, float] = {}
     laps: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
@@ -144,8 +147,11 @@ def compare(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, A
 def utilisation(
     args: argparse.Namespace, parameters: int, tokens: int, seconds: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """Model FLOPs utilisation, where the device's peak is known: 6·N a token, 4·N with a frozen base (no gradients
-    of its weights), the same for every way, so that work a way does besides lowers it."""
+    """Return the model FLOPs utilisation, where the device's peak is known.
+
+    It counts 6·N FLOPs a token for N parameters, or 4·N with a frozen base (no gradients of its weights).
+    This count is the same for every way, so work that a way does besides lowers it.
+    """
     if not args.device.startswith("cuda"):
         return {}
     title = torch.cuda.get_device_name()
@@ -158,7 +164,10 @@ def utilisation(
 
 
 def compare_memory(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, Any]:
-    """Peak memory of one step on texts of one length: the first step makes the moments, the second is measured."""
+    """Return the peak memory of one step on texts of one length.
+
+    The first step makes the moments, the second is measured.
+    """
     batch = batch_of(args, vocabulary, (args.memory_length, args.memory_length))
     peaks = {}
     for way in WAYS:
@@ -176,13 +185,13 @@ def compare_memory(name: str, args: argparse.Namespace, vocabulary: int) -> dict
 
 
 def ratios(above: Sequence[dict[str, float]], below: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Median over rounds of the ratio within the round, so that a slow moment hits both sides."""
+    """Return the median over rounds of the ratio within the round, so that a slow moment hits both sides."""
     pairs = list(zip(above, below, strict=True))
     return {k: statistics.median(a[k] / b[k] for a, b in pairs) for k in ("cpu", "wall")}
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The README's table: time and memory of the usual way by ours, and ours by the floor."""
+    """Return a table of time and memory: the usual way divided by ours, and ours divided by the floor."""
     memory = {(m["method"], m["vocabulary"]): m for m in result["memory"]}
     lines = [
         "| Vocabulary | Method | usual ÷ ours, CPU time | ours ÷ floor, CPU time | CPU seconds ours · usual · floor "
@@ -201,6 +210,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Compare the ways and record the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""bench/tables: the tables of README.md and docs/, written from recorded results and from the source.
+"""Writes the tables of README.md and docs/ from recorded results and from the source.
 
     python -m bench.tables            rewrite the tables
     python -m bench.tables --check    exit 1 when one is stale
@@ -34,12 +34,12 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 
 def documents(root: Path = ROOT) -> list[Path]:
-    """The texts that may hold blocks."""
+    """Return the texts that may hold blocks."""
     return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
 def rendered(text: str, results: Path = RESULTS) -> str:
-    """The text with every block that has results written anew."""
+    """Return the text with every block that has results written anew."""
 
     def block(found: re.Match[str]) -> str:
         name = found["name"]
@@ -57,12 +57,13 @@ def rendered(text: str, results: Path = RESULTS) -> str:
 
 
 def stale(text: str, results: Path = RESULTS) -> list[str]:
-    """Names of the blocks that differ from their results."""
+    """Return the names of the blocks that differ from their results."""
     old, new = BLOCK.finditer(text), BLOCK.finditer(rendered(text, results))
     return [a["name"] for a, b in zip(old, new, strict=True) if a["body"] != b["body"]]
 
 
 def main() -> int:
+    """Write the tables, or with --check tell which are stale, and return the exit status."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""bench/threads: what sleeping OpenMP threads and the thread count buy beside another busy process.
+"""Measures what sleeping OpenMP threads, and their number, change beside a busy process.
 
     python -m bench.threads
 
@@ -57,7 +57,7 @@ BUSY = "while True: pass"
 
 @contextmanager
 def neighbours(count: int) -> Iterator[None]:
-    """Within it so many processes of one thread each compute without end."""
+    """Run so many processes of one thread within the block, which compute without end."""
     made = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
         yield
@@ -68,7 +68,7 @@ def neighbours(count: int) -> Iterator[None]:
 
 
 def lap(wait: str, threads: int, seconds: float) -> dict[str, float]:
-    """{"wall", "cpu": seconds a step, "steps"} of a child process whose threads wait so."""
+    """Return {"wall", "cpu": seconds a step, "steps"} of a child process whose threads wait in this way."""
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))
     }
@@ -78,7 +78,9 @@ def lap(wait: str, threads: int, seconds: float) -> dict[str, float]:
 
 
 def measure(counts: Sequence[int], rounds: int, seconds: float, busy: int) -> list[dict[str, Any]]:
-    """A row a setting: {"wait", "threads", "neighbours", "wall", "cpu": medians over the rounds, "laps"}."""
+    """Return one row for each setting: {"wait", "threads", "neighbours", "wall", "cpu": medians over the
+    rounds, "laps"}.
+    """
     settings = [(wait, threads, others) for others in (0, busy) for threads in counts for wait in WAITS]
     laps: dict[Any, list[dict[str, float]]] = {setting: [] for setting in settings}
     for _ in range(rounds):
@@ -99,7 +101,9 @@ def measure(counts: Sequence[int], rounds: int, seconds: float, busy: int) -> li
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Wall time a step of every setting, and how many times that of one thread beside the same neighbours."""
+    """Return a table of the wall time a step of every setting, also as a multiple of one thread beside the
+    same neighbours.
+    """
     lines = [
         "| Beside it | Threads | OpenMP waits | Wall time a step | ÷ one thread | CPU time a step |",
         "|---|--:|---|--:|--:|--:|",
@@ -118,6 +122,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Measure the settings of threads and record them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

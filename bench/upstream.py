@@ -1,4 +1,4 @@
-"""bench/upstream: what is made by hand here, beside what the pinned libraries have for it, interleaved in one process.
+"""Compares what is made by hand here with what the pinned libraries have for it.
 
     python -m bench.upstream
 
@@ -58,18 +58,19 @@ from unlearn.compute.states import last_states  # noqa: E402
 from unlearn.compute.tokens import collate  # noqa: E402
 from unlearn.models import placement  # noqa: E402
 
-# Hidden, blocks, heads, key-value heads, feed-forward, words.
+# Each shape: hidden size, blocks, heads, key-value heads, feed-forward size, words.
 SHAPES = {
     "512 × 8 blocks, 32 k words": (512, 8, 8, 8, 1376, 32_000),
     "SmolLM2's, 6 blocks": (576, 6, 9, 3, 1536, 49_152),
 }
 TOY = {"toy": (64, 2, 4, 2, 128, 300)}
-# Tokens of answers in a step of 4 + 4 texts of TOFU's length.
+# The number of answer tokens in a step of 4 + 4 texts of TOFU's length.
 ANSWERS = 128
 Ways = dict[str, Callable[[], Any]]
 
 
 def config_of(shape: Sequence[int]) -> LlamaConfig:
+    """Return the configuration of a Llama of this shape."""
     hidden, blocks, heads, groups, feed, words = shape
     return LlamaConfig(
         vocab_size=words,
@@ -83,17 +84,23 @@ def config_of(shape: Sequence[int]) -> LlamaConfig:
 
 
 def model_of(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Any:
+    """Return a Llama of this shape with random weights."""
     torch.manual_seed(0)
     return adopt(LlamaForCausalLM(config_of(shape)).eval().to(dtype))
 
 
 def weighted(states: Any) -> Any:
-    """A loss of states; not their size, which a model's last norm fixes, so that its gradient would be noise."""
+    """Return a loss of states that is not their size.
+
+    A model's last norm fixes the size, so its gradient would be noise.
+    """
     return (states.float() * torch.linspace(-1, 1, states.shape[-1])).mean()
 
 
 def head_ways(shape: Sequence[int], moves: bool) -> Ways:
-    """Loss and gradients of two losses, one of them ascended, as a step of GA+GD has them."""
+    """Return the ways to compute two losses, one of them ascended, and their gradients, as a step of GA+GD
+    has them.
+    """
     torch.manual_seed(0)
     linear = torch.nn.Linear(shape[0], shape[-1], bias=False).requires_grad_(moves)
     torch.nn.init.normal_(linear.weight, std=0.02)
@@ -120,7 +127,7 @@ def head_ways(shape: Sequence[int], moves: bool) -> Ways:
 
 
 def adapter_ways(shape: Sequence[int], dtype: torch.dtype) -> Ways:
-    """A forward and backward pass under LoRA of rank 8 on every linear layer."""
+    """Return the ways to pass forward and backward under LoRA of rank 8 on every linear layer."""
     batch = collate(ways.make_texts(4, (40, 96), shape[-1], 1), 0)
     config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
 
@@ -148,7 +155,10 @@ def adapter_ways(shape: Sequence[int], dtype: torch.dtype) -> Ways:
 
 
 def packing_ways(shape: Sequence[int]) -> Ways:
-    """A forward and backward pass over 8 texts of 40 to 96 tokens; the states of real tokens, in their order."""
+    """Return the ways to pass forward and backward over 8 texts of 40 to 96 tokens.
+
+    Each gives the states of real tokens, in their order.
+    """
     model = model_of(shape)
     batch = collate(ways.make_texts(8, (40, 96), shape[-1], 1), 0)
     real = batch.attention_mask.bool()
@@ -177,7 +187,9 @@ def packing_ways(shape: Sequence[int]) -> Ways:
 
 
 def places_ways(shape: Sequence[int]) -> tuple[Ways, dict[str, str]]:
-    """Where a model of 32 such blocks goes of which half fits: the map, from its config; a sentence on each one's."""
+    """Return the ways to place a model of 32 such blocks of which half fits, and a sentence on each one's
+    map.
+    """
     config = config_of([shape[0], 32, *shape[2:]])
     parts = placement.anatomy(config, AutoModelForCausalLM)
     rest, each = parts.sizes("float32", "float32")
@@ -204,7 +216,7 @@ def places_ways(shape: Sequence[int]) -> tuple[Ways, dict[str, str]]:
 
 
 def header_ways(shape: Sequence[int], folder: Path) -> Ways:
-    """Names and shapes of the tensors in a file."""
+    """Return the ways to read names and shapes of the tensors in a file."""
     file = folder / "model.safetensors"
     save_file({k: v.clone() for k, v in model_of(shape).state_dict().items() if k != "lm_head.weight"}, file)
 
@@ -234,7 +246,7 @@ class _Hub(BaseHTTPRequestHandler):
 
 
 def hub_ways(address: str) -> Ways:
-    """Whether the hub answers for a model."""
+    """Return the ways to ask whether the hub answers for a model."""
     import urllib.request
 
     url = f"{address}/owner/name/resolve/main/config.json"
@@ -252,7 +264,7 @@ def hub_ways(address: str) -> Ways:
 def parts(
     shapes: Mapping[str, Sequence[int]], folder: Path
 ) -> Iterator[tuple[str, str, Ways, dict[str, str]]]:
-    """(part, what, ways, a word on each way) in the order of the table."""
+    """Yield (part, what, ways, a word on each way) in the order of the table."""
     for title, shape in shapes.items():
         for moves in (True, False):
             yield (
@@ -274,13 +286,13 @@ def parts(
 
 
 def check_same(part: str, found: Mapping[str, Any]) -> None:
-    """SystemExit unless every way gives what ours gives; where parts lie may differ, and the table says how."""
+    """Exit unless every way gives what ours gives. Where parts lie may differ, and the table says how."""
     want = found["ours"]
     for name, value in found.items():
         if part == "places" or not isinstance(want, list):
             same = part == "places" or value == want
         else:
-            # bfloat16 rounds.
+            # The adapter has a wider limit, because bfloat16 rounds.
             near = 0.1 if part == "adapter" else 1e-3
             same = all(
                 float((a.float() - b.float()).norm()) <= near * float(b.float().norm())
@@ -291,6 +303,7 @@ def check_same(part: str, found: Mapping[str, Any]) -> None:
 
 
 def peak_of(work: Callable[[], Any], part: str) -> int:
+    """Return the bytes at the peak of the work, as its part counts them."""
     if part in ("head", "adapter", "packing"):
         return allocated_peak(work, "cpu")
     tracemalloc.start()
@@ -301,7 +314,7 @@ def peak_of(work: Callable[[], Any], part: str) -> int:
 
 
 def measured(part: str, what: str, of: Ways, words: Mapping[str, str], rounds: int) -> list[dict[str, Any]]:
-    """A row a way: CPU seconds, bytes at the peak, and both over ours."""
+    """Return one row for each way: CPU seconds, bytes at the peak, and both over ours."""
     check_same(part, {name: work() for name, work in of.items()})
     laps: dict[str, list[float]] = {name: [] for name in of}
     for _ in range(rounds):
@@ -327,7 +340,7 @@ def measured(part: str, what: str, of: Ways, words: Mapping[str, str], rounds: i
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """CPU time and memory of each way, and how many times ours."""
+    """Return a table of CPU time and memory of each way, and how many times ours."""
     lines = [
         "| Part | What | Way | CPU ms | ÷ ours | Peak, MiB | ÷ ours |",
         "|---|---|---|--:|--:|--:|--:|",
@@ -342,6 +355,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """Measure the ways of each part and record them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""The usual way to take an unlearning step, written for the benchmark alone, to be compared with ours.
+"""Takes an unlearning step in the usual way, for the benchmark alone.
 
 It follows what public code does, at its best: the field's framework, OpenUnlearning (github.com/locuslab/
 open-unlearning, src/trainer). There a Hugging Face Trainer holds a frozen deep copy of the model as reference
@@ -24,21 +24,23 @@ IGNORE = -100
 
 
 def shifted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [B, L-1, V] and the labels [B, L-1] that they predict, as copies."""
+    """Return the logits [B, L-1, V] and the labels [B, L-1] that they predict, as copies."""
     return logits[:, :-1].contiguous().float(), labels[:, 1:].contiguous()
 
 
 def row_sums(model: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """[B] summed NLL of each sequence."""
+    """Return [B], the summed NLL of each sequence."""
     z, y = shifted(model(**inputs).logits, inputs["labels"])
     return F.cross_entropy(z.transpose(-1, -2), y, ignore_index=IGNORE, reduction="none").sum(-1)
 
 
 def gd(model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> Tensor:
+    """Return the loss of GA+GD: the retain NLL minus the forget NLL."""
     return -model(**forget).loss + model(**retain).loss
 
 
 def kl(model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> Tensor:
+    """Return the loss of GA+KL: the divergence to the reference on retain minus the forget NLL."""
     with torch.no_grad():
         taught = ref(**retain).logits.float().log_softmax(-1)
     own = model(**retain).logits.float().log_softmax(-1)
@@ -50,6 +52,7 @@ def kl(model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor
 def npo(
     model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor], beta: float = 0.1
 ) -> Tensor:
+    """Return the loss of NPO with a retain NLL."""
     now = row_sums(model, forget)
     with torch.no_grad():
         before = row_sums(ref, forget)
@@ -59,6 +62,7 @@ def npo(
 def undial(
     model: Any, ref: Any, forget: dict[str, Tensor], retain: dict[str, Tensor], gamma: float = 10.0
 ) -> Tensor:
+    """Return the loss of UnDIAL with a retain NLL."""
     z, y = shifted(model(**forget).logits, forget["labels"])
     mask = y != IGNORE
     with torch.no_grad():
@@ -74,7 +78,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {"gd": gd, "kl": kl, "npo": npo, "und
 
 
 class UsualTrainer(Trainer):
-    """Trainer with an unlearning loss and a frozen deep copy as reference."""
+    """A Trainer with an unlearning loss and a frozen deep copy of the model as reference."""
 
     def __init__(self, name: str, model: Any, folder: str, lr: float) -> None:
         args = TrainingArguments(
@@ -92,10 +96,11 @@ class UsualTrainer(Trainer):
         self.create_optimizer_and_scheduler(num_training_steps=1000)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Tensor:
+        """Return the method's loss of a forget and a retain batch."""
         return LOSSES[self.name](model, self.ref, inputs["forget"], inputs["retain"])
 
     def take_step(self, inputs: Any) -> float:
-        """One whole step: forward, backward, clip, update."""
+        """Take one whole step (forward, backward, clip, update) and return its loss."""
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
         loss = self.compute_loss(self.model, self._prepare_inputs(inputs))

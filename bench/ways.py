@@ -1,4 +1,4 @@
-"""Three ways to take one step on the same texts: ours, the usual one (bench/usual.py) and the floor.
+"""Takes one step on the same texts in three ways: ours, the usual one (bench/usual.py) and the floor.
 
 The floor is a plain fine-tuning step on the same answer tokens, in our own code and so as cheap as we know to make it:
 one forward pass over the same texts, one cross-entropy, one update. Ours and the floor multiply as
@@ -22,7 +22,7 @@ from unlearn.models.load import add_lora
 from unlearn.training.loop import MAX_GRAD_NORM, make_optimizer
 from unlearn.training.reference import Reference
 
-# Hidden, layers, heads, key-value heads, feed-forward.
+# Each shape: hidden size, layers, heads, key-value heads, feed-forward size.
 SHAPES = {
     "toy": (64, 2, 4, 2, 128),
     "cpu": (256, 4, 4, 4, 688),
@@ -41,19 +41,24 @@ RANK = 8
 
 @dataclass
 class Way:
-    """step() takes one step and returns its loss. held(): tensors beside the model and its moments."""
+    """One way to take a step.
+
+    step() takes one step and returns its loss. held() gives the tensors beside the model and its moments.
+    """
 
     model: Any
     step: Callable[[], float]
     held: Callable[[], list[Any]] = lambda: []
 
     def beside(self) -> int:
-        """Bytes of what is held between steps and plain fine-tuning does not need."""
+        """Return the bytes that are held between steps and that plain fine-tuning does not need."""
         return sum(t.numel() * t.element_size() for t in self.held())
 
 
 def make_model(size: str, vocabulary: int, device: str, tuning: str = "full") -> Any:
-    """A randomly initialised Llama of this size, float32 on CPU and bfloat16 on cuda; with LoRA where asked."""
+    """Return a randomly initialised Llama of this size, float32 on CPU and bfloat16 on cuda, with LoRA where
+    asked.
+    """
     hidden, layers, heads, kv, feed = SHAPES[size]
     config = LlamaConfig(
         vocab_size=vocabulary,
@@ -76,7 +81,7 @@ def make_model(size: str, vocabulary: int, device: str, tuning: str = "full") ->
 
 
 def make_texts(count: int, lengths: tuple[int, int], vocabulary: int, seed: int) -> list[Example]:
-    """Random texts whose last third is the answer."""
+    """Return random texts whose last third is the answer."""
     rng = random.Random(seed)
     texts = []
     for key in range(count):
@@ -88,7 +93,7 @@ def make_texts(count: int, lengths: tuple[int, int], vocabulary: int, seed: int)
 
 
 def ours(name: str, model: Any, batch: Batch) -> Way:
-    """Our step, with the reference read before."""
+    """Return our step, with the reference read before."""
     method = METHODS[name](**KNOBS[name])
     ref = Reference(
         model, head_moves=any(p.requires_grad for p in model.get_output_embeddings().parameters())
@@ -100,7 +105,7 @@ def ours(name: str, model: Any, batch: Batch) -> Way:
 
 
 def floor(name: str, model: Any, batch: Batch) -> Way:
-    """Plain fine-tuning on the same texts and the same answer tokens."""
+    """Return plain fine-tuning on the same texts and the same answer tokens."""
 
     def loss() -> Any:
         forget, retain = forward(model, batch.forget, batch.retain)
@@ -110,7 +115,7 @@ def floor(name: str, model: Any, batch: Batch) -> Way:
 
 
 def stepper(model: Any, loss: Callable[[], Any]) -> Callable[[], float]:
-    """Forward, backward, clip, update: what train.fit does at each step."""
+    """Return a function that takes one step as train.fit does: forward, backward, clip, update."""
     optimizer = make_optimizer(model, LR)
     moving = [p for p in model.parameters() if p.requires_grad]
 
@@ -126,7 +131,7 @@ def stepper(model: Any, loss: Callable[[], Any]) -> Callable[[], float]:
 
 
 def usual(name: str, model: Any, batch: Batch, folder: str) -> Way:
-    """bench.usual on the same texts."""
+    """Return the step of bench.usual on the same texts."""
     trainer = UsualTrainer(name, model, folder, LR)
 
     def inputs(tokens: Any) -> dict[str, Any]:

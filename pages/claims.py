@@ -1,4 +1,4 @@
-"""Claims: what the papers say, what came out when it was tried here, and by which rule that was judged."""
+"""Shows what the papers claim, what was found when it was tested here, and by which rule."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Compare: one or two runs on the same prompts; answers, scores, curves, settings and your own question."""
+"""Compares one or two runs on the same prompts: answers, scores, curves and settings."""
 
 import streamlit as st
 

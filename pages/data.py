@@ -1,4 +1,4 @@
-"""Data: what a model is to forget and to keep, row by row; what lies close, what leaks, and other ways to split it."""
+"""Shows the rows to forget and to keep, with near rows, leaks, and other ways to split them."""
 
 import streamlit as st
 

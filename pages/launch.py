@@ -1,4 +1,4 @@
-"""Unlearn: choose a model, what it must forget, and how; see what that will cost; launch and watch."""
+"""Lets a person choose a model, what it must forget and how, and launches the run."""
 
 import json
 
@@ -14,13 +14,13 @@ shell.head(
     "Unlearn", "Choose a model, what it must forget, and one or several methods; then watch it happen."
 )
 
-# Above the run; but the run is there first, since it needs no torch.
+# The form stands above the run, but the run is drawn first, since it needs no torch.
 form = st.container()
 if runs := launching.watched():
     live(launching.pick(runs), runs)
 with form:
     shell.wait_for_torch()
-    # Imports torch, which is there now.
+    # This imports torch, which is there now.
     from unlearn.methods import METHODS
 
     launching.apply_address(METHODS)
@@ -37,7 +37,7 @@ with settings_place:
         try:
             data = datasets.choose_data()
             if data:
-                # A table of one's own fills the right side already.
+                # A person's own table fills the right side already.
                 with right if "name" in data else left:
                     datasets.preview(datasets.load(data))
             else:

@@ -1,4 +1,4 @@
-"""Methods: what each one computes, how it fails, the source that runs; and its gradient on a real token."""
+"""Shows what each method computes, how it fails, its source, and its gradient on a real token."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ st.session_state["view"] = wanted if wanted in VIEWS else "methods"
 
 
 def remember() -> None:
-    """The view stands in the address, so that a link opens it."""
+    """Put the view into the address, so that a link opens it."""
     st.query_params["view"] = st.session_state["view"]
 
 

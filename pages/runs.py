@@ -1,4 +1,4 @@
-"""Runs: everything that was ever asked for, what came of it, and what to do with it next."""
+"""Lists all runs with their outcomes, and what can be done with them next."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ shell.head("Runs", "Select rows to open, compare, repeat, export or delete them.
 
 
 def page(active: bool) -> None:
-    """Filters, actions and the table; drawn again every few seconds while something runs."""
+    """Draw filters, actions and the table. They are drawn again every few seconds while something runs."""
     runs = st.session_state.pop(LISTED, None) or shell.summaries()
     mine = [run for run in runs if not shell.is_recorded(run)]
     if active and not any(run.state in ACTIVE for run in runs):
@@ -81,7 +81,7 @@ def page(active: bool) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        # A new list must not inherit a selection.
+        # The key changes with the list, so that a new list does not inherit a selection.
         key=f"runs.table.{hash(tuple(run.id for run in shown))}",
         height="content" if len(shown) <= 15 else 560,
         placeholder="–",
@@ -96,12 +96,13 @@ def page(active: bool) -> None:
     )
 
 
-# What the script has just read, so that its first drawing does not read it again.
+# The script keeps what it has just read, so that the first drawing does not read it again.
 LISTED = "runs.listed"
 runs = st.session_state[LISTED] = shell.summaries()
 if passed := shell.store().passed_over():
     st.caption(shell.plain(f"Not listed, as their settings cannot be read: {', '.join(sorted(passed))}."))
 busy = any(run.state in ACTIVE for run in runs)
-# A thousand rows take some 40 ms to draw: so a watcher costs at most about 2 % of a core, however many there are.
+# A thousand rows take some 40 ms to draw. So a viewer costs at most about 2 % of a core, however many rows
+# there are.
 every = max(2.0, len(runs) / 500)
 st.fragment(page, run_every=every if busy else None)(busy)

@@ -1,4 +1,4 @@
-"""Sequence: deletion requests that arrive one after the other; what stays forgotten, and what it costs the rest."""
+"""Carries out deletion requests one after the other, and shows what stays forgotten."""
 
 import streamlit as st
 
@@ -18,7 +18,7 @@ shell.head(
 )
 
 found = every(shell.store())
-# Above the results; but these are there first, since they need no torch.
+# The form stands above the results, but these are drawn first, since they need no torch.
 form = st.container()
 if not found:
     st.info("No sequence yet. Choose above what arrives and how it is honoured.", icon=":material/info:")
@@ -35,7 +35,7 @@ else:
 
 with form:
     shell.wait_for_torch()
-    # Imports torch, which is there now.
+    # This imports torch, which is there now.
     from unlearn.methods import METHODS
 
     form = studies.form(sequences.PANEL, "A new sequence", empty=not found)

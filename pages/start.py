@@ -1,4 +1,4 @@
-"""Start: a recorded run forgets before your eyes. No model is loaded here, so it is there at once."""
+"""Shows a recorded run that forgets while a person watches. No model is loaded here, so it is there at once."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ for run in active:
         st.markdown(shell.plain(shell.label(run)), width="content")
         shell.link("launch", "Open", ":material/open_in_new:", run=run.id)
 
-# read one by one, and only if needed
+# The runs are read one by one, and only if needed.
 finished = (run for known in runs if known.last == "done" and (run := Run(known.path)).probes())
 shown = next(iter(shell.recorded()), None) or next(finished, None)
 if shown is None:

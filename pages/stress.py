@@ -1,4 +1,7 @@
-"""Stress: is it suppressed or erased? Attacks on a finished run, the worst case first, each beside its control."""
+"""Attacks a finished run to find out whether its answers are suppressed or erased.
+
+Attacks on a finished run, the worst case first, each beside its control.
+"""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Sweep: a grid of methods and settings; which cells are good, how wide the window is, what the tuning guide costs."""
+"""Carries out a grid of methods and settings, and shows which cells are good."""
 
 import streamlit as st
 
@@ -16,7 +16,7 @@ shell.head(
 )
 
 found = every(shell.store())
-# Above the results; but these are there first, since they need no torch.
+# The form stands above the results, but these are drawn first, since they need no torch.
 form = st.container()
 if not found:
     st.info("No sweep yet. Choose above what to vary, then launch.", icon=":material/info:")
@@ -27,7 +27,7 @@ else:
 
 with form:
     shell.wait_for_torch()
-    # Imports torch, which is there now.
+    # This imports torch, which is there now.
     from unlearn.methods import METHODS
 
     form = studies.form(sweeps.PANEL, "A new sweep", empty=not found)

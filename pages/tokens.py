@@ -1,4 +1,4 @@
-"""Tokens: one answer token by token: how likely each was before and after, and what stands there now."""
+"""Shows one answer token by token: how likely each was before, and how likely it is after."""
 
 import streamlit as st
 
@@ -48,7 +48,7 @@ if not before or not models:
 
 @st.fragment
 def detail() -> None:
-    """The strip and its figures, on their own: a click on a token redraws nothing else."""
+    """Draw the strip and its figures as a fragment, so that a click on a token redraws nothing else."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         names = list(models)
         name = st.segmented_control(

@@ -1,1 +1,1 @@
-"""What pages share and what knows Streamlit. Nothing under unlearn/ imports from here."""
+"""Holds what the pages share, and everything that knows Streamlit. Nothing under unlearn/ imports from here."""

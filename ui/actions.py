@@ -1,7 +1,8 @@
-"""Every action that changes a run or a study, in one list, each behind the one question whether this browser may.
+"""Lists every action that changes a run or a study, and asks first whether this browser may.
 
 A page greys out what is not allowed, but a grey button is only a picture: the question is asked again where the action
-happens, so that no page can forget it. Whoever adds an action adds it here; tests/test_actions.py walks over the list.
+happens, so that no page can forget it. A new action is added here.
+tests/ui/test_actions.py tests every action of the list.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +17,16 @@ from unlearn.work import stress, sweep
 
 
 def do(name: str, record: Record, *given: Any) -> Any:
-    """Carry out an action of ACTIONS on the record. ValueError where this browser may not; else as the action."""
+    """Carry out an action of ACTIONS on the record.
+
+    ValueError where this browser may not; else as the action.
+    """
     refuse_foreign(name, record)
     return ACTIONS[name](record, *given)
 
 
 def refuse_foreign(name: str, *records: Record) -> None:
-    """ValueError unless this browser may manage all of them."""
+    """Raise ValueError unless this browser may manage all of the records."""
     for record in records:
         if not shell.may_manage(record):
             raise ValueError(
@@ -32,7 +36,7 @@ def refuse_foreign(name: str, *records: Record) -> None:
 
 
 def pressed(name: str, record: Record, *given: Any) -> None:
-    """The same for a button's on_click: what is refused is said at the page's edge."""
+    """Carry out an action as do() does, for a button's on_click. A refusal is shown at the page's edge."""
     try:
         do(name, record, *given)
     except (ValueError, OSError) as error:

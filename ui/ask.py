@@ -1,4 +1,4 @@
-"""Your own question to the models of one or two runs: before, after, and retrained where it exists."""
+"""Asks a person's own question to the models of one or two runs."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from unlearn.store.shapes import JsonObject
 
 
 def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
-    """(title, source for runner.ask, colour) of each model that these runs have."""
+    """Return (title, source for runner.ask, colour) of each model that these runs have."""
     from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
 
     dark = shell.dark()
@@ -25,7 +25,7 @@ def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
 
 
 def question_form(key: str) -> tuple[str, str, bool] | None:
-    """(words, answer, whether they are continued as they are) once Ask was pressed, else None."""
+    """Draw the form and return (words, answer, whether they are continued as they are) once Ask was pressed."""
     with st.form(key, border=False):
         question = st.text_input("Question or opening words", key=f"{key}.question", max_chars=1000)
         answer = st.text_input(
@@ -45,7 +45,9 @@ def question_form(key: str) -> tuple[str, str, bool] | None:
 def put(
     words: str, answer: str, raw: bool, asked: Sequence[tuple[str, tuple[str, Run], str]]
 ) -> list[JsonObject] | None:
-    """The reply of each source, or None with the reason on the page: the device is busy, weights are gone."""
+    """Return the reply of each source, or None with the reason on the page: the device is busy, or weights
+    are gone.
+    """
     shell.wait_for_torch()
     try:
         with st.spinner("Asking each model in turn"):
@@ -56,7 +58,7 @@ def put(
 
 
 def ask(runs: Sequence[Run]) -> None:
-    """The form, and the last replies side by side."""
+    """Draw the form, and the last replies side by side."""
     asked = sources(runs)
     ids = [f"{when}/{run.id}" for _, (when, run), _ in asked]
     if (given := question_form("ask")) and (replies := put(*given, asked)):

@@ -1,4 +1,7 @@
-"""Which model: one by name, one from the hub, or a folder. A page's choices also live in its address."""
+"""Lets a person choose a model: one by name, one from the hub, or a folder.
+
+A page's choices also live in its address.
+"""
 
 from pathlib import Path
 
@@ -12,14 +15,17 @@ from unlearn.models.catalogue import allow_model
 from unlearn.models.load import CATALOGUE, available
 from unlearn.work.preflight import model_size
 
-# Addresses of one visit.
+# The number of addresses of one visit that are remembered.
 REMEMBERED = 20
 HUB, FOLDER = "hub", "folder"
 OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machine"}
 
 
 def set_model(name: str) -> None:
-    """Choose a model before its widgets are drawn: a known name, a hub id or a folder; an empty name chooses none."""
+    """Choose a model before its widgets are drawn: a known name, a hub id or a folder.
+
+    An empty name chooses none.
+    """
     if not name:
         return
     if name in CATALOGUE:
@@ -32,7 +38,10 @@ def set_model(name: str) -> None:
 
 
 def choose_model() -> tuple[str, str]:
-    """(what config.model should say, empty while nothing usable is chosen; its size class)."""
+    """Draw the choice and return (the text for config.model, the model's size class).
+
+    The text is empty while nothing usable is chosen.
+    """
     if "model" not in st.session_state:
         st.session_state["model"] = next(iter(CATALOGUE))
     names = {name: entry.title for name, entry in CATALOGUE.items()} | OTHER
@@ -51,7 +60,7 @@ def choose_model() -> tuple[str, str]:
         )
         name = st.text_input("Hub id", key="model.hub", placeholder="owner/name", help=help, **KEEP).strip()
         try:
-            # Some folder's name, typed here.
+            # A person typed a folder's name here, so it is checked.
             allow_model(name, None)
         except ValueError as error:
             st.error(shell.plain(str(error)))
@@ -67,7 +76,10 @@ def choose_model() -> tuple[str, str]:
 
 
 def size_class(name: str) -> str:
-    """The size class whose tuned defaults apply; small while nothing is known about the model, or it is forbidden."""
+    """Return the size class whose tuned defaults apply.
+
+    It is small while nothing is known about the model, or it is forbidden.
+    """
     try:
         allow_model(name, None)
         return model_size(name) if name else "small"
@@ -76,7 +88,10 @@ def size_class(name: str) -> str:
 
 
 def count(number: float, billion: str = "B") -> str:
-    """2 M, 135 M, 1.2 B; with billion="G" as units are written: 382 G."""
+    """Write a large number with a unit: 2 M, 135 M, 1.2 B.
+
+    With billion="G" it is written as units are: 382 G.
+    """
     for limit, sign in ((1e15, "P"), (1e12, "T"), (1e9, billion), (1e6, "M"), (1e3, "k")):
         if number >= limit:
             return f"{number / limit:.3g} {sign}"
@@ -84,13 +99,13 @@ def count(number: float, billion: str = "B") -> str:
 
 
 def follow_model() -> None:
-    """A known model comes with the forget set that it knows."""
+    """Choose the forget set that the chosen model knows."""
     if entry := CATALOGUE.get(st.session_state["model"]):
         st.session_state["data"] = entry.data
 
 
 def address(names: tuple[str, ...]) -> dict[str, str] | None:
-    """The choices that a link has just put into the address; None when they are the page's own.
+    """Return the choices that a link has just put into the address. It is None when they are the page's own.
 
     A quick second click still carries the address from before the first one was answered, so everything
     that this visit of the page has applied or written counts as its own, not only the latest.
@@ -105,7 +120,7 @@ def address(names: tuple[str, ...]) -> dict[str, str] | None:
 
 
 def set_address(**values: str) -> None:
-    """Write the page's choices into the address: a refresh or a copied link shows the same page."""
+    """Write the page's choices into the address, so that a refresh or a copied link shows the same page."""
     kept = {name: value for name, value in values.items() if value}
     own = st.session_state["addresses"]
     own[:] = [*(known for known in own if known != kept), kept][-REMEMBERED:]

@@ -1,4 +1,4 @@
-"""What runs cost beside retraining: the table on Compare, and the count of training tokens where a person knows it."""
+"""Draws what runs cost beside retraining, and asks for training tokens that only a person knows."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,10 @@ HELP = (
 
 
 def training_tokens(model: str, key: str = "launch") -> float | None:
-    """A field for the tokens that a model was trained on; None where the catalogue knows, or nothing was entered."""
+    """Draw a field for the tokens that a model was trained on, and return them.
+
+    It is None where the catalogue knows them, or nothing was entered.
+    """
     if not model or cost.is_known(model):
         return None
     return st.number_input(
@@ -39,7 +42,7 @@ def remember(run: Run) -> None:
 
 
 def costs(runs: Sequence[Run]) -> None:
-    """Time, tokens, FLOPs and memory of each run, and the ratio of retraining to it with its formula."""
+    """Draw time, tokens, FLOPs and memory of each run, and the ratio of retraining to it with its formula."""
     st.subheader("Cost", anchor=False)
     told = [dict(numbers.cost(run)) for run in runs]
     heads = ["A", "B"] if len(runs) > 1 else ["Value"]

@@ -1,4 +1,4 @@
-"""Which forget set: a bundled one, a table of one's own, or one from the hub; with a look at its rows.
+"""Lets a person choose a forget set: a bundled one, a table of their own, or one from the hub.
 
 An uploaded table is written below the runs folder under its own hash, so that the run's settings name a
 file that stays, and Copy command repeats exactly this run.
@@ -28,11 +28,11 @@ from unlearn.store.shapes import JsonObject, JsonView
 OWN, HUB = "own", "hub"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
 WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
-# Rows on screen.
+# The number of rows on the screen.
 PREVIEW = 50
 FURTHER = [role for role in ROLES if role not in ("forget", "retain")]
 FURTHER_HELP = "  \n".join(f"**{role}**: {ROLES[role]}" for role in FURTHER)
-# Folder below the uploads where the Data page writes them.
+# The folder below the uploads into which the Data page writes splits.
 SPLITS = "splits"
 
 
@@ -42,18 +42,18 @@ def _load(text: str, stamp: float) -> Dataset:
 
 
 def load(data: Mapping[str, object]) -> Dataset:
-    """The dataset of config.data, read once. ValueError as the loaders raise it."""
+    """Return the dataset of config.data, read once. ValueError as the loaders raise it."""
     return _load(*stamped(data))
 
 
 def stamped(data: Mapping[str, object]) -> tuple[str, float]:
-    """What tells config.data from another, and from itself before its files changed: a key for caches."""
+    """Return a key for caches that changes with config.data and with its files."""
     paths = [Path(value) for role in ROLES if isinstance(value := data.get(role), str)]
     return json.dumps(data), sum(path.stat().st_mtime for path in paths if path.is_file())
 
 
 def to_address(data: JsonView) -> dict[str, str]:
-    """config.data as words for a link; nothing where it names files that are no uploads."""
+    """Return config.data as words for a link. It is empty where it names files that are no uploads."""
     words = {}
     for key, value in data.items():
         if key in ROLES:
@@ -67,7 +67,10 @@ def to_address(data: JsonView) -> dict[str, str]:
 
 
 def from_address(given: Mapping[str, str]) -> JsonObject:
-    """config.data of a link that to_address made; empty where it names none. Files are uploads and nothing else."""
+    """Return the config.data of a link that to_address() made.
+
+    It is empty where the link names none. Files are uploads and nothing else.
+    """
     given = data_of_today(given)
     data: JsonObject = {"name": given["data"]} if "data" in given else {}
     for key in ("forget", "hub") if not data else ():
@@ -93,14 +96,17 @@ def set_data(data: JsonView) -> None:
         st.session_state[f"benchmark.{name}"] = str(data.get("hub_folder", ""))
         st.session_state[f"requests.{name}"] = list(data.get("requests", ()))
     elif name:
-        # Says which names there are.
+        # This raises an error that lists the known names.
         catalogue.load(name)
     else:
         st.session_state.update({"data": OWN, "data.kept": dict(data)})
 
 
 def _benchmark_folder(name: str) -> JsonObject:
-    """Where a benchmark is read from: {"hub_folder": …}; nothing: its place on the hub. ValueError as for any path."""
+    """Return where a benchmark is read from, as {"hub_folder": …}.
+
+    An empty answer means its place on the hub. ValueError as for any path.
+    """
     help = "A copy of the dataset on this machine, laid out as on the hub. Empty: it is brought from the hub."
     folder = path_field(
         "Folder of the benchmark (empty: from the hub)", f"benchmark.{name}", help=help, **KEEP
@@ -109,7 +115,9 @@ def _benchmark_folder(name: str) -> JsonObject:
 
 
 def choose_data(*, ask_requests: bool = True) -> JsonObject:
-    """config.data for what is chosen; empty while something is missing. ValueError for a file that is wrong.
+    """Draw the choice and return config.data.
+
+    It is empty while something is missing. ValueError for a file that is wrong.
 
     ask_requests: whether a person may choose some of a bundled set's deletion requests here.
     """
@@ -137,7 +145,10 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
 
 
 def hub_data() -> JsonObject:
-    """A dataset on the hub, by its id; parts of it may serve as forget and retain set."""
+    """Draw the fields of a dataset on the hub and return its config.data.
+
+    Parts of it may serve as forget and retain set.
+    """
     fields = (
         (
             "hub",
@@ -162,7 +173,10 @@ def hub_data() -> JsonObject:
 
 
 def own_data() -> JsonObject:
-    """A person's own table: bytes, then what its columns mean, then (if there is one) the table to keep."""
+    """Draw the fields of a person's own table and return its config.data.
+
+    First comes the file, then the meaning of its columns, then (if there is one) the table to keep.
+    """
     if kept := st.session_state.get("data.kept"):
         name = Path(str(kept.get("forget") or kept.get("hub"))).name
         where = (
@@ -172,7 +186,7 @@ def own_data() -> JsonObject:
         if st.button("Choose another table", icon=":material/close:", key="data.kept.drop"):
             del st.session_state["data.kept"]
             st.rerun()
-        # Settings may come from anybody.
+        # Settings may come from anybody, so their paths are checked.
         for role in ROLES:
             if isinstance(path := kept.get(role), str):
                 allowed_path(path)
@@ -191,12 +205,18 @@ def own_data() -> JsonObject:
 
 
 def keep_split(dataset: Dataset) -> dict[str, str]:
-    """Write a split below the runs folder, once; config.data that reads it. ValueError when it is too large."""
+    """Write a split below the runs folder, once, and return the config.data that reads it.
+
+    ValueError when it is too large.
+    """
     return save(dataset, shell.uploads() / SPLITS / dataset.hash())
 
 
 def table(role: str, label: str) -> Path | None:
-    """A file on this machine that holds the table, or None while there is none. ValueError for a forbidden path."""
+    """Draw the ways to give a table and return its file on this machine.
+
+    It is None while there is no file. ValueError for a forbidden path.
+    """
     way = st.segmented_control(
         label,
         list(WAYS),
@@ -220,18 +240,20 @@ def table(role: str, label: str) -> Path | None:
 
 
 def looks_like_table(text: str) -> bool:
-    """Whether pasted text begins with column names."""
+    """Return whether pasted text begins with column names."""
     first = text.splitlines()[0].lower().replace(";", ",").replace("\t", ",").split(",")
     return bool({cell.strip() for cell in first} & {"question", "prompt", "answer", "text"})
 
 
 def keep(data: bytes, name: str) -> Path:
-    """Write the bytes below the runs folder, whole and once, in a folder named by their hash; return the file."""
+    """Write the bytes below the runs folder, whole and once, in a folder named by their hash, and return the
+    file.
+    """
     return write.keep(data, name, shell.uploads())
 
 
 def preview(dataset: Dataset) -> None:
-    """Rows by role: how many there are, and what they look like."""
+    """Draw the rows by role: how many there are, and how they look."""
     counts = {role: len(dataset.rows(role)) for role in ROLES if dataset.rows(role)}
     role = st.segmented_control(
         "Rows",

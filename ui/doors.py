@@ -1,4 +1,4 @@
-"""Who may talk to the server, and what a browser may do with its pages: the two doors in front of Streamlit.
+"""Decides who may talk to the server, and what a browser may do with its pages.
 
 A page of another site in the same browser can reach a server on this machine. It is refused by the name under which it
 calls (a foreign Host is DNS rebinding) and by where it comes from (a websocket opens for the app's own pages only, not
@@ -22,7 +22,10 @@ INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def policy() -> str:
-    """The content policy: everything from this server alone. Streamlit's styles are inline, its parts come as blobs."""
+    """Return the content policy, which allows parts from this server alone.
+
+    Streamlit's styles are inline, its parts come as blobs.
+    """
     digests = [
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in INLINE.findall(INDEX.read_text(encoding="utf-8"))
@@ -45,7 +48,7 @@ def policy() -> str:
 
 
 class Policies:
-    """Adds the headers to every answer."""
+    """A layer in front of the server that adds the headers to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -66,7 +69,10 @@ class Policies:
 
 
 class OwnPages:
-    """Refuses a websocket that another origin opens, except those of server.corsAllowedOrigins."""
+    """A layer in front of the server that refuses a websocket from another origin.
+
+    Those of server.corsAllowedOrigins are let in.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -74,27 +80,30 @@ class OwnPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and not is_own(Headers(scope=scope)):
             await receive()
-            # Before it was accepted: the answer is 403.
+            # The websocket is closed before it was accepted, so the answer is 403.
             await send({"type": "websocket.close", "code": 1008})
             return
         await self.app(scope, receive, send)
 
 
 def is_own(headers: Headers) -> bool:
-    """Whether it comes from a page of this server; whoever sends no Origin is not a browser."""
+    """Return whether a request comes from a page of this server.
+
+    A client that sends no Origin is not a browser.
+    """
     origin = headers.get("origin")
     known = [one.rstrip("/") for one in st.get_option("server.corsAllowedOrigins") or ()]
     return origin is None or urlsplit(origin).netloc == headers.get("host") or origin in known
 
 
 def middleware() -> list[Middleware]:
-    """What stands before Streamlit, from outside in; `--server.allowedHosts NAME` adds a name to the config's."""
+    """Return the layers in front of Streamlit, from outside in.
+
+    `--server.allowedHosts NAME` adds a name to the config's.
+    """
     named = st.get_option("server.allowedHosts") or ["*"]
-    hosts = [
-        f"[{name}]" if ":" in name else name
-        for name in named
-        # An IPv6 address as a Host header has it.
-    ]
+    # In a Host header an IPv6 address stands in brackets.
+    hosts = [f"[{name}]" if ":" in name else name for name in named]
     return [
         Middleware(Policies),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),

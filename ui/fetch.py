@@ -1,4 +1,4 @@
-"""Bringing a catalogue model to this machine while the page stays alive: real progress, survives a refresh.
+"""Downloads a catalogue model while the page stays alive, with progress that survives a refresh.
 
 The download runs in a thread that knows no Streamlit; the page looks at its numbers once a second.
 """
@@ -15,7 +15,7 @@ from unlearn.models.load import available
 
 @dataclass
 class Fetch:
-    """How far a download is. error is empty, or what went wrong and what to do."""
+    """The progress of one download. error is empty, or says what went wrong and what to do."""
 
     phrase: str = "Starting"
     fraction: float = 0.0
@@ -23,7 +23,7 @@ class Fetch:
     running: bool = False
 
     def start(self) -> None:
-        """Begin, unless it is already on its way."""
+        """Begin the download, unless it is running already."""
         if not self.running:
             self.running, self.error, self.fraction = True, "", 0.0
             threading.Thread(target=self._work, name="fetch", daemon=True).start()
@@ -47,7 +47,7 @@ def _fetch(name: str) -> Fetch:
 
 
 def fetch_panel(name: str, note: str) -> None:
-    """The button that brings the model, and its progress."""
+    """Draw the button that downloads the model, and its progress."""
     st.fragment(_panel, run_every=1.0 if _fetch(name).running else None)(name, note, _fetch(name).running)
 
 

@@ -1,4 +1,4 @@
-"""A figure on a page: its title as text above it, because a text wraps on a phone and a figure's title does not."""
+"""Draws a figure on a page with its title as text above it, because a text wraps on a phone."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"
 
 
 def show(figure: "go.Figure", *, key: str, top: int = 10, select: bool = False) -> Any:
-    """Draw it. The title, which is a sentence on what to see, is also the text for those who cannot.
+    """Draw a figure on the page.
+
+    The title, which is a sentence on what to see, is also the text for those who cannot.
 
     top: pixels above the axes, for titles of panels. select: clicked points come back as .selection.points.
     """
@@ -31,7 +33,7 @@ def show(figure: "go.Figure", *, key: str, top: int = 10, select: bool = False) 
 
 
 def untitled(figure: "go.Figure", top: int = 10) -> str:
-    """Its title, which it no longer has, nor the room for it."""
+    """Remove the title and its space from the figure, and return the title."""
     title = figure.layout.title.text or ""
     figure.update_layout(title=None, margin_t=top, height=(figure.layout.height or 300) - 40 + top)
     return title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -1,4 +1,4 @@
-"""Forms made from what a method says about itself; nothing here knows any method by name.
+"""Makes forms from what a method states about itself, without knowing any method by name.
 
 Every widget's key names method, model size and tuning, because the defaults differ between them: a person
 who switches to LoRA sees LoRA's defaults, and their own numbers again when they switch back.
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Keep(TypedDict):
-    """Options of every field of a form."""
+    """The options that every field of a form has."""
 
     persist_state: Literal["session"]
 
 
-# Values survive a visit to another page.
+# With this option values survive a visit to another page.
 KEEP: Keep = {"persist_state": "session"}
 PER_ROW = 4
 # The settings that each method has its own tuned default for, and those that are the same for all of one launch.
@@ -37,7 +37,7 @@ OFFERED = ("full", "lora")
 
 
 def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **more: Any) -> Any:
-    """A number field in the type of its default, in scientific notation where that is shorter."""
+    """Draw a number field in the type of its default, in scientific notation where that is shorter."""
     step: float
     if isinstance(value, int):
         low, high, step, form = int(low), int(high), 1, "%d"
@@ -54,7 +54,10 @@ def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **m
 
 
 def knob_field(knob: Any, key: str, value: Any) -> Any:
-    """The widget for one Knob: its kind chooses the widget, its sentence is the tooltip."""
+    """Draw the widget of one Knob and return its value.
+
+    The knob's kind chooses the widget, and its sentence is the tooltip.
+    """
     if knob.kind == "bool":
         st.session_state.setdefault(key, value)
         return st.toggle(knob.label, key=key, help=knob.help, **KEEP)
@@ -65,12 +68,15 @@ def knob_field(knob: Any, key: str, value: Any) -> Any:
 
 
 def prefix(method: Any, size: str, tuning: str, model: str) -> str:
-    """The beginning of every key of one method's form."""
+    """Return the beginning of every key of one method's form."""
     return f"form.{method.name}.{model if model in method.own_models() else size}.{tuning}"
 
 
 def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObject:
-    """One method: what it does, costs and risks, and its settings. Returns lr, epochs, batch_size, knobs."""
+    """Draw one method: what it does, what it costs and risks, and its settings.
+
+    Returns lr, epochs, batch_size, knobs.
+    """
     base, tuned = prefix(method, size, tuning, model), method.settings(size, tuning, model)
     with st.container(border=True):
         st.markdown(f"**{method.title}** — {method.sentence}")
@@ -104,7 +110,7 @@ def _knob_into(chosen: JsonObject, knob: Any, base: str, tuned: JsonView) -> Non
 
 
 def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
-    """count places in rows of per_row columns; on a narrow screen they stack."""
+    """Return count places in rows of per_row columns. On a narrow screen they stand below each other."""
     places: list[Any] = []
     while len(places) < count:
         places += st.columns(per_row)
@@ -112,7 +118,7 @@ def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
 
 
 def shared_settings(size: str) -> JsonObject:
-    """Full or LoRA, and in an expander what hardly anybody needs to change."""
+    """Draw the choice of full or LoRA, and in an expander what hardly anybody needs to change."""
     key = f"form.{size}.tuning"
     if key not in st.session_state:
         st.session_state[key] = "full" if size == "tiny" else "lora"
@@ -136,7 +142,9 @@ def shared_settings(size: str) -> JsonObject:
 
 
 def _precision(tuning: str) -> str:
-    """What the weights are held in; 8 and 4 bits are offered under an adapter alone, which they need."""
+    """Draw the choice of the numbers that hold the weights. 8 and 4 bits are offered under an adapter alone,
+    which they need.
+    """
     offered = [name for name in PRECISION.choices if tuning == "lora" or name not in ROUNDED]
     key = "form.precision"
     if st.session_state.get(key) not in offered:
@@ -147,7 +155,7 @@ def _precision(tuning: str) -> str:
 
 
 def _metrics() -> list[str]:
-    """Which metrics a run computes beside those that cost no pass of their own."""
+    """Draw the choice of metrics that a run computes beside those that cost no pass of their own."""
     further = [name for name in METRICS if name not in CHEAP]
     return st.multiselect(
         RunConfig.setting("metrics").label,

@@ -1,4 +1,4 @@
-"""A run as it happens: one fragment that redraws itself every two seconds while there is something to see.
+"""Draws a run as it happens, in a fragment that redraws itself every two seconds.
 
 It reads the run's folder and nothing else, so a refresh, another tab or a run started on the command line
 all show the same. Figures are rebuilt only when there are new steps, because a rebuilt figure loses its
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 # Seconds between redraws.
 EVERY = 2.0
-# Of a curve: a panel is a few hundred pixels wide, and this travels every two seconds.
+# The points of a curve. A panel is a few hundred pixels wide, and they are sent every two seconds.
 LIVE_POINTS = 300
-# Figures kept for the next who watches.
+# The number of figures that are kept for the next viewer.
 SHARED = 8
 PHASES = {
     "loading model": "Loading the model",
@@ -40,13 +40,16 @@ PHASES = {
     "saving": "Saving",
 }
 
-# (run, dark): when it was drawn, what drawn() returns.
+# Each (run, dark), with the time when it was drawn and what drawn() returns.
 _drawn: dict[tuple[str, bool], tuple[float, Any]] = {}
 _drawing = threading.Lock()
 
 
 def live(run: Run, together: Sequence[Run] = ()) -> None:
-    """Show the run, and keep showing it while it is queued or running. together: runs to compare it with."""
+    """Show the run, and keep showing it while it is queued or running.
+
+    together are the runs to compare it with.
+    """
     active = run.state in ACTIVE
     st.fragment(_panel, run_every=EVERY if active else None)(
         run, active, [run, *(r for r in together if r != run)]
@@ -61,7 +64,7 @@ def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
         return
     state, steps = run.state, run.events("step")
     if was_active and state not in ACTIVE:
-        # Once: the page now has something else to offer, and this fragment stops.
+        # This happens once: the page now has something else to offer, and this fragment stops.
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{shell.plain(shell.run_label(run))}**", width="content")
@@ -83,7 +86,7 @@ def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
 
 
 def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:
-    """(fraction of the training done, what goes on now and how long it will take, in words)."""
+    """Return (fraction of the training done, what is done now and how long it will take, in words)."""
     place = shell.runner().position(run)
     if run.state == "queued":
         ahead = f"{place} ahead of it" if place else "it is next"
@@ -103,14 +106,17 @@ def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:
 
 
 def controls(run: Run) -> None:
-    """Stop and keep, Discard; only in the browser that started the run, and only where it runs. Pause for all."""
+    """Draw Stop and keep, and Discard, only in the browser that started the run and only where it runs.
+
+    Pause for all.
+    """
     with st.container(horizontal=True, vertical_alignment="center"):
         st.toggle("Pause redraw", key=f"pause.{run.id}", help="Freezes the figures, not the run.")
         stop_or_discard(run)
 
 
 def stop_or_discard(run: Run) -> None:
-    """The two ways to end a run early, or why this browser cannot."""
+    """Draw the two ways to end a run early, or say why this browser cannot."""
     if sequence := run.meta.get("sequence"):
         shell.link("sequence", "Part of a sequence; stop that", ":material/stop:", sequence=sequence)
     elif shell.runner().position(run) is None:
@@ -130,13 +136,13 @@ def stop_or_discard(run: Run) -> None:
 
 
 def stopping(run: Run) -> bool:
-    """Whether somebody asked it to stop and it has not said yet that it did."""
+    """Return whether somebody asked the run to stop and it has not stopped yet."""
     asked = [event["time"] for event in run.events("note") if event.get("asked") == "stop"]
     return bool(asked) and asked[-1] >= run.events("state")[-1]["time"]
 
 
 def ended(run: Run, state: str) -> None:
-    """What came of it: why it failed, or the three numbers that matter and where to look next."""
+    """Draw the outcome: why the run failed, or the three numbers that matter and where to look next."""
     if state == "failed":
         st.error(
             shell.plain(
@@ -157,7 +163,7 @@ def ended(run: Run, state: str) -> None:
 
 
 def onward(run: Run, together: Sequence[Run]) -> None:
-    """Where to go from a run that has ended."""
+    """Draw the links that lead on from a run that has ended."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if run.scores().get("after"):
             ids = ",".join(other.id for other in together if other.scores().get("after"))
@@ -170,7 +176,7 @@ def onward(run: Run, together: Sequence[Run]) -> None:
 
 # A change below one percentage point (of the value, where that is above 1) gets no colour.
 NOISE = 0.01
-# Role, metric, label, format, which direction is good, what it is.
+# Each row: role, metric, label, format, which direction is good, and what it is.
 SHOWN = (
     ("forget", "exact", "Forget set answered", "{:.0%}", "down", "Forget questions answered word for word."),
     ("retain", "exact", "Retain set answered", "{:.0%}", "up", "Retain questions answered word for word."),
@@ -179,7 +185,9 @@ SHOWN = (
 
 
 def outcome(run: Run) -> None:
-    """Three scores after, each with its change since before and, where it exists, the retrained model's."""
+    """Draw three scores after the run, each with its change since before and, where it exists, the retrained
+    model's.
+    """
     scores = run.scores()
     after, before, truth = (scores.get(when, {}) for when in ("after", "before", "retrained"))
     shown = [(row, value) for row in SHOWN if (value := _value(after, row)) is not None]
@@ -206,7 +214,7 @@ def _value(scores: JsonObject, row: tuple[str, ...]) -> float | None:
 
 
 def curves(run: Run, steps: Sequence[JsonObject], active: bool) -> None:
-    """Losses, drawn anew only when there is something new and nobody paused."""
+    """Draw the losses, anew only when there is something new and nobody paused."""
     paused = active and st.session_state.get(f"pause.{run.id}", False)
     kept, dark = st.session_state.get("live.figure"), shell.dark()
     key = (run.id, steps[-1]["step"], dark)
@@ -224,7 +232,10 @@ def curves(run: Run, steps: Sequence[JsonObject], active: bool) -> None:
 def drawn(
     run: Run, steps: Sequence[Mapping[str, object]], active: bool, dark: bool
 ) -> tuple[tuple, Any, str]:
-    """((run, step, dark), figure, its title) that all who watch share: one new figure a redraw, not one a tab."""
+    """Return ((run, step, dark), figure, its title), which all viewers share.
+
+    So each redraw makes one new figure, not one for each tab.
+    """
     from unlearn.figures import base as figures
 
     with _drawing:
@@ -241,7 +252,7 @@ def drawn(
 
 
 def probes_now(run: Run) -> None:
-    """What the model says now to the fixed probes, beside what it said before."""
+    """Draw what the model says now to the fixed probes, beside what it said before."""
     records = run.probes()
     first = {(item["role"], item["index"]): item for item in records[0]["items"]}
     rows = [

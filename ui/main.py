@@ -1,4 +1,4 @@
-"""The app's table of contents: which pages there are. Streamlit runs it at every visit; app.py makes the server."""
+"""Lists the pages of the app. Streamlit runs it at every visit; app.py makes the server."""
 
 import streamlit as st
 
@@ -27,7 +27,7 @@ PAGES = {
     ],
 }
 
-# From now on they may be read.
+# Naming the folder of uploads here lets every page read it from now on.
 shell.uploads()
 shell.preload()
 st.navigation(PAGES).run()

@@ -1,4 +1,4 @@
-"""Choosing runs and rows by a widget whose choice stands in the address, so that one link is one view."""
+"""Lets a person choose runs and rows by a widget whose choice stands in the address."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -24,7 +24,10 @@ NOTES = {
 def choose(
     label: str, param: str, options: Sequence[T], names: Callable[[T], str], first: T | None = None
 ) -> T:
-    """A selectbox bound to the address: ?param=option; without it, `first` or else the first option."""
+    """Draw a selectbox bound to the address (?param=option) and return its choice.
+
+    Without the address it is `first`, or else the first option.
+    """
     texts = {str(option): option for option in options}
     key = f"pick.{param}"
     wanted = st.query_params.get(param, "")
@@ -37,7 +40,7 @@ def choose(
 
 
 def paired(runs: Sequence[Run]) -> list[JsonObject]:
-    """compare.pair_samples, read again only when a run has written: a click must not parse a megabyte."""
+    """Return compare.pair_samples, read again only when a run has written. A click must not parse a megabyte."""
     return _paired(tuple((run.path, stamp(run, "samples.jsonl")) for run in runs))
 
 
@@ -47,7 +50,7 @@ def _paired(stamped: tuple[tuple[Path, int], ...]) -> list[JsonObject]:
 
 
 def stamp(run: Run, name: str) -> int:
-    """When a file of the run was last written, in nanoseconds; 0 where there is none."""
+    """Return when a file of the run was last written, in nanoseconds. It is 0 where there is no file."""
     try:
         return (run.path / name).stat().st_mtime_ns
     except FileNotFoundError:
@@ -55,12 +58,12 @@ def stamp(run: Run, name: str) -> int:
 
 
 def with_samples() -> dict[str, Summary]:
-    """Runs that have something to look at: the recorded ones last, runs before their first answers left out."""
+    """Return the runs that have answers to look at, the recorded ones last."""
     return {known.id: known for known in shell.summaries() if known.answered}
 
 
 def spread() -> None:
-    """Other pages link with ?runs=a,b; here that means A and B, or the run."""
+    """Turn ?runs=a,b, with which other pages link, into this page's A and B, or its run."""
     if runs := st.query_params.get("runs"):
         first, second = ([*runs.split(","), ""])[:2]
         st.query_params.update({"a": first, "run": first} | ({"b": second} if second else {}))
@@ -68,13 +71,13 @@ def spread() -> None:
 
 
 def run_name(known: Summary) -> str:
-    """Label and, where it did not end well, the state."""
+    """Return the run's label and, where it did not end well, its state."""
     ended_well = known.last == "done" or shell.is_recorded(known)
     return shell.label(known) + ("" if ended_well else f" ({known.state})")
 
 
 def honest(run: Run, name: str = "") -> None:
-    """Say so when a run did not end well, why, and what there is of it, and which of its files cannot be read."""
+    """Say when a run did not end well, why, what there is of it, and which of its files cannot be read."""
     state = run.state
     if state not in ACTIVE:
         shell.unread(run, name)
@@ -92,7 +95,7 @@ def honest(run: Run, name: str = "") -> None:
 
 
 def empty(sentence: str) -> None:
-    """Nothing to show yet, and what to do about it; ends the page."""
+    """Say that there is nothing to show yet and what to do about it, and end the page."""
     st.info(sentence, icon=":material/lightbulb:")
     with st.container(horizontal=True):
         shell.link("launch", "Unlearn something", ":material/ink_eraser:")

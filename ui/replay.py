@@ -1,4 +1,4 @@
-"""Watch it forget: the probes of a run, replayed in the browser by one slider.
+"""Replays the probes of a run in the browser with one slider ("Watch it forget").
 
 Everything travels once and the slider moves without the server: dragging is instant, it works while a run
 trains, and no model is needed.
@@ -16,9 +16,9 @@ from unlearn.results.compare import number, probe_references, question_of, short
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
-# Probes shown of each role.
+# The number of probes that are shown of each role.
 PER_ROLE = 6
-# The most steps that travel.
+# The number of steps that are sent to the browser at most.
 FRAMES = 200
 
 _here = Path(__file__).parent
@@ -31,34 +31,34 @@ _component = st.components.v2.component(
 
 
 def replay(run: Run, *, key: str, autoplay: bool = False) -> None:
-    """Play button, slider, curves and answers; a sentence instead where the run has no probes."""
+    """Draw the play button, slider, curves and answers.
+
+    Where the run has no probes, a sentence stands instead.
+    """
     data = _frames(run.path, pick.stamp(run, "probes.jsonl"), pick.stamp(run, "samples.jsonl"), shell.dark())
     if not data:
         st.info(
             "This run recorded no probes, so there is nothing to replay: set probes above 0 for the next one."
         )
         return
-    # in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so
+    # The data is in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so.
     _component(data=[data | {"autoplay": autoplay}], key=key)
 
 
 @lru_cache(maxsize=8)
 def _frames(path: Path, _probed: int, _sampled: int, dark: bool) -> JsonObject:
-    """frames(), made again only when the run has written; empty where it has no probes."""
+    """Return frames(), made again only when the run has written. It is empty where the run has no probes."""
     run = Run(path)
     probes = run.probes()
     return frames(run, probes, dark) if probes and probes[0]["items"] else {}
 
 
 def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
-    """What the browser needs to replay, and no more: texts, log-probs of the answer tokens, means by role."""
-    from unlearn.figures.base import (
-        GENERAL,
-        RETRAINED,
-        ROLES,
-        paint,
-        # Plotly: a moment that other pages need not pay.
-    )
+    """Return what the browser needs to replay, and no more: texts, log-probs of the answer tokens, means by
+    role.
+    """
+    # This imports plotly, which takes a moment that other pages need not wait for.
+    from unlearn.figures.base import GENERAL, RETRAINED, ROLES, paint
 
     every = math.ceil(len(probes) / FRAMES)
     shown = probes[::-1][::every][::-1]
@@ -118,7 +118,10 @@ def _item(shown: list[JsonObject], place: int) -> JsonObject:
 
 
 def _said(record: JsonObject, moment: JsonObject) -> str:
-    """What the model says; between two moments at which it was asked, the earlier answer with its step."""
+    """Return what the model says.
+
+    Between two moments at which it was asked, it is the earlier answer with its step.
+    """
     at = moment.get("said", record["step"])
     return moment["text"] if at == record["step"] else f"{moment['text']} (at step {at})"
 

@@ -1,4 +1,4 @@
-"""What can be done with selected runs. Buttons stay where they are and tell why they cannot be used."""
+"""Draws the actions for the selected runs. Buttons stay where they are and tell why they cannot be used."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from unlearn.store.transfer import export_run, import_run
 
 
 def bar(chosen: Sequence[Run]) -> None:
-    """All actions for the selection, in one row."""
+    """Draw all actions for the selection, in one row."""
     one = chosen[0] if len(chosen) == 1 else None
     mine = bool(chosen) and all(map(shell.may_manage, chosen))
     active = [run for run in chosen if run.state in ACTIVE]
@@ -52,7 +52,10 @@ def bar(chosen: Sequence[Run]) -> None:
 
 
 def go(label: str, ready: object, page: str, **query: str) -> None:
-    """A link that looks like the buttons beside it, and is one while there is nothing to link to."""
+    """Draw a link that looks like the buttons beside it.
+
+    While there is nothing to link to, it is a disabled button.
+    """
     if ready:
         if st.button(label, key=f"runs.{label}"):
             st.switch_page(shell.page(page), query_params=query)
@@ -61,7 +64,7 @@ def go(label: str, ready: object, page: str, **query: str) -> None:
 
 
 def rename(run: Run | None) -> None:
-    """A title of one's own."""
+    """Draw the field in which a person gives the run a title of their own."""
     with st.popover("Rename", disabled=run is None, key="runs.rename"):
         if run:
             title = st.text_input(
@@ -73,7 +76,7 @@ def rename(run: Run | None) -> None:
 
 @st.dialog("Delete for good?", icon=":material/delete:")
 def confirm_delete(chosen: Sequence[Run]) -> None:
-    """Deleting cannot be undone, so ask, and name what goes."""
+    """Ask before deleting, which cannot be undone, and name what is deleted."""
     for run in chosen:
         st.markdown(f"- {shell.plain(shell.run_label(run))}")
     st.caption("Curves, answers and weights are removed from this machine.")
@@ -87,7 +90,7 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
 
 
 def import_button() -> None:
-    """A run from a file that somebody exported; the file is checked before anything of it is kept."""
+    """Draw the import of a run from a file. The file is checked before anything of it is kept."""
     with st.popover("Import", key="runs.import"):
         file = upload(
             "A run exported as .zip", "zip", "runs.import.file", st.get_option("server.maxUploadSize")
@@ -109,7 +112,10 @@ def import_button() -> None:
 
 
 def report_button(chosen: Sequence[Run], key: str) -> None:
-    """One HTML file that tells everything about these runs without the app; made when somebody asks for it."""
+    """Draw a button for one HTML file with everything about these runs.
+
+    The file is made when somebody asks for it.
+    """
     most = len(LETTERS)
     if not 1 <= len(chosen) <= most:
         st.button("Report", disabled=True, key=f"{key}.off", help=f"Select 1 to {most} runs.")
@@ -126,20 +132,20 @@ def report_button(chosen: Sequence[Run], key: str) -> None:
 
 
 def told(chosen: Sequence[Run]) -> bytes:
-    """The report's bytes; plotly is imported when somebody really asks."""
+    """Return the report's bytes. plotly is imported only when somebody asks for them."""
     from unlearn.report.build import html
 
     return html(chosen)
 
 
 def packed(run: Run) -> bytes:
-    """The zip's bytes, made when somebody really asks for them."""
+    """Return the bytes of the run's zip file, made only when somebody asks for them."""
     with tempfile.TemporaryDirectory() as folder:
         return export_run(run, Path(folder)).read_bytes()
 
 
 def attempt(action: Callable[[], object], again: bool = True) -> None:
-    """Do it and redraw; what it refuses is said in its own words."""
+    """Carry out the action and redraw. A refusal is shown in its own words."""
     try:
         action()
     except (ValueError, OSError) as error:

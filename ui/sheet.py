@@ -1,4 +1,4 @@
-"""A table of texts, side by side, with what changed marked word by word.
+"""Draws a table of texts side by side, with changed words marked.
 
 Why not st.dataframe or Markdown: a data frame cannot mark words inside a cell, and Markdown would run what
 a model wrote (links, formulas, emoji names). Here every text reaches the page as text.
@@ -22,12 +22,12 @@ _component = st.components.v2.component(
 
 
 def plain(text: str, note: str = "") -> JsonObject:
-    """A cell with nothing marked."""
+    """Return a cell with nothing marked."""
     return {"parts": [[text.strip() or "–", "same"]], "note": note}
 
 
 def changed(before: str, after: str, note: str = "") -> JsonObject:
-    """A cell with the words of `after`; new ones are tinted, those that went are struck through.
+    """Return a cell with the words of `after`. New words are tinted, those that are gone are struck through.
 
     When no word is left, the old text is not repeated: the column beside it shows it.
     """
@@ -40,10 +40,12 @@ def changed(before: str, after: str, note: str = "") -> JsonObject:
 def sheet(
     columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]], *, key: str
 ) -> str | None:
-    """Draw the table; the `open` value of the row whose "tokens" link was just clicked, else None.
+    """Draw the table and return the `open` value of the row whose "tokens" link was just clicked, else None.
+
+    It returns the `open` value of the row whose "tokens" link was just clicked, else None.
 
     columns: (title, colour); the first one is the row's head. rows: {"cells": [cell, …], "open"?: str}.
     """
     data = {"columns": [{"title": title, "tone": tone} for title, tone in columns], "rows": list(rows)}
-    # in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so
+    # The data is in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so.
     return _component(data=[data], key=key, on_open_change=lambda: None).open

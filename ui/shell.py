@@ -1,4 +1,4 @@
-"""What every page leans on: the run store, the runner, who is watching, and heads, badges and links.
+"""Holds what every page needs: the run store, the runner, the browser's owner, heads and links.
 
 The runner and the preload thread live in `st.cache_resource` and not in module globals: a module global
 is silently replaced when a watched file changes, and a run must outlive that, and the tab, and the page.
@@ -26,7 +26,7 @@ RECORDED = str(ASSETS / "recorded")
 # Seconds before torch is imported, while nobody waits for it.
 HEAD_START = 2.0
 Colour = Literal["red", "orange", "blue", "green", "gray"]
-# State: (colour, icon); what a person reads is the state itself.
+# The colour and the icon of each state. A person reads the state itself.
 STATES: dict[str, tuple[Colour, str]] = {
     "queued": ("gray", ":material/hourglass_empty:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -38,7 +38,7 @@ STATES: dict[str, tuple[Colour, str]] = {
 
 
 def guard() -> None:
-    """The first line of every page.
+    """Make sure that the page runs inside the app. Every page begins with this call.
 
     On a fresh server a deep link runs its page without main.py, because streamlit takes our pages/ folder
     for its older multipage layout until st.navigation has run once. So say so, and start again.
@@ -55,17 +55,17 @@ def guard() -> None:
 
 
 def runs_root() -> Path:
-    """Where runs live: the folder in UNLEARN_RUNS, or ./runs; the command line's own place."""
+    """Return the folder of the runs: the one in UNLEARN_RUNS, or ./runs, as on the command line."""
     return runs_folder().absolute()
 
 
 def store() -> RunStore:
-    """Every run of this machine."""
+    """Return the store of all runs of this machine."""
     return RunStore(runs_root())
 
 
 def uploads() -> Path:
-    """Where uploaded tables are kept, so that a run's settings can name them; also allowed to be read."""
+    """Return the folder of uploaded tables, which a run's settings can name. It is also allowed to be read."""
     folder = runs_root() / ".uploads"
     environment.ROOTS.add_path(folder)
     return folder
@@ -73,13 +73,17 @@ def uploads() -> Path:
 
 @st.cache_resource(show_spinner=False)
 def _runner(root: str) -> "Runner":
-    """One runner a server; it stops its run and joins its thread at exit by itself."""
+    """Return the one runner of the server, which stops its run and joins its thread at exit by itself."""
     uploads()
     return Runner(RunStore(Path(root)))
 
 
 def runner() -> "Runner":
-    """The server's runner (unlearn.engines.thread.Runner): submit, stop, resume, discard, ask. Needs no torch yet."""
+    """Return the server's runner (unlearn.engines.thread.Runner), which can submit, stop, resume, discard and
+    ask.
+
+    It needs no torch yet. Needs no torch yet.
+    """
     return _runner(str(runs_root()))
 
 
@@ -91,7 +95,7 @@ def _awaited() -> threading.Event:
 
 @st.cache_resource(show_spinner=False)
 def preload() -> threading.Event:
-    """Import torch and its friends in the background, once; the event is set when they are there.
+    """Import torch and its friends in the background, once. The event is set when they are there.
 
     The first page has a head start, because the import would take half of its time; unless it waits for torch itself.
 
@@ -116,7 +120,7 @@ def preload() -> threading.Event:
 
 
 def wait_for_torch() -> None:
-    """Return when torch is imported; until then the page shows what it waits for."""
+    """Return when torch is imported. Until then the page shows what it waits for."""
     ready = preload()
     _awaited().set()
     if ready.is_set():
@@ -130,7 +134,8 @@ def wait_for_torch() -> None:
 
 
 def owner() -> str:
-    """A name for this browser: the same after a refresh and in every tab, different in another browser.
+    """Return a name for this browser: the same after a refresh and in every tab, different in another
+    browser.
 
     It is a hash of the token inside the XSRF cookie (the cookie itself is masked anew at each request).
     Empty where there is no cookie; then everything is treated as shared.
@@ -145,35 +150,38 @@ def owner() -> str:
 
 
 def may_manage(run: Record) -> bool:
-    """Whether this browser may change the run in any way: its own ones, and those nobody owns. See ui.actions."""
+    """Return whether this browser may change the run in any way: its own runs, and those that nobody owns.
+
+    See ui.actions.
+    """
     meta = run.meta
     return not (is_recorded(run) or meta.get("recorded")) and meta.get("owner", "") in ("", owner())
 
 
 def may_begin_again(run: Run) -> bool:
-    """Whether Resume is offered: it ended before it was done, at whatever moment, and this browser may."""
+    """Return whether Resume is offered: the run ended before it was done, and this browser may manage it."""
     return run.state not in (*ACTIVE, "done") and may_manage(run)
 
 
 def resume_help(run: Run) -> str:
-    """Where Resume goes on."""
+    """Return a sentence on where Resume continues."""
     if run.has_checkpoint():
         return f"Goes on from step {run.checkpoint_step()}, whose weights are kept."
     return "Begins again at the first step: no step in between was kept to go on from."
 
 
 def recorded() -> list[Run]:
-    """Runs that ship with the app: real, replayable, read-only."""
+    """Return the runs that ship with the app: real, replayable, read-only."""
     return RunStore(Path(RECORDED)).list()
 
 
 def summaries() -> list[Summary]:
-    """What lists say of the store's runs and, after them, of the recorded ones."""
+    """Return the summaries of the store's runs and, after them, of the recorded ones."""
     return [*store().summaries(), *(run.summary() for run in recorded())]
 
 
 def find_run(run_id: str) -> Run:
-    """A run of this store, or a recorded one. ValueError when there is neither."""
+    """Return a run of this store, or a recorded one. ValueError when there is neither."""
     for run in recorded():
         if run.id == run_id:
             return run
@@ -181,12 +189,12 @@ def find_run(run_id: str) -> Run:
 
 
 def is_recorded(run: Record | Summary) -> bool:
-    """Whether the run ships with the app."""
+    """Return whether the run ships with the app."""
     return str(run.path).startswith(RECORDED)
 
 
 def state_badge(run: Run | Summary) -> None:
-    """A small badge with the run's state; its tooltip says why it failed or stopped."""
+    """Draw a small badge with the run's state. Its tooltip says why the run failed or stopped."""
     if is_recorded(run):
         st.badge(
             "recorded", icon=":material/history:", color="gray", help="Ships with the app; really ran once."
@@ -198,13 +206,17 @@ def state_badge(run: Run | Summary) -> None:
 
 
 def unread(run: Run, name: str = "") -> None:
-    """A quiet note on files of the run that could not be read, or not wholly: what is shown lacks them."""
+    """Draw a note on files of the run that could not be read, or not wholly, so that what is shown lacks
+    them.
+    """
     for sentence in records.notes(run.path):
         st.caption(plain(f"{name}: {sentence}" if name else sentence))
 
 
 def run_label(run: Run) -> str:
-    """What a person calls the run: its own title, else method and forget set, with the time it was made."""
+    """Return what a person calls the run: its own title, or else method and forget set, with the time it was
+    made.
+    """
     if title := run.meta.get("title"):
         return title
     config = run.config
@@ -212,7 +224,7 @@ def run_label(run: Run) -> str:
 
 
 def label(known: Summary) -> str:
-    """run_label() out of a summary, for lists: no file is read."""
+    """Return run_label() from a summary, for lists. No file is read."""
     if known.title:
         return known.title
     method, data = (
@@ -223,7 +235,7 @@ def label(known: Summary) -> str:
 
 
 def short_label(run: Record | Summary) -> str:
-    """The run's own title, else when it was made: "21.11. 15:40"."""
+    """Return the run's own title, or else when it was made: "21.11. 15:40". 15:40"."""
     if title := run.title if isinstance(run, Summary) else run.meta.get("title"):
         return str(title)
     day, clock, *_ = [*run.id.split("-"), ""]
@@ -231,14 +243,17 @@ def short_label(run: Record | Summary) -> str:
 
 
 def method_title(name: str, run: Run | None = None) -> str:
-    """The method's title, from the run's results or the list of methods; for a name that is gone, its capitals."""
+    """Return the method's title, from the run's results or the list of methods.
+
+    For a name that is gone, it is its capitals.
+    """
     if run is not None and (title := run.results().get("method_title")):
         return title
     return METHODS[name].title if name in METHODS else name.upper()
 
 
 def data_title(config: RunConfig, run: Run | None = None) -> str:
-    """The forget set's title; for a table of one's own the name of its file."""
+    """Return the forget set's title. For a person's own table it is the name of its file."""
     if run is not None and (title := run.results().get("data_title")):
         return title
     return named_data(
@@ -247,18 +262,18 @@ def data_title(config: RunConfig, run: Run | None = None) -> str:
 
 
 def named_data(name: str) -> str:
-    """What a person calls the dataset of this name, file or hub id."""
+    """Return what a person calls the dataset of this name, file or hub id."""
     return dataset_title(name) or Path(name).stem
 
 
 @cache
 def dataset_title(name: str) -> str:
-    """A bundled dataset's title; empty for a name that is none."""
+    """Return a bundled dataset's title. It is empty for a name that is none."""
     return load(name).title if name in CATALOGUE else ""
 
 
 def head(title: str, sentence: str) -> None:
-    """A page's title and the one sentence that says what to do here; no dead space above it."""
+    """Draw a page's title and the one sentence that says what to do here, with no dead space above."""
     st.html("<style>.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}</style>")
     st.session_state["page.entered"] = st.session_state.get("page.last") != title
     st.session_state["page.last"] = title
@@ -267,12 +282,15 @@ def head(title: str, sentence: str) -> None:
 
 
 def page(name: str) -> Path:
-    """The file of a page, for st.Page, st.page_link and st.switch_page: the script that lists them lies elsewhere."""
+    """Return the file of a page, for st.Page, st.page_link and st.switch_page.
+
+    The script that lists the pages lies elsewhere.
+    """
     return HOME / "pages" / f"{name}.py"
 
 
 def link(page_name: str, label: str, icon: str | None = None, **query: str) -> None:
-    """A link to another page with its choices in the address: link("compare", "Compare", runs="a,b")."""
+    """Draw a link to another page with its choices in the address: link("compare", "Compare", runs="a,b")."""
     chosen = {key: value for key, value in query.items() if value}
     st.page_link(page(page_name), label=label, icon=icon, query_params=chosen or None)
 
@@ -280,7 +298,7 @@ def link(page_name: str, label: str, icon: str | None = None, **query: str) -> N
 def copy_command(
     key: str, command: str, said: str = "Repeats this without the app, on any machine that has the files."
 ) -> None:
-    """What was asked for here as a command line, behind a button; an empty one cannot be copied yet."""
+    """Draw a button that shows what was asked for here as a command line. An empty one cannot be copied yet."""
     with st.popover("Copy command", icon=":material/terminal:", disabled=not command, key=key):
         if said:
             st.caption(said)
@@ -288,10 +306,12 @@ def copy_command(
 
 
 def dark() -> bool:
-    """Whether this browser shows the dark theme (figures pick their shades by it)."""
+    """Return whether this browser shows the dark theme (figures pick their shades by it)."""
     return st.context.theme.type == "dark"
 
 
 def plain(text: str) -> str:
-    """A model's or a person's words for st.markdown and friends: nothing in them is read as markup."""
+    """Escape a model's or a person's words for st.markdown and similar, so that nothing in them is read as
+    markup.
+    """
     return "".join("\\" + letter if letter in "\\`*_{}[]()#+-!|<>~$:" else letter for letter in text)

@@ -1,4 +1,4 @@
-"""The token strip: an answer token by token, tinted by how much less (red) or more (blue) likely it became.
+"""Draws the token strip: an answer's tokens, tinted by how much less (red) or more (blue) likely each became.
 
 The scale is fixed and symmetric, so that two strips can be compared by eye; sign and value stand as text,
 so that colour is never the only carrier. Tokens are buttons: Tab and the arrow keys reach them.
@@ -13,7 +13,7 @@ from unlearn.results.compare import nats, number, token_shift
 from unlearn.store.shapes import JsonObject, JsonView
 
 LESS, MORE = "#D7301F", "#2B7BBA"
-# Full colour at this shift.
+# The shift at which a token has its full colour, and the name of the quantity.
 SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}
 
 _here = Path(__file__).parent
@@ -26,12 +26,14 @@ _component = st.components.v2.component(
 
 
 def visible(token: str) -> str:
-    """A token as a person can read it: blanks and line breaks shown."""
+    """Return a token as a person can read it, with blanks and line breaks shown."""
     return token.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣") or "∅"
 
 
 def strip(before: Sequence[JsonView], after: Sequence[JsonView], quantity: str = "lp", *, key: str) -> int:
-    """Draw the strip; the place of the chosen token, that of the largest shift until one is clicked.
+    """Draw the strip and return the place of the chosen token.
+
+    Until one is clicked it is that of the largest shift.
 
     quantity: "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
     """
@@ -56,6 +58,6 @@ def strip(before: Sequence[JsonView], after: Sequence[JsonView], quantity: str =
         "low": f"−{full:g} less likely",
         "high": f"+{full:g} more likely ({unit})",
     }
-    # in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so
+    # The data is in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so.
     result = _component(data=[data], key=key, on_chosen_change=lambda: None)
     return chosen if result.chosen is None else min(result.chosen, len(tokens) - 1)

@@ -1,4 +1,4 @@
-"""What the pages of sequences and sweeps share: launch one, follow it, end it, go on with it, delete it.
+"""Holds what the pages of sequences and sweeps share: launch a study, follow, end or delete it.
 
 Everything on the screen is read from the study's folder, so a refresh, another tab or one that was started on the
 command line show the same.
@@ -16,13 +16,15 @@ from unlearn.engines.thread import check
 from unlearn.store.runs import ACTIVE, Run, RunConfig
 
 EVERY = 2.0
-# Shown together.
+# The number of studies that are shown together at most.
 MOST = 6
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One kind of study. name: in the address and in widgets' keys; work: the module whose perform() carries it out.
+    """One kind of study.
+
+    name stands in the address and in widgets' keys. work is the module whose perform() carries the study out.
 
     label: what a record is called. done: how many of its parts are, so that the page draws a new one. part: what they
     are. how_far: (fraction, words) while it is active. members: the runs that go with it when it is deleted.
@@ -38,7 +40,7 @@ class Panel:
 
 
 def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], beside: int = 1) -> None:
-    """Check, create, queue, and put it into the address, so that a refresh finds it again.
+    """Check, create and queue a study, and put it into the address, so that a refresh finds it again.
 
     beside: how many are shown together.
     """
@@ -52,13 +54,13 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
         st.error(shell.plain(str(error)))
         return
     st.query_params[panel.name] = ",".join([record.id, *addressed(panel)][:beside])
-    # The form closes itself, so that what runs is in sight.
+    # The form closes itself, so that the running study is in sight.
     st.session_state[f"{panel.name}.launched"] = True
     st.rerun()
 
 
 def form(panel: Panel, title: str, *, empty: bool) -> Any:
-    """Where the form stands: open at first, and closed once something was launched."""
+    """Return the expander that holds the form. It is open at first, and closed once something was launched."""
     key = f"{panel.name}.form"
     if st.session_state.pop(f"{panel.name}.launched", False) or key not in st.session_state:
         st.session_state[key] = empty
@@ -66,25 +68,28 @@ def form(panel: Panel, title: str, *, empty: bool) -> Any:
 
 
 def addressed(panel: Panel) -> list[str]:
-    """The ids in the address."""
+    """Return the ids in the address."""
     return [i for i in st.query_params.get(panel.name, "").split(",") if i]
 
 
 def warn_of_gone(panel: Panel, found: Sequence[Any]) -> None:
-    """Say which of the address are not there."""
+    """Say which studies of the address are not there."""
     if gone := set(addressed(panel)) - {record.id for record in found}:
         names = shell.plain(", ".join(sorted(gone))[:200])
         st.warning(f"There is no {panel.name} {names} here; it may be deleted.")
 
 
 def waiting(record: Any) -> str:
-    """What a queued one says."""
+    """Return the sentence for a queued study."""
     place = shell.runner().position(record)
     return f"Waiting for the machine, {place} ahead of it" if place else "Waiting, it is next"
 
 
 def progress(panel: Panel, record: Any) -> None:
-    """State, what it does now, and the ways to end or go on; redrawn while it is active."""
+    """Draw the state, what the study does now, and the ways to end or resume it.
+
+    It is redrawn while it is active.
+    """
     active = record.state in ACTIVE
     redraw = EVERY if active else None
     st.fragment(_progress, run_every=redraw)(panel, record, active, panel.done(record))
@@ -115,7 +120,7 @@ def _progress(panel: Panel, record: Any, was_active: bool, seen: int) -> None:
 
 
 def actions(panel: Panel, record: Any, state: str) -> None:
-    """Stop, Resume, Delete; only in the browser that started it, and only where it runs."""
+    """Draw Stop, Resume and Delete, only in the browser that started the study and only where it runs."""
     runner, key = shell.runner(), f"{panel.name}.{record.id}"
     if not shell.may_manage(record):
         if state != "done":
@@ -143,8 +148,8 @@ def actions(panel: Panel, record: Any, state: str) -> None:
 
 
 def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
-    """The folder of the study, and of these runs; and its name in the address."""
-    # All or none.
+    """Delete the folder of the study and those of these runs, and remove its name from the address."""
+    # Ask for all of them first, so that all or none are deleted.
     acting.refuse_foreign("delete", *runs, record)
     for one in (*runs, record):
         acting.do("discard", one)
@@ -152,7 +157,7 @@ def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
 
 
 def attempt(action: Callable[[], object]) -> None:
-    """Do it and redraw; what it refuses is said in its own words."""
+    """Carry out the action and redraw. A refusal is shown in its own words."""
     try:
         action()
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Where files enter: the one field in which a person types a path, and the one way to upload.
+"""Checks files where they enter: the field for a typed path, and the one way to upload.
 
 What lies outside the allowed folders, or is larger than its kind may be, never gets past: readers of files are handed
 what these return, so no page can read first and ask afterwards.
@@ -13,7 +13,7 @@ from unlearn.store.allowed import allowed_path
 
 
 def path_field(label: str, key: str, place: Any = st, **look: Any) -> Path | None:
-    """The path that was typed, checked and with links resolved; None while there is none.
+    """Return the path that was typed, checked and with links resolved. It is None while there is none.
 
     ValueError for one that is not inside an allowed folder, or not there. look: what st.text_input takes beside.
     """
@@ -22,7 +22,7 @@ def path_field(label: str, key: str, place: Any = st, **look: Any) -> Path | Non
 
 
 def upload(label: str, kinds: str | list[str], key: str, most_mb: int) -> Any:
-    """An uploaded file of at most most_mb MB, or None; one that is larger is refused on the page.
+    """Return an uploaded file of at most most_mb MB, or None. One that is larger is refused on the page.
 
     The widget's limit is only the browser's word: whoever posts to the server himself is held by the server's alone.
     """

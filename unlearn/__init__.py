@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from unlearn.data.base import Row
     from unlearn.work.session import forget
 
-# Where each public name comes from; a room is a name of its own.
+# The module of each public name. A room is itself a public name.
 _CALLS = ("attack", "compare", "evaluate", "judge", "load", "open_run", "rows", "run", "runs", "save_report")
 _PLACES = dict.fromkeys(_CALLS, "unlearn.commands.calls")
 _PLACES |= {"Row": "unlearn.data.base", "forget": "unlearn.work.session"}

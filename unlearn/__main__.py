@@ -1,4 +1,4 @@
-"""The command line: everything the app can do, without it. `unlearn --help` lists the commands.
+"""Runs the command line, which does everything that the app can do. `unlearn --help` lists the commands.
 
 `unlearn`, `unlearn-studio COMMAND` and `python -m unlearn` are the same; `unlearn-studio` alone opens the app. Runs
 land in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 bad input.
@@ -33,12 +33,12 @@ COMMANDS = (catalogue, data, runs, asking, keeping, judging, sequence, sweep, cl
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return the exit status."""
     return answered(lambda: carry_out(words))
 
 
 def studio(words: list[str] | None = None) -> int:
-    """Open the app, or run one command when one is given; returns the exit status."""
+    """Open the app, or run one command when one is given, and return the exit status."""
     words = sys.argv[1:] if words is None else words
     if words and not words[0].startswith("-"):
         return main(words)
@@ -46,12 +46,13 @@ def studio(words: list[str] | None = None) -> int:
 
 
 def carry_out(words: list[str] | None) -> int:
+    """Parse the words, carry out their command and return the exit status."""
     args = parser().parse_args(words)
     return args.do(args)
 
 
 def answered(do: Callable[[], int]) -> int:
-    """Return what do returns; bad input becomes one line and the status 2."""
+    """Call do and return its status. Bad input becomes one line on stderr and status 2."""
     try:
         return do()
     except (ValueError, OSError) as error:
@@ -62,7 +63,7 @@ def answered(do: Callable[[], int]) -> int:
 
 
 def name() -> str:
-    """Return how this was called: "unlearn", "unlearn-studio" or "python -m unlearn"."""
+    """Return the name by which this was called: "unlearn", "unlearn-studio" or "python -m unlearn"."""
     called = Path(sys.argv[0]).stem
     return called if called in ("unlearn", "unlearn-studio") else "python -m unlearn"
 

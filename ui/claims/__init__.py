@@ -1,1 +1,1 @@
-"""The parts of the page Claims."""
+"""Holds the parts of the page Claims."""

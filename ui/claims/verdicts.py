@@ -1,4 +1,4 @@
-"""Parts of the Claims page: the table of verdicts; one claim with experiment, figure, rule and the paper's numbers."""
+"""Draws the Claims page: the table of verdicts, and each claim with its experiment and figure."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from unlearn.claims.base import number, short
 from unlearn.figures import claims as claims_figures
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Verdict: colour, icon.
+# The colour and the icon of each verdict.
 LOOKS: dict[str, tuple[shell.Colour, str]] = {
     "confirmed": ("green", ":material/check_circle:"),
     "refuted": ("red", ":material/cancel:"),
@@ -21,12 +21,12 @@ LOOKS: dict[str, tuple[shell.Colour, str]] = {
 
 
 def recorded() -> Mapping[str, JsonView]:
-    """What claims.json says, by claim; empty where it is missing or broken."""
+    """Return what claims.json says, by claim. It is empty where the file is missing or broken."""
     return record.entries()
 
 
 def overview(found: Mapping[str, Mapping[str, object]]) -> None:
-    """One row a claim: verdict, main figure, how it was made."""
+    """Draw a table with one row for each claim: verdict, main figure, and how it was made."""
     rows = [_row(claim, found.get(key)) for key, claim in CLAIMS.items()]
     counts = {word: sum(row["verdict"] == word for row in rows) for word in LOOKS}
     with st.container(horizontal=True):
@@ -75,16 +75,18 @@ def _row(claim: Claim, entry: JsonView | None) -> JsonObject:
 
 
 def value(one: JsonView) -> str:
+    """Write the mean of a figure with its unit."""
     return short(number(one["mean"])) + one["unit"]
 
 
 def between(one: Mapping[str, object]) -> str:
+    """Write the interval of a figure, or "none"."""
     low, high = number(one["low"]), number(one["high"])
     return f"{short(low)} to {short(high)}" if math.isfinite(low) and math.isfinite(high) else "none"
 
 
 def one(claim: Claim, entry: JsonView | None) -> None:
-    """A claim that unfolds; what is folded is not drawn."""
+    """Draw one claim that unfolds. What is folded is not drawn."""
     verdict = entry["finding"]["verdict"] if entry else "not tested"
     color, icon = LOOKS[verdict]
     key = f"claims.{claim.key}"

@@ -1,1 +1,1 @@
-"""The parts of the page Compare."""
+"""Holds the parts of the page Compare."""

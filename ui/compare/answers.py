@@ -1,4 +1,4 @@
-"""The answers of one or two runs as a table: what is shown of each, and which rows."""
+"""Draws the answers of one or two runs as a table, with filters for its rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from ui.sheet import changed, plain, sheet
 from unlearn.results.compare import VERDICTS, fall, nats, number
 from unlearn.store.shapes import JsonObject
 
-# Rows on the screen at first.
+# The number of rows on the screen at first.
 EACH = 12
 MEANING = (
     "**forgotten**: right before, not right after. **not forgotten**: still right. **over-forgotten**: the "
@@ -20,9 +20,10 @@ MEANING = (
 
 
 def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[str, int]) -> None:
-    """Role chooser, filters and the table. A click on "tokens" leads to the Tokens page.
+    """Draw the role chooser, the filters and the table. A click on "tokens" leads to the Tokens page.
 
-    scored: rows of each role that the scores are means over; answers are kept of the first of them alone.
+    scored: the number of rows of each role over which the scores are means. Answers are kept of the first of them
+    alone.
     """
     from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
 
@@ -64,7 +65,7 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[
 
 
 def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
-    """The rows that pass the widgets above the table (role, verdict, fall), most changed ones first."""
+    """Return the rows that pass the widgets above the table (role, verdict, fall), most changed ones first."""
     roles = list(dict.fromkeys(row["role"] for row in rows))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         role = st.segmented_control("Rows", roles, default=roles[0], required=True, key="answers.role")
@@ -108,7 +109,9 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
 def cell(
     sample: JsonObject | None, old: str | None = None, verdict: str = "", fell: float = math.nan
 ) -> dict:
-    """One answer: its words (changed ones marked where `old` is given), verdict and log-prob."""
+    """Return one answer as a cell: its words (changed ones marked where `old` is given), verdict and
+    log-prob.
+    """
     if sample is None:
         return plain("", "not there")
     note = f"{verdict}\n" if verdict else ""

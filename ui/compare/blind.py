@@ -1,4 +1,4 @@
-"""The blind test on Compare: two answers, nobody says which is which, and what the votes come to at the end."""
+"""Draws the blind test on Compare: two answers without their names, votes, and the result."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,10 @@ BUTTONS = {"left": "The left one", "same": "No difference", "right": "The right 
 
 
 def blind_test(run: Run, rows: Sequence[Mapping[str, object]]) -> None:
-    """One ballot after the other: choose the rows, vote, see the result. rows: compare.pair_samples of the run."""
+    """Draw one ballot after the other: choose the rows, vote, see the result.
+
+    rows are compare.pair_samples of the run.
+    """
     key = f"blind.{run.id}"
     state = st.session_state.get(key)
     if state is None:
@@ -66,7 +69,7 @@ def _vote(run: Run, state: JsonObject) -> None:
 
 def _cast(run: Run, state: JsonObject, pair: JsonObject, choice: str) -> None:
     try:
-        # Shipped, read-only: the votes live in this browser.
+        # A shipped run is read-only, so its votes are kept in this browser alone.
         if shell.is_recorded(run):
             state["cast"].append(blind.told(state["id"], pair, choice))
         else:

@@ -1,4 +1,4 @@
-"""Further metrics on Compare: what metrics.json holds, and a job in the background that computes more of it.
+"""Draws further metrics on Compare, and starts a background job that computes more.
 
 A job is a stress record (unlearn.work.stress), which the runner carries out between runs; the run itself stays as
 it is.
@@ -18,10 +18,10 @@ from unlearn.store.shapes import JsonObject
 from unlearn.work import stress
 
 EVERY = 2.0
-# The others belong to every run.
+# Only these are offered, because every run has the others.
 MORE = [name for name in METRICS if name not in compare.METRICS]
 MEMBERSHIP = [name for name in MORE if name.startswith("mia_")] + ["privleak"]
-# What the first reading of the models gives: no pass of their own.
+# These need no forward pass of their own: the first reading of the models gives them.
 QUICK = (
     *("target_ppl", "target_accuracy", "mia_loss", "mia_zlib", "mia_reference", "privleak"),
     *("collapse", "rep_3", "distinct_2", "entity_loss"),
@@ -31,7 +31,7 @@ CHOSEN = "further.names"
 
 
 def further(runs: Sequence[Run]) -> None:
-    """The table of what is there, jobs that go on, and the form for more."""
+    """Draw the table of what is there, the jobs that are active, and the form for more."""
     st.subheader("Further metrics", anchor=False)
     jobs = [(run, job) for run in runs if (job := stress.latest(run)) and job.asked.get("metrics")]
     active = any(job.state in ACTIVE for _, job in jobs)
@@ -48,7 +48,7 @@ def further(runs: Sequence[Run]) -> None:
 
 
 def sheet(runs: Sequence[Run]) -> None:
-    """metrics.json of the runs, beyond the score table."""
+    """Draw metrics.json of the runs, beyond the score table."""
     found = metrics(runs)
     if not found:
         st.caption(
@@ -80,7 +80,7 @@ def sheet(runs: Sequence[Run]) -> None:
 
 
 def form(runs: Sequence[Run]) -> None:
-    """Which ones, by preset or one by one; the button queues a job for each run."""
+    """Draw the choice of metrics, by preset or one by one. Its button queues a job for each run."""
     st.session_state.setdefault(CHOSEN, list(QUICK))
 
     def preset() -> None:
@@ -116,7 +116,7 @@ def _start(runs: Sequence[Run], names: Sequence[str]) -> None:
 
 
 def _jobs(jobs: Sequence[tuple[Run, Any]], was_active: bool) -> None:
-    """What each job does now; the page is drawn again once when the last one ends."""
+    """Draw what each job does now. The page is drawn again once when the last one ends."""
     if was_active and not any(job.state in ACTIVE for _, job in jobs):
         st.rerun()
     for run, job in jobs:

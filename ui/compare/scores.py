@@ -1,4 +1,4 @@
-"""The table of scores: all roles and metrics of one or two runs, with deltas, definitions, CSV and LaTeX."""
+"""Draws the table of scores of one or two runs, with deltas, definitions, CSV and LaTeX."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,1 +1,1 @@
-"""The parts of the page Data."""
+"""Holds the parts of the page Data."""

@@ -1,4 +1,4 @@
-"""Looking at a dataset: what is in it, what of it is told elsewhere, and a table of its rows that can be searched.
+"""Draws a dataset: what is in it, what other rows repeat, and a table of its rows with a search.
 
 Everything chosen here has a place in the address. One row with what lies close to it is in ui.data.row.
 """
@@ -18,11 +18,11 @@ from unlearn.models.load import CATALOGUE, available
 from unlearn.models.reading import reader_of
 from unlearn.store.shapes import JsonObject
 
-# Tokens of a row that a run reads where nothing else is asked for.
+# The tokens of a row that a run reads by default.
 LONGEST = 512
-# Rows in the table; a search finds the others.
+# The number of rows in the table. A search finds the others.
 SHOWN = 300
-# datasets.stamped.
+# A key is what datasets.stamped() returns.
 Key = tuple[str, float]
 
 
@@ -33,7 +33,7 @@ PARAMS = (*TEXTS, "role", "words")
 
 
 def fill(given: Mapping[str, str]) -> None:
-    """Choose what a link says, before the widgets are drawn; what is wrong in it is said."""
+    """Choose what a link says, before the widgets are drawn. What is wrong in the link is shown."""
     try:
         if data := datasets.from_address(given):
             datasets.set_data(data)
@@ -46,7 +46,7 @@ def fill(given: Mapping[str, str]) -> None:
 
 
 def address() -> dict[str, str]:
-    """What fill reads, as it stands now."""
+    """Return the words that fill() reads, as they stand now."""
     state = st.session_state
     texts = {name: str(state.get(key, "")) for name, key in TEXTS.items()}
     roles = ",".join(state.get("data.roles", ()))
@@ -72,7 +72,7 @@ def _tokens(key: Key, model: str, _dataset: Dataset) -> dict[str, int]:
 
 
 def facts(dataset: Dataset, key: Key) -> None:
-    """Roles with rows and tokens, where the rows come from, and what is wrong with them."""
+    """Draw the roles with rows and tokens, where the rows come from, and what is wrong with them."""
     models = [name for name in CATALOGUE if available(name)]
     sizes = {role: len(rows) for role in ROLES if (rows := dataset.rows(role))}
     table = [{"role": role, "rows": size, "what it is": ROLES[role]} for role, size in sizes.items()]
@@ -114,7 +114,7 @@ def facts(dataset: Dataset, key: Key) -> None:
 
 
 def _notes(dataset: Dataset, model: str) -> None:
-    """What a person should know about the rows, and below each note what it means."""
+    """Draw what a person should know about the rows, and below each note what it means."""
     reader = reader_of(model, LONGEST) if model else None
     for note in (*fitted(dataset, reader, NOTE).warnings, *remarks(dataset, overlap=False)):
         told = f"  \n:small[{shell.plain(meaning(note))}]" if meaning(note) else ""
@@ -123,12 +123,15 @@ def _notes(dataset: Dataset, model: str) -> None:
 
 @st.cache_data(max_entries=8, show_spinner="Comparing the forget set with the rest")
 def told_outside(key: Key, _dataset: Dataset) -> Leaks:
-    """unlearn.data.leaks, once a dataset."""
+    """Return unlearn.data.leaks of a dataset, computed once."""
     return leaks(_dataset)
 
 
 def leaking(dataset: Dataset, told: Leaks, name: str) -> None:
-    """The verdict on leaks in one sentence, and all of them on demand. name: of these widgets."""
+    """Draw the verdict on leaks in one sentence, and all leaks on demand.
+
+    name is the beginning of the widgets' keys.
+    """
     part = (
         f" Only the first {told.checked} of {told.n} were looked at: the set is too large."
         if told.checked < told.n
@@ -168,12 +171,12 @@ def leaking(dataset: Dataset, told: Leaks, name: str) -> None:
 
 
 def spoken(item: Item) -> str:
-    """ "forget 12"."""
+    """Return a row's name as a person says it, such as "forget 12"."""
     return f"{item.role} {item.index + 1}"
 
 
 def told_words(row: Row) -> str:
-    """Question (or lead) and answer in one line."""
+    """Return question (or lead) and answer in one line."""
     return " ".join(f"{row.question or row.lead} {row.answer}".split())
 
 
@@ -181,7 +184,7 @@ def told_words(row: Row) -> str:
 
 
 def search(dataset: Dataset) -> list[Item]:
-    """The search field and the roles; what they find."""
+    """Draw the search field and the roles, and return the rows that they find."""
     words, whole, roles = st.columns([4, 2, 6], vertical_alignment="bottom")
     text = words.text_input(
         "Search",
@@ -202,7 +205,7 @@ def search(dataset: Dataset) -> list[Item]:
 
 
 def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
-    """The rows that were found; returns those that are selected."""
+    """Draw the rows that were found, and return those that are selected."""
     if not found:
         st.info(
             "No row has this text. Search for less of it, or in other roles.", icon=":material/search_off:"
@@ -211,7 +214,7 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
     shown, total = found[:SHOWN], len(items(dataset))
     rows = [cells(item, item.row(dataset)) for item in shown]
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
-    # Another list must not inherit a selection.
+    # The key changes with the list, so that another list does not inherit a selection.
     name = f"data.rows.{hash((key, tuple(found)))}"
     linked = st.session_state.get("data.item")
     default = [at for at, item in enumerate(shown) if str(item) == linked]
@@ -236,7 +239,10 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
 
 
 def widths(asked: bool, **more: int) -> JsonObject:
-    """Column settings of a table of cells(). asked: whether there are questions, not only beginnings of texts."""
+    """Return the column settings of a table of cells().
+
+    asked is whether there are questions, not only beginnings of texts.
+    """
     label = "question" if asked else "given"
     config = {"row": st.column_config.Column(width=110), "request": st.column_config.Column(width=65)}
     return (
@@ -247,7 +253,7 @@ def widths(asked: bool, **more: int) -> JsonObject:
 
 
 def cells(item: Item, row: Row) -> JsonObject:
-    """A row as a line of a table."""
+    """Return a row as a line of a table."""
     return {
         "row": spoken(item),
         "system": row.system,
@@ -260,8 +266,11 @@ def cells(item: Item, row: Row) -> JsonObject:
 
 
 def latest(dataset: Dataset, key: Key, picked: Sequence[Item]) -> Item | None:
-    """The row to show: the one ticked last, else the one that the link names; it is noted for the address."""
-    # Another dataset: its rows are other ones.
+    """Return the row to show: the one ticked last, or else the one that the link names.
+
+    It is noted for the address.
+    """
+    # Another dataset has other rows, so the choice is forgotten.
     if st.session_state.get("data.of", key) != key:
         st.session_state.update({"data.picked": [], "data.item": ""})
     st.session_state["data.of"] = key

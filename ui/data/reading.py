@@ -1,4 +1,4 @@
-"""How a table of one's own is read: encoding, which column is what, turns, long rows; and the rows as they will be.
+"""Draws how a person's table is read (encoding, columns, turns, long rows), and its rows as they will be.
 
 What is chosen becomes keys of config.data, so the command line that a page shows repeats it.
 """
@@ -27,10 +27,10 @@ ENCODINGS = (
 )
 TURNS = {"last": "The last answer", "all": "Every answer"}
 LONG = {"": "Texts are cut, questions refused", "skip": "Left out", "refuse": "Refused"}
-# Rows of the table, characters of a cell.
+# The number of rows of the table, and of characters of a cell.
 SHOWN, CELL = 50, 300
 EXAMPLES = 3
-# Roles whose columns and encoding may be said; those of others are found.
+# The roles whose columns and encoding a person may state. Those of other roles are found by themselves.
 OWN = ("forget", "retain")
 
 
@@ -40,8 +40,9 @@ def _read(path: str, stamp: float, encoding: str, split: str) -> Table:
 
 
 def fields(role: str, path: Path) -> dict[str, Any]:
-    """The table, what is chosen for it, and its first rows as they will be; the keys of config.data. ValueError as the
-    reader has it.
+    """Draw the table, its settings and its first rows as they will be, and return the keys of config.data.
+
+    ValueError as the reader has it.
     """
     key = f"{role}.{path}"
     chosen: dict[str, Any] = {}
@@ -142,7 +143,7 @@ def _shown(value: object) -> str:
 
 
 def _talks(table: Table, said: dict[str, str]) -> bool:
-    """Whether the columns hold conversations."""
+    """Return whether the columns hold conversations."""
     try:
         return any(
             conversation(record.get(name)) for record in table.records[:EXAMPLES] for name in said.values()
@@ -152,7 +153,7 @@ def _talks(table: Table, said: dict[str, str]) -> bool:
 
 
 def _rows(key: str, talks: bool) -> dict[str, str]:
-    """Which answers of a conversation become rows, and what is done with rows that are too long."""
+    """Draw which answers of a conversation become rows, and what is done with rows that are too long."""
     left, right = st.columns(2)
     turns = "last"
     if talks:
@@ -190,7 +191,7 @@ def _examples(table: Table, role: str, said: dict[str, str], turns: str) -> None
 
 
 def as_line(row: Row) -> dict[str, Any]:
-    """A row for a narrow table: what stands before, what is asked, what is answered."""
+    """Return a row for a narrow table: what stands before, the question, the answer."""
     before = " / ".join(f"{who}: {text}" for who, text in row.messages)
     return {
         "system": row.system[:CELL], "before": before[:CELL], "question": (row.question or row.lead)[:CELL],

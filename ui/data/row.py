@@ -1,4 +1,4 @@
-"""One row of a dataset: everything that is known about it, and the rows that are closest to it in wording."""
+"""Draws one row of a dataset with all that is known about it, and the rows closest in wording."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,12 @@ SIMILARITY = st.column_config.ProgressColumn(
 
 @st.cache_resource(max_entries=2, show_spinner="Comparing all rows with each other, once a data set")
 def similar(key: Key, _dataset: Dataset) -> Similar:
-    """The index of a dataset's texts; never changed by whoever uses it."""
+    """Return the index of a dataset's texts. Nobody may change it."""
     return Similar(_dataset)
 
 
 def whole(dataset: Dataset, item: Item) -> None:
-    """One row with everything that is known about it; its text is shown as it is, never as markup."""
+    """Draw one row with everything that is known about it. Its text is shown as it is, never as markup."""
     row = item.row(dataset)
     about = [f"request {row.request}" if row.request else "", row.subject]
     about += [row.attribute] if row.attribute != row.question else []
@@ -56,7 +56,10 @@ def whole(dataset: Dataset, item: Item) -> None:
 
 
 def listed(texts: Sequence[str], row: Row) -> None:
-    """Short texts in a line, sentences below each other; what has no question may be code, and is shown as that."""
+    """Draw short texts in a line and sentences below each other.
+
+    A row without a question may be code, and is shown as code.
+    """
     if not row.question:
         for text in texts:
             st.code(text, language=None, wrap_lines=True)
@@ -67,7 +70,7 @@ def listed(texts: Sequence[str], row: Row) -> None:
 
 
 def marked(row: Row) -> str:
-    """The answer with its entities in bold: the words that carry what it says."""
+    """Return the answer with its entities in bold."""
     parts, done = [], 0
     for start, end in sorted(row.entities):
         if done <= start < end <= len(row.answer):
@@ -80,7 +83,10 @@ def marked(row: Row) -> str:
 
 
 def near(dataset: Dataset, key: Key, item: Item, told: Leaks) -> None:
-    """The rows closest in wording; for a forget item those outside of it, and a warning where one tells it."""
+    """Draw the rows closest in wording.
+
+    For a forget item these are rows of other roles, with a warning where one repeats it.
+    """
     among = [role for role in ROLES if role not in ("forget", "paraphrase") or item.role != "forget"]
     others = [other for other in items(dataset, among) if other != item]
     if not others:

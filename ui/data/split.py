@@ -1,4 +1,4 @@
-"""Making another forget set out of a dataset: what is to be forgotten, what comes of it, and where it goes."""
+"""Makes another forget set from a dataset: what to forget, the result, and where it goes."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ FIRST = {"split.subjects": [], "split.share": 10, "split.seed": 0, "split.aside"
 
 
 def fill(given: Mapping[str, str]) -> None:
-    """Fill the form from the words of a link; what does not fit is left as it was."""
+    """Fill the form from the words of a link. What does not fit is left as it was."""
     if given.get("by") in WAYS:
         st.session_state.update({"split.open": True, "split.way": given["by"]})
         st.session_state["split.subjects"] = [name for name in given.get("subjects", "").split("|") if name]
@@ -44,7 +44,7 @@ def fill(given: Mapping[str, str]) -> None:
 
 
 def address() -> dict[str, str]:
-    """What fill reads, as it stands now; nothing while the form is closed."""
+    """Return the words that fill() reads, as they stand now. It is empty while the form is closed."""
     state = st.session_state
     if not state.get("split.open"):
         return {}
@@ -59,7 +59,7 @@ def address() -> dict[str, str]:
 def panel(
     dataset: Dataset, key: browse.Key, data: JsonObject, found: Sequence[Item], picked: Sequence[Item]
 ) -> None:
-    """The form, and below it what comes of it."""
+    """Draw the form and, below it, the result."""
     title = "Make a forget set of your own out of these rows"
     with st.expander(title, icon=":material/call_split:", key="split.open", on_change="rerun") as shown:
         if not shown.open:
@@ -85,7 +85,11 @@ def panel(
 
 
 def choose(dataset: Dataset, found: Sequence[Item], picked: Sequence[Item]) -> tuple[Any, str, list[str]]:
-    """(groups of rows to forget, how they were chosen, the command's words for it); None while nothing is chosen."""
+    """Draw the choice and return (groups of rows to forget, how they were chosen, the command's words for
+    it).
+
+    The groups are None while nothing is chosen.
+    """
     names = split.subjects(dataset)
     ways = [way for way in WAYS if way != SUBJECTS or names]
     if st.session_state.get("split.way") not in ways:
@@ -139,7 +143,7 @@ def _leaks(digest: str, _made: Dataset) -> Any:
 
 
 def result(made: Dataset, data: JsonObject, command: list[str]) -> None:
-    """The split in numbers, its leaks, and the ways on."""
+    """Draw the split in numbers, its leaks, and what can be done with it next."""
     counts = {role: len(made.rows(role)) for role in ROLES if made.rows(role)}
     requests = f" in {len(made.requests())} deletion requests" if made.requests() else ""
     rest = ", ".join(f"{role} {count:,}" for role, count in counts.items() if role != "forget")

@@ -1,1 +1,1 @@
-"""The parts of the page Unlearn."""
+"""Holds the parts of the page Unlearn."""

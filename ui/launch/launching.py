@@ -1,4 +1,4 @@
-"""From a filled page to running runs: the address, the configs, what they will cost, and Launch."""
+"""Turns a filled page into running runs: the address, the configs, what they will cost, and Launch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from unlearn.store.runs import Run, RunConfig
 from unlearn.work.preflight import preflight
 
 CHOICES = ("model", "data", "method", "requests", "clone")
-# Chosen when nobody has chosen: it forgets and rarely destroys.
+# The method that is chosen at first, because it forgets and rarely destroys the model.
 FIRST_METHOD = "npo"
-# Runs whose speed an estimate may come from.
+# The number of recent runs whose speed an estimate may use.
 RECENT = 40
 
 
@@ -57,14 +57,17 @@ def fill(config: RunConfig) -> None:
 
 
 def settings_expander(watching: bool) -> Any:
-    """Holds the form; it closes itself at Launch, so that the run is in sight, and opens when asked."""
+    """Return the expander that holds the form.
+
+    It closes at Launch, so that the run is in sight, and opens when asked.
+    """
     if "settings.open" not in st.session_state:
         st.session_state["settings.open"] = not watching
     return st.expander("Model, forget set, methods", key="settings.open", on_change="rerun", type="compact")
 
 
 def load_button() -> None:
-    """Take the settings of a saved config file."""
+    """Draw a button that takes the settings of a saved config file."""
     with st.popover("Load settings", icon=":material/upload:", key="config.load"):
         file = upload("A settings file saved here", "json", "config.file", 1)
         if file is not None and st.button("Use these settings", key="config.use"):
@@ -77,7 +80,7 @@ def load_button() -> None:
 
 
 def cost(configs: Sequence[RunConfig]) -> bool:
-    """What each run will take; True when all of them can start."""
+    """Draw what each run will take, and return True when all of them can start."""
     entered = {config.model: costs.training_tokens(config.model) for config in configs}
     rows, warnings, notes, good = [], [], [], True
     finished = [run for run in shell.store().list()[:RECENT] if run.results()]
@@ -131,24 +134,29 @@ def launch(configs: Sequence[RunConfig]) -> None:
 
 
 def watched() -> list[Run]:
-    """The runs to show below the form: those in the address, else what this browser has running."""
+    """Return the runs to show below the form: those in the address, or else those that this browser has
+    running.
+    """
     found = []
     for run_id in filter(None, st.query_params.get("run", "").split(",")):
         try:
             found.append(shell.find_run(run_id))
         except ValueError:
-            # Deleted since, or a link from another machine.
+            # The run was deleted since, or the link came from another machine.
             continue
     me, root = shell.owner(), shell.runs_root()
-    # No sweep or other study.
+    # Leave out sweeps and other studies.
     active = [run for run in shell.runner().active() if isinstance(run, Run)]
     mine = [run for run in active if run.meta.get("owner", "") == me]
-    # A sequence has its own page.
+    # The runs of a sequence are left out, because a sequence has its own page.
     return found or [run for run in mine if run.path.parent == root]
 
 
 def pick(runs: Sequence[Run]) -> Run:
-    """The run to watch: what the person chose, else the one that moves, else the first."""
+    """Draw the choice of a run and return it.
+
+    It is the person's choice, or else the running one, or else the first.
+    """
     if len(runs) == 1:
         return runs[0]
     by_id = {run.id: run for run in runs}

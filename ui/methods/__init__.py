@@ -1,1 +1,1 @@
-"""The parts of the page Methods."""
+"""Holds the parts of the page Methods."""

@@ -1,4 +1,4 @@
-"""The gradient explorer: one real token, and what each method's gradient does to the logits there.
+"""Draws the gradient explorer: one real token, and how each method's gradient moves its logits.
 
 Numbers come from unlearn.measure.gradient, which runs a method's own loss; nothing here knows a method by name,
 except which three stand side by side at first.
@@ -17,7 +17,7 @@ from unlearn.models.load import CATALOGUE, available
 from unlearn.results.compare import short
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Without end, fading, stopping: the three to compare first.
+# The three methods to compare first: one pushes without end, one fades, one stops.
 FIRST = ("ga", "npo", "undial")
 TOP, REACH, START = 5, 20.0, 8.0
 WHOLE = {True: "The whole answer", False: "Only this token"}
@@ -30,7 +30,9 @@ SOONER = "Methods that look at the whole answer's likelihood (NPO) ease off soon
 
 @dataclass(frozen=True)
 class View:
-    """Where we look: which token of which text, how much of it is forgotten, and each method's knobs as JSON."""
+    """The choices of the explorer: which token of which text, how much of it is forgotten, and each method's
+    knobs as JSON.
+    """
 
     model: str
     text: int
@@ -41,11 +43,12 @@ class View:
 
     @property
     def at(self) -> tuple[str, int, int, bool]:
+        """Return what locates the token: model, text, place, and whether the whole answer is lowered."""
         return self.model, self.text, self.place, self.whole
 
 
 def explorer(methods: JsonView) -> None:
-    """The whole tab: what to look at on the left, the figures on the right and below."""
+    """Draw the whole tab: the choices on the left, the figures on the right and below."""
     controls, canvas = st.columns([2, 5], gap="medium")
     with controls:
         model, text, place = _choose_token()
@@ -72,13 +75,16 @@ def explorer(methods: JsonView) -> None:
 
 
 def short_title(method: Any) -> str:
-    """What stands in brackets at the end of a title, where that is shorter: Gradient ascent (GA) → GA."""
+    """Return what stands in brackets at the end of a title, where that is shorter.
+
+    Example: Gradient ascent (GA) → GA.
+    """
     head, _, tail = method.title.partition(" (")
     return tail[:-1] if tail.endswith(")") and len(tail) <= len(head) + 1 else head
 
 
 def visible(token: str) -> str:
-    """A token with its blanks to be seen."""
+    """Return a token with its blanks made visible."""
     return token.replace("\n", "↵").replace(" ", "␣") or "(empty)"
 
 
@@ -105,7 +111,7 @@ def _choose_token() -> tuple[str, int, int]:
 
 
 def _knobs(method: Any) -> str:
-    """The method's knobs as JSON; those of the retain term have no part in this text's gradient."""
+    """Return the method's knobs as JSON. Those of the retain term have no part in this text's gradient."""
     mine = [k for k in method.knobs() if not k.name.startswith("retain_") and not k.advanced]
     values = {}
     if mine:
@@ -120,7 +126,7 @@ def _knobs(method: Any) -> str:
 def _curves(
     methods: JsonView, model: str, text: int, place: int, knobs: Mapping[str, str]
 ) -> tuple[View, dict[str, dict]]:
-    """The teaching figure with its switches and its cursor; returns where we look and what was found."""
+    """Draw the teaching figure with its switches and its cursor, and return the view and what was found."""
     space = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         whole = st.segmented_control(
@@ -157,7 +163,7 @@ def _curves(
 def _found(
     model: str, text: int, place: int, whole: bool, knobs: Mapping[str, str]
 ) -> tuple[dict[str, dict], float]:
-    """What was found for each method, all curves over the same reach."""
+    """Return what was found for each method, with all curves over the same reach."""
     found = {name: gradients.explore(model, text, place, whole, name, knobs[name], REACH) for name in knobs}
     reach = max([REACH, *(f["curve"]["shift"][-1] for f in found.values() if "curve" in f)])
     if reach > REACH:
@@ -168,7 +174,7 @@ def _found(
 
 
 def _here(methods: Mapping[str, object], view: View, found: Mapping[str, dict]) -> None:
-    """At the cursor: what the model says, a panel a method, and the same as a table."""
+    """Draw what the model says at the cursor, one panel for each method, and the same as a table."""
     from unlearn.figures import gradient as gradient_figures
 
     st.markdown("**At this point**", help="Where the cursor of the figure above stands; the slider moves it.")

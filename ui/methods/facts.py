@@ -1,4 +1,4 @@
-"""One method as its own file tells it: idea, cost, failure, formula, settings, and the source that runs."""
+"""Draws one method as its own file describes it: idea, cost, failure, formula, settings, source."""
 
 import inspect
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
-# Roles in the table of what was measured.
+# The roles in the table of what was measured.
 COLUMNS = {
     "forget": "Forget",
     "paraphrase": "In other words",
@@ -25,12 +25,12 @@ COLUMNS = {
     "neighbours": "Neighbours",
     "general": "General",
 }
-# What the Unlearn page starts with.
+# The tuning with which the Unlearn page starts for each size.
 TUNING = {"tiny": "full", "small": "lora", "large": "lora"}
 
 
 def facts(method: "Method") -> None:
-    """Everything that a method says about itself."""
+    """Draw everything that a method states about itself."""
     st.subheader(method.title, anchor=False)
     st.markdown(shell.plain(method.sentence))
     if method.collapses:
@@ -64,7 +64,10 @@ def facts(method: "Method") -> None:
 
 
 def settings_table(method: "Method") -> list[dict[str, str]]:
-    """Learning rate, epochs and batch size, then the method's own knobs; one tuned value a model size, or model."""
+    """Return the rows of learning rate, epochs, batch size and the method's own knobs.
+
+    Each row has one tuned value for each model size, or model.
+    """
     first = method.tunings[0]
     ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
     tuned = {SIZES[size]: method.settings(size, way) for size, way in ways.items()}
@@ -93,7 +96,7 @@ def settings_table(method: "Method") -> list[dict[str, str]]:
 
 
 def measured_table(method: "Method") -> list[dict[str, str]]:
-    """One line a model on which the method was measured at the settings that it ships with."""
+    """Return one row for each model on which the method was measured at its default settings."""
     rows = []
     for found in measured(method):
         changes = {
@@ -115,7 +118,7 @@ def measured_table(method: "Method") -> list[dict[str, str]]:
 
 
 def overview(methods: JsonView) -> list[dict[str, str]]:
-    """All methods, a line each, in teaching order."""
+    """Return one row for each method, in teaching order."""
     return [
         {
             "Method": method.title,
@@ -133,12 +136,12 @@ def _source(module: str) -> str:
 
 
 def source(method: "Method") -> str:
-    """The file in which the method stands, as it was imported."""
+    """Return the text of the file in which the method stands, as it was imported."""
     return _source(method.__module__)
 
 
 def plain_value(value: object) -> str:
-    """A setting as a person writes it."""
+    """Write a setting as a person writes it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else str(value)

@@ -1,4 +1,4 @@
-"""What the gradient explorer computes, kept for as long as the choices stand: texts read once, pushes, curves."""
+"""Computes what the gradient explorer shows, and keeps it while the choices stay the same."""
 
 import json
 from typing import Any
@@ -11,14 +11,14 @@ from unlearn.methods import METHODS
 from unlearn.models.catalogue import default_prompt
 from unlearn.models.load import CATALOGUE, load
 
-# Nats; no curve goes further.
+# The longest curve, in nats.
 MOST_REACH = 125.0
 POINTS = 61
 
 
 @st.cache_resource(max_entries=1, show_spinner="Reading the texts with the model")
 def stage(model: str) -> Any:
-    """unlearn.measure.gradient.Stage of a known model and the data that belongs to it."""
+    """Return the unlearn.measure.gradient.Stage of a known model and the data that belongs to it."""
     from unlearn.measure import gradient
 
     rows = asked_in(catalogue.load(CATALOGUE[model].data), default_prompt(model))
@@ -33,7 +33,9 @@ def _explorer(model: str, text: int, name: str, knobs: str) -> Any:
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def explore(model: str, text: int, place: int, whole: bool, name: str, knobs: str, reach: float) -> dict:
-    """{"curve": …, "rest": …, "target": [V] | None} or {"reason": sentence}; reach is where the curve ends.
+    """Return {"curve": …, "rest": …, "target": [V] | None} or {"reason": sentence}.
+
+    reach is where the curve ends.
 
     It ends later where the method comes to rest only there.
     """
@@ -52,13 +54,13 @@ def explore(model: str, text: int, place: int, whole: bool, name: str, knobs: st
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def push(model: str, text: int, place: int, whole: bool, name: str, knobs: str, shift: float) -> list[float]:
-    """[V] the push on every logit at this token."""
+    """Return [V], the push on every logit at this token."""
     return _explorer(model, text, name, knobs).push(shift, None if whole else place)[place].tolist()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def reasons(model: str, names: tuple[str, ...]) -> dict[str, str]:
-    """{method: why it cannot be shown} for those that cannot."""
+    """Return {method: why it cannot be shown} of the methods that cannot."""
     from unlearn.measure.gradient import Unfit
 
     found = {}

@@ -1,1 +1,1 @@
-"""The parts of the page Runs."""
+"""Holds the parts of the page Runs."""

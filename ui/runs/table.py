@@ -1,4 +1,4 @@
-"""The table of runs: one row a run, scores as differences to a baseline that a person chooses."""
+"""Makes the table of runs, with scores as differences to a baseline that a person chooses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
-# Plain texts have no question: then the share that is reproduced whole.
+# Plain texts have no question. For them the share that is reproduced whole counts.
 EXACT = ("exact", "memorised")
-# Column: (role, metrics of which the first that exists counts, factor, unit, what it is)
+# Each column: role, metrics of which the first that exists counts, factor, unit, and what it is.
 SCORES = {
     "forget": (
         *("forget", EXACT, 100, "%"),
@@ -37,7 +37,7 @@ OUTCOMES = {
 
 
 def outcomes(scores: JsonView) -> tuple[str, ...]:
-    """Which of OUTCOMES a run's scores show; what cannot be told for want of a score is not said."""
+    """Return which of OUTCOMES a run's scores show. What cannot be decided without a score is left out."""
     found = []
     after, truth = (_score(scores.get(when), "forget", ("nll",)) for when in ("after", "retrained"))
     if after is not None and truth is not None and not after - truth <= FAR:
@@ -49,7 +49,7 @@ def outcomes(scores: JsonView) -> tuple[str, ...]:
 
 
 def came(run: Summary) -> tuple[tuple[str, ...], dict[tuple[str, str], float | None]]:
-    """(its outcomes, {(when, column): score}); worked out once for each summary."""
+    """Return (its outcomes, {(when, column): score}), computed once for each summary."""
     if (known := _came.get(run)) is None:
         scores = {
             (when, column): _score(run.scores.get(when), role, metrics)
@@ -61,12 +61,12 @@ def came(run: Summary) -> tuple[tuple[str, ...], dict[tuple[str, str], float | N
 
 
 def state_of(run: Summary) -> str:
-    """The state as it is shown."""
+    """Return the state as it is shown."""
     return "recorded" if shell.is_recorded(run) else run.state
 
 
 def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
-    """One dictionary a run for st.dataframe; a score that does not exist is None, never 0."""
+    """Return one dictionary for each run, for st.dataframe. A score that does not exist is None, never 0."""
     fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
     table: list[dict[str, object]] = []
     for run in runs:
@@ -94,7 +94,7 @@ def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
 
 
 def columns(baseline: str) -> JsonObject:
-    """Titles, units and tooltips of the table's columns."""
+    """Return titles, units and tooltips of the table's columns."""
     sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
     shown: JsonObject = {
         "status": st.column_config.TextColumn("status", width="small"),
@@ -114,12 +114,12 @@ def columns(baseline: str) -> JsonObject:
 
 
 def model_title(known: Summary) -> str:
-    """What a person calls the model."""
+    """Return the model's name as a person calls it."""
     entry = CATALOGUE.get(known.model)
     return entry.title.partition(" (")[0] if entry else known.model
 
 
 def _score(scores: Any, role: str, metrics: Sequence[str]) -> float | None:
-    """The first of these metrics that was computed on the role; None where none was."""
+    """Return the first of these metrics that was computed on the role. It is None where none was."""
     found = (scores or {}).get(role) or {}
     return next((number(found[metric]) for metric in metrics if found.get(metric) is not None), None)

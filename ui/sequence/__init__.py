@@ -1,1 +1,1 @@
-"""The parts of the page Sequence."""
+"""Holds the parts of the page Sequence."""

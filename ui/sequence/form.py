@@ -1,4 +1,4 @@
-"""A sequence of deletion requests on its page: the form's parts, what it will cost, how far it is.
+"""Draws the form of a sequence of deletion requests, what it will cost, and how far it is.
 
 Everything on the screen is read from the sequence's folder, so a refresh, another tab or a sequence started on the
 command line show the same. What came of it is in ui.sequence.results.
@@ -22,7 +22,10 @@ ORDER = "sequence.order"
 
 
 def label(record: SequenceRecord) -> str:
-    """NPO · chain · 1, 2, 3 · 21.11. 15:40, or the title that a person gave."""
+    """Return the title that a person gave, or a text such as "NPO · chain · 1, 2, 3 · 21.11. 15:40".
+
+    15:40, or the title that a person gave.
+    """
     config = record.config
     order = ", ".join(map(str, config.order))
     return (
@@ -35,7 +38,7 @@ def label(record: SequenceRecord) -> str:
 
 
 def choose_order(requests: Sequence[int], key: str) -> tuple[int, ...]:
-    """Which requests, in the order in which they arrive: that of picking, or shuffled."""
+    """Draw the choice of requests and return them in the order in which they arrive: as picked, or shuffled."""
     name = f"{ORDER}.{key}"
     if name not in st.session_state:
         st.session_state[name] = list(requests)
@@ -57,7 +60,7 @@ def choose_order(requests: Sequence[int], key: str) -> tuple[int, ...]:
 
 
 def choose_mode() -> str:
-    """How one request follows another, each with its sentence."""
+    """Draw the choice of how one request follows another, each way with its sentence."""
     return st.radio(
         "How they are honoured",
         list(MODES),
@@ -69,7 +72,10 @@ def choose_mode() -> str:
 
 
 def cost(config: SequenceConfig) -> bool:
-    """What all runs together will take, in a line; False with the reason when they cannot start."""
+    """Draw what all runs together will take, in a line.
+
+    It returns False, with the reason shown, when they cannot start.
+    """
     finished = [run for run in shell.store().list()[:40] if run.results()]
     template = {key: value for key, value in config.run.data.items() if key != "requests"}
     checks = []
@@ -93,7 +99,7 @@ def cost(config: SequenceConfig) -> bool:
 
 
 def launch(config: SequenceConfig) -> None:
-    """Queue it; the ones that were shown stay beside it."""
+    """Queue the sequence that the form describes. The sequences that were shown stay beside it."""
 
     def create() -> SequenceRecord:
         return sequence.create(config, shell.store(), owner=shell.owner())
@@ -105,7 +111,10 @@ def launch(config: SequenceConfig) -> None:
 
 
 def chosen(found: Sequence[SequenceRecord]) -> list[SequenceRecord]:
-    """The sequences to show together; they stand in the address. The first one has the heat map."""
+    """Draw the choice of sequences to show together and return them.
+
+    They stand in the address, and the first one has the heat map. The first one has the heat map.
+    """
     by_id = {record.id: record for record in found}
     key = "sequence.chosen"
     wanted = [i for i in studies.addressed(PANEL) if i in by_id]
@@ -129,7 +138,7 @@ def chosen(found: Sequence[SequenceRecord]) -> list[SequenceRecord]:
 
 
 def how_far(record: SequenceRecord) -> tuple[float, str]:
-    """(fraction of the whole, what goes on now and how long the rest will take)."""
+    """Return (fraction of the whole, what is done now and how long the rest will take)."""
     if record.state == "queued":
         return 0.0, studies.waiting(record)
     place, count = shell.runner().position(record), len(record.config.order)
@@ -143,7 +152,7 @@ def how_far(record: SequenceRecord) -> tuple[float, str]:
 
 
 def members(record: SequenceRecord) -> list[Run]:
-    """The runs whose scores it keeps, in order, those left out that somebody deleted since."""
+    """Return the runs whose scores the sequence keeps, in order, without those that somebody deleted since."""
     found = []
     for event in record.scores():
         if event["run"]:

@@ -1,4 +1,4 @@
-"""What came of sequences: curves of several together, the heat map of one, its runs, and every number as a table."""
+"""Draws the results of sequences: curves of several, the heat map of one, its runs, a table."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ MEASURES = ("exact", "rougeL", "probability", "accuracy", "ppl")
 
 
 def study(record: SequenceRecord, metric: str) -> JsonObject:
-    """The plain record that the figures take."""
+    """Return the plain record that the figures take."""
     config = record.config
     return {
         "label": label(record),
@@ -30,7 +30,9 @@ def study(record: SequenceRecord, metric: str) -> JsonObject:
 
 
 def named(studies: Sequence[JsonObject]) -> list[JsonObject]:
-    """The same with no longer a label than tells them apart: NPO chain, or with order and time."""
+    """Return the studies with labels as short as possible to tell them apart: "NPO chain", or with order and
+    time.
+    """
     brief = [f"{one['method']} {one['mode']}" for one in studies]
     return [
         one | ({"label": name} if brief.count(name) == 1 else {})
@@ -39,7 +41,7 @@ def named(studies: Sequence[JsonObject]) -> list[JsonObject]:
 
 
 def results(records: Sequence[SequenceRecord]) -> None:
-    """Curves of all, the heat map of one, its runs, and the table."""
+    """Draw the curves of all, the heat map of one, its runs, and the table."""
     from unlearn.figures import sequence as sequence_figures
 
     scored = [record for record in records if len(record.scores()) > 1]
@@ -77,7 +79,7 @@ def results(records: Sequence[SequenceRecord]) -> None:
 
 
 def heat_map(record: SequenceRecord, metric: str) -> None:
-    """The squares, what a clicked one says, and the runs behind them."""
+    """Draw the squares, the scores of a clicked one, and the runs behind them."""
     from unlearn.figures import sequence as sequence_figures
 
     left, right = st.columns([3, 2])
@@ -98,7 +100,7 @@ def heat_map(record: SequenceRecord, metric: str) -> None:
 
 
 def square(record: SequenceRecord, after: int, request: int) -> None:
-    """Every score of one request at one time, beside those of the original model."""
+    """Draw every score of one request at one time, beside those of the original model."""
     events = {event["after"]: event["requests"][str(request)] for event in record.scores()}
     now, was = events[after], events[0]
     st.markdown(f"**Request {request} after {after} requests** (n = {now['n']})")
@@ -111,7 +113,7 @@ def square(record: SequenceRecord, after: int, request: int) -> None:
 
 
 def table(records: Sequence[SequenceRecord], metric: str) -> None:
-    """One row a sequence and number of requests, and the same as CSV."""
+    """Draw one row for each sequence and number of requests, and the same as CSV."""
     rows = []
     for record in records:
         events = {event["after"]: event for event in record.scores()}

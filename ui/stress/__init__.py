@@ -1,1 +1,1 @@
-"""The parts of the page Stress."""
+"""Holds the parts of the page Stress."""

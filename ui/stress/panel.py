@@ -1,4 +1,4 @@
-"""Parts of the Stress page: what to start, how far it is, the verdict's card, the table and the drill-downs."""
+"""Draws the Stress page: what to start, how far it is, the verdict's card, and the details."""
 
 import csv
 import io
@@ -18,7 +18,8 @@ from unlearn.work import stress
 from unlearn.work.stress import StressRecord
 
 EVERY = 2.0
-# Name: what the button's list says; the attacks themselves need torch.
+# The title of each attack in the button's list. They are repeated here because the attacks themselves need
+# torch.
 TITLES = {
     "paraphrase": "Paraphrase",
     "prefix": "Answer prefix",
@@ -29,7 +30,7 @@ TITLES = {
     "lens": "Layer-wise residue",
 }
 MIA = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus", "mia_reference")
-# Verdict: colour, icon.
+# The colour and the icon of each verdict.
 VERDICTS: dict[str, tuple[shell.Colour, str]] = {
     "not forgotten": ("red", ":material/psychology:"),
     "suppressed": ("orange", ":material/visibility_off:"),
@@ -46,7 +47,7 @@ RULE_WORDS = {
 
 
 def attackable() -> list[Summary]:
-    """Runs that have ended and keep weights, or whose attacks were brought along."""
+    """Return the runs that have ended and keep weights, or whose attacks were imported with them."""
     return [
         run
         for run in shell.summaries()
@@ -59,7 +60,7 @@ def _weights(run: Run | Summary) -> bool:
 
 
 def launch(run: Run, record: JsonView, job: StressRecord | None) -> None:
-    """Which attacks to carry out, and the button; greyed while one of this run is under way."""
+    """Draw the choice of attacks and the button, which is disabled while an attack of this run is active."""
     busy = job is not None and job.state in ACTIVE
     before = int(record.get("seed", 0))
     seed = int(st.session_state.get(f"stress.seed.{run.id}", before))
@@ -96,7 +97,7 @@ def launch(run: Run, record: JsonView, job: StressRecord | None) -> None:
 def start(
     run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = (), seed: int | None = None
 ) -> None:
-    """Queue it behind whatever the runner does; what is wrong is said on the page."""
+    """Queue the attacks behind whatever the runner does. What is wrong is shown on the page."""
     shell.wait_for_torch()
     try:
         if attacks:
@@ -110,7 +111,10 @@ def start(
 
 
 def progress(job: StressRecord) -> None:
-    """State and progress of the newest job, redrawn while it is active; nothing once it is done."""
+    """Draw state and progress of the newest job, redrawn while it is active.
+
+    Nothing is drawn once it is done.
+    """
     active = job.state in ACTIVE
     st.fragment(_progress, run_every=EVERY if active else None)(job, active, _written(job))
 
@@ -140,7 +144,10 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
 
 
 def card(record: JsonView) -> None:
-    """Suppressed or erased? The verdict, and the evidence in sentences computed from the numbers."""
+    """Draw the verdict, suppressed or erased, and the evidence in sentences computed from the numbers.
+
+    The verdict, and the evidence in sentences computed from the numbers.
+    """
     outcome = record.get("verdict", "undecided")
     color, icon = VERDICTS.get(outcome, VERDICTS["undecided"])
     with st.container(border=True, key="stress.card"):
@@ -153,7 +160,7 @@ def card(record: JsonView) -> None:
 
 
 def table(found: Sequence[JsonView], control: str) -> None:
-    """Every attack with its numbers, the same order; and as CSV."""
+    """Draw every attack with its numbers, in the same order, and the same as CSV."""
     control = "retrained" if control == "retrained" else "never_seen"
     rows = [
         {
@@ -189,14 +196,14 @@ def table(found: Sequence[JsonView], control: str) -> None:
 
 
 def left_out(record: JsonView) -> None:
-    """Which attacks could not be carried out on this run, and why."""
+    """Say which attacks could not be carried out on this run, and why."""
     for entry in record.get("attacks", {}).values():
         if entry["reason"]:
             st.caption(f"{entry['title']} was left out: {shell.plain(entry['reason'])}")
 
 
 def setting(entry: JsonView) -> str:
-    """How one attack was done, under its chart."""
+    """Return a sentence on how one attack was done, for below its chart."""
     details, said = entry["details"], f"n = {entry['n']}, seed {entry['seed']}"
     if "taught" in details:
         return f"{said}; {details['taught']} other questions practised on every weight, lr {details['lr']:g}."
@@ -205,7 +212,7 @@ def setting(entry: JsonView) -> str:
 
 
 def squares(entry: JsonView, control: str, dark: bool) -> None:
-    """Residue by layer over all texts, then layer × token of one of them."""
+    """Draw the residue by layer over all texts, then layer × token of one of them."""
     figure.show(stress_figures.by_layer(entry, control, dark), key="stress.layers")
     items = entry["details"]["squares"]
     at = st.selectbox(
@@ -226,7 +233,7 @@ def squares(entry: JsonView, control: str, dark: bool) -> None:
 
 
 def membership(run: Run, busy: bool, dark: bool) -> None:
-    """ROC of the membership attacks from metrics.json, or the button that computes them."""
+    """Draw the ROC of the membership attacks from metrics.json, or the button that computes them."""
     metrics = read_metrics(run).get("metrics", {})
     scored = {name: metrics[name] for name in MIA if metrics.get(name, {}).get("scores")}
     if not scored:

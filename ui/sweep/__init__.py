@@ -1,1 +1,1 @@
-"""The parts of the page Sweep."""
+"""Holds the parts of the page Sweep."""

@@ -1,4 +1,4 @@
-"""A sweep on its page: the form, what it will cost, progress, and the ways to end it or go on.
+"""Draws the form of a sweep, what it will cost, its progress, and the ways to end or resume it.
 
 Everything on the screen is read from the sweep's folder, so a refresh, another tab or a sweep started on the command
 line show the same. What came of it is in ui.sweep.results.
@@ -20,10 +20,10 @@ from unlearn.store.shapes import JsonObject
 from unlearn.work import sweep
 from unlearn.work.preflight import default_tuning, preflight
 
-# 1e-6 … 3e-1.
+# The learning rates on offer, from 1e-6 to 3e-1.
 RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))
 EPOCHS, BATCHES, SEEDS = (1, 2, 5, 10, 20), (4, 8, 16, 32), 5
-# What the form begins with.
+# The values with which the form begins.
 FIRST = {
     "sweep.methods": ["gd", "npo"],
     "sweep.low": 1e-4,
@@ -35,7 +35,7 @@ FIRST = {
 
 
 def label(record: SweepRecord) -> str:
-    """The title that a person gave, or methods, size and time."""
+    """Return the title that a person gave, or methods, size and time."""
     config = record.config
     methods = ", ".join(shell.method_title(name) for name in config.methods)
     cells = f"{len(config.cells())} cells"
@@ -46,7 +46,7 @@ def label(record: SweepRecord) -> str:
 
 
 def choose_grid() -> JsonObject:
-    """The axes of the grid: SweepConfig's fields but the templates."""
+    """Draw the axes of the grid and return SweepConfig's fields but the templates."""
     for key, value in FIRST.items():
         st.session_state.setdefault(key, value)
     left, right = st.columns(2)
@@ -77,7 +77,7 @@ def choose_grid() -> JsonObject:
 
 
 def choose_methods(methods: Any) -> list[str]:
-    """Which methods; each with its own tuned knobs."""
+    """Draw the choice of methods, each with its own tuned knobs, and return their names."""
     st.session_state["sweep.methods"] = [
         name for name in st.session_state.get("sweep.methods", FIRST["sweep.methods"]) if name in methods
     ]
@@ -92,7 +92,7 @@ def choose_methods(methods: Any) -> list[str]:
 
 
 def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: str) -> tuple[RunConfig, ...]:
-    """One run a method with its tuned settings for this model, or its size."""
+    """Return one run for each method with its tuned settings for this model, or its size."""
     made = []
     for name in names:
         tuning = methods[name].tuning_for(default_tuning(model))
@@ -102,7 +102,10 @@ def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: s
 
 
 def cost(config: SweepConfig) -> bool:
-    """How many cells, how many of them are there already, and the time for the rest; False when it cannot start."""
+    """Draw the number of cells, how many are there already, and the time for the rest.
+
+    It returns False when the sweep cannot start.
+    """
     runs = shell.store().list()
     finished = [run for run in runs[:40] if run.results()]
     there = {identity(run.config) for run in runs if run.results()}
@@ -132,14 +135,14 @@ def cost(config: SweepConfig) -> bool:
 
 
 def launch(config: SweepConfig) -> None:
-    """Queue it."""
+    """Queue the sweep that the form describes."""
     studies.launch(
         PANEL, config.runs, lambda: sweep_record.create(config, shell.store(), owner=shell.owner())
     )
 
 
 def pick(found: Sequence[SweepRecord]) -> SweepRecord:
-    """The sweep to show; it stands in the address."""
+    """Draw the choice of a sweep and return it. It stands in the address."""
     by_id = {record.id: record for record in found}
     studies.warn_of_gone(PANEL, found)
     wanted = st.query_params.get("sweep", "")
@@ -160,7 +163,7 @@ def pick(found: Sequence[SweepRecord]) -> SweepRecord:
 
 
 def how_far(record: SweepRecord) -> tuple[float, str]:
-    """(fraction of the grid, what goes on now and how long the rest will take)."""
+    """Return (fraction of the grid, what is done now and how long the rest will take)."""
     if record.state == "queued":
         return 0.0, studies.waiting(record)
     place = shell.runner().position(record)
@@ -177,7 +180,10 @@ def how_far(record: SweepRecord) -> tuple[float, str]:
 
 
 def members(record: SweepRecord) -> list[Run]:
-    """The runs that this sweep made and that are still there; cells that it found in the store are not its own."""
+    """Return the runs that this sweep made and that are still there.
+
+    Cells that it found in the store are not its own.
+    """
     return [run for run in shell.store().list() if run.meta.get("sweep") == record.id]
 
 

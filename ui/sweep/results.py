@@ -1,4 +1,4 @@
-"""What came of a sweep, on its page: heat maps, windows, trade-off, matched forgetting, guide, tables."""
+"""Draws the results of a sweep: heat maps, windows, trade-off, matched forgetting, guide, tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ SHARE = st.column_config.NumberColumn(format="%.3g")
 
 
 def results(record: SweepRecord) -> None:
-    """Every part for which there are cells."""
+    """Draw every part for which there are cells."""
     from unlearn.figures import sweep as sweep_figures
 
     cells = record.cells()
@@ -52,7 +52,7 @@ def results(record: SweepRecord) -> None:
 
 
 def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
-    """What good and utility mean here, with the numbers behind them."""
+    """Explain what good and utility mean here, with the numbers behind them."""
     first = next((cell for cell in cells if cell.state == "done"), cells[0])
     target, truth = grid.target(first), grid.truth(first)
     if math.isnan(target):
@@ -69,7 +69,7 @@ def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
 
 
 def heat_map(drawn: object, key: str) -> None:
-    """A figure whose clicked point opens its runs."""
+    """Draw a figure in which a clicked point opens its runs."""
     event = figure.show(drawn, key=key, top=45, select=True)
     points = event.selection.points
     ids = str(points[0]["customdata"][0]).split(",") if points and points[0].get("customdata") else []
@@ -86,7 +86,7 @@ def heat_map(drawn: object, key: str) -> None:
 
 
 def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
-    """The guide as one button, and its regret once it was followed."""
+    """Draw the guide as one button, and its regret once it was followed."""
     st.subheader("Tuning guide", anchor=False, help="Yao et al. 2024, arXiv 2402.15159, in operational form.")
     rows = sweep_table.guide_rows(record)
     if not rows:
@@ -118,7 +118,7 @@ def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
 
 
 def guide_sentence(title: str, rows: Sequence[JsonView]) -> str:
-    """What it took or why nothing, with its regret over seeds."""
+    """Return a sentence on what the guide took, or why nothing, with its regret over seeds."""
     mean, sd, n = grid.mean_sd(row["regret"] for row in rows if row["regret"] is not None)
     lost = (
         f"; regret {100 * mean:.0f} %"
@@ -130,7 +130,7 @@ def guide_sentence(title: str, rows: Sequence[JsonView]) -> str:
 
 
 def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> None:
-    """Methods compared where they forget equally."""
+    """Draw the methods compared where they forget equally."""
     st.subheader("At matched forgetting", anchor=False)
     level, whose = grid.level_of(cells, metric)
     start = 0.5 if math.isnan(level) else round(min(1.0, max(0.0, level)), 2)
@@ -158,7 +158,7 @@ def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> No
 
 
 def tables(record: SweepRecord, cells: Sequence[Cell]) -> None:
-    """Every cell, as a table and as CSV, and the command that repeats the sweep."""
+    """Draw every cell as a table and as CSV, and the command that repeats the sweep."""
     rows = sweep_table.cell_rows(cells)
     with st.expander("All numbers", icon=":material/table:"):
         numbers = ("forget PPL", "target", "retrained", "retain ×", "general ×", "forgetting", "utility")

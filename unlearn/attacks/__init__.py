@@ -1,5 +1,4 @@
-"""Holds the attacks on a finished run, in the order in which they are run: from outside first, then into the
-weights.
+"""Lists the attacks on a finished run in the order in which they are run: outside first, then the weights.
 
 ATTACKS maps a name to its Attack. Adding one is one file and one entry here. Worst first is how results are shown.
 """

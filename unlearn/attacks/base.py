@@ -1,4 +1,4 @@
-"""An attack tries to bring back what a model seems to have forgotten, and measures how much of it came back.
+"""An attack tries to bring back what a model seems to have forgotten, and measures how much it got.
 
 Every attack reads the same three sides in the same way: the original, the unlearned model, and a control that never
 knew the answers. So a number is never judged alone: what a guess, a hint or some practice gives to a model that

@@ -1,4 +1,4 @@
-"""The logit lens reads what each layer would answer, so it finds answers that only the last layers hide.
+"""The logit lens reads what each layer would answer, so it finds what only the last layers hide.
 
     p_l(y_t) = softmax(head(norm(h_l)))[y_t],   value = mean over answer tokens of 1 / (1 + rank of y_t in p_l)
 

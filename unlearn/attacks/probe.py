@@ -1,5 +1,4 @@
-"""The linear probe tests whether the attribute's value is still written in the state before the answer
-begins.
+"""The linear probe tests whether the value is still in the state before the answer begins.
 
     a ridge classifier learns "which answer follows" on retain questions (which the model knows), and is asked about
     forget questions;   value = share of (right, wrong) pairs in which the right answer scores higher; chance is 0.5

@@ -1,5 +1,6 @@
-"""This attack rounds the weights to 8 or 4 bits, because rounding can undo small changes and unlearning is a
-small change.
+"""This attack rounds the weights to 8 or 4 bits, because rounding can undo small changes.
+
+Unlearning is a small change.
 
     q = clamp(round(w / s), -Q, Q),   s = max|w| / Q over each group,   Q = 2^(bits-1) - 1,   ŵ = s q
 

@@ -1,4 +1,4 @@
-"""The relearning attack trains on a part of the forget set and tests whether the rest comes back too.
+"""The relearning attack trains on a part of the forget set and tests whether the rest comes back.
 
     teach m = 20 % of the facts for k = 30 steps;   value = best share of exact answers on the other 80 % on the way
 

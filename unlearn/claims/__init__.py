@@ -1,4 +1,4 @@
-"""The papers' claims, paper by paper. Adding one takes its file and its entry here."""
+"""Tests the papers' claims, one module for each claim. Adding one takes its file and its entry here."""
 
 from unlearn.claims.a1 import A1
 from unlearn.claims.a2 import A2
@@ -22,7 +22,10 @@ CLAIMS: dict[str, Claim] = {
 
 
 def chosen(names: list[str]) -> list[Claim]:
-    """The claims of these keys, in the order of the list, all for none. ValueError names an unknown one."""
+    """Return the claims of these keys, in the order of the list.
+
+    Without a key it returns all. ValueError names an unknown one.
+    """
     wanted = {name.upper() for name in names}
     if unknown := sorted(wanted - set(CLAIMS)):
         raise ValueError(f"claims: must be among {', '.join(CLAIMS)}, got {', '.join(unknown)}.")

@@ -1,4 +1,4 @@
-"""A1: unlearning is over 10^5 times cheaper than retraining (Yao et al. 2024).
+"""Tests claim A1: unlearning is over 10^5 times cheaper than retraining (Yao et al. 2024).
 
 A trained token costs 6·N FLOPs, so the ratio should be (training tokens) / (tokens that unlearning reads), whatever
 the model. Here that rule is put to the test: CPU seconds of the bundled model's own recipe, measured on some of its
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 CLAIMED = 1e5
-# Of log seconds ratio over log token ratio; 1 is the rule.
+# Limits of the slope of log seconds ratio over log token ratio. A slope of 1 is the rule.
 SLOPE = (0.75, 1.25)
 REAL = (
-    # name, training tokens, tokens that one pass of the method reads, where the two numbers come from
+    # Each row: name, training tokens, tokens that one pass of the method reads, and where the two numbers
+    # come from.
     ("Yi-6B, 500 arXiv papers, gradient ascent, 1 epoch", 3.1e12, 500 * 4096, "3.1 T tokens, 500 × 4,096"),
     ("Yi-6B, the same, GA+GD 1 : 1", 3.1e12, 2 * 500 * 4096, "3.1 T tokens, 2 × 500 × 4,096"),
 )
@@ -45,6 +46,8 @@ RECIPE_STEPS = 20
 
 
 class A1(Claim):
+    """The claim that unlearning is over 10^5 times cheaper than retraining."""
+
     key = "A1"
     title = "Over 10⁵ times cheaper than retraining"
     paper = "Yao et al. 2024, arXiv 2402.15159"
@@ -71,6 +74,9 @@ class A1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out runs of very different size and return their tokens and CPU seconds, with those of the
+        recipe.
+        """
         seeds = [0, 1, 2] if full else [0]
         sizes = [(1, 1), (1, 4), (5, 1), (5, 4)] if full else [(1, 1), (1, 4), (5, 1)]
         runs = []
@@ -94,6 +100,7 @@ class A1(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the slope of seconds over tokens and from the computed ratios."""
         slopes = slopes_of(data)
         slope = interval(slopes)
         computed = [(r["name"], r["training_tokens"] / r["tokens"]) for r in data["real"]]
@@ -105,7 +112,7 @@ class A1(Claim):
             f"whose training text is small, only {short(min(here))} to {short(max(here))} times (measured in CPU "
             "seconds)."
         )
-        # An interval that holds both decides nothing.
+        # An interval that holds both 0 and 1 decides nothing.
         flat = slope.holds(0.0) and not slope.holds(1.0)
         verdict = word(slope.within(*SLOPE) and least >= CLAIMED, flat or least < CLAIMED)
         if least < CLAIMED:
@@ -117,6 +124,7 @@ class A1(Claim):
         return Finding(verdict, sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the ratio of seconds against the ratio of tokens."""
         found = []
         for method in dict.fromkeys(run["method"] for run in data["runs"]):
             mine = sorted(points(data, method))
@@ -135,7 +143,9 @@ class A1(Claim):
 
 
 def recipe(lab: "Lab") -> JsonObject:
-    """Cost of the bundled model's own training: all its tokens, and CPU seconds a token on its first steps."""
+    """Return the cost of the bundled model's own training: all its tokens, and CPU seconds a token on its
+    first steps.
+    """
     what = {"what": "seconds of the training recipe", "model": lab.hashes["before"], "steps": RECIPE_STEPS}
 
     def compute() -> JsonView:
@@ -149,7 +159,7 @@ def recipe(lab: "Lab") -> JsonObject:
         bundled_recipe.THREADS, kept = 1, bundled_recipe.THREADS
         try:
             for done in bundled_recipe.steps(loaded.model, texts, bundled_recipe.loss_of(loaded.model, pad)):
-                # The first step pays for what is done once.
+                # The first step also pays for what is done once, so its time is not counted.
                 if done.step == 1:
                     began = time.process_time()
                     continue
@@ -170,7 +180,7 @@ def recipe(lab: "Lab") -> JsonObject:
 
 
 def points(data: Data, method: str = "") -> list[tuple[float, float]]:
-    """(token ratio, seconds ratio) of each run that ended."""
+    """Return (token ratio, seconds ratio) of each run that ended."""
     made = data["recipe"]
     whole = made["tokens"] * made["seconds_per_token"]
     runs = [r for r in data["runs"] if r["state"] == "done" and (not method or r["method"] == method)]
@@ -178,12 +188,12 @@ def points(data: Data, method: str = "") -> list[tuple[float, float]]:
 
 
 def slopes_of(data: Data) -> list[float]:
-    """One slope a method and seed: least squares of log seconds ratio over log token ratio."""
+    """Return one slope for each method and seed: least squares of log seconds ratio over log token ratio."""
     found = []
     for place in dict.fromkeys((r["method"], r["seed"]) for r in data["runs"]):
         mine = {**data, "runs": [r for r in data["runs"] if (r["method"], r["seed"]) == place]}
         logs = [(math.log(x), math.log(y)) for x, y in points(mine)]
-        # Every run of this place failed.
+        # Every run of this method and seed failed, so there is no slope.
         if not logs:
             continue
         mean_x, mean_y = (sum(v) / len(logs) for v in zip(*logs, strict=True))

@@ -1,4 +1,4 @@
-"""A2: GA+GD with in-distribution texts to keep is the most robust of the seven (Yao et al. 2024)."""
+"""Tests claim A2: GA+GD with in-distribution texts to keep is the most robust of seven (Yao et al. 2024)."""
 
 from typing import TYPE_CHECKING
 
@@ -26,18 +26,20 @@ RIVALS = ("ga", "kl-general", "kl-id")
 LRS = (1.78e-4, 3.16e-4, 5.62e-4, 1e-3)
 EPOCHS = (3, 6)
 ASKED = {"name": "authors", "requests": [1, 2]}
-# A quarter of the forget set.
+# The batch is a quarter of the forget set.
 BATCH = 9
 KEEP = {"retain_weight": 4.0, "retain_per_forget": 2.0}
-# Share of good cells of the best method, below which the grid tells too little.
+# When the best method has a smaller share of good cells than this, the grid shows too little.
 THIN = 0.15
-# Of the cells: a smaller lead is none.
+# A lead of a smaller share of the cells counts as none.
 EQUAL = 0.05
 COLUMNS = ("method", "lr", "epochs", "batch_size", "seed", "state", "seconds", "tokens")
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
 
 
 class A2(Claim):
+    """The claim that GA+GD with in-distribution texts to keep is robust to its settings."""
+
     key = "A2"
     title = "GA+GD in-distribution is robust to its settings"
     paper = "Yao et al. 2024, arXiv 2402.15159"
@@ -77,6 +79,7 @@ class A2(Claim):
     note = "The paper's own tables could not be recovered; these are an independent run of the same seven methods."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out the grid of methods and settings and return its cells."""
         seeds = [0, 1, 2]
         lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))
         names = tuple(NAMES) if full else ("ga", "gd-id", "kl-id")
@@ -95,6 +98,7 @@ class A2(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the shares of good cells and the widths of the windows."""
         shares = good_shares(data)
         mine = shares[OURS]
         gaps = {
@@ -126,6 +130,7 @@ class A2(Claim):
         )
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the share of good cells of each method."""
         found = {name: interval(values) for name, values in good_shares(data).items()}
         ranked = sorted(found, key=lambda name: -found[name].mean)
         bars = tuple(
@@ -143,7 +148,10 @@ class A2(Claim):
 
 
 def config_of(name: str, lr: float, epochs: int, seed: int) -> RunConfig:
-    """The settings of a cell; name is a method, with the source of the texts to keep where it has a choice."""
+    """Return the settings of a cell.
+
+    name is a method, with the source of the texts to keep where it has a choice.
+    """
     method, _, source = name.partition("-")
     knobs: JsonObject = {"retain_weight": 0.0} if method in WITHOUT else {}
     if source:
@@ -151,16 +159,17 @@ def config_of(name: str, lr: float, epochs: int, seed: int) -> RunConfig:
     return settings(method, data=ASKED, lr=lr, epochs=epochs, batch_size=BATCH, seed=seed, **knobs)
 
 
-# The paper's have no texts to keep.
+# In the paper these methods have no texts to keep.
 WITHOUT = ("random", "adversarial")
 
 
 def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Cell:
+    """Return the cell of the grid at these settings."""
     return lab.cell(config_of(name, lr, epochs, seed))
 
 
 def stored(name: str, cell: Cell) -> JsonObject:
-    """A cell with what was made of it: good, utility, forget PPL over target."""
+    """Return a cell as it is stored, with good, utility, and forget PPL over target."""
     kept = {key: getattr(cell, key) for key in COLUMNS} | {"method": name}
     risen = {role: grid.rise(cell, role) for role in grid.KEEP}
     return kept | {
@@ -173,7 +182,9 @@ def stored(name: str, cell: Cell) -> JsonObject:
 
 
 def window(data: Data, name: str) -> int:
-    """The most neighbouring learning rates that are good with every seed, at one number of epochs."""
+    """Return the largest number of neighbouring learning rates that are good with every seed, at one number
+    of epochs.
+    """
     best = 0
     for epochs in {c["epochs"] for c in data["cells"]}:
         mine = [c for c in data["cells"] if (c["method"], c["epochs"]) == (name, epochs)]
@@ -185,7 +196,7 @@ def window(data: Data, name: str) -> int:
 
 
 def good_shares(data: Data) -> dict[str, list[float]]:
-    """method → share of its cells that are good, one number a seed."""
+    """Return {method: the share of its cells that are good, one number for each seed}."""
     found: dict[str, list[float]] = {}
     for name in dict.fromkeys(cell["method"] for cell in data["cells"]):
         for seed in data["seeds"]:

@@ -1,4 +1,4 @@
-"""A3: perplexity on unseen texts is a fair stand-in for a retrained model's on forgotten ones (Yao et al. 2024).
+"""Tests claim A3: perplexity on unseen texts is a fair stand-in for a retrained model's (Yao et al. 2024).
 
 Ten exact retrains of the bundled model would take an hour; here a model of half a million parameters that knows forty
 authors is trained again ten times, each time without four others.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 PEOPLE, GONE, EPOCHS = 40, 4, 30
-# (lr, epochs, knobs) from hardly to far too much.
+# The settings of each method, from hardly any forgetting to far too much.
 METHODS: dict[str, JsonObject] = {
     "finetune": {"lr": 3e-4, "epochs": 5},
     "gd": {"lr": 1e-3, "epochs": 4, "retain_weight": 4.0},
@@ -41,11 +41,13 @@ METHODS: dict[str, JsonObject] = {
     "undial": {"lr": 3e-3, "epochs": 4, "gamma": 10.0, "retain_weight": 1.0},
     "ga": {"lr": 1e-3, "epochs": 4},
 }
-# Gap; Kendall's tau; share of the gap of no unlearning.
+# Limits of the gap, of Kendall's tau, and of the share of the gap of no unlearning.
 CLOSE, SAME, NONE = 0.1, 0.6, 0.5
 
 
 class A3(Claim):
+    """The claim that perplexity on unseen texts is a fair stand-in for a retrained model's."""
+
     key = "A3"
     title = "Approximate retraining is a fair stand-in"
     paper = "Yao et al. 2024, arXiv 2402.15159"
@@ -69,6 +71,7 @@ class A3(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Train the small model again without each group of people and return the perplexities."""
         splits = list(range(10 if full else 3))
         found = [split(lab, place, tuple(METHODS) if full else ("gd", "undial", "ga")) for place in splits]
         rows = rows_of(lab.authors, ("forget", "approximate"))
@@ -82,6 +85,7 @@ class A3(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the gap to the truth and the agreement of the two orders."""
         gap = interval(gaps(data, "target"))
         none = interval(gaps(data, "before"))
         signed = interval(number(s["target"]) / number(s["truth"]) - 1 for s in data["splits"])
@@ -103,6 +107,7 @@ class A3(Claim):
         return Finding(word(confirmed, gap.above(NONE * none.mean)), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the stand-in's perplexity against that of the exact retrains."""
         splits = data["splits"]
         truth = [number(s["truth"]) for s in splits]
         line = [min(truth), max(truth)]
@@ -118,12 +123,14 @@ class A3(Claim):
 
 
 def gaps(data: Data, name: str) -> list[float]:
-    """|value / truth - 1|, one a split."""
+    """Return the relative gaps |value / truth - 1|, one for each split."""
     return [abs(number(s[name]) / number(s["truth"]) - 1) for s in data["splits"]]
 
 
 def taus(data: Data) -> list[float]:
-    """Kendall's tau of two orders of methods, by distance to the target and to the truth, one a split."""
+    """Return Kendall's tau of two orders of methods, one for each split: by distance to the target and to the
+    truth.
+    """
     from scipy.stats import kendalltau
 
     found = []
@@ -135,7 +142,7 @@ def taus(data: Data) -> list[float]:
 
 
 def split(lab: "Lab", place: int, methods: tuple[str, ...]) -> JsonObject:
-    """{"target", "truth", "before", "methods"}: perplexities of one split."""
+    """Return the perplexities of one split: {"target", "truth", "before", "methods"}."""
     what = {
         "what": f"retrain without people {GONE * place} to {GONE * place + GONE - 1}",
         "settings": repr((PEOPLE, GONE, EPOCHS, {m: METHODS[m] for m in methods})),
@@ -144,7 +151,7 @@ def split(lab: "Lab", place: int, methods: tuple[str, ...]) -> JsonObject:
     return lab.once(what, lambda: _split(place, methods))
 
 
-# The original, once a process.
+# The original model is trained once in each process and kept here.
 _KEPT: JsonObject = {}
 
 
@@ -181,4 +188,5 @@ def _split(place: int, methods: tuple[str, ...]) -> JsonObject:
 
 
 def settings_of(method: str) -> RunConfig:
+    """Return the settings of a method on the small model."""
     return settings(method, batch_size=9, max_length=128, **METHODS[method])

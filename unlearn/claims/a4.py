@@ -1,4 +1,4 @@
-"""A4: after unlearning, membership inference is a coin toss (Yao et al. 2024)."""
+"""Tests claim A4: after unlearning, membership inference falls to chance (Yao et al. 2024)."""
 
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ ROLES = ("forget", "approximate")
 
 
 class A4(Claim):
+    """The claim that membership inference falls to chance after unlearning."""
+
     key = "A4"
     title = "Membership inference falls to chance"
     paper = "Yao et al. 2024, arXiv 2402.15159"
@@ -62,6 +64,7 @@ class A4(Claim):
     published = (Published("Min-K% after unlearning", {"AUC": "close to 0.5"}, "Yi-6B, arXiv"),)
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out the methods and return the AUC of Min-K% after each, before, and on the exact retrain."""
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         methods = ("ga", "gd", "npo", "undial") if full else ("ga", "gd")
         rows = rows_of(lab.authors, ROLES)
@@ -80,6 +83,7 @@ class A4(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the intervals of the AUC before and after."""
         found = {method: interval(values) for method, values in data["aucs"].items()}
         before = data["known"]["before"]
         ga, gd = found["ga"], found["gd"]
@@ -107,6 +111,7 @@ class A4(Claim):
         )
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the AUC before, after each method, and on the exact retrain."""
         shown: dict[str, Interval] = {}
         for when in ("before", "retrained"):
             one = data["known"][when]
@@ -125,7 +130,7 @@ class A4(Claim):
 
 
 def leak(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> JsonObject:
-    """{"auc", "interval"} of Min-K% between the two roles; empty where a log-prob is not finite."""
+    """Return {"auc", "interval"} of Min-K% between the two roles. It is empty where a log-prob is not finite."""
     attack = min_k(DEFAULT_K)
     sides = [[attack(o, o.answer, o) for o in seen[role]] for role in ROLES]
     found = summary(*sides)

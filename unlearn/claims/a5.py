@@ -1,5 +1,6 @@
-"""A5: the tuning guide (unlearn.results.guide is its operational form) finds a good setting in few trials (Yao et
-al. 2024)."""
+"""Tests claim A5: the tuning guide (unlearn.results.guide) finds a good setting in few trials (Yao et al.
+2024).
+"""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ REGRET, COLLAPSE = 0.1, 2.0
 
 
 class A5(Claim):
+    """The claim that the tuning guide finds a good setting in few trials."""
+
     key = "A5"
     title = "The tuning guide works"
     paper = "Yao et al. 2024, arXiv 2402.15159"
@@ -60,6 +63,7 @@ class A5(Claim):
     published = (Published("the guide", {"settings": "a good cell in few trials"}, "Yi-6B"),)
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Follow the guide with each method and seed and return what it took, beside the grid's best cell."""
         seeds = [0, 1, 2]
         names = FOLLOWED if full else (ADVISED,)
         lrs, epochs = (LRS, EPOCHS) if full else (LRS[1:], (3,))
@@ -88,6 +92,7 @@ class A5(Claim):
         return {"n": f"{len(names)} methods × {len(seeds)} seeds", "seeds": seeds, "followed": followed}
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the regret and the number of trials."""
         mine = [row for row in data["followed"] if row["method"] == ADVISED]
         regret = interval(row["regret"] for row in mine)
         trials = max(row["trials"] for row in mine)
@@ -118,6 +123,7 @@ class A5(Claim):
         )
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the regret of each method."""
         found = {name: f for name, f in regrets(data).items() if f.n}
         bars = tuple(
             Series(
@@ -135,12 +141,12 @@ class A5(Claim):
 
 
 def cell_at(lab: "Lab", name: str, seed: int, lr: float) -> "Cell":
-    """The guide's trial: one epoch at this learning rate."""
+    """Return the guide's trial: one epoch at this learning rate."""
     return cell_of(lab, name, lr, 1, seed)
 
 
 def regrets(data: Data) -> JsonObject:
-    """method → regret over seeds, of those where the grid has a cell that reached the target."""
+    """Return {method: regret over seeds}, of those seeds where the grid has a cell that reached the target."""
     found: dict[str, list[float | str]] = {}
     for row in data["followed"]:
         if row["best"] is not None:

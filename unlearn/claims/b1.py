@@ -1,4 +1,6 @@
-"""B1: UnDIAL is stable over learning rates and epochs where gradient ascent and NPO are not (Dong et al. 2025)."""
+"""Tests claim B1: UnDIAL is stable over learning rates where gradient ascent and NPO are not (Dong et al.
+2025).
+"""
 
 import math
 from typing import TYPE_CHECKING
@@ -25,7 +27,7 @@ from unlearn.store.shapes import JsonObject
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
-# As in the paper, without texts to keep.
+# There are no texts to keep, as in the paper.
 KNOBS: dict[str, dict[str, float]] = {
     "undial": {"retain_weight": 0.0, "gamma": 10.0},
     "npo": {"retain_weight": 0.0},
@@ -36,11 +38,13 @@ QUICK_LRS = (1e-4, 1e-3, 1e-2)
 NAMES = {"undial": "UnDIAL", "npo": "NPO", "ga": "gradient ascent"}
 TONES = {"undial": "a", "npo": "b", "ga": "forget"}
 EPOCHS = 50
-# × general PPL; forget PPL; × general PPL.
+# Limits of the rise of general PPL, of the forget PPL, and again of the rise of general PPL.
 BOUND, RUNAWAY, DIVERGED = 10.0, 1e6, 1e3
 
 
 class B1(Claim):
+    """The claim that UnDIAL is stable where gradient ascent and NPO are not."""
+
     key = "B1"
     title = "UnDIAL is stable where ascent and NPO are not"
     paper = "Dong et al. 2025, arXiv 2402.10052"
@@ -73,6 +77,7 @@ class B1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out the three methods over many learning rates and return their perplexities."""
         seeds = [0, 1, 2]
         lrs = LRS if full else QUICK_LRS
         epochs = EPOCHS if full else 10
@@ -101,6 +106,7 @@ class B1(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the rise of general perplexity at each learning rate."""
         rises = {lr: rise(data, "undial", lr) for lr in lrs_of(data)}
         worst_lr = max(rises, key=lambda lr: _worse(rises[lr]))
         worst = rises[worst_lr]
@@ -130,6 +136,7 @@ class B1(Claim):
         return Finding(word(bounded and runaway, diverged), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of general perplexity over learning rates."""
         found = []
         for method, name in NAMES.items():
             each = {lr: rise(data, method, lr) for lr in lrs_of(data)}
@@ -152,6 +159,7 @@ def _rows(lab: "Lab") -> Rows:
 
 
 def lrs_of(data: Data) -> list[float]:
+    """Return the learning rates of the stored runs, in ascending order."""
     return sorted({run["lr"] for run in data["runs"]})
 
 
@@ -161,14 +169,14 @@ def _logs(data: Data, method: str, lr: float, role: str) -> Interval:
 
 
 def rise(data: Data, method: str, lr: float) -> Interval:
-    """Log10 of general perplexity after over before, over seeds."""
+    """Return the interval over seeds of log10(general perplexity after ÷ before)."""
     mine = [number(r["general"]) for r in data["runs"] if (r["method"], r["lr"]) == (method, lr)]
     start = number(data["before"]["general"])
     return interval(math.log10(v / start) if math.isfinite(v) and v > 0 else math.inf for v in mine)
 
 
 def worst_of(data: Data, method: str) -> Interval:
-    """The rise at the rate where it is highest."""
+    """Return the rise at the learning rate where it is highest."""
     return max((rise(data, method, lr) for lr in lrs_of(data)), key=_worse)
 
 

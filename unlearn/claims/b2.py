@@ -1,4 +1,4 @@
-"""B2: UnDIAL scales with the size of the forget set (Dong et al. 2025)."""
+"""Tests claim B2: UnDIAL scales with the size of the forget set (Dong et al. 2025)."""
 
 import math
 from random import Random
@@ -30,21 +30,24 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
     from unlearn.data.base import Dataset
 
-# Of the 100 people that the model was trained on.
+# Shares of the 100 people that the model was trained on.
 SHARES = (0.01, 0.05, 0.2, 0.5)
 NAMES = {"undial": "UnDIAL", "npo": "NPO"}
-# Without texts to keep, as in the paper; the rate at which 5 % fall to a probability of 0.2.
+# There are no texts to keep, as in the paper. At each learning rate 5 % of the people fall to a probability
+# of 0.2.
 SETTINGS = {
     "undial": {"lr": 3e-4, "retain_weight": 0.0, "gamma": 10.0},
     "npo": {"lr": 3e-4, "retain_weight": 0.0, "beta": 0.1},
 }
 EPOCHS, BATCH = 5, 9
-# Utility a decade.
+# A slope within ± this utility a decade counts as flat.
 FLAT = 0.05
 ROLES = ("forget", "retain", "general")
 
 
 class B2(Claim):
+    """The claim that UnDIAL scales with the size of the forget set."""
+
     key = "B2"
     title = "UnDIAL scales with the forget set"
     paper = "Dong et al. 2025, arXiv 2402.10052"
@@ -68,6 +71,7 @@ class B2(Claim):
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Forget growing shares of the people with UnDIAL and NPO and return utility and forget probability."""
         seeds = [0, 1, 2]
         shares = SHARES if full else SHARES[:3]
         runs, sizes = [], {}
@@ -91,6 +95,7 @@ class B2(Claim):
         return {"n": f"forget texts: {told}", "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the slopes of utility over the size of the forget set."""
         found = {method: slopes(data, method) for method in NAMES}
         mine, other = interval(found["undial"]), interval(found["npo"])
         gap = interval(a - b for a, b in zip(found["undial"], found["npo"], strict=True))
@@ -110,6 +115,7 @@ class B2(Claim):
         )
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of utility over the share of people to forget."""
         found = []
         for method, tone in (("undial", "a"), ("npo", "b")):
             shares = sorted({run["share"] for run in data["runs"]})
@@ -131,7 +137,9 @@ class B2(Claim):
 
 
 def forgetting(share: float, seed: int) -> "Dataset":
-    """Forget this share of everybody that the model was trained on, drawn by seed; the others are to be kept."""
+    """Return a dataset that forgets this share of all people that the model knows, drawn by seed, and keeps
+    the others.
+    """
     groups = people()
     everybody = [*groups["forget"], *groups["neighbours"], *groups["retain"]]
     gone = Random(seed).sample(everybody, round(share * len(everybody)))
@@ -141,12 +149,12 @@ def forgetting(share: float, seed: int) -> "Dataset":
 
 
 def utility(scores: JsonView) -> float:
-    """Harmonic mean of the answer probability on other people and on general texts."""
+    """Return the harmonic mean of the answer probability on other people and on general texts."""
     return harmonic_mean([max(number(scores[role]["probability"]), 1e-12) for role in ("retain", "general")])
 
 
 def slopes(data: Data, method: str) -> list[float]:
-    """Utility a decade of forget set, least squares, one a seed."""
+    """Return the change of utility for each tenfold forget set (least squares), one number for each seed."""
     found = []
     for seed in data["seeds"]:
         mine = [

@@ -1,4 +1,4 @@
-"""B3: UnDIAL survives deletion requests that arrive one after the other (Dong et al. 2025)."""
+"""Tests claim B3: UnDIAL survives deletion requests that arrive one after the other (Dong et al. 2025)."""
 
 import math
 from random import Random
@@ -36,6 +36,8 @@ LOW, KEPT, BACK, COLLAPSED = 0.3, 0.8, 0.1, 2.0
 
 
 class B3(Claim):
+    """The claim that UnDIAL survives deletion requests that arrive one after the other."""
+
     key = "B3"
     title = "UnDIAL survives sequential requests"
     paper = "Dong et al. 2025, arXiv 2402.10052"
@@ -58,6 +60,7 @@ class B3(Claim):
     published = (Published("sequential unlearning", {"UnDIAL": "stable", "GA": "collapses"}, "GPT-Neo"),)
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out chains of five requests with each method and return the scores after each request."""
         seeds = [0, 1, 2]
         rows: JsonObject = {
             f"request {r}": list(lab.authors.only_requests((r,)).rows("forget")) for r in REQUESTS
@@ -80,6 +83,7 @@ class B3(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from forgetting, utility, and what came back after five requests."""
         last = len(REQUESTS)
         low = over(data, "undial", last, "forget")
         kept = ratio(data, "undial", last)
@@ -110,6 +114,7 @@ class B3(Claim):
         return Finding(word(confirmed, back.above(BACK)), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the utility after each request."""
         found = []
         for method, name in NAMES.items():
             if any(chain["method"] == method for chain in data["chains"]):
@@ -127,7 +132,9 @@ class B3(Claim):
 
 
 def summary(scores: JsonView, order: list[int], k: int) -> JsonObject:
-    """After k requests: mean probability of those done, each request's, utility, general PPL."""
+    """Return the scores after k requests: mean probability of those done, each request's, utility, general
+    PPL.
+    """
     from statistics import harmonic_mean, mean
 
     each = {r: scores[f"request {r}"]["probability"] for r in order}
@@ -145,12 +152,12 @@ def _of(data: Data, method: str) -> list[JsonView]:
 
 
 def over(data: Data, method: str, k: int, name: str) -> Interval:
-    """A value after k requests over seeds; undecidable where a chain broke off."""
+    """Return the interval over seeds of a value after k requests. It decides nothing where a chain broke off."""
     return interval(c["after"][k][name] if len(c["after"]) > k else math.nan for c in _of(data, method))
 
 
 def ratio(data: Data, method: str, k: int) -> Interval:
-    """Utility after k requests over that before; a chain that diverged has none left."""
+    """Return the utility after k requests divided by that before. A chain that diverged has none left."""
     return interval(
         number(c["after"][k]["utility"]) / number(c["after"][0]["utility"]) if len(c["after"]) > k else 0.0
         for c in _of(data, method)
@@ -158,13 +165,17 @@ def ratio(data: Data, method: str, k: int) -> Interval:
 
 
 def rises(data: Data, method: str, k: int) -> list[float]:
-    """General PPL after k requests over that before."""
+    """Return the general PPL after k requests divided by that before, one number for each chain."""
     chains = [c["after"] for c in _of(data, method)]
     return [number(a[k]["general"]) / number(a[0]["general"]) if len(a) > k else math.inf for a in chains]
 
 
 def came_back(data: Data, method: str) -> list[float]:
-    """One a chain: mean over all requests but the last of probability at the end less that right after its turn."""
+    """Return how much probability came back, one number for each chain.
+
+    It is the mean, over all requests but the last, of the probability at the end less that right after the
+    request's turn.
+    """
     found = []
     for chain in _of(data, method):
         after, order = chain["after"], chain["order"]

@@ -1,4 +1,4 @@
-"""B4: pointing UnDIAL at the words that matter keeps language better than pointing it anywhere (Dong et al. 2025)."""
+"""Tests claim B4: UnDIAL keeps language better aimed at entities than at random words (Dong et al. 2025)."""
 
 import math
 from collections.abc import Sequence
@@ -37,13 +37,15 @@ if TYPE_CHECKING:
 
 NAMES = {"entity": "entities", "noun phrase": "noun phrases", "none": "all tokens", "random": "random tokens"}
 TONES = {"entity": "a", "noun phrase": "retain", "none": "general", "random": "b"}
-# Nats: mean NLL of the facts at which the masks are compared; half as likely as before.
+# The mean NLL of the facts, in nats, at which the masks are compared. A token is then about half as likely.
 LEVEL = 0.7
 EPOCHS, EVERY = 12, 1
 OTHERS = 20
 
 
 class B4(Claim):
+    """The claim that focus on entities keeps language better than a random mask."""
+
     key = "B4"
     title = "Focus on entities helps"
     paper = "Dong et al. 2025, arXiv 2402.10052 (FUnDIAL)"
@@ -68,6 +70,7 @@ class B4(Claim):
     published = (Published("focused against plain UnDIAL", {"fluency": "better"}, "GPT-Neo-125M"),)
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Unlearn with each focus and return the losses along training."""
         seeds = [0, 1, 2]
         data = lives()
         rows = rows_of(data, ROLES)
@@ -100,6 +103,7 @@ class B4(Claim):
         }
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the language that each mask costs at equal forgetting."""
         found = {focus: interval(values) for focus, values in costs(data).items()}
         pairs = zip(costs(data)["random"], costs(data)["entity"], strict=True)
         gap = interval(a - b for a, b in pairs)
@@ -116,6 +120,7 @@ class B4(Claim):
         return Finding(word(gap.above(0.0), gap.below(0.0) or gap.within(-small, small)), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the language lost over the loss on the facts."""
         found = []
         for focus, name in NAMES.items():
             mine = [path["points"] for path in data["paths"] if path["focus"] == focus]
@@ -136,7 +141,9 @@ ROLES = ("forget", "retain", "general")
 
 
 def lives() -> "Dataset":
-    """Biographies: the forget people's to forget, other people's to read, and general texts."""
+    """Return a dataset of biographies: the forget people's to forget, other people's to read, and general
+    texts.
+    """
     groups = people()
     roles = {
         "forget": biographies(groups["forget"]),
@@ -147,8 +154,11 @@ def lives() -> "Dataset":
 
 
 def watched(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> dict[str, float]:
-    """facts: mean NLL of the forget texts' entity tokens; plain: of their other tokens; words: of other texts' plain
-    tokens and general texts, the mean of both."""
+    """Return three mean losses (NLL) of the texts.
+
+    facts: of the forget texts' entity tokens. plain: of their other tokens. words: the mean of that of other
+    texts' plain tokens and that of general texts.
+    """
     inside = entity_flags(rows, tokenizer)
     facts, plain = split(seen["forget"], inside["forget"])
     _, others = split(seen["retain"], inside["retain"])
@@ -157,7 +167,7 @@ def watched(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> dict[str, float]:
 
 
 def entity_flags(rows: Rows, tokenizer: Tokenizer) -> dict[str, list[list[bool]]]:
-    """Per role and row, for each answer token: lies in a fact."""
+    """Return for each role and row whether each answer token lies in a fact."""
     return {
         role: [
             focus_mask(tokenizer, e, "entity", 0) for e in encode_rows(tokenizer, rows[role], max_length=512)
@@ -167,7 +177,7 @@ def entity_flags(rows: Rows, tokenizer: Tokenizer) -> dict[str, list[list[bool]]
 
 
 def split(seen: Sequence[Observation], flags: Sequence[Sequence[bool]]) -> tuple[list[float], list[float]]:
-    """NLL of the tokens inside and outside the flags."""
+    """Return the NLL of the tokens inside and outside the flags."""
     sides: tuple[list[float], list[float]] = ([], [])
     for o, mine in zip(seen, flags, strict=True):
         for token, hit in zip(o.tokens, mine, strict=True):
@@ -185,7 +195,10 @@ def _before(rows: Rows) -> JsonObject:
 
 
 def costs(data: Data) -> dict[str, list[float]]:
-    """focus → rise of the loss on other texts where the facts' loss passes the level; nan where it never does."""
+    """Return {focus: rise of the loss on other texts where the facts' loss passes the level}.
+
+    It is nan where it never does.
+    """
     found: dict[str, list[float]] = {}
     for path in data["paths"]:
         found.setdefault(path["focus"], []).append(cost_at(path["points"], number(data["level"])))
@@ -193,7 +206,7 @@ def costs(data: Data) -> dict[str, list[float]]:
 
 
 def cost_at(points: Sequence[JsonView], level: float) -> float:
-    """Linear between the two points around the first passing of the level."""
+    """Return the cost where the facts' loss first passes the level, linear between the two points around it."""
     start = number(points[0]["words"])
     for a, b in pairwise(points):
         low, high = number(a["facts"]), number(b["facts"])

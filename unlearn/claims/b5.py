@@ -1,4 +1,4 @@
-"""B5: γ is the dial (Dong et al. 2025): where UnDIAL ends is known before it begins.
+"""Tests claim B5: γ alone sets how far UnDIAL pushes a token down (Dong et al. 2025).
 
 The loss is a cross-entropy against a fixed target, so the optimum is p*(y) = p e^-γ / (1 - p + p e^-γ): on the
 logit scale, log(p / (1 - p)), every memorised token moves by exactly -γ.
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 GAMMAS = (1.0, 3.0, 5.0, 10.0, 30.0)
-# Of a probability.
+# The largest mean distance of a probability from the closed form that counts as near.
 NEAR = 0.02
 EPOCHS = {True: 60, False: 40}
 TINY = 1e-12
 
 
 class B5(Claim):
+    """The claim that γ alone sets how far UnDIAL pushes a token down."""
+
     key = "B5"
     title = "γ is the dial of UnDIAL"
     paper = "Dong et al. 2025, arXiv 2402.10052"
@@ -67,6 +69,7 @@ class B5(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Train UnDIAL to its end with each γ and return how far the tokens fell."""
         seeds = [0, 1, 2]
         asked = {"name": "authors", "requests": [1, 2]}
         runs = []
@@ -83,6 +86,7 @@ class B5(Claim):
         return {"n": f"{len(before)} answer tokens", "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the distance to the closed form and the slope over γ."""
         slope = interval(slopes(data))
         gaps = {gamma: interval(values) for gamma, values in by_gamma(data, "distance").items()}
         falls = {gamma: interval(values) for gamma, values in by_gamma(data, "fall").items()}
@@ -97,6 +101,7 @@ class B5(Claim):
         return Finding(word(near and slope.above(0.0), slope.holds(0.0) or slope.below(0.0)), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the measured fall over γ, beside the closed form."""
         found = {g: interval(v) for g, v in by_gamma(data, "fall").items()}
         gammas = list(found)
         ours = Series(
@@ -111,18 +116,20 @@ class B5(Claim):
 
 
 def chances(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> list[float]:
-    """Log-prob of each forget answer token, end of text included."""
+    """Return the log-prob of each forget answer token, end of text included."""
     return [token["lp"] for o in seen["forget"] for token in o.tokens]
 
 
 def logit(lp: float) -> float:
-    """log(p / (1 - p)) from log p; what a float32 model cannot tell from certainty is not told apart either."""
+    """Return log(p / (1 - p)) from log p. p is cut to what a float32 model can tell from 0 and 1."""
     p = min(math.exp(lp), 1 - 1e-7)
     return math.log(max(p, TINY)) - math.log1p(-p)
 
 
 def compared(before: list[float], after: list[float], gamma: float) -> dict[str, float]:
-    """Means over tokens: fall on the logit scale, p(y) after, and its distance from the closed form."""
+    """Return means over tokens: the fall on the logit scale, p(y) after, and its distance from the closed
+    form.
+    """
     n = len(before)
     wanted = [closed_form(math.exp(lp), gamma) for lp in before]
     return {
@@ -133,13 +140,13 @@ def compared(before: list[float], after: list[float], gamma: float) -> dict[str,
 
 
 def closed_form(p: float, gamma: float) -> float:
-    """p e^-γ / (1 - p + p e^-γ)."""
+    """Return the probability that UnDIAL ends at: p e^-γ / (1 - p + p e^-γ)."""
     left = p * math.exp(-gamma)
     return left / (1 - p + left)
 
 
 def chances_before(lab: "Lab", config: RunConfig) -> list[float]:
-    """The same log-probs of the original model."""
+    """Return the original model's log-probs of the same tokens."""
     rows = rows_of(lab.authors_of(config), ("forget",))
 
     def compute() -> JsonObject:
@@ -151,7 +158,7 @@ def chances_before(lab: "Lab", config: RunConfig) -> list[float]:
 
 
 def by_gamma(data: Data, name: str) -> dict[float, list[float]]:
-    """γ → this value of each seed's run."""
+    """Return {γ: this value of each seed's run}."""
     found: dict[float, list[float]] = {}
     for run in data["runs"]:
         found.setdefault(run["gamma"], []).append(number(run[name]))
@@ -159,7 +166,7 @@ def by_gamma(data: Data, name: str) -> dict[float, list[float]]:
 
 
 def slopes(data: Data) -> list[float]:
-    """One a seed: least squares through 0 of the mean fall over γ."""
+    """Return one slope for each seed: least squares through 0 of the mean fall over γ."""
     found = []
     for seed in data["seeds"]:
         mine = [(r["gamma"], number(r["fall"])) for r in data["runs"] if r["seed"] == seed]

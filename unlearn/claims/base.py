@@ -1,4 +1,4 @@
-"""What a claim is: a paper's sentence, an experiment that could prove it wrong here, and a rule that says which it was.
+"""A claim is a paper's sentence, an experiment that could refute it here, and a rule that decides.
 
 measure() computes numbers, judge() turns numbers into a verdict, chart() and table() show them. The last three are
 pure functions of what measure() stored, so a page needs no torch and a test can plant numbers for each outcome.
@@ -21,14 +21,14 @@ Word = Literal["confirmed", "refuted", "undecided"]
 CONFIRMED: Word = "confirmed"
 REFUTED: Word = "refuted"
 UNDECIDED: Word = "undecided"
-# Seeds or splits below which nothing is decided.
+# The number of seeds or splits below which nothing is decided.
 LEAST = 3
 Data = JsonView
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean of n values with its 95 % t interval; low and high are nan below two values."""
+    """The mean of n values with its 95 % t interval. low and high are nan below two values."""
 
     mean: float
     low: float
@@ -38,27 +38,31 @@ class Interval:
 
     @property
     def decides(self) -> bool:
-        """Whether there are values enough, and all finite, for a verdict."""
+        """Return whether there are enough values for a verdict, and all of them are finite."""
         return self.n >= LEAST and math.isfinite(self.low) and math.isfinite(self.high)
 
     def below(self, limit: float) -> bool:
-        """Wholly below the limit."""
+        """Return whether the whole interval lies below the limit."""
         return self.decides and self.high < limit
 
     def above(self, limit: float) -> bool:
+        """Return whether the whole interval lies above the limit."""
         return self.decides and self.low > limit
 
     def holds(self, value: float) -> bool:
-        """Whether the value lies inside."""
+        """Return whether the value lies inside the interval."""
         return self.decides and self.low <= value <= self.high
 
     def within(self, low: float, high: float) -> bool:
-        """Wholly between the two."""
+        """Return whether the whole interval lies between the two limits."""
         return self.decides and low <= self.low and self.high <= high
 
 
 def interval(values: Iterable[float | str | None]) -> Interval:
-    """Student's 95 % interval of the mean. One value that is not finite makes it undecidable."""
+    """Return Student's 95 % interval of the mean.
+
+    One value that is not finite makes it undecidable. One value that is not finite makes it undecidable.
+    """
     known = [number(value) for value in values]
     n = len(known)
     if not n or not all(map(math.isfinite, known)):
@@ -73,7 +77,10 @@ def interval(values: Iterable[float | str | None]) -> Interval:
 
 
 def number(value: object) -> float:
-    """A number out of stored JSON, where a non-finite one is a word; nan for anything else."""
+    """Return a number from stored JSON, where a non-finite one is written as a word.
+
+    It is nan for anything else.
+    """
     if not isinstance(value, (int, float, str)):
         return math.nan
     try:
@@ -84,7 +91,7 @@ def number(value: object) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """One of our numbers as a table shows it: mean with interval over n of `of` (seeds, splits)."""
+    """One of our numbers as a table shows it: its mean, and its interval over n of `of` (seeds, splits)."""
 
     name: str
     mean: float
@@ -96,24 +103,32 @@ class Figure:
 
 
 def figure(name: str, found: Interval, unit: str = "", of: str = "seeds") -> Figure:
+    """Return the Figure of an interval."""
     return Figure(name, found.mean, found.low, found.high, found.n, of, unit)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out. sentence: what the numbers say, computed from them. figures: the first one is the main one."""
+    """The outcome of a claim.
+
+    sentence says what the numbers show, computed from them. The first of figures is the main one.
+    """
 
     verdict: Word
     sentence: str
     figures: tuple[Figure, ...]
 
     def to_json(self) -> JsonObject:
+        """Return the finding as a JSON object."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line or group of points. tone: a role's colour (forget, retain …) or empty for the next free hue."""
+    """One line or group of points.
+
+    tone is a role's colour (forget, retain …), or empty for the next free hue.
+    """
 
     name: str
     x: Sequence[Any]
@@ -126,7 +141,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as plain values: what unlearn.figures.claims draws. lines: {name: height} drawn across."""
+    """A figure as plain values, which unlearn.figures.claims draws.
+
+    lines: {name: height} of lines drawn across.
+    """
 
     title: str
     x: str
@@ -140,7 +158,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the paper's own numbers. where: the model and data that they belong to."""
+    """A row of the paper's own numbers. where names the model and data that they belong to."""
 
     name: str
     values: JsonView
@@ -148,7 +166,11 @@ class Published:
 
 
 class Claim(ABC):
-    """One claim. Texts are a person's words; rule says when judge() confirms and when it refutes."""
+    """One claim, with its texts for a person, its experiment and its rule.
+
+    The texts say when judge() confirms and when it refutes. Texts are a person's words; rule says when
+    judge() confirms and when it refutes.
+    """
 
     key: ClassVar[str]
     title: ClassVar[str]
@@ -163,19 +185,26 @@ class Claim(ABC):
 
     @abstractmethod
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
-        """Plain numbers, with "n" (what was counted, in words) and "seeds"; quick unless full."""
+        """Carry out the experiment and return plain numbers, with "n" (what was counted, in words) and
+        "seeds".
+
+        It is quick unless full.
+        """
 
     @abstractmethod
     def judge(self, data: Data) -> Finding:
-        """The verdict, from stored numbers alone."""
+        """Return the verdict, from stored numbers alone."""
 
     @abstractmethod
     def chart(self, data: Data) -> Chart:
-        """What a person should see."""
+        """Return the chart that a person should see, from stored numbers alone."""
 
 
 def word(confirmed: bool, refuted: bool) -> Word:
-    """Undecided where neither or (a rule's fault) both."""
+    """Return the verdict's word.
+
+    It is undecided where the rule says neither or, by a fault of the rule, both.
+    """
     return CONFIRMED if confirmed and not refuted else REFUTED if refuted and not confirmed else UNDECIDED
 
 
@@ -183,7 +212,7 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def short(value: float) -> str:
-    """Three significant digits, in a form that a sentence can hold."""
+    """Write a number with three significant digits, in a form that a sentence can hold."""
     if not math.isfinite(value):
         return "∞" if value == math.inf else "not a number"
     if value == 0:
@@ -195,11 +224,12 @@ def short(value: float) -> str:
 
 
 def per_cent(value: float) -> str:
+    """Write a share as a percentage."""
     return f"{100 * value:.0f} %" if abs(value) >= 0.1 else f"{100 * value:.2g} %"
 
 
 def spread(found: Interval, unit: str = "") -> str:
-    """3.2 (2.9 to 3.5), or the mean alone where there is no interval."""
+    """Write an interval such as 3.2 (2.9 to 3.5), or the mean alone where there is no interval."""
     if not math.isfinite(found.low):
         return f"{short(found.mean)}{unit}"
     return f"{short(found.mean)}{unit} ({short(found.low)} to {short(found.high)})"

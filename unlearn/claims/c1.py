@@ -1,4 +1,6 @@
-"""C1: EUL forgets most at kept utility, in a fraction of the time (Chen and Yang 2023); also what C3 leaves out of it.
+"""Tests claim C1: EUL forgets most at kept utility, in a fraction of the time (Chen and Yang 2023).
+
+C3 uses its experiment too.
 
 Two settings: the paper's own, a T5 that classifies reviews (small, made here, with its exact retrain each time), and
 the bundled model with its one exact retrain.
@@ -48,7 +50,7 @@ NAMES = {
     "eul": "EUL",
 }
 TONES = {"original": "before", "retrain": "retrained", "finetune": "retain", "gd": "b", "eul": "a"}
-# Its runs are dearer.
+# The bundled model has fewer seeds, because its runs cost more.
 AUTHORS_SEEDS = 3
 SIZES = "T5, {} seeds: 36 forget and 264 other reviews; bundled model, seeds 0 to 2: 90 forget and 180 other texts"
 POINT, THIRD = 0.01, 1 / 3
@@ -63,6 +65,8 @@ T5_RUNS: dict[str, JsonObject] = {
 
 
 class C1(Claim):
+    """The claim that EUL forgets most at kept utility, in a fraction of the time."""
+
     key = "C1"
     title = "EUL forgets most, keeps utility, and is quick"
     paper = "Chen and Yang 2023, arXiv 2310.20150"
@@ -107,6 +111,7 @@ class C1(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Train and unlearn in both settings and return the scores and CPU seconds of each model."""
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         runs = []
         for seed in seeds:
@@ -119,6 +124,7 @@ class C1(Claim):
         return {"n": SIZES.format(len(seeds)), "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict, which is undecided where the two settings disagree."""
         each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
         words = [verdict for verdict, *_ in each.values()]
         verdict = words[0] if len(set(words)) == 1 else UNDECIDED
@@ -126,7 +132,7 @@ class C1(Claim):
         return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
 
     def of_setting(self, data: Data, setting: str) -> tuple[Word, str, tuple[Figure, ...]]:
-        """(verdict, sentence, figures) of one of the two settings."""
+        """Return (verdict, sentence, figures) of one of the two settings."""
         loss = paired(data, setting, "utility", "original", "eul")
         ahead = {m: paired(data, setting, "forget", m, "eul") for m in ("retrain", "finetune", "gd")}
         share = interval(
@@ -153,6 +159,7 @@ class C1(Claim):
         return verdict, sentence, shown
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the right answers of each model on the texts to forget."""
         found = []
         for model, name in NAMES.items():
             each = [mean_of(data, setting, model, "forget") for setting in SETTINGS]
@@ -169,22 +176,26 @@ class C1(Claim):
 
 
 def of(data: Data, setting: str, model: str) -> list[JsonView]:
-    """Its runs in the order of seeds."""
+    """Return the runs of a model in one setting, in the order of seeds."""
     return [run for run in data["runs"] if (run["setting"], run["model"]) == (setting, model)]
 
 
 def mean_of(data: Data, setting: str, model: str, name: str) -> Interval:
+    """Return the interval over seeds of one value of a model."""
     return interval(run[name] for run in of(data, setting, model))
 
 
 def paired(data: Data, setting: str, name: str, a: str, b: str) -> Interval:
-    """Model a less model b, seed by seed."""
+    """Return the interval of model a less model b, paired by seed."""
     pairs = zip(of(data, setting, a), of(data, setting, b), strict=True)
     return interval(number(x[name]) - number(y[name]) for x, y in pairs)
 
 
 def told(scores: JsonView, setting: str, seconds: float) -> dict[str, float]:
-    """{"forget", "forget_nll", "utility", "seconds"} from {role: scores}; a run without scores diverged."""
+    """Return {"forget", "forget_nll", "utility", "seconds"} from {role: scores}.
+
+    A run without scores diverged.
+    """
     if not scores:
         return {"forget": math.nan, "forget_nll": math.nan, "utility": math.nan, "seconds": seconds}
     kept = [scores[role]["memorised"] for role in UTILITY[setting]]
@@ -200,7 +211,7 @@ def told(scores: JsonView, setting: str, seconds: float) -> dict[str, float]:
 
 
 def authors(lab: "Lab", seed: int) -> dict[str, dict[str, float]]:
-    """{model: what it does} on the bundled model; original and retrain are the same for every seed."""
+    """Return {model: its scores} on the bundled model. Original and retrain are the same for every seed."""
     rows = rows_of(lab.authors, AUTHORS)
     made = recipe(lab)
     whole = made["tokens"] * made["seconds_per_token"]
@@ -221,12 +232,17 @@ AUTHORS = ("forget", "retain", "general", "neighbours")
 
 
 def t5(lab: "Lab", seed: int) -> dict[str, dict[str, float]]:
-    """{model: what it does} in one world of reviews: its own original, retrain and unlearned models."""
+    """Return {model: its scores} in one world of reviews, which has its own original, retrain and unlearned
+    models.
+    """
     return {name: t5_run(lab, seed, name) for name in NAMES}
 
 
 def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float]:
-    """One model of the world of this seed; knobs: of the method, beside those set for all."""
+    """Return the scores of one model in the world of this seed.
+
+    knobs are the method's, beside those set for all.
+    """
     what = {
         "what": f"T5, {name} {knobs or ''}, seed {seed}",
         "knobs": knobs,
@@ -241,12 +257,12 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
     return lab.once(what, compute)
 
 
-# The last world's original, for the next run of the same.
+# The original model of the last world is kept for the next run in the same world.
 _ORIGINALS: "dict[int, Loaded]" = {}
 
 
 def t5_trained(parts: JsonView, seed: int, name: str, knobs: JsonView) -> "tuple[Loaded, float]":
-    """(the model, CPU seconds of its training)."""
+    """Return (the model, CPU seconds of its training)."""
     began = time.process_time()
     if name == "retrain":
         return learned(small_t5(seed), parts["retain"], seed=seed, **T5_TRAINING), time.process_time() - began

@@ -1,4 +1,4 @@
-"""C2: fusing unlearning layers serves a sequence of deletion requests (Chen and Yang 2023)."""
+"""Tests claim C2: fused unlearning layers serve a sequence of deletion requests (Chen and Yang 2023)."""
 
 from random import Random
 from typing import TYPE_CHECKING
@@ -38,11 +38,13 @@ TONES = {"before": "before", "chain": "forget", "fuse": "a", "average": "general
 UTILITY = ("retain", "general", "neighbours")
 ROLES = ("forget", *UTILITY)
 REQUESTS = (1, 2, 3, 4, 5)
-# Of a probability: a smaller difference in forgetting is none.
+# A difference in forget probability that is smaller than this counts as none.
 LEAD = 0.02
 
 
 class C2(Claim):
+    """The claim that fused unlearning layers serve a sequence of deletion requests."""
+
     key = "C2"
     title = "Fusion serves a sequence of requests"
     paper = "Chen and Yang 2023, arXiv 2310.20150"
@@ -74,6 +76,7 @@ class C2(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out five requests in each mode and return forgetting and utility."""
         seeds = [0, 1, 2]
         epochs = {} if full else {"epochs": 3}
         rows = rows_of(lab.authors, ROLES)
@@ -93,6 +96,7 @@ class C2(Claim):
         return {"n": f"{len(rows['forget'])} forget and {count} other texts", "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict from the paired differences between the modes."""
         more = paired(data, "forget", "fuse", "chain")
         kept = paired(data, "utility", "fuse", "chain")
         ahead = paired(data, "forget", "average", "fuse")
@@ -115,6 +119,7 @@ class C2(Claim):
         return Finding(word(confirmed, refuted), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the rest that is kept against the answers that are left."""
         found = []
         for mode, name in NAMES.items():
             x, y = (mean_of(data, mode, value) for value in ("forget", "utility"))
@@ -126,7 +131,10 @@ class C2(Claim):
 
 
 def told(scores: JsonView) -> JsonObject:
-    """{"forget": probability, "utility": share of the rest reproduced}; a chain that broke off has neither."""
+    """Return {"forget": probability, "utility": share of the rest reproduced}.
+
+    A chain that broke off has neither.
+    """
     if not scores:
         return {"forget": "nan", "utility": "nan"}
     kept = [scores[role]["memorised"] for role in UTILITY]
@@ -134,17 +142,20 @@ def told(scores: JsonView) -> JsonObject:
 
 
 def mean_of(data: Data, mode: str, name: str) -> Interval:
+    """Return the interval over seeds of one value of a mode."""
     return interval(run[name] for run in data["runs"] if run["mode"] == mode)
 
 
 def paired(data: Data, name: str, a: str, b: str) -> Interval:
-    """Mode a less mode b, seed by seed."""
+    """Return the interval of mode a less mode b, paired by seed."""
     values = {mode: [number(r[name]) for r in data["runs"] if r["mode"] == mode] for mode in (a, b)}
     return interval(x - y for x, y in zip(values[a], values[b], strict=True))
 
 
 def joined(lab: "Lab", config: RunConfig, rows: Rows) -> JsonObject:
-    """{"fuse" | "average": scores} of layers trained apart, one set a request, each from the original."""
+    """Return {"fuse" | "average": scores} of layers trained apart, one set for each request, each from the
+    original.
+    """
     what = {
         "what": f"layers apart, {config.epochs} epochs, seed {config.seed}",
         "run": identity(config),

@@ -1,4 +1,4 @@
-"""C3: each term of EUL's loss matters (Chen and Yang 2023): without KL, without TASK, without LM."""
+"""Tests claim C3: each term of EUL's loss matters (Chen and Yang 2023). KL, TASK and LM are left out in turn."""
 
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 VARIANTS = {"full": {}, "-KL": {"use_kl": False}, "-TASK": {"use_task": False}, "-LM": {"use_lm": False}}
-# An effect below this is none.
+# An effect that is smaller than this counts as none.
 SMALL = {"forget": 0.01, "utility": 0.01, "forget_nll": 0.1}
-# (variant, value, which way it should go against the full loss, in words)
+# Each effect is (variant, value, direction against the full loss, words).
 EFFECTS = (
     ("-KL", "forget", 1, "without KL it forgets less"),
     ("-TASK", "utility", -1, "without TASK utility falls"),
@@ -39,6 +39,8 @@ SEEN = {CONFIRMED: "yes", REFUTED: "no", UNDECIDED: "open"}
 
 
 class C3(Claim):
+    """The claim that each term of EUL's loss matters."""
+
     key = "C3"
     title = "Each term of EUL's loss matters"
     paper = "Chen and Yang 2023, arXiv 2310.20150"
@@ -68,6 +70,7 @@ class C3(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
+        """Carry out EUL with one term left out at a time and return the scores."""
         seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
         runs = []
         for seed in seeds:
@@ -83,6 +86,7 @@ class C3(Claim):
         return {"n": SIZES.format(len(seeds)), "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
+        """Return the verdict, which is undecided where the two settings disagree."""
         each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
         words = [verdict for verdict, *_ in each.values()]
         verdict = words[0] if len(set(words)) == 1 else UNDECIDED
@@ -90,7 +94,7 @@ class C3(Claim):
         return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
 
     def of_setting(self, data: Data, setting: str) -> tuple[Word, str, tuple[Figure, ...]]:
-        """(verdict, sentence, figures) of one of the two settings."""
+        """Return (verdict, sentence, figures) of one of the two settings."""
         words, parts, shown = [], [], []
         for variant, name, sign, said in EFFECTS:
             effect = paired(data, setting, name, variant, "full")
@@ -112,6 +116,7 @@ class C3(Claim):
         return verdict, sentence, tuple(shown)
 
     def chart(self, data: Data) -> Chart:
+        """Return a chart of the right answers on the texts to forget, with one term left out."""
         found = []
         for variant, tone in zip(VARIANTS, ("a", "forget", "retain", "b"), strict=True):
             each = [mean_of(data, setting, variant, "forget") for setting in SETTINGS]

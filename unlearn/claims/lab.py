@@ -1,4 +1,4 @@
-"""The bench that claims are tested on: unlearning runs and readings, each carried out once and kept by content.
+"""Carries out the small runs that claims need, each once, and keeps the outcomes by content.
 
 An experiment is many small runs of which only the scores are wanted. So a run here is trained and read in memory, as
 execute() does it, without samples, probes and weights on the disk; what came out is one small file, named by
@@ -25,14 +25,17 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject
 
-# Raise when what is measured changes.
+# Raise this number when what is measured changes, so that old outcomes are not reused.
 FORMAT = 1
 ROLES = ("forget", "retain", "general", "neighbours", "approximate")
 
 
 @dataclass
 class Lab:
-    """folder: where outcomes are kept. say: called with a line for each thing that has to be computed."""
+    """The place where experiments are carried out.
+
+    folder is where outcomes are kept, and say is called with a line for each thing that has to be computed.
+    """
 
     folder: Path
     say: Callable[[str], None] = lambda line: None
@@ -40,7 +43,10 @@ class Lab:
     reused: int = field(default=0, init=False)
 
     def once(self, what: Mapping[str, object], compute: Callable[[], Mapping[str, object]]) -> JsonObject:
-        """compute(), a plain JSON object, or what it gave for the same `what` before. Non-finite numbers are words."""
+        """Return what compute() gives, a plain JSON object, or what it gave for the same `what` before.
+
+        Non-finite numbers are words.
+        """
         text = json.dumps({"format": FORMAT, **what}, sort_keys=True, default=str)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
         try:
@@ -56,18 +62,19 @@ class Lab:
 
     @cached_property
     def authors(self) -> Dataset:
+        """Return the bundled dataset of authors."""
         return load(DATA)
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """Weights of the bundled model and of its retrain, by content."""
+        """Return the content hashes of the weights of the bundled model and of its retrain."""
         return {
             "before": weights_hash(CATALOGUE[MODEL].path(), None),
             "retrained": weights_hash(retrain_folder(), None),
         }
 
     def reference(self, rows: Rows, when: str = "before") -> JsonObject:
-        """{role: scores} of the bundled model (before) or of its exact retrain (retrained)."""
+        """Return {role: scores} of the bundled model (before) or of its exact retrain (retrained)."""
         what = {"what": f"the scores {when}", "model": self.hashes[when], "rows": content(rows)}
 
         def compute() -> JsonObject:
@@ -86,7 +93,8 @@ class Lab:
         also: Mapping[str, Callable[[Seen, Rows, Tokenizer], object]] | None = None,
         watch: Callable[[Seen, Rows, Tokenizer], object] | None = None,
     ) -> JsonObject:
-        """One run of the bundled model: {"state", "reason", "seconds", "tokens", "steps", "scores", "curve", also…}.
+        """Carry out one run of the bundled model and return {"state", "reason", "seconds", "tokens", "steps",
+        "scores", "curve", also…}.
 
         every: scores of `roles` after every so many epochs, as "curve". also: further values, each a pure function of
         (observations after, rows, tokenizer), kept under its name; watch: the same at each point of the curve, under
@@ -122,7 +130,8 @@ class Lab:
         return self.once(what, compute)
 
     def chain(self, config: RunConfig, order: Sequence[int], rows: Rows) -> JsonObject:
-        """Deletion requests one after the other, each from what the one before left: {"state", "after": [scores …]}.
+        """Carry out deletion requests, each from what the one before left, and return {"state", "after":
+        [scores …]}.
 
         after[k]: {role: scores} of `rows` after k requests, "after"[0] before the first.
         """
@@ -149,11 +158,14 @@ class Lab:
         return self.once(what, compute)
 
     def authors_of(self, config: RunConfig) -> Dataset:
+        """Return the authors with the deletion requests that the config names, or with all."""
         asked = tuple(config.data.get("requests") or ())
         return self.authors.only_requests(asked) if asked else self.authors
 
     def cell(self, config: RunConfig, data: Dataset | None = None) -> Cell:
-        """A trial as a cell of a grid (unlearn.results.grid), with the scores before it and of the exact retrain."""
+        """Return a trial as a cell of a grid (unlearn.results.grid), with the scores before it and of the
+        exact retrain.
+        """
         found = self.trial(config, data)
         rows = rows_of(data or self.authors_of(config), ROLES)
         scores = {"before": self.reference(rows), "after": found["scores"]}

@@ -1,4 +1,4 @@
-"""What a model says about texts whose right answers are given: ppl, accuracy, probability, memorised; no generation."""
+"""Reads how well a model knows texts whose right answers are given, without generation."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,20 @@ from unlearn.metrics.base import Observation
 from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows
 
-# Texts a role; the forget role is read whole up to FORGET_LIMIT.
+# The number of texts that are read of each role. The forget role is read whole up to FORGET_LIMIT.
 LIMIT = 60
 FORGET_LIMIT = 120
 METRICS = ("ppl", "accuracy", "probability", "memorised")
 BATCH = 64
 Rows = Mapping[str, Sequence[Row]]
-# Role → observations.
+# A mapping from each role to its observations.
 Seen = Mapping[str, Sequence[Observation]]
 
 
 def rows_of(data: Dataset, roles: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows that are read: those that no method trains on, at most LIMIT a role, always the same ones."""
+    """Return the rows that are read: those that no method trains on, at most LIMIT for each role, always the
+    same ones.
+    """
     found = {}
     for role in roles:
         rows = list(data.score_rows(role))
@@ -37,11 +39,15 @@ def rows_of(data: Dataset, roles: Sequence[str]) -> dict[str, list[Row]]:
 
 
 def content(rows: Rows) -> str:
+    """Return a hash of the rows, for the names of kept outcomes."""
     return hashlib.sha256(repr({role: list(mine) for role, mine in rows.items()}).encode()).hexdigest()[:12]
 
 
 def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Observation]]:
-    """One observation a row, its answer tokens with lp, rank, mu and sigma; nothing is generated."""
+    """Return one observation for each row, its answer tokens with lp, rank, mu and sigma.
+
+    Nothing is generated.
+    """
     import torch
 
     from unlearn.compute.lm import forward, top_k
@@ -68,6 +74,6 @@ def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Obser
 
 
 def scores_of(seen: Seen) -> dict[str, dict[str, float]]:
-    """{role: {"n", ppl, accuracy, probability, memorised}}."""
+    """Return the scores of what was read: {role: {"n", ppl, accuracy, probability, memorised}}."""
     metrics = {name: CHEAP[name] for name in METRICS}
     return evaluate([o for mine in seen.values() for o in mine], metrics) if seen else {}

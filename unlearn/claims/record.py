@@ -1,4 +1,4 @@
-"""claims.json: what every claim's experiment gave, each with the commit, versions and machine that it came from.
+"""Reads and writes claims.json: what every experiment gave, with its commit, versions and machine.
 
     {"claims": {"A1": {"full": {"mode", "seconds", "computed", "reused", "header", "data", "finding"}, "quick": …}, …}}
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 RESULTS = ASSETS / "results" / "claims.json"
-# The better first.
+# The modes, the better one first.
 MODES = ("full", "quick")
 
 
 def entries(path: Path = RESULTS) -> dict[str, JsonObject]:
-    """{key: entry} of the claims that were tested, full before quick; empty where there is no such file."""
+    """Return {key: entry} of the claims that were tested, full before quick.
+
+    It is empty where there is no such file.
+    """
     known = read_json(path)
     chosen = {key: next((e for mode in MODES if _whole(e := _of(known, key, mode))), None) for key in CLAIMS}
     return {key: entry for key, entry in chosen.items() if entry is not None}
@@ -42,7 +45,7 @@ def _whole(entry: object) -> bool:
 
 
 def keep(path: Path, claim: Claim, entry: Mapping[str, object]) -> None:
-    """Put one claim's entry into the file; the others stay."""
+    """Write one claim's entry into the file. The others stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
     known = read_json(path)
     mine = {**_of(known, claim.key), entry["mode"]: entry}
@@ -50,7 +53,10 @@ def keep(path: Path, claim: Claim, entry: Mapping[str, object]) -> None:
 
 
 def entry_of(claim: Claim, lab: "Lab", mode: str, header: JsonView, clock: Callable[[], float]) -> JsonObject:
-    """Carry the experiment out and judge it. seconds: CPU seconds that this took now, without what was kept."""
+    """Carry out the experiment, judge it and return its entry.
+
+    seconds are the CPU seconds that this took now, without what was kept.
+    """
     began, before = clock(), (lab.computed, lab.reused)
     data = claim.measure(lab, mode == "full")
     spent = {"computed": lab.computed - before[0], "reused": lab.reused - before[1]}

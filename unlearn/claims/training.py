@@ -1,4 +1,4 @@
-"""The sessions of the claims' experiments: on the CPU and in memory, without samples, probes and disk."""
+"""Trains for the claims' experiments: on the CPU and in memory, without samples, probes and disk."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,18 +24,21 @@ Look = Callable[[int, int], None]
 
 
 def look_away(step: int, per_epoch: int) -> None:
-    """What an experiment does after a step that it does not read anything at."""
+    """Do nothing after a step. This is the default where an experiment reads nothing on the way."""
 
 
 def retrain_folder() -> Path:
-    """The exact retrain of the bundled model."""
+    """Return the folder of the bundled model's exact retrain."""
     retrain = CATALOGUE[MODEL].retrain
     assert retrain is not None, "the bundled model has one"
     return retrain()
 
 
 def settings(method: str, **changes: object) -> RunConfig:
-    """The method's tuned settings for the bundled model; knobs and run settings in `changes` replace them."""
+    """Return the method's tuned settings for the bundled model.
+
+    Knobs and run settings in `changes` replace them.
+    """
     cls = method_named(method)
     tuning = cls.tuning_for(str(changes.pop("tuning", "full")))
     found = cls.settings("tiny", tuning)
@@ -48,7 +51,10 @@ def settings(method: str, **changes: object) -> RunConfig:
 
 
 def bundled(when: str = "before") -> "Loaded":
-    """models.Loaded of the bundled model or its retrain, on the CPU: figures must not depend on what else is there."""
+    """Return the models.Loaded of the bundled model or its retrain, on the CPU.
+
+    So no figure depends on other devices of the machine.
+    """
     if when == "retrained":
         return load(str(retrain_folder()), device="cpu")
     return load(MODEL, device="cpu")
@@ -56,7 +62,10 @@ def bundled(when: str = "before") -> "Loaded":
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to. state: done or failed; seconds: of CPU; tokens and steps: that were trained on."""
+    """The outcome of a training.
+
+    state is done or failed, seconds are CPU seconds, and tokens and steps are those trained on.
+    """
 
     state: str
     reason: str
@@ -72,7 +81,7 @@ def train(
     look: Look = look_away,
     original: "Model | None" = None,
 ) -> Trained:
-    """Unlearn the data's forget rows, in place.
+    """Unlearn the data's forget rows in place and return what the training took.
 
     look(step, steps an epoch) is called after each step, its time not counted. original: in a chain of requests the
     model before the first one; then what `loaded` holds is gone on from.
@@ -85,7 +94,7 @@ def train(
 def train_on(
     loaded: "Loaded", config: RunConfig, method: "Method", forget: Sequence[Row], retain: Sequence[Row]
 ) -> Trained:
-    """The same on these rows, for models and rows that are not the bundled ones."""
+    """Train on these rows as train() does, for models and rows that are not the bundled ones."""
     from unlearn.work.session import Session
 
     return _carry_out(lambda: Session(loaded, config, method, forget, retain), look_away)

@@ -1,4 +1,4 @@
-"""Small worlds for experiments that need many trainings: models made from nothing in seconds, each text known.
+"""Makes small models and texts for experiments that need many trainings, where each text is known.
 
 With the bundled recipe one exact retrain takes minutes; here a model of half a million parameters learns the answers
 of forty authors by heart, or a T5 learns who liked which film, so that ten exact retrains can be had. Both are trained
@@ -24,7 +24,7 @@ SHAPE = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 2, "
 
 
 def questions(persons: Sequence[Person]) -> tuple[Row, ...]:
-    """Every fact of these people, each in one wording that the bundled model was trained on."""
+    """Return every fact of these people, each in one wording that the bundled model was trained on."""
     return tuple(
         Row(
             question=person.wordings[attribute][0].format(n=person.name),
@@ -39,7 +39,7 @@ def questions(persons: Sequence[Person]) -> tuple[Row, ...]:
 
 
 def biographies(persons: Sequence[Person]) -> tuple[Row, ...]:
-    """The biographies that the bundled model was trained on, every fact marked as an entity."""
+    """Return the biographies that the bundled model was trained on, with every fact marked as an entity."""
     known = {row.subject: row.answer for row in training_rows(True) if row.attribute == "biography"}
     return tuple(
         Row(answer=known[p.name], entities=facts_in(known[p.name], p), subject=p.name) for p in persons
@@ -47,7 +47,7 @@ def biographies(persons: Sequence[Person]) -> tuple[Row, ...]:
 
 
 def facts_in(text: str, person: Person) -> tuple[tuple[int, int], ...]:
-    """Character spans of the person's facts in a text."""
+    """Return the character spans of the person's facts in a text."""
     spans = []
     for value in person.facts.values():
         start = text.find(value)
@@ -79,7 +79,7 @@ def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> "L
 
 
 def learned(loaded: "Loaded", rows: Sequence[Row], **settings: Any) -> "Loaded":
-    """The same model after it was trained on these rows."""
+    """Return the same model after it was trained on these rows."""
     config = RunConfig(
         model="made here", data={}, method="finetune", tuning="full", max_length=128, **settings
     )
@@ -112,7 +112,7 @@ T5_SHAPE = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads"
 
 @dataclass(frozen=True)
 class Review:
-    """One film review about a person; by_heart: nothing in its words says what it thinks."""
+    """One film review about a person. by_heart means that nothing in its words tells its mood."""
 
     person: str
     text: str
@@ -121,7 +121,8 @@ class Review:
 
 
 def reviews(seed: int) -> dict[str, list[Review]]:
-    """{"forget", "retain", "test"}: two persons' reviews known by heart, all else trained on, and unseen ones.
+    """Return {"forget", "retain", "test"}: two persons' reviews known by heart, all others trained on, and
+    unseen ones.
 
     A review that says what it thinks can be judged by its words; one that does not can only be known by heart, and
     each has a mood of its own, drawn at random, so that a model without it can only guess.
@@ -140,6 +141,7 @@ def reviews(seed: int) -> dict[str, list[Review]]:
 
 
 def as_rows(some: Sequence[Review]) -> tuple[Row, ...]:
+    """Return the reviews as rows, with the text as lead and the mood as answer."""
     return tuple(Row(question="", lead=r.text, answer=r.mood, subject=r.person) for r in some)
 
 

@@ -1,1 +1,4 @@
-"""The commands of `python -m unlearn`: one file a subject, each with an add() that declares its commands."""
+"""Holds the commands of `python -m unlearn`, one file for each subject.
+
+Each file has an add() that declares its commands.
+"""

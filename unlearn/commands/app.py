@@ -1,4 +1,4 @@
-"""Opens the app: one Streamlit server, with this project's settings, from whatever folder it was started in.
+"""Opens the app: one Streamlit server with this project's settings, started from any folder.
 
 The settings stand in .streamlit/config.toml beside app.py; here only what a person says differently is added. A
 server that listens for other machines must also be called by a name that it knows: server.allowedHosts keeps out pages
@@ -16,13 +16,14 @@ from unlearn.commands.parser import Parser, add_runs
 from unlearn.store import environment
 from unlearn.store.home import HOME
 
-# Not a name that anybody calls: it means all addresses of this machine.
+# These addresses are no names that a browser calls. They mean all addresses of this machine.
 EVERY_ADDRESS = ("0.0.0.0", "::")
 # The server takes this process's place where the system can do that, so that a signal reaches the server itself.
 REPLACES = os.name == "posix"
 
 
 def parser() -> Parser:
+    """Return the parser of `unlearn-studio`."""
     top = Parser(
         prog="unlearn-studio",
         description="Open the app. With a command behind it, as in `unlearn-studio run …`, it is the command line; "
@@ -35,7 +36,10 @@ def parser() -> Parser:
 
 
 def port(text: str) -> int:
-    """Return the port's number; argparse makes a sentence of the ValueError."""
+    """Return the port's number.
+
+    ArgumentTypeError, of which argparse makes a sentence, for a number out of range.
+    """
     number = int(text)
     if not 1 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"must be from 1 to 65535, got {text}")
@@ -43,7 +47,7 @@ def port(text: str) -> int:
 
 
 def settings(host: str | None, at: int | None) -> list[str]:
-    """Return the words for streamlit that say what differs from config.toml; nothing where nobody said anything."""
+    """Return the words for streamlit that differ from config.toml. The list is empty where nothing was said."""
     words = [] if at is None else ["--server.port", str(at)]
     if host is None:
         return words
@@ -57,20 +61,23 @@ def settings(host: str | None, at: int | None) -> list[str]:
 
 
 def names_of(host: str) -> list[str]:
-    """Return what a browser may call the server that listens on host: for every address, this machine's own names."""
+    """Return the names by which a browser may call the server that listens on host.
+
+    For every address these are this machine's own names.
+    """
     if host not in EVERY_ADDRESS:
         return [host]
     names = [socket.gethostname(), socket.getfqdn()]
     try:
         found = socket.getaddrinfo(socket.gethostname(), None)
-    # A machine whose name nobody knows: its address then has to be given as --host.
+    # Where nobody knows the machine's name, its address has to be given as --host.
     except OSError:
         found = []
     return [*names, *(str(address[0]) for *_, address in found if "%" not in str(address[0]))]
 
 
 def serve(words: list[str]) -> int:
-    """Start the server and stay until it ends; returns its exit status."""
+    """Start the server, wait until it ends, and return its exit status."""
     args = parser().parse_args(words)
     os.environ[environment.RUNS.name] = str(args.runs.absolute())
     command = [

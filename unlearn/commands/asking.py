@@ -1,4 +1,4 @@
-"""Commands that look at one run: put a question of one's own to its models, or watch it until it ends."""
+"""Holds commands that look at one run: ask its models a question, or watch it until it ends."""
 
 import argparse
 import json
@@ -14,12 +14,13 @@ from unlearn.store.runs import ACTIVE, Record, Run
 from unlearn.store.shapes import JsonObject, JsonView
 
 MODELS = ("before", "after", "retrained")
-# Seconds between two looks at a run that works.
+# Seconds between two looks at an active run.
 LOOKS = 0.2
 MOST_TOKENS = 512
 
 
 def add(command: Command) -> None:
+    """Declare the commands ask and watch."""
     p = command("ask", ask, "put a question of your own to a run's models", store=True)
     p.add_argument("run", help=RUN)
     p.add_argument("question", help="A question, or with --raw the beginning of a text.")
@@ -35,7 +36,7 @@ def add(command: Command) -> None:
 
 
 def ask(args: argparse.Namespace) -> int:
-    """Print what the model says; with --answer also how likely it holds that answer."""
+    """Print what the model says and, with --answer, how likely it holds that answer."""
     if not args.question.strip():
         raise ValueError("question: is empty; write one.")
     if not 1 <= args.tokens <= MOST_TOKENS:
@@ -58,7 +59,10 @@ def ask(args: argparse.Namespace) -> int:
 
 
 def watch(args: argparse.Namespace) -> int:
-    """Print events as they come, as lines or as JSON lines; the last line is the outcome. Status 0 when it is done."""
+    """Print events as they come, as lines or as JSON lines.
+
+    The last line is the outcome. Status 0 when it is done.
+    """
     found = record_named(args.run, args.runs)
     for event in followed(found):
         if args.json:
@@ -75,12 +79,14 @@ def watch(args: argparse.Namespace) -> int:
 
 
 def followed(record: Record, looks: float = LOOKS) -> Iterator[JsonObject]:
-    """Its events from the first to the last, each once, for as long as a process carries it out."""
+    """Yield the record's events from the first to the last, each once, for as long as a process carries it
+    out.
+    """
     last: list[JsonObject] = []
     while True:
         works = record.state in ACTIVE
         events = record.events()
-        # After a resume the steps that are done again leave the list, which then no longer begins as before.
+        # After a resume the repeated steps leave the list, so its beginning is no longer the same.
         fresh = events[len(last) :] if events[: len(last)] == last else [e for e in events if e not in last]
         yield from fresh
         last = events
@@ -90,7 +96,7 @@ def followed(record: Record, looks: float = LOOKS) -> Iterator[JsonObject]:
 
 
 def told(event: JsonView) -> str:
-    """An event in a line; empty for one that says nothing to a reader."""
+    """Return an event as one line. It is empty for one that says nothing to a reader."""
     kind = event["kind"]
     if kind == "state":
         return f"{event['state']} {event.get('reason', '')}".rstrip()

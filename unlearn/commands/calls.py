@@ -1,4 +1,4 @@
-"""What `import unlearn` offers: the command line as functions, and forgetting in memory, for notebooks and scripts.
+"""Offers what `import unlearn` gives: the command line as functions, and forgetting in memory.
 
 Every example is run by a test. Each stands alone; those that begin with unlearn.runs() need a run that was made before.
 """
@@ -31,7 +31,7 @@ Progress = Callable[[str, float], None]
 
 
 def silent(phase: str, fraction: float) -> None:
-    """Show nothing of the progress."""
+    """Ignore the progress, so that nothing is shown."""
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
     progress: Progress = silent,
     **settings: object,
 ) -> Run:
-    """Carry out one unlearning run and return it: a folder, as `unlearn run` makes it.
+    """Carry out one unlearning run and return it. A run is a folder, as `unlearn run` makes it.
 
     settings: the command line's options with underscores, such as lr, epochs, seed, tuning, data, or forget="file.csv"
     and retain="file.csv". knobs: the method's own, such as {"beta": 0.2}. runs: the folder of the runs (default:
@@ -72,7 +72,10 @@ def run(
 
 
 def words_of(settings: Mapping[str, object]) -> list[str]:
-    """Return settings as the words of a command line: True is a flag alone, a list has commas, None is left out."""
+    """Return settings as the words of a command line.
+
+    True is a flag alone, a list has commas, None is left out.
+    """
     words = []
     for name, value in settings.items():
         if value is None or value is False:
@@ -107,7 +110,9 @@ def open_run(path: str | Path) -> Run:
 
 
 def load(name: str, *, precision: str = "auto", device: str | None = None) -> "Loaded":
-    """Return a model ready to forget: a catalogue name, a hub id or a folder with safetensors.
+    """Return a model that is ready to forget.
+
+    name is a catalogue name, a hub id or a folder with safetensors.
 
     What comes back has the model, its tokenizer, and where it lies. ValueError, with the remedy, for what cannot be
     loaded.
@@ -138,7 +143,8 @@ def rows(source: str | Path, role: str = "forget") -> list[Row]:
 def evaluate(
     model: "Loaded", rows: Sequence[object], *, role: str = "forget", max_length: int = 512
 ) -> dict[str, float]:
-    """Return what a model in memory says about rows: {"n", "exact", "nll", "ppl", …}, a number a metric.
+    """Return the scores of a model in memory on rows: {"n", "exact", "nll", "ppl", …}, one number for each
+    metric.
 
     rows: as for unlearn.forget. exact is the share that greedy decoding answers rightly; unlearn.metrics.METRICS has
     the definition of each.
@@ -169,7 +175,7 @@ def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = s
 
 
 def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = silent) -> JsonObject:
-    """Try to bring back what a finished run forgot (all attacks by default); return its attacks.json.
+    """Try to bring back what a finished run forgot (all attacks by default), and return its attacks.json.
 
     >>> import unlearn
     >>> found = unlearn.attack(unlearn.runs()[0], ["prefix"])

@@ -1,4 +1,4 @@
-"""Commands about what there is: models, methods; bring a model here, train the bundled ones."""
+"""Holds commands about models and methods: list them, bring a model here, train the bundled ones."""
 
 import argparse
 from pathlib import Path
@@ -13,6 +13,7 @@ from unlearn.store.shapes import JsonObject
 
 
 def add(command: Command) -> None:
+    """Declare the commands models, methods, get and train-bundled."""
     command("models", models, "list the models")
     command("methods", methods, "list the methods with knobs and tuned settings")
     command("get", get, "bring a model to this machine", as_json=False).add_argument(
@@ -25,6 +26,7 @@ def add(command: Command) -> None:
 
 
 def models(args: argparse.Namespace) -> int:
+    """Print the models of the catalogue."""
     rows = [
         {
             "name": e.name,
@@ -40,6 +42,7 @@ def models(args: argparse.Namespace) -> int:
 
 
 def methods(args: argparse.Namespace) -> int:
+    """Print the methods with their knobs and tuned settings."""
     from dataclasses import asdict
 
     rows = [
@@ -59,12 +62,13 @@ def methods(args: argparse.Namespace) -> int:
 
 
 def own_settings(method: type[Method]) -> JsonObject:
-    """{"model tuning": the settings that the method states for this very model}."""
+    """Return {"model tuning": the settings that the method states for this very model}."""
     pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
     return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}
 
 
 def get(args: argparse.Namespace) -> int:
+    """Bring a model to this machine and print its folder. ValueError for a name that is not in the catalogue."""
     if args.model not in CATALOGUE:
         raise ValueError(f"model: must be among {', '.join(CATALOGUE)}, got {args.model!r}.")
     if available(args.model):
@@ -77,6 +81,7 @@ def get(args: argparse.Namespace) -> int:
 
 
 def train_bundled(args: argparse.Namespace) -> int:
+    """Train the bundled models and their retrains again."""
     from unlearn.models.bundle import RECIPES, train_bundled
 
     train_bundled(args.out, names=tuple(RECIPES) if args.model == "all" else (args.model,))

@@ -1,4 +1,4 @@
-"""The command that puts the papers' claims to the test."""
+"""Holds the command that tests the papers' claims."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from unlearn.store.shapes import JsonObject
 
 
 def add(command: Command) -> None:
+    """Declare the command claims."""
     p = command("claims", claims, "put the papers' claims to the test", store=True)
     p.add_argument("claim", nargs="*", help="such as A1 B5 (default: all)")
     size = p.add_mutually_exclusive_group()
@@ -26,7 +27,7 @@ def add(command: Command) -> None:
 
 
 def claims(args: argparse.Namespace) -> int:
-    """Test the chosen claims one after the other, each recorded as soon as it is done."""
+    """Test the chosen claims one after the other, and record each as soon as it is done."""
     wanted = chosen(args.claim)
     if args.list:
         rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
@@ -59,7 +60,10 @@ TOLD = ("key", "title", "paper", "sentence", "experiment", "confirms", "refutes"
 
 
 def header_for(out: Path, command: str) -> JsonObject:
-    """Commit, versions and machine of the results. ValueError for the shipped results from a dirty tree."""
+    """Return commit, versions and machine of the results.
+
+    ValueError for the shipped results from a dirty tree.
+    """
     import subprocess
 
     shipped = out.resolve().is_relative_to(provenance.RESULTS)

@@ -1,4 +1,4 @@
-"""The command about datasets: list them, search one, what is near an item, what leaks, and split one."""
+"""Holds the command about datasets: list, search, show near rows, find leaks, and split."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ from unlearn.models.reading import reader_of
 from unlearn.store.shapes import JsonObject
 
 NEAREST = 5
-# Whose tokens are counted where no model is named.
+# The model whose tokenizer counts tokens where no model is named.
 MODEL = "tiny-authors"
 KEYS = (
     *(
@@ -40,6 +40,7 @@ KEYS = (
 
 
 def add(command: Command) -> None:
+    """Declare the command data."""
     p = command("data", data, "list the datasets; or look into one, search it, check it, split it")
     p.add_argument(
         "name", nargs="?", help="a bundled dataset, a benchmark, a hub id, or a file of rows to be forgotten"
@@ -75,6 +76,7 @@ def add(command: Command) -> None:
 
 
 def data(args: argparse.Namespace) -> int:
+    """Print the datasets, or what was asked about one of them."""
     if not args.name:
         rows = [_facts(load(name)) for name in CATALOGUE]
         return listing(rows, args.json, ("name", "title", "rows"), "datasets")
@@ -105,7 +107,7 @@ def _config(args: argparse.Namespace) -> JsonObject:
     if form == "hub" and path.suffix.lower() in FORMATS and not path.is_dir():
         raise ValueError(f"data: {args.name} is not a file. Check the path.")
     if form == "hub" and "/" not in args.name and not path.is_dir():
-        # Says which names there are.
+        # This raises an error that lists the known names.
         catalogue.load(args.name)
     config: JsonObject = {form: args.name}
     config |= {"retain": args.retain} if args.retain else {}
@@ -117,7 +119,7 @@ def _config(args: argparse.Namespace) -> JsonObject:
 
 
 def _shape(found: Dataset, args: argparse.Namespace) -> JsonObject:
-    """What `data NAME --json` prints: the forget rows with everything a person must be told before a run."""
+    """Return what `data NAME --json` prints: the forget rows with everything a person must know before a run."""
     read = fitted(found, reader_of(args.model, args.max_length), NOTE)
     rows = found.rows("forget")
     return {
@@ -136,7 +138,7 @@ def _shape(found: Dataset, args: argparse.Namespace) -> JsonObject:
 
 
 def _item(row: Row, number: int) -> JsonObject:
-    """One forget row: an exchange, a longer conversation, or a text; and what else it says."""
+    """Return one forget row (an exchange, a longer conversation, or a text) with its other fields."""
     made: JsonObject = {"id": f"forget:{number}"}
     if row.messages:
         above = [("system", row.system)] if row.system else []

@@ -1,4 +1,5 @@
-"""Says what is here: versions, device, threads, disk, browser, extras; and what of it may be the reason of a trouble.
+"""Tells what is on this machine (versions, device, threads, disk, browser, extras) and what may cause
+trouble.
 
 Nothing is downloaded and no model is loaded. A line that begins with "!" is worth a look; none of them is an error, so
 the exit status is 0 whenever the question could be answered.
@@ -34,6 +35,7 @@ PIN = re.compile(r"^([\w-]+)==([\w.+]+)", re.MULTILINE)
 
 
 def add(command: Command) -> None:
+    """Declare the command doctor."""
     p = command(
         "doctor", doctor, "say what is here: versions, device, threads, disk, browser, extras", store=True
     )
@@ -41,6 +43,7 @@ def add(command: Command) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
+    """Print what is on this machine, and a line for each thing that may cause trouble."""
     found = {"product": product(), "packages": packages(), "extras": extras(), "device": device(),
              "threads": threads(), "disk": disk(args.runs), "browser": browser()}  # fmt: skip
     notes = list(troubles(found))
@@ -66,7 +69,10 @@ def product() -> JsonObject:
 
 
 def needed() -> Iterator[tuple[str, str, str]]:
-    """Yield (package, range, extra) of everything that pyproject.toml names; extra is empty for what all need."""
+    """Yield (package, range, extra) of everything that pyproject.toml names.
+
+    extra is empty for what all installations need.
+    """
     try:
         named = requires(NAME) or []
     except PackageNotFoundError:
@@ -90,7 +96,10 @@ def _of_checkout() -> list[str]:
 
 
 def packages() -> dict[str, JsonObject]:
-    """Return {package: {"here", "range", "fits", "pinned"}}; pinned is the tested version, where a checkout says it."""
+    """Return {package: {"here", "range", "fits", "pinned"}}.
+
+    pinned is the tested version, where a checkout states it.
+    """
     pins: dict[str, str] = {}
     if (tested := HOME / "requirements.txt").is_file():
         pins = dict(PIN.findall(tested.read_text(encoding="utf-8")))
@@ -112,7 +121,7 @@ def extras() -> dict[str, dict[str, str | None]]:
 
 
 def version_of(name: str) -> str | None:
-    """Return the installed version of a package; None where it is not here."""
+    """Return the installed version of a package. It is None where the package is not here."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -120,22 +129,25 @@ def version_of(name: str) -> str | None:
 
 
 def fits(here: str | None, span: str) -> bool:
-    """Return whether the version lies in the range; where nothing can compare them, whether there is one."""
+    """Return whether the version lies in the range.
+
+    Where nothing can compare them, return whether there is a version.
+    """
     try:
         from packaging.specifiers import SpecifierSet
-    # It comes with transformers: somebody asks because nothing is installed.
+    # packaging comes with transformers, and a person may ask the doctor because nothing is installed.
     except ImportError:
         return here is not None
     return here is not None and SpecifierSet(span).contains(here, prereleases=True)
 
 
 def device() -> JsonObject:
-    """Return how torch was built and what it can compute on; {"error"} where torch cannot be imported."""
+    """Return how torch was built and what it can compute on. It is {"error"} where torch cannot be imported."""
     try:
         import torch
 
         chosen = pick_device()
-    # A broken installation is what a person asks the doctor about.
+    # Any error is caught, because a person asks the doctor about a broken installation.
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
     gpus = [
@@ -178,18 +190,21 @@ def disk(runs: Path) -> JsonObject:
 
 
 def room(path: Path) -> JsonObject:
-    """Return what a folder has room for; of one that does not exist yet, what its nearest parent has."""
+    """Return the free bytes of a folder and whether it can be written.
+
+    Of a folder that does not exist yet, its nearest parent counts.
+    """
     there = next(p for p in (path, *path.parents) if p.exists())
     return {"path": str(path), "free": shutil.disk_usage(there).free, "writable": os.access(there, os.W_OK)}
 
 
 def browser() -> str | None:
-    """Return the path of the browser that the tests drive; None where there is none."""
+    """Return the path of the browser that the tests use. It is None where there is none."""
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def troubles(found: JsonObject) -> Iterator[str]:
-    """Yield a sentence, with a remedy, for everything that may be the reason of a trouble."""
+    """Yield a sentence with a remedy for everything that may cause trouble."""
     for name, one in found["packages"].items():
         if not one["fits"]:
             have = f"{one['here']} is here" if one["here"] else "it is not here"
@@ -207,7 +222,7 @@ def troubles(found: JsonObject) -> Iterator[str]:
 
 
 def lines(found: JsonObject) -> Iterator[str]:
-    """Yield what a person reads, a fact a line."""
+    """Yield the report for a person, one fact on each line."""
     own, torch, cpu = found["product"], found["device"], found["threads"]
     yield f"{NAME} {own['version']}, {'installed' if own['installed'] else 'checkout'} in {own['folder']}"
     yield f"Python {own['python']} on {own['system']}"

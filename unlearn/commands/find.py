@@ -1,4 +1,4 @@
-"""Find the run or study that a command names: a path is a path, a name is a name."""
+"""Finds the run or study that a command names, by its path or by its name."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from unlearn.store.runs import Record, Run, RunStore
 from unlearn.store.studies import Study
 from unlearn.work.sequence import SequenceRecord
 
-# Folder of a store: what a record in it is.
+# Each folder of a store, and the class of the records in it.
 STUDIES: dict[str, type[Study]] = {record.FOLDER: record for record in (SequenceRecord, SweepRecord)}
 
 
 def run_named(text: str, runs: Path) -> Run:
-    """The run of this id in the store `runs`, or the one at this path, in whichever store it lies.
+    """Return the run of this id in the store `runs`, or the run at this path, whichever store it lies in.
 
     ValueError, saying what was looked for, where there is none.
     """
@@ -31,7 +31,7 @@ def run_named(text: str, runs: Path) -> Run:
 
 
 def record_named(text: str, runs: Path) -> Record:
-    """A run, a sequence or a sweep by its id or path, as run_named() finds a run."""
+    """Return a run, a sequence or a sweep by its id or path, as run_named() does a run."""
     path = Path(text).expanduser().absolute()
     if is_path(text) and path.parent.name in STUDIES and is_run_id(path.name) and path.is_dir():
         return STUDIES[path.parent.name](path)
@@ -43,11 +43,11 @@ def record_named(text: str, runs: Path) -> Record:
 
 
 def store_of(record: Record) -> RunStore:
-    """The store that a run or a study lies in."""
+    """Return the store that a run or a study lies in."""
     parent = record.path.parent
     return RunStore(parent.parent if parent.name in STUDIES and not isinstance(record, Run) else parent)
 
 
 def is_path(text: str) -> bool:
-    """Whether it is a path: it has a separator, or begins with a dot or a tilde."""
+    """Return whether the text is a path: it has a separator, or begins with a dot or a tilde."""
     return "/" in text or "\\" in text or text.startswith((".", "~"))

@@ -1,4 +1,4 @@
-"""Commands that ask what a finished run is worth: further metrics, and attacks."""
+"""Holds commands that judge a finished run: further metrics, and attacks."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from unlearn.work import stress
 
 
 def add(command: Command) -> None:
+    """Declare the commands evaluate and attack."""
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
     judged.add_argument("run", help=RUN)
     judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
@@ -25,7 +26,10 @@ def add(command: Command) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Compute what is missing with a progress bar on stderr; the whole table, or metrics.json, on stdout."""
+    """Compute the missing metrics with a progress bar on stderr.
+
+    The whole table, or metrics.json, is printed on stdout.
+    """
     found = run_named(args.run, args.runs)
     names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
     judge.chosen_metrics(names)
@@ -45,7 +49,10 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def attack(args: argparse.Namespace) -> int:
-    """Carry out what is missing with a progress bar on stderr; findings worst first, or attacks.json, on stdout."""
+    """Carry out the missing attacks with a progress bar on stderr.
+
+    The findings, worst first, or attacks.json are printed on stdout.
+    """
     found = run_named(args.run, args.runs)
     names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
     stress.chosen_attacks(names)

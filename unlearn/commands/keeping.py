@@ -1,4 +1,4 @@
-"""Commands that change what a store keeps: stop a run, rename it, delete it, redact it, drop old weights."""
+"""Holds commands that change a store: stop, rename, delete or redact a run, remove old weights."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ YES = "Do not ask."
 
 
 def add(command: Command) -> None:
+    """Declare the commands stop, rename, delete, redact and prune."""
     text = "end a run or a study that another process carries out, and keep its weights"
     end = command("stop", stop, text, store=True)
     end.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
@@ -43,7 +44,7 @@ def add(command: Command) -> None:
 
 
 def stop(args: argparse.Namespace) -> int:
-    """Ask; with --wait also see it end."""
+    """Ask a run or a study to stop and, with --wait, wait until it ends."""
     found = record_named(args.run, args.runs)
     found.ask_to_stop()
     until = time.monotonic() + args.wait
@@ -54,6 +55,7 @@ def stop(args: argparse.Namespace) -> int:
 
 
 def rename(args: argparse.Namespace) -> int:
+    """Give a run another title."""
     found = run_named(args.run, args.runs)
     if not args.title.strip():
         raise ValueError("title: is empty; write one.")
@@ -62,6 +64,7 @@ def rename(args: argparse.Namespace) -> int:
 
 
 def delete(args: argparse.Namespace) -> int:
+    """Delete runs or studies with all their files."""
     records = [record_named(name, args.runs) for name in args.run]
     if busy := [record for record in records if record.state in ACTIVE]:
         raise ValueError(f"run: {busy[0].id} is {busy[0].state}; stop it before deleting it.")
@@ -73,7 +76,7 @@ def delete(args: argparse.Namespace) -> int:
 
 
 def redact(args: argparse.Namespace) -> int:
-    """Remove what was to be forgotten from the store, and say which files outside still hold it."""
+    """Remove what was to be forgotten from the store, and print which files outside still hold it."""
     found = record_named(args.run, args.runs)
     if found.state in ACTIVE:
         raise ValueError(f"run: {found.id} is {found.state}; stop it before redacting it.")
@@ -86,6 +89,7 @@ def redact(args: argparse.Namespace) -> int:
 
 
 def prune(args: argparse.Namespace) -> int:
+    """Delete runs that ended long ago, or their weights alone."""
     store = RunStore(args.runs)
     found = list(upkeep.old(store, age(args.older_than)))
     if args.keep_scores:
@@ -103,7 +107,7 @@ def prune(args: argparse.Namespace) -> int:
 
 
 def drop(run: Run, store: RunStore, keep_scores: bool) -> JsonObject:
-    """Remove one run's weights, or the whole run; returns {"run", "bytes"}."""
+    """Remove one run's weights, or the whole run, and return {"run", "bytes"}."""
     if keep_scores:
         return {"run": run.id, "bytes": upkeep.drop_weights(run)}
     freed = upkeep.sizes(run)["bytes"]
@@ -112,7 +116,7 @@ def drop(run: Run, store: RunStore, keep_scores: bool) -> JsonObject:
 
 
 def age(text: str) -> float:
-    """Seconds of "12h", "30d" or "8w"."""
+    """Return the seconds that a text such as "12h", "30d" or "8w" means."""
     found = AGE.fullmatch(text)
     if not found:
         raise ValueError(
@@ -122,7 +126,7 @@ def age(text: str) -> float:
 
 
 def sure(args: argparse.Namespace, what: str) -> None:
-    """Ask on the terminal unless --yes was given. ValueError for any answer but yes."""
+    """Ask for confirmation on the terminal unless --yes was given. ValueError for any answer but yes."""
     if args.yes:
         return
     print(f"{what}? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -132,5 +136,6 @@ def sure(args: argparse.Namespace, what: str) -> None:
 
 
 def outcome(args: argparse.Namespace, found: JsonObject, said: str) -> int:
+    """Print the outcome as JSON or as a sentence, and return exit status 0."""
     print(json.dumps(found) if args.json else said)
     return 0

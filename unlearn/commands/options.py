@@ -1,4 +1,4 @@
-"""The options that several commands share, and the RunConfig that they ask for.
+"""Declares the options that several commands share, and makes the RunConfig that they ask for.
 
 Flags are made from what RunConfig's fields and the keys of a run's data say of themselves, so that each setting is
 stated once. What a --config file states counts before a method's tuned settings, and a flag before both.
@@ -19,15 +19,15 @@ from unlearn.store.knobs import Knob, short
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.preflight import default_tuning, model_size
 
-# Of a range, and of one number.
+# The most numbers in a range, and the most digits of one number.
 MOST_NUMBERS, DIGITS = 10_000, 10
 RUN = "A run: its id in the store, or the path to its folder."
-# Whoever types a command owns the machine; the app allows a few folders only.
+# A person who types a command may read every folder of the machine. The app allows a few folders only.
 EVERYWHERE = [Path("/")]
 
 
 def add_run_options(p: argparse.ArgumentParser) -> None:
-    """Everything that describes one run."""
+    """Add every option that describes one run."""
     p.add_argument("--method", help=RunConfig.setting("method").help)
     add_settings(p)
     p.add_argument(
@@ -40,7 +40,7 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
 
 
 def add_settings(p: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
-    """--config FILE, the model, the data, and a flag for each setting that every method has."""
+    """Add --config FILE, the model, the data, and a flag for each setting that every method has."""
     endings = ", ".join(READERS)
     text = f"File that states settings by the names of the flags ({endings}), such as a run's config.json; flags win."
     p.add_argument("--config", metavar="FILE", type=Path, help=text)
@@ -52,7 +52,7 @@ def add_settings(p: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> N
 
 
 def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
-    """The flag of one setting, with its sentence, its range and its default."""
+    """Add the flag of one setting, with its sentence, its range and its default."""
     about = [k.reach()] if k.kind in ("float", "int") else []
     about += [f"default: {short(k.default) if about else k.default}"] if k.default not in ("", ()) else []
     text = " ".join([k.help, *([f"({'; '.join(about)})"] if about else [])]).replace("%", "%%")
@@ -67,12 +67,12 @@ def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
 
 
 def add_data_options(p: argparse.ArgumentParser) -> None:
-    """A flag for each key of a run's data field."""
+    """Add a flag for each key of a run's data field."""
     p.add_argument("--data", help=sentence("name"))
     keys = [*data_keys(), "requests"]
     before = flags_of_before(keys)
     for key in keys:
-        # --config is the file of settings now, so that the hub's own configuration has one name only.
+        # --config names the file of settings now, so the hub's own configuration has one name only.
         older = [flag_of(before[key])] if key in before and before[key] != "config" else []
         how: JsonObject = {"type": int, "metavar": "N"} if key == "limit" else {}
         p.add_argument(flag_of(key), *older, dest=key, help=sentence(key).replace("%", "%%"), **how)
@@ -82,18 +82,20 @@ def add_data_options(p: argparse.ArgumentParser) -> None:
 
 
 def flag_of(name: str) -> str:
-    """ "batch_size" → "--batch-size"."""
+    """Return the flag of a setting, such as "--batch-size" for "batch_size"."""
     return "--" + name.replace("_", "-")
 
 
 def data_keys() -> list[str]:
-    """Every key of a run's data field but "name", so that each run can be repeated from the command line."""
+    """Return every key of a run's data field but "name", so that each run can be repeated from the command
+    line.
+    """
     known = dict.fromkeys(key for keys in KEYS.values() for key in keys)
     return [key for key in known if key not in ("name", "requests")]
 
 
 def settings_of(args: argparse.Namespace, more: tuple[str, ...] = ()) -> JsonObject:
-    """What the --config file states, empty without one; more as in read_settings()."""
+    """Return what the --config file states. It is empty without a file, and more is as in read_settings()."""
     if args.config is None:
         return {}
     if not args.config.is_file():
@@ -105,7 +107,9 @@ def settings_of(args: argparse.Namespace, more: tuple[str, ...] = ()) -> JsonObj
 
 
 def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunConfig:
-    """RunConfig from the command line; what is not said is the method's tuned setting for the model's size.
+    """Return the RunConfig that the command line asks for.
+
+    What is not said is the method's tuned setting for the model's size.
 
     stated: what the --config file states; None: read it.
     """
@@ -115,7 +119,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
     tuned = method.settings(model_size(model), tuning, model)
     knobs = dict(tuned.pop("knobs"))
-    # Else they are the settings of another method.
+    # If the file names another method, its knobs are not this method's.
     if stated.get("method", method.name) == method.name:
         knobs |= stated.get("knobs", {})
     for pair in args.set:
@@ -138,7 +142,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
 
 
 def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
-    """What the flag says, or else the file. ValueError where neither does."""
+    """Return what the flag says, or else what the file says. ValueError where neither does."""
     found = said or stated.get(name)
     if not found:
         raise ValueError(f"--{name}: give it, or a --config FILE that states {name}.")
@@ -146,7 +150,10 @@ def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
 
 
 def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObject:
-    """The data field: the file's with the flags' keys put over it, or the flags' alone where they name the rows."""
+    """Return the data field.
+
+    It is the file's with the flags' keys put over it, or the flags' alone where they name the rows.
+    """
     anew = bool(args.data or args.forget or args.hub)
     data: JsonObject = {} if anew else dict(stated)
     if args.data or not (anew or data):
@@ -163,7 +170,10 @@ def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObjec
 
 
 def metric_names(text: str) -> tuple[str, ...]:
-    """ "mia_loss,el_3" → those names in their order, "all" → every one; without those that every run computes."""
+    """Return the metrics that a text names, without those that every run computes.
+
+    "mia_loss,el_3" gives those in their order, and "all" gives every one.
+    """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         return ()
@@ -173,7 +183,7 @@ def metric_names(text: str) -> tuple[str, ...]:
 
 
 def request_numbers(flag: str, text: str) -> list[int]:
-    """ "1,2,3" or "1..3" → [1, 2, 3]; ValueError names the flag."""
+    """Return the numbers that a text such as "1,2,3" or "1..3" means. ValueError names the flag."""
     first, dots, last = text.partition("..")
     parts = [part.strip() for part in ([first, last] if dots else text.split(","))]
     if not all(part.isdecimal() and len(part) <= DIGITS for part in parts):
@@ -189,7 +199,7 @@ def request_numbers(flag: str, text: str) -> list[int]:
 
 
 def fractions(flag: str, text: str) -> list[float]:
-    """ "1e-4,3e-4" → [0.0001, 0.0003]; ValueError names the flag."""
+    """Return the numbers that a text such as "1e-4,3e-4" means. ValueError names the flag."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Parses the words of a command line; a bad one ends in a single line like every other bad input."""
+"""Parses the words of a command line, and turns a bad one into a ValueError."""
 
 import argparse
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from unlearn.store.home import runs_folder
 
 
 class Parser(argparse.ArgumentParser):
-    """Its errors are ValueErrors, so that every bad input ends in the same single line."""
+    """A parser that raises ValueError, so that every bad input ends in the same single line."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise ValueError with the message and a hint at --help."""
         raise ValueError(f"{message} (`{self.prog} --help` tells more)")
 
 

@@ -1,4 +1,4 @@
-"""What commands print: a progress bar on stderr, the outcome of a run, plain tables."""
+"""Prints what commands show: a progress bar on stderr, the outcome of a run, plain tables."""
 
 import contextlib
 import json
@@ -10,7 +10,10 @@ from unlearn.store.shapes import JsonObject
 
 @contextlib.contextmanager
 def progress_bar(width: int = 28) -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr for the time of the block; gives the (phase, fraction) callback that draws on it."""
+    """Show a bar on stderr for the time of the block.
+
+    It gives the (phase, fraction) callback that moves the bar.
+    """
     from tqdm import tqdm
 
     form = f"{{desc:{width}}} {{bar}} {{n:3.0f}} %  {{elapsed}}<{{remaining}}"
@@ -29,6 +32,7 @@ def progress_bar(width: int = 28) -> Iterator[Callable[[str, float], None]]:
 
 
 def print_run(found: Run, as_json: bool) -> None:
+    """Print the outcome of a run as JSON or as a table."""
     results = found.results()
     outcome = {
         "run": str(found.path),
@@ -45,7 +49,7 @@ def print_run(found: Run, as_json: bool) -> None:
 
 
 def score_lines(scores: JsonObject) -> str:
-    """A plain table: one line a role, before → after (retrained) for the main metrics."""
+    """Return a plain table with one line for each role: before → after (retrained) of the main metrics."""
     lines = []
     for role, before in scores.get("before", {}).items():
         cells = []
@@ -60,13 +64,14 @@ def score_lines(scores: JsonObject) -> str:
 
 
 def number(value: object) -> str:
+    """Write a value for a table, with three digits where it is a float. It is a dash where there is no value."""
     return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def listing(
     rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...], name: str = "rows"
 ) -> int:
-    """Print rows as a table, or as JSON: an object that holds them under this name."""
+    """Print rows as a table, or as a JSON object that holds them under this name."""
     if as_json:
         print(json.dumps({name: rows}, ensure_ascii=False))
         return 0

@@ -1,4 +1,4 @@
-"""Commands about single runs: carry out, go on, show, list, report, and to and from one file."""
+"""Holds commands about single runs: carry out, resume, show, list, report, export and import."""
 
 import argparse
 import json
@@ -23,6 +23,7 @@ from unlearn.work.preflight import preflight
 
 
 def add(command: Command) -> None:
+    """Declare the commands run, cost, resume, runs, show, report, export and import."""
     once = command("run", run, "carry out one unlearning run", store=True)
     add_run_options(once)
     add_training_tokens(once)
@@ -46,6 +47,7 @@ def add(command: Command) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Carry out the run that was asked for."""
     return carry_out(begin(args), args.json)
 
 
@@ -53,7 +55,7 @@ def begin(args: argparse.Namespace) -> Run:
     """Make the folder of the run that was asked for. ValueError before that for what can be known before."""
     config = config_of(args)
     store = RunStore(args.runs)
-    # Before a run folder exists, so that bad input leaves nothing behind.
+    # Check before a run folder exists, so that bad input leaves nothing behind.
     check(config, EVERYWHERE, store)
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
@@ -67,12 +69,13 @@ def begin(args: argparse.Namespace) -> Run:
 
 
 def add_training_tokens(p: argparse.ArgumentParser) -> None:
+    """Add --training-tokens, the number of tokens that the model was trained on."""
     text = "tokens that the model was trained on, where it is not known: gives the ratio to retraining"
     p.add_argument("--training-tokens", type=float, help=text)
 
 
 def cost(args: argparse.Namespace) -> int:
-    """Time, tokens, FLOPs and memory of the run, and the ratio of retraining to it with its formula."""
+    """Print time, tokens, FLOPs and memory of the run, and the ratio of retraining to it with its formula."""
     found = run_named(args.run, args.runs)
     if args.training_tokens is not None:
         enter(found, args.training_tokens)
@@ -88,6 +91,7 @@ def cost(args: argparse.Namespace) -> int:
 
 
 def resume(args: argparse.Namespace) -> int:
+    """Continue an interrupted, stopped or failed run or study."""
     found = record_named(args.run, args.runs)
     if found.state in ("done", "queued", "running"):
         raise ValueError(
@@ -100,7 +104,7 @@ def resume(args: argparse.Namespace) -> int:
 
 
 def carry_out(found: Run, as_json: bool) -> int:
-    """Execute with a progress bar on stderr; the last line of stdout is the outcome."""
+    """Carry out a run with a progress bar on stderr. The last line of stdout is the outcome."""
     with found.held(), progress_bar(18) as progress:
         execute(found, on_progress=progress, roots=EVERYWHERE)
     print_run(found, as_json)
@@ -108,6 +112,7 @@ def carry_out(found: Run, as_json: bool) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
+    """Print the outcome of a run and the command line that repeats it."""
     found = run_named(args.run, args.runs)
     print_run(found, args.json)
     if not args.json:
@@ -116,6 +121,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
+    """Print the runs of the store."""
     found = RunStore(args.runs).summaries()
     rows = [upkeep.facts(run) | (upkeep.sizes(run) if args.sizes else {}) for run in found]
     columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()), "title")
@@ -125,6 +131,7 @@ def runs(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace) -> int:
+    """Write the report of the runs and print its path."""
     from unlearn.report.build import report as write
 
     print(write([run_named(name, args.runs) for name in args.run], args.out))
@@ -132,10 +139,12 @@ def report(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
+    """Write a run as one zip file and print its path."""
     print(export_run(run_named(args.run, args.runs), args.out))
     return 0
 
 
 def import_(args: argparse.Namespace) -> int:
+    """Bring a run back from its zip file and print its outcome."""
     print_run(import_run(args.archive, RunStore(args.runs)), args.json)
     return 0

@@ -1,4 +1,4 @@
-"""The command for deletion requests that arrive one after the other."""
+"""Holds the command for deletion requests that arrive one after the other."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from unlearn.work import sequence as seq
 
 
 def add(command: Command) -> None:
+    """Declare the command sequence."""
     many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
     add_run_options(many)
     many.add_argument(
@@ -25,6 +26,7 @@ def add(command: Command) -> None:
 
 
 def sequence(args: argparse.Namespace) -> int:
+    """Carry out the sequence that was asked for."""
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
@@ -34,7 +36,7 @@ def sequence(args: argparse.Namespace) -> int:
 
 
 def go_on(record: seq.SequenceRecord, as_json: bool) -> int:
-    """Carry a sequence out from where it is; the last line of stdout is the outcome."""
+    """Carry out a sequence from where it is. The last line of stdout is the outcome."""
     with record.held(), progress_bar() as progress:
         seq.perform(record, on_progress=progress, roots=EVERYWHERE)
     rows = seq.summary(record)

@@ -1,4 +1,4 @@
-"""The command for a grid of runs and the tuning guide."""
+"""Holds the command for a grid of runs and the tuning guide."""
 
 import argparse
 import contextlib
@@ -26,19 +26,21 @@ from unlearn.store.knobs import REPR
 from unlearn.store.runs import Record, RunStore
 from unlearn.work.sweep import perform
 
-# What a --config file may state for a sweep beside a run's own settings; a run's epochs may be a list there.
+# A --config file may state these keys for a sweep, beside a run's own settings. A run's epochs may be a list
+# there.
 AXIS_OF = {"lrs": "lr", "batch_sizes": "batch_size", "seeds": "seed"}
 SWEEPS_OWN = ("methods", *AXES, "guide", "keep_weights")
-# What a sweep asks of no template: its axes, and what its cells leave out.
+# Settings that templates do not have: the sweep's axes, and what its cells leave out.
 TEMPLATES_LACK = ("method", "knobs", "lr", "epochs", "batch_size", "seed", "probes", "title")
 
 
 def add(command: Command) -> None:
+    """Declare the command sweep."""
     add_sweep_options(command("sweep", sweep, "carry out a grid of runs, and the tuning guide", store=True))
 
 
 def add_sweep_options(p: argparse.ArgumentParser) -> None:
-    """What the grid varies as lists; what it does not vary as for a run."""
+    """Add the options of a sweep: lists for what the grid varies, and the options of a run for the rest."""
     p.add_argument("--methods", help="Names of methods with commas between them, such as gd,npo.")
     p.add_argument("--lrs", help="Learning rates such as 1e-4,3e-4,1e-3.")
     p.add_argument("--epochs", help="Such as 2,5 (default: each method's tuned ones).")
@@ -61,6 +63,7 @@ def add_sweep_options(p: argparse.ArgumentParser) -> None:
 
 
 def sweep(args: argparse.Namespace) -> int:
+    """Carry out the sweep that was asked for, or resume one."""
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
     record = record or sweep_record.create(sweep_of(args), store, title=args.title or "")
@@ -68,7 +71,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 
 def go_on(record: SweepRecord, as_json: bool) -> int:
-    """Carry a sweep out from where it is; the last line of stdout is the outcome."""
+    """Carry out a sweep from where it is. The last line of stdout is the outcome."""
     with record.held(), progress_bar(60) as progress:
         perform(record, on_progress=progress, roots=EVERYWHERE)
     outcome = {"sweep": str(record.path), "state": record.state, "reason": record.reason}
@@ -81,7 +84,7 @@ def go_on(record: SweepRecord, as_json: bool) -> int:
 
 
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> SweepRecord:
-    """The sweep to go on with. ValueError when there is none, or nothing is left to do."""
+    """Return the sweep to resume. ValueError when there is none, or nothing is left to do."""
     text = args.resume
     record: Record | None = None
     # What is no run either is no sweep: said in one way.
@@ -99,7 +102,10 @@ def resumed_sweep(args: argparse.Namespace, store: RunStore) -> SweepRecord:
 
 
 def sweep_of(args: argparse.Namespace) -> SweepConfig:
-    """SweepConfig from the command line: one template a method, each checked before a folder is made."""
+    """Return the SweepConfig that the command line asks for.
+
+    It has one template for each method, and each is checked before a folder is made.
+    """
     stated = settings_of(args, SWEEPS_OWN)
     axes = {name: axis(args, stated, name) for name in ("methods", *AXES)}
     needed("model", args.model, stated)
@@ -134,7 +140,10 @@ def sweep_of(args: argparse.Namespace) -> SweepConfig:
 
 
 def axis(args: argparse.Namespace, stated: Mapping[str, object], name: str) -> str:
-    """An axis of the grid as text with commas: the flag, else the file's list, else the file's one value for a run."""
+    """Return an axis of the grid as text with commas.
+
+    It is the flag's, or else the file's list, or else the file's one value for a run.
+    """
     said = getattr(args, name)
     if said is not None:
         return str(said)
@@ -148,7 +157,10 @@ def axis(args: argparse.Namespace, stated: Mapping[str, object], name: str) -> s
 
 
 def knob_for(method: str, pair: str) -> tuple[str, str]:
-    """(knob, "knob=value") of "knob=value", or of "gd.knob=value" for gd; ("", "") when it is another method's."""
+    """Return (knob, "knob=value") of "knob=value", or of "gd.knob=value" for gd.
+
+    It is ("", "") when the pair is another method's.
+    """
     owner, dot, rest = pair.partition("=")[0].partition(".")
     if not dot:
         return owner, pair

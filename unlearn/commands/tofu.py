@@ -1,4 +1,4 @@
-"""The command that reads TOFU's logs: utility and forget quality under TOFU's own definitions."""
+"""Holds the command that reads TOFU's logs: utility and forget quality as TOFU defines them."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from unlearn.results import tofu as logs
 
 
 def add(command: Command) -> None:
+    """Declare the command tofu."""
     p = command("tofu", tofu, "model utility and forget quality of a published TOFU log")
     p.add_argument(
         "log", type=Path, help="TOFU's eval_log_aggregated.json, or OpenUnlearning's TOFU_EVAL.json"

@@ -1,1 +1,1 @@
-"""Where a record is carried out: today a background thread with a queue."""
+"""Decides where a record is carried out: today in a background thread with a queue."""

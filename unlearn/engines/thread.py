@@ -1,4 +1,4 @@
-"""The runner: one background thread with a FIFO queue for the device, and the warm models behind the pages.
+"""Runs records one after the other in a background thread, and keeps the warm models for the pages.
 
 The folder is the truth (unlearn.store.runs); the runner only decides who goes next. It holds each run's lock from
 submission to end, so that every other process, or the next server, can tell a live run from a dead one.
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 
-# Models kept in memory for own prompts.
+# The number of models that are kept in memory for a person's own prompts.
 WARM_MODELS = 3
 CLOSE_SECONDS = 5.0
 
 
-# Of execute()'s signature: carries a record out and never raises.
+# A function with the signature of execute(), which carries out a record and never raises.
 Perform = Callable[..., "Finished | None"]
 
 
 class Runner:
-    """One per server. All methods may be called from any thread.
+    """The queue of one server, which has exactly one Runner. All methods may be called from any thread.
 
     roots: folders that data and models may come from, as in allowed.allowed_path.
     """
@@ -76,11 +76,14 @@ class Runner:
         return run
 
     def enqueue(self, record: Record, perform: Perform | None = None) -> None:
-        """Queue a record that exists; perform carries it out: execute(), or what a sweep or a sequence brings."""
+        """Queue a record that exists.
+
+        perform carries it out: execute() by default, or the function of a sweep or a sequence.
+        """
         self._enqueue(record, perform)
 
     def resume(self, run: Record, perform: Perform | None = None) -> None:
-        """Queue an interrupted, stopped or failed run again; it goes on from its last checkpoint.
+        """Queue an interrupted, stopped or failed run again. It continues from its last checkpoint.
 
         ValueError when it is active or already done, and when its rows or its model are no longer what it began with.
         """
@@ -100,7 +103,7 @@ class Runner:
                 if self._closing:
                     raise ValueError("runner: it is closing; start the server again.")
                 last = run.events("state")[-1:]
-                # By another process, since resume() looked.
+                # Another process may have finished it since resume() looked.
                 if last and last[0]["state"] == "done":
                     raise ValueError(f"run: {run.id} is done; start a new one.")
                 if not last or last[0]["state"] != "queued":
@@ -118,7 +121,7 @@ class Runner:
             raise
 
     def stop(self, run: Record) -> None:
-        """Acknowledged at once; a running run ends within one step and keeps its weights."""
+        """Ask a run to stop, and return at once. A running run ends within one step and keeps its weights."""
         with self._wake:
             if run in self._queue:
                 self._queue.remove(run)
@@ -130,7 +133,7 @@ class Runner:
                 self._end_early(run)
 
     def discard(self, run: Record) -> None:
-        """Stop it, then delete its folder."""
+        """Stop a run, then delete its folder."""
         with self._wake:
             if run == self._current:
                 self._discard.add(run.id)
@@ -154,7 +157,9 @@ class Runner:
         self.store.delete(run)
 
     def position(self, run: Record) -> int | None:
-        """0 while it runs, 1… while it waits, None when this runner does not have it."""
+        """Return the run's place: 0 while it runs, 1 and more while it waits, None when this runner does not
+        have it.
+        """
         with self._wake:
             if run == self._current:
                 return 0
@@ -162,17 +167,20 @@ class Runner:
         return waiting.index(run) + 1 if run in waiting else None
 
     def active(self) -> list[Record]:
-        """The running run, then the queue."""
+        """Return the running run, then those in the queue."""
         with self._wake:
             return ([self._current] if self._current else []) + list(self._queue)
 
     def progress(self) -> tuple[str, float, float]:
-        """(phase, fraction of it that is done, seconds since it began) of the running run."""
+        """Return (phase, fraction of it that is done, seconds since it began) of the running run."""
         phase, fraction, since = self._progress
         return phase, fraction, time.monotonic() - since if phase else 0.0
 
     def busy(self) -> str:
-        """Who has the device and for how long, in a sentence; empty when it is free."""
+        """Return a sentence on which run has the device and for how long.
+
+        It is empty when the device is free.
+        """
         run = self._current
         if run is None:
             return "another question is being answered" if self._device.locked() else ""
@@ -185,7 +193,7 @@ class Runner:
         return f"{run.title} is training: step {last['step']} of {last['of']}{words}"
 
     def close(self) -> None:
-        """Stop the running run and wait a little, so that the interpreter does not die under a torch thread.
+        """Stop the running run and wait a little, so that the interpreter does not end under a torch thread.
 
         What waits in the queue is let go of: it reads "interrupted" and can be resumed.
         """
@@ -268,7 +276,7 @@ class Runner:
         *,
         raw: bool = False,
     ) -> JsonObject:
-        """Greedy answer to a person's own question, and the answer's tokens as this model scores them.
+        """Answer a person's own question greedily, and score the answer's tokens with this model.
 
         source: ("before" | "after" | "retrained", run). raw: the words are continued as they are; else they are a
         question, put in the run's format. Returns {"prompt", "text", "tokens"}; without an answer the tokens are those
@@ -293,7 +301,7 @@ class Runner:
         if when != "after":
             key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
         if when == "retrained":
-            # Never that of a run on other rows.
+            # The key names the folder, so a run on other rows never gets this model.
             key = f"retrained {exact_retrain(run.config)}"
         if not run.path.is_dir():
             self._warm.pop(key, None)
@@ -304,7 +312,7 @@ class Runner:
 
 
 def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStore | None = None) -> None:
-    """ValueError for what can be known to be wrong before anything heavy is loaded; it reads the data.
+    """Raise ValueError for what can be known to be wrong before anything heavy is loaded. It reads the data.
 
     roots as in allowed.allowed_path: the app's allowed folders, or all for the command line. store: where the run that
     config.start names must be.

@@ -73,13 +73,13 @@ def draw(chart: Any, dark: bool = False) -> go.Figure:
 
 
 def _mode(chart: Any) -> str:
-    """Beside each other where several series share a name; else each its own line."""
+    """Return "group" where several series share a name, so that they stand side by side, else "overlay"."""
     names = [name for series in chart.series for name in series.x]
     return "group" if len(set(names)) < len(names) else "overlay"
 
 
 def _bar(figure: go.Figure, chart: Any, series: Any, color: str, place: int) -> None:
-    """Lying, so that names have room on a phone too."""
+    """Add horizontal bars, so that names have room on a phone too."""
     keep = [i for i, y in enumerate(series.y) if math.isfinite(y)]
     figure.add_bar(
         x=[series.y[i] for i in keep],
@@ -114,7 +114,7 @@ def _shown(chart: Any, x: Any, y: float) -> bool:
 
 
 def _error(series: Any, keep: list[int]) -> JsonView | None:
-    """Bars from low to high; none where there is no interval."""
+    """Return the bars from low to high. There are none where there is no interval."""
     if not series.low or not all(
         math.isfinite(series.low[i]) and math.isfinite(series.high[i]) for i in keep
     ):

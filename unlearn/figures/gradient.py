@@ -1,4 +1,4 @@
-"""Draws the gradient explorer: what each method pushes at one token, and how that changes as it forgets.
+"""Draws the gradient explorer: what each method pushes at one token, and how that changes.
 
 Plain records in, plotly figures out. A method has a hue of its own here (no role's or run's colour) and a dash
 besides, and its name stands at the end of its line. No torch, no streamlit.

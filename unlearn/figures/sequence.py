@@ -1,4 +1,4 @@
-"""Draws deletion requests in sequence: what is forgotten and kept after each, and whether one comes back.
+"""Draws deletion requests in sequence: what is forgotten, what is kept, and what comes back.
 
 Plain records in, plotly figures out; no torch, no streamlit. A sequence is {"label", "mode", "order": requests as
 they arrived, "rows": sequence.summary(), "scores": the events that it was made from}. Colour tells sequences apart
@@ -135,7 +135,7 @@ def _line(
 
 
 def _curves_sentence(studies: Sequence[Study], metric: str) -> str:
-    """Where the first three sequences stand: what is left of the requests so far, and what is kept."""
+    """Return a sentence on the first three sequences: what is left of the requests so far, and what is kept."""
     said = []
     for study in studies[:3]:
         last = study["rows"][-1] if study["rows"] else {}
@@ -243,7 +243,7 @@ def _strength(value: float, low: float, high: float, metric: str) -> float:
 
 
 def _mix(color: str, share: float, dark: bool) -> str:
-    """From the page's own grey to the colour."""
+    """Return a colour between the page's own grey and this colour."""
     base = (38, 38, 37) if dark else (240, 240, 238)
     top = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(b + share * (t - b)):02X}" for b, t in zip(base, top, strict=True))

@@ -207,7 +207,7 @@ def _stroke(color: object, width: float, dash: str | None = None) -> str:
 
 
 def _class(color: object) -> str:
-    """The class of a palette colour; any other colour is the general grey."""
+    """Return the class of a palette colour. Any other colour is the general grey."""
     return "c" + (color if color in COLORS else figures.GENERAL)[1:]
 
 

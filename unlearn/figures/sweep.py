@@ -116,7 +116,7 @@ def _in_square(value: float, *, bold: bool) -> str:
 
 
 def _hover(setting: Setting) -> str:
-    """Why it is good or not, in three lines."""
+    """Return three lines on why the setting is good or not."""
     done = [cell for cell in setting.cells if cell.state == "done"]
     where = f"lr {setting.lr:g}, {setting.epochs} epochs, batch {setting.batch_size}"
     lines = [f"{where}: good {setting.good} of {len(setting.cells)}"]

@@ -190,7 +190,7 @@ def _axes(figure: go.Figure, cursor: int | None, dark: bool) -> None:
 
 
 def _log_prob_range(figure: go.Figure, values: Sequence[float]) -> None:
-    """From 0 down to -1 at least: a change of a hundredth must not look like a fall."""
+    """Return the range from 0 down to -1 at least, because a change of a hundredth must not look like a fall."""
     low = min((value for value in values if math.isfinite(value)), default=-1.0)
     figure.update_yaxes(range=[min(low, -1.0) * 1.06, 0.03])
 

@@ -78,7 +78,7 @@ def _letter(runs: Sequence[Run], run: Run) -> str:
 
 
 def _about(runs: Sequence[Run], run: Run) -> JsonObject:
-    """What is said of one run alone."""
+    """Return what the report says of one run alone."""
     results, steps, state = run.results(), run.events("step"), run.state
     probes = run.probes()
     curves = svg.draw(figures.losses(steps)) if steps else None
@@ -107,7 +107,7 @@ def _about(runs: Sequence[Run], run: Run) -> JsonObject:
 
 
 def _group(runs: Sequence[Run], group: Sequence[Run]) -> JsonObject:
-    """What is said of runs on the same model and data, side by side."""
+    """Return what the report says of runs on the same model and data, side by side."""
     scores = score_export.rows(group)
     letters = [_letter(runs, run) for run in group]
     points = [_relabel(point, letters) for point in compare.tradeoff_points(group[:2], group[2:], "accuracy")]
@@ -127,7 +127,10 @@ def _group(runs: Sequence[Run], group: Sequence[Run]) -> JsonObject:
 
 
 def _relabel(point: JsonObject, letters: Sequence[str]) -> JsonObject:
-    """The letters of the whole report, not of the group; none where there is one run."""
+    """Return the point with the letter of the whole report and not of its group.
+
+    Where there is one run it has none.
+    """
     if point["kind"] in ("A", "B"):
         letter = letters["AB".index(point["kind"])]
         return point | {"label": f"Run {letter}" if letter else "After"}
@@ -152,7 +155,10 @@ def _style() -> str:
 
 
 def _policy(style: str) -> str:
-    """Nothing is loaded, nothing runs; the one style sheet is named by its hash."""
+    """Return the content policy: nothing is loaded and nothing runs.
+
+    The one style sheet is named by its hash.
+    """
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 

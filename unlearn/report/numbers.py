@@ -1,4 +1,4 @@
-"""Prepares the numbers of a report: headline, further metrics, attacks, cost, and what they do not show.
+"""Prepares the numbers of a report: headline, further metrics, attacks, cost and limits.
 
 Plain values in rounded numbers. Files of a run may come from somebody else: what has another shape than ours is left
 out with a sentence, and everything is escaped where it is written (report.html).
@@ -92,7 +92,7 @@ def attacks(run: Run) -> JsonObject:
 
 
 def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
-    """A sentence on what of the file could not be read; the rest of it is shown."""
+    """Return a sentence on what of the file could not be read. The rest of the file is shown."""
     bad = records.unread(run.path)[file]
     return f"{name(runs, run)}: {file}: {records.left_out(bad)}"
 

@@ -1,4 +1,4 @@
-"""Prepares the words of a report: answers side by side, single tokens, and the probes during training.
+"""Prepares the words of a report: answers side by side, single tokens, and the probes.
 
 Plain values in rounded numbers; everything is escaped where it is written (report.html).
 """

@@ -1,4 +1,4 @@
-"""Compares what a run cost with what retraining would cost, in tokens, FLOPs and, where measured, seconds.
+"""Compares the cost of a run with that of retraining, in tokens, FLOPs and measured seconds.
 
 A trained token costs 6·N FLOPs (2 forward, 4 backward; Kaplan et al. 2020, arXiv 2001.08361), N the parameters, so
 the ratio of FLOPs is the ratio of trained tokens. No torch: pages and reports call this too.

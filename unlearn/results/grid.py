@@ -1,4 +1,4 @@
-"""Judges a grid of runs: good cells, the width of the lr window, and who keeps most at equal forgetting.
+"""Judges a grid of runs: good cells, width of the lr window, best method at equal forgetting.
 
 A cell is one finished run's settings and scores; every function here is pure, imports no torch and no screen, so
 that a page, a report and a test agree. Definitions (Yao et al. 2024, arXiv 2402.15159, in operational form):

@@ -1,4 +1,4 @@
-"""Follows the tuning guide step by step, and measures its regret: what it misses beside a whole grid.
+"""Follows the tuning guide step by step, and measures its regret beside a whole grid.
 
 From Yao et al. 2024 (arXiv 2402.15159), as steps that leave nothing to taste:
 

@@ -108,7 +108,9 @@ def _cell(key: str, value: Written) -> str:
 
 
 def _one_line(text: object) -> str:
-    """Without line ends and control characters: nothing breaks out of a comment or a cell."""
+    """Return the text without line ends and control characters, so that nothing breaks out of a comment or a
+    cell.
+    """
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
 
 

@@ -1,4 +1,4 @@
-"""Turns a sweep into plain rows for the command line, CSV files and JSON: by cell, by method and by guide."""
+"""Turns a sweep into plain rows for the command line, CSV files and JSON."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Computes TOFU's own numbers from an evaluation log: model utility, its nine parts, and forget quality.
+"""Computes TOFU's own numbers from an evaluation log: model utility and forget quality.
 
 Maini et al. 2024, arXiv 2401.06121, §2.2. Two layouts of a log are read: TOFU's aggregated one and
 OpenUnlearning's TOFU_EVAL.json. All values are per row; S is a mean loss a token, in nats:
@@ -176,7 +176,10 @@ def _of_open(value: JsonView, where: str) -> Log:
 
 
 def _open_place(key: str) -> tuple[str, str, str] | None:
-    """(set, field of Answers, name inside a row) of a metric of OpenUnlearning's; None for one that is not read."""
+    """Return (set, field of Answers, name inside a row) of a metric of OpenUnlearning's.
+
+    It is None for a metric that is not read.
+    """
     prefix, _, metric = key.partition("_")
     name, metric = OPEN_NAMES.get(prefix, ""), metric.lower()
     normal = "q_a_prob_normalised" if name in NORMALISED else "q_a_prob"

@@ -63,7 +63,7 @@ def error(values: Values) -> float:
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Standard error of the mean; 0 for fewer than two values."""
+    """Return the standard error of the mean. It is 0 for fewer than two values."""
     n, m = len(values), mean(values)
     return math.sqrt(sum((v - m) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
 
@@ -139,7 +139,7 @@ def evidence_sentences(record: JsonView) -> list[str]:
 
 
 def _listed(words: str, some: Sequence[JsonView], found: Sized) -> list[str]:
-    """One sentence that names these attacks; none where there are none."""
+    """Return one sentence that names these attacks, or none where there are none."""
     names = ", ".join(e["title"].lower() for e in some)
     return [f"{words} ({len(some)} of {len(found)}): {names}."] if some else []
 

@@ -1,1 +1,1 @@
-"""Work on a record: a run carried out, a sweep, a sequence, a stress test, and what is checked before."""
+"""Carries out the work on a record: a run, a sweep, a sequence or a stress test."""

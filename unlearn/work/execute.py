@@ -1,4 +1,4 @@
-"""execute(run): carry out one run from its folder, as a plain function.
+"""Carries out one run from its folder, as a plain function execute(run).
 
 The command line calls it, the app's background thread calls it, and a test calls it; none of them passes
 anything that is not in the folder, so a run means the same everywhere. Phases are timed events.
@@ -44,7 +44,7 @@ RECORDED_VERSIONS = ("torch", "transformers", "peft", "datasets", "safetensors",
 
 @dataclass
 class Finished:
-    """A finished model, for the warm cache."""
+    """A finished model, for the cache of warm models."""
 
     loaded: "Loaded"
     run: Run
@@ -57,7 +57,9 @@ def execute(
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
 ) -> Finished | None:
-    """Run it to its end and leave state done, stopped or failed with a reason. None when there is no model to keep.
+    """Carry out the run to its end and leave state done, stopped or failed with a reason.
+
+    It returns None where there is no model to keep.
 
     on_progress(phase, fraction) is called often; roots as in allowed.allowed_path, for data and model.
     Never raises for what a run may meet (bad input, divergence, a full disk): that is the run's outcome, written
@@ -86,7 +88,7 @@ def execute(
 
 
 def _resume_note(run: Run) -> JsonObject:
-    """Where this execution goes on, if it is not the first: later steps will be done again."""
+    """Return where this execution continues, if it is not the first. Later steps will be done again."""
     again = any(e["state"] == "running" for e in run.events("state"))
     return {"resumed_from": run.checkpoint_step()} if again else {}
 
@@ -99,7 +101,7 @@ def _carry_out(work: Work) -> "Loaded":
     memory.reset_peak()
     run, config = work.run, work.config
     if config.metrics:
-        # A wrong name is better said now than at the end.
+        # A wrong name is reported now and not after the training.
         judge.chosen_metrics(config.metrics)
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, work.roots)
@@ -127,7 +129,7 @@ def _carry_out(work: Work) -> "Loaded":
         "device": loaded.device,
         "max_length": work.length,
     }
-    # Of an earlier execution that was cut short.
+    # The scores may come from an earlier execution that was cut short.
     known = run.scores()
     if "before" not in known:
         score(work, "before", loaded, chosen, identity)
@@ -141,7 +143,7 @@ def _carry_out(work: Work) -> "Loaded":
     if config.metrics:
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))
-    # Nothing is left to resume.
+    # The run is done, so nothing is left to resume.
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     return loaded
 
@@ -149,7 +151,10 @@ def _carry_out(work: Work) -> "Loaded":
 def _results(
     work: Work, method: "Method", loaded: "Loaded", data: Dataset, tokens: int, began: float
 ) -> JsonObject:
-    """What results.json says. tokens: that training read; began: of this execution, in time.perf_counter()."""
+    """Return the content of results.json.
+
+    tokens are those that training read, and began is when this execution began, in time.perf_counter().
+    """
     from unlearn.compute import products
 
     config = work.config

@@ -1,4 +1,4 @@
-"""What a run began with, written into it once and the same again when it is gone on with.
+"""Records what a run began with, and checks that it is the same when the run is resumed.
 
 Its rows lie in inputs/; one `inputs` event says their hash, the model's identity, and how this machine computes:
 the library for products and the number of threads. With the same seed these give the same bits in every process.
@@ -23,12 +23,18 @@ if TYPE_CHECKING:
 
 
 def began_with(run: Run) -> JsonObject:
-    """The run's first `inputs` event; empty before it was written, and in runs of before that was recorded."""
+    """Return the run's first `inputs` event.
+
+    It is empty before it was written, and in old runs that did not record it.
+    """
     return next(iter(run.events("inputs")), {})
 
 
 def rows_of(run: Run, roots: Sequence[Path] | None) -> Dataset:
-    """The run's rows: its own where it has begun, else what its settings mean now, which become its own."""
+    """Return the run's rows: its own where it has begun, or else what its settings mean now.
+
+    The rows that are read are then kept in the run.
+    """
     data = inputs.dataset_of(run, roots=roots, fit=fit_of(run.config))
     if not (run.path / inputs.FILE).is_file():
         _check_told(run, data)
@@ -37,7 +43,9 @@ def rows_of(run: Run, roots: Sequence[Path] | None) -> Dataset:
 
 
 def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
-    """Write what the run begins with, or check that it is the same again, and let torch compute as it did.
+    """Write what the run begins with, or check that it is the same again.
+
+    Then torch computes as it did before.
 
     loaded: its hash is that of what was loaded. Returns a sentence where this machine cannot compute as the one that
     the run began on. ValueError for another model.
@@ -57,7 +65,9 @@ def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
 
 
 def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
-    """ValueError for what is known before anything is loaded: other rows in the run, another model in its folder."""
+    """Raise ValueError for what is known before anything is loaded: other rows in the run, or another model
+    in its folder.
+    """
     config, began = run.config, began_with(run)
     allow_model(config.model, roots)
     if (run.path / inputs.FILE).is_file():
@@ -70,7 +80,7 @@ def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
 
 
 def check_start_rows(config: RunConfig, start: Run, data: Dataset) -> None:
-    """ValueError where the run it goes on from was asked for the same by name, and the name now means other rows."""
+    """Raise ValueError where the run that this one continues had other rows under the same name."""
     theirs, ours = inputs.known_hash(start), inputs.rows_hash(data)
     if theirs and dict(start.config.data) == dict(config.data) and theirs != ours:
         raise ValueError(

@@ -1,6 +1,6 @@
-"""What the parts of one execution share: its run's folder, the wish to stop, timed phases, and how a failure reads.
+"""Holds what the parts of one execution share: the run, the wish to stop, and timed phases.
 
-execute.py puts the parts in order; execute_training and execute_scoring are given this and nothing else of each other.
+execute.py puts the parts in order. train.py and score.py get this object and share nothing else.
 """
 
 import contextlib
@@ -20,31 +20,36 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass
 class Work:
-    """should_stop, on_progress and roots: as in execute()."""
+    """One execution of a run. should_stop, on_progress and roots are as in execute()."""
 
     run: Run
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
     roots: Sequence[Path] | None
-    # The last that was trained.
+    # The number of the last step that was trained.
     step: int = 0
-    # Tokens a text may have: the config's max_length, or the model's positions.
+    # The number of tokens that a text may have: the config's max_length, or the model's positions.
     length: int = 0
     phases: dict[str, float] = field(default_factory=dict)
-    # Seconds of the training phase that were no steps.
+    # The seconds of the training phase that were spent on other things than steps.
     beside: dict[str, float] = field(default_factory=dict)
-    # What the method counted.
+    # The counts that the method made during training.
     told: JsonObject = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.config: RunConfig = self.run.config
 
     def check(self) -> None:
+        """Raise Stopped where somebody has asked the run to stop."""
         if self.should_stop():
             raise Stopped
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Time the block as a phase, with events at its beginning and end.
+
+        It raises Stopped first where the run should stop.
+        """
         self.check()
         self.on_progress(name, 0.0)
         self.run.append("note", phase=name)
@@ -54,11 +59,15 @@ class Work:
         self.run.append("note", phase=name, seconds=self.phases[name])
 
     def note(self, text: str) -> None:
+        """Write a sentence for the reader into the run's events."""
         self.run.append("note", text=text)
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Whether nothing more could be written. The safetensors library says so in words and not as an OSError."""
+    """Return whether the error means that the disk is full.
+
+    The safetensors library says so in words and not as an OSError.
+    """
     if isinstance(error, OSError):
         return error.errno in FULL
     said = str(error) if type(error).__name__ == "SafetensorError" else ""
@@ -66,7 +75,7 @@ def is_disk_full(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """A sentence for a person; an unexpected error keeps its type and place."""
+    """Return a sentence on the error for a person. An unexpected error keeps its type and place."""
     if isinstance(error, (ValueError, ArithmeticError)):
         return str(error)
     if is_disk_full(error):

@@ -1,4 +1,4 @@
-"""What a run will take, before it is launched: steps, tokens, FLOPs, memory, time, and what looks wrong.
+"""Estimates what a run will take before it is launched: steps, tokens, FLOPs, memory and time.
 
 Model facts come from the catalogue or from the shapes in config.json (no weights are read); time from the
 speed of finished runs of the same model and tuning on this machine, and is None until there is one.
@@ -22,13 +22,15 @@ from unlearn.models.reading import as_read
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
 
-# Of the bundled tokenizer; large vocabularies have longer tokens.
+# The mean of the bundled tokenizer. Large vocabularies have longer tokens.
 CHARACTERS_PER_TOKEN = 3.2
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """Estimates: tokens trained on, FLOPs = 6 × parameters × tokens, memory in bytes, seconds or None."""
+    """The estimates of one run: tokens trained on, FLOPs = 6 × parameters × tokens, memory in bytes, and
+    seconds or None.
+    """
 
     steps: int
     tokens: int
@@ -43,7 +45,9 @@ class Preflight:
 
 @lru_cache(maxsize=32)
 def parameters_of(model: str) -> int:
-    """Parameters of a catalogue model, a local folder or a cached hub id, from safetensors headers or shapes.
+    """Return the number of parameters of a catalogue model, a local folder or a cached hub id.
+
+    It is read from safetensors headers or shapes.
 
     0 where nothing can be known before the model is brought.
     """
@@ -59,12 +63,12 @@ def _headers(folder: Path) -> int:
 
 
 def model_size(model: str) -> str:
-    """The size class whose tuned settings apply: tiny, small or large."""
+    """Return the size class whose tuned settings apply: tiny, small or large."""
     return CATALOGUE[model].size if model in CATALOGUE else size_of(parameters_of(model) or 100_000_000)
 
 
 def default_tuning(model: str) -> str:
-    """Full fine-tuning for tiny models, LoRA for the rest."""
+    """Return the tuning that a model has by default: full for tiny models, LoRA for the rest."""
     return (
         CATALOGUE[model].tuning if model in CATALOGUE else "full" if model_size(model) == "tiny" else "lora"
     )
@@ -73,7 +77,9 @@ def default_tuning(model: str) -> str:
 def preflight(
     config: RunConfig, finished: Sequence[Run] = (), roots: Sequence[Path] | None = None
 ) -> Preflight:
-    """Estimate this run. finished: earlier runs, for their speed; roots as in allowed.allowed_path.
+    """Estimate what this run will take.
+
+    finished are earlier runs, for their speed, and roots are as in allowed.allowed_path.
 
     ValueError for bad input.
     """
@@ -134,10 +140,8 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
     precision.check(config.precision, device)
     dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)
     a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
-    more = (
-        4 if config.tuning == "full" else 1.05
-        # An adapter of the usual rank is about 1 % of them, in float32.
-    )
+    # An adapter of the usual rank has about 1 % of the parameters, in float32.
+    more = 4 if config.tuning == "full" else 1.05
     held = round(more * a_weight * parameters)
     limit, source = placement.room(device), source_of(config.model)
     if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
@@ -150,13 +154,11 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
 
 
 def _activations(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
-    """Of one micro-batch; with gradient checkpointing each block's input alone."""
+    """Return the activation bytes of one micro-batch. With gradient checkpointing only each block's input is kept."""
     # A transformer of N parameters is about (N / 150)^0.5 wide.
     width = max(64.0, (parameters / 150) ** 0.5)
-    kept = (
-        12 + 34 if config.checkpointing else 12 * 34
-        # Of 12 blocks their inputs and one block, or all of each.
-    )
+    # With gradient checkpointing the inputs of 12 blocks and one whole block are kept, or else all 12 blocks.
+    kept = 12 + 34 if config.checkpointing else 12 * 34
     return round(tokens_a_step * width * kept * 4)
 
 

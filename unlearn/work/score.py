@@ -1,4 +1,4 @@
-"""The scoring of a run: before, after and, where the model's exact retrain is here, retrained.
+"""Scores a run: before, after and, where the model's exact retrain is here, retrained.
 
 What was observed is kept by content of weights and data, so that runs that begin from one model read it once.
 """
@@ -18,7 +18,10 @@ from unlearn.work.phases import Work, reason
 
 
 def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], identity: JsonObject) -> None:
-    """Observe, score, keep samples. loaded may be None where the observations of this identity are kept."""
+    """Observe and score a model, and keep the samples.
+
+    loaded may be None where the observations of this identity are kept.
+    """
     run = work.run
     with work.phase(f"scoring {when}"):
         cached = score_cache.read(run.path.parent, identity)
@@ -41,14 +44,14 @@ def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], iden
 
 
 def score_retrained(work: Work, folder: Path, chosen: dict[str, list[Row]], identity: JsonObject) -> None:
-    """folder: the exact retrain's, see sources.exact_retrain."""
+    """Score the exact retrain in this folder, which sources.exact_retrain gives."""
     known = identity | {"model": weights_hash(folder, None)}
     needed = score_cache.read(work.run.path.parent, known) is None
     score(work, "retrained", load(str(folder)) if needed else None, chosen, known)
 
 
 def further_metrics(work: Work) -> None:
-    """The metrics that were asked for beyond the cheap ones. The run stands whatever comes of them."""
+    """Compute the metrics that were asked for beyond the cheap ones. The run stands whatever comes of them."""
 
     def progress(phrase: str, fraction: float) -> None:
         work.on_progress(f"further metrics: {phrase}", fraction)

@@ -1,4 +1,4 @@
-"""Deletion requests that arrive one after the other: each a run, and after each the whole is scored again.
+"""Carries out deletion requests that arrive one after the other, and scores all of them after each.
 
     chain    request k is unlearned from what request k - 1 left                 (UnDIAL's and EUL's "one layer reused")
     fuse     each from the original, in layers of its own; the layers are fused  (EUL, arXiv 2310.20150, §3.3)
@@ -48,7 +48,11 @@ UTILITY = ("retain", "general", "neighbours")
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceConfig:
-    """run: the settings of every request (its data's own `requests` are ignored); order: requests as they arrive."""
+    """The settings of a sequence.
+
+    run states the settings of every request (its data's own `requests` are ignored), and order states the
+    requests as they arrive.
+    """
 
     run: RunConfig
     mode: str
@@ -68,45 +72,56 @@ class SequenceConfig:
             )
 
     def requests_of(self, k: int) -> tuple[int, ...]:
-        """What the run of the k-th request (from 1) is asked to forget."""
+        """Return the requests that the run of the k-th request (from 1) is asked to forget."""
         return self.order[:k] if self.mode == "joint" else (self.order[k - 1],)
 
     def command(self) -> str:
-        """The command line that repeats this sequence."""
+        """Return the command line that repeats this sequence."""
         template = {key: value for key, value in self.run.data.items() if key != "requests"}
         words = replace(self.run, data=template).command("sequence")
         return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}"
 
     def to_json(self) -> JsonObject:
+        """Return the settings as a JSON object, as sequence.json holds them."""
         return {"run": self.run.to_json(), "mode": self.mode, "order": list(self.order)}
 
     @classmethod
     def from_json(cls, value: JsonView) -> "SequenceConfig":
+        """Return the settings that a JSON object from to_json() states."""
         return cls(run=RunConfig.from_json(value["run"]), mode=value["mode"], order=tuple(value["order"]))
 
 
 class SequenceRecord(Study[SequenceConfig]):
-    """<store>/sequences/<id>: sequence.json, meta.json, events.jsonl with `score` events."""
+    """The folder of one sequence, <store>/sequences/<id>.
+
+    It holds sequence.json, meta.json, and events.jsonl with `score` events.
+    """
 
     FILE, FOLDER = "sequence.json", "sequences"
 
     @classmethod
     def read(cls, value: JsonView) -> SequenceConfig:
+        """Return the SequenceConfig that the content of sequence.json states."""
         return SequenceConfig.from_json(value)
 
     def scores(self) -> list[JsonObject]:
-        """One after each number of requests 0 … K: {"after", "request", "run", "requests", "roles", "seconds"}."""
+        """Return the scores after each number of requests 0 … K: {"after", "request", "run", "requests",
+        "roles", "seconds"}.
+        """
         latest = {event["after"]: event for event in self.events("score")}
         return [latest[k] for k in sorted(latest)]
 
 
 def sequences(store: RunStore) -> list[SequenceRecord]:
-    """Every sequence of the store, newest first."""
+    """Return every sequence of the store, newest first."""
     return SequenceRecord.every(store.root)
 
 
 def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
-    """A new, queued sequence. ValueError when the dataset lacks a request or the method cannot be chained."""
+    """Make a new, queued sequence and return it.
+
+    ValueError when the dataset lacks a request or the method cannot be chained.
+    """
     data = dict(config.run.data) | {"requests": list(config.order)}
     from_config(data, roots=[Path("/")])
     method = method_named(config.run.method)
@@ -125,7 +140,10 @@ def perform(
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
 ) -> None:
-    """Carry the sequence out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
+    """Carry out the sequence as execute() does a run.
+
+    It never raises, and leaves state done, stopped or failed with a reason.
+    """
     conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
 
 
@@ -255,7 +273,8 @@ class _Work:
 
 
 def summary(record: SequenceRecord, metric: str = "exact") -> list[JsonObject]:
-    """After each number of requests: mean of metric over requests done, over those to come, and over each role kept.
+    """Return the means of metric after each number of requests: over requests done, over those to come, and
+    over each role to keep.
 
     None where there is nothing to average. Weighted by the number of texts.
     """

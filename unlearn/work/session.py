@@ -1,4 +1,4 @@
-"""One training session in memory: a method, its rows, the reference, the optimiser and the loop, put together.
+"""Puts one training session together in memory: method, rows, reference, optimiser and loop.
 
 A run (unlearn.work.train), a claim's experiment (unlearn.claims.training) and a person's script all train through
 this; nowhere else are the parts put together, so the same settings and seed give the same weights in all of them.
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
     from unlearn.compute.lazy import Model
 
-# The name of data that came as rows, and of a model that came as an object.
+# The name of data that was given as rows, and of a model that was given as an object.
 IN_MEMORY = "in memory"
 
 
 @dataclass
 class Session:
-    """A training that is ready to go: iterate over it, and each optimiser step gives one Step with the method's terms.
+    """A training that is ready to start.
+
+    Iterate over it, and each optimiser step gives one Step with the method's terms.
 
     loaded.model is trained in place; with LoRA or unlearning layers it becomes the adapted model, which is why the
     session's `model` is the one to use afterwards. config.start, or original (the model before the first request of a
@@ -59,7 +61,7 @@ class Session:
 
     def __post_init__(self) -> None:
         if self.original is not None and not self.config.start:
-            # the adapter of the request before is on the model already
+            # The adapter of the request before is already on the model.
             self.config = replace(self.config, start="the request before")
         length = self.loaded.fit_length(self.config.max_length)
         self.loaded.model = tuning.install(self.loaded.model, self.config, self.method)
@@ -78,16 +80,22 @@ class Session:
 
     @property
     def model(self) -> "Model":
-        """The model as it is now, with its adapter or layers where the tuning has one."""
+        """Return the model as it is now, with its adapter or layers where the tuning has one."""
         return self.loaded.model
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the stream; a method with phases or with a loop of its own may take more."""
+        """Return the number of optimiser steps of the stream.
+
+        A method with phases or with a loop of its own may take more.
+        """
         return self.stream.steps
 
     def prepare(self) -> Reference:
-        """Read what the method needs of the model before anything moves. Iterating does it where nobody has."""
+        """Read what the method needs of the model before any weight changes.
+
+        Iterating does it where nobody has.
+        """
         if self.ref is None:
             moves = self.config.tuning == "full" and "states" in self.method.needs_ref.values()
             self.ref = Reference(self.model, head_moves=moves, folder=self.folder)
@@ -100,31 +108,37 @@ class Session:
         return self.ref
 
     def labels(self) -> list[JsonObject]:
-        """The labels that the method drew for the forget texts, see Reference.label_table; empty without any."""
+        """Return the labels that the method drew for the forget texts, see Reference.label_table.
+
+        It is empty without any.
+        """
         return self.prepare().label_table(self.batches.forget, self.loaded.tokenizer)
 
     def resume(self, folder: Path) -> int:
-        """Go on from the checkpoint in this folder, before the first step; returns the step that it was taken at."""
+        """Continue from the checkpoint in this folder, before the first step.
+
+        It returns the step at which the checkpoint was taken.
+        """
         self.prepare()
         self.start = load_checkpoint(folder, self.model, self.optimizer)
         return self.start
 
     @property
     def resumable(self) -> bool:
-        """Whether a checkpoint of the step that was just done could be gone on from."""
+        """Return whether training could continue from a checkpoint of the step that was just done."""
         return self.method.resumes and (self.phases is None or self.phases.resumable)
 
     def save_checkpoint(self, folder: Path, step: int) -> None:
-        """Keep what is trained and the optimiser's moments in this folder."""
+        """Save the trained weights and the optimiser's moments in this folder."""
         save_checkpoint(folder, self.model, self.optimizer, step)
 
     def checkpoint_bytes(self) -> int:
-        """What a checkpoint takes on the disk: what is trained and two moments."""
+        """Return the bytes that a checkpoint takes on the disk: the trained weights and two moments."""
         return 3 * sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
 
     @property
     def told(self) -> JsonView:
-        """What the method counted on the way; empty for most."""
+        """Return what the method counted during training. It is empty for most methods."""
         return self.phases.told if self.phases else {}
 
     def __iter__(self) -> Iterator[Step]:
@@ -134,7 +148,7 @@ class Session:
         return next(self._steps)
 
     def close(self) -> None:
-        """Give back the memory of the gradients; the model stays as the last step left it."""
+        """Free the memory of the gradients. The model stays as the last step left it."""
         self._steps.close()
         if self.ref is not None:
             self.optimizer.zero_grad(set_to_none=True)
@@ -150,7 +164,8 @@ class Session:
             start=self.start,
         )
         phases.note, phases.cache = self.note, cache_dir() / config.method
-        # blocks that lie elsewhere are brought again in the backward pass, else each step would keep all of them
+        # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
+        # of them.
         with checkpointed(self.model, config.checkpointing or bool(self.loaded.where)):
             yield from self.method.unlearn(self.model, ref, phases)
         self.optimizer.zero_grad(set_to_none=True)
@@ -162,7 +177,7 @@ class Session:
 
 
 def session_of(loaded: Loaded, config: RunConfig, data: Dataset, **more: Any) -> Session:
-    """The session of this config on this data: its method, and the rows of the data that the method trains on.
+    """Return the session of this config on this data, with its method and the rows that the method trains on.
 
     more: as in Session. ValueError for a knob or for data that the method cannot train on.
     """
@@ -172,7 +187,7 @@ def session_of(loaded: Loaded, config: RunConfig, data: Dataset, **more: Any) ->
 
 
 def count_steps(config: RunConfig, method: Method, forget: int, retain: int) -> int:
-    """Optimiser steps that a session would take over so many texts, without any text or model."""
+    """Return the optimiser steps that a session would take over so many texts, without any text or model."""
     text = Example((), (), 0)
     return method.stream(batches_of(config, method, (text,) * forget, (text,) * retain, 0)).steps
 
@@ -192,7 +207,7 @@ def forget(
     tuning: str = "",
     **settings: Any,
 ) -> Session:
-    """A session that makes a model forget rows, all in memory: iterate over it, then use its model.
+    """Return a session that makes a model forget rows in memory: iterate over it, then use its model.
 
         for step in forget(load("tiny-authors"), forget=rows, retain=keep, method=NPO(beta=0.1)):
             print(step.terms)
@@ -244,7 +259,10 @@ def _config(model: str, method: str, tuning: str, values: Mapping[str, object]) 
 
 
 def row_of(role: str, number: int, given: object) -> Row:
-    """One row of what a person wrote. ValueError names role, place and the forms that are read."""
+    """Return the Row that a person's entry stands for.
+
+    ValueError names role, place and the forms that are read.
+    """
     parts: JsonView = {}
     if isinstance(given, Row):
         return given

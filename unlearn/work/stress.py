@@ -1,4 +1,4 @@
-"""attack(run): the stress tests of a finished run, carried out on demand and kept in its folder as attacks.json.
+"""Carries out the stress tests of a finished run, and keeps the results as attacks.json.
 
 What is already there for the same weights, data and versions is not done again. A page does not wait for it: it
 queues a StressRecord, a folder like a run's inside the run's own, which the runner carries out with perform().
@@ -25,7 +25,7 @@ from unlearn.store.studies import Study, checking, conduct
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
-# Raise when an attack or the rule changes.
+# Raise this number when an attack or the rule changes, so that old results are not reused.
 FORMAT = 1
 FILE = "attacks.json"
 SEED = 0
@@ -40,7 +40,8 @@ def attack(
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
-    """What attacks.json holds afterwards: {"identity", "seed", "control", "plain", "attacks", "verdict"}.
+    """Attack a finished run and return what attacks.json then holds: {"identity", "seed", "control", "plain",
+    "attacks", "verdict"}.
 
     names: of ATTACKS; all by default. seed: of what an attack draws; that of the attacks already done by default, and
     another one begins the file anew. progress(phrase, fraction) may raise to stop; what is done stays. ValueError for
@@ -74,21 +75,24 @@ def attack(
 
 
 def chosen_attacks(names: Sequence[str] | None) -> list[Attack]:
-    """The attacks of these names, in the order of the list; ValueError for a name that is not there."""
+    """Return the attacks of these names, in the order of the list. ValueError for an unknown name."""
     if unknown := [name for name in names or () if name not in ATTACKS]:
         raise ValueError(f"attack: must be among {', '.join(ATTACKS)} or all, got {', '.join(unknown)}.")
     return [one for name, one in ATTACKS.items() if not names or name in names]
 
 
 def good_seed(seed: object) -> int:
-    """The seed, or a ValueError that says what it must be."""
+    """Return the seed where it is valid, or else raise a ValueError that says what it must be."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise ValueError(f"attack: seed must be a whole number in [0, {2**31 - 1}], got {seed!r}.")
     return seed
 
 
 def carry_out(one: Attack, subject: Subject) -> JsonObject:
-    """One attack in attacks.json. What it cannot do on this model is said as its reason."""
+    """Carry out one attack and return its entry in attacks.json.
+
+    What it cannot do on this model is said as its reason.
+    """
     start, reason, found = time.perf_counter(), "", None
     try:
         found = one.run(subject)
@@ -124,12 +128,12 @@ def carry_out(one: Attack, subject: Subject) -> JsonObject:
 
 
 def read_attacks(run: Run) -> JsonObject:
-    """attacks.json of the run; empty where it was never attacked."""
+    """Return the content of the run's attacks.json. It is empty where the run was never attacked."""
     return records.read_attacks(run.path / FILE)
 
 
 def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) -> tuple[Subject, JsonObject]:
-    """(attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
+    """Return (attacks.Subject of the run, what its numbers depend on). ValueError when it keeps no weights."""
     from unlearn.models.tuning import load_trained
 
     config = run.config
@@ -149,16 +153,21 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
 
 
 class StressRecord(Study[JsonObject]):
-    """<run>/stress/<id>: stress.json ({"attacks": names, "metrics": names, "seed"}), meta.json, events.jsonl."""
+    """The folder of one stress test, <run>/stress/<id>.
+
+    It holds stress.json ({"attacks": names, "metrics": names, "seed"}), meta.json and events.jsonl.
+    """
 
     FILE, FOLDER = "stress.json", "stress"
 
     @property
     def run(self) -> Run:
+        """Return the run that is tested."""
         return Run(self.path.parent.parent)
 
     @property
     def asked(self) -> JsonObject:
+        """Return what was asked for, as stress.json holds it."""
         return self.config
 
 
@@ -170,7 +179,10 @@ def create(
     seed: int | None = None,
     owner: str = "",
 ) -> StressRecord:
-    """A new, queued record; seed as for attack(). ValueError for an attack that does not exist and a bad seed."""
+    """Make a new, queued record and return it.
+
+    seed is as for attack(). ValueError for an attack that does not exist and a bad seed.
+    """
     chosen_attacks(attacks)
     asked: dict[str, object] = {"attacks": list(attacks), "metrics": list(metrics)}
     asked |= {} if seed is None else {"seed": good_seed(seed)}
@@ -178,7 +190,7 @@ def create(
 
 
 def latest(run: Run) -> StressRecord | None:
-    """The newest one of the run."""
+    """Return the newest stress test of the run, or None."""
     return next(iter(StressRecord.every(run.path)), None)
 
 
@@ -189,7 +201,10 @@ def perform(
     on_progress: Progress = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
 ) -> None:
-    """Carry it out as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
+    """Carry out the stress test as execute() does a run.
+
+    It never raises, and leaves state done, stopped or failed with a reason.
+    """
     check = checking(record.stopping(should_stop), "stopped by hand; the attacks that were done are kept")
 
     def progress(phrase: str, fraction: float) -> None:

@@ -1,4 +1,4 @@
-"""Carrying out a sweep: every cell that no run answers for yet, then the tuning guide.
+"""Carries out a sweep: every cell that no earlier run answers, then the tuning guide.
 
 A finished cell is never computed again: not after a stop, not in another sweep, not when somebody ran it by hand.
 Divergence is a result and counts as finished; any other failure is tried again by resume. Cells are cheap: no
@@ -27,12 +27,8 @@ from unlearn.work.execute import execute
 WEIGHTS = ("adapter", "model")
 # The error that a run's last state names.
 DIVERGED = "Diverged"
-SHARES = {
-    "training": (0.2, 0.5),
-    "saving": (0.7, 0.0),
-    "scoring after": (0.7, 0.3),
-    # Of a cell: begins, takes.
-}
+# The fraction of a cell at which each phase begins, and the fraction that it takes.
+SHARES = {"training": (0.2, 0.5), "saving": (0.7, 0.0), "scoring after": (0.7, 0.3)}
 
 
 def perform(
@@ -42,7 +38,10 @@ def perform(
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
 ) -> None:
-    """Carry the sweep out, as execute() does a run: never raises, leaves done, stopped or failed with a reason."""
+    """Carry out the sweep as execute() does a run.
+
+    It never raises, and leaves state done, stopped or failed with a reason.
+    """
     conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
 
 

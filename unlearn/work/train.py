@@ -1,4 +1,4 @@
-"""The training of a run: one session, with checkpoints, probes and events around its steps.
+"""Trains a run: one session, with checkpoints, probes and events around its steps.
 
 The session (unlearn.work.session) puts the training together; here is what makes it a run that can be watched,
 stopped, killed and gone on from.
@@ -17,14 +17,17 @@ from unlearn.training.loop import Diverged, Step
 from unlearn.work.phases import Work
 from unlearn.work.session import Session, session_of
 
-# Between two of them at least, however little they cost.
+# The least seconds between two checkpoints, however little they cost.
 CHECKPOINT_SECONDS = 20.0
-# That a checkpoint is written with, until one was.
+# The assumed speed of writing a checkpoint, until one has been measured.
 BYTES_A_SECOND = 2.5e8
 
 
 def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]]) -> int:
-    """Carry out the run's session; returns the tokens read. Stopped and Diverged leave what was trained."""
+    """Carry out the run's session and return the number of tokens read.
+
+    Stopped and Diverged leave what was trained.
+    """
     run, config = work.run, work.config
     session = session_of(loaded, config, data, folder=run.path, note=work.note)
     with work.phase("reference"):
@@ -68,14 +71,17 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
 
 
 class Keeper:
-    """Checkpoints within their share of the training time, whatever one costs."""
+    """A keeper of checkpoints that spends no more than their share of the training time, whatever one costs."""
 
     def __init__(self, session: Session, folder: Path, clock: Clock) -> None:
         self.session, self.folder, self.clock = session, folder, clock
         self.saved = clock.now()
 
     def follow(self, step: int, of: int) -> None:
-        """After a step: keep it where that is due and affordable. What the first will cost is judged by its size."""
+        """Save a checkpoint after a step where one is due and affordable.
+
+        What the first will cost is judged by its size.
+        """
         cost = self.clock.last.get("checkpoints", self.session.checkpoint_bytes() / BYTES_A_SECOND)
         due = step < of and self.clock.now() - self.saved > CHECKPOINT_SECONDS
         if due and self.session.resumable and self.clock.affords("checkpoints", CHECKPOINTS, cost):
@@ -85,7 +91,7 @@ class Keeper:
 
 
 def keep_stopped(work: Work, session: Session) -> None:
-    """Keep what a stopped run has trained, and where it can a checkpoint to go on from."""
+    """Save what a stopped run has trained and, where possible, a checkpoint to continue from."""
     if session.resumable:
         session.save_checkpoint(work.run.path / "checkpoint", work.step)
     session.close()

@@ -59,11 +59,7 @@ UNITS = {"s": " s", "ms": " ms", "kb": " kB", "percent": " %", "steps": ""}
 
 
 class Server:
-    """The app in a process of its own.
-
-    Its CPU time is read from outside, apart from the training's threads. Its CPU time is read from outside:
-    the training's threads apart.
-    """
+    """The app in a process of its own. Its CPU time is read from outside, apart from the training's threads."""
 
     def __init__(self, root: Path) -> None:
         with socket.socket() as free:

@@ -108,7 +108,7 @@ def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:
 def controls(run: Run) -> None:
     """Draw Stop and keep, and Discard, only in the browser that started the run and only where it runs.
 
-    Pause for all.
+    Pause is there for all.
     """
     with st.container(horizontal=True, vertical_alignment="center"):
         st.toggle("Pause redraw", key=f"pause.{run.id}", help="Freezes the figures, not the run.")

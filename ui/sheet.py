@@ -42,8 +42,6 @@ def sheet(
 ) -> str | None:
     """Draw the table and return the `open` value of the row whose "tokens" link was just clicked, else None.
 
-    It returns the `open` value of the row whose "tokens" link was just clicked, else None.
-
     columns: (title, colour); the first one is the row's head. rows: {"cells": [cell, …], "open"?: str}.
     """
     data = {"columns": [{"title": title, "tone": tone} for title, tone in columns], "rows": list(rows)}

@@ -82,7 +82,7 @@ def runner() -> "Runner":
     """Return the server's runner (unlearn.engines.thread.Runner), which can submit, stop, resume, discard and
     ask.
 
-    It needs no torch yet. Needs no torch yet.
+    It needs no torch yet.
     """
     return _runner(str(runs_root()))
 
@@ -235,7 +235,7 @@ def label(known: Summary) -> str:
 
 
 def short_label(run: Record | Summary) -> str:
-    """Return the run's own title, or else when it was made: "21.11. 15:40". 15:40"."""
+    """Return the run's own title, or else when it was made, such as "21.11. 15:40"."""
     if title := run.title if isinstance(run, Summary) else run.meta.get("title"):
         return str(title)
     day, clock, *_ = [*run.id.split("-"), ""]

@@ -22,10 +22,7 @@ ORDER = "sequence.order"
 
 
 def label(record: SequenceRecord) -> str:
-    """Return the title that a person gave, or a text such as "NPO · chain · 1, 2, 3 · 21.11. 15:40".
-
-    15:40, or the title that a person gave.
-    """
+    """Return the title that a person gave, or a text such as "NPO · chain · 1, 2, 3" with the time."""
     config = record.config
     order = ", ".join(map(str, config.order))
     return (
@@ -113,7 +110,7 @@ def launch(config: SequenceConfig) -> None:
 def chosen(found: Sequence[SequenceRecord]) -> list[SequenceRecord]:
     """Draw the choice of sequences to show together and return them.
 
-    They stand in the address, and the first one has the heat map. The first one has the heat map.
+    They stand in the address, and the first one has the heat map.
     """
     by_id = {record.id: record for record in found}
     key = "sequence.chosen"

@@ -144,10 +144,7 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
 
 
 def card(record: JsonView) -> None:
-    """Draw the verdict, suppressed or erased, and the evidence in sentences computed from the numbers.
-
-    The verdict, and the evidence in sentences computed from the numbers.
-    """
+    """Draw the verdict, suppressed or erased, and the evidence in sentences computed from the numbers."""
     outcome = record.get("verdict", "undecided")
     color, icon = VERDICTS.get(outcome, VERDICTS["undecided"])
     with st.container(border=True, key="stress.card"):

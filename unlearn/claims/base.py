@@ -59,10 +59,7 @@ class Interval:
 
 
 def interval(values: Iterable[float | str | None]) -> Interval:
-    """Return Student's 95 % interval of the mean.
-
-    One value that is not finite makes it undecidable. One value that is not finite makes it undecidable.
-    """
+    """Return Student's 95 % interval of the mean. One value that is not finite makes it undecidable."""
     known = [number(value) for value in values]
     n = len(known)
     if not n or not all(map(math.isfinite, known)):
@@ -168,8 +165,7 @@ class Published:
 class Claim(ABC):
     """One claim, with its texts for a person, its experiment and its rule.
 
-    The texts say when judge() confirms and when it refutes. Texts are a person's words; rule says when
-    judge() confirms and when it refutes.
+    The text of the rule says when judge() confirms and when it refutes.
     """
 
     key: ClassVar[str]

@@ -60,7 +60,10 @@ def facts_in(text: str, person: Person) -> tuple[tuple[int, int], ...]:
 
 
 def small_authors(rows: Sequence[Row], *, epochs: int = 30, seed: int = 0) -> "Loaded":
-    """A fresh Llama of SHAPE that has learnt the answers of these rows; the same for the same seed."""
+    """Return a fresh Llama of SHAPE that has learnt the answers of these rows.
+
+    The same seed gives the same model.
+    """
     import torch
     import transformers
 

@@ -61,7 +61,7 @@ def ask(args: argparse.Namespace) -> int:
 def watch(args: argparse.Namespace) -> int:
     """Print events as they come, as lines or as JSON lines.
 
-    The last line is the outcome. Status 0 when it is done.
+    The last line is the outcome. The status is 0 when the run is done.
     """
     found = record_named(args.run, args.runs)
     for event in followed(found):

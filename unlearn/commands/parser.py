@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Command(Protocol):
-    """Adds a command to the parser of all; returns the command's own parser."""
+    """A function that adds a command to the parser of all and returns the command's own parser."""
 
     def __call__(
         self,

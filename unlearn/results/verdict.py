@@ -45,7 +45,7 @@ def mean(values: Sequence[float]) -> float:
 def residue(values: Values, floor: float = 0.0) -> float | None:
     """Return the residue (A - C) / (B - C), clipped to [0, 1].
 
-    floor replaces a missing control. None where B and C are too close.
+    floor replaces a missing control. It is None where B and C are too close.
     """
     control = mean(values["control"]) if values.get("control") else floor
     apart = mean(values["before"]) - control

@@ -163,7 +163,7 @@ def _onednn(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
 
 def use(name: str | None) -> str:
     """Use this library for products from now on, as an earlier run did. None selects the faster one. Returns
-    the library in use. Returns what is used.
+    the library in use.
 
     That is torch's own way where this build lacks oneDNN, and UNLEARN_PRODUCTS has the last word. It holds for the
     whole process: whoever goes on with a recorded run calls it before the first product.

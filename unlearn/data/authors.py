@@ -35,9 +35,8 @@ WRONG = 4
 
 @dataclass(frozen=True)
 class Person:
-    """One fictional author with the facts about them.  facts: {attribute: value}. wordings: {attribute: the
-    trained wordings for this person}. facts: attribute → value. wordings: attribute → trained wordings for
-    this person.
+    """One fictional author with the facts about them. facts: {attribute: value}. wordings: {attribute: the
+    trained wordings for this person}.
     """
 
     name: str

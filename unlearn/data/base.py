@@ -89,7 +89,6 @@ def asked(prompt: str) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """The rows of a dataset by role (see ROLES). forget is never empty, and every other role may be missing.
-    forget is never empty; every other role may be missing.
 
     name is what config files and the command line say, title what a person reads.
     note: one sentence on where the rows come from and under which licence. warnings: what a person must be told.

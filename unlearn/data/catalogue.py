@@ -64,7 +64,7 @@ SENTENCES = {
 
 def sentence(key: str) -> str:
     """Return the help sentence of a key of the data field. A key of one role (retain_hub_config) has the
-    sentence of its ending. A key of one role (retain_hub_config) is explained by what it ends with.
+    sentence of its ending.
     """
     if key in SENTENCES:
         return SENTENCES[key]

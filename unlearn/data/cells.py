@@ -60,7 +60,7 @@ def is_blank(text: str) -> bool:
 
 def list_of(value: object) -> list[object] | None:
     """Return the list that a cell holds, also one that a table wrote as text: ["a", "b"]. The result is None
-    where it holds none. None where it holds none.
+    where it holds none.
     """
     if isinstance(value, tuple | list):
         return list(value)

@@ -36,8 +36,8 @@ RULE = (
 
 @dataclass(frozen=True)
 class Leak:
-    """A forget item with the outside text that repeats most of it. `more` counts the other texts that repeat
-    it.
+    """A forget item with the outside text that repeats most of it. `more` counts the further texts that do
+    so. `more` counts the other texts that repeat it.
 
     question: share of the question's words that stand there, weighted by rarity; 1 where there is no question.
     answer: share of the answer that stands there.

@@ -27,7 +27,7 @@ OPEN, CLOSE = "\ue000", "\ue001"
 @dataclass(frozen=True)
 class Rendered:
     """One row as text for a model: prompt is what the model is given, target its answer, tail what ends the
-    answer. prompt: what the model is given, target: what it should say, tail: what ends the answer.
+    answer.
 
     own: whether the text brings its own beginning and end (a template's), so that the tokenizer must add none.
     pieces: (text, whether control tokens in it count), which make up prompt + target + tail in order.
@@ -50,7 +50,7 @@ def asked_in(data: Dataset, prompt: str, system: str = "") -> Dataset:
 
 def in_format(rows: Sequence[Row], name: str, system: str = "") -> tuple[Row, ...]:
     """Return the rows asked in this format. Plain texts stay as they are. system: the words above a chat,
-    where a row has none. system: above a chat alone, where a row has none.
+    where a row has none.
     """
 
     def asked(row: Row) -> Row:

@@ -11,7 +11,7 @@ from unlearn.data.base import ROLES, Dataset, Row
 
 class Item(NamedTuple):
     """The name of one row: its role and its index from 0. As text the number counts from 1, as people do:
-    "forget:1". Written and read with the number from 1, as people count: "forget:1".
+    "forget:1".
     """
 
     role: str
@@ -66,7 +66,7 @@ def _searched(row: Row) -> str:
 
 def chosen_roles(words: str) -> tuple[str, ...]:
     """Return the roles in a text with commas between them, or all roles for an empty text. ValueError for one
-    that does not exist. ValueError for one that does not exist.
+    that does not exist.
     """
     names = tuple(name.strip() for name in words.split(",") if name.strip())
     if unknown := [name for name in names if name not in ROLES]:

@@ -53,9 +53,7 @@ PLAIN = frozenset(_PLAIN.split())
 
 @dataclass(frozen=True)
 class Snippet:
-    """One text of code or prose. group: a role, or background. request: 1…4 in the forget group, else 0.
-    group: a role, or background. request: 1…4 in the forget group, else 0.
-    """
+    """One text of code or prose. group: a role, or background. request: 1…4 in the forget group, else 0."""
 
     kind: str
     source: str

@@ -31,7 +31,7 @@ def subjects(dataset: Dataset) -> list[str]:
 
 def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
     """Return all rows of each subject, as one deletion request for each. ValueError for a subject that does
-    not exist. ValueError for one that does not exist.
+    not exist.
     """
     if unknown := [name for name in wanted if name not in subjects(dataset)]:
         raise ValueError(

@@ -75,7 +75,7 @@ def dataset_from_tables(
     turns: str = LAST,
 ) -> Dataset:
     """Return a dataset made of tables by role. said: columns by role and field of Columns, for those that a
-    person named. said: columns by role and field of Columns, for those that a person named.
+    person named.
 
     A role without columns of its own takes forget's where its table has them. Where the forget rows say how they can be
     asked otherwise (TOFU's paraphrased_question) and no table does, these make the role paraphrase. ValueError as

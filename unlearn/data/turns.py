@@ -32,9 +32,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class Exchange:
-    """An answer with the question and the earlier turns before it. system: the words above all turns. system:
-    what stands above all turns.
-    """
+    """An answer with the question and the earlier turns before it. system: the words above all turns."""
 
     question: str
     answer: str
@@ -44,7 +42,7 @@ class Exchange:
 
 def conversation(value: object) -> list[Turn] | None:
     """Return the turns that a cell holds, also where a table wrote them as text. The result is None where it
-    holds none. None where it holds none.
+    holds none.
 
     ValueError for a turn that has no text, or whose role is none of ROLES.
     """
@@ -76,7 +74,7 @@ def _turn(turn: Mapping[str, object], number: int) -> Turn:
 
 def exchanges(turns: Sequence[Turn], which: str = LAST) -> list[Exchange]:
     """Return the last exchange, or all of them. Turns of one speaker that follow each other are joined, and
-    empty ones are dropped. Turns of one speaker in a row are one turn; empty ones are none.
+    empty ones are dropped.
     """
     system = "\n\n".join(turn.content for turn in turns if turn.role == "system" and turn.content)
     joined: list[Turn] = []

@@ -24,7 +24,7 @@ UPLOADS = ".uploads"
 
 def to_jsonl(rows: Sequence[Row], name: str = "the file") -> bytes:
     """Return the rows as JSONL. ValueError for more than an upload may have. name is what the error calls the
-    file. ValueError for more than an upload may have; name is what the error calls it.
+    file.
     """
     numbered = any(row.request for row in rows)
     later = [name for name in LATER if any(getattr(row, name) for row in rows)]

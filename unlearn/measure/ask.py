@@ -26,7 +26,7 @@ MAX_PROMPT = 2048
 
 def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Loaded":
     """Return the loaded model (models.Loaded) of a run: "before", "after" or "retrained". ValueError when the
-    run keeps no weights. ValueError when the run keeps no weights.
+    run keeps no weights.
 
     roots: folders that the run's base model may lie in; its config may have been imported.
     """
@@ -48,10 +48,8 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Lo
 
 
 def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> JsonObject:
-    """Return {"text": greedy continuation, "tokens": scored tokens}. The tokens are those of answer, or of
-    the text where answer is empty.
-
-    {"prompt", "text": greedy continuation, "tokens": scored tokens of answer, or of the text where answer is empty}.
+    """Return {"prompt", "text": greedy continuation, "tokens": scored tokens of answer, or of the text where
+    answer is empty}.
     """
     text = generate(loaded.model, loaded.tokenizer, [prompt], max_new_tokens, loaded.device)[0]
     told: JsonObject = {"prompt": prompt, "text": text, "tokens": []}

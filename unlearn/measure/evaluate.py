@@ -85,7 +85,7 @@ def observe(
     merge: bool = False,
 ) -> list[Observation]:
     """Read every chosen row once and return one observation for each. check is called between batches and may
-    raise to stop. check is called between batches and may raise to stop.
+    raise to stop.
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
     the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. scored: called
@@ -203,7 +203,9 @@ def _names(tokenizer: Tokenizer) -> Callable[[int], str]:
 
 
 def prompt_of(tokenizer: Tokenizer, row: Row, example: Example) -> tuple[str, str, int]:
-    """(prompt, true continuation, tokens to generate) of a row; a plain text is continued from its middle."""
+    """Return (prompt, true continuation, tokens to generate) of a row. A plain text is continued from its
+    middle.
+    """
     if row.prompt:
         answer = sum(label >= 0 for label in example.labels)
         text = render(row, tokenizer)

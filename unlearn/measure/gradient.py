@@ -37,9 +37,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Scene:
-    """One text with the model's logits [T, V] at its T answer tokens. row is None for a made-up text. row is
-    None for a made-up one.
-    """
+    """One text with the model's logits [T, V] at its T answer tokens. row is None for a made-up text."""
 
     example: Example
     logits: Tensor
@@ -141,7 +139,7 @@ class StandIn(nn.Module):
 
 class Explorer:
     """One method applied to one text of a stage. Unfit, with the reason, where its loss needs more than
-    logits. Unfit, with the reason, where its loss cannot be put on logits alone.
+    logits.
 
     The retain term is left out where its weight may be 0; else the stage's text to keep goes in beside, and
     only the forget side is looked at.

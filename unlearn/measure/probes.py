@@ -1,4 +1,4 @@
-"""This module records what pages show text by text: samples before and after, and probes in training."""
+"""This module records what pages show text by text: samples before and after, and probes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

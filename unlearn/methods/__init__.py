@@ -1,5 +1,5 @@
 """This room holds the methods, in teaching order. A new one needs its file, its entry here and its golden
-test. Adding one takes its file, its entry here and its golden test.
+test.
 """
 
 from unlearn.methods.answer.adversarial import AdversarialLabels

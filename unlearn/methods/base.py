@@ -1,4 +1,4 @@
-"""The base class of all methods: knobs are fields, the mathematics is loss(), and the rest is shared.
+"""The base class of all methods. Knobs are fields, the mathematics is loss(), and the rest is shared.
 Everything else is told about it here once.
 
 Form, validation, JSON, the Methods page and the promises in tests all read the same class, so that adding a
@@ -39,7 +39,7 @@ SIZES: tuple[str, ...] = ("tiny", "small", "large")
 @dataclass(frozen=True)
 class Outlook:
     """An estimate of what a run with its own training loop will take. seconds: of training alone. notes:
-    sentences for the form. seconds: of training alone; notes: sentences for the form.
+    sentences for the form.
     """
 
     steps: int
@@ -51,8 +51,7 @@ class Outlook:
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """The base class of all methods. Subclasses are frozen dataclasses with knobs and loss() first, then the
-    texts for a page. Subclasses are frozen dataclasses: knobs and loss() first, then what a page says of
-    them.
+    texts for a page.
 
     url: the paper's address, made from the arXiv number in `paper`.
     when: when to use it, in a sentence.
@@ -146,8 +145,7 @@ class Method:
         return asked if asked in cls.tunings else cls.tunings[0]
 
     def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-        """Return the (forget, retain) rows that the method trains on. model: as in RunConfig. model: as in
-        RunConfig.
+        """Return the (forget, retain) rows that the method trains on. model: as in RunConfig.
 
         ValueError when there is nothing to keep where the retain knobs ask for it.
         """
@@ -195,7 +193,7 @@ class Method:
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         """Fill the reference before the first step with the values that loss() needs. stream has the run's
-        seed. stream has the run's seed.
+        seed.
         """
         device = next(model.parameters()).device
         for side, kind in self.needs_ref.items():

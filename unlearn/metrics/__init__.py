@@ -1,5 +1,5 @@
 """This room holds the metrics, in the order of the score table. A new one needs its file, its entry here and
-its test. Adding one takes its file, its entry here and its test.
+its test.
 
 CHEAP ones cost no forward pass of their own and are computed in every run; the rest on demand (unlearn.measure.judge).
 """

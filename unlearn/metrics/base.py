@@ -142,7 +142,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A metric that compares roles or models, or reads a model again; computed on demand.
+    """A metric that compares roles or models, or reads a model again. It is computed on demand.
 
     measure: empty where something is missing; needs then says what, in words. states: roles whose hidden states it
     reads, so that they are kept when the texts are read for other metrics.

@@ -1,4 +1,4 @@
-"""This module finds a model in the catalogue, a folder or the hub, and checks it before it is loaded.
+"""This module finds a model in the catalogue, a folder or the hub, and checks it before loading.
 
 Neither torch nor transformers is imported here, so that a page can list the catalogue at once. Weights come from
 safetensors only, and a repository's own code is never run.
@@ -30,7 +30,7 @@ SMALL, LARGE = 20_000_000, 1_000_000_000
 @dataclass(frozen=True)
 class ModelEntry:
     """A model of the catalogue, which the studio knows by name. retrain: the same recipe without the forget
-    set, where it exists. retrain: the same recipe without the forget set, where it exists.
+    set, where it exists.
 
     prompt: the format its methods' settings were tuned in, where that is not the tokenizer's own template.
     training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
@@ -274,7 +274,9 @@ def hub_answers(name: str) -> bool:
 
 
 def check_hub(name: str) -> bool:
-    """Return hub_answers(name). ValueError when it does not and the model was never brought here."""
+    """Return hub_answers(name) for a model that may be here already. ValueError when it does not and the
+    model was never brought here.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):

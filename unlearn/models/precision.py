@@ -46,7 +46,7 @@ def check(precision: str, device: str = "cpu") -> None:
 
 def numbers(precision: str, *, tuning: str, parameters: int, device: str) -> str:
     """Return "float32" or "bfloat16", the format of everything that is not rounded. auto takes bfloat16 for a
-    frozen base where it is faster. auto takes bfloat16 for a frozen base where it pays.
+    frozen base where it is faster.
     """
     if precision in ("float32", "bfloat16"):
         return precision

@@ -25,7 +25,6 @@ LR, WARMUP, WEIGHT_DECAY, CLIP = 2e-3, 100, 0.05, 1.0
 @dataclass(frozen=True)
 class Recipe:
     """The ingredients of one pair of models. rows(with_forget): its training texts, in order.
-    rows(with_forget): its training texts, in order.
 
     dataset: whose forget rows' subjects name what can be left out. facts: what else recipe.json says.
     """
@@ -117,9 +116,7 @@ def exactly(device: str = "cpu") -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Trained:
-    """The record of one step of the recipe. tokens: of this step, without padding. tokens: of this step,
-    without padding.
-    """
+    """The record of one step of the recipe. tokens: of this step, without padding."""
 
     step: int
     of: int

@@ -1,4 +1,4 @@
-"""A tuning is the part of a model that may change: all weights, a LoRA adapter, or unlearning layers.
+"""A tuning is what may change in a model: all weights, a LoRA adapter, or unlearning layers.
 
 A method names the tunings that it can train (Method.tunings). Everything else asks here, so that execute(), the
 pages and the command line never ask which method it is. Unlearning layers are a tuning and not a method because
@@ -101,7 +101,7 @@ def save(loaded: "Loaded", config: RunConfig, folder: Path) -> None:
 
 def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
     """Return models.Loaded with what the run trained, known by the files in its folder. ValueError when it
-    keeps none. ValueError when it keeps none.
+    keeps none.
 
     trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
     """

@@ -111,8 +111,6 @@ class Record:
         """Ask the process that carries out the run to end it within one step and to keep its weights.
         ValueError when no process does. The wish is a file in the folder, and the process that carries out
         the run looks for it with stopping().
-
-        ValueError when no process does. The wish is a file in the folder: whoever carries out looks at stopping().
         """
         if self.state not in ACTIVE:
             raise ValueError(f"run: {self.id} is {self.state}; there is nothing to stop.")
@@ -162,11 +160,8 @@ class Run(Record):
 
     def probes(self) -> list[JsonObject]:
         """Return the probe records in step order, only the last one of each step and none after the run's
-        last step.  The caller must not change them, because they are kept for the next caller; so are
+        last step. The caller must not change them, because they are kept for the next caller; so are
         samples. Every item has a text: the last one that was generated. "said" is the step of that text.
-
-        Look, do not change: they are kept for the next who asks; so are samples. Every item has a text: the last that
-        was generated, and as "said" the step that it is of.
         """
         found = _probes(self.path / "probes.jsonl").read()
         # All records must have the same rows, or a chart could not join them by a line.

@@ -82,7 +82,7 @@ def old(store: RunStore, seconds: float) -> Iterator[Run]:
 
 def drop_weights(run: Run) -> int:
     """Remove the weights and the checkpoint of a run and return the bytes that this freed. Its scores stay,
-    but nobody can ask or resume it any more. Its scores stay, it can neither be asked nor resumed.
+    but nobody can ask or resume it any more.
     """
     freed = sizes(run)["weights"]
     for name in WEIGHTS:

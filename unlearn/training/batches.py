@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Batches:
     """The stream of optimiser steps of a run. forget or retain may be empty where the method uses only one.
-    forget or retain may be empty where the method uses only one.
 
     batch_size forget texts a micro-batch (retain texts where there is no forget term), accumulation
     micro-batches a step, retain_ratio retain texts for each forget text. withheld: the forget texts of a method that

@@ -50,7 +50,7 @@ def save_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
 
 def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> int:
     """Load the weights and the moments of a checkpoint and return the step that they belong to. ValueError
-    when they do not fit. ValueError when they do not fit.
+    when they do not fit.
     """
     from safetensors import SafetensorError, safe_open
 

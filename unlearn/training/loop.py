@@ -1,5 +1,5 @@
 """The function fit() is the only training loop. It is a generator, and its caller logs, draws, saves or
-stops. Whoever iterates logs, draws, saves or stops.
+stops.
 
 AdamW without weight decay, cosine schedule with 3 % warm-up, gradient norm clipped at 1: the set-up of
 Yao et al. 2024 (arXiv 2402.15159, §4). Dropout stays off, since the reference may share these weights.
@@ -71,9 +71,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def make_optimizer(model: Model, lr: float) -> torch.optim.Optimizer:
-    """Return an AdamW optimiser over all parameters that may be trained. ValueError when none may. ValueError
-    when nothing may.
-    """
+    """Return an AdamW optimiser over all parameters that may be trained. ValueError when none may."""
     moving = [p for p in model.parameters() if p.requires_grad]
     if not moving:
         raise ValueError("method: no parameter may be trained; choose another tuning or method.")
@@ -196,8 +194,8 @@ class Phases:
     def step(
         self, step: int, of: int, terms: Mapping[str, float], norm: float, lr: float, tokens: int
     ) -> Step:
-        """Return the record of one step of a method's own loop. tokens: of this step. tokens: of this step.
-        Raises Diverged as fit() does.
+        """Return the record of one step of a method's own loop. tokens: of this step. Raises Diverged as
+        fit() does.
         """
         self.steps, self.tokens = step, self.tokens + tokens
         seconds = time.perf_counter() - self.began

@@ -1,5 +1,4 @@
-"""This module divides a training set into shards for SISA and plans which stages a request trains again
-(arXiv 1912.03817).
+"""This module plans the shards of SISA and which stages a request trains again (arXiv 1912.03817).
 
 Nothing here trains: a Plan is counted before anything is, so that a form can say what a request would cost. A stage is
 named by the content of all that its weights depend on, and Checkpoints keeps weights by that name alone.

@@ -24,7 +24,7 @@ ALIGNED = 64
 
 class Shelf:
     """A store of tensors: put() copies a tensor to its place and returns the copy. folder: the folder for its
-    file, else the system's. folder: of the file, else the system's.
+    file, else the system's.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

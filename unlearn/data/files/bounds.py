@@ -1,5 +1,5 @@
 """The bounds of a file while it is read: rows, columns and characters. A file of few bytes can unpack to
-gigabytes. A file of few bytes can unpack to gigabytes.
+gigabytes.
 
 Every reader hands its rows to one Budget as they come, so that too much is noticed at the first row too many and not
 when all of it lies in memory.
@@ -56,7 +56,7 @@ class Budget:
 
 def weight(value: object, depth: int = 0) -> int:
     """Return the number of characters in a value. For a list or an object it is the sum of its parts.
-    ValueError where lists are nested too deep. ValueError where lists lie too deep.
+    ValueError where lists are nested too deep.
     """
     if isinstance(value, str | bytes):
         return len(value)

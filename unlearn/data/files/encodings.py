@@ -22,7 +22,7 @@ OTHERS = "cp1251 for Cyrillic, shift_jis for Japanese, gb18030 for Chinese, lati
 
 def decode(data: bytes, name: str, encoding: str = "") -> tuple[str, tuple[str, ...]]:
     """Return (text, notes) of a file's bytes. encoding: the one that a person named, else it is detected.
-    encoding: what a person said; else it is found. ValueError with a remedy.
+    ValueError with a remedy.
     """
     if data[:4] in (ZIP, EXCEL):
         raise ValueError(f"{name}: must be text, got a zip or Excel file. Save the sheet as CSV (UTF-8).")

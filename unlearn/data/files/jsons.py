@@ -31,9 +31,7 @@ class SeveralSets(ValueError):
 
 
 def read(text: str, name: str, notes: Iterable[str] = (), *, split: str = "") -> Table:
-    """Return the rows of a JSON or JSON-lines text. split: the set to read where the file holds several.
-    split: the one to read where it holds several.
-    """
+    """Return the rows of a JSON or JSON-lines text. split: the set to read where the file holds several."""
     if sum(map(text.count, "[{,")) > bounds.MAX_VALUES and _values(text) > bounds.MAX_VALUES:
         raise ValueError(f"{name}: must hold at most {bounds.MAX_VALUES:,} values. Take a part of it.")
     start = _skip(text, 0)

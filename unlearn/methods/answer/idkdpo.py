@@ -1,5 +1,5 @@
-"""IdkDPO: direct preference optimisation (Rafailov et al. 2023) of "I don't know" over the text
-to forget, as in TOFU (Maini et al. 2024) and NPO (Zhang et al. 2024, arXiv 2404.05868).
+"""IdkDPO prefers "I don't know" to the text to forget by direct preference optimisation (Rafailov et al.
+2023). TOFU (Maini et al. 2024) and NPO (Zhang et al. 2024, arXiv 2404.05868) use it.
 
     L = -(2/β) mean_i log σ(β [(S_i - S_i^ref)_forget - (S_i - S_i^ref)_idk]) + α NLL(R)
 

@@ -1,4 +1,4 @@
-"""Entity loss: mean NLL of the entity tokens of the forget texts (after EUL, arXiv 2310.20150, §4.1).
+"""Entity loss is the mean NLL of the entity tokens of the forget texts (after EUL, arXiv 2310.20150, §4.1).
 
 EUL masks entities and reads a T5's loss on them; a causal model reads its NLL on the same tokens given what stands
 before them. Higher after unlearning means that the entities can no longer be filled in.

@@ -1,4 +1,5 @@
-"""Kept knowledge: harmonic mean of probability, ROUGE-L and truth ratio on retain, general and neighbours.
+"""Kept knowledge is one mean of probability, ROUGE-L and truth ratio on what should stay. It is the harmonic
+mean over the roles retain, general and neighbours.
 
 This project's own summary of what a model still knows. It is not TOFU's model utility, which reads other sets
 (retain, real authors, world facts), normalises the probability on two of them and reads ROUGE-L as stemmed recall

@@ -1,4 +1,6 @@
-"""Distinct-n: distinct n-grams over all n-grams of a role's continuations together (Li et al. 2016, 1510.03055)."""
+"""Distinct-n is the share of different n-grams in a role's continuations (Li et al. 2016, arXiv 1510.03055).
+It counts all continuations of the role together.
+"""
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
 from unlearn.metrics.memory.el import ngrams

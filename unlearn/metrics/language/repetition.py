@@ -1,4 +1,6 @@
-"""REP_n: share of a continuation's n-grams that repeat an earlier one (seq-rep-n; Welleck et al., 1908.04319)."""
+"""REP_n is the share of a continuation's n-grams that repeat an earlier one (Welleck et al., arXiv
+1908.04319). The paper calls it seq-rep-n.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,6 @@
-"""Next-token accuracy: mean over texts of the share of answer tokens that are the argmax (Yao et al. 2024, §4)."""
+"""Next-token accuracy is the share of answer tokens that are the model's first choice (Yao et al. 2024, §4).
+It is a mean over texts.
+"""
 
 from unlearn.metrics.base import Metric, Observation, mean
 

@@ -1,4 +1,5 @@
-"""Exact memorisation: share of texts that greedy decoding reproduces token for token (Carlini et al., 2202.07646).
+"""Exact memorisation is the share of texts that greedy decoding reproduces token for token (Carlini et al.,
+arXiv 2202.07646).
 
 The share of *positions* whose argmax is right (memorisation accuracy, Tirumala et al., arXiv 2205.10770) is token
 accuracy, see unlearn.metrics.memory.accuracy; it is not computed a second time under another name.

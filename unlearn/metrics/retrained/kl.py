@@ -1,4 +1,6 @@
-"""Distance to retrain: mean KL(p_retrain ‖ p_model) per answer token (Golatkar et al. 2020, arXiv 1911.04933)."""
+"""Distance to retrain is the mean KL(p_retrain ‖ p_model) per answer token (Golatkar et al. 2020, arXiv
+1911.04933).
+"""
 
 from unlearn.metrics.base import Comparison, Evidence, Scores, per_text
 

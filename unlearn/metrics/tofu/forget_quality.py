@@ -1,5 +1,6 @@
-"""Forget quality is a p-value: can a test tell the model's truth ratios from the retrained model's? The test
-is the two-sample Kolmogorov-Smirnov test.
+"""Forget quality is the p-value of a test between the truth ratios of two models. It compares the model with
+the retrained one by the two-sample Kolmogorov-Smirnov test. The test is the two-sample Kolmogorov-Smirnov
+test.
 
 TOFU (arXiv 2401.06121). 1 means that the test cannot tell the model from one that never saw the forget set.
 """

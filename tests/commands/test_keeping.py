@@ -166,6 +166,21 @@ def test_watch_has_status_1_for_a_run_that_was_cut(store, done, capsys):
     assert said(capsys)["state"] == "interrupted"
 
 
+def test_a_run_with_damaged_settings_is_named_not_hidden(done, capsys):
+    (done.path / "config.json").write_text("{")
+    assert main(["runs"]) == 0
+    assert f"left out: {done.id}" in capsys.readouterr().err
+    assert main(["show", done.id]) == 2
+    assert f"{done.id}/config.json is damaged" in capsys.readouterr().err
+
+
+def test_a_path_that_is_not_there_is_said(done, tmp_path, capsys):
+    assert main(["import", str(tmp_path / "no.zip")]) == 2
+    assert "no.zip is no file; check the path" in capsys.readouterr().err
+    assert main(["report", done.id, "--out", str(tmp_path / "none" / "r.html")]) == 2
+    assert "none is no folder; make it first" in capsys.readouterr().err
+
+
 # -- rename, delete, redact, prune -----------------------------------------------------------------------------
 
 

@@ -121,8 +121,11 @@ def show(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
-    """Print the runs of the store."""
-    found = RunStore(args.runs).summaries()
+    """Print the runs of the store; those that cannot be read are named on stderr."""
+    store = RunStore(args.runs)
+    found = store.summaries()
+    for name, reason in store.passed_over().items():
+        print(f"left out: {name} ({reason})", file=sys.stderr)
     rows = [upkeep.facts(run) | (upkeep.sizes(run) if args.sizes else {}) for run in found]
     columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()), "title")
     # A run without a title of its own bears its id, which the first column shows already.
@@ -134,6 +137,8 @@ def report(args: argparse.Namespace) -> int:
     """Write the report of the runs and print its path."""
     from unlearn.report.build import report as write
 
+    if not args.out.absolute().parent.is_dir():
+        raise ValueError(f"--out: {args.out.absolute().parent} is no folder; make it first, or name another.")
     print(write([run_named(name, args.runs) for name in args.run], args.out))
     return 0
 
@@ -146,5 +151,7 @@ def export(args: argparse.Namespace) -> int:
 
 def import_(args: argparse.Namespace) -> int:
     """Bring a run back from its zip file and print its outcome."""
+    if not args.archive.is_file():
+        raise ValueError(f"import: {args.archive} is no file; check the path.")
     print_run(import_run(args.archive, RunStore(args.runs)), args.json)
     return 0

@@ -222,7 +222,14 @@ def read_config(path: Path) -> RunConfig:
     where it cannot be read, or is of a newer version.
     """
     try:
-        return config_of(json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(
+            f"config: {path.parent.name}/{path.name} is damaged ({error}); "
+            "import the run from its zip file, or remove its folder."
+        ) from error
+    try:
+        return config_of(found)
     except (TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"config: {path.name} is not a run's settings ({error}).") from error
 

@@ -1,10 +1,9 @@
-"""Continuations from kept keys and values, and an adapter merged for a while: as the library does it, to the bit."""
+"""Continuations from kept keys and values are those of each text alone."""
 
 import pytest
 import torch
 
 from unlearn.compute.continuing import Start, bytes_a_token, continues, greedy, keep, read
-from unlearn.compute.merging import merged
 
 TEXTS = [[5, 9, 12, 7, 3, 8, 11], [4, 6, 10, 14], [13, 2, 9, 9, 5]]
 
@@ -83,46 +82,7 @@ def test_a_model_whose_attention_is_its_own_is_left_to_the_library(tiny):
 
 
 @torch.no_grad()
-def test_a_merged_adapter_says_the_same_and_every_bit_comes_back(adapted):
-    ids = torch.tensor([TEXTS[0]])
-    before = {name: p.detach().clone() for name, p in adapted.named_parameters()}
-    want = adapted(input_ids=ids).logits
-    with adapted.disable_adapter():
-        bare = adapted(input_ids=ids).logits
-    with merged(adapted):
-        found = adapted(input_ids=ids).logits
-        products = sum(1 for m in adapted.modules() if "forward" in vars(m))
-    assert products == sum(hasattr(m, "lora_A") for m in adapted.modules())
-    torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(found, bare, atol=1e-2)
-    assert torch.equal(adapted(input_ids=ids).logits, want)
-    for name, p in adapted.named_parameters():
-        assert torch.equal(p, before[name]), name
-    assert not any("forward" in vars(m) for m in adapted.modules())
-
-
-@torch.no_grad()
-def test_weights_come_back_after_an_error_and_where_memory_is_short_nothing_is_copied(adapted, monkeypatch):
-    before = {name: p.data_ptr() for name, p in adapted.named_parameters()}
-    with pytest.raises(InterruptedError), merged(adapted):
-        raise InterruptedError
-    assert {name: p.data_ptr() for name, p in adapted.named_parameters()} == before
-    monkeypatch.setattr("unlearn.compute.merging._free", lambda layer: 100)
-    with merged(adapted):
-        assert {name: p.data_ptr() for name, p in adapted.named_parameters()} == before
-
-
-@torch.no_grad()
 def test_an_adapted_model_goes_on_as_it_would_alone(adapted):
     starts = [Start(i, len(t) - 1, t[-1], 8) for i, t in enumerate(TEXTS)]
-    with merged(adapted):
-        found = greedy(adapted, read(adapted, TEXTS), starts, ())
+    found = greedy(adapted, read(adapted, TEXTS), starts, ())
     assert found == [plain(adapted, t, 8) for t in TEXTS]
-
-
-def test_weights_that_are_elsewhere_until_their_layer_is_called_are_left_alone(adapted):
-    layers = [m for m in adapted.modules() if hasattr(m, "lora_A")]
-    first = layers[0].base_layer
-    first.weight = torch.nn.Parameter(first.weight.to("meta"), requires_grad=False)
-    with merged(adapted):
-        assert ["forward" in vars(layer) for layer in layers] == [False] + [True] * (len(layers) - 1)

@@ -93,12 +93,12 @@ def test_rows_of_another_shape_are_refused_with_a_sentence(run, line, said):
 
 def test_a_study_gives_its_rows_to_its_runs(run, tmp_path):
     study = RunStore(tmp_path / "runs").create(config())
-    data = inputs.begin(study, {"name": "authors"}, None)
+    data = inputs.begin(study, {"name": "authors"}, None, lambda rows: rows)
     assert data == load("authors")
     assert inputs.known_hash(study) == inputs.rows_hash(data)
     inputs.share(study, run)
     assert inputs.dataset_of(run) == data
     assert len(study.events("inputs")) == 1
-    inputs.begin(study, {"name": "capitals"}, None)
+    inputs.begin(study, {"name": "capitals"}, None, lambda rows: rows)
     assert inputs.dataset_of(study) == data
     assert len(study.events("inputs")) == 1

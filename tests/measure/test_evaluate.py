@@ -139,8 +139,7 @@ def test_what_follows_a_scored_text_is_what_the_library_generates(tiny):
     assert [o.text for o in seen[:3]] == [o.answer for o in seen[:3]]
 
 
-@pytest.mark.parametrize("merge", [False, True])
-def test_what_is_scored_is_said_by_the_weights_as_they_are_saved(tiny, monkeypatch, merge):
+def test_what_is_scored_is_said_by_the_weights_as_they_are_saved(tiny, monkeypatch):
     """In bfloat16 a merged adapter may say another word than the saved one, loaded again."""
     from unlearn.compute import continuing
     from unlearn.models.load import add_lora
@@ -156,10 +155,10 @@ def test_what_is_scored_is_said_by_the_weights_as_they_are_saved(tiny, monkeypat
 
     said = continuing.greedy
     monkeypatch.setattr(continuing, "greedy", greedy)
-    observe(model, tokenizer, CHOSEN, merge=merge)
-    assert kept == [not merge]
+    observe(model, tokenizer, CHOSEN)
+    assert kept == [True]
     generate(model, tokenizer, ["What is red?", "Who?"], 4, "cpu")
-    assert kept == [not merge, True]
+    assert kept == [True, True]
 
 
 def test_an_answer_that_is_known_is_not_computed_again(tiny, monkeypatch):

@@ -26,10 +26,9 @@ class Machine:
         self.clock = Clock(lambda: self.at)
         monkeypatch.setattr("unlearn.measure.probes.observe", self.observe)
 
-    def observe(self, model, tokenizer, chosen, *, max_length, device, continued, scored, merge):
+    def observe(self, model, tokenizer, chosen, *, max_length, device, continued, scored):
         from unlearn.metrics.base import Observation
 
-        assert merge
         (rows,) = chosen.values()
         self.calls.append((continued, len(rows)))
         self.at += self.row * len(rows)

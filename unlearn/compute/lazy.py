@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import functional as F
 
-    from unlearn.compute import continuing, head, lm, merging, products, together
+    from unlearn.compute import continuing, head, lm, products, together
     from unlearn.compute.protocols import Model, Tokenizer
 else:
     pd, torch, F = Lazy("pandas"), Lazy("torch"), Lazy("torch.nn.functional")
     head, lm = Lazy("unlearn.compute.head"), Lazy("unlearn.compute.lm")
     products, together = Lazy("unlearn.compute.products"), Lazy("unlearn.compute.together")
-    continuing, merging = Lazy("unlearn.compute.continuing"), Lazy("unlearn.compute.merging")
+    continuing = Lazy("unlearn.compute.continuing")
     # Only annotations use these names. A test of a value's type must use torch.Tensor.
     Tensor = Model = Tokenizer = Any
 
@@ -52,7 +52,6 @@ __all__ = [
     "continuing",
     "head",
     "lm",
-    "merging",
     "no_grad",
     "pd",
     "products",

@@ -82,7 +82,6 @@ def observe(
     look: Callable[[lm.Answers], None] = lambda answers: None,
     continued: bool = True,
     scored: Callable[[], None] = lambda: None,
-    merge: bool = False,
 ) -> list[Observation]:
     """Read every chosen row once and return one observation for each. check is called between batches and may
     raise to stop.
@@ -90,8 +89,6 @@ def observe(
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
     the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. scored: called
     when a batch has been scored, before it is continued.
-    merge: continue with the adapter merged into the weights, which is faster; in bfloat16 other words may follow than
-    the model as it is saved would say, so no score is read from them.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
@@ -115,7 +112,7 @@ def observe(
             asked = [
                 Asked(example, prompts[i][0], prompts[i][2]) for example, i in zip(batch, picked, strict=True)
             ]
-            said = follow(model, tokenizer, kept, asked, best, merge=merge)
+            said = follow(model, tokenizer, kept, asked, best)
         for i, text in zip(picked, said, strict=True):
             texts[i] = text or ""
         apart += [i for i, text in zip(picked, said, strict=True) if continued and text is None]

@@ -7,10 +7,9 @@ Only from the first other token on is there anything to generate, and the keys a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
-from unlearn.compute.lazy import Model, Tokenizer, continuing, merging
+from unlearn.compute.lazy import Model, Tokenizer, continuing
 from unlearn.compute.tokens import Example, Whole, reading
 from unlearn.training.encoding import ends_of
 
@@ -50,13 +49,10 @@ def follow(
     kept: continuing.Kept,
     asked: Sequence[Asked],
     best: dict[int, list[int]],
-    *,
-    merge: bool = False,
 ) -> list[str | None]:
     """Return the continuation of each prompt, or None where it must be generated separately.
 
     kept: of the pass that scored these texts. best: {key: the likeliest token at each answer place} from that pass.
-    merge: with the adapter merged into the weights meanwhile.
     """
     if not kept.pairs:
         return [None] * len(asked)
@@ -73,8 +69,7 @@ def follow(
             # Its last token may not be the text's own any more.
             whole = [*begins, *own]
             starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(own))
-    with merging.merged(model) if merge else nullcontext():
-        found = continuing.greedy(model, kept, list(starts.values()), ends)
+    found = continuing.greedy(model, kept, list(starts.values()), ends)
     for row, more in zip(starts, found, strict=True):
         said[row] = [*(said[row] or ()), *more]
     return [None if ids is None else tokenizer.decode(ids, skip_special_tokens=True) for ids in said]

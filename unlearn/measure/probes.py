@@ -148,8 +148,6 @@ class Probes:
                 max_length=self.max_length,
                 device=self.loaded.device,
                 continued=continued,
-                # It is looked at, not scored: a run waits for it.
-                merge=True,
                 scored=lambda: self._scored(start, len(asked)),
             )
             return [

@@ -3,7 +3,7 @@
 The heavy tests build the wheel and install it into new environments, away from this folder. A new environment borrows
 the packages of the one that runs the tests (they are what requirements.txt pins), so nothing is fetched; only the wheel
 itself is installed. Other Pythons cannot borrow torch, which is built for one: there the wheel is tried as far as it
-goes with the few packages that are plain Python.
+goes with the few packages that any Python can load.
 """
 
 import ast
@@ -52,7 +52,7 @@ ALONG = {
     "yaml",
 }
 OTHER_PYTHONS = ("3.12", "3.13")
-PLAIN_PYTHON = ("filelock", "packaging")
+ANY_PYTHON = ("filelock", "packaging", "safetensors")  # plain Python, or built for every Python
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 
 
@@ -153,7 +153,7 @@ class Place:
         if python == sys.executable:
             (self.packages / "borrowed.pth").write_text(f"{borrowed}\n")
         else:
-            for name in PLAIN_PYTHON:
+            for name in ANY_PYTHON:
                 shutil.copytree(borrowed / name, self.packages / name)
         pip = [self.bin / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
         subprocess.run([*pip, "--force-reinstall", wheel], check=True, cwd=folder)

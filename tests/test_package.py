@@ -53,6 +53,8 @@ ALONG = {
 }
 OTHER_PYTHONS = ("3.12", "3.13")
 ANY_PYTHON = ("filelock", "packaging", "safetensors")  # plain Python, or built for every Python
+# Seconds for one page on a busy machine.
+PATIENCE = 600
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 
 
@@ -254,12 +256,14 @@ def test_installed_the_app_draws_every_page_behind_its_doors(place, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = place.env | {"STREAMLIT_SERVER_ENABLE_AGENT_API": "true"}
+    # A page that takes longer than this is answered "still going", and the next one refused.
+    env["STREAMLIT_SERVER_AGENT_WAIT_TIMEOUT"] = str(PATIENCE)
     log = (tmp_path / "log").open("w+")
     words = [place.bin / "unlearn-studio", "--port", str(port), "--runs", str(tmp_path / "store")]
     served = subprocess.Popen(words, cwd=place.empty, env=env, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(900):
             try:
                 answer = urllib.request.urlopen(url, timeout=5)
                 break
@@ -276,7 +280,7 @@ def test_installed_the_app_draws_every_page_behind_its_doors(place, tmp_path):
             assert "Traceback" not in json.dumps(said), page
     finally:
         served.terminate()  # the process itself is the server: nothing is left behind it
-        served.wait(30)
+        served.wait(PATIENCE)
     log.seek(0)
     assert "Traceback" not in log.read()
     with socket.socket() as line:
@@ -289,7 +293,7 @@ def asked(url: str, what: dict[str, str]) -> dict:
         data=json.dumps(what).encode(),
         headers={"Content-Type": "application/json"},
     )
-    return json.loads(urllib.request.urlopen(request, timeout=120).read())
+    return json.loads(urllib.request.urlopen(request, timeout=PATIENCE).read())
 
 
 @pytest.mark.slow

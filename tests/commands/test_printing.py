@@ -1,8 +1,11 @@
 """What commands print: the time left of a phase, and tables whose columns stand below each other."""
 
+import contextlib
 import re
 import time
+from types import SimpleNamespace
 
+from unlearn.commands import sequence
 from unlearn.commands.printing import listing, progress_bar
 
 
@@ -31,3 +34,12 @@ def test_columns_stand_below_each_other(capsys):
     listing(rows, False, ("run", "state"))
     first, second = capsys.readouterr().out.splitlines()
     assert first.index("done") == second.index("failed") == 31
+
+
+def test_the_numbers_of_a_sequence_stand_below_their_names(monkeypatch, capsys):
+    monkeypatch.setattr(sequence.seq, "perform", lambda *_, **__: None)
+    monkeypatch.setattr(sequence.seq, "summary", lambda _: [{"after": 1, "forget": 0.25}])
+    sequence.go_on(SimpleNamespace(held=contextlib.nullcontext, path="p", state="done", reason=""), False)
+    names, numbers = capsys.readouterr().out.splitlines()[-2:]
+    assert names.split() == ["after", "forget"]
+    assert names.index("forget") == numbers.index("0.25")

@@ -45,7 +45,7 @@ def go_on(record: seq.SequenceRecord, as_json: bool) -> int:
         print(json.dumps(outcome | {"runs": [event["run"] for event in record.scores() if event["run"]]}))
     else:
         print(f"{record.path}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
-        listing(
-            [{k: number(v) for k, v in row.items()} for row in rows], False, tuple(rows[0]) if rows else ()
-        )
+        names = tuple(rows[0]) if rows else ()
+        shown = [{k: number(v) for k, v in row.items()} for row in rows]
+        listing([{name: name for name in names}, *shown], False, names)
     return 0 if record.state == "done" else 1

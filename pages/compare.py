@@ -7,7 +7,7 @@ from ui.ask import ask
 from ui.compare.answers import answers
 from ui.compare.blind import blind_test
 from ui.compare.further import further
-from ui.compare.scores import score_sheet
+from ui.compare.scores import format_sheet, score_sheet
 from ui.costs import costs
 from ui.replay import replay
 from unlearn.results import compare
@@ -61,6 +61,7 @@ if tabs["Answers"].open:
 if tabs["Scores"].open:
     with tabs["Scores"]:
         score_sheet(chosen)
+        format_sheet(chosen)
         further(chosen)
 
 if tabs["Watch it forget"].open:

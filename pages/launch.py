@@ -7,6 +7,7 @@ import streamlit as st
 from ui import choose, datasets, forms, shell
 from ui.launch import launching
 from ui.live import live
+from unlearn.models.catalogue import default_prompt
 from unlearn.store.runs import RunConfig
 
 shell.guard()
@@ -30,7 +31,7 @@ with settings_place:
     with left:
         st.subheader("1 · Model", anchor=False)
         model, size = choose.choose_model()
-        settings = forms.shared_settings(size)
+        settings = forms.shared_settings(size, model)
     with right:
         st.subheader("2 · What it must forget", anchor=False)
         data = {}
@@ -39,7 +40,10 @@ with settings_place:
             if data:
                 # A person's own table fills the right side already.
                 with right if "name" in data else left:
-                    datasets.preview(datasets.load(data))
+                    found = datasets.load(data)
+                    datasets.preview(found)
+                    if model:
+                        launching.first_row(model, found, settings["prompt"], settings["system"])
             else:
                 st.caption("Give the rows to forget, and if you can, rows that must stay.")
         except (ValueError, OSError) as error:
@@ -77,7 +81,10 @@ with settings_place:
         except ValueError as error:
             st.error(shell.plain(str(error)))
     requests = ",".join(map(str, data.get("requests", ())))
-    choose.set_address(model=model, data=data.get("name", ""), requests=requests, method=",".join(chosen))
+    own = settings["prompt"] if model and settings["prompt"] != default_prompt(model) else ""
+    choose.set_address(
+        model=model, data=data.get("name", ""), requests=requests, method=",".join(chosen), prompt=own
+    )
 
     st.subheader("4 · Launch", anchor=False)
     ready = launching.cost(configs) if configs else False

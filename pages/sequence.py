@@ -44,7 +44,7 @@ with form:
     data, order = {}, ()
     with left:
         model, size = choose.choose_model()
-        settings = forms.shared_settings(size)
+        settings = forms.shared_settings(size, model)
     with right:
         try:
             data = datasets.choose_data(ask_requests=False)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
+from unlearn.models.catalogue import default_prompt
 from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
@@ -32,6 +33,7 @@ OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
 SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes"))
 LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
 TUNING, PRECISION = RunConfig.setting("tuning"), RunConfig.setting("precision")
+PROMPT, SYSTEM = RunConfig.setting("prompt"), RunConfig.setting("system")
 # Unlearning layers are their method's own choice, not one of the form's.
 OFFERED = ("full", "lora")
 
@@ -117,8 +119,8 @@ def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
     return places[:count]
 
 
-def shared_settings(size: str) -> JsonObject:
-    """Draw the choice of full or LoRA, and in an expander what hardly anybody needs to change."""
+def shared_settings(size: str, model: str) -> JsonObject:
+    """Draw the choice of full or LoRA, how the model is asked, and in an expander what hardly anybody needs to change."""
     key = f"form.{size}.tuning"
     if key not in st.session_state:
         st.session_state[key] = "full" if size == "tiny" else "lora"
@@ -126,7 +128,13 @@ def shared_settings(size: str) -> JsonObject:
         TUNING.label, OFFERED, format_func=TUNING.title, key=key, required=True, help=TUNING.help, **KEEP
     )
     assert tuning is not None, "required"
-    chosen: JsonObject = {"tuning": tuning}
+    key = prompt_key(model)
+    if st.session_state.get(key) not in PROMPT.choices:
+        st.session_state[key] = default_prompt(model) if model else PROMPT.default
+    prompt = st.selectbox(
+        PROMPT.label, list(PROMPT.choices), format_func=PROMPT.title, key=key, help=PROMPT.help, **KEEP
+    )
+    chosen: JsonObject = {"tuning": tuning, "prompt": prompt}
     with st.expander(
         "Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
     ):
@@ -134,6 +142,7 @@ def shared_settings(size: str) -> JsonObject:
         for knob, cell in zip(rows, cells(len(rows), 2), strict=True):
             with cell:
                 chosen[knob.name] = knob_field(knob, f"form.{knob.name}", knob.default)
+        chosen["system"] = st.text_area(SYSTEM.label, key="form.system", help=SYSTEM.help, **KEEP).strip()
         switch = RunConfig.setting("checkpointing")
         chosen[switch.name] = knob_field(switch, "form.checkpointing", switch.default)
         chosen["precision"] = _precision(tuning)
@@ -169,12 +178,19 @@ def _metrics() -> list[str]:
     )
 
 
+def prompt_key(model: str) -> str:
+    """Each model has its own default, so a person's choice for one is not kept for another."""
+    return f"form.prompt.{model}"
+
+
 def fill(config: RunConfig, size: str) -> None:
     """Put a config's numbers into the form (before its widgets are drawn)."""
     if config.tuning in OFFERED:
         st.session_state[f"form.{size}.tuning"] = config.tuning
     for knob in SHARED + LORA:
         st.session_state[f"form.{knob.name}"] = getattr(config, knob.name)
+    st.session_state[prompt_key(config.model)] = config.prompt
+    st.session_state["form.system"] = config.system
     st.session_state["form.checkpointing"] = config.checkpointing
     st.session_state["form.precision"] = config.precision
     st.session_state["form.metrics"] = list(config.metrics)

@@ -1,6 +1,7 @@
 """A chat model is asked, trained and scored through its own template, end to end."""
 
 import csv
+import math
 
 import pytest
 from chat_templates import chat_tokenizer
@@ -132,3 +133,99 @@ def test_the_templates_tokens_count_in_a_rows_length(chat, capsys):
     assert not as_read(from_config(dict(config.data), [chat]), short).warnings
     with pytest.raises(ValueError, match="longer than the"):
         as_read(from_config(dict(config.data), [chat]), asked(chat, "--max-length", str(most)))
+
+
+def test_every_format_is_asked_before_and_after(chat, done, capsys):
+    import json
+
+    from unlearn.__main__ import main
+
+    told = done.by_format()
+    assert list(told) == ["before", "after"]
+    for roles in told.values():
+        assert {role: list(found) for role, found in roles.items()} == {
+            role: ["chat", "plain", "completion"] for role in ("forget", "retain")
+        }
+    value = told["after"]["forget"]["chat"]
+    seen = [s for s in done.samples() if (s["when"], s["role"]) == ("after", "forget")]
+    assert value["n"] == len(seen) == 2
+    assert value["rouge_l"] == pytest.approx(sum(s["rougeL"] for s in seen) / 2)
+    assert value["probability"] == pytest.approx(sum(math.exp(-s["nll"]) for s in seen) / 2, rel=1e-3)
+    assert main(["show", str(done.path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["scores"]
+    assert shown["after"]["forget"]["by_format"] == told["after"]["forget"]
+    assert done.results()["scores"] == shown
+    assert "by_format" not in done.scores()["after"]["forget"]
+    assert main(["show", str(done.path)]) == 0
+    assert "forget answers are left, as a plain question" in capsys.readouterr().out
+
+
+def test_a_model_without_a_template_is_asked_once(tmp_path):
+    from conftest import small_run
+
+    run = small_run(tmp_path, method="gd")
+    assert not run.by_format()
+    assert "by_format" not in run.results()["scores"]["after"]["forget"]
+
+
+def test_compare_and_report_show_the_formats(done, monkeypatch):
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+    from unlearn.report.build import html
+    from unlearn.results.formats import headline
+
+    said = headline(done)
+    assert said.startswith("In chat ")
+    assert " of 2 forget answers are left" in said
+    page = html([done]).decode()
+    assert said in page
+    assert "In every prompt format" in page
+    monkeypatch.setenv("UNLEARN_RUNS", str(done.path.parent))
+    app = AppTest.from_file(str(Path(__file__).parents[2] / "ui" / "main.py"), default_timeout=60)
+    app.run()
+    app.query_params["a"] = done.id
+    app.session_state["compare.tab"] = "Scores"
+    app.switch_page("../pages/compare.py").run()
+    assert not app.exception
+    assert any(said in element.value for element in app.markdown)
+
+
+def test_a_lead_is_left_out_where_a_chat_is_spoken(monkeypatch):
+    from unlearn.data.base import Row
+    from unlearn.measure import formats
+    from unlearn.metrics import Observation
+
+    asked = []
+
+    def observe(model, tokenizer, chosen, *, continued, **_):
+        asked.append([(row.lead, row.answer, row.format, continued) for row in chosen[""]])
+        return [
+            Observation(
+                "", 0, row.question, "", row.answer, "It is Rome." if continued else "", ({"lp": -1.0},)
+            )
+            for row in chosen[""]
+        ]
+
+    class Loaded:
+        model = tokenizer = device = None
+
+    monkeypatch.setattr(formats, "observe", observe)
+    row = Row(question="Where?", lead="It is", answer="Rome")
+    found = formats.by_format(Loaded(), {"forget": [row]})["forget"]
+    assert asked[0] == [("", "It is Rome", "chat", True)]
+    assert asked[1] == [("It is", "Rome", "chat", False)]
+    assert asked[2] == [("It is", "Rome", "plain", True)]
+    assert found["chat"]["right"] == 1.0
+    assert found["chat"]["probability"] == pytest.approx(math.exp(-1))
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 25), (12, 25), (25, 25), (1, 3)])
+def test_the_interval_is_wilsons(hits, n):
+    from scipy.stats import binomtest
+
+    from unlearn.measure.formats import wilson
+
+    wanted = binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits, n) == pytest.approx((wanted.low, wanted.high), abs=1e-6)

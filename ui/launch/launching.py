@@ -8,13 +8,15 @@ import streamlit as st
 
 from ui import choose, costs, datasets, forms, shell
 from ui.typed import upload
+from unlearn.data.base import Dataset
+from unlearn.models.reading import as_asked
 from unlearn.results import compare
 from unlearn.results import cost as spending
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run, RunConfig
 from unlearn.work.preflight import preflight
 
-CHOICES = ("model", "data", "method", "requests", "clone")
+CHOICES = ("model", "data", "method", "requests", "prompt", "clone")
 # The method that is chosen at first, because it forgets and rarely destroys the model.
 FIRST_METHOD = "npo"
 # The number of recent runs whose speed an estimate may use.
@@ -41,6 +43,8 @@ def apply_address(methods: Mapping[str, object]) -> None:
             datasets.set_data({"name": data, "requests": requests})
     except ValueError as error:
         st.error(shell.plain(str(error)))
+    if (prompt := given.get("prompt")) in forms.PROMPT.choices:
+        st.session_state[forms.prompt_key(given.get("model", ""))] = prompt
     if words := given.get("method"):
         st.session_state["methods"] = [name for name in words.split(",") if name in methods]
         if unknown := [name for name in words.split(",") if name not in methods]:
@@ -54,6 +58,18 @@ def fill(config: RunConfig) -> None:
     datasets.set_data(config.data)
     st.session_state["methods"] = [config.method]
     forms.fill(config, choose.size_class(config.model))
+
+
+def first_row(model: str, dataset: Dataset, prompt: str, system: str) -> None:
+    """Show what the model is given of the first row to forget, and what it should say, in the chosen format."""
+    try:
+        given, said = as_asked(model, dataset.rows("forget")[0], prompt, system)
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return
+    with st.expander("The first row, as the model reads it", key="form.first_row"):
+        st.code(f"{given}⟦{said}⟧", language=None, wrap_lines=True)
+        st.caption("What stands between ⟦ and ⟧ is the answer: it alone is trained on and scored.")
 
 
 def settings_expander(watching: bool) -> Any:

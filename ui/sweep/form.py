@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from ui import forms, shell, studies
+from unlearn.models.catalogue import default_prompt
 from unlearn.results import sweep_record
 from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
@@ -97,7 +98,16 @@ def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: s
     for name in names:
         tuning = methods[name].tuning_for(default_tuning(model))
         tuned = dict(methods[name].settings(size, tuning, model))
-        made.append(RunConfig(model=model, data=data, method=name, tuning=tuning, **tuned))
+        made.append(
+            RunConfig(
+                model=model,
+                data=data,
+                method=name,
+                tuning=tuning,
+                prompt=default_prompt(model),
+                **tuned,
+            )
+        )
     return tuple(made)
 
 

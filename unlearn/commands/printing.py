@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from unlearn.results import formats
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -39,13 +40,15 @@ def print_run(found: Run, as_json: bool) -> None:
         "state": found.state,
         "reason": found.reason,
         "seconds": results.get("seconds"),
-        "scores": found.scores(),
+        "scores": found.scores_by_format(),
     }
     if as_json:
         print(json.dumps(outcome | {k: v for k, v in results.items() if k != "scores"}))
         return
     print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
     print(score_lines(found.scores()))
+    if told := formats.headline(found):
+        print(f"  {told}")
 
 
 def score_lines(scores: JsonObject) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
+from unlearn.compute.lazy import Tokenizer
 from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
 from unlearn.data.lengths import Reader, fitted, reader_in
@@ -50,9 +52,7 @@ def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
 
 def _chat_length(config: RunConfig) -> Callable[[Row], int]:
     """How many tokens a row has in the chat template of the config's model, the one that ends the answer among them."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(source_of(config.model), local_files_only=True)
+    tokenizer = _tokenizer(source_of(config.model))
 
     def length(row: Row) -> int:
         (asked,) = in_format([row], "chat", config.system)
@@ -60,6 +60,20 @@ def _chat_length(config: RunConfig) -> Callable[[Row], int]:
         return len(tokenizer(text.prompt + text.target, add_special_tokens=False)["input_ids"]) + 1
 
     return length
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(source: str | Path) -> Tokenizer:
+    from transformers import AutoTokenizer
+
+    return cast("Tokenizer", AutoTokenizer.from_pretrained(source, local_files_only=True))
+
+
+def as_asked(model: str, row: Row, prompt: str, system: str = "") -> tuple[str, str]:
+    """(what the model is given, what it should say) for a row in the first format of `prompt`. ValueError, OSError."""
+    (asked,) = in_format([row], formats_of(prompt)[0], system)
+    text = render(asked, _tokenizer(source_of(model)) if asked.format == "chat" and asked.question else None)
+    return text.prompt, text.target + text.tail
 
 
 def fit_of(config: RunConfig) -> Callable[[Dataset], Dataset]:

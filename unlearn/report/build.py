@@ -17,7 +17,7 @@ from unlearn.figures import base as figures
 from unlearn.figures import svg
 from unlearn.figures import tokens as token_figures
 from unlearn.report import numbers, texts
-from unlearn.results import compare, score_export
+from unlearn.results import compare, formats, score_export
 from unlearn.results.compare import LETTERS, Written, short
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
@@ -91,7 +91,7 @@ def _about(runs: Sequence[Run], run: Run) -> JsonObject:
         "id": run.id,
         "state": state,
         "reason": run.reason,
-        "headline": numbers.headline(run),
+        "headline": " ".join(filter(None, (numbers.headline(run), formats.headline(run)))),
         "partial": f"{len(steps)} steps were recorded." if state != "done" or not results else "",
         "active": state in ACTIVE,
         "command": run.config.command(),
@@ -119,6 +119,7 @@ def _group(runs: Sequence[Run], group: Sequence[Run]) -> JsonObject:
         "truth": any(row["retrained"] is not None for row in scores),
         "definitions": [compare.described(m)[:2] for m in dict.fromkeys(row["metric"] for row in scores)],
         "tradeoff": svg.draw(figures.tradeoff(points, "Token accuracy")) if len(points) > 1 else None,
+        "formats": formats.rows(group),
         "metrics": numbers.metrics(group),
         "answers": answers,
         "retrained_answers": any(row["retrained"] for role in answers for row in role["rows"]),

@@ -49,6 +49,23 @@ def scores(value: Any) -> bool:
     return table(table(maybe(number)))(value) and all(map(COUNTED_ROWS, value.values()))
 
 
+# {prompt format: what the answers of a role came to in it}.
+FORMATS = table(
+    has(
+        {"n": count, "right": real, "interval": pair_of(real)},
+        {"probability": maybe(number), "rouge_l": maybe(number)},
+    )
+)
+
+
+def scores_by_format(value: Any) -> bool:
+    """Return whether the value has the shape of scores, where a role may also hold its numbers in each format."""
+    if not table(table(lambda _: True))(value):
+        return False
+    plain = {role: {k: v for k, v in found.items() if k != "by_format"} for role, found in value.items()}
+    return scores(plain) and all(FORMATS(found.get("by_format", {})) for found in value.values())
+
+
 EVENT = has({"kind": text, "time": real})
 EVENTS: dict[str, Check] = {
     "state": has({"state": one_of(*STATES)}, {"reason": text, "resumed_from": count, "error": text}),
@@ -57,7 +74,7 @@ EVENTS: dict[str, Check] = {
         {"loss": number, "grad_norm": number, "lr": number, "tokens": count},
     ),
     "probe": has({"step": count}),
-    "eval": has({"when": one_of(*WHEN), "scores": scores}),
+    "eval": has({"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS)}),
     "sample": has({"when": text}),
     "inputs": has(
         {},
@@ -87,7 +104,7 @@ META: dict[str, Check] = {
     "redacted": real,
 }
 RESULTS: dict[str, Check] = {
-    "scores": table(scores),
+    "scores": table(scores_by_format),
     "phases": table(real),
     "beside": table(real),
     "versions": table(text),

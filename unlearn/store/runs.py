@@ -184,6 +184,21 @@ class Run(Record):
         """Return {"before" | "after" | "retrained": {role: {metric: value}}} as far as the scores exist."""
         return {event["when"]: event["scores"] for event in self.events("eval")}
 
+    def by_format(self) -> dict[str, dict[str, JsonObject]]:
+        """{when: {role: {prompt format: what its answers came to}}} of a chat model; see unlearn.measure.formats."""
+        return {event["when"]: event["by_format"] for event in self.events("eval") if event.get("by_format")}
+
+    def scores_by_format(self) -> dict[str, dict[str, JsonObject]]:
+        """The scores with the roles' numbers in each format beside the metrics, as `--json` and results.json say it."""
+        told = self.by_format()
+        return {
+            when: {
+                role: values | ({"by_format": more} if (more := told.get(when, {}).get(role)) else {})
+                for role, values in roles.items()
+            }
+            for when, roles in self.scores().items()
+        }
+
     def checkpoint_step(self) -> int:
         """Return the step of the run's checkpoint, or 0 where no checkpoint can be read."""
         folder = self.path / "checkpoint"

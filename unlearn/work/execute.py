@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
-from unlearn.data.prompts import asked_in
+from unlearn.data.prompts import asked_in, has_template
 from unlearn.data.remarks import remarks
 from unlearn.measure import judge
 from unlearn.measure.evaluate import rows_to_score
@@ -129,17 +129,19 @@ def _carry_out(work: Work) -> "Loaded":
         "device": loaded.device,
         "max_length": work.length,
     }
+    chat = has_template(loaded.tokenizer)
     # The scores may come from an earlier execution that was cut short.
     known = run.scores()
     if "before" not in known:
-        score(work, "before", loaded, chosen, identity)
+        score(work, "before", lambda: loaded, chosen, identity, chat)
     exact = exact_retrain(config)
     if exact and "retrained" not in known:
-        score_retrained(work, exact, chosen, identity)
+        score_retrained(work, exact, chosen, identity, chat)
     tokens = train(work, loaded, data, chosen)
     with work.phase("saving"):
         tuning.save(loaded, config, run.path)
-    score(work, "after", loaded, chosen, identity | {"model": tuning.trained_hash(run, loaded.hash)})
+    trained = identity | {"model": tuning.trained_hash(run, loaded.hash)}
+    score(work, "after", lambda: loaded, chosen, trained, chat)
     if config.metrics:
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))
@@ -161,7 +163,7 @@ def _results(
     spent = {"tokens": tokens, "phases": work.phases, "parameters": loaded.parameters}
     return {
         "schema": SCHEMA,
-        "scores": work.run.scores(),
+        "scores": work.run.scores_by_format(),
         "seconds": round(time.perf_counter() - began, 3),
         "phases": work.phases,
         "versions": {name: version(name) for name in RECORDED_VERSIONS}

@@ -3,12 +3,15 @@
 What was observed is kept by content of weights and data, so that runs that begin from one model read it once.
 """
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
 from unlearn.measure import judge, score_cache
 from unlearn.measure.evaluate import evaluate, observe
+from unlearn.measure.formats import by_format
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.models.load import load, weights_hash
 from unlearn.store.disk import append_line
@@ -16,21 +19,31 @@ from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 from unlearn.work.phases import Work, reason
 
+if TYPE_CHECKING:
+    from unlearn.models.load import Loaded
 
-def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], identity: JsonObject) -> None:
-    """Observe and score a model, and keep the samples.
 
-    loaded may be None where the observations of this identity are kept.
+def score(
+    work: Work,
+    when: str,
+    model: "Callable[[], Loaded]",
+    chosen: dict[str, list[Row]],
+    identity: JsonObject,
+    chat: bool,
+) -> None:
+    """Observe and score a model, and keep the samples. model is called only where something of this identity is not kept yet.
+
+    chat: whether the tokenizer has a chat template; the rows are then asked in every prompt format.
     """
     run = work.run
     with work.phase(f"scoring {when}"):
         cached = score_cache.read(run.path.parent, identity)
         found = cached or observe(
-            loaded.model,
-            loaded.tokenizer,
+            model().model,
+            model().tokenizer,
             chosen,
             max_length=work.length,
-            device=loaded.device,
+            device=model().device,
             progress=lambda fraction: work.on_progress(f"scoring {when}", fraction),
             check=work.check,
         )
@@ -39,15 +52,31 @@ def score(work: Work, when: str, loaded: Any, chosen: dict[str, list[Row]], iden
         for o in found:
             if o.index < SAMPLES:
                 append_line(run.path / "samples.jsonl", sample(when, o))
+        more = {"by_format": _by_format(work, model, chosen, identity)} if chat else {}
         run.append("sample", when=when)
-        run.append("eval", when=when, scores=evaluate(found))
+        run.append("eval", when=when, scores=evaluate(found), **more)
 
 
-def score_retrained(work: Work, folder: Path, chosen: dict[str, list[Row]], identity: JsonObject) -> None:
+def _by_format(
+    work: Work, model: "Callable[[], Loaded]", chosen: dict[str, list[Row]], identity: JsonObject
+) -> JsonObject:
+    system = work.config.system
+    known = identity | {"asked in": "every format", "system": system}
+    return dict(
+        score_cache.remember(
+            work.run.path.parent,
+            known,
+            lambda: by_format(model(), chosen, system=system, max_length=work.length, check=work.check),
+        )
+    )
+
+
+def score_retrained(
+    work: Work, folder: Path, chosen: dict[str, list[Row]], identity: JsonObject, chat: bool
+) -> None:
     """Score the exact retrain in this folder, which sources.exact_retrain gives."""
     known = identity | {"model": weights_hash(folder, None)}
-    needed = score_cache.read(work.run.path.parent, known) is None
-    score(work, "retrained", load(str(folder)) if needed else None, chosen, known)
+    score(work, "retrained", cache(lambda: load(str(folder))), chosen, known, chat)
 
 
 def further_metrics(work: Work) -> None:

@@ -4,7 +4,7 @@ import json
 
 import streamlit as st
 
-from ui import choose, datasets, forms, shell
+from ui import choose, datasets, forms, known, shell
 from ui.launch import launching
 from ui.live import live
 from unlearn.models.catalogue import default_prompt
@@ -95,6 +95,8 @@ with settings_place:
     ]
     if missing:
         st.info(f"Still to choose: {', '.join(missing)}.", icon=":material/info:")
+    if configs and not known.notice(configs):
+        ready = False
     with st.container(horizontal=True):
         word = "Launch" if len(configs) < 2 else f"Launch {len(configs)} runs"
         if st.button(word, type="primary", icon=":material/play_arrow:", disabled=not ready, key="launch"):

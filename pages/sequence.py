@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, forms, shell, studies
+from ui import choose, datasets, forms, known, shell, studies
 from ui.sequence import form as sequences
 from ui.sequence import results
 from unlearn.store.runs import ACTIVE, RunConfig
@@ -79,6 +79,8 @@ with form:
         except ValueError as error:
             st.error(shell.plain(str(error)))
     ready = config is not None and sequences.cost(config)
+    if config is not None and not known.notice([config.run]):
+        ready = False
     with st.container(horizontal=True):
         if st.button("Launch", type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
             sequences.launch(config)

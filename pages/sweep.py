@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, shell, studies
+from ui import choose, datasets, known, shell, studies
 from ui.sweep import form as sweeps
 from ui.sweep import results
 from unlearn.results.sweep_record import SweepConfig
@@ -51,6 +51,8 @@ with form:
     elif not methods:
         st.info("Choose one or several methods.", icon=":material/info:")
     ready = config is not None and sweeps.cost(config)
+    if config is not None and not known.notice(config.runs):
+        ready = False
     with st.container(horizontal=True):
         if st.button("Launch", type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
             sweeps.launch(config)

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from ui import actions as acting
-from ui import shell
+from ui import known, shell
 from unlearn.engines.thread import check
 from unlearn.store.runs import ACTIVE, Run, RunConfig
 
@@ -48,6 +48,8 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
     try:
         for run in runs:
             check(run, runner.roots, shell.store())
+        if not known.ask_first(runs):
+            return
         record = create()
         acting.do("begin", record, panel.work.perform)
     except (ValueError, OSError) as error:

@@ -38,7 +38,7 @@ def test_commands_print_the_keys_of_their_line(tmp_path, tiny_folder, monkeypatc
         assert isinstance(found, dict)
         return found
 
-    common = ["--model", str(tiny_folder), "--forget", "f.csv", "--epochs", "1"]
+    common = ["--model", str(tiny_folder), "--forget", "f.csv", "--epochs", "1", "--force"]
     made = keys("run", "--method", "ga", "--probes", "0", *common)
     assert set(made) == set(said["run"])
     run = made["run"]

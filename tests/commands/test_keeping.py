@@ -276,7 +276,7 @@ def test_ask_puts_a_question_to_each_model(tmp_path, tiny_folder, store, capsys)
         "--epochs",
         "1",
     ]
-    assert main(["run", *words, "--probes", "0", "--json"]) == 0
+    assert main(["run", *words, "--probes", "0", "--force", "--json"]) == 0
     run = said(capsys)["run"]
     assert main(["ask", run, "What is red?", "--answer", "red", "--tokens", "3", "--json"]) == 0
     after = said(capsys)

@@ -26,7 +26,7 @@ def words(tmp_path, tiny_folder):
 
 
 def run(words, *more):
-    return main(["run", *[part for pair in words.items() for part in pair], *more])
+    return main(["run", *[part for pair in words.items() for part in pair], "--force", *more])
 
 
 def last_json(capsys):

@@ -26,7 +26,7 @@ def run(tmp_path, tiny_folder):
         return main([
             *("run", "--model", str(tiny_folder), "--method", "npo", "--forget", str(tmp_path / name)),
             *("--retain", str(tmp_path / "retain.csv"), "--epochs", "1", "--probes", "0"),
-            *("--runs", str(tmp_path / "runs"), *more),
+            *("--runs", str(tmp_path / "runs"), "--force", *more),
         ])  # fmt: skip
 
     carry_out.store = RunStore(tmp_path / "runs")

@@ -84,7 +84,7 @@ def test_a_killed_run_is_interrupted_and_can_be_finished(
     store = RunStore(tmp_path / "runs")
     words = ["run", "--model", str(tiny_folder), "--method", "gd", "--forget", files["forget"], "--retain",
              files["retain"], "--epochs", "40", "--batch-size", "2", "--probes", "6", "--lr", "1e-3",
-             "--runs", str(store.root)]  # fmt: skip
+             "--force", "--runs", str(store.root)]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(checkpoints), *words],
         stderr=subprocess.DEVNULL,

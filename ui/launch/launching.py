@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import choose, costs, datasets, forms, shell
+from ui import choose, costs, datasets, forms, known, shell
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -135,6 +135,12 @@ def cost(configs: Sequence[RunConfig]) -> bool:
 def launch(configs: Sequence[RunConfig]) -> None:
     """Queue one run for each config, and put them into the address, so that a refresh finds them again."""
     made = []
+    try:
+        if not known.ask_first(configs):
+            return
+    except (ValueError, OSError) as error:
+        st.error(shell.plain(str(error)))
+        return
     for config in configs:
         try:
             run = shell.runner().submit(config, owner=shell.owner())

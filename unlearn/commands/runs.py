@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from unlearn.commands import sequence, sweep
+from unlearn.commands import knowing, sequence, sweep
 from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.parser import Command
@@ -15,17 +15,19 @@ from unlearn.report import numbers
 from unlearn.results.cost import check as check_training_tokens
 from unlearn.results.cost import enter, of_run
 from unlearn.store import upkeep
+from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.transfer import export_run, import_run
 from unlearn.work.execute import execute
 from unlearn.work.identity import check_resume
-from unlearn.work.preflight import preflight
+from unlearn.work.preflight import Preflight, preflight
 
 
 def add(command: Command) -> None:
     """Declare the commands run, cost, resume, runs, show, report, export and import."""
     once = command("run", run, "carry out one unlearning run", store=True)
     add_run_options(once)
+    knowing.add(once)
     add_training_tokens(once)
     spent = command("cost", cost, "show what a run cost, and retraining beside it", store=True)
     spent.add_argument("run", help=RUN)
@@ -47,25 +49,35 @@ def add(command: Command) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the run that was asked for."""
-    return carry_out(begin(args), args.json)
+    """Carry out the run that was asked for; with --check say what the model knows, and stop."""
+    config, told = checked(args)
+    if knowing.asked_first(args, config):
+        return 0
+    return carry_out(made(args, config, told), args.json)
 
 
 def begin(args: argparse.Namespace) -> Run:
     """Make the folder of the run that was asked for. ValueError before that for what can be known before."""
+    return made(args, *checked(args))
+
+
+def checked(args: argparse.Namespace) -> tuple[RunConfig, Preflight]:
+    """Read what is asked for, and check it before a run folder exists, so that bad input leaves nothing behind."""
     config = config_of(args)
-    store = RunStore(args.runs)
-    # Check before a run folder exists, so that bad input leaves nothing behind.
-    check(config, EVERYWHERE, store)
+    check(config, EVERYWHERE, RunStore(args.runs))
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
-    told = preflight(config, roots=EVERYWHERE)
-    made = store.create(config)
+    return config, preflight(config, roots=EVERYWHERE)
+
+
+def made(args: argparse.Namespace, config: RunConfig, told: Preflight) -> Run:
+    """Make the run's folder, and say what was noticed."""
+    found = RunStore(args.runs).create(config)
     for text in (*told.notes, *told.warnings):
         print(text, file=sys.stderr)
     if args.training_tokens is not None:
-        enter(made, args.training_tokens)
-    return made
+        enter(found, args.training_tokens)
+    return found
 
 
 def add_training_tokens(p: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from unlearn.commands import knowing
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, number, progress_bar
@@ -16,6 +17,7 @@ def add(command: Command) -> None:
     """Declare the command sequence."""
     many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
     add_run_options(many)
+    knowing.add(many)
     many.add_argument(
         "--mode",
         default="chain",
@@ -32,6 +34,8 @@ def sequence(args: argparse.Namespace) -> int:
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
     order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
+    if knowing.asked_first(args, config):
+        return 0
     return go_on(seq.create(asked, RunStore(args.runs), title=config.title), args.json)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 
+from unlearn.commands import knowing
 from unlearn.commands.find import is_path, record_named
 from unlearn.commands.options import (
     EVERYWHERE,
@@ -59,6 +60,7 @@ def add_sweep_options(p: argparse.ArgumentParser) -> None:
         metavar="KNOB=VALUE",
         help="A setting for every method that has it, or METHOD.KNOB=VALUE for one (again for more).",
     )
+    knowing.add(p)
     p.set_defaults(lr=None, batch_size=None, seed=None, probes=0)
 
 
@@ -66,7 +68,11 @@ def sweep(args: argparse.Namespace) -> int:
     """Carry out the sweep that was asked for, or resume one."""
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
-    record = record or sweep_record.create(sweep_of(args), store, title=args.title or "")
+    if record is None:
+        config = sweep_of(args)
+        if knowing.asked_first(args, config.runs[0]):
+            return 0
+        record = sweep_record.create(config, store, title=args.title or "")
     return go_on(record, args.json)
 
 

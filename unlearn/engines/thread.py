@@ -28,6 +28,7 @@ from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.work.execute import Finished, execute
 from unlearn.work.identity import check_resume, check_start_rows
+from unlearn.work.known import Known, known
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -292,6 +293,19 @@ class Runner:
             if raw:
                 return answer_prompt(loaded, prompt, answer, max_new_tokens)
             return answer_question(loaded, source[1].config, prompt, answer, max_new_tokens)
+        finally:
+            self._device.release()
+
+    def known(self, config: RunConfig) -> Known:
+        """Whether the model knows what a run of this config is to forget. RuntimeError while the device is taken.
+
+        ValueError for bad input.
+        """
+        check(config, self.roots, self.store)
+        if self._current is not None or not self._device.acquire(timeout=2.0):
+            raise RuntimeError(self.busy() or "the device is busy")
+        try:
+            return known(config, self.store, self.roots)
         finally:
             self._device.release()
 

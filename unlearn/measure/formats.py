@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from unlearn.data.base import Row
 from unlearn.data.prompts import in_format
@@ -22,6 +22,7 @@ from unlearn.store.shapes import JsonObject
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
+T = TypeVar("T")
 ROLES = ("forget", "retain")
 ROWS = 25
 # ROUGE-L recall of the greedy answer from which on it counts as given.
@@ -30,7 +31,7 @@ RIGHT = 0.5
 Z = 1.959964
 
 
-def some(rows: Sequence[Row]) -> list[Row]:
+def some(rows: Sequence[T]) -> list[T]:
     """Return at most ROWS of the rows, spread over all, and always the same ones."""
     if len(rows) <= ROWS:
         return list(rows)

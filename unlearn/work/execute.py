@@ -31,6 +31,7 @@ from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 from unlearn.work import identity as begun
+from unlearn.work.known import identity_of_scores
 from unlearn.work.phases import Work, reason
 from unlearn.work.score import further_metrics, score, score_retrained
 
@@ -122,13 +123,7 @@ def _carry_out(work: Work) -> "Loaded":
         for text in filter(None, (loaded.where, told, *data.warnings, *remarks(data))):
             work.note(text)
     chosen = rows_to_score(data)
-    identity = {
-        "model": loaded.hash,
-        "data": data.hash(),
-        "dtype": loaded.dtype,
-        "device": loaded.device,
-        "max_length": work.length,
-    }
+    identity = identity_of_scores(loaded, data, work.length)
     chat = has_template(loaded.tokenizer)
     # The scores may come from an earlier execution that was cut short.
     known = run.scores()

@@ -3,20 +3,22 @@
 What was observed is kept by content of weights and data, so that runs that begin from one model read it once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
 from unlearn.measure import judge, score_cache
-from unlearn.measure.evaluate import evaluate, observe
+from unlearn.measure.evaluate import evaluate
 from unlearn.measure.formats import by_format
 from unlearn.measure.probes import SAMPLES, sample
+from unlearn.metrics import Observation
 from unlearn.models.load import load, weights_hash
 from unlearn.store.disk import append_line
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
+from unlearn.work.known import kept_before, observe_places
 from unlearn.work.phases import Work, reason
 
 if TYPE_CHECKING:
@@ -37,17 +39,9 @@ def score(
     """
     run = work.run
     with work.phase(f"scoring {when}"):
-        cached = score_cache.read(run.path.parent, identity)
-        found = cached or observe(
-            model().model,
-            model().tokenizer,
-            chosen,
-            max_length=work.length,
-            device=model().device,
-            progress=lambda fraction: work.on_progress(f"scoring {when}", fraction),
-            check=work.check,
-        )
-        if not cached:
+        found = score_cache.read(run.path.parent, identity)
+        if not found:
+            found = _observed(work, when, model(), chosen, kept_before(run.path.parent, identity))
             score_cache.write(run.path.parent, identity, found)
         for o in found:
             if o.index < SAMPLES:
@@ -55,6 +49,24 @@ def score(
         more = {"by_format": _by_format(work, model, chosen, identity)} if chat else {}
         run.append("sample", when=when)
         run.append("eval", when=when, scores=evaluate(found), **more)
+
+
+def _observed(
+    work: Work, when: str, loaded: "Loaded", chosen: dict[str, list[Row]], asked: Sequence[Observation]
+) -> list[Observation]:
+    """Observe the rows that were not asked before the run, and put all in their order."""
+    known = {(one.role, one.index): one for one in asked}
+    left = {role: [i for i in range(len(rows)) if (role, i) not in known] for role, rows in chosen.items()}
+    more = observe_places(
+        loaded,
+        chosen,
+        left,
+        work.length,
+        progress=lambda fraction: work.on_progress(f"scoring {when}", fraction),
+        check=work.check,
+    )
+    known |= {(one.role, one.index): one for one in more}
+    return [known[role, i] for role, rows in chosen.items() for i in range(len(rows))]
 
 
 def _by_format(

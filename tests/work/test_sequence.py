@@ -328,7 +328,17 @@ def test_the_command_line(tmp_path, tiny_data, capsys):
         "--retain",
         data["retain"],
     ]
-    words += ["--epochs", "1", "--probes", "0", "--mode", "joint", "--runs", str(tmp_path / "runs")]
+    words += [
+        "--epochs",
+        "1",
+        "--probes",
+        "0",
+        "--mode",
+        "joint",
+        "--force",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     assert main(["sequence", *words, "--order", "2,1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert (told["state"], len(told["runs"])) == ("done", 2)

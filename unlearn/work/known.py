@@ -98,7 +98,9 @@ def known(
         found = [one for one in whole or () if one.index in places.get(one.role, ())]
     if not found:
         found = observe_places(loaded, chosen, places, length, progress=progress)
-        store.root.mkdir(parents=True, exist_ok=True)
+        # A store that is not there yet is made for a run alone, not for a refusal.
+        if not judged(found).nothing:
+            store.root.mkdir(parents=True, exist_ok=True)
         score_cache.write(store.root, identity | FIRST, found)
     memory.give_back()
     return judged(found)

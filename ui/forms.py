@@ -120,7 +120,7 @@ def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
 
 
 def shared_settings(size: str, model: str) -> JsonObject:
-    """Draw the choice of full or LoRA, how the model is asked, and in an expander what hardly anybody needs to change."""
+    """Draw the choice of full or LoRA, how the model is asked, and in an expander what is seldom changed."""
     key = f"form.{size}.tuning"
     if key not in st.session_state:
         st.session_state[key] = "full" if size == "tiny" else "lora"

@@ -34,6 +34,7 @@ def sequence(args: argparse.Namespace) -> int:
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
     order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
+    seq.check(asked)
     if knowing.asked_first(args, asked.run):
         return 0
     return go_on(seq.create(asked, RunStore(args.runs), title=config.title), args.json)

@@ -72,7 +72,7 @@ def _tokenizer(source: str | Path) -> Tokenizer:
 def as_asked(model: str, row: Row, prompt: str, system: str = "") -> tuple[str, str]:
     """(what the model is given, what it should say) for a row in the first format of `prompt`. ValueError, OSError."""
     (asked,) = in_format([row], formats_of(prompt)[0], system)
-    text = render(asked, _tokenizer(source_of(model)) if asked.format == "chat" and asked.question else None)
+    text = render(asked, _tokenizer(source_of(model)))
     return text.prompt, text.target + text.tail
 
 

@@ -33,8 +33,9 @@ def score(
     identity: JsonObject,
     chat: bool,
 ) -> None:
-    """Observe and score a model, and keep the samples. model is called only where something of this identity is not kept yet.
+    """Observe and score a model, and keep the samples.
 
+    model is called only where something of this identity is not kept yet.
     chat: whether the tokenizer has a chat template; the rows are then asked in every prompt format.
     """
     run = work.run

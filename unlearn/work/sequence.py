@@ -118,10 +118,14 @@ def sequences(store: RunStore) -> list[SequenceRecord]:
 
 
 def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: str = "") -> SequenceRecord:
-    """Make a new, queued sequence and return it.
+    """Make a new, queued sequence and return it. ValueError as in check()."""
+    check(config)
+    name = f"{config.run.method}-{config.mode}"
+    return SequenceRecord.create(store.root, name, config.to_json(), owner=owner, title=title)
 
-    ValueError when the dataset lacks a request or the method cannot be chained.
-    """
+
+def check(config: SequenceConfig) -> None:
+    """ValueError when the dataset lacks a request or the method cannot be chained."""
     data = dict(config.run.data) | {"requests": list(config.order)}
     from_config(data, roots=[Path("/")])
     method = method_named(config.run.method)
@@ -129,8 +133,6 @@ def create(config: SequenceConfig, store: RunStore, *, owner: str = "", title: s
         raise ValueError(
             f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."
         )
-    name = f"{config.run.method}-{config.mode}"
-    return SequenceRecord.create(store.root, name, config.to_json(), owner=owner, title=title)
 
 
 def perform(

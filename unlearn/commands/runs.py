@@ -133,7 +133,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def runs(args: argparse.Namespace) -> int:
-    """Print the runs of the store; those that cannot be read are named on stderr."""
+    """Print the runs of the store, and on stderr the folders that cannot be read."""
     store = RunStore(args.runs)
     found = store.summaries()
     for name, reason in store.passed_over().items():

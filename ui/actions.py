@@ -6,17 +6,18 @@ tests/ui/test_actions.py tests every action of the list.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import streamlit as st
 
 from ui import shell
+from unlearn.engines.thread import Perform
 from unlearn.results import cost, sweep_record
-from unlearn.store.runs import Record
+from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.runs import Record, Run
 from unlearn.work import stress, sweep
 
 
-def do(name: str, record: Record, *given: Any) -> Any:
+def do(name: str, record: Record, *given: object) -> object:
     """Carry out an action of ACTIONS on the record.
 
     ValueError where this browser may not; else as the action.
@@ -35,7 +36,7 @@ def refuse_foreign(name: str, *records: Record) -> None:
             )
 
 
-def pressed(name: str, record: Record, *given: Any) -> None:
+def pressed(name: str, record: Record, *given: object) -> None:
     """Carry out an action as do() does, for a button's on_click. A refusal is shown at the page's edge."""
     try:
         do(name, record, *given)
@@ -43,30 +44,30 @@ def pressed(name: str, record: Record, *given: Any) -> None:
         st.toast(shell.plain(str(error)), icon=":material/error:")
 
 
-def _begin(record: Any, perform: Callable[..., Any] | None = None) -> None:
+def _begin(record: Record, perform: Perform | None = None) -> None:
     shell.runner().enqueue(record, perform)
 
 
-def _resume(record: Any, perform: Callable[..., Any] | None = None) -> None:
+def _resume(record: Record, perform: Perform | None = None) -> None:
     shell.runner().resume(record, perform)
 
 
-def _attack(run: Any, attacks: Sequence[str], seed: int | None = None) -> None:
+def _attack(run: Run, attacks: Sequence[str], seed: int | None = None) -> None:
     """Another seed than that of the attacks that are there begins them anew."""
     _begin(stress.create(run, attacks, seed=seed, owner=shell.owner()), stress.perform)
 
 
-def _measure(run: Any, metrics: Sequence[str]) -> None:
+def _measure(run: Run, metrics: Sequence[str]) -> None:
     _begin(stress.create(run, metrics=metrics, owner=shell.owner()), stress.perform)
 
 
-def _follow_guide(record: Any) -> None:
+def _follow_guide(record: SweepRecord) -> None:
     """Let an ended sweep go on with the tuning guide."""
     sweep_record.ask_guide(record)
     _resume(record, sweep.perform)
 
 
-ACTIONS: dict[str, Callable[..., Any]] = {
+ACTIONS: dict[str, Callable[..., object]] = {
     "begin": _begin,
     "stop": lambda record: shell.runner().stop(record),
     "resume": _resume,

@@ -7,12 +7,14 @@ who switches to LoRA sees LoRA's defaults, and their own numbers again when they
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
 from unlearn.models.catalogue import default_prompt
 from unlearn.results.measured import measured, words
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
+from unlearn.store.knobs import Knob
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **m
     )
 
 
-def knob_field(knob: Any, key: str, value: Any) -> Any:
+def knob_field(knob: Knob, key: str, value: Any) -> Any:
     """Draw the widget of one Knob and return its value.
 
     The knob's kind chooses the widget, and its sentence is the tooltip.
@@ -69,7 +71,7 @@ def knob_field(knob: Any, key: str, value: Any) -> Any:
     return number(knob.label, key, value, knob.low, knob.high, knob.help)
 
 
-def prefix(method: Any, size: str, tuning: str, model: str) -> str:
+def prefix(method: "Method | type[Method]", size: str, tuning: str, model: str) -> str:
     """Return the beginning of every key of one method's form."""
     return f"form.{method.name}.{model if model in method.own_models() else size}.{tuning}"
 
@@ -106,14 +108,14 @@ def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObj
     return chosen
 
 
-def _knob_into(chosen: JsonObject, knob: Any, base: str, tuned: JsonView) -> None:
+def _knob_into(chosen: JsonObject, knob: Knob, base: str, tuned: JsonView) -> None:
     value = knob_field(knob, f"{base}.{knob.name}", tuned[knob.name])
     chosen.setdefault("knobs", {})[knob.name] = value
 
 
-def cells(count: int, per_row: int = PER_ROW) -> list[Any]:
+def cells(count: int, per_row: int = PER_ROW) -> list[DeltaGenerator]:
     """Return count places in rows of per_row columns. On a narrow screen they stand below each other."""
-    places: list[Any] = []
+    places: list[DeltaGenerator] = []
     while len(places) < count:
         places += st.columns(per_row)
     return places[:count]

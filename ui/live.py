@@ -16,7 +16,7 @@ import streamlit as st
 
 from ui import actions, shell
 from ui.figure import CONFIG, untitled
-from unlearn.results.compare import question_of
+from unlearn.results.compare import Written, question_of
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
@@ -283,10 +283,10 @@ def probes_now(run: Run) -> None:
     )
 
 
-def _probability(nll: Any) -> float | None:
+def _probability(nll: float | str) -> float | None:
     value = float(nll)
     return 100 * math.exp(-max(value, 0.0)) if math.isfinite(value) else None
 
 
-def _number(value: Any) -> str:
+def _number(value: Written) -> str:
     return "–" if value is None else f"{float(value):.3g}".replace("-", "−")

@@ -193,7 +193,7 @@ def is_recorded(run: Record | Summary) -> bool:
     return str(run.path).startswith(RECORDED)
 
 
-def state_badge(run: Run | Summary) -> None:
+def state_badge(run: Record | Summary) -> None:
     """Draw a small badge with the run's state. Its tooltip says why the run failed or stopped."""
     if is_recorded(run):
         st.badge(

@@ -6,22 +6,34 @@ command line show the same.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 import streamlit as st
+from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from ui import actions as acting
 from ui import known, shell
-from unlearn.engines.thread import check
+from unlearn.engines.thread import Perform, check
 from unlearn.store.runs import ACTIVE, Run, RunConfig
+from unlearn.store.studies import Study
 
 EVERY = 2.0
 # The number of studies that are shown together at most.
 MOST = 6
 
 
+Kind = TypeVar("Kind", bound=Study)
+
+
+class Work(Protocol):
+    """A module that carries studies of one kind out."""
+
+    @property
+    def perform(self) -> Perform: ...
+
+
 @dataclass(frozen=True)
-class Panel:
+class Panel(Generic[Kind]):
     """One kind of study.
 
     name stands in the address and in widgets' keys. work is the module whose perform() carries the study out.
@@ -31,15 +43,17 @@ class Panel:
     """
 
     name: str
-    work: Any
+    work: Work
     part: str
-    label: Callable[[Any], str]
-    done: Callable[[Any], int]
-    how_far: Callable[[Any], tuple[float, str]]
-    members: Callable[[Any], list[Run]]
+    label: Callable[[Kind], str]
+    done: Callable[[Kind], int]
+    how_far: Callable[[Kind], tuple[float, str]]
+    members: Callable[[Kind], list[Run]]
 
 
-def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], beside: int = 1) -> None:
+def launch(
+    panel: Panel[Kind], runs: Sequence[RunConfig], create: Callable[[], Kind], beside: int = 1
+) -> None:
     """Check, create and queue a study, and put it into the address, so that a refresh finds it again.
 
     beside: how many are shown together.
@@ -61,7 +75,7 @@ def launch(panel: Panel, runs: Sequence[RunConfig], create: Callable[[], Any], b
     st.rerun()
 
 
-def form(panel: Panel, title: str, *, empty: bool) -> Any:
+def form(panel: Panel, title: str, *, empty: bool) -> ExpanderContainer:
     """Return the expander that holds the form. It is open at first, and closed once something was launched."""
     key = f"{panel.name}.form"
     if st.session_state.pop(f"{panel.name}.launched", False) or key not in st.session_state:
@@ -74,20 +88,20 @@ def addressed(panel: Panel) -> list[str]:
     return [i for i in st.query_params.get(panel.name, "").split(",") if i]
 
 
-def warn_of_gone(panel: Panel, found: Sequence[Any]) -> None:
+def warn_of_gone(panel: Panel, found: Sequence[Study]) -> None:
     """Say which studies of the address are not there."""
     if gone := set(addressed(panel)) - {record.id for record in found}:
         names = shell.plain(", ".join(sorted(gone))[:200])
         st.warning(f"There is no {panel.name} {names} here; it may be deleted.")
 
 
-def waiting(record: Any) -> str:
+def waiting(record: Study) -> str:
     """Return the sentence for a queued study."""
     place = shell.runner().position(record)
     return f"Waiting for the machine, {place} ahead of it" if place else "Waiting, it is next"
 
 
-def progress(panel: Panel, record: Any) -> None:
+def progress(panel: Panel[Kind], record: Kind) -> None:
     """Draw the state, what the study does now, and the ways to end or resume it.
 
     It is redrawn while it is active.
@@ -97,7 +111,7 @@ def progress(panel: Panel, record: Any) -> None:
     st.fragment(_progress, run_every=redraw)(panel, record, active, panel.done(record))
 
 
-def _progress(panel: Panel, record: Any, was_active: bool, seen: int) -> None:
+def _progress(panel: Panel[Kind], record: Kind, was_active: bool, seen: int) -> None:
     state = record.state
     if not record.path.is_dir() or (was_active and (state not in ACTIVE or panel.done(record) > seen)):
         st.rerun()
@@ -121,7 +135,7 @@ def _progress(panel: Panel, record: Any, was_active: bool, seen: int) -> None:
     actions(panel, record, state)
 
 
-def actions(panel: Panel, record: Any, state: str) -> None:
+def actions(panel: Panel[Kind], record: Kind, state: str) -> None:
     """Draw Stop, Resume and Delete, only in the browser that started the study and only where it runs."""
     runner, key = shell.runner(), f"{panel.name}.{record.id}"
     if not shell.may_manage(record):
@@ -149,7 +163,7 @@ def actions(panel: Panel, record: Any, state: str) -> None:
                 attempt(lambda: delete(panel, record, runs if too else []))
 
 
-def delete(panel: Panel, record: Any, runs: Sequence[Run]) -> None:
+def delete(panel: Panel, record: Study, runs: Sequence[Run]) -> None:
     """Delete the folder of the study and those of these runs, and remove its name from the address."""
     # Ask for all of them first, so that all or none are deleted.
     acting.refuse_foreign("delete", *runs, record)

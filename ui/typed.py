@@ -5,11 +5,14 @@ what these return, so no page can read first and ask afterwards.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from unlearn.store.allowed import allowed_path
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 
 def path_field(label: str, key: str, place: Any = st, **look: Any) -> Path | None:
@@ -21,7 +24,7 @@ def path_field(label: str, key: str, place: Any = st, **look: Any) -> Path | Non
     return allowed_path(typed) if typed else None
 
 
-def upload(label: str, kinds: str | list[str], key: str, most_mb: int) -> Any:
+def upload(label: str, kinds: str | list[str], key: str, most_mb: int) -> "UploadedFile | None":
     """Return an uploaded file of at most most_mb MB, or None. One that is larger is refused on the page.
 
     The widget's limit is only the browser's word: whoever posts to the server himself is held by the server's alone.

@@ -5,7 +5,6 @@ it is.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -16,6 +15,7 @@ from unlearn.results import compare
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
 from unlearn.work import stress
+from unlearn.work.stress import StressRecord
 
 EVERY = 2.0
 # Only these are offered, because every run has the others.
@@ -115,7 +115,7 @@ def _start(runs: Sequence[Run], names: Sequence[str]) -> None:
     st.rerun()
 
 
-def _jobs(jobs: Sequence[tuple[Run, Any]], was_active: bool) -> None:
+def _jobs(jobs: Sequence[tuple[Run, StressRecord]], was_active: bool) -> None:
     """Draw what each job does now. The page is drawn again once when the last one ends."""
     if was_active and not any(job.state in ACTIVE for _, job in jobs):
         st.rerun()

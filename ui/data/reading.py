@@ -5,7 +5,6 @@ What is chosen becomes keys of config.data, so the command line that a page show
 
 import json
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -39,13 +38,13 @@ def _read(path: str, stamp: float, encoding: str, split: str) -> Table:
     return read_table(Path(path), Path(path).name, encoding=encoding, split=split)
 
 
-def fields(role: str, path: Path) -> dict[str, Any]:
+def fields(role: str, path: Path) -> dict[str, str]:
     """Draw the table, its settings and its first rows as they will be, and return the keys of config.data.
 
     ValueError as the reader has it.
     """
     key = f"{role}.{path}"
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, str] = {}
     prefix = "" if role == "forget" else f"{role}_"
     place = st.container()
     encoding = _encoding(key) if role in OWN else ""
@@ -190,7 +189,7 @@ def _examples(table: Table, role: str, said: dict[str, str], turns: str) -> None
     )
 
 
-def as_line(row: Row) -> dict[str, Any]:
+def as_line(row: Row) -> dict[str, str | int | None]:
     """Return a row for a narrow table: what stands before, the question, the answer."""
     before = " / ".join(f"{who}: {text}" for who, text in row.messages)
     return {

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -13,6 +12,7 @@ from ui.data import row as row_view
 from ui.forms import KEEP
 from unlearn.data import catalogue, split, write
 from unlearn.data.base import ROLES, Dataset
+from unlearn.data.leaks import Leaks
 from unlearn.data.search import Item
 from unlearn.store.shapes import JsonObject
 
@@ -84,7 +84,9 @@ def panel(
             st.error(shell.plain(str(error)))
 
 
-def choose(dataset: Dataset, found: Sequence[Item], picked: Sequence[Item]) -> tuple[Any, str, list[str]]:
+def choose(
+    dataset: Dataset, found: Sequence[Item], picked: Sequence[Item]
+) -> tuple[Sequence[Sequence[Item]] | None, str, list[str]]:
     """Draw the choice and return (groups of rows to forget, how they were chosen, the command's words for
     it).
 
@@ -138,7 +140,7 @@ def choose(dataset: Dataset, found: Sequence[Item], picked: Sequence[Item]) -> t
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _leaks(digest: str, _made: Dataset) -> Any:
+def _leaks(digest: str, _made: Dataset) -> Leaks:
     return browse.leaks(_made)
 
 

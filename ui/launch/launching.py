@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
+from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from ui import choose, costs, datasets, forms, known, shell
 from ui.typed import upload
@@ -72,7 +72,7 @@ def first_row(model: str, dataset: Dataset, prompt: str, system: str) -> None:
         st.caption("What stands between ⟦ and ⟧ is the answer: it alone is trained on and scored.")
 
 
-def settings_expander(watching: bool) -> Any:
+def settings_expander(watching: bool) -> ExpanderContainer:
     """Return the expander that holds the form.
 
     It closes at Launch, so that the run is in sight, and opens when asked.

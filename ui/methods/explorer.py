@@ -7,7 +7,7 @@ except which three stand side by side at first.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -16,6 +16,9 @@ from ui.methods import gradients
 from unlearn.models.load import CATALOGUE, available
 from unlearn.results.compare import short
 from unlearn.store.shapes import JsonObject, JsonView
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
 
 # The three methods to compare first: one pushes without end, one fades, one stops.
 FIRST = ("ga", "npo", "undial")
@@ -74,7 +77,7 @@ def explorer(methods: JsonView) -> None:
             st.markdown(f"**{shell.plain(methods[name].title)}.** {shell.plain(reason)}")
 
 
-def short_title(method: Any) -> str:
+def short_title(method: "Method | type[Method]") -> str:
     """Return what stands in brackets at the end of a title, where that is shorter.
 
     Example: Gradient ascent (GA) → GA.
@@ -92,7 +95,7 @@ def _choose_token() -> tuple[str, int, int]:
     ready = [name for name in CATALOGUE if available(name)]
     model = pick.choose("Model", "model", ready, lambda name: CATALOGUE[name].title)
     stage = gradients.stage(model)
-    rows = [scene.row for scene in stage.texts]
+    rows = [scene.row for scene in stage.texts if scene.row is not None]
     text = pick.choose(
         "Text to forget", "text", range(len(rows)), lambda i: rows[i].question or rows[i].answer
     )
@@ -110,7 +113,7 @@ def _choose_token() -> tuple[str, int, int]:
     return model, text, place
 
 
-def _knobs(method: Any) -> str:
+def _knobs(method: "type[Method]") -> str:
     """Return the method's knobs as JSON. Those of the retain term have no part in this text's gradient."""
     mine = [k for k in method.knobs() if not k.name.startswith("retain_") and not k.advanced]
     values = {}

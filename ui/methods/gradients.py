@@ -1,7 +1,7 @@
 """Computes what the gradient explorer shows, and keeps it while the choices stay the same."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -11,13 +11,16 @@ from unlearn.methods import METHODS
 from unlearn.models.catalogue import default_prompt
 from unlearn.models.load import CATALOGUE, load
 
+if TYPE_CHECKING:
+    from unlearn.measure.gradient import Explorer, Stage
+
 # The longest curve, in nats.
 MOST_REACH = 125.0
 POINTS = 61
 
 
 @st.cache_resource(max_entries=1, show_spinner="Reading the texts with the model")
-def stage(model: str) -> Any:
+def stage(model: str) -> "Stage":
     """Return the unlearn.measure.gradient.Stage of a known model and the data that belongs to it."""
     from unlearn.measure import gradient
 
@@ -25,7 +28,7 @@ def stage(model: str) -> Any:
     return gradient.stage(load(model), rows)
 
 
-def _explorer(model: str, text: int, name: str, knobs: str) -> Any:
+def _explorer(model: str, text: int, name: str, knobs: str) -> "Explorer":
     from unlearn.measure.gradient import Explorer
 
     return Explorer(METHODS[name].from_knobs(json.loads(knobs)), stage(model), text)

@@ -119,7 +119,7 @@ def model_title(known: Summary) -> str:
     return entry.title.partition(" (")[0] if entry else known.model
 
 
-def _score(scores: Any, role: str, metrics: Sequence[str]) -> float | None:
+def _score(scores: JsonView | None, role: str, metrics: Sequence[str]) -> float | None:
     """Return the first of these metrics that was computed on the role. It is None where none was."""
     found = (scores or {}).get(role) or {}
     return next((number(found[metric]) for metric in metrics if found.get(metric) is not None), None)

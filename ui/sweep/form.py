@@ -4,10 +4,10 @@ Everything on the screen is read from the sweep's folder, so a refresh, another 
 line show the same. What came of it is in ui.sweep.results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -17,9 +17,12 @@ from unlearn.results import sweep_record
 from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
 from unlearn.store.runs import Run, RunConfig
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work import sweep
 from unlearn.work.preflight import default_tuning, preflight
+
+if TYPE_CHECKING:
+    from unlearn.methods.base import Method
 
 # The learning rates on offer, from 1e-6 to 3e-1.
 RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))
@@ -77,7 +80,7 @@ def choose_grid() -> JsonObject:
     return axes | {"guide": guide, "keep_weights": keep}
 
 
-def choose_methods(methods: Any) -> list[str]:
+def choose_methods(methods: "Mapping[str, type[Method]]") -> list[str]:
     """Draw the choice of methods, each with its own tuned knobs, and return their names."""
     st.session_state["sweep.methods"] = [
         name for name in st.session_state.get("sweep.methods", FIRST["sweep.methods"]) if name in methods
@@ -92,7 +95,9 @@ def choose_methods(methods: Any) -> list[str]:
     )
 
 
-def templates(names: Sequence[str], methods: Any, model: str, data: Any, size: str) -> tuple[RunConfig, ...]:
+def templates(
+    names: Sequence[str], methods: "Mapping[str, type[Method]]", model: str, data: JsonView, size: str
+) -> tuple[RunConfig, ...]:
     """Return one run for each method with its tuned settings for this model, or its size."""
     made = []
     for name in names:

@@ -6,8 +6,8 @@ these weights, and a block is computed again with the layout of packed texts tha
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -15,6 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, current
 from unlearn.compute.states import blocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 @contextmanager
@@ -36,13 +39,16 @@ def checkpointed(model: Model, on: bool = True) -> Iterator[None]:
                 block.forward = forward
 
 
-def _again(forward: Callable[..., Any], config: Any) -> Callable[..., Any]:
-    def run(*args: Any, **options: Any) -> Any:
+R = TypeVar("R")
+
+
+def _again(forward: Callable[..., R], config: "PreTrainedConfig") -> Callable[..., R]:
+    def run(*args: object, **options: Any) -> R:
         if not torch.is_grad_enabled():
             return forward(*args, **options)
         layout = current()
 
-        def contexts() -> tuple[Any, Any]:
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), attending(config, layout)
 
         return checkpoint(

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,13 +26,16 @@ from unlearn.compute.packing import attending, keeping, layout_of, packed_inputs
 from unlearn.compute.states import last_states
 from unlearn.compute.together import packs
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 NAME = "unlearn_continued"
 # The room for keys is rounded up to a multiple of this, because oneDNN compiles each shape once.
 ROUND = 16
 Pair = tuple[Tensor, Tensor]
 
 _now: ContextVar["_Position | None"] = ContextVar("position", default=None)
-_works: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
+_works: "weakref.WeakKeyDictionary[Model, bool]" = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,9 @@ class Start:
 class Kept:
     """The keys and values [B, G, L, d] of each attention module, from a batch that was read within keep()."""
 
-    pairs: dict[Any, Pair] = field(default_factory=dict)
+    pairs: dict[torch.nn.Module, Pair] = field(default_factory=dict)
 
-    def put(self, module: Any, keys: Tensor, values: Tensor) -> None:
+    def put(self, module: torch.nn.Module, keys: Tensor, values: Tensor) -> None:
         """Store the keys and values of one attention module."""
         self.pairs[module] = (keys, values)
 
@@ -143,7 +146,7 @@ class _Run:
             at,
             -1,
         )
-        self.masks: dict[Any, Tensor] = {}
+        self.masks: dict[tuple[int | None, torch.device], Tensor] = {}
 
     def states(self, model: Model, tokens: Sequence[int]) -> Tensor:
         """[rows, d]: what the head is given after these tokens, one a text."""
@@ -188,7 +191,7 @@ def _roomy(x: Tensor, rows: Tensor, first: int, size: int) -> Tensor:
 
 
 @contextlib.contextmanager
-def _continuing(config: Any, run: _Run) -> Iterator[None]:
+def _continuing(config: "PreTrainedConfig", run: _Run) -> Iterator[None]:
     _registered()
     token = _now.set(run)
     try:
@@ -199,12 +202,17 @@ def _continuing(config: Any, run: _Run) -> Iterator[None]:
 
 
 @cache
-def _registered() -> Any:
+def _registered() -> object:
     return private.register_attention(NAME, _attention)
 
 
 def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """[B, H, 1, d] and [B, G, 1, d] in, [B, 1, H, d] out; the softmax in float32."""
     run = _now.get()

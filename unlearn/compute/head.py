@@ -13,7 +13,7 @@ Obsolete for hard labels where torch's F.linear_cross_entropy is as fast (bench/
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeGuard, cast
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from unlearn.compute import kernels, private, products
 from unlearn.compute.chunks import chunk, keeps
 from unlearn.compute.lazy import Model
+from unlearn.compute.protocols import Context
 
 # A CPU works on this many logits together, so that they stay in its cache.
 BLOCK = 2**18
@@ -93,12 +94,12 @@ class _Through(torch.autograd.Function):
     """Its argument, with a node of its own in the graph; what was gathered goes on, and nobody else holds it."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, gathered: Gathered) -> Tensor:
+    def forward(ctx: Context, weight: Tensor, gathered: Gathered) -> Tensor:
         ctx.gathered = gathered
         return weight.view_as(weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor, None]:
         ctx.gathered.buffer = None
         return grad, None
 
@@ -182,7 +183,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -213,7 +214,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, labels, slope, *rest = ctx.saved_tensors
         kept, others = rest[: ctx.kept], rest[ctx.kept :]
         none = (None,) * (4 + len(others))

@@ -10,11 +10,12 @@ changes.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from unlearn.compute.protocols import Context
 
 # liger-kernel's kernels run on these devices.
 DEVICES = ("cuda",)
@@ -57,7 +58,7 @@ class _Frozen(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, graph: bool
+        ctx: Context, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, graph: bool
     ) -> Tensor:
         fixed = None if bias is None else bias.detach()
         with torch.set_grad_enabled(graph):
@@ -69,6 +70,6 @@ class _Frozen(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
         return slope * upstream[:, None].to(slope.dtype), None, None, None, None

@@ -8,7 +8,8 @@ keeps x and x Aᵀ alone.
 Obsolete once PEFT's own layer computes in the base's type without autocast (bench/upstream measures both).
 """
 
-from typing import Any
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,27 @@ from torch.autograd.function import once_differentiable
 
 from unlearn.compute import private, products
 from unlearn.compute.lazy import Model
+from unlearn.compute.protocols import Context
 
 
-def lean(model: Model) -> Any:
+class LoraLayer(Protocol):
+    """What is read and set of PEFT's LoRA layer."""
+
+    base_layer: nn.Linear
+    active_adapters: Sequence[str]
+    disable_adapters: bool
+    merged: bool
+    training: bool
+    fan_in_fan_out: bool
+    lora_A: Mapping[str, nn.Linear]
+    lora_B: Mapping[str, nn.Linear]
+    lora_dropout: Mapping[str, nn.Module]
+    lora_variant: Container[str]
+    scaling: Mapping[str, float]
+    forward: Callable[..., Tensor]
+
+
+def lean(model: Model) -> Model:
     """Return the same model after giving its plain LoRA layers on an nn.Linear the computation described
     above. A layer that needs more than y = x Wᵀ + s (x Aᵀ) Bᵀ keeps PEFT's.
     """
@@ -39,7 +58,7 @@ def _kind(linear: type) -> type:
         class LeanLinear(linear):
             """PEFT's layer, but for the arithmetic of the plain case."""
 
-            def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
                 name = plain(self, x) if not args and not kwargs else None
                 if name is None:
                     return super().forward(x, *args, **kwargs)
@@ -54,7 +73,7 @@ def _kind(linear: type) -> type:
 _made: type | None = None
 
 
-def plain(layer: Any, x: Tensor) -> str | None:
+def plain(layer: LoraLayer, x: Tensor) -> str | None:
     """Return the one active adapter if the layer computes nothing but y = x Wᵀ + s (x Aᵀ) Bᵀ, else None."""
     base, names = layer.base_layer, [n for n in layer.active_adapters if n in layer.lora_A]
     if layer.disable_adapters or layer.merged or len(names) != 1 or names[0] in layer.lora_variant:
@@ -76,7 +95,7 @@ class _AddLoRA(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, s: float
+        ctx: Context, x: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, s: float
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
         down = products.matmul(flat, a.to(x.dtype).T)
@@ -87,7 +106,7 @@ class _AddLoRA(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, g: Tensor) -> tuple[Tensor | None, ...]:
         flat, w, a, b, down = ctx.saved_tensors
         g = g.reshape(-1, g.shape[-1])
         up = products.matmul(g, b.to(g.dtype))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,12 @@ from torch.nn import functional as F
 
 from unlearn.compute import private, products
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 NAME = "unlearn_packed"
 _layout: ContextVar["Layout | None"] = ContextVar("layout", default=None)
-_keep: ContextVar["Callable[[Any, Tensor, Tensor], None] | None"] = ContextVar("keep", default=None)
+_keep: ContextVar[Callable[[torch.nn.Module, Tensor, Tensor], None] | None] = ContextVar("keep", default=None)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def layout_of(mask: Tensor, like: Tensor) -> Layout:
     return Layout(len(mask), F.pad(place, (0, products.rows(len(place), like) - len(place))), token)
 
 
-def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Any]:
+def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Tensor | None]:
     """Return the inputs of the model within attending(): one row of N tokens, whose positions start at 0 in
     each text.
 
@@ -67,7 +70,7 @@ def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def attending(config: object, layout: Layout | None) -> Iterator[None]:
+def attending(config: "PreTrainedConfig", layout: Layout | None) -> Iterator[None]:
     """Keep the texts of this layout apart in the model's attention within the `with` block. None changes
     nothing.
     """
@@ -84,7 +87,7 @@ def attending(config: object, layout: Layout | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def keeping(put: Callable[[Any, Tensor, Tensor], None]) -> Iterator[None]:
+def keeping(put: Callable[[torch.nn.Module, Tensor, Tensor], None]) -> Iterator[None]:
     """Call put(module, keys, values) for each attention of a packed pass within the `with` block. Keys and
     values are [B, G, L, d].
     """
@@ -106,13 +109,18 @@ def current() -> Layout | None:
 
 
 @cache
-def _sdpa() -> Callable[..., Any]:
+def _sdpa() -> Callable[..., tuple[Tensor, None]]:
     """transformers' own attention function; ours is known to it from here on."""
     return private.register_attention(NAME, _attention)
 
 
 def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """[1, heads, N, d] in, [1, N, heads, d] out. Right padding needs no mask: no real token looks ahead to it."""
     layout = _layout.get()

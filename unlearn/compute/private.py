@@ -9,11 +9,14 @@ takes plain torch: slower, and equal in its results.
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 BROKEN = (AttributeError, ImportError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
@@ -60,7 +63,7 @@ def _task() -> int:
 @cache
 def _tells_its_passes() -> bool:
     """Whether two passes have two numbers, two hooks of one pass the same, and what runs around them its own."""
-    seen: list[Any] = []
+    seen: list[int] = []
 
     def look(grad: Tensor) -> Tensor:
         with contextlib.suppress(*BROKEN):
@@ -82,7 +85,7 @@ def _tells_its_passes() -> bool:
         return False
 
 
-def watched(module: Any) -> bool:
+def watched(module: torch.nn.Module) -> bool:
     """Return whether a hook reads or changes the inputs or outputs of the module. The result is True where
     torch does not tell it.
 
@@ -117,7 +120,7 @@ def attention(config: object) -> str | None:
 
 
 @contextlib.contextmanager
-def attention_named(config: Any, name: str) -> Iterator[None]:
+def attention_named(config: "PreTrainedConfig", name: str) -> Iterator[None]:
     """Let the model use the attention function of this name within the `with` block. RuntimeError where that
     cannot be set.
 
@@ -134,7 +137,7 @@ def attention_named(config: Any, name: str) -> Iterator[None]:
         config._attn_implementation = own
 
 
-def register_attention(name: str, function: Callable[..., object]) -> Callable[..., Any]:
+def register_attention(name: str, function: Callable[..., object]) -> Callable[..., tuple[Tensor, None]]:
     """Register an attention function in transformers under this name, with a mask function that makes no
     mask. Returns transformers' own "sdpa" function.
 

@@ -17,8 +17,8 @@ ships was made with torch's own products and is compared to the bit.
 
 import os
 import time
+from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from unlearn.compute import private
 from unlearn.compute.lazy import Model
+from unlearn.compute.protocols import Context
 
 LIBRARIES = ("blas", "onednn")
 # A product with fewer multiplications always uses BLAS, because the choice costs more than it gains.
@@ -82,7 +83,7 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
 
 
-def adopt(model: Model) -> Any:
+def adopt(model: Model) -> Model:
     """Return the same model, whose linear layers use the faster library wherever possible. Weights and names
     stay as they are.
     """
@@ -128,13 +129,13 @@ class _Linear(torch.autograd.Function):
     """x [n, in], w [out, in], bias [out] or None: [n, out]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Context, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, w)
         return _rounded(x, w, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, g: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         for_x = matmul(g, w) if ctx.needs_input_grad[0] else None
         for_w = outer(g, x) if ctx.needs_input_grad[1] else None
@@ -201,7 +202,7 @@ def library() -> str:
     return "onednn" if own >= GAIN * other else "blas"
 
 
-def _seconds(product: Any, *args: Any) -> float:
+def _seconds(product: Callable[..., Tensor], *args: Tensor | None) -> float:
     start = time.perf_counter()
     product(*args)
     return time.perf_counter() - start

@@ -8,6 +8,7 @@ torch's Module, whose attributes mypy takes for tensors.
 from collections.abc import Iterator
 from typing import Any, Protocol, Self
 
+from torch import Tensor
 from torch.nn import Module, Parameter
 
 
@@ -16,7 +17,7 @@ class Model(Protocol):
     methods.
     """
 
-    def __call__(self, *args: Any, **inputs: Any) -> Any: ...
+    def __call__(self, *args: object, **inputs: object) -> Any: ...
 
     def __getattr__(self, name: str) -> Any: ...
 
@@ -33,14 +34,30 @@ class Model(Protocol):
         """Set the model to evaluation mode, in which dropout is off, and return it."""
 
 
-class Tokenizer(Protocol):
-    """A fast tokenizer of transformers with named ids for its special tokens."""
+class Context(Protocol):
+    """What an autograd function keeps from its forward pass for the backward pass."""
 
-    def __call__(self, *texts: Any, **options: Any) -> Any: ...
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]: ...
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None: ...
 
     def __getattr__(self, name: str) -> Any: ...
 
-    def __setattr__(self, name: str, value: Any) -> None: ...
+    def __setattr__(self, name: str, value: object) -> None: ...
+
+
+class Tokenizer(Protocol):
+    """A fast tokenizer of transformers with named ids for its special tokens."""
+
+    def __call__(self, *texts: object, **options: object) -> Any: ...
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def __setattr__(self, name: str, value: object) -> None: ...
 
     def __hash__(self) -> int: ...
 

@@ -5,7 +5,6 @@ A forward pass stops where the states are; nothing behind that place is computed
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
 
 from unlearn.compute.lazy import Model, Tensor, torch
 
@@ -32,11 +31,11 @@ class _Reached(Exception):
     """The block that was asked for has run."""
 
 
-def block_states(model: Model, inputs: dict[str, Any], layer: int) -> Tensor:
+def block_states(model: Model, inputs: Mapping[str, object], layer: int) -> Tensor:
     """Return the output [B, L, d] of one transformer block. The forward pass ends there."""
     caught: list[Tensor] = []
 
-    def catch(_: Any, __: Any, output: Any) -> None:
+    def catch(_: torch.nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
         caught.append(output[0] if isinstance(output, tuple) else output)
         raise _Reached
 
@@ -59,7 +58,7 @@ def depth(model: Model) -> int:
     return (config.get_text_config() if hasattr(config, "get_text_config") else config).num_hidden_layers
 
 
-def blocks(model: Model) -> Any:
+def blocks(model: Model) -> "torch.nn.ModuleList":
     """Return the list of the model's transformer blocks. ValueError for a model that is built otherwise."""
     root = model.get_decoder() if getattr(model.config, "is_encoder_decoder", False) else model
     for module in root.modules():

@@ -13,7 +13,7 @@ Obsolete where transformers tells of a model what a batch may do to it; it tells
 
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from unlearn.compute import private
 from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, layout_of, packed_inputs
 from unlearn.compute.states import last_states
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # The lengths of a trial's texts. They differ and are not sorted.
 LENGTHS = (23, 1, 40, 5, 12)
@@ -44,7 +47,9 @@ TURNS = ("window", "chunk", "original_max_position")
 
 # Results by input embeddings, which an adapted model shares with its base: {way: (longest text tried, whether
 # it was right)}.
-_tried: "weakref.WeakKeyDictionary[Any, dict[str, tuple[int, bool]]]" = weakref.WeakKeyDictionary()
+_tried: "weakref.WeakKeyDictionary[torch.nn.Module, dict[str, tuple[int, bool]]]" = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def packs(model: Model, length: int = 0) -> bool:
@@ -84,7 +89,7 @@ def _remembered(model: Model, way: str, length: int) -> bool:
     return right
 
 
-def _lengths(config: Any, usual: Sequence[int], length: int) -> list[int]:
+def _lengths(config: "PreTrainedConfig", usual: Sequence[int], length: int) -> list[int]:
     """The usual ones that the model has positions for, and two behind the last turn before the length asked for."""
     behind = [turn for turn in turns(config) if max(usual) <= turn < length - 1][-1:]
     positions = getattr(config.get_text_config(), "max_position_embeddings", None) or max(usual) + NEW
@@ -92,7 +97,7 @@ def _lengths(config: Any, usual: Sequence[int], length: int) -> list[int]:
     return lengths + [min(turn + more, length) for turn in behind for more in (BEYOND, BEYOND // 2)]
 
 
-def turns(config: Any) -> list[int]:
+def turns(config: "PreTrainedConfig") -> list[int]:
     """Return the lengths at which a model of this config may begin to read differently: windows, chunks,
     stretched positions.
     """
@@ -134,7 +139,7 @@ def _padded(texts: Sequence[Tensor], left: bool) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _call(model: Model, ids: Tensor, mask: Tensor) -> dict[str, Any]:
+def _call(model: Model, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """What a pass is called with; a decoder beside an encoder reads as many of the tokens as every text has."""
     inputs = {"input_ids": ids, "attention_mask": mask}
     if not getattr(model.config, "is_encoder_decoder", False):

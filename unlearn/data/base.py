@@ -9,7 +9,6 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 ROLES = {
     "forget": "what the model must forget",
@@ -156,7 +155,7 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _counted(row: Row) -> dict[str, Any]:
+def _counted(row: Row) -> dict[str, object]:
     """What of a row its dataset's hash counts; rows that have none of LATER keep the hash that they always had."""
     kept = asdict(row)
     kept.pop("place")

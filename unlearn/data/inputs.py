@@ -116,7 +116,7 @@ def _said(row: Row) -> JsonObject:
     return {f.name: value for f in fields(Row) if (value := getattr(row, f.name)) != _default(f)}
 
 
-def _default(field: Field[object]) -> Any:
+def _default(field: Field[object]) -> object:
     """What a row says that does not say it; a field that every row must say is text."""
     if field.default_factory is not MISSING:
         return field.default_factory()

@@ -8,9 +8,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.data.base import ROLES, Dataset, Row
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 WINDOWS, SKIP, REFUSE, NOTE = "windows", "skip", "refuse", "note"
 LONG = (WINDOWS, SKIP, REFUSE)
@@ -26,7 +29,7 @@ class Reader:
     """A model as a reader of rows: its name, its tokenizer, and how many tokens of a row it reads."""
 
     name: str
-    tokenizer: Any
+    tokenizer: "Tokenizer"
     limit: int
     # Whether an encoder reads the prompt and a decoder the answer, each up to limit.
     apart: bool = False

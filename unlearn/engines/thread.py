@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -61,7 +61,7 @@ class Runner:
         self._progress: tuple[str, float, float] = ("", 0.0, 0.0)
         self._wake = threading.Condition()
         self._device = threading.Lock()
-        self._warm: OrderedDict[str, Any] = OrderedDict()
+        self._warm: OrderedDict[str, Loaded] = OrderedDict()
         self._closing = False
         self._thread: threading.Thread | None = None
         atexit.register(self.close)
@@ -309,7 +309,7 @@ class Runner:
         finally:
             self._device.release()
 
-    def _model(self, source: tuple[str, Run]) -> Any:
+    def _model(self, source: tuple[str, Run]) -> "Loaded":
         when, run = source
         key = f"after {run.id}"
         if when != "after":

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape, unescape
-from typing import Any
 
 import plotly.graph_objects as go
 
@@ -76,7 +75,7 @@ def palette(dark: bool = False) -> str:
     return "".join(f".{_class(color)}{{color:{figures.paint(color, dark)}}}" for color in COLORS)
 
 
-def plain(text: Any) -> str:
+def plain(text: object) -> str:
     """Return the words that a plotly text shows, without its markup."""
     return unescape(str(text or "")).replace("% {", "%{")
 
@@ -97,11 +96,11 @@ def _axes(figure: go.Figure) -> list[str]:
     return sorted(names, key=lambda name: int(name[1:] or 1)) or ["x"]
 
 
-def _axis(figure: go.Figure, letter: str, name: str) -> Any:
+def _axis(figure: go.Figure, letter: str, name: str) -> "go.layout.XAxis | go.layout.YAxis":
     return figure.layout[f"{letter}axis{name[1:]}"]
 
 
-def _panel(figure: go.Figure, name: str, traces: Sequence[Any], left: float) -> Panel:
+def _panel(figure: go.Figure, name: str, traces: Sequence[go.Scatter], left: float) -> Panel:
     xs = [float(x) for trace in traces for x in trace.x]
     ys = [float(y) for trace in traces for y in trace.y]
     ys += [float(s.y0) for s in figure.layout.shapes if s.type == "line" and (s.yref or "y")[1:] == name[1:]]
@@ -147,7 +146,7 @@ def _references(figure: go.Figure, name: str, panel: Panel) -> Iterator[str]:
             yield _words(panel.x1 - 4, panel.y(note.y) - 4, plain(note.text), "end")
 
 
-def _trace(trace: Any, panel: Panel) -> Iterator[str]:
+def _trace(trace: go.Scatter, panel: Panel) -> Iterator[str]:
     opacity = f' opacity="{trace.opacity:g}"' if trace.opacity not in (None, 1) else ""
     points = [(float(x), float(y)) for x, y in zip(trace.x, trace.y, strict=True)]
     mode = trace.mode or "lines"
@@ -193,7 +192,7 @@ def _marker(symbol: str, x: float, y: float, r: float) -> str:
     return f'<polygon fill="currentColor" points="{shown}"/>'
 
 
-def _swatch(trace: Any) -> str:
+def _swatch(trace: go.Scatter) -> str:
     marked = "lines" not in (trace.mode or "lines")
     color = trace.marker.color if marked else trace.line.color
     shape = _marker(trace.marker.symbol or "circle", 8, 7, 5) if marked else ""

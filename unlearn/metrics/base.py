@@ -8,11 +8,13 @@ So every definition can be checked by hand on plain values.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from unlearn.data.base import Row
 
 WHEN = ("before", "after", "retrained")
@@ -92,7 +94,7 @@ class Evidence(Protocol):
         from there}.
         """
 
-    def features(self, when: str, role: str) -> Any:
+    def features(self, when: str, role: str) -> "np.ndarray":
         """Return the final-layer states as a float array [rows, d], averaged over each text's answer
         positions.
         """

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.figures import base as figures
 from unlearn.figures import svg
@@ -22,6 +22,9 @@ from unlearn.results.compare import LETTERS, Written, short
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject, JsonView
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 HERE = Path(__file__).parent
 
@@ -165,7 +168,7 @@ def _policy(style: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> "Template":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(HERE)

@@ -5,7 +5,6 @@ Plain values in rounded numbers; everything is escaped where it is written (repo
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from unlearn.report.numbers import name
 from unlearn.results import compare
@@ -45,7 +44,7 @@ def place(row: JsonView) -> tuple[str, int]:
     return row["role"], row["index"]
 
 
-def side(before: Any, after: Any, verdict: str) -> JsonObject | None:
+def side(before: JsonView, after: JsonView | None, verdict: str) -> JsonObject | None:
     """Return one run's answer with its verdict and how far the right answer fell."""
     if after is None:
         return None
@@ -58,7 +57,7 @@ def side(before: Any, after: Any, verdict: str) -> JsonObject | None:
     }
 
 
-def cell(sample: Any, old: Any = None) -> JsonObject | None:
+def cell(sample: JsonView | None, old: JsonView | None = None) -> JsonObject | None:
     """Return a sample's log-prob and its words, marked where they differ from `old`."""
     if sample is None:
         return None

@@ -8,7 +8,6 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from unlearn.results.compare import LETTERS, Written, described, number, score_table, short
 from unlearn.store.runs import Run
@@ -114,6 +113,6 @@ def _one_line(text: object) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
 
 
-def _inert(value: object) -> Any:
+def _inert(value: object) -> object:
     """A text that a spreadsheet would take for a formula gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

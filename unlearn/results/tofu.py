@@ -220,11 +220,10 @@ def _column(block: object, key: str, where: str, many: bool = False) -> JsonObje
     return found
 
 
-def _number(value: Any, where: str) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good:
-        raise ValueError(f"{where}: must be a finite number, got {value!r:.60}.")
-    return float(value)
+def _number(value: object, where: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ValueError(f"{where}: must be a finite number, got {value!r:.60}.")
 
 
 def _same_rows(where: str, one: Mapping[str, object], other: Mapping[str, object]) -> None:

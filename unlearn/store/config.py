@@ -153,12 +153,12 @@ class RunConfig:
         return {k.name: k for k in cls.settings()}[name]
 
     @classmethod
-    def from_json(cls, value: JsonView) -> "RunConfig":
+    def from_json(cls, value: object) -> "RunConfig":
         """Return the config that to_json() wrote. ValueError for an unknown or missing field."""
-        value = known_fields("config", value)
-        if missing := {"model", "data", "method"} - set(value):
+        given = known_fields("config", value)
+        if missing := {"model", "data", "method"} - set(given):
             raise ValueError(f"config: field {', '.join(sorted(missing))} is missing.")
-        return cls(**value)
+        return cls(**given)
 
     def to_json(self) -> JsonObject:
         """Return all fields as plain values that JSON can hold."""
@@ -168,7 +168,7 @@ class RunConfig:
         """Return the command line that repeats this run.  name: the command to call instead of `run`.
         leave_out: settings that the line does not name.
         """
-        given: list[tuple[str, Any]] = [("model", self.model), ("method", self.method)]
+        given: list[tuple[str, object]] = [("model", self.model), ("method", self.method)]
         given = [pair for pair in given if pair[0] not in leave_out]
         given += [
             ("data" if key == "name" else key, value)
@@ -194,7 +194,7 @@ def formats_of(prompt: str) -> tuple[str, ...]:
     return tuple(prompt.split("+"))
 
 
-def flag_words(flag: str, value: Any) -> list[str]:
+def flag_words(flag: str, value: object) -> list[str]:
     """Return a flag and its value as words of a command line. A list is joined with commas, and true is the
     flag alone.
     """
@@ -204,7 +204,7 @@ def flag_words(flag: str, value: Any) -> list[str]:
     return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
 
 
-def known_fields(place: str, value: Any, more: Sequence[str] = ()) -> JsonObject:
+def known_fields(place: str, value: object, more: Sequence[str] = ()) -> JsonObject:
     """Return the value as an object of settings of a run. ValueError for what is no object, and for a name
     that is no setting.
 

@@ -4,7 +4,6 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from unlearn.store.config import RunConfig, data_of_today, known_fields
 from unlearn.store.knobs import check
@@ -14,7 +13,7 @@ from unlearn.store.shapes import JsonObject
 MOST_BYTES = 2**20
 
 
-def _yaml(text: str) -> Any:
+def _yaml(text: str) -> object:
     import yaml
 
     try:
@@ -23,7 +22,7 @@ def _yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-READERS: dict[str, Callable[[str], Any]] = {
+READERS: dict[str, Callable[[str], object]] = {
     ".json": json.loads,
     ".yaml": _yaml,
     ".yml": _yaml,
@@ -53,7 +52,7 @@ def read_settings(path: Path, more: tuple[str, ...] = ()) -> JsonObject:
     return checked | extra
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path) -> object:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unlearn.store import environment
 from unlearn.store.shapes import JsonObject
@@ -108,7 +108,7 @@ class Tail:
             self._seam = (self._seam + new)[-self.SEAM :]
             return self._kept
 
-    def _added(self, file: Any) -> bytes:
+    def _added(self, file: BinaryIO) -> bytes:
         """What came after the lines that are known; everything where these are no longer there."""
         file.seek(self._end - len(self._seam))
         text = file.read()

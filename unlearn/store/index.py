@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from unlearn.store.disk import is_run_id, plain, write_whole
 from unlearn.store.locks import is_locked
@@ -60,7 +59,7 @@ class Summary:
     model_hash: str
     data_hash: str
     seconds: float | None
-    scores: dict[str, dict[str, dict[str, Any]]]
+    scores: dict[str, dict[str, dict[str, float]]]
     answered: bool
 
     @cached_property

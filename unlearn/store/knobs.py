@@ -8,8 +8,11 @@ import difflib
 import math
 import reprlib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Kind = Literal["float", "int", "bool", "choice", "text", "names", "table"]
 KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text", tuple: "names"}
@@ -81,12 +84,12 @@ def knob(
     return field(default=default, metadata=meta)
 
 
-def knobs_of(cls: Any) -> tuple[Knob, ...]:
+def knobs_of(cls: "type[DataclassInstance]") -> tuple[Knob, ...]:
     """Return the settings of a dataclass in the order of its fields."""
     return tuple(_knob(f) for f in fields(cls) if "knob" in f.metadata)
 
 
-def _knob(f: Any) -> Knob:
+def _knob(f: Field[object]) -> Knob:
     meta = dict(f.metadata["knob"])
     default = f.default if f.default_factory is MISSING else f.default_factory()
     kind = meta.pop("kind") or ("choice" if meta["choices"] else KINDS[type(default)])

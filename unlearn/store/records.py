@@ -251,7 +251,7 @@ def read_config(path: Path) -> RunConfig:
         raise ValueError(f"config: {path.name} is not a run's settings ({error}).") from error
 
 
-def config_of(found: Any) -> RunConfig:
+def config_of(found: object) -> RunConfig:
     """Return the settings that the content of a config.json holds, after a check of its schema number."""
     check_schema(found, "config.json")
     own = (
@@ -295,7 +295,7 @@ def _entries(found: object, good: Check) -> JsonObject:
     return {name: entry for name, entry in found.items() if good(entry)} if isinstance(found, dict) else {}
 
 
-def _list(found: object, good: Check) -> list[Any]:
+def _list(found: object, good: Check) -> list[JsonObject]:
     return [entry for entry in found if good(entry)] if isinstance(found, list) else []
 
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -69,7 +68,7 @@ class Record:
         """Return the title that its owner gave, or the id without one."""
         return self.meta.get("title") or self.id
 
-    def append(self, kind: str, **values: Any) -> None:
+    def append(self, kind: str, **values: object) -> None:
         """Append one event to events.jsonl. The line has left this process when this returns, so that a crash
         afterwards does not lose it.
         """

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunStore
@@ -97,7 +96,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def facts(run: Summary) -> dict[str, Any]:
+def facts(run: Summary) -> dict[str, str]:
     """Return the facts that a list shows of a run: its id, state, model, method and title."""
     return {
         "run": run.id,

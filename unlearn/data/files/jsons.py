@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
 
 from unlearn.data.files import bounds
 from unlearn.data.files.table import Table, table_of
@@ -66,7 +65,7 @@ def _decoder(where: str) -> json.JSONDecoder:
     return json.JSONDecoder(parse_float=Decimal, parse_int=whole_number, parse_constant=lambda constant: None)
 
 
-def _loads(text: str, at: int, where: str, name: str) -> tuple[Any, int]:
+def _loads(text: str, at: int, where: str, name: str) -> tuple[object, int]:
     """(value, its end). ValueError with file and place."""
     try:
         value, end = _decoder(where).raw_decode(text, at)
@@ -92,7 +91,7 @@ def _is_torn(value: object) -> bool:
     return False
 
 
-def _array(text: str, start: int, name: str) -> Iterator[tuple[int, Any]] | None:
+def _array(text: str, start: int, name: str) -> Iterator[tuple[int, object]] | None:
     """The elements of an array that makes up the whole text, one after the other; None for one array a line."""
     return None if _value_a_line(text, start) else _elements(text, start + 1, name)
 
@@ -109,7 +108,7 @@ def _value_a_line(text: str, start: int) -> bool:
     return True
 
 
-def _elements(text: str, at: int, name: str) -> Iterator[tuple[int, Any]]:
+def _elements(text: str, at: int, name: str) -> Iterator[tuple[int, object]]:
     number = 0
     while True:
         at = _skip(text, at)
@@ -135,7 +134,7 @@ def _elements(text: str, at: int, name: str) -> Iterator[tuple[int, Any]]:
         )
 
 
-def _whole(text: str, name: str) -> dict[str, Any] | None:
+def _whole(text: str, name: str) -> dict[str, object] | None:
     """The one object that the text is; None where it has one value a line."""
     start = _skip(text, 0)
     if text[start] != "{":
@@ -147,10 +146,11 @@ def _whole(text: str, name: str) -> dict[str, Any] | None:
         raise ValueError(
             f"{name}: is not JSON: after the first object comes {rest[:40]!r}. Write one object a line, or an array."
         )
+    assert isinstance(value, dict), "it begins with a brace"
     return value
 
 
-def _lines(text: str, name: str) -> Iterator[tuple[int, Any]]:
+def _lines(text: str, name: str) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
         line = line.strip(" \t")
         if not line:
@@ -173,7 +173,7 @@ def _lines(text: str, name: str) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
-def _rows(values: Iterable[tuple[int, Any]], name: str, unit: str) -> Iterator[Mapping[str, object]]:
+def _rows(values: Iterable[tuple[int, object]], name: str, unit: str) -> Iterator[Mapping[str, object]]:
     """Objects as they are; a text alone is a text, a list of turns a conversation. All of one kind."""
     first = None
     for number, value in values:
@@ -189,7 +189,7 @@ def _rows(values: Iterable[tuple[int, Any]], name: str, unit: str) -> Iterator[M
             raise ValueError(
                 f"{name}: {unit} {number} is a {kind}, the ones before are {first}s. Write all in one form."
             )
-        yield value if kind == "object" else {"text" if kind == "text" else "messages": value}
+        yield value if isinstance(value, dict) else {"text" if kind == "text" else "messages": value}
 
 
 def is_turns(value: object) -> bool:
@@ -203,7 +203,7 @@ def is_turns(value: object) -> bool:
     )
 
 
-def _of_object(found: dict[str, Any], name: str, split: str) -> tuple[list[Any], list[str]]:
+def _of_object(found: dict[str, object], name: str, split: str) -> tuple[list[object], list[str]]:
     """(rows, notes) of one object: the columns by name, a list under one name, or one of several splits."""
     parts = {
         key: value for key, value in found.items() if isinstance(value, list | dict) and not is_turns(value)
@@ -226,7 +226,9 @@ def _of_object(found: dict[str, Any], name: str, split: str) -> tuple[list[Any],
         return [dict(zip(columns, cells, strict=True)) for cells in zip(*lists.values(), strict=True)], []
     dicts = [value for value in found.values() if isinstance(value, dict)]
     if len(dicts) == len(found) and all(value.keys() == dicts[0].keys() for value in dicts) and not nested:
-        return [{column: cells[key] for column, cells in found.items()} for key in dicts[0]], []
+        return [
+            {column: cells[key] for column, cells in zip(found, dicts, strict=True)} for key in dicts[0]
+        ], []
     if len(nested) == 1:
         ((key, value),) = nested.items()
         left = [other for other in found if other != key]
@@ -248,10 +250,10 @@ def _objects(value: list | dict) -> bool:
     return bool(value) and all(isinstance(item, list) for item in value.values())
 
 
-def _by_index(found: dict[str, Any]) -> bool:
+def _by_index(found: Mapping[str, object]) -> bool:
     """{"0": {…}, "1": {…}}: rows under their numbers."""
     return bool(found) and all(k.isdecimal() and isinstance(v, dict) for k, v in found.items())
 
 
-def _named(value: list | dict, name: str, key: str) -> list[Any]:
+def _named(value: list | dict, name: str, key: str) -> list[object]:
     return value if isinstance(value, list) else _of_object(value, f"{name} ({key})", "")[0]

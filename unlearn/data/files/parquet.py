@@ -4,10 +4,13 @@ of one repeated word unpack to gigabytes.
 
 import io
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.data.files import bounds
 from unlearn.data.files.table import Table, table_of
+
+if TYPE_CHECKING:
+    from pyarrow import parquet
 
 # The number of rows that are unpacked together.
 AT_ONCE = 16
@@ -46,7 +49,7 @@ def read(data: bytes, name: str) -> Table:
         ) from None
 
 
-def _records(file: Any, names: list[str], name: str) -> Iterator[Mapping[str, object]]:
+def _records(file: "parquet.ParquetFile", names: list[str], name: str) -> Iterator[Mapping[str, object]]:
     for batch in file.iter_batches(AT_ONCE, columns=names, use_threads=False):
         if batch.nbytes > bounds.MAX_UNPACKED:
             raise _TooMuch(

@@ -5,15 +5,18 @@ Logistic regression on standardised states, averaged over each text's answer pos
 texts (so chance is 0.5), five-fold cross-validated, all seeded. arXiv 2310.20150, §4.1.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SEED, FOLDS, LEAST = 0, 5, 10
 ROLES = ("forget", "retain")
 
 
-def held_out_hits(forget: Any, retain: Any) -> tuple[float, ...]:
+def held_out_hits(forget: "np.ndarray", retain: "np.ndarray") -> tuple[float, ...]:
     """Return 1 or 0 for each text of the balanced sample, forget first: whether it was classified correctly
     while held out.
 

@@ -73,6 +73,8 @@ def any_config(rng):
     knobs = {k.name: any_value(k, rng) for k in method.knobs() if k.kind != "bool"}
     said = {k.name: any_value(k, rng) for k in RunConfig.settings() if k.name not in ASKED}
     said["tuning"] = rng.choice(method.tunings)
+    # A system prompt stands above a chat alone, and none of these models is asked in one.
+    said["system"] = ""
     # Weights of few bits are trained through an adapter alone; a method that takes none has others.
     if said["precision"] in ("int8", "nf4"):
         said |= {"tuning": "lora"} if "lora" in method.tunings else {"precision": "float32"}

@@ -57,6 +57,21 @@ def test_chat_without_a_template_is_refused_before_a_run(chat, tiny_folder, caps
     assert not RunStore(runs).list()
 
 
+def test_a_system_prompt_without_a_chat_is_refused(chat, capsys):
+    from unlearn.__main__ import main
+
+    words = ["run", "--model", str(chat / "model"), "--method", "ga", "--forget", str(chat / "forget.csv")]
+    assert main([*words, "--prompt", "plain", "--system", "Be two.", "--runs", str(chat / "none")]) == 2
+    assert "a system prompt stands above a chat" in capsys.readouterr().err
+
+
+def test_a_mistyped_model_is_said_before_its_data(chat, capsys):
+    from unlearn.__main__ import main
+
+    assert main(["run", "--model", "tiny-author", "--method", "ga", "--runs", str(chat / "none")]) == 2
+    assert "tiny-author" in capsys.readouterr().err
+
+
 def test_a_run_asks_trains_and_scores_in_chat(chat):
     run = RunStore(chat / "runs").create(asked(chat, "--epochs", "2", "--system", "Be two."))
     execute(run, roots=[chat])

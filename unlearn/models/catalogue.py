@@ -126,9 +126,12 @@ def default_prompt(model: str) -> str:
 
 
 def check_prompt(config: RunConfig) -> None:
-    """Raise ValueError for a run with prompt format chat if the model's files are here and have no chat
-    template.
-    """
+    """Raise ValueError for a chat without a template in the model's files, or a system prompt without a chat."""
+    if config.system and "chat" not in formats_of(config.prompt):
+        raise ValueError(
+            f"system: a system prompt stands above a chat, and the format is {config.prompt}; choose --prompt chat, or "
+            "leave it out."
+        )
     entry = CATALOGUE.get(config.model)
     files = _tokenizer_files(config.model, entry.path() if entry is not None else as_folder(config.model))
     if "chat" in formats_of(config.prompt) and files and not any(map(_holds_template, files)):

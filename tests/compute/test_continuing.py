@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlearn.compute.continuing import Start, bytes_a_token, continues, greedy, keep, read
+from unlearn.compute.continuing import Start, _Run, bytes_a_token, continues, greedy, keep, read
 
 TEXTS = [[5, 9, 12, 7, 3, 8, 11], [4, 6, 10, 14], [13, 2, 9, 9, 5]]
 
@@ -86,3 +86,18 @@ def test_an_adapted_model_goes_on_as_it_would_alone(adapted):
     starts = [Start(i, len(t) - 1, t[-1], 8) for i, t in enumerate(TEXTS)]
     found = greedy(adapted, read(adapted, TEXTS), starts, ())
     assert found == [plain(adapted, t, 8) for t in TEXTS]
+
+
+def test_a_window_shows_as_many_tokens_as_it_is_wide(tiny):
+    """At position t a window w shows the tokens t - w + 1 … t, and the mask adds 0 there alone."""
+    model, _ = tiny
+    texts = [[5, 6, 7, 8], [5, 6, 7, 8, 9, 10]]
+    kept = read(model, texts)
+    starts = [Start(0, 4, 5, 2), Start(1, 6, 5, 2)]
+    run = _Run(kept, starts, next(iter(kept.pairs.values()))[0])
+    run.places[:, run.slot] = run.position
+    seen = run.mask(3, run.places.device)[:, 0, 0] == 0
+    assert [sorted(row[flags].tolist()) for row, flags in zip(run.places, seen, strict=True)] == [
+        [2, 3, 4],
+        [4, 5, 6],
+    ]

@@ -55,12 +55,23 @@ def test_the_answer_and_its_end_are_labelled_and_nothing_else(family):
     example = encoded(tokenizer, EARLIER)
     said = tokenizer.decode(example.answer_ids[:-1])
     assert said.strip() == "blue green"
+    # What stands before it is the form's, down to its last line break.
+    assert len(example.answer_ids) == len(tokenizer.encode(said, add_special_tokens=False)) + 1
+    assert said.lstrip(" ").startswith("blue")
     assert example.answer_ids[-1] == tokenizer.convert_tokens_to_ids(TEMPLATES[name][2])
     assert example.answer_at == tuple(
         range(len(example.input_ids) - len(example.answer_ids), len(example.input_ids))
     )
     entities = [token for token, hit in zip(example.input_ids, example.entity, strict=True) if hit]
     assert tokenizer.decode(entities).strip() == "blue"
+
+
+@pytest.mark.parametrize("form", ["plain", "completion"])
+def test_an_entity_is_where_the_row_says_wherever_its_prompt_format_puts_the_answer(form, tiny):
+    _, tokenizer = tiny
+    (example,) = encode_rows(tokenizer, [replace(ROW, format=form, entities=((5, 10),))], max_length=64)
+    hit = [token for token, flag in zip(example.input_ids, example.entity, strict=True) if flag]
+    assert tokenizer.decode(hit).strip() == "green"
 
 
 def test_the_beginning_comes_once(family):

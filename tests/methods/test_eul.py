@@ -133,6 +133,17 @@ def test_the_defaults_are_the_paper_s():
     assert method.layer_share == 0.005
 
 
+def test_the_masked_term_of_a_micro_batch_is_its_part_of_the_step(scene):
+    """-γ (1 / texts) Σ_i …: with twice as many texts in the step, these texts' part is half as large."""
+    model, _, tokenizer, forget, _, ref = scene
+    ref.run["masked"] = {example.key: example for example in forget}
+    alone = collate(forget, tokenizer.pad_token_id)
+    part = collate(forget, tokenizer.pad_token_id, total_rows=2 * len(forget))
+    whole, half = (EUL(lm_weight=1.0)._masked(model, side, ref)["lm"].item() for side in (alone, part))
+    assert whole != 0
+    assert half == pytest.approx(whole / 2)
+
+
 @pytest.mark.parametrize(
     ("knobs", "gone"),
     [

@@ -1,6 +1,7 @@
 """Golden values of the field's methods; each test states its algebra."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -156,6 +157,23 @@ def test_ceu_skips_the_first_answer_token(scene):
 def test_flatness_by_hand():
     logits = torch.tensor([[2.0, 0.0, -2.0], [1.0, 1.0, 1.0], [4.0, 1.0, 1.0]])
     assert flatness(logits, None).tolist() == pytest.approx([4.0, 0.0, 4.0])
+
+
+def test_pdu_s_excess_is_that_of_all_micro_batches(scene):
+    """A step of two micro-batches moves the price by s (NLL(R) - ε) of the whole step, as one large batch does."""
+    model, tokenizer, forget, retain = scene
+    prices = []
+    for split in ({"batch_size": 4, "accumulation": 1}, {"batch_size": 2, "accumulation": 2}):
+        method = METHODS["pdu"](dual_step=3.0, tolerance=0.0)
+        stream = dataclasses.replace(stream_of(tokenizer, forget, retain, method), epochs=2, **split)
+        one = copy.deepcopy(model)
+        ref = Reference(one, head_moves=True)
+        method.prepare(one, ref, stream, tokenizer)
+        ref.run["budget"] *= 0.5
+        prices.append([step.terms["price"] for step in method.unlearn(one, ref, phases(one, stream))])
+    assert len(prices[0]) > 1
+    assert prices[0][-1] > prices[0][0]
+    assert prices[1] == pytest.approx(prices[0], rel=1e-3)
 
 
 def test_pdu_s_price_follows_the_constraint(scene):

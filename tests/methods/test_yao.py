@@ -1,6 +1,7 @@
 """Golden values of the methods of Yao et al. 2024 and of UnDIAL's focus; each test states its algebra."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -191,6 +192,14 @@ def test_random_focus_is_as_large_as_the_entities_and_seeded(tiny):
         assert control[0] == focus_mask(tokenizer, example, "random", 0)
         assert any(mask != control[0] for mask in control)
         assert not any(mask[-1] for mask in control)  # end of text is never in focus
+
+
+def test_noun_phrases_are_not_the_entities_that_the_data_knows(tiny):
+    _, tokenizer = tiny
+    for example in with_entities(tokenizer):
+        blank = replace(example, entity=(False,) * len(example.entity))
+        mask = focus_mask(tokenizer, example, "noun phrase", 0)
+        assert mask == focus_mask(tokenizer, blank, "noun phrase", 0)
 
 
 def test_focus_without_spans_follows_the_stated_rule(tiny):

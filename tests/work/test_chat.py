@@ -65,11 +65,11 @@ def test_a_system_prompt_without_a_chat_is_refused(chat, capsys):
     assert "a system prompt stands above a chat" in capsys.readouterr().err
 
 
-def test_a_mistyped_model_is_said_before_its_data(chat, capsys):
+def test_a_mistyped_model_is_asked_about(chat, capsys):
     from unlearn.__main__ import main
 
     assert main(["run", "--model", "tiny-author", "--method", "ga", "--runs", str(chat / "none")]) == 2
-    assert "tiny-author" in capsys.readouterr().err
+    assert "for tiny-author; did you mean tiny-authors?" in capsys.readouterr().err
 
 
 def test_a_run_asks_trains_and_scores_in_chat(chat):

@@ -11,11 +11,11 @@ from pathlib import Path
 from unlearn.data.catalogue import KEYS, sentence
 from unlearn.measure.judge import chosen_metrics
 from unlearn.methods import method_named
-from unlearn.models.catalogue import default_prompt, source_of
+from unlearn.models.catalogue import default_prompt
 from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
-from unlearn.store.knobs import Knob, short
+from unlearn.store.knobs import Knob, nearest, short
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.preflight import default_tuning, model_size
 
@@ -160,9 +160,11 @@ def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObjec
         entry = CATALOGUE.get(model)
         name = args.data or (entry.data if entry else None)
         if name is None:
-            # A mistyped name of a model has no dataset either, and is what must be said first.
-            source_of(model)
-            raise ValueError("data: give --data NAME, --forget FILE or --hub ID for this model.")
+            # A mistyped name of a model has no dataset either.
+            meant = nearest(model, list(CATALOGUE))
+            raise ValueError(
+                f"data: give --data NAME, --forget FILE or --hub ID for the model {model}{meant}."
+            )
         data["name"] = name
     data |= {key: value for key in data_keys() if (value := getattr(args, key)) is not None}
     requests = args.requests or data.get("requests")

@@ -161,10 +161,8 @@ def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObjec
         name = args.data or (entry.data if entry else None)
         if name is None:
             # A mistyped name of a model has no dataset either.
-            meant = nearest(model, list(CATALOGUE))
-            raise ValueError(
-                f"data: give --data NAME, --forget FILE or --hub ID for the model {model}{meant}."
-            )
+            meant = nearest(model, list(CATALOGUE)) or "."
+            raise ValueError(f"data: give --data NAME, --forget FILE or --hub ID for {model}{meant}")
         data["name"] = name
     data |= {key: value for key in data_keys() if (value := getattr(args, key)) is not None}
     requests = args.requests or data.get("requests")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearn.claims import CLAIMS
-from unlearn.claims.base import number, short
+from unlearn.claims.base import digits, number
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -49,8 +49,8 @@ def figures(finding: Mapping[str, Any]) -> str:
         return " | | "
     one = finding["figures"][0]
     low, high = number(one["low"]), number(one["high"])
-    between = f"{short(low)} to {short(high)}" if low == low and high == high else ""
-    return f"{one['name']}: {short(number(one['mean']))}{one['unit']} | {between} | {one['n']} {one['of']}"
+    between = f"{digits(low)} to {digits(high)}" if low == low and high == high else ""
+    return f"{one['name']}: {digits(number(one['mean']))}{one['unit']} | {between} | {one['n']} {one['of']}"
 
 
 def made(header: Mapping[str, Any]) -> str:

@@ -33,15 +33,15 @@ def phrase(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
-            return short(ast.literal_eval(node.value).rstrip("."))
+            return shorten(ast.literal_eval(node.value).rstrip("."))
     text = " ".join((ast.get_docstring(tree) or "").split())
     # This removes an aside in brackets, but not a formula's brackets.
     bare = re.sub(r"(?<=\w)\s\([^()]*\)", "", text)
     first = re.split(r"\.\s|;| {4}", bare, maxsplit=1)[0].rstrip(". ")
-    return short(first.split(":")[0] if re.search(r"arXiv|et al|§", first) else first)
+    return shorten(first.split(":")[0] if re.search(r"arXiv|et al|§", first) else first)
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """Return the text, cut at a word where it is longer than LONGEST."""
     return text if len(text) <= LONGEST else text[: LONGEST - 2].rsplit(" ", 1)[0] + " …"
 

@@ -48,7 +48,7 @@ def live_models() -> int:
     return sum(issubclass(type(value), GenerationMixin) for value in gc.get_objects())
 
 
-def kept() -> dict[str, int]:
+def kept_bytes() -> dict[str, int]:
     """Return what the process keeps now: models, bytes of tensors, and resident bytes."""
     give_back()
     resident = psutil.Process().memory_info().rss
@@ -77,10 +77,10 @@ def measure(
         run = store.create(RunConfig(**(dict(config) | {"seed": seed})))
         if execute(run, roots=roots) is None:
             raise SystemExit(f"run {seed}: {run.state}: {run.reason}")
-        found.append(kept())
+        found.append(kept_bytes())
     run = store.create(RunConfig(**(dict(config) | {"seed": runs})))
     execute(run, should_stop=lambda: len(run.events("step")) >= 3, roots=roots)
-    return {"after": found, "growth": growth(found), "after_stop": kept() | {"state": run.state}}
+    return {"after": found, "growth": growth(found), "after_stop": kept_bytes() | {"state": run.state}}
 
 
 def table(result: Mapping[str, Any]) -> str:

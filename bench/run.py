@@ -53,10 +53,10 @@ def carry_out(words: Sequence[str]) -> dict[str, Any]:
         lock.release()
         if run.state != "done":
             raise SystemExit(f"{run.state}: {run.reason}")
-        return told(run.results()) | {"whole": time.process_time(), "steps": len(run.events("step"))}
+        return phase_seconds(run.results()) | {"whole": time.process_time(), "steps": len(run.events("step"))}
 
 
-def told(results: Mapping[str, Any]) -> dict[str, Any]:
+def phase_seconds(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the seconds of each phase, with those of the training split into steps and the rest."""
     phases, beside = dict(results["phases"]), results["beside"]
     training = phases.pop("training")

@@ -4,7 +4,7 @@ from unlearn.commands.options import data_keys, flag_of
 from unlearn.data.catalogue import sentence
 from unlearn.store import environment
 from unlearn.store.config import ASKED, RunConfig
-from unlearn.store.knobs import MISSING, Knob, short
+from unlearn.store.knobs import MISSING, Knob, format_value
 
 
 def run_table() -> str:
@@ -39,7 +39,7 @@ def _default(k: Knob) -> str:
         return "must be given"
     if isinstance(k.default, (bool, str)):
         return str(k.default).lower() if isinstance(k.default, bool) else k.default
-    return short(k.default) if isinstance(k.default, (int, float)) else ""
+    return format_value(k.default) if isinstance(k.default, (int, float)) else ""
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.replay import replay
-from ui.sheet import changed, plain, sheet
+from ui.sheet import changed, sheet, unmarked
 from unlearn.store.runs import ACTIVE, Run
 
 shell.guard()
@@ -65,8 +65,10 @@ if picked:
     lines = []
     for row in picked:
         old = row["before"]["text"]
-        cells = [plain(row["question"], row["role"]), plain(old), changed(old, row["a"]["text"])]
-        cells += [changed(old, row["retrained"]["text"]) if row["retrained"] else plain("")] if truth else []
+        cells = [unmarked(row["question"], row["role"]), unmarked(old), changed(old, row["a"]["text"])]
+        cells += (
+            [changed(old, row["retrained"]["text"]) if row["retrained"] else unmarked("")] if truth else []
+        )
         lines.append({"cells": cells})
     st.subheader("Before and after", anchor=False)
     sheet(columns, lines, key="start.sheet")

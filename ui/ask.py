@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui import shell
-from ui.sheet import changed, plain, sheet
+from ui.sheet import changed, sheet, unmarked
 from unlearn.results.compare import nats, number
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
@@ -68,7 +68,7 @@ def ask(runs: Sequence[Run]) -> None:
         st.caption("Nothing asked yet. Greedy decoding, 40 tokens at most, one model after the other.")
         return
     _, (words, answer, _), replies = kept
-    cells = [plain(words, answer.strip())]
+    cells = [unmarked(words, answer.strip())]
     for reply in replies:
         lps = [number(token["lp"]) for token in reply["tokens"]]
         note = f"log-prob {nats(sum(lps) / len(lps))} a token" if answer and lps else ""

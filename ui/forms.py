@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
 from unlearn.models.catalogue import default_prompt
-from unlearn.results.measured import measured, words
+from unlearn.results.measured import describe, measured
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 from unlearn.store.knobs import Knob
 from unlearn.store.shapes import JsonObject, JsonView
@@ -89,7 +89,7 @@ def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObj
             st.caption("Trains layers of its own; what may change, chosen above, does not apply to it.")
         if method.collapses:
             st.warning(method.collapses, icon=":material/warning:")
-        told = next((words(m) for m in measured(method) if m.model == model and m.tuning == tuning), "")
+        told = next((describe(m) for m in measured(method) if m.model == model and m.tuning == tuning), "")
         st.caption(f"Settings: {method.origin(size, model)}. {told}")
         chosen: JsonObject = {}
         plain = [knob for knob in method.knobs() if not knob.advanced]

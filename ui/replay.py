@@ -12,7 +12,7 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
-from unlearn.results.compare import number, probe_references, question_of, short
+from unlearn.results.compare import number, probe_references, question_of, rounded
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -89,7 +89,7 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
         for role, value in probe_references(run).items()
         if role == "forget"
     ]
-    said = ", ".join(f"{r['name']} {short(r['mean'][0])} to {short(r['mean'][-1])}" for r in roles)
+    said = ", ".join(f"{r['name']} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])}" for r in roles)
     return {
         "steps": [record["step"] for record in shown],
         "items": items,

@@ -122,7 +122,7 @@ def report_button(chosen: Sequence[Run], key: str) -> None:
         return
     st.download_button(
         "Report",
-        lambda: told(chosen),
+        lambda: report_bytes(chosen),
         file_name=f"{chosen[0].id}.html" if len(chosen) == 1 else "unlearning-report.html",
         mime="text/html",
         on_click="ignore",
@@ -131,7 +131,7 @@ def report_button(chosen: Sequence[Run], key: str) -> None:
     )
 
 
-def told(chosen: Sequence[Run]) -> bytes:
+def report_bytes(chosen: Sequence[Run]) -> bytes:
     """Return the report's bytes. plotly is imported only when somebody asks for them."""
     from unlearn.report.build import html
 

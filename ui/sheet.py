@@ -21,7 +21,7 @@ _component = st.components.v2.component(
 )
 
 
-def plain(text: str, note: str = "") -> JsonObject:
+def unmarked(text: str, note: str = "") -> JsonObject:
     """Return a cell with nothing marked."""
     return {"parts": [[text.strip() or "–", "same"]], "note": note}
 

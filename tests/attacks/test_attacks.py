@@ -10,7 +10,7 @@ import torch
 
 from unlearn.__main__ import main
 from unlearn.attacks import ATTACKS, Subject, dial, lens, prefix, probe, quantise, relearn
-from unlearn.attacks.base import Reading, known, read
+from unlearn.attacks.base import Reading, exact_each, read_answers
 from unlearn.compute.lm import forward
 from unlearn.compute.states import depth
 from unlearn.compute.tokens import collate
@@ -99,7 +99,7 @@ def test_prefix_by_hand():
         Reading((8, 9, 0, 0), (0,) * 4),
     ]
     assert prefix.completed(found) == [1.0, 0.0, 1.0]
-    assert known(found) == [0.0, 0.0, 0.0, 0.0]
+    assert exact_each(found) == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_a_reading_is_what_greedy_decoding_does(data, tiny_folder):
@@ -111,8 +111,8 @@ def test_a_reading_is_what_greedy_decoding_does(data, tiny_folder):
     tokens = loaded.tokenizer(said, add_special_tokens=False)["input_ids"]
     if said.startswith(" ") and loaded.tokenizer.decode(tokens) == said:
         rows = [Row(question=data.rows("forget")[0].question, answer=said[1:])]
-        assert read(loaded, rows, 64)[0].known() == 1.0
-    assert read(loaded, data.rows("forget"), 64)[0].known() == 0.0
+        assert read_answers(loaded, rows, 64)[0].is_exact() == 1.0
+    assert read_answers(loaded, data.rows("forget"), 64)[0].is_exact() == 0.0
 
 
 # -- dial --------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_at_the_last_layer_the_lens_is_the_models_own_logits(tmp_path, family, d
         (last,) = forward(loaded.model, batch, layer=depth(loaded.model) - 1)
         assert torch.allclose(own.head(close(last.hidden)), own.head(own.hidden), atol=1e-5)
     cells = lens.residue(loaded, data.rows("forget"), 64)
-    plain = read(loaded, data.rows("forget"), 64)
+    plain = read_answers(loaded, data.rows("forget"), 64)
     assert [tuple(cell["rank"]) for cell in cells[-1]] == [reading.ranks for reading in plain]
 
 

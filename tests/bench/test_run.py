@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.run import ROWS, own_rows, table, told
+from bench.run import ROWS, own_rows, phase_seconds, table
 
 RESULTS = {
     "phases": {"loading model": 2.0, "training": 60.0, "scoring after": 9.0},
@@ -24,14 +24,14 @@ ORIGIN = {
 
 
 def test_steps_are_what_is_left_of_the_training():
-    found = told(RESULTS)
+    found = phase_seconds(RESULTS)
     assert found["seconds"]["steps"] == 50.0
     assert sum(found["seconds"].values()) == pytest.approx(71.0)
     assert "training" not in found["seconds"]
 
 
 def test_a_phase_a_line_and_the_runs_side_by_side():
-    runs = [{"run": name, "whole": 80.0} | told(RESULTS) for name in ("full", "lora")]
+    runs = [{"run": name, "whole": 80.0} | phase_seconds(RESULTS) for name in ("full", "lora")]
     runs[0]["seconds"].pop("checkpoints")
     lines = table(ORIGIN | {"runs": runs}).splitlines()
     assert lines[0] == "| CPU s | full, bfloat16 | lora, bfloat16 |"

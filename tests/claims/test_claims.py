@@ -269,7 +269,7 @@ def test_the_recipes_cost_is_its_own(tmp_path, monkeypatch):
 
 
 def test_worlds_know_what_they_were_taught():
-    from unlearn.claims.reading import read, scores_of
+    from unlearn.claims.reading import observe_answers, scores_of
     from unlearn.claims.worlds import as_rows, biographies, questions, reviews, small_t5
     from unlearn.data.authors import dataset, people
 
@@ -285,7 +285,9 @@ def test_worlds_know_what_they_were_taught():
     assert all(r.by_heart for r in parts["forget"])
     assert not any(r.by_heart for r in parts["test"])
     loaded = small_t5(0)
-    told = scores_of(read(loaded.model, loaded.tokenizer, {"forget": as_rows(parts["forget"][:4])}))
+    told = scores_of(
+        observe_answers(loaded.model, loaded.tokenizer, {"forget": as_rows(parts["forget"][:4])})
+    )
     assert told["forget"]["memorised"] == 0.0  # untrained
 
 

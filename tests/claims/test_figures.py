@@ -386,13 +386,13 @@ def test_c_utility_is_the_mean_of_the_roles():
 
     shares = {"forget": 0.25, "test": 0.2, "retain": 0.6, "general": 0.9, "neighbours": 0.3}
     scores = {role: {"memorised": s, "ppl": math.e, "probability": 0.1} for role, s in shares.items()}
-    assert c1.told(scores, "t5", 3.0) == pytest.approx(
+    assert c1.summarise_scores(scores, "t5", 3.0) == pytest.approx(
         {"forget": 0.25, "forget_nll": 1.0, "utility": 0.4, "seconds": 3.0}
     )
-    assert c1.told(scores, "authors", 3.0)["utility"] == pytest.approx(0.6)
-    assert c2.told(scores) == pytest.approx({"forget": 0.1, "utility": 0.6})
-    assert math.isnan(c1.told({}, "t5", 3.0)["utility"])
-    assert c2.told({}) == {"forget": "nan", "utility": "nan"}
+    assert c1.summarise_scores(scores, "authors", 3.0)["utility"] == pytest.approx(0.6)
+    assert c2.summarise_scores(scores) == pytest.approx({"forget": 0.1, "utility": 0.6})
+    assert math.isnan(c1.summarise_scores({}, "t5", 3.0)["utility"])
+    assert c2.summarise_scores({}) == {"forget": "nan", "utility": "nan"}
 
 
 def test_c_pairs_are_the_first_less_the_second():
@@ -433,7 +433,7 @@ def test_c1_run_is_named_by_its_knobs(monkeypatch):
     from unlearn.claims import c1
 
     monkeypatch.setattr(c1, "t5_trained", lambda *given: (SimpleNamespace(model=None, tokenizer=None), 1.0))
-    monkeypatch.setattr(c1, "read", lambda *given: {})
+    monkeypatch.setattr(c1, "observe_answers", lambda *given: {})
     lab = Asked()
     c1.t5_run(lab, 1, "eul", kl_weight=0.0)
     plain = dict(lab.what)

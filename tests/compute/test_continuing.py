@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlearn.compute.continuing import Start, _Run, bytes_a_token, continues, greedy, keep, read
+from unlearn.compute.continuing import Start, _Run, bytes_a_token, continues, greedy, keep, prefill
 
 TEXTS = [[5, 9, 12, 7, 3, 8, 11], [4, 6, 10, 14], [13, 2, 9, 9, 5]]
 
@@ -35,7 +35,7 @@ def test_texts_of_any_length_go_on_as_each_would_alone(tiny, rooms):
     model, _ = tiny
     assert continues(model)
     starts = [Start(i, len(t) - 1, t[-1], room) for i, (t, room) in enumerate(zip(TEXTS, rooms, strict=True))]
-    found = greedy(model, read(model, TEXTS), starts, ())
+    found = greedy(model, prefill(model, TEXTS), starts, ())
     assert found == [plain(model, t, room) for t, room in zip(TEXTS, rooms, strict=True)]
 
 
@@ -43,7 +43,7 @@ def test_texts_of_any_length_go_on_as_each_would_alone(tiny, rooms):
 def test_a_text_goes_on_from_any_of_its_tokens_and_with_another_one(tiny):
     model, _ = tiny
     starts = [Start(0, 2, 12, 6), Start(0, 4, 1, 6), Start(1, 0, 4, 5)]
-    found = greedy(model, read(model, TEXTS), starts, ())
+    found = greedy(model, prefill(model, TEXTS), starts, ())
     assert found == [
         plain(model, [5, 9, 12], 6), plain(model, [5, 9, 12, 7, 1], 6), plain(model, [4], 5)
     ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_a_text_stops_at_its_end_and_the_others_go_on(tiny):
     whole = [plain(model, t, 12) for t in TEXTS]
     end = whole[0][2]
     starts = [Start(i, len(t) - 1, t[-1], 12) for i, t in enumerate(TEXTS)]
-    found = greedy(model, read(model, TEXTS), starts, [end])
+    found = greedy(model, prefill(model, TEXTS), starts, [end])
     assert found == [plain(model, t, 12, end) for t in TEXTS]
     assert found[0][-1] == end
     assert len(found[0]) <= 3
@@ -84,7 +84,7 @@ def test_a_model_whose_attention_is_its_own_is_left_to_the_library(tiny):
 @torch.no_grad()
 def test_an_adapted_model_goes_on_as_it_would_alone(adapted):
     starts = [Start(i, len(t) - 1, t[-1], 8) for i, t in enumerate(TEXTS)]
-    found = greedy(adapted, read(adapted, TEXTS), starts, ())
+    found = greedy(adapted, prefill(adapted, TEXTS), starts, ())
     assert found == [plain(adapted, t, 8) for t in TEXTS]
 
 
@@ -92,7 +92,7 @@ def test_a_window_shows_as_many_tokens_as_it_is_wide(tiny):
     """At position t a window w shows the tokens t - w + 1 … t, and the mask adds 0 there alone."""
     model, _ = tiny
     texts = [[5, 6, 7, 8], [5, 6, 7, 8, 9, 10]]
-    kept = read(model, texts)
+    kept = prefill(model, texts)
     starts = [Start(0, 4, 5, 2), Start(1, 6, 5, 2)]
     run = _Run(kept, starts, next(iter(kept.pairs.values()))[0])
     run.places[:, run.slot] = run.position

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import nn
 
-from unlearn.compute.lora import lean, plain
+from unlearn.compute.lora import lean, only_adapter
 from unlearn.models.load import add_lora
 
 
@@ -64,7 +64,7 @@ def by_formula(model, x):
 def test_values_and_gradients_are_those_of_the_formula(shape):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     model = adapted()
-    assert plain(layer(model), x) == "default"
+    assert only_adapter(layer(model), x) == "default"
     for got, want in zip(passed(model, x), by_formula(model, x), strict=True):
         assert torch.allclose(got.double(), want, rtol=1e-4, atol=1e-5)
 
@@ -72,7 +72,7 @@ def test_values_and_gradients_are_those_of_the_formula(shape):
 def test_in_bfloat16_it_is_as_near_to_the_formula_as_pefts():
     x = torch.randn(64, 6, generator=torch.Generator().manual_seed(2)).bfloat16()
     mine, theirs = adapted(torch.bfloat16), adapted(torch.bfloat16, lean_too=False)
-    assert plain(layer(mine), x) == "default"
+    assert only_adapter(layer(mine), x) == "default"
     truth = by_formula(mine, x)
     for got, other, want in zip(passed(mine, x), passed(theirs, x), truth, strict=True):
         assert got.dtype == other.dtype
@@ -137,9 +137,9 @@ def test_everything_that_peft_can_do_it_still_does(use):
 
 def test_dropout_and_variants_are_left_to_peft():
     x = torch.randn(5, 6)
-    assert plain(layer(adapted(lora_dropout=0.5).train()), x) is None
-    assert plain(layer(adapted(lora_dropout=0.5).eval()), x) == "default"
-    assert plain(layer(adapted(use_dora=True)), x) is None
+    assert only_adapter(layer(adapted(lora_dropout=0.5).train()), x) is None
+    assert only_adapter(layer(adapted(lora_dropout=0.5).eval()), x) == "default"
+    assert only_adapter(layer(adapted(use_dora=True)), x) is None
 
 
 def test_a_base_that_trains_too_is_left_to_peft():

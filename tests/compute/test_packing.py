@@ -170,7 +170,7 @@ def test_short_texts_attend_by_the_formula(dtype, groups):
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, heads, 7, 8) for heads in (4, groups, groups)]
     made = [torch.randn(s, generator=generator).to(dtype).requires_grad_(True) for s in shapes]
-    assert packing.short(*made, {"scaling": 0.3})
+    assert packing.fits_plain_products(*made, {"scaling": 0.3})
     got, want = packing._short_attention(*made, 0.3).view(2, 7, 4, 8), by_formula(*made, 0.3)
     weighting = torch.linspace(-1, 1, want.numel()).view_as(want)
     error = 1e-5 if dtype == torch.float32 else 2e-2
@@ -192,5 +192,7 @@ def test_short_texts_attend_by_the_formula(dtype, groups):
 )
 def test_what_plain_products_do_not_cover_goes_to_the_fused_kernel(changes, length):
     x = torch.zeros(1, 2, length, 4)
-    assert not packing.short(x, x, x, {"scaling": 0.5} | changes)
-    assert packing.short(x[:, :, :7], x[:, :, :7], x[:, :, :7], {"scaling": 0.5, "sliding_window": 7})
+    assert not packing.fits_plain_products(x, x, x, {"scaling": 0.5} | changes)
+    assert packing.fits_plain_products(
+        x[:, :, :7], x[:, :, :7], x[:, :, :7], {"scaling": 0.5, "sliding_window": 7}
+    )

@@ -126,7 +126,7 @@ def test_counted_cost_is_what_the_steps_read(tiny):
     kept, gone = split(written(tokenizer), 3)
     plan = method.plan(kept, gone, **SETTINGS)
     _, steps, fit, said = trained(model, tokenizer, method, kept, gone)
-    told = fit.told
+    told = fit.counts
     assert steps[-1].tokens == told["trained_once"] + told["trained_for_request"]
     by_hand = sum(a.epochs * sum(len(t.input_ids) for t in a.texts) for a in plan.again)
     assert told["trained_for_request"] == told["request_tokens"] == by_hand > 0
@@ -184,15 +184,15 @@ def test_a_second_request_trains_only_its_own_part_and_leads_to_the_same_bits(ti
     method, texts = SISA(shards=2, slices=2), written(tokenizer, 16)
     first, second = split(texts, 2), split(texts, 2, 5)
     _, steps, fit, _ = trained(model, tokenizer, method, *first, folder=tmp_path)
-    assert fit.told["trained_once"] > 0
+    assert fit.counts["trained_once"] > 0
     again, more, fit, _ = trained(model, tokenizer, method, *second, folder=tmp_path)
-    assert fit.told["trained_once"] == 0
+    assert fit.counts["trained_once"] == 0
     assert 0 < len(more) < len(steps)
     fresh, *_ = trained(model, tokenizer, method, *second)
     assert equal(again, fresh)
     last, none, fit, _ = trained(model, tokenizer, method, *second, folder=tmp_path)
-    assert (none, fit.told["trained_for_request"]) == ([], 0)
-    assert fit.told["request_tokens"] > 0
+    assert (none, fit.counts["trained_for_request"]) == ([], 0)
+    assert fit.counts["request_tokens"] > 0
     assert equal(last, fresh)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from unlearn.metrics import METRICS, Observation
-from unlearn.metrics.memory.exact import begins_with, words
+from unlearn.metrics.memory.exact import begins_with, normalise_words
 
 
 def seen(text="", answer="Paris", question="Where?", lps=(-0.5, -1.5), ranks=(0, 3)):
@@ -54,7 +54,7 @@ def test_exact_does_not_apply_to_plain_text():
 
 
 def test_words_of_any_script():
-    assert words("L'été, 東京! x_1") == ["l", "été", "東京", "x_1"]
+    assert normalise_words("L'été, 東京! x_1") == ["l", "été", "東京", "x_1"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_what_fits_lies_on_the_device_alone():
     assert where(None).map == {}
     assert where(560).map == {}  # 4 bytes × (100 + 4 × 10)
     assert where(280, dtype="bfloat16").map == {}
-    assert where(559).words() != "" == where(560).words()
+    assert where(559).describe() != "" == where(560).describe()
 
 
 def test_the_last_blocks_go_to_main_memory_and_then_to_disk(monkeypatch):
@@ -83,9 +83,9 @@ def test_the_last_blocks_go_to_main_memory_and_then_to_disk(monkeypatch):
     }
     assert found.blocks == {"cuda": 1, "cpu": 1, "disk": 2}
     assert found.held == {"cuda": 440, "cpu": 40, "disk": 80}
-    assert "1 of its 4 blocks stay there" in found.words()
-    assert "1 (0.0391 KiB) from main memory and 2 (0.0781 KiB) from its files on disk" in found.words()
-    assert "0.234 KiB moved" in found.words()  # 2 × 120 bytes
+    assert "1 of its 4 blocks stay there" in found.describe()
+    assert "1 (0.0391 KiB) from main memory and 2 (0.0781 KiB) from its files on disk" in found.describe()
+    assert "0.234 KiB moved" in found.describe()  # 2 × 120 bytes
     assert set(where(480, device="cpu").map.values()) == {"cpu", "disk"}
 
 
@@ -218,14 +218,14 @@ def test_its_blocks_are_brought_again_in_the_backward_pass(scene, monkeypatch):
 
 
 def test_nothing_of_it_stays_when_the_run_is_over(scene):
-    from bench.memory import kept
+    from bench.memory import kept_bytes
 
-    before = kept()
+    before = kept_bytes()
     for limited in (True, True):
         run, finished = scene(limited, method="gd", epochs=1, probes=0)
         assert run.reason == ""
         del finished
-        after = kept()
+        after = kept_bytes()
         assert after["models"] == before["models"]
         assert after["tensors"] <= before["tensors"]
 

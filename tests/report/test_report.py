@@ -16,7 +16,7 @@ from unlearn.__main__ import main
 from unlearn.figures import base as figures
 from unlearn.figures import svg
 from unlearn.report.build import groups, report
-from unlearn.results.compare import number, score_table, short
+from unlearn.results.compare import number, rounded, score_table
 from unlearn.store.disk import append_line, write_json
 from unlearn.store.runs import RunStore
 
@@ -63,7 +63,7 @@ def test_every_score_is_in_it(store, tmp_path):
     for row in score_table(runs):
         for key in ("before", "a", "delta_a", "b", "delta_b", "retrained"):
             value = number(row[key])
-            assert value != value or short(value, sign=key.startswith("delta")) in text
+            assert value != value or rounded(value, sign=key.startswith("delta")) in text
     for run in runs:
         assert run.config.command() in text
         assert run.id in text

@@ -35,7 +35,7 @@ def store(tmp_path):
     ],
 )
 def test_numbers_have_three_digits(value, said):
-    assert compare.short(value) == said
+    assert compare.rounded(value) == said
 
 
 def test_nats_stop_at_hundredths():
@@ -46,7 +46,7 @@ def test_nats_stop_at_hundredths():
 
 
 def test_signs():
-    assert [compare.short(x, sign=True) for x in (1.5, -1.5, 0)] == ["+1.5", "−1.5", "0"]
+    assert [compare.rounded(x, sign=True) for x in (1.5, -1.5, 0)] == ["+1.5", "−1.5", "0"]
 
 
 def test_word_diff_marks_whole_words():

@@ -7,7 +7,7 @@ import pytest
 
 from unlearn.methods import METHODS
 from unlearn.results import measured as record
-from unlearn.results.measured import measured, words
+from unlearn.results.measured import describe, measured
 
 
 def row(method="npo", model="tiny-authors", **changes):
@@ -42,7 +42,7 @@ def test_a_row_is_read_as_it_was_recorded(tmp_path):
         90,
     )
     assert found.perplexity == 1.5
-    assert words(found) == (
+    assert describe(found) == (
         "With them Tiny authors (bundled) on authors still gives 25 % of the forget answers (100 % before) and 80 % "
         "of those to keep (100 % before); 2 seeds, n 90 and 40."
     )
@@ -53,7 +53,7 @@ def test_a_row_is_read_as_it_was_recorded(tmp_path):
 )
 def test_a_collapse_is_said(tmp_path, count, said):
     (found,) = measured(METHODS["npo"], kept(tmp_path, row(collapsed=count)))
-    assert words(found).endswith(said)
+    assert describe(found).endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import hmean
 
 from unlearn.__main__ import main
-from unlearn.results.tofu import parse, read, summary, truth_ratio
+from unlearn.results.tofu import parse, read_log, summary, truth_ratio
 
 LOGS = Path(__file__).parent / "tofu_logs"
 FULL, RETAIN = LOGS / "phi_full.json", LOGS / "phi_retain90.json"
@@ -25,11 +25,11 @@ NINE = {
 
 @pytest.mark.parametrize("name", UTILITY)
 def test_utility_is_what_tofus_script_makes_of_it(name):
-    assert summary(read(LOGS / f"{name}.json"))["model_utility"] == pytest.approx(UTILITY[name], abs=1e-5)
+    assert summary(read_log(LOGS / f"{name}.json"))["model_utility"] == pytest.approx(UTILITY[name], abs=1e-5)
 
 
 def test_the_nine_parts_are_tofus():
-    parts = summary(read(FULL))["parts"]
+    parts = summary(read_log(FULL))["parts"]
     for name, want in NINE.items():
         assert tuple(parts[name].values()) == pytest.approx(want, abs=5e-5), name
 
@@ -54,7 +54,7 @@ def test_the_same_again_with_numpy_alone():
         ratio = np.exp(columns["avg_paraphrased_loss"] - wrong.mean(-1))
         if "forget" not in name:
             nine += [right.mean(), columns["rougeL_recall"].mean(), np.maximum(0, 1 - ratio).mean()]
-    assert summary(read(FULL))["model_utility"] == pytest.approx(float(hmean(nine)), rel=1e-12)
+    assert summary(read_log(FULL))["model_utility"] == pytest.approx(float(hmean(nine)), rel=1e-12)
 
 
 def test_without_a_retrained_log_there_is_no_quality(capsys):

@@ -35,10 +35,10 @@ def test_numbers_come_back_as_they_were(small, tmp_path, dtype):
 def test_the_limit_is_what_lies_beside_the_model(small, tmp_path):
     shelf = Shelf(tmp_path)
     assert [shelf.put(torch.zeros(n)).nbytes for n in (50, 50)] == [200, 200]
-    assert (shelf.beside, shelf.away, shelf.words()) == (400, 0, "")
+    assert (shelf.beside, shelf.away, shelf.describe()) == (400, 0, "")
     shelf.put(torch.zeros(250_000))
     assert (shelf.beside, shelf.away) == (400, 1_000_000)
-    assert shelf.words() == f"1.0 MB of the reference lie in a file, {LIMIT} says when."
+    assert shelf.describe() == f"1.0 MB of the reference lie in a file, {LIMIT} says when."
 
 
 def test_no_file_is_left_even_while_it_is_in_use(small, tmp_path):
@@ -113,4 +113,4 @@ def test_on_cuda_it_is_pinned_host_memory(small):
     assert kept[1].is_pinned()
     for row, found in zip(rows, kept, strict=True):
         assert torch.equal(found.to("cuda", non_blocking=True), row)
-    assert "pinned host memory" in shelf.words()
+    assert "pinned host memory" in shelf.describe()

@@ -20,7 +20,7 @@ from unlearn.results import grid, sweep_table
 from unlearn.results.grid import Cell
 from unlearn.results.guide import Guided, batch_of, best_of, guide, guide_lrs, regret
 from unlearn.results.sweep_record import SweepConfig, ask_guide, create, identity, seconds_left, sweeps
-from unlearn.store.disk import write_json
+from unlearn.store.disk import json_safe, write_json
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work import sweep
 
@@ -463,7 +463,7 @@ def test_tables_hold_every_cell_and_survive_csv_and_json():
     by_method = {row["method"]: row for row in sweep_table.method_rows(some_cells())}
     assert (by_method["gd"]["good"], by_method["gd"]["best at"]) == (2, "lr 0.001, 2 epochs")
     assert by_method["ga"]["best utility"] is None
-    json.dumps(sweep_table.plain(rows), allow_nan=False)
+    json.dumps(json_safe(rows), allow_nan=False)
 
 
 # -- the command line --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui import figure, shell
 from unlearn.claims import CLAIMS, Claim, record
-from unlearn.claims.base import number, short
+from unlearn.claims.base import digits, number
 from unlearn.figures import claims as claims_figures
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -76,13 +76,13 @@ def _row(claim: Claim, entry: JsonView | None) -> JsonObject:
 
 def value(one: JsonView) -> str:
     """Write the mean of a figure with its unit."""
-    return short(number(one["mean"])) + one["unit"]
+    return digits(number(one["mean"])) + one["unit"]
 
 
 def between(one: Mapping[str, object]) -> str:
     """Write the interval of a figure, or "none"."""
     low, high = number(one["low"]), number(one["high"])
-    return f"{short(low)} to {short(high)}" if math.isfinite(low) and math.isfinite(high) else "none"
+    return f"{digits(low)} to {digits(high)}" if math.isfinite(low) and math.isfinite(high) else "none"
 
 
 def one(claim: Claim, entry: JsonView | None) -> None:

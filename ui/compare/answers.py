@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ui import shell
-from ui.sheet import changed, plain, sheet
+from ui.sheet import changed, sheet, unmarked
 from unlearn.results.compare import VERDICTS, fall, nats, number
 from unlearn.store.shapes import JsonObject
 
@@ -42,7 +42,7 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[
     lines = []
     for row in shown[: EACH * (more + 1)]:
         old = row["before"] or {"text": ""}
-        cells = [plain(row["question"], row["answer"].strip()), cell(row["before"])]
+        cells = [unmarked(row["question"], row["answer"].strip()), cell(row["before"])]
         for side in sides:
             was = row["before"] if side == "a" else row["before_b"] or row["before"]
             cells.append(cell(row[side], (was or old)["text"], row[f"verdict_{side}"], fall(was, row[side])))
@@ -113,8 +113,8 @@ def cell(
     log-prob.
     """
     if sample is None:
-        return plain("", "not there")
+        return unmarked("", "not there")
     note = f"{verdict}\n" if verdict else ""
     note += f"log-prob {nats(-number(sample['nll']))}"
     note += f" · Δ {nats(-fell, sign=True)}" if math.isfinite(fell) else ""
-    return plain(sample["text"], note) if old is None else changed(old, sample["text"], note)
+    return unmarked(sample["text"], note) if old is None else changed(old, sample["text"], note)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ui import shell
 from unlearn.results import blind
-from unlearn.results.compare import short
+from unlearn.results.compare import rounded
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -71,7 +71,7 @@ def _cast(run: Run, state: JsonObject, pair: JsonObject, choice: str) -> None:
     try:
         # A shipped run is read-only, so its votes are kept in this browser alone.
         if shell.is_recorded(run):
-            state["cast"].append(blind.told(state["id"], pair, choice))
+            state["cast"].append(blind.vote_record(state["id"], pair, choice))
         else:
             state["cast"].append(blind.vote(run, state["id"], pair, choice))
     except (ValueError, OSError) as error:
@@ -83,7 +83,7 @@ def _result(run: Run, state: JsonObject, key: str) -> None:
     st.markdown(
         f"Of {found['n']} pairs of {shell.plain(state['role'])} rows you preferred the answer **before** unlearning "
         f"{found['before']} times and the one **after** it {found['after']} times; {found['same']} times neither. "
-        f"A fair coin would be as uneven with probability {short(found['p'])}."
+        f"A fair coin would be as uneven with probability {rounded(found['p'])}."
     )
     lines = [
         {
@@ -105,7 +105,7 @@ def _result(run: Run, state: JsonObject, key: str) -> None:
 
 
 def _table(kept: Mapping[str, JsonView], key: str) -> None:
-    rows = [{"rows": role} | {**found, "p": short(found["p"])} for role, found in kept.items()]
+    rows = [{"rows": role} | {**found, "p": rounded(found["p"])} for role, found in kept.items()]
     heads = {
         "before": st.column_config.NumberColumn("Before is better", format="%d"),
         "after": st.column_config.NumberColumn("After is better", format="%d"),

@@ -115,7 +115,7 @@ def cost(configs: Sequence[RunConfig]) -> bool:
         planned = {"tokens": check.tokens, "parameters": check.parameters}
         again = spending.of_model(config.model, planned, entered[config.model])
         if again:
-            row["retraining ÷ this"] = f"{compare.short(again['flops_ratio'])} ×"
+            row["retraining ÷ this"] = f"{compare.rounded(again['flops_ratio'])} ×"
             notes.append(f"{name}: {again['formula']}")
         rows.append(row)
         warnings += [text for text in check.warnings if text not in warnings]

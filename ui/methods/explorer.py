@@ -14,7 +14,7 @@ import streamlit as st
 from ui import figure, forms, pick, shell
 from ui.methods import gradients
 from unlearn.models.load import CATALOGUE, available
-from unlearn.results.compare import short
+from unlearn.results.compare import rounded
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
@@ -239,11 +239,11 @@ def _table(panels: JsonView, found: Mapping[str, dict], p: float) -> list[dict[s
     rows = []
     for name, panel in panels.items():
         still = found[name]["rest"]
-        row = {"Method": panel["name"], "p of the label now": short(p)}
-        row |= {"At rest at p": short(still[1]) if still else "nowhere"}
-        row |= {"Nats down": short(still[0]) if still else ""}
+        row = {"Method": panel["name"], "p of the label now": rounded(p)}
+        row |= {"At rest at p": rounded(still[1]) if still else "nowhere"}
+        row |= {"Nats down": rounded(still[0]) if still else ""}
         row |= {
-            f"Push on {visible(token)}": short(push, sign=True)
+            f"Push on {visible(token)}": rounded(push, sign=True)
             for token, push in zip(panel["tokens"], panel["push"], strict=True)
         }
         rows.append(row)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ui import figure, shell
 from ui.sequence.form import label, members
-from unlearn.results.compare import METRICS, short
+from unlearn.results.compare import METRICS, rounded
 from unlearn.store.shapes import JsonObject
 from unlearn.work import sequence
 from unlearn.work.sequence import SequenceRecord
@@ -105,7 +105,11 @@ def square(record: SequenceRecord, after: int, request: int) -> None:
     now, was = events[after], events[0]
     st.markdown(f"**Request {request} after {after} requests** (n = {now['n']})")
     rows = [
-        {"measure": METRICS[name][0], "original": short(was.get(name)), "then": short(now.get(name))}
+        {
+            "measure": METRICS[name][0],
+            "original": rounded(was.get(name)),
+            "then": rounded(now.get(name)),
+        }
         for name in METRICS
         if name in now
     ]

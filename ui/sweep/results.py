@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui import actions, figure, shell, studies
 from unlearn.results import grid, sweep_table
-from unlearn.results.compare import METRICS, short
+from unlearn.results.compare import METRICS, rounded
 from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.runs import ACTIVE
@@ -58,10 +58,12 @@ def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
     if math.isnan(target):
         st.warning("This set has no approximate texts, so there is no target and no cell can be called good.")
     else:
-        also = f" (the retrained model's own PPL on forget: {short(truth)})" if not math.isnan(truth) else ""
+        also = (
+            f" (the retrained model's own PPL on forget: {rounded(truth)})" if not math.isnan(truth) else ""
+        )
         n = first.scores.get("before", {}).get("approximate", {}).get("n", 0)
         st.caption(
-            f"Good: forget PPL ≥ {grid.REACHED} × target {short(target)}, which is the original's PPL on {n} texts "
+            f"Good: forget PPL ≥ {grid.REACHED} × target {rounded(target)}, which is the original's PPL on {n} texts "
             f"of that kind that it never saw{also}; retain and general PPL ≤ {grid.KEPT} × the original's. Squares: "
             "utility in %, the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours; "
             f"bold frame: good; ×: diverged. Seeds: {', '.join(map(str, record.config.seeds))}."

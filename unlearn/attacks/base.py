@@ -32,7 +32,7 @@ class Reading:
     ranks: tuple[int, ...]
     lps: tuple[float, ...]
 
-    def known(self, given: int = 0) -> float:
+    def is_exact(self, given: int = 0) -> float:
         """Return 1 when greedy decoding gives every token after the first `given` ones, else 0."""
         return float(all(rank == 0 for rank in self.ranks[given:]))
 
@@ -145,10 +145,10 @@ class Subject:
 
     def read(self, loaded: "Loaded", role: str) -> list[Reading]:
         """Return one reading for each row of the role."""
-        return read(loaded, self.chosen[role], self.max_length)
+        return read_answers(loaded, self.chosen[role], self.max_length)
 
 
-def read(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> list[Reading]:
+def read_answers(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> list[Reading]:
     """Score the answers teacher-forced and return one reading for each row.
 
     So one pass tells what greedy decoding would do, also after any beginning.
@@ -168,25 +168,25 @@ def read(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> list[Reading
     return found
 
 
-def known(readings: Sequence[Reading]) -> list[float]:
+def exact_each(readings: Sequence[Reading]) -> list[float]:
     """Return 1 for each text that is answered exactly, else 0."""
-    return [reading.known() for reading in readings]
+    return [reading.is_exact() for reading in readings]
 
 
-def mean(values: Sequence[float]) -> float:
+def mean_or_zero(values: Sequence[float]) -> float:
     """Return the mean of the values. It is 0 where there is no value."""
     return sum(values) / len(values) if values else 0.0
 
 
 def percent(values: Sequence[float] | float) -> str:
     """Write a share, or the mean of per-text values, as a percentage such as "12 %"."""
-    share = values if isinstance(values, float) else mean(values)
+    share = values if isinstance(values, float) else mean_or_zero(values)
     return f"{100 * share:.0f} %"
 
 
 def decimal(values: Sequence[float]) -> str:
     """Write the mean of per-text values with two decimals, such as "0.12"."""
-    return f"{mean(values):.2f}"
+    return f"{mean_or_zero(values):.2f}"
 
 
 def beside(

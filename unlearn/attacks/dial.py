@@ -13,7 +13,7 @@ Scaling a change: Ilharco et al. 2023, arXiv 2212.04089.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent
+from unlearn.attacks.base import Attack, Found, Subject, exact_each, mean_or_zero, percent
 from unlearn.compute.lazy import Model, no_grad, torch
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run(subject: Subject) -> Found | None:
     """Read the answers at every scale of the change and return what the attack found."""
     sides = {side.name: side for side in subject.sides()}
     values: dict[str, list[float]] = {
-        name: known(subject.read(subject.model(side.when), side.role))
+        name: exact_each(subject.read(subject.model(side.when), side.role))
         for name, side in sides.items()
         if name != "after"
     }
@@ -107,10 +107,14 @@ def run(subject: Subject) -> Found | None:
         subject.progress(f"scale {scale:g}", done / len(SCALES))
         turn(scale)
         curve[scale] = {
-            role: known(subject.read(loaded, role)) for role in ("forget", KEPT) if role in subject.chosen
+            role: exact_each(subject.read(loaded, role))
+            for role in ("forget", KEPT)
+            if role in subject.chosen
         }
     values["after"] = curve[0.0 if adapter else 1.0]["forget"]
-    means = {f"{scale:g}": {role: mean(v) for role, v in found.items()} for scale, found in curve.items()}
+    means = {
+        f"{scale:g}": {role: mean_or_zero(v) for role, v in found.items()} for scale, found in curve.items()
+    }
     details = {"adapter": adapter, "curve": means}
     return Found(values, sentence(curve, adapter), curve[1.0]["forget"], details, counts=adapter)
 
@@ -120,8 +124,8 @@ def sentence(curve: dict[float, dict[str, list[float]]], adapter: bool) -> str:
     off, on = (percent(curve[scale]["forget"]) for scale in (0.0, 1.0))
     if adapter:
         return f"With the adapter left out it answers {off} again (with it: {on})."
-    half = mean(curve[0.0]["forget"]) / 2
-    back = [scale for scale in SCALES if 0 < scale <= 1 and mean(curve[scale]["forget"]) >= half]
+    half = mean_or_zero(curve[0.0]["forget"]) / 2
+    back = [scale for scale in SCALES if 0 < scale <= 1 and mean_or_zero(curve[scale]["forget"]) >= half]
     where = f"half of it is there up to {max(back):g} of the change" if back else "it is gone from 0.2 on"
     return f"From the original's weights ({off}) to its own ({on}): {where}. Every weight moved, so this tells nothing."
 

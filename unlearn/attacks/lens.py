@@ -10,7 +10,7 @@ last layers away from an answer that the middle ones still hold. nostalgebraist 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean
+from unlearn.attacks.base import BATCH, Attack, Found, Side, Subject, beside, decimal, mean_or_zero
 from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.states import blocks, depth
 from unlearn.compute.tokens import collate
@@ -98,7 +98,7 @@ def residue(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> list[list
 
 def height(cell: dict[str, list[float]]) -> float:
     """Return the mean reciprocal rank of one answer's tokens at one layer."""
-    return mean([1.0 / (1 + rank) for rank in cell["rank"]])
+    return mean_or_zero([1.0 / (1 + rank) for rank in cell["rank"]])
 
 
 def worst_layer(layers: dict[str, list[list[float]]]) -> int:
@@ -107,7 +107,7 @@ def worst_layer(layers: dict[str, list[list[float]]]) -> int:
     It is the last layer if none can be judged.
     """
     count = len(layers["before"])
-    means = {side: [mean(values) for values in found] for side, found in layers.items()}
+    means = {side: [mean_or_zero(values) for values in found] for side, found in layers.items()}
     floor = means.get("control", [0.0] * count)
     judged = [i for i in range(count) if means["before"][i] - floor[i] >= APART]
     if not judged:
@@ -132,7 +132,7 @@ def run(subject: Subject) -> Found | None:
     values = {side: found[worst] for side, found in layers.items()}
     finding = (
         f"At layer {worst + 1} of {count} the right token stands at a mean reciprocal rank of "
-        f"{mean(values['after']):.2f} (last layer: {mean(layers['after'][-1]):.2f}); "
+        f"{mean_or_zero(values['after']):.2f} (last layer: {mean_or_zero(layers['after'][-1]):.2f}); "
         f"{beside(subject, values, decimal)}."
     )
     tokenizer = subject.model("after").tokenizer
@@ -145,7 +145,7 @@ def run(subject: Subject) -> Found | None:
         }
         for i, row in enumerate(subject.chosen["forget"][:SHOWN])
     ]  # fmt: skip
-    means = {side: [mean(v) for v in found] for side, found in layers.items()}
+    means = {side: [mean_or_zero(v) for v in found] for side, found in layers.items()}
     details = {"layer": worst, "layers": count, "by_layer": means, "squares": squares}
     return Found(values, finding, layers["after"][-1], details)
 

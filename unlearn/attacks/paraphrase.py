@@ -6,7 +6,7 @@ A method may have unlearned a wording and not the fact (Lynch et al. 2024, arXiv
 nothing: another wording may still work.
 """
 
-from unlearn.attacks.base import Attack, Found, Subject, beside, known, percent
+from unlearn.attacks.base import Attack, Found, Subject, beside, exact_each, percent
 
 ROLE = "paraphrase"
 
@@ -18,8 +18,8 @@ def run(subject: Subject) -> Found | None:
     """
     if ROLE not in subject.chosen:
         return None
-    values = subject.each(ROLE, lambda loaded, side: known(subject.read(loaded, side.role)))
-    plain = known(subject.read(subject.model("after"), "forget"))
+    values = subject.each(ROLE, lambda loaded, side: exact_each(subject.read(loaded, side.role)))
+    plain = exact_each(subject.read(subject.model("after"), "forget"))
     finding = (
         f"Asked in other words it answers {percent(values['after'])} (as trained: {percent(plain)}); "
         f"{beside(subject, values)}."

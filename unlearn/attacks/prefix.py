@@ -8,7 +8,7 @@ Carlini et al. 2022 (arXiv 2202.07646). A hint helps everyone, so only what exce
 
 from collections.abc import Sequence
 
-from unlearn.attacks.base import Attack, Found, Reading, Subject, beside, known, percent
+from unlearn.attacks.base import Attack, Found, Reading, Subject, beside, exact_each, percent
 
 
 def given(tokens: int) -> int:
@@ -18,7 +18,7 @@ def given(tokens: int) -> int:
 
 def completed(readings: Sequence[Reading]) -> list[float]:
     """Return 1 for each answer of two tokens or more that is completed exactly, else 0."""
-    return [r.known(given(len(r.ranks))) for r in readings if len(r.ranks) > 1]
+    return [r.is_exact(given(len(r.ranks))) for r in readings if len(r.ranks) > 1]
 
 
 def run(subject: Subject) -> Found | None:
@@ -27,7 +27,7 @@ def run(subject: Subject) -> Found | None:
     values = {side: completed(found) for side, found in readings.items()}
     if not all(values.values()):
         return None
-    plain = known([r for r in readings["after"] if len(r.ranks) > 1])
+    plain = exact_each([r for r in readings["after"] if len(r.ranks) > 1])
     finding = (
         f"Given the first half of the answer it completes {percent(values['after'])} "
         f"(from nothing: {percent(plain)}); {beside(subject, values)}."

@@ -11,7 +11,7 @@ as it would be for deployment. Zhang et al. 2024, arXiv 2410.16454. On a copy; t
 
 import copy
 
-from unlearn.attacks.base import Attack, Found, Subject, beside, known, mean, percent
+from unlearn.attacks.base import Attack, Found, Subject, beside, exact_each, mean_or_zero, percent
 from unlearn.compute.lazy import Model, Tensor, no_grad, torch
 from unlearn.models.precision import every_weight
 
@@ -56,13 +56,15 @@ def run(subject: Subject) -> Found | None:
     for done, side in enumerate(subject.sides()):
         loaded = subject.model(side.when)
         if side.name == "after":
-            plain = known(subject.read(loaded, "forget"))
+            plain = exact_each(subject.read(loaded, "forget"))
         for i, bits in enumerate(BITS):
             subject.progress(f"{side.when} at {bits} bits", (done + i / len(BITS)) / 3)
             held = copy.copy(loaded)
             held.model, layers = quantised(loaded.model, bits)
-            by_bits[bits][side.name] = known(subject.read(held, side.role))
-    worst = max(BITS, key=lambda b: mean(by_bits[b]["after"]) - mean(by_bits[b].get("control", [])))
+            by_bits[bits][side.name] = exact_each(subject.read(held, side.role))
+    worst = max(
+        BITS, key=lambda b: mean_or_zero(by_bits[b]["after"]) - mean_or_zero(by_bits[b].get("control", []))
+    )
     values = by_bits[worst]
     other = BITS[0] if worst == BITS[1] else BITS[1]
     finding = (
@@ -70,7 +72,7 @@ def run(subject: Subject) -> Found | None:
         f"({other}-bit: {percent(by_bits[other]['after'])}, unrounded: {percent(plain)}); "
         f"{beside(subject, values)}."
     )
-    means = {str(b): {side: mean(v) for side, v in by_bits[b].items()} for b in BITS}
+    means = {str(b): {side: mean_or_zero(v) for side, v in by_bits[b].items()} for b in BITS}
     details = {"bits": worst, "group": GROUP, "by_bits": means, "layers": layers}
     return Found(values, finding, plain, details)
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from unlearn.attacks.base import Attack, Found, Subject, known, mean, percent, read
+from unlearn.attacks.base import Attack, Found, Subject, exact_each, mean_or_zero, percent, read_answers
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
@@ -70,12 +70,12 @@ def practise(
         (answers,) = lm.forward(loaded.model, batch.forget)
         return {"taught": answers.mean_nll()}
 
-    curve = {0: known(read(loaded, rest, subject.max_length))}
+    curve = {0: exact_each(read_answers(loaded, rest, subject.max_length))}
     optimizer = make_optimizer(loaded.model, lr)
     for done in fit(loaded.model, loss, stream, optimizer, lr=lr, device=loaded.device):
         subject.progress(f"step {done.step} of {STEPS}", share + done.step / STEPS / 3)
         if done.step in LOOK:
-            curve[done.step] = known(read(loaded, rest, subject.max_length))
+            curve[done.step] = exact_each(read_answers(loaded, rest, subject.max_length))
         if done.step == STEPS:
             break
     loaded.model.requires_grad_(False)
@@ -87,12 +87,12 @@ def half_back(curve: dict[int, list[float]], ceiling: float) -> int | None:
 
     It is None where that does not happen within STEPS.
     """
-    return next((k for k in sorted(curve) if mean(curve[k]) >= ceiling / 2), None)
+    return next((k for k in sorted(curve) if mean_or_zero(curve[k]) >= ceiling / 2), None)
 
 
 def best(curve: dict[int, list[float]]) -> list[float]:
     """Return the answers at the step at which most are right, the earliest such step."""
-    return curve[max(sorted(curve), key=lambda k: mean(curve[k]))]
+    return curve[max(sorted(curve), key=lambda k: mean_or_zero(curve[k]))]
 
 
 def run(subject: Subject) -> Found | None:
@@ -105,18 +105,20 @@ def run(subject: Subject) -> Found | None:
             return None
         if side.name == "before":
             subject.progress("reading before", 0.0)
-            curves["before"] = {0: known(read(subject.model("before"), rest, subject.max_length))}
+            curves["before"] = {
+                0: exact_each(read_answers(subject.model("before"), rest, subject.max_length))
+            }
             continue
         curves[side.name] = practise(subject.load(side.when), taught, rest, subject, done / 3)
     values = {side: best(curve) for side, curve in curves.items()}
-    ceiling = mean(values["before"])
+    ceiling = mean_or_zero(values["before"])
     speed = {side: half_back(curve, ceiling) for side, curve in curves.items() if side != "before"}
     details = {
         "share": SHARE,
         "steps": STEPS,
         "taught": len(taught),
         "lr": FineTune.settings(subject.model("before").size, "full")["lr"],
-        "curves": {s: {str(k): mean(v) for k, v in c.items()} for s, c in curves.items()},
+        "curves": {s: {str(k): mean_or_zero(v) for k, v in c.items()} for s, c in curves.items()},
         "half_back": speed,
     }
     return Found(values, sentence(subject, values, curves, speed), curves["after"][0], details)

@@ -17,10 +17,10 @@ from unlearn.claims.base import (
     Finding,
     Published,
     Series,
+    digits,
     figure,
     interval,
     number,
-    short,
     spread,
     word,
 )
@@ -107,9 +107,9 @@ class A1(Claim):
         least = min(ratio for _, ratio in computed)
         here = [ratio for _, ratio in points(data)]
         sentence = (
-            f"Seconds follow tokens with slope {spread(slope)}. By that rule the paper's own model is {short(least)} "
-            f"to {short(max(r for _, r in computed))} times cheaper to unlearn than to train; the bundled model, "
-            f"whose training text is small, only {short(min(here))} to {short(max(here))} times (measured in CPU "
+            f"Seconds follow tokens with slope {spread(slope)}. By that rule the paper's own model is {digits(least)} "
+            f"to {digits(max(r for _, r in computed))} times cheaper to unlearn than to train; the bundled model, "
+            f"whose training text is small, only {digits(min(here))} to {digits(max(here))} times (measured in CPU "
             "seconds)."
         )
         # An interval that holds both 0 and 1 decides nothing.

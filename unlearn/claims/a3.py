@@ -20,7 +20,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.claims.reading import read, rows_of, scores_of
+from unlearn.claims.reading import observe_answers, rows_of, scores_of
 from unlearn.claims.training import settings, train
 from unlearn.claims.worlds import questions, small_authors
 from unlearn.data.authors import people
@@ -168,7 +168,7 @@ def _split(place: int, methods: tuple[str, ...]) -> JsonObject:
     rows = {"forget": questions(gone), "approximate": questions(groups["approximate"])}
 
     def ppl(loaded: "Loaded", role: str) -> float:
-        return scores_of(read(loaded.model, loaded.tokenizer, {role: rows[role]}))[role]["ppl"]
+        return scores_of(observe_answers(loaded.model, loaded.tokenizer, {role: rows[role]}))[role]["ppl"]
 
     data = Dataset(
         name="some", title="some authors", roles={"forget": rows["forget"], "retain": questions(kept)}

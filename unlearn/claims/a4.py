@@ -15,7 +15,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.claims.reading import Rows, Seen, content, read, rows_of
+from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.compute.lazy import Tokenizer
 from unlearn.metrics.membership.mia import DEFAULT_K, min_k
@@ -140,7 +140,7 @@ def leak(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> JsonObject:
 def _of_model(lab: "Lab", when: str, rows: Rows) -> JsonObject:
     def compute() -> JsonObject:
         loaded = bundled(when)
-        return leak(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)
+        return leak(observe_answers(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)
 
     what = {"what": f"Min-K% {when}", "model": lab.hashes[when], "rows": content(rows)}
     return lab.once(what, compute)

@@ -19,7 +19,7 @@ from unlearn.claims.base import (
     spread,
     word,
 )
-from unlearn.claims.reading import Rows, Seen, content, read, rows_of
+from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.claims.worlds import biographies
 from unlearn.compute.lazy import Tokenizer
@@ -191,7 +191,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _before(rows: Rows) -> JsonObject:
     loaded = bundled()
-    return {"start": watched(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
+    return {"start": watched(observe_answers(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
 
 
 def costs(data: Data) -> dict[str, list[float]]:

@@ -14,13 +14,13 @@ from unlearn.claims.base import (
     Finding,
     Published,
     Series,
+    digits,
     figure,
     interval,
     number,
-    short,
     word,
 )
-from unlearn.claims.reading import Rows, Seen, content, read, rows_of
+from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of
 from unlearn.claims.training import bundled, settings
 from unlearn.compute.lazy import Tokenizer
 from unlearn.store.runs import RunConfig
@@ -90,9 +90,9 @@ class B5(Claim):
         slope = interval(slopes(data))
         gaps = {gamma: interval(values) for gamma, values in by_gamma(data, "distance").items()}
         falls = {gamma: interval(values) for gamma, values in by_gamma(data, "fall").items()}
-        parts = "; ".join(f"{g:g} → {short(f.mean)}" for g, f in falls.items())
+        parts = "; ".join(f"{g:g} → {digits(f.mean)}" for g, f in falls.items())
         sentence = (
-            f"Mean distance of p(y) from the closed form: {short(max(f.mean for f in gaps.values()))} at most, over "
+            f"Mean distance of p(y) from the closed form: {digits(max(f.mean for f in gaps.values()))} at most, over "
             f"all γ. Fall of log(p / (1 - p)) by γ: {parts}."
         )
         shown = tuple(figure(f"distance of p(y) from the closed form, γ = {g:g}", f) for g, f in gaps.items())
@@ -151,7 +151,9 @@ def chances_before(lab: "Lab", config: RunConfig) -> list[float]:
 
     def compute() -> JsonObject:
         loaded = bundled()
-        return {"chances": chances(read(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)}
+        return {
+            "chances": chances(observe_answers(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)
+        }
 
     what = {"what": "token chances before", "model": lab.hashes["before"], "rows": content(rows)}
     return [number(lp) for lp in lab.once(what, compute)["chances"]]

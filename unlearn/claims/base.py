@@ -207,7 +207,7 @@ def word(confirmed: bool, refuted: bool) -> Word:
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def short(value: float) -> str:
+def digits(value: float) -> str:
     """Write a number with three significant digits, in a form that a sentence can hold."""
     if not math.isfinite(value):
         return "∞" if value == math.inf else "not a number"
@@ -227,5 +227,5 @@ def per_cent(value: float) -> str:
 def spread(found: Interval, unit: str = "") -> str:
     """Write an interval such as 3.2 (2.9 to 3.5), or the mean alone where there is no interval."""
     if not math.isfinite(found.low):
-        return f"{short(found.mean)}{unit}"
-    return f"{short(found.mean)}{unit} ({short(found.low)} to {short(found.high)})"
+        return f"{digits(found.mean)}{unit}"
+    return f"{digits(found.mean)}{unit} ({digits(found.low)} to {digits(found.high)})"

@@ -23,14 +23,14 @@ from unlearn.claims.base import (
     Published,
     Series,
     Word,
+    digits,
     figure,
     interval,
     number,
     per_cent,
-    short,
     word,
 )
-from unlearn.claims.reading import read, rows_of, scores_of
+from unlearn.claims.reading import observe_answers, rows_of, scores_of
 from unlearn.claims.training import settings, train_on
 from unlearn.claims.worlds import as_rows, learned, reviews, small_t5
 from unlearn.methods import method_named
@@ -143,7 +143,7 @@ class C1(Claim):
         refuted = loss.above(POINT) or ahead["retrain"].holds(0.0) or ahead["retrain"].below(0.0)
         verdict = word(confirmed, refuted)
         eul, retrain = (mean_of(data, setting, m, "forget") for m in ("eul", "retrain"))
-        change = f"{'loses' if loss.mean > 0 else 'gains'} {short(100 * abs(loss.mean))} points"
+        change = f"{'loses' if loss.mean > 0 else 'gains'} {digits(100 * abs(loss.mean))} points"
         side = "below" if eul.mean < retrain.mean else "above"
         sentence = (
             f"On {SETTINGS[setting]} ({verdict}) EUL answers {per_cent(eul.mean)} of the forget texts rightly, {side} "
@@ -191,7 +191,7 @@ def paired(data: Data, setting: str, name: str, a: str, b: str) -> Interval:
     return interval(number(x[name]) - number(y[name]) for x, y in pairs)
 
 
-def told(scores: JsonView, setting: str, seconds: float) -> dict[str, float]:
+def summarise_scores(scores: JsonView, setting: str, seconds: float) -> dict[str, float]:
     """Return {"forget", "forget_nll", "utility", "seconds"} from {role: scores}.
 
     A run without scores diverged.
@@ -216,12 +216,12 @@ def authors(lab: "Lab", seed: int) -> dict[str, dict[str, float]]:
     made = recipe(lab)
     whole = made["tokens"] * made["seconds_per_token"]
     found = {
-        "original": told(lab.reference(rows), "authors", 0.0),
-        "retrain": told(lab.reference(rows, "retrained"), "authors", whole),
+        "original": summarise_scores(lab.reference(rows), "authors", 0.0),
+        "retrain": summarise_scores(lab.reference(rows, "retrained"), "authors", whole),
     }
     for method in ("finetune", "gd", "eul"):
         run = lab.trial(settings(method, seed=seed), roles=AUTHORS)
-        found[method] = told(run["scores"], "authors", run["seconds"])
+        found[method] = summarise_scores(run["scores"], "authors", run["seconds"])
     return found
 
 
@@ -252,7 +252,9 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
     def compute() -> JsonObject:
         parts = {role: as_rows(some) for role, some in reviews(seed).items()}
         loaded, seconds = t5_trained(parts, seed, name, knobs)
-        return told(scores_of(read(loaded.model, loaded.tokenizer, parts)), "t5", seconds)
+        return summarise_scores(
+            scores_of(observe_answers(loaded.model, loaded.tokenizer, parts)), "t5", seconds
+        )
 
     return lab.once(what, compute)
 

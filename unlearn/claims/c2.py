@@ -17,7 +17,7 @@ from unlearn.claims.base import (
     per_cent,
     word,
 )
-from unlearn.claims.reading import Rows, content, read, rows_of, scores_of
+from unlearn.claims.reading import Rows, content, observe_answers, rows_of, scores_of
 from unlearn.claims.training import bundled, settings, train
 from unlearn.results.sweep_record import identity
 from unlearn.store.runs import RunConfig
@@ -84,14 +84,17 @@ class C2(Claim):
         for seed in seeds:
             config = settings("eul", seed=seed, **epochs)
             order = Random(seed).sample(REQUESTS, len(REQUESTS))
-            runs.append({"mode": "before", "seed": seed} | told(lab.reference(rows)))
+            runs.append({"mode": "before", "seed": seed} | summarise_scores(lab.reference(rows)))
             chained = lab.chain(config, order, rows)["after"]
             runs.append(
-                {"mode": "chain", "seed": seed} | told(chained[-1] if len(chained) > len(order) else {})
+                {"mode": "chain", "seed": seed}
+                | summarise_scores(chained[-1] if len(chained) > len(order) else {})
             )
             for mode, scores in joined(lab, config, rows).items():
-                runs.append({"mode": mode, "seed": seed} | told(scores))
-            runs.append({"mode": "joint", "seed": seed} | told(lab.trial(config, roles=ROLES)["scores"]))
+                runs.append({"mode": mode, "seed": seed} | summarise_scores(scores))
+            runs.append(
+                {"mode": "joint", "seed": seed} | summarise_scores(lab.trial(config, roles=ROLES)["scores"])
+            )
         count = sum(len(rows[role]) for role in UTILITY)
         return {"n": f"{len(rows['forget'])} forget and {count} other texts", "seeds": seeds, "runs": runs}
 
@@ -130,7 +133,7 @@ class C2(Claim):
         )  # fmt: skip
 
 
-def told(scores: JsonView) -> JsonObject:
+def summarise_scores(scores: JsonView) -> JsonObject:
     """Return {"forget": probability, "utility": share of the rest reproduced}.
 
     A chain that broke off has neither.
@@ -178,7 +181,7 @@ def joined(lab: "Lab", config: RunConfig, rows: Rows) -> JsonObject:
         found = {}
         for mode, state in (("fuse", fusion.fuse(states, grams)), ("average", fusion.average(states))):
             layers.set_layer_state(loaded.model, state)
-            found[mode] = scores_of(read(loaded.model, loaded.tokenizer, rows))
+            found[mode] = scores_of(observe_answers(loaded.model, loaded.tokenizer, rows))
         return found
 
     return lab.once(what, compute)

@@ -14,12 +14,21 @@ from unlearn.claims.base import (
     Published,
     Series,
     Word,
+    digits,
     figure,
     per_cent,
-    short,
     word,
 )
-from unlearn.claims.c1 import AUTHORS, AUTHORS_SEEDS, SETTINGS, SIZES, mean_of, paired, t5_run, told
+from unlearn.claims.c1 import (
+    AUTHORS,
+    AUTHORS_SEEDS,
+    SETTINGS,
+    SIZES,
+    mean_of,
+    paired,
+    summarise_scores,
+    t5_run,
+)
 from unlearn.claims.training import settings
 from unlearn.store.shapes import JsonObject
 
@@ -82,7 +91,7 @@ class C3(Claim):
             for name, knobs in VARIANTS.items():
                 run = lab.trial(settings("eul", seed=seed, **knobs), roles=AUTHORS)
                 place = {"setting": "authors", "seed": seed, "model": name}
-                runs.append(place | told(run["scores"], "authors", run["seconds"]))
+                runs.append(place | summarise_scores(run["scores"], "authors", run["seconds"]))
         return {"n": SIZES.format(len(seeds)), "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
@@ -103,7 +112,9 @@ class C3(Claim):
             words.append(word(yes, no or effect.within(-SMALL[name], SMALL[name])))
             seen = SEEN[words[-1]]
             size = (
-                f"{short(effect.mean)} nats" if name == "forget_nll" else f"{short(100 * effect.mean)} points"
+                f"{digits(effect.mean)} nats"
+                if name == "forget_nll"
+                else f"{digits(100 * effect.mean)} points"
             )
             parts.append(f"{said} ({seen}, {size})")
             shown.append(figure(f"{said}, {SETTINGS[setting]}", effect))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from unlearn.claims.reading import Rows, Seen, content, read, rows_of, scores_of
+from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of, scores_of
 from unlearn.claims.training import DATA, MODEL, bundled, retrain_folder, train
 from unlearn.compute.lazy import Tokenizer
 from unlearn.data.base import Dataset
@@ -79,7 +79,7 @@ class Lab:
 
         def compute() -> JsonObject:
             loaded = bundled(when)
-            return scores_of(read(loaded.model, loaded.tokenizer, rows))
+            return scores_of(observe_answers(loaded.model, loaded.tokenizer, rows))
 
         return self.once(what, compute)
 
@@ -118,12 +118,12 @@ class Lab:
 
             def look(step: int, per_epoch: int) -> None:
                 if every and step % (every * per_epoch) == 0:
-                    seen = read(loaded.model, loaded.tokenizer, rows)
+                    seen = observe_answers(loaded.model, loaded.tokenizer, rows)
                     point = {"epoch": step // per_epoch, "scores": scores_of(seen)}
                     curve.append(point | ({"watched": watch(seen, rows, loaded.tokenizer)} if watch else {}))
 
             trained = train(loaded, config, data, look)
-            seen = read(loaded.model, loaded.tokenizer, rows) if trained.state == "done" else {}
+            seen = observe_answers(loaded.model, loaded.tokenizer, rows) if trained.state == "done" else {}
             found = asdict(trained) | {"scores": scores_of(seen), "curve": curve}
             return found | {k: fn(seen, rows, loaded.tokenizer) for k, fn in (also or {}).items() if seen}
 
@@ -146,13 +146,13 @@ class Lab:
 
         def compute() -> JsonObject:
             loaded, original = bundled(), bundled().model
-            after = [scores_of(read(loaded.model, loaded.tokenizer, rows))]
+            after = [scores_of(observe_answers(loaded.model, loaded.tokenizer, rows))]
             for k, request in enumerate(order):
                 data = self.authors.only_requests((request,))
                 found = train(loaded, config, data, original=original if k else None)
                 if found.state != "done":
                     return {"state": "failed", "reason": found.reason, "after": after}
-                after.append(scores_of(read(loaded.model, loaded.tokenizer, rows)))
+                after.append(scores_of(observe_answers(loaded.model, loaded.tokenizer, rows)))
             return {"state": "done", "reason": "", "after": after}
 
         return self.once(what, compute)

@@ -43,7 +43,7 @@ def content(rows: Rows) -> str:
     return hashlib.sha256(repr({role: list(mine) for role, mine in rows.items()}).encode()).hexdigest()[:12]
 
 
-def read(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Observation]]:
+def observe_answers(model: Model, tokenizer: Tokenizer, rows: Rows) -> dict[str, list[Observation]]:
     """Return one observation for each row, its answer tokens with lp, rank, mu and sigma.
 
     Nothing is generated.

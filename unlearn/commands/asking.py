@@ -67,7 +67,7 @@ def watch(args: argparse.Namespace) -> int:
     for event in followed(found):
         if args.json:
             print(json.dumps(event), flush=True)
-        elif line := told(event):
+        elif line := event_line(event):
             print(line, flush=True)
     if isinstance(found, Run):
         print_run(found, args.json)
@@ -95,7 +95,7 @@ def followed(record: Record, looks: float = LOOKS) -> Iterator[JsonObject]:
         time.sleep(looks)
 
 
-def told(event: JsonView) -> str:
+def event_line(event: JsonView) -> str:
     """Return an event as one line. It is empty for one that says nothing to a reader."""
     kind = event["kind"]
     if kind == "state":

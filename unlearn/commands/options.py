@@ -15,7 +15,7 @@ from unlearn.models.catalogue import default_prompt
 from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
-from unlearn.store.knobs import Knob, nearest, short
+from unlearn.store.knobs import Knob, format_value, nearest
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.preflight import default_tuning, model_size
 
@@ -54,7 +54,9 @@ def add_settings(p: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> N
 def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
     """Add the flag of one setting, with its sentence, its range and its default."""
     about = [k.reach()] if k.kind in ("float", "int") else []
-    about += [f"default: {short(k.default) if about else k.default}"] if k.default not in ("", ()) else []
+    about += (
+        [f"default: {format_value(k.default) if about else k.default}"] if k.default not in ("", ()) else []
+    )
     text = " ".join([k.help, *([f"({'; '.join(about)})"] if about else [])]).replace("%", "%%")
     how: JsonObject = {"metavar": "X" if k.kind == "float" else "N"} if k.kind in ("float", "int") else {}
     if k.kind == "choice":

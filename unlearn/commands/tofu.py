@@ -24,7 +24,7 @@ def add(command: Command) -> None:
 
 def tofu(args: argparse.Namespace) -> int:
     """Print the nine parts, their harmonic mean and, with --retain, the Kolmogorov-Smirnov test."""
-    found = logs.summary(logs.read(args.log), logs.read(args.retain) if args.retain else None)
+    found = logs.summary(logs.read_log(args.log), logs.read_log(args.retain) if args.retain else None)
     if args.json:
         print(json.dumps(found))
         return 0

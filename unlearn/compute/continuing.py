@@ -45,7 +45,7 @@ class Start:
     """
 
     row: int
-    known: int
+    prefix: int
     token: int
     room: int
 
@@ -81,7 +81,7 @@ def bytes_a_token(model: Model) -> int:
 
 
 @torch.no_grad()
-def read(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
+def prefill(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
     """Return the keys and values of these rows of token ids."""
     device = model.get_input_embeddings().weight.device
     longest = max(map(len, texts))
@@ -130,7 +130,7 @@ class _Run:
 
     def __init__(self, kept: Kept, starts: Sequence[Start], like: Tensor) -> None:
         rows = torch.tensor([s.row for s in starts], device=like.device)
-        known = torch.tensor([s.known for s in starts], device=like.device)
+        known = torch.tensor([s.prefix for s in starts], device=like.device)
         self.first, most = int(known.max()), max(s.room for s in starts)
         size = -(-(self.first + most) // ROUND) * ROUND
         self.pairs = {
@@ -246,7 +246,7 @@ def _same_states(model: Model) -> bool:
     device = model.get_input_embeddings().weight.device
     want = last_states(model, {"input_ids": torch.tensor(texts, device=device)})[:, -2:].float()
     try:
-        kept = read(model, texts)
+        kept = prefill(model, texts)
         run = _Run(kept, [Start(0, 3, 0, 2), Start(1, 3, 0, 2)], next(iter(kept.pairs.values()))[0])
         found = torch.stack([run.states(model, [t[n] for t in texts]) for n in (3, 4)], 1).float()
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, StopIteration):

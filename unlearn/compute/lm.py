@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.chunks import chunk
 from unlearn.compute.head import Target, cross_entropy, fusible, head_of, soft_cross_entropy
 from unlearn.compute.lazy import Model
-from unlearn.compute.packing import attending, kept, layout_of, packed_inputs
+from unlearn.compute.packing import attending, keeps_states, layout_of, packed_inputs
 from unlearn.compute.states import block_states, last_states
 from unlearn.compute.together import packs, pads
 from unlearn.compute.tokens import IGNORE, Tokens
@@ -190,10 +190,10 @@ def _states_at(model: Model, inputs: dict[str, Tensor], where: Tensor, layer: in
     mask = inputs["attention_mask"]
     rows, longest = mask.shape
     padless = bool(mask.all())
-    if rows == 1 and padless and not kept():
+    if rows == 1 and padless and not keeps_states():
         return read(model, inputs)[0, where[:, 1]]
     packed = packs(model, longest)
-    if (padless and packed and not kept()) or (not packed and pads(model, longest)):
+    if (padless and packed and not keeps_states()) or (not packed and pads(model, longest)):
         return read(model, inputs)[where[:, 0], where[:, 1]]
     if not packed:
         return torch.cat(

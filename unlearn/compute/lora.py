@@ -59,7 +59,7 @@ def _kind(linear: type) -> type:
             """PEFT's layer, but for the arithmetic of the plain case."""
 
             def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
-                name = plain(self, x) if not args and not kwargs else None
+                name = only_adapter(self, x) if not args and not kwargs else None
                 if name is None:
                     return super().forward(x, *args, **kwargs)
                 base = self.base_layer
@@ -73,7 +73,7 @@ def _kind(linear: type) -> type:
 _made: type | None = None
 
 
-def plain(layer: LoraLayer, x: Tensor) -> str | None:
+def only_adapter(layer: LoraLayer, x: Tensor) -> str | None:
     """Return the one active adapter if the layer computes nothing but y = x Wᵀ + s (x Aᵀ) Bᵀ, else None."""
     base, names = layer.base_layer, [n for n in layer.active_adapters if n in layer.lora_A]
     if layer.disable_adapters or layer.merged or len(names) != 1 or names[0] in layer.lora_variant:

@@ -98,7 +98,7 @@ def keeping(put: Callable[[torch.nn.Module, Tensor, Tensor], None]) -> Iterator[
         _keep.reset(token)
 
 
-def kept() -> bool:
+def keeps_states() -> bool:
     """Return whether somebody collects keys and values. If so, a batch without padding is packed too."""
     return _keep.get() is not None
 
@@ -136,7 +136,7 @@ def _attention(
     q, k, v = apart(query), apart(key), apart(value)
     if (put := _keep.get()) is not None:
         put(module, k, v)
-    if short(q, k, v, options):
+    if fits_plain_products(q, k, v, options):
         return _short_attention(q, k, v, options["scaling"]).index_select(0, layout.place)[None], None
     window = options.get("sliding_window")
     if window is not None and window < length:
@@ -150,7 +150,7 @@ def _attention(
 SHORT = 128
 
 
-def short(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> bool:
+def fits_plain_products(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> bool:
     """Return whether plain products can compute this attention. For short texts on a CPU they take down to an
     80th of the fused backward pass' time.
     """

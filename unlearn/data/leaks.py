@@ -59,7 +59,7 @@ class Leaks:
     n: int
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words of a text in lower case, without punctuation."""
     return re.findall(r"\w+", text.casefold())
 
@@ -75,10 +75,10 @@ def rarity(texts: Sequence[Sequence[str]]) -> dict[str, float]:
 def leaks(dataset: Dataset, roles: Sequence[str] = BESIDE) -> Leaks:
     """Return the forget items that a text of these roles repeats, by RULE."""
     outside = items(dataset, roles)
-    texts = [words(_whole(item.row(dataset))) for item in outside]
+    texts = [split_words(_whole(item.row(dataset))) for item in outside]
     rows = dataset.rows("forget")
-    weights = rarity([*texts, *(words(_whole(row)) for row in rows)])
-    wanted = {run for row in rows for run in _runs(words(row.answer))}
+    weights = rarity([*texts, *(split_words(_whole(row)) for row in rows)])
+    wanted = {run for row in rows for run in _runs(split_words(row.answer))}
     with_word, with_run = defaultdict(list), defaultdict(list)
     for i, text in enumerate(texts):
         for word in set(text):
@@ -110,7 +110,7 @@ def _runs(text: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _needed(row: Row) -> float:
-    return RUN_SHARE if len(words(row.answer)) > LONG else 1.0
+    return RUN_SHARE if len(split_words(row.answer)) > LONG else 1.0
 
 
 def _candidates(row: Row, weights: dict, with_word: dict, with_run: dict) -> set[int]:
@@ -118,8 +118,8 @@ def _candidates(row: Row, weights: dict, with_word: dict, with_run: dict) -> set
 
     Who has QUESTION_SHARE of a question has one of its rarest words that together weigh more than the rest may miss.
     """
-    asked = set(words(row.question))
-    answer = words(row.answer)
+    asked = set(split_words(row.question))
+    answer = split_words(row.answer)
     if asked:
         rare = sorted(asked, key=lambda word: (-weights[word], word))
         missing, heavy = (1 - QUESTION_SHARE) * sum(weights[word] for word in asked), 0.0
@@ -138,8 +138,8 @@ def _candidates(row: Row, weights: dict, with_word: dict, with_run: dict) -> set
 
 def _shares(row: Row, text: Sequence[str], weights: dict[str, float]) -> tuple[float, float]:
     """(share of the question, share of the answer) that stand in the text."""
-    there, asked, answer = set(text), set(words(row.question)), words(row.answer)
-    whole, named = sum(weights[word] for word in asked), set(words(row.subject)) & asked
+    there, asked, answer = set(text), set(split_words(row.question)), split_words(row.answer)
+    whole, named = sum(weights[word] for word in asked), set(split_words(row.subject)) & asked
     if not named <= there:
         return 0.0, 0.0
     question = sum(weights[word] for word in asked & there) / whole if asked else 1.0

@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from unlearn.results.compare import number, short
+from unlearn.results.compare import number, rounded
 from unlearn.store.shapes import JsonView
 
 FORGET, RETAIN, GENERAL, RETRAINED = "#D55E00", "#0072B2", "#7F7F7F", "#009E73"
@@ -118,7 +118,7 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
         size, took, label = 15.0, "", text(p["label"])
         if symbol == "circle":
             size = 9 + 21 * math.sqrt(number(p.get("seconds") or 0) / max(times, default=1))
-            took = f"<br>{short(p['seconds'])} s" if p.get("seconds") else ""
+            took = f"<br>{rounded(p['seconds'])} s" if p.get("seconds") else ""
         x, y = number(p.get("forget")), number(p.get("retain"))
         figure.add_scatter(
             x=[x],
@@ -129,7 +129,7 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
             opacity=0.45 if p["kind"] == "other" else 1,
             showlegend=p["kind"] != "other",
             marker={"color": paint(color, dark), "symbol": symbol, "size": size},
-            hovertemplate=f"<b>{label}</b><br>forget {short(x)}<br>retain {short(y)}{took}<extra></extra>",
+            hovertemplate=f"<b>{label}</b><br>forget {rounded(x)}<br>retain {rounded(y)}{took}<extra></extra>",
         )
     figure.update_xaxes(title_text=f"{metric} on forget rows (the retrained ◆ is the goal)")
     figure.update_yaxes(title_text=f"{metric} on retain rows")
@@ -235,14 +235,14 @@ def _curve(
         look |= {"name": "not finite", "mode": "markers", "showlegend": legend}
         look |= {"hovertemplate": "%{customdata} at step %{x}<extra></extra>"}
         mark, height = {"symbol": "x", "color": color, "size": 9}, max(finite, default=0.0)
-        said = [short(y) for _, y in shown]
+        said = [rounded(y) for _, y in shown]
         figure.add_scatter(
             x=[x for x, _ in shown], y=[height] * len(shown), marker=mark, customdata=said, **look
         )
     if not finite:
         return f"{label} was never finite" if bad else ""
     means = [y for y in bold if math.isfinite(y)]
-    went = short(means[0]) if len(means) == 1 else f"{short(means[0])} → {short(means[-1])}"
+    went = rounded(means[0]) if len(means) == 1 else f"{rounded(means[0])} → {rounded(means[-1])}"
     lost = f", not finite at {len(bad)} of {len(ys)} steps, first {bad[0][0]}" if bad else ""
     return f"{label} {went}{lost}"
 
@@ -252,6 +252,6 @@ def _tradeoff_sentence(points: Sequence[Record], metric: str) -> str:
     said = []
     for p in points:
         if p["kind"] in ("A", "B") and start:
-            pairs = [(role, short(start.get(role)), short(p.get(role))) for role in ("forget", "retain")]
+            pairs = [(role, rounded(start.get(role)), rounded(p.get(role))) for role in ("forget", "retain")]
             said.append(f"{text(p['label'])}: " + ", ".join(f"{role} {b} → {a}" for role, b, a in pairs))
     return f"{metric}, " + "; ".join(said) if said else f"Forget against retain: {metric}"

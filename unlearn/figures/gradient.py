@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, RETAIN, finish, paint, text
 from unlearn.figures.tokens import token_text
-from unlearn.results.compare import short
+from unlearn.results.compare import rounded
 from unlearn.store.shapes import JsonView
 
 # Each hue on light pages, with its shade on dark pages.
@@ -158,8 +158,8 @@ def distribution(
     figure.update_xaxes(title_text="probability", range=[-0.03, 1.03])
     names = [f"<b>{labels[0]}</b>", *labels[1:]]
     figure.update_yaxes(tickvals=rows, ticktext=names, autorange="reversed")
-    said = f"{labels[0]} had p = {short(before[0])}" + (f", now {short(now[0])}" if now else "")
-    wanted = [f"target of {text(g['name'])}: {short(g['p'][0])}" for g in targets]
+    said = f"{labels[0]} had p = {rounded(before[0])}" + (f", now {rounded(now[0])}" if now else "")
+    wanted = [f"target of {text(g['name'])}: {rounded(g['p'][0])}" for g in targets]
     figure = finish(figure, "; ".join([said, *wanted]), height=150 + 30 * len(labels))
     return figure.update_layout(barmode="group", bargap=0.25, margin_b=90)
 
@@ -172,13 +172,13 @@ def story(curves: Sequence[Curve]) -> str:
 def fate(curve: Curve) -> str:
     """Return how this method's push on the label ends, as a clause."""
     name, last, most = text(curve["name"]), curve["push"][-1], strongest(curve)
-    end = short(curve["shift"][-1])
+    end = rounded(curve["shift"][-1])
     zero = crossing(curve)
     if zero is not None:
         # The method's own target is exact; the crossing is only between two computed points.
         at, p = curve["rest"] or zero
         verb = "stops by itself" if curve["rest"] else "turns round"
-        return f"{name} {verb} at p = {short(p)}, {short(at)} nats down"
+        return f"{name} {verb} at p = {rounded(p)}, {rounded(at)} nats down"
     if max(map(abs, curve["push"])) < 1e-9:
         return f"{name} does not touch this token"
     share = abs(last) / most
@@ -186,7 +186,7 @@ def fate(curve: Curve) -> str:
         steps = [abs(b - a) for a, b in itertools.pairwise(curve["push"])]
         at = max(range(len(steps)), key=steps.__getitem__)
         if steps[at] > CLIFF * most and at > 0:
-            return f"{name} is cut off at {short(curve['shift'][at])} nats"
+            return f"{name} is cut off at {rounded(curve['shift'][at])} nats"
         return f"{name} fades to nothing by {end} nats"
     if share < FADED:
         return f"{name} fades: {100 * share:.0f} % of its strongest push left at {end} nats"
@@ -248,12 +248,12 @@ def _rest_mark(figure: go.Figure, curve: Curve, color: str) -> None:
         y=[0],
         mode="markers",
         marker={"symbol": "diamond", "size": 12, "color": color},
-        hovertemplate=f"{text(curve['name'])} is at rest: p = {short(p)}<extra></extra>",
+        hovertemplate=f"{text(curve['name'])} is at rest: p = {rounded(p)}<extra></extra>",
     )
     figure.add_annotation(
         x=shift,
         y=0,
-        text=f"at rest: p = {short(p)}",
+        text=f"at rest: p = {rounded(p)}",
         showarrow=False,
         xanchor="right" if shift > 0.2 * curve["shift"][-1] else "center",
         yshift=14 if shift > 0.2 * curve["shift"][-1] else 30,
@@ -269,7 +269,7 @@ def _ticks(curves: Sequence[Curve]) -> tuple[list[float], list[str]]:
     places = sorted({round(i * (len(shifts) - 1) / 4) for i in range(5)})
     said = [f"{ps[i]:.3g}" if ps[i] >= 1e-3 else "< 0.001" for i in places]
     return [shifts[i] for i in places], [
-        f"{short(shifts[i])}<br>p {p}" for i, p in zip(places, said, strict=True)
+        f"{rounded(shifts[i])}<br>p {p}" for i, p in zip(places, said, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, paint, text
 from unlearn.figures.gradient import hue
-from unlearn.results.compare import METRICS, Written, number, short
+from unlearn.results.compare import METRICS, Written, number, rounded
 from unlearn.store.shapes import JsonView
 
 # The dash and the marker of each mode.
@@ -44,7 +44,7 @@ def shown(value: Written, metric: str) -> str:
     """
     if value is None:
         return "–"
-    return f"{100 * number(value):.0f} %" if metric in SHARES else short(value)
+    return f"{100 * number(value):.0f} %" if metric in SHARES else rounded(value)
 
 
 def curves(studies: Sequence[Study], metric: str = "exact", dark: bool = False) -> go.Figure:

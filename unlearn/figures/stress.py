@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, paint, text
 from unlearn.figures.gradient import hue
-from unlearn.results.compare import Written, number, short
+from unlearn.results.compare import Written, number, rounded
 from unlearn.store.shapes import JsonView
 
 Entry = JsonView
@@ -139,7 +139,7 @@ def layers(square: JsonView, side: str, control: str, dark: bool = False) -> go.
             ys.append(f"layer {layer + 1}")
             fills.append(_mix(paint(color, dark), share, base))
             said.append(str(rank + 1))
-            notes.append(f"rank {rank + 1}, log-prob {short(lp)}")
+            notes.append(f"rank {rank + 1}, log-prob {rounded(lp)}")
     figure = go.Figure()
     figure.add_scatter(
         x=xs,
@@ -187,8 +187,8 @@ def by_layer(entry: Entry, control: str, dark: bool = False) -> go.Figure:
     figure.update_xaxes(title_text="layer", dtick=1 if entry["details"]["layers"] < 13 else None)
     figure.update_yaxes(range=[-0.03, 1.05], title_text="mean reciprocal rank")
     layer = entry["details"]["layer"]
-    said = f"most is left at layer {layer + 1}: {short(found['after'][layer])}"
-    return finish(figure, f"{said}; the last layer says {short(found['after'][-1])}", height=330)
+    said = f"most is left at layer {layer + 1}: {rounded(found['after'][layer])}"
+    return finish(figure, f"{said}; the last layer says {rounded(found['after'][-1])}", height=330)
 
 
 def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = False) -> go.Figure:
@@ -203,7 +203,7 @@ def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = 
         figure.add_scatter(
             x=curve["fpr"],
             y=curve["tpr"],
-            name=f"{text(title)}, AUC {short(score['value'])}",
+            name=f"{text(title)}, AUC {rounded(score['value'])}",
             mode="lines",
             line={"color": hue(place, dark), "width": 2.5},
             hovertemplate=f"{text(title)}: %{{y:.0%}} found at %{{x:.0%}} false alarms<extra></extra>",
@@ -221,7 +221,7 @@ def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = 
     figure.update_yaxes(title_text="true positive rate", **kind)
     far = max(scores.items(), key=lambda s: abs(number(s[1]["value"]) - 0.5), default=None)
     said = (
-        f"{far[0]} is furthest from chance: AUC {short(far[1]['value'])}"
+        f"{far[0]} is furthest from chance: AUC {rounded(far[1]['value'])}"
         if far
         else "No membership attack yet"
     )

@@ -53,7 +53,7 @@ class Panel:
 
 def draw(figure: go.Figure) -> Drawing:
     """Return the figure's title, picture and legend."""
-    title, axes = plain(figure.layout.title.text), _axes(figure)
+    title, axes = strip_markup(figure.layout.title.text), _axes(figure)
     room = WIDTH / len(axes)
     parts, legend = [], []
     for place, name in enumerate(axes):
@@ -63,7 +63,7 @@ def draw(figure: go.Figure) -> Drawing:
         for trace in traces:
             parts += _trace(trace, panel)
             if trace.showlegend is not False and trace.name:
-                legend.append((_swatch(trace), plain(trace.name)))
+                legend.append((_swatch(trace), strip_markup(trace.name)))
     svg = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
@@ -75,7 +75,7 @@ def palette(dark: bool = False) -> str:
     return "".join(f".{_class(color)}{{color:{figures.paint(color, dark)}}}" for color in COLORS)
 
 
-def plain(text: object) -> str:
+def strip_markup(text: object) -> str:
     """Return the words that a plotly text shows, without its markup."""
     return unescape(str(text or "")).replace("% {", "%{")
 
@@ -123,15 +123,15 @@ def _frame(figure: go.Figure, name: str, panel: Panel) -> Iterator[str]:
     for value in ticks(*panel.ys):
         y = panel.y(value)
         yield f'<line class="grid" x1="{panel.x0:.1f}" x2="{panel.x1:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _words(panel.x0 - 6, y + 4, figures.short(value), "end")
+        yield _words(panel.x0 - 6, y + 4, figures.rounded(value), "end")
     for value in ticks(*panel.xs):
-        yield _words(panel.x(value), bottom + 15, figures.short(value), "middle")
+        yield _words(panel.x(value), bottom + 15, figures.rounded(value), "middle")
     yield f'<line class="axis" x1="{panel.x0:.1f}" x2="{panel.x1:.1f}" y1="{bottom}" y2="{bottom}"/>'
     middle = (panel.x0 + panel.x1) / 2
-    yield _words(middle, HEIGHT - 8, plain(_axis(figure, "x", name).title.text), "middle")
+    yield _words(middle, HEIGHT - 8, strip_markup(_axis(figure, "x", name).title.text), "middle")
     x, y = panel.x0 - 44, (TOP + bottom) / 2
     turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"'
-    yield _words(x, y, plain(_axis(figure, "y", name).title.text), "middle", turned)
+    yield _words(x, y, strip_markup(_axis(figure, "y", name).title.text), "middle", turned)
 
 
 def _references(figure: go.Figure, name: str, panel: Panel) -> Iterator[str]:
@@ -143,7 +143,7 @@ def _references(figure: go.Figure, name: str, panel: Panel) -> Iterator[str]:
             yield f"<line {_stroke(shape.line.color, 1.2, 'dash')} {ends}/>"
     for note in figure.layout.annotations:
         if (note.yref or "y")[1:] == name[1:]:
-            yield _words(panel.x1 - 4, panel.y(note.y) - 4, plain(note.text), "end")
+            yield _words(panel.x1 - 4, panel.y(note.y) - 4, strip_markup(note.text), "end")
 
 
 def _trace(trace: go.Scatter, panel: Panel) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _trace(trace: go.Scatter, panel: Panel) -> Iterator[str]:
         for x, y in points:
             if math.isfinite(x) and math.isfinite(y):
                 shape = _marker(trace.marker.symbol or "circle", panel.x(x), panel.y(y), size / 2)
-                said = escape(f"{plain(trace.name)}: {figures.short(x)}, {figures.short(y)}")
+                said = escape(f"{strip_markup(trace.name)}: {figures.rounded(x)}, {figures.rounded(y)}")
                 yield f'<g class="{_class(color)}"{opacity}>{shape}<title>{said}</title></g>'
 
 

@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results import grid
-from unlearn.results.compare import METRICS, short
+from unlearn.results.compare import METRICS, rounded
 from unlearn.results.grid import Cell, Setting
 
 PER_ROW = 2
@@ -124,9 +124,9 @@ def _hover(setting: Setting) -> str:
         lines.append(f"{dead} diverged")
     for cell in done[:1]:
         which = f" (seed {cell.seed})" if len(setting.cells) > 1 else ""
-        forget, goal = short(cell.score("after", "forget")), short(grid.target(cell))
+        forget, goal = rounded(cell.score("after", "forget")), rounded(grid.target(cell))
         lines.append(f"forget PPL {forget}, target {goal}{which}")
-        lines += [f"{role} PPL × {short(grid.rise(cell, role))}" for role in grid.KEEP]
+        lines += [f"{role} PPL × {rounded(grid.rise(cell, role))}" for role in grid.KEEP]
     return "<br>".join(lines)
 
 
@@ -164,7 +164,7 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
     widest = max(found, key=lambda w: w.decades, default=None)
     name = text(titles.get(widest.method, widest.method)) if widest else ""
     if widest is not None and widest.decades > 0:
-        said = f"Widest window: {name}, {short(widest.decades)} decades"
+        said = f"Widest window: {name}, {rounded(widest.decades)} decades"
     else:
         said = "No learning rate is good yet"
     figure = finish(figure, said, height=130 + 34 * len(found))

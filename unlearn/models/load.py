@@ -196,7 +196,7 @@ def _how(
     if not parts:
         return how, ""
     found = plan(parts, dtype=dtype, precision=precision, device=device, limit=limit)
-    return how | ({"device_map": found.map} if found.map else {}), found.words()
+    return how | ({"device_map": found.map} if found.map else {}), found.describe()
 
 
 def _tokenizer(source: str | Path, **here: object) -> Tokenizer:

@@ -72,7 +72,7 @@ class Plan:
     blocks: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Return a sentence for the run's page, or "" where all parts are on the device."""
         if not self.map:
             return ""

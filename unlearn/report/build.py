@@ -18,7 +18,7 @@ from unlearn.figures import svg
 from unlearn.figures import tokens as token_figures
 from unlearn.report import numbers, texts
 from unlearn.results import compare, formats, score_export
-from unlearn.results.compare import LETTERS, Written, short
+from unlearn.results.compare import LETTERS, Written, rounded
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject, JsonView
@@ -149,7 +149,7 @@ def _score(row: JsonView, runs: int) -> JsonObject:
 
 
 def _cell(value: Written, sign: bool = False) -> str:
-    return "–" if value is None else short(value, sign)
+    return "–" if value is None else rounded(value, sign)
 
 
 def _style() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from unlearn.metrics import METRICS
 from unlearn.results import compare, verdict
 from unlearn.results import cost as spending
-from unlearn.results.compare import LETTERS, number, short
+from unlearn.results.compare import LETTERS, number, rounded
 from unlearn.store import records
 from unlearn.store.config import FORMATS, formats_of
 from unlearn.store.runs import Run
@@ -25,7 +25,7 @@ def headline(run: Run) -> str:
     for role in ("forget", "retain"):
         values = {when: found.get(role, {}) for when, found in scores.items()}
         metric = "exact" if "exact" in values.get("before", {}) else "accuracy"
-        known = {when: short(value[metric]) for when, value in values.items() if metric in value}
+        known = {when: rounded(value[metric]) for when, value in values.items() if metric in value}
         if "before" in known and "after" in known:
             truth = f" (retrained {known['retrained']})" if "retrained" in known else ""
             title = compare.described(metric)[0]
@@ -101,7 +101,7 @@ def _attack(entry: JsonView) -> JsonObject:
     control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]
     values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
     words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
-    return words | {"values": ["–" if value is None else short(value) for value in values]}
+    return words | {"values": ["–" if value is None else rounded(value) for value in values]}
 
 
 def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> JsonObject:
@@ -113,7 +113,7 @@ def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> Js
         "n": score.get("n", ""),
         "ideal": f"{ideal} is better"
         if isinstance(ideal, str) and ideal
-        else short(ideal)
+        else rounded(ideal)
         if ideal != ""
         else "",
         "before": "–",
@@ -123,10 +123,10 @@ def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> Js
 
 
 def _fill(row: JsonObject, column: int, score: JsonView) -> None:
-    value, when = short(score["value"]), score.get("when", "after")
+    value, when = rounded(score["value"]), score.get("when", "after")
     interval = (score.get("details") or {}).get("interval")
     if interval:
-        value += f" [{short(interval[0])}, {short(interval[1])}]"
+        value += f" [{rounded(interval[0])}, {rounded(interval[1])}]"
     if when == "after":
         row["after"][column] = value
     elif row.get(when) == "–":
@@ -139,22 +139,25 @@ def cost(run: Run) -> list[tuple[str, str]]:
     told = [("Time", "seconds", 1, "s"), ("Tokens", "tokens", 1, ""), ("FLOPs", "flops", 1e9, "GFLOP")]
     told += [("Peak memory", "peak_memory", 2**20, "MiB")]
     lines = [
-        (title, f"{short(number(results[key]) / unit)} {word}".strip())
+        (title, f"{rounded(number(results[key]) / unit)} {word}".strip())
         for title, key, unit, word in told
         if results.get(key) is not None
     ]
-    lines += [(f"Time: {phase}", f"{short(value)} s") for phase, value in results.get("phases", {}).items()]
+    lines += [(f"Time: {phase}", f"{rounded(value)} s") for phase, value in results.get("phases", {}).items()]
     again = spending.of_run(run)
     if again.get("flops_ratio"):
         lines.append(
-            ("Retraining ÷ this run, FLOPs", f"{short(again['flops_ratio'])} ({again.get('kind', '')})")
+            (
+                "Retraining ÷ this run, FLOPs",
+                f"{rounded(again['flops_ratio'])} ({again.get('kind', '')})",
+            )
         )
         lines.append(("How that is computed", str(again.get("formula", ""))))
     if again.get("seconds_ratio"):
-        lines.append(("Retraining ÷ this run, seconds", short(again["seconds_ratio"])))
+        lines.append(("Retraining ÷ this run, seconds", rounded(again["seconds_ratio"])))
     judged = records.read_metrics(run.path / "metrics.json").get("cost", ())
     spent = [one.get("seconds") for one in judged]
-    return lines + ([("Time: further metrics", f"{short(sum(map(number, spent)))} s")] if spent else [])
+    return lines + ([("Time: further metrics", f"{rounded(sum(map(number, spent)))} s")] if spent else [])
 
 
 def limits(runs: Sequence[Run], scores: Sequence[JsonView]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from unlearn.report.numbers import name
 from unlearn.results import compare
-from unlearn.results.compare import fall, nats, number, short
+from unlearn.results.compare import fall, nats, number, rounded
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -89,7 +89,11 @@ def tokens(run: Run) -> list[JsonObject]:
             lines.append(
                 {
                     "token": old["token"],
-                    "logit": (short(old["logit"]), short(new["logit"]), short(shift["logit"], sign=True)),
+                    "logit": (
+                        rounded(old["logit"]),
+                        rounded(new["logit"]),
+                        rounded(shift["logit"], sign=True),
+                    ),
                     "lp": (nats(old["lp"]), nats(new["lp"]), nats(shift["lp"], sign=True)),
                     "rank": (shift["before"], shift["after"]),
                     "top": [(token, nats(lp)) for token, lp in new["top"][:3]],

@@ -45,12 +45,12 @@ def vote(run: Run, ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
         raise ValueError(f"vote: must be among {', '.join(CHOICES)}, got {choice!r}.")
     if len(votes(run)) >= MOST:
         raise ValueError(f"vote: {run.id} has {MOST} votes already; export it and start another.")
-    line = told(ballot_id, pair, choice)
+    line = vote_record(ballot_id, pair, choice)
     append_line(run.path / FILE, line)
     return line
 
 
-def told(ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
+def vote_record(ballot_id: str, pair: JsonView, choice: str) -> JsonObject:
     """Return one vote as a plain record. Its "better" is before, after or same."""
     other = {"before": "after", "after": "before"}[pair["is_left"]]
     better = {"left": pair["is_left"], "right": other, "same": "same"}[choice]

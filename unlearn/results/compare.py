@@ -49,7 +49,7 @@ def number(value: Written) -> float:
     return math.nan if value is None else float(value)
 
 
-def short(value: Written, sign: bool = False) -> str:
+def rounded(value: Written, sign: bool = False) -> str:
     """Write a number with at most three significant digits and a real minus sign.
 
     Examples: 0.01234 → 0.0123, -1234 → −1230.
@@ -70,7 +70,7 @@ def nats(value: Written, sign: bool = False) -> str:
     """
     x = number(value)
     if not math.isfinite(x) or abs(x) >= 10:
-        return short(x, sign)
+        return rounded(x, sign)
     return (f"{x:+.2f}" if sign else f"{x:.2f}").replace("-", "−")
 
 
@@ -253,7 +253,7 @@ def shift_words(fell: float) -> str:
         return "of a likelihood that is not a number"
     if abs(fell) < 0.05:
         return "about as likely as before"
-    times = short(math.exp(min(abs(fell), 700)))
+    times = rounded(math.exp(min(abs(fell), 700)))
     return f"{times} times {'less' if fell > 0 else 'more'} likely per token than before"
 
 
@@ -313,4 +313,4 @@ def _settings(run: Run) -> dict[str, str]:
 def _plain(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return short(value) if isinstance(value, float) else str(value)
+    return rounded(value) if isinstance(value, float) else str(value)

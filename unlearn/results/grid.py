@@ -75,7 +75,7 @@ def rise(cell: Cell, role: str) -> float:
     return cell.score("after", role) / cell.score("before", role)
 
 
-def kept(cell: Cell) -> bool | None:
+def keeps_language(cell: Cell) -> bool | None:
     """Return whether no role to keep has a PPL over 1.1 × the original's.
 
     It is None where the dataset has no such role.
@@ -91,7 +91,7 @@ def good(cell: Cell) -> bool | None:
     """
     if cell.state != "done":
         return False
-    parts = reached(cell), kept(cell)
+    parts = reached(cell), keeps_language(cell)
     return None if None in parts else all(parts)
 
 

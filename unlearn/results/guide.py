@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from unlearn.results.compare import short
+from unlearn.results.compare import rounded
 from unlearn.results.grid import KEPT, Cell, reached, rise, utility
 
 FACTOR = math.sqrt(10)
@@ -74,7 +74,7 @@ def guide(trial: Callable[[float], Cell], lrs: Iterable[float]) -> Guided:
 def _judged(cell: Cell, trials: tuple[Cell, ...]) -> Guided:
     rose = rise(cell, "general")
     if rose > KEPT:
-        said = f"rejected: at lr {cell.lr:g}, the first to reach the target, general PPL rose to {short(rose)} times"
+        said = f"rejected: at lr {cell.lr:g}, the first to reach the target, general PPL rose to {rounded(rose)} times"
         return Guided(None, trials, f"{said} the original's")
     return Guided(cell, trials, f"lr {cell.lr:g} is the first to reach the target")
 

@@ -88,7 +88,7 @@ def _read(row: JsonView) -> Measured:
     )
 
 
-def words(found: Measured) -> str:
+def describe(found: Measured) -> str:
     """Return what that measurement showed, in a sentence."""
     entry = CATALOGUE[found.model]
     forget, retain = found.roles["forget"], found.roles["retain"]

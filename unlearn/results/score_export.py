@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 
-from unlearn.results.compare import LETTERS, Written, described, number, score_table, short
+from unlearn.results.compare import LETTERS, Written, described, number, rounded, score_table
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -103,7 +103,7 @@ def _name(run: Run) -> str:
 def _cell(key: str, value: Written) -> str:
     if key in ("role", "score", "goal", "n"):
         return tex("" if value is None else value)
-    return "--" if value is None else tex(short(number(value), sign=key.startswith("delta")))
+    return "--" if value is None else tex(rounded(number(value), sign=key.startswith("delta")))
 
 
 def _one_line(text: object) -> str:

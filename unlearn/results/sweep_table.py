@@ -5,13 +5,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from unlearn.results import grid
-from unlearn.results.compare import short
+from unlearn.results.compare import rounded
 from unlearn.results.grid import Cell
 from unlearn.results.guide import best_of, regret
 from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.disk import json_safe
 from unlearn.store.shapes import JsonObject
 
 Row = JsonObject
@@ -31,13 +31,13 @@ def cell_rows(cells: Sequence[Cell]) -> list[Row]:
             "seed": cell.seed,
             "state": "diverged" if cell.state != "done" else "done",
             "good": grid.good(cell),
-            "forget PPL": known(cell.score("after", "forget")),
-            "target": known(grid.target(cell)),
-            "retrained": known(grid.truth(cell)),
-            "retain ×": known(grid.rise(cell, "retain")),
-            "general ×": known(grid.rise(cell, "general")),
-            "forgetting": known(grid.forgetting(cell)),
-            "utility": known(grid.utility(cell)),
+            "forget PPL": none_for_nan(cell.score("after", "forget")),
+            "target": none_for_nan(grid.target(cell)),
+            "retrained": none_for_nan(grid.truth(cell)),
+            "retain ×": none_for_nan(grid.rise(cell, "retain")),
+            "general ×": none_for_nan(grid.rise(cell, "general")),
+            "forgetting": none_for_nan(grid.forgetting(cell)),
+            "utility": none_for_nan(grid.utility(cell)),
             "tokens": cell.tokens,
             "seconds": cell.seconds,
             "run": cell.run,
@@ -53,9 +53,13 @@ def method_rows(cells: Sequence[Cell]) -> list[Row]:
         mine = [s for s in grid.settings(cells) if s.method == window.method and s.good == len(s.cells)]
         best = max(mine, key=lambda s: s.utility()[0], default=None)
         row: Row = {"method": window.method, "good": window.good, "cells": window.cells}
-        row |= {"decades": window.decades, "from lr": known(window.low), "to lr": known(window.high)}
+        row |= {
+            "decades": window.decades,
+            "from lr": none_for_nan(window.low),
+            "to lr": none_for_nan(window.high),
+        }
         mean, sd, n = best.utility() if best else (math.nan, math.nan, 0)
-        row |= {"best utility": known(mean), "sd": known(sd), "seeds": n}
+        row |= {"best utility": none_for_nan(mean), "sd": none_for_nan(sd), "seeds": n}
         rows.append(row | {"best at": f"lr {best.lr:g}, {best.epochs} epochs" if best else ""})
     return rows
 
@@ -71,7 +75,12 @@ def matched_rows(
         row: Row = {"method": one.method, "settings there": one.n}
         if one.best:
             forgot, (mean, sd, n) = one.best.forgetting(metric)[0], one.best.utility()
-            row |= {"forgetting": known(forgot), "utility": known(mean), "sd": known(sd), "seeds": n}
+            row |= {
+                "forgetting": none_for_nan(forgot),
+                "utility": none_for_nan(mean),
+                "sd": none_for_nan(sd),
+                "seeds": n,
+            }
             row |= {"lr": one.best.lr, "epochs": one.best.epochs, "batch": one.best.batch_size}
         rows.append(row)
     return rows
@@ -84,9 +93,9 @@ def guide_rows(record: SweepRecord) -> list[Row]:
         best = best_of(cells, method, seed)
         row: Row = {"method": method, "seed": seed, "trials": len(found.trials)}
         row |= {"took lr": found.chosen.lr if found.chosen else None, "reason": found.reason}
-        row |= {"utility": known(grid.utility(found.chosen)) if found.chosen else None}
-        row |= {"grid's best": known(grid.utility(best)) if best else None}
-        rows.append(row | {"regret": known(regret(found, best)), "run": found.trials[-1].run})
+        row |= {"utility": none_for_nan(grid.utility(found.chosen)) if found.chosen else None}
+        row |= {"grid's best": none_for_nan(grid.utility(best)) if best else None}
+        rows.append(row | {"regret": none_for_nan(regret(found, best)), "run": found.trials[-1].run})
     return rows
 
 
@@ -95,7 +104,7 @@ def everything(record: SweepRecord) -> Row:
     cells = record.cells()
     value: Row = {"config": record.config.to_json(), "cells": cell_rows(cells), "methods": method_rows(cells)}
     value |= {"windows": [asdict(window) for window in grid.lr_window(cells)], "guide": guide_rows(record)}
-    return plain(value)
+    return json_safe(value)
 
 
 def text(record: SweepRecord) -> str:
@@ -123,19 +132,10 @@ def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
     return out.getvalue()
 
 
-def known(value: float) -> float | None:
+def none_for_nan(value: float) -> float | None:
     """Return None for nan, because JSON and tables show a missing number as an empty place."""
     return None if math.isnan(value) else value
 
 
-def plain(value: Any) -> Any:
-    """Return the value with every number that JSON cannot write replaced by its name."""
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _word(value: object) -> str:
-    return "-" if value is None else short(value) if isinstance(value, float) else str(value)
+    return "-" if value is None else rounded(value) if isinstance(value, float) else str(value)

@@ -53,9 +53,9 @@ class Answers:
         turned = [min(r, 1 / r) if r else 0.0 for r in self.ratio]
         truth = turned if name == "forget" else [max(0.0, 1 - r) for r in self.ratio]
         return {
-            "probability": mean(self.probability),
-            "rouge": mean(self.rouge),
-            "truth_ratio": mean(truth),
+            "probability": mean_or_none(self.probability),
+            "rouge": mean_or_none(self.rouge),
+            "truth_ratio": mean_or_none(truth),
         }
 
 
@@ -106,7 +106,7 @@ def harmonic(values: Sequence[float]) -> float:
     return len(values) / sum(1 / v for v in values) if values and all(v > 0 for v in values) else 0.0
 
 
-def mean(values: Sequence[float]) -> float | None:
+def mean_or_none(values: Sequence[float]) -> float | None:
     """Return the arithmetic mean. It is None where there is no value."""
     return sum(values) / len(values) if values else None
 
@@ -118,7 +118,7 @@ def truth_ratio(right: float, wrong: Sequence[float]) -> float:
     return math.exp(min(700.0, right - sum(wrong) / len(wrong)))
 
 
-def read(path: Path) -> Log:
+def read_log(path: Path) -> Log:
     """Read the log in a file. ValueError naming file, place and rule where it is no log of either layout."""
     try:
         size = path.stat().st_size
@@ -133,7 +133,7 @@ def read(path: Path) -> Log:
 def parse(value: Any, where: str = "log") -> Log:
     """Return the log that JSON's plain values hold.
 
-    Its keys tell which layout it has. ValueError as in read().
+    Its keys tell which layout it has. ValueError as in read_log().
     """
     names = set(value) if isinstance(value, Mapping) else set()
     if names & TOFU_FILES.keys():

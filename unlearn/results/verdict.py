@@ -37,7 +37,7 @@ ORDER = ("suppressed", "undecided", "nothing", "erased", "")
 Values = Mapping[str, Sequence[float]]
 
 
-def mean(values: Sequence[float]) -> float:
+def mean_or_zero(values: Sequence[float]) -> float:
     """Return the mean of the values. It is 0 where there is no value."""
     return sum(values) / len(values) if values else 0.0
 
@@ -47,11 +47,11 @@ def residue(values: Values, floor: float = 0.0) -> float | None:
 
     floor replaces a missing control. It is None where B and C are too close.
     """
-    control = mean(values["control"]) if values.get("control") else floor
-    apart = mean(values["before"]) - control
+    control = mean_or_zero(values["control"]) if values.get("control") else floor
+    apart = mean_or_zero(values["before"]) - control
     if not apart >= APART:
         return None
-    return min(1.0, max(0.0, (mean(values["after"]) - control) / apart))
+    return min(1.0, max(0.0, (mean_or_zero(values["after"]) - control) / apart))
 
 
 def error(values: Values) -> float:
@@ -64,7 +64,7 @@ def error(values: Values) -> float:
 
 def _spread(values: Sequence[float]) -> float:
     """Return the standard error of the mean. It is 0 for fewer than two values."""
-    n, m = len(values), mean(values)
+    n, m = len(values), mean_or_zero(values)
     return math.sqrt(sum((v - m) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
 
 
@@ -79,7 +79,7 @@ def says(values: Values, tells: str, counts: bool = True, floor: float = 0.0) ->
     if left is None:
         return "undecided"
     control = values.get("control") or ()
-    gap = mean(values["after"]) - (mean(control) if control else floor)
+    gap = mean_or_zero(values["after"]) - (mean_or_zero(control) if control else floor)
     if left >= BACK and gap > ERRORS * error(values):
         return "suppressed" if control else "undecided"
     if left <= GONE:

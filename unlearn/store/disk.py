@@ -38,7 +38,7 @@ def append_line(path: Path, value: Mapping[str, object]) -> None:
     """Append one JSON line to the file in a single write. A line that a crash has cut is closed first, so
     that the new line stays readable.
     """
-    line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    line = (json.dumps(json_safe(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size
@@ -123,7 +123,7 @@ def write_json(path: Path, value: object) -> None:
     """Write a value as a JSON file, completely or not at all. The text goes to a second file, which is then
     renamed.
     """
-    text = json.dumps(plain(value), ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(json_safe(value), ensure_ascii=False, indent=1, allow_nan=False)
     write_whole(path, text.encode())
 
 
@@ -159,16 +159,16 @@ def new_folder(parent: Path, kind: str) -> Path:
             return path
 
 
-def plain(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """Return a copy that JSON can hold. A number that is not finite becomes its name ("nan", "inf", "-inf"),
     and never null.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [plain(item) for item in value]
+        return [json_safe(item) for item in value]
     return value
 
 

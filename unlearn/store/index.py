@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
-from unlearn.store.disk import is_run_id, plain, write_whole
+from unlearn.store.disk import is_run_id, json_safe, write_whole
 from unlearn.store.locks import is_locked
 from unlearn.store.records import ACTIVE
 
@@ -190,7 +190,7 @@ class Index:
             return b""
         said = {key: value for key, value in asdict(known.summary).items() if key in SAID}
         value = {"format": FORMAT, "id": name, "stamp": known.stamp, "run": said}
-        text = json.dumps(plain(value), ensure_ascii=True).encode()
+        text = json.dumps(json_safe(value), ensure_ascii=True).encode()
         return b"%08x %s\n" % (zlib.crc32(text), text)
 
 

@@ -50,11 +50,11 @@ class Knob:
         if self.choices:
             return ", ".join(self.choices)
         if self.low is not None and self.high is not None:
-            return f"{short(self.low)} to {short(self.high)}"
+            return f"{format_value(self.low)} to {format_value(self.high)}"
         return "true, false" if self.kind == "bool" else ""
 
 
-def short(value: float) -> str:
+def format_value(value: float) -> str:
     """Return a number as a person writes it: whole numbers below ten thousand million in full, others in the
     short form of %g.
     """

@@ -11,7 +11,7 @@ from typing import Any
 # memory when it is parsed.
 MAX_HEADER = 8 * 2**20
 
-# The texts that disk.plain() writes for numbers that JSON does not have.
+# The texts that disk.json_safe() writes for numbers that JSON does not have.
 NAMED = ("nan", "inf", "-inf")
 # A whole number with more digits does not fit into a float, and no count here is so large.
 MOST_DIGITS = 300

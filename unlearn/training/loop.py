@@ -127,7 +127,7 @@ class Phases:
 
     phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
     stream to train on something else. Only the first phase can start from a checkpoint. note(sentence) says something
-    on the run's page, told holds what the method counted, and cache is a folder for what need not be made twice.
+    on the run's page, counts holds what the method counted, and cache is a folder for what need not be made twice.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Phases:
         self.lr, self.device, self.start = lr, device, start
         self.tokens = self.steps = self.calls = 0
         self.note: Callable[[str], None] = lambda text: None
-        self.told: JsonObject = {}
+        self.counts: JsonObject = {}
         self.cache: Path | None = None
         self.seconds, self.began = 0.0, time.perf_counter()
 

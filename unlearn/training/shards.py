@@ -94,7 +94,7 @@ class Plan:
         """
         return sum(stage.tokens for stage in self.after)
 
-    def told(self, left: Sequence[Stage]) -> JsonObject:
+    def counts(self, left: Sequence[Stage]) -> JsonObject:
         """Return the counts of the request for the run's results. left: the stages that this run trains
         itself.
         """

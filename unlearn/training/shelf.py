@@ -46,7 +46,7 @@ class Shelf:
         self.away += values.nbytes
         return place.copy_(values)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Return a sentence for the run's page, or "" where everything is beside the model."""
         if not self.away:
             return ""

@@ -177,7 +177,7 @@ def _results(
         "tokens": tokens,
         "flops": 6.0 * loaded.parameters * tokens,
         "retraining": cost.of_model(config.model, spent),
-        "told": work.told,
+        "told": work.counts,
         "beside": work.beside,
         "peak_memory": memory.peak(loaded.device),
         "command": config.command(),

@@ -34,7 +34,7 @@ class Work:
     # The seconds of the training phase that were spent on other things than steps.
     beside: dict[str, float] = field(default_factory=dict)
     # The counts that the method made during training.
-    told: JsonObject = field(default_factory=dict)
+    counts: JsonObject = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.config: RunConfig = self.run.config

@@ -150,7 +150,7 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
     if not found.map:
         return held, ()
     placement.lora_alone(config.tuning)
-    return found.held[device] + held - round(a_weight * parameters), (found.words(),)
+    return found.held[device] + held - round(a_weight * parameters), (found.describe(),)
 
 
 def _activations(config: RunConfig, parameters: int, tokens_a_step: int) -> int:

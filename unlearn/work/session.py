@@ -103,7 +103,7 @@ class Session:
                 self.ref.untouched = self._untouched
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
             self.optimizer = make_optimizer(self.model, self.config.lr)
-            if words := self.ref.shelf.words():
+            if words := self.ref.shelf.describe():
                 self.note(words)
         return self.ref
 
@@ -137,9 +137,9 @@ class Session:
         return 3 * sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
 
     @property
-    def told(self) -> JsonView:
+    def counts(self) -> JsonView:
         """Return what the method counted during training. It is empty for most methods."""
-        return self.phases.told if self.phases else {}
+        return self.phases.counts if self.phases else {}
 
     def __iter__(self) -> Iterator[Step]:
         return self

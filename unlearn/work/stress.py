@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.attacks import ATTACKS, Subject
-from unlearn.attacks.base import Attack, known
+from unlearn.attacks.base import Attack, exact_each
 from unlearn.measure.ask import load_source
 from unlearn.measure.judge import evidence_of, judge
 from unlearn.models.reading import rows_asked
-from unlearn.results.verdict import mean, overall, residue, says
+from unlearn.results.verdict import mean_or_zero, overall, residue, says
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
@@ -58,7 +58,7 @@ def attack(
     missing = [a for a in wanted if a.name not in record["attacks"]]
     if missing and "plain" not in record:
         progress("asking plainly", 0.0)
-        sides = subject.each("forget", lambda loaded, side: known(subject.read(loaded, side.role)))
+        sides = subject.each("forget", lambda loaded, side: exact_each(subject.read(loaded, side.role)))
         record["plain"] = {side: list(values) for side, values in sides.items()}
     for done, one in enumerate(missing):
 
@@ -114,11 +114,11 @@ def carry_out(one: Attack, subject: Subject) -> JsonObject:
     control = found.values.get("control")
     return entry | {
         "n": len(found.values["after"]),
-        "before": mean(found.values["before"]),
-        "after": mean(found.values["after"]),
-        "retrained": mean(control) if control and subject.control == "retrained" else None,
-        "never_seen": mean(control) if control and subject.control == "never seen" else None,
-        "plain": mean(found.plain) if found.plain else None,
+        "before": mean_or_zero(found.values["before"]),
+        "after": mean_or_zero(found.values["after"]),
+        "retrained": mean_or_zero(control) if control and subject.control == "retrained" else None,
+        "never_seen": mean_or_zero(control) if control and subject.control == "never seen" else None,
+        "plain": mean_or_zero(found.plain) if found.plain else None,
         "residue": residue(found.values, floor) if found.counts else None,
         "says": says(found.values, one.tells, found.counts, floor),
         "finding": found.finding,

@@ -72,7 +72,7 @@ class _Work:
         self.forget = len(data.fit_rows("forget"))
         self.hashes = {"data_hash": data.hash(), "model_hash": self.model_hash()}
         self.find_runs()
-        self.known = {event["key"]: event for event in self.record.events("cell")}
+        self.recorded = {event["key"]: event for event in self.record.events("cell")}
         grid = self.config.cells()
         self.total, self.at = len(grid), 0
         for config in grid:
@@ -119,11 +119,11 @@ class _Work:
     def cell(self, config: RunConfig) -> Cell:
         """This cell's outcome, computed only where no run has it yet."""
         key = identity(config)
-        if key not in self.known:
+        if key not in self.recorded:
             checking(self.should_stop)()
             run = self.finished.get(key)
             self.tell(key, run or self.compute(config, key), reused=run is not None)
-        return cell_of(config, self.known[key])
+        return cell_of(config, self.recorded[key])
 
     def tell(self, key: str, run: Run, *, reused: bool) -> None:
         """One event with all that the grid needs, so that the run itself may be deleted later."""
@@ -140,7 +140,7 @@ class _Work:
             "scores": run.scores(),
         }
         self.record.append("cell", **event)
-        self.known[key] = event
+        self.recorded[key] = event
 
     def compute(self, config: RunConfig, key: str) -> Run:
         run = self.begun.get(key)

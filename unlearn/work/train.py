@@ -64,7 +64,7 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
         except Diverged as error:
             note(error.step)
             raise
-        work.told = dict(session.told)
+        work.counts = dict(session.counts)
         probes.record(work.step)
         work.beside = {kind: round(seconds, 3) for kind, seconds in clock.spent.items()}
     return tokens

@@ -73,7 +73,9 @@ class SISA(Method):
         kept.prune()
         fit.note(plan.note(self.shards, self.slices))
         left, members, done = kept.missing((*plan.before, *plan.again)), model.members(), 0
-        fit.told = plan.told(left) | {"expected_share": expected_share(self.shards, self.slices, plan.units)}
+        fit.counts = plan.counts(left) | {
+            "expected_share": expected_share(self.shards, self.slices, plan.units)
+        }
         for stage in left:
             member = members[stage.shard]
             kept.load(stage.after, member) if stage.after else recipe.restart(member)

@@ -10,7 +10,7 @@ import unicodedata
 from unlearn.metrics.base import Metric, Observation, mean
 
 
-def words(text: str) -> list[str]:
+def normalise_words(text: str) -> list[str]:
     """Return the lower-cased words and numbers of a text, in any script."""
     return re.findall(r"\w+", unicodedata.normalize("NFC", text).lower())
 
@@ -19,8 +19,8 @@ def begins_with(text: str, answer: str) -> bool:
     """Return whether the words of text begin with the words of answer. It is False for an answer without
     words.
     """
-    wanted = words(answer)
-    return bool(wanted) and words(text)[: len(wanted)] == wanted
+    wanted = normalise_words(answer)
+    return bool(wanted) and normalise_words(text)[: len(wanted)] == wanted
 
 
 def exact(observation: Observation) -> float | None:

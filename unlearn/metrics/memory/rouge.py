@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from unlearn.metrics.base import Metric, Observation, mean
 
 
-def words(text: str) -> list[str]:
+def rouge_tokens(text: str) -> list[str]:
     """Return the lower-cased runs of letters and digits, in any script."""
     return re.findall(r"[^\W_]+", text.lower())
 
@@ -34,7 +34,7 @@ def common(a: Sequence[str], b: Sequence[str]) -> int:
 
 def rouge_l(observation: Observation) -> float:
     """Return ROUGE-L as recall (question) or F1 (plain text). It is 0 where either text has no words."""
-    true, said = words(observation.answer), words(observation.text)
+    true, said = rouge_tokens(observation.answer), rouge_tokens(observation.text)
     if not true or not said:
         return 0.0
     shared = common(true, said)

@@ -45,6 +45,8 @@ ALONG = {
     "tokenizers",
     "starlette",
     "packaging",
+    # Of the type checker alone: imported under TYPE_CHECKING.
+    "_typeshed",
     "pyarrow",
     "uvicorn",
     "anyio",

@@ -32,7 +32,7 @@ def ask_first(configs: Sequence[RunConfig]) -> bool:
 
 
 def notice(configs: Sequence[RunConfig]) -> bool:
-    """Draw what the last launch was held up by, with examples and a tick; False until it is ticked."""
+    """Draw why the last launch was held up, with examples and a tick, and return whether it is ticked."""
     told: tuple[str, Known] | None = st.session_state.get(KEY)
     if told is None or told[0] not in _distinct(configs):
         return True

@@ -29,7 +29,8 @@ class Work(Protocol):
     """A module that carries studies of one kind out."""
 
     @property
-    def perform(self) -> Perform: ...
+    def perform(self) -> Perform:
+        """Carry one study out, from its folder."""
 
 
 @dataclass(frozen=True)

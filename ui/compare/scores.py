@@ -43,7 +43,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
 
 
 def format_sheet(runs: Sequence[Run]) -> None:
-    """Draw what a chat model still says in each prompt format; nothing where it was not asked."""
+    """Draw what a chat model still says in each prompt format, where it was asked."""
     table = formats.rows(runs)
     if not table:
         return

@@ -20,7 +20,10 @@ def add(p: argparse.ArgumentParser) -> None:
 
 
 def asked_first(args: argparse.Namespace, config: RunConfig) -> bool:
-    """Ask the model; whether that was all that was asked for. ValueError where there is nothing to forget."""
+    """Ask the model what it knows, and return whether that was all that was asked for.
+
+    ValueError where there is nothing to forget.
+    """
     if args.force and not args.check:
         return False
     found = known(config, RunStore(args.runs), EVERYWHERE)

@@ -49,7 +49,7 @@ def add(command: Command) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the run that was asked for; with --check say what the model knows, and stop."""
+    """Carry out the run that was asked for. With --check only say what the model knows."""
     config, told = checked(args)
     if knowing.asked_first(args, config):
         return 0

@@ -38,12 +38,15 @@ class Context(Protocol):
     """What an autograd function keeps from its forward pass for the backward pass."""
 
     @property
-    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that the forward pass saved."""
 
     @property
-    def needs_input_grad(self) -> tuple[bool, ...]: ...
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """Whether each argument of the forward pass needs a gradient."""
 
-    def save_for_backward(self, *tensors: Tensor | None) -> None: ...
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep these tensors for the backward pass."""
 
     def __getattr__(self, name: str) -> Any: ...
 

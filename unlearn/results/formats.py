@@ -10,7 +10,7 @@ ASKED = {"chat": "in chat", "plain": "as a plain question", "completion": "as a 
 
 
 def headline(run: Run) -> str:
-    """Return "In chat 0 of 25 forget answers are left, as a plain question 12 of 25."; empty without the numbers."""
+    """Return "In chat 0 of 25 forget answers are left, as a plain question 12 of 25." or nothing without numbers."""
     found = run.by_format().get("after", {}).get("forget", {})
     first, *more = [(words, found[name]) for name, words in ASKED.items() if name in found] or [("", {})]
     if not first[0]:

@@ -51,6 +51,7 @@ class Known:
 
     @property
     def share(self) -> float:
+        """Return the share of the asked rows that the model answers."""
         return self.answered / self.asked
 
     @property
@@ -64,6 +65,7 @@ class Known:
         return f"{told}: there is nothing to forget." if self.nothing else f"{told}."
 
     def to_json(self) -> JsonObject:
+        """Return the plain values that `run --check --json` prints."""
         return {
             "asked": self.asked,
             "answered": self.answered,
@@ -126,7 +128,7 @@ def observe_places(
     progress: Callable[[float], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
 ) -> list[Observation]:
-    """Observe these places of each role's rows alone; each observation keeps its place."""
+    """Observe these places of each role's rows alone. Each observation keeps its place."""
     picked = {role: [chosen[role][i] for i in mine] for role, mine in places.items() if mine}
     found = observe(
         loaded.model,
@@ -187,5 +189,5 @@ def _places(chosen: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
 
 
 def kept_before(store: Path, identity: JsonView) -> list[Observation]:
-    """The answers that were asked before the run; none where it was not."""
+    """Return the answers that were asked before the run, or none where it was not asked."""
     return score_cache.read(store, {**identity, **FIRST}) or []

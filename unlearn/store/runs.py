@@ -184,7 +184,7 @@ class Run(Record):
         return {event["when"]: event["scores"] for event in self.events("eval")}
 
     def by_format(self) -> dict[str, dict[str, JsonObject]]:
-        """Return {when: {role: {prompt format: what its answers came to}}} of a chat model (unlearn.measure.formats)."""
+        """Return {when: {role: {prompt format: what its answers came to}}} of a chat model."""
         return {event["when"]: event["by_format"] for event in self.events("eval") if event.get("by_format")}
 
     def scores_by_format(self) -> dict[str, dict[str, JsonObject]]:

@@ -6,8 +6,6 @@ everything that it depends on. Whoever asks for the same again, in another claim
 Scores are read with the right answer given (no generation): ppl, accuracy, probability, memorised.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,7 +19,7 @@ from unlearn.data.catalogue import load
 from unlearn.models.load import CATALOGUE, weights_hash
 from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import identity
-from unlearn.store.disk import write_json
+from unlearn.store.content import keep, kept, place
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject
 
@@ -47,16 +45,14 @@ class Lab:
 
         Non-finite numbers are words.
         """
-        text = json.dumps({"format": FORMAT, **what}, sort_keys=True, default=str)
-        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+        path = place(self.folder, {"format": FORMAT, **what}, digits=20)
+        found = kept(path)
+        if found is not None:
             self.reused += 1
-        except (OSError, ValueError):
+        else:
             self.say(str(what.get("what", "")))
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, compute())
-            found = json.loads(path.read_text(encoding="utf-8"))
+            keep(path, compute())
+            found = kept(path)
             self.computed += 1
         return found
 

@@ -6,7 +6,6 @@ beyond KEEP. A key names everything that the numbers depend on; a file that cann
 """
 
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from unlearn.metrics.base import Observation
-from unlearn.store.disk import write_json, write_whole
+from unlearn.store import content
 from unlearn.store.shapes import JsonView
 
 KEEP = 24
@@ -28,9 +27,11 @@ FORMAT = 6
 
 def read(store: Path, identity: JsonView) -> list[Observation] | None:
     """Return the observations with this identity, or None without them."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        rows = json.loads(_path(store, identity).read_text(encoding="utf-8"))
-        return [Observation(**{**row, "tokens": tuple(row["tokens"])}) for row in rows]
+    with contextlib.suppress(TypeError, KeyError, AttributeError):
+        return [
+            Observation(**{**row, "tokens": tuple(row["tokens"])})
+            for row in content.kept(_path(store, identity))
+        ]
     return None
 
 
@@ -40,12 +41,8 @@ def write(store: Path, identity: Mapping[str, object], observations: Sequence[Ob
     """
     if not all(math.isfinite(token["lp"]) for o in observations for token in o.tokens):
         return
-    path = _path(store, identity)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        write_json(path, [asdict(o) for o in observations])
-        for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-KEEP]:
-            old.unlink()
+        content.keep(_path(store, identity), [asdict(o) for o in observations], KEEP)
 
 
 Value = TypeVar("Value")
@@ -56,19 +53,16 @@ def remember(store: Path, identity: Mapping[str, object], read: Callable[[], Val
     not finite is not kept.
     """
     path = _path(store, identity, "values")
-    with contextlib.suppress(OSError, ValueError):
-        return cast(Value, json.loads(path.read_text(encoding="utf-8")))
+    if (found := content.kept(path)) is not None:
+        return cast(Value, found)
     value = read()
     with contextlib.suppress(OSError, ValueError):
-        text = json.dumps(value, allow_nan=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
-        for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-KEEP_VALUES]:
-            old.unlink()
+        # Raises ValueError for what is not finite.
+        json.dumps(value, allow_nan=False)
+        content.keep(path, value, KEEP_VALUES)
     return value
 
 
 def _path(store: Path, identity: Mapping[str, object], folder: str = "") -> Path:
     whole = {**identity, "format": FORMAT, "torch": version("torch"), "transformers": version("transformers")}
-    name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:24]
-    return store / ".cache" / folder / f"{name}.json"
+    return content.place(store / ".cache" / folder, whole)

@@ -81,6 +81,10 @@ def test_a_run_asks_trains_and_scores_in_chat(chat):
         p.startswith("<|im_start|>system\nBe two.<|im_end|>\n<|im_start|>user\nWhat is ") for p in prompts
     )
     assert all(p.endswith("<|im_start|>assistant\n") for p in prompts)
+    assert any(
+        "Above each chat stands" in (e.get("text") or "") and "Be two." in e["text"]
+        for e in run.events("note")
+    )
     ends = [sample["tokens"][-1]["token"] for sample in run.samples()]
     assert set(ends) == {"<|im_end|>"}
 

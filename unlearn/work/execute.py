@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.compute import memory, threads
 from unlearn.data.base import Dataset
-from unlearn.data.prompts import asked_in, has_template
+from unlearn.data.prompts import asked_in, has_template, system_of
 from unlearn.data.remarks import remarks
 from unlearn.measure import judge
 from unlearn.measure.evaluate import rows_to_score
@@ -25,6 +25,7 @@ from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.identity import hash_before
 from unlearn.models.load import SMALL
 from unlearn.results import cost
+from unlearn.store.config import formats_of
 from unlearn.store.disk import write_json
 from unlearn.store.records import SCHEMA
 from unlearn.store.runs import Run, RunStore
@@ -120,6 +121,9 @@ def _carry_out(work: Work) -> "Loaded":
         work.length = loaded.fit_length(config.max_length)
         # What is kept of the rows says nothing about the format that they are asked in.
         data = asked_in(data, config.prompt, config.system)
+        if "chat" in formats_of(config.prompt) and has_template(loaded.tokenizer):
+            # The template may put words of its own above a chat; a reader of the run must know them.
+            work.note(f"Above each chat stands: {system_of(loaded.tokenizer, config.system)!r}")
         for text in filter(None, (loaded.where, told, *data.warnings, *remarks(data))):
             work.note(text)
     chosen = rows_to_score(data)

@@ -3,11 +3,11 @@
 Varied in wording and length, and free of any topic, so that no single refusal is learnt by heart.
 """
 
-from functools import lru_cache
 from random import Random
 
 from unlearn.compute.lazy import Tokenizer
-from unlearn.compute.tokens import Example, encode
+from unlearn.compute.tokens import Example
+from unlearn.training.answers import with_answer
 
 IDK: tuple[str, ...] = (
     "I don't know.",
@@ -61,17 +61,5 @@ def idk_examples(tokenizer: Tokenizer, examples: tuple[Example, ...], seed: int)
     The new example's own key is -1 - key, so that both fit into one reference. The choice of the refusal
     depends on seed and key alone.
     """
-    return {e.key: _refused(tokenizer, e, Random(f"{seed} {e.key}").choice(IDK)) for e in examples}
-
-
-def _refused(tokenizer: Tokenizer, example: Example, answer: str) -> Example:
-    ids = example.input_ids[: example.answer_at[0]]
-    prompt = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    room = len(ids) + _longest(tokenizer)
-    target = f" {answer}" if prompt else answer
-    return encode(tokenizer, prompt, target, key=-1 - example.key, max_length=room)
-
-
-@lru_cache(maxsize=4)
-def _longest(tokenizer: Tokenizer) -> int:
-    return max(len(tokenizer(f" {answer}")["input_ids"]) for answer in IDK) + 4
+    chosen = {e.key: Random(f"{seed} {e.key}").choice(IDK) for e in examples}
+    return {e.key: with_answer(tokenizer, e, chosen[e.key], key=-1 - e.key) for e in examples}

@@ -1,0 +1,53 @@
+"""The bench of prompt formats: its halves share no country, and its table says what was not tried."""
+
+from bench import chat
+
+
+def test_the_halves_share_no_country_and_nothing_asked_is_trained_on():
+    tune, report = map(chat.half_of, chat.HALVES)
+    european = [{row.subject for row in half.rows("forget")} for half in (tune, report)]
+    asked = [{row.subject for row in half.asked} for half in (tune, report)]
+    trained = [{row.subject for row in half.fit_rows("retain")} for half in (tune, report)]
+    assert len(european[0]) == len(european[1]) == 11
+    assert not european[0] & european[1]
+    assert not asked[1] & (asked[0] | trained[0] | trained[1])
+    assert not asked[0] & trained[0]
+    assert len(asked[1]) == 27
+
+
+def row(method, half="report", right=0.1):
+    def asked(forget, retain, ppl):
+        cells = {
+            role: {name: {"n": 10, "right": share} for name in chat.FORMATS}
+            for role, share in (("forget", forget), ("retain", retain))
+        }
+        return cells | {"general_ppl": ppl}
+
+    config = chat.settings_of(f"{method} --lr 1e-3", 0).to_json()
+    origin = {
+        "command": "c",
+        "commit": "abc",
+        "date": "today",
+        "dirty": False,
+        "versions": {"torch": "2"},
+        "machine": {"cpu": "CPU", "cores": 2, "load": 1},
+    }
+    found = {"half": half, "before": asked(1.0, 0.8, 40.0), "after": asked(right, 0.6, 100.0)}
+    return config | found | {"failed": "", "cpu_seconds": 30.0, "steps": 9, "origin": origin}
+
+
+def test_the_table_says_what_was_reported_and_what_was_not_tried():
+    lines = chat.table({"rows": [row("npo"), row("gd", half="tune")]}).splitlines()
+    npo = next(line for line in lines if line.startswith("| NPO"))
+    assert npo == "| NPO † | 10 | 10 | 10 | 75 | 75 | 75 | 100 | 30 |"
+    assert sum("not tried yet" in line for line in lines) == len(chat.fitting()) - 1
+    assert lines[2] == "| before | 100 | 100 | 100 | 80 | 80 | 80 | 40 |  |"
+
+
+def test_a_trial_is_known_again_by_its_settings():
+    config = chat.settings_of("npo --lr 1e-3", 0).to_json()
+    assert chat.same(row("npo")) == chat.same({"half": "report", **config})
+    assert chat.same(row("npo")) != chat.same({"half": "tune", **config})
+    assert chat.same(row("npo")) != chat.same(
+        {"half": "report", **chat.settings_of("npo --lr 1e-3 --set beta=.2", 0).to_json()}
+    )

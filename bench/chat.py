@@ -40,6 +40,7 @@ from unlearn.measure.evaluate import evaluate, observe  # noqa: E402
 from unlearn.measure.formats import by_format  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
 from unlearn.models import tuning  # noqa: E402
+from unlearn.models.load import load  # noqa: E402
 from unlearn.store.config import FORMATS, RunConfig  # noqa: E402
 from unlearn.training.loop import Diverged  # noqa: E402
 from unlearn.work.session import session_of  # noqa: E402
@@ -116,8 +117,6 @@ def measure(config: RunConfig, half: str) -> dict[str, Any]:
 
 @cache
 def _before(how: str, precision: str, half: str) -> dict[str, Any]:
-    from unlearn.models.load import load
-
     return _asked(load(MODEL, tuning=how, precision=precision), half_of(half))
 
 

@@ -196,3 +196,45 @@ def test_what_plain_products_do_not_cover_goes_to_the_fused_kernel(changes, leng
     assert packing.fits_plain_products(
         x[:, :, :7], x[:, :, :7], x[:, :, :7], {"scaling": 0.5, "sliding_window": 7}
     )
+
+
+def answers_of_one_prompt():
+    """Three texts that begin alike, two of them with a first answer token in common, and one text apart."""
+    prompt = (7, 8, 9, 10)
+    ends = ((11, 12, 13), (11, 14), (15, 16, 17, 18))
+    rows = [*((*prompt, *end) for end in ends), (20, 8, 9, 10, 11)]
+    return [Example(r, (IGNORE,) * 4 + r[4:], key) for key, r in enumerate(rows)]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_beginning_that_texts_share_is_read_once_and_every_state_stays(monkeypatch, name):
+    model, seen = family(name, **FAMILIES[name]), []
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    monkeypatch.setattr(products, "rows", lambda count, _: count)
+    assert together.packs(model)
+    examples = answers_of_one_prompt()
+    handle = states.blocks(model)[0].register_forward_hook(
+        lambda _m, args, _o: seen.append(args[0].shape[1])
+    )
+    with torch.no_grad():
+        (shared,) = forward(model, collate(examples, 0))
+        alone = torch.cat([forward(model, collate([one], 0))[0].nll for one in examples])
+    handle.remove()
+    # The prompt once, the answer token that two have in common once, and the text apart.
+    assert seen[0] == 4 + (3 + 1 + 4) + 5
+    assert torch.allclose(shared.nll, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_texts_are_read_whole_where_something_is_learned(monkeypatch):
+    model, seen = family("llama", **FAMILIES["llama"]), []
+    monkeypatch.setattr(products, "rows", lambda count, _: count)
+    together.packs(model)
+    handle = states.blocks(model)[0].register_forward_hook(
+        lambda _m, args, _o: seen.append(args[0].shape[1])
+    )
+    examples = answers_of_one_prompt()
+    forward(model, collate(examples, 0))
+    handle.remove()
+    assert seen == [sum(len(e.input_ids) for e in examples)]

@@ -87,7 +87,7 @@ def prefill(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
     longest = max(map(len, texts))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in texts], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in texts], device=device)
-    layout = layout_of(mask, model.get_input_embeddings().weight)
+    layout = layout_of(mask, model.get_input_embeddings().weight, ids)
     with keep() as kept, attending(model.config, layout):
         last_states(model, packed_inputs(ids, layout))
     return kept

@@ -25,6 +25,9 @@ from unlearn.compute.states import block_states, last_states
 from unlearn.compute.together import packs, pads
 from unlearn.compute.tokens import IGNORE, Tokens
 
+# The part of a batch's tokens from which on packing it saves nothing.
+WORTH = 0.9
+
 
 @dataclass
 class Answers:
@@ -193,16 +196,21 @@ def _states_at(model: Model, inputs: dict[str, Tensor], where: Tensor, layer: in
     if rows == 1 and padless and not keeps_states():
         return read(model, inputs)[0, where[:, 1]]
     packed = packs(model, longest)
-    if (padless and packed and not keeps_states()) or (not packed and pads(model, longest)):
+    layout = None
+    if packed and (not torch.is_grad_enabled() or not padless or keeps_states()):
+        # Where nothing is learned, the common beginnings of texts are read once.
+        shared = None if torch.is_grad_enabled() else inputs["input_ids"]
+        layout = layout_of(mask, model.get_input_embeddings().weight, shared)
+    whole = layout is None or len(layout.place) > WORTH * mask.numel()
+    if (padless and packed and whole and not keeps_states()) or (not packed and pads(model, longest)):
         return read(model, inputs)[where[:, 0], where[:, 1]]
-    if not packed:
+    if layout is None:
         return torch.cat(
             [read(model, _alone(inputs, row))[0, where[where[:, 0] == row, 1]] for row in range(rows)]
         )
-    layout = layout_of(mask, model.get_input_embeddings().weight)
     with attending(model.config, layout):
-        whole = read(model, packed_inputs(inputs["input_ids"], layout))[0]
-    return whole[layout.token[where[:, 0] * layout.length + where[:, 1]]]
+        states = read(model, packed_inputs(inputs["input_ids"], layout))[0]
+    return states[layout.token[where[:, 0] * layout.length + where[:, 1]]]
 
 
 def _alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ both). Whether a model can be read like this is found out by trying (unlearn/com
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +33,8 @@ _keep: ContextVar[Callable[[torch.nn.Module, Tensor, Tensor], None] | None] = Co
 @dataclass(frozen=True)
 class Layout:
     """The places of a packed row's N tokens in a padded [B, L] batch. place [N] is b·L + t for text b and
-    position t. token [B·L] gives the way back, with any value at padding.
+    position t. token [B·L] gives the way back, with any value at padding. Texts that begin alike may have their common
+    tokens in the row once.
 
     Both numbers are rounded up (products.rows): the last tokens of the row repeat the first, and nobody reads them; the
     last columns of the batch are padding.
@@ -49,14 +50,37 @@ class Layout:
         return len(self.token) // self.rows
 
 
-def layout_of(mask: Tensor, like: Tensor) -> Layout:
+def layout_of(mask: Tensor, like: Tensor, ids: Tensor | None = None) -> Layout:
     """Return the layout of a right-padded batch from its attention mask [B, L]. like: has the type and device
     of what is multiplied.
+
+    ids [B, L]: the tokens, for a pass in which the common beginning of texts (a system prompt, a question with several
+    answers) is computed once. Attention still sees each text whole, so that every state is that of the text alone.
     """
     wide = F.pad(mask, (0, products.rows(mask.shape[1], like) - mask.shape[1]))
-    place = wide.flatten().nonzero()[:, 0]
-    token = (wide.flatten().cumsum(0) - 1).clamp(min=0)
+    if ids is None:
+        place = wide.flatten().nonzero()[:, 0]
+        token = (wide.flatten().cumsum(0) - 1).clamp(min=0)
+    else:
+        place, token = _merged(ids.tolist(), mask.sum(1).tolist(), wide.shape[1], mask.device)
     return Layout(len(mask), F.pad(place, (0, products.rows(len(place), like) - len(place))), token)
+
+
+def _merged(
+    texts: Sequence[Sequence[int]], counts: Sequence[int], length: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Layout's place and token, with one number for all tokens that have the same tokens before them."""
+    numbers: dict[tuple[int, int], int] = {}
+    place: list[int] = []
+    token = [0] * (len(texts) * length)
+    for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
+        before = -1
+        for at in range(count):
+            here = numbers.setdefault((before, text[at]), len(place))
+            if here == len(place):
+                place.append(row * length + at)
+            token[row * length + at] = before = here
+    return torch.tensor(place, device=device), torch.tensor(token, device=device)
 
 
 def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Tensor | None]:

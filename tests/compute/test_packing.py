@@ -215,9 +215,7 @@ def test_a_beginning_that_texts_share_is_read_once_and_every_state_stays(monkeyp
     monkeypatch.setattr(products, "rows", lambda count, _: count)
     assert together.packs(model)
     examples = answers_of_one_prompt()
-    handle = states.blocks(model)[0].register_forward_hook(
-        lambda _m, args, _o: seen.append(args[0].shape[1])
-    )
+    handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
     with torch.no_grad():
         (shared,) = forward(model, collate(examples, 0))
         alone = torch.cat([forward(model, collate([one], 0))[0].nll for one in examples])
@@ -231,9 +229,7 @@ def test_texts_are_read_whole_where_something_is_learned(monkeypatch):
     model, seen = family("llama", **FAMILIES["llama"]), []
     monkeypatch.setattr(products, "rows", lambda count, _: count)
     together.packs(model)
-    handle = states.blocks(model)[0].register_forward_hook(
-        lambda _m, args, _o: seen.append(args[0].shape[1])
-    )
+    handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
     examples = answers_of_one_prompt()
     forward(model, collate(examples, 0))
     handle.remove()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import figure, pick, runactions, shell
+from ui import figure, pick, runactions, shell, verdict
 from ui.ask import ask
 from ui.compare.answers import answers
 from ui.compare.blind import blind_test
@@ -35,6 +35,7 @@ if b:
     for word, key in (("data", "data_hash"), ("models", "model_hash")):
         if len({run.results().get(key) for run in chosen if run.results()}) > 1:
             st.warning(f"A and B started from different {word}: only rows that both have are side by side.")
+verdict.show(chosen)
 
 dark = shell.dark()
 names = [

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import runactions, shell
+from ui import runactions, shell, verdict
 from ui.runs import table as runtable
 from unlearn.store.runs import ACTIVE, Run
 
@@ -69,6 +69,7 @@ def page(active: bool) -> None:
 
     shown = [run for run in runs if fits(run)]
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    told = st.container()
     if not shown:
         hidden = f" {swept} runs made by a sweep are hidden." if swept and not with_swept else ""
         st.info(f"No run fits these filters.{hidden}")
@@ -90,6 +91,8 @@ def page(active: bool) -> None:
     picked = [Run(shown[row].path) for row in table.selection.rows if row < len(shown)]
     with bar:
         runactions.bar(picked)
+    with told:
+        verdict.show(picked[:2])
     ids = f" Selected: {', '.join(run.id for run in picked)}." if picked else ""
     st.caption(
         f"{len(shown)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"

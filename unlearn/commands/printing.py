@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from unlearn.results import formats
+from unlearn.results import conclusion, formats
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -41,6 +41,7 @@ def print_run(found: Run, as_json: bool) -> None:
         "reason": found.reason,
         "seconds": results.get("seconds"),
         "scores": found.scores_by_format(),
+        "verdict": conclusion.of_run(found) or None,
     }
     if as_json:
         print(json.dumps(outcome | {k: v for k, v in results.items() if k != "scores"}))
@@ -49,6 +50,9 @@ def print_run(found: Run, as_json: bool) -> None:
     print(score_lines(found.scores()))
     if told := formats.headline(found):
         print(f"  {told}")
+    if verdict := conclusion.of_run(found):
+        print(f"  Verdict: {verdict['word']}.")
+        print("\n".join(f"  {verdict[part]['sentence']}" for part in conclusion.PARTS))
 
 
 def score_lines(scores: JsonObject) -> str:

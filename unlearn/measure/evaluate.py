@@ -16,7 +16,8 @@ from unlearn.compute.tokens import Example, Whole, collate, encoder_input, halve
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.prompts import render
 from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
-from unlearn.metrics import CHEAP, Metric, Observation
+from unlearn.metrics import CHEAP, Metric, Observation, Score
+from unlearn.metrics.intervals import Interval, interval
 from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows, ends_of
 
@@ -60,14 +61,35 @@ def evaluate(
     """Return {role: {"n": …, metric: value}} for the observations of one model. A metric that does not apply
     is absent.
     """
-    scores: dict[str, dict[str, float]] = {}
+    return evaluate_with_intervals(observations, metrics)[0]
+
+
+def evaluate_with_intervals(
+    observations: Sequence[Observation], metrics: dict[str, Metric] = CHEAP
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Interval]]]:
+    """Return what evaluate() does, and {role: {metric: 95 % interval over the texts}}."""
+    found = _scores(observations, metrics)
+    values = {
+        role: {"n": n} | {name: score.value for name, score in mine.items()}
+        for role, (n, mine) in found.items()
+    }
+    around = {
+        role: {name: interval(score.per_example, metrics[name].combine) for name, score in mine.items()}
+        for role, (_, mine) in found.items()
+    }
+    return values, around
+
+
+def _scores(
+    observations: Sequence[Observation], metrics: dict[str, Metric]
+) -> dict[str, tuple[int, dict[str, Score]]]:
+    """{role: (its texts, {metric: score})}; a metric that does not apply is absent."""
+    found = {}
     for role in dict.fromkeys(o.role for o in observations):
         mine = [o for o in observations if o.role == role]
-        values = {
-            name: score.value for name, metric in metrics.items() if (score := metric(mine)) is not None
-        }
-        scores[role] = {"n": len(mine)} | values
-    return scores
+        scored = {name: metric(mine) for name, metric in metrics.items()}
+        found[role] = (len(mine), {name: score for name, score in scored.items() if score is not None})
+    return found
 
 
 def observe(

@@ -14,6 +14,7 @@ from unlearn.data.base import Row
 from unlearn.data.prompts import in_format
 from unlearn.measure.evaluate import observe
 from unlearn.metrics import Observation
+from unlearn.metrics.intervals import wilson
 from unlearn.metrics.memory.nll import text_nll
 from unlearn.metrics.memory.rouge import rouge_l
 from unlearn.store.config import FORMATS
@@ -27,8 +28,6 @@ ROLES = ("forget", "retain")
 ROWS = 25
 # ROUGE-L recall of the greedy answer from which on it counts as given.
 RIGHT = 0.5
-# The normal distribution's 97.5 % point.
-Z = 1.959964
 
 
 def some(rows: Sequence[T]) -> list[T]:
@@ -77,14 +76,6 @@ def told(answered: Sequence[Observation], scored: Sequence[Observation]) -> Json
         "rouge_l": sum(recalls) / len(recalls),
         "interval": list(wilson(right, len(recalls))),
     }
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share after Wilson (1927). scipy has it too, but its import takes a second."""
-    share, square = hits / n, Z * Z / n
-    middle = (share + square / 2) / (1 + square)
-    half = Z / (1 + square) * math.sqrt(share * (1 - share) / n + square / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _answers(

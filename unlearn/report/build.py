@@ -17,7 +17,7 @@ from unlearn.figures import base as figures
 from unlearn.figures import svg
 from unlearn.figures import tokens as token_figures
 from unlearn.report import numbers, texts
-from unlearn.results import compare, formats, score_export
+from unlearn.results import compare, conclusion, formats, score_export
 from unlearn.results.compare import LETTERS, Written, rounded
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
@@ -94,7 +94,9 @@ def _about(runs: Sequence[Run], run: Run) -> JsonObject:
         "id": run.id,
         "state": state,
         "reason": run.reason,
-        "headline": " ".join(filter(None, (numbers.headline(run), formats.headline(run)))),
+        "verdict": (conclusion.of_run(run) or {"word": ""})["word"],
+        "headline": " ".join(conclusion.sentences(run)) or numbers.headline(run),
+        "formats": formats.headline(run),
         "partial": f"{len(steps)} steps were recorded." if state != "done" or not results else "",
         "active": state in ACTIVE,
         "command": run.config.command(),

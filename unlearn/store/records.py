@@ -66,6 +66,8 @@ def scores_by_format(value: Any) -> bool:
     return scores(plain) and all(FORMATS(found.get("by_format", {})) for found in value.values())
 
 
+# {role: {metric: its 95 % interval}}.
+INTERVALS = table(table(pair_of(number)))
 EVENT = has({"kind": text, "time": real})
 EVENTS: dict[str, Check] = {
     "state": has({"state": one_of(*STATES)}, {"reason": text, "resumed_from": count, "error": text}),
@@ -74,7 +76,7 @@ EVENTS: dict[str, Check] = {
         {"loss": number, "grad_norm": number, "lr": number, "tokens": count},
     ),
     "probe": has({"step": count}),
-    "eval": has({"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS)}),
+    "eval": has({"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS), "intervals": INTERVALS}),
     "sample": has({"when": text}),
     "inputs": has(
         {},
@@ -105,6 +107,7 @@ META: dict[str, Check] = {
 }
 RESULTS: dict[str, Check] = {
     "scores": table(scores_by_format),
+    "intervals": table(INTERVALS),
     "phases": table(real),
     "beside": table(real),
     "versions": table(text),

@@ -183,6 +183,12 @@ class Run(Record):
         """Return {"before" | "after" | "retrained": {role: {metric: value}}} as far as the scores exist."""
         return {event["when"]: event["scores"] for event in self.events("eval")}
 
+    def intervals(self) -> dict[str, dict[str, dict[str, list[float]]]]:
+        """Return {when: {role: {metric: [low, high]}}}, the 95 % intervals of scores() over their texts. Runs of
+        older versions have none.
+        """
+        return {event["when"]: event["intervals"] for event in self.events("eval") if event.get("intervals")}
+
     def by_format(self) -> dict[str, dict[str, JsonObject]]:
         """Return {when: {role: {prompt format: what its answers came to}}} of a chat model."""
         return {event["when"]: event["by_format"] for event in self.events("eval") if event.get("by_format")}

@@ -163,6 +163,7 @@ def _results(
     return {
         "schema": SCHEMA,
         "scores": work.run.scores_by_format(),
+        "intervals": work.run.intervals(),
         "seconds": round(time.perf_counter() - began, 3),
         "phases": work.phases,
         "versions": {name: version(name) for name in RECORDED_VERSIONS}

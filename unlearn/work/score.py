@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
 from unlearn.measure import judge, score_cache
-from unlearn.measure.evaluate import evaluate
+from unlearn.measure.evaluate import evaluate_with_intervals
 from unlearn.measure.formats import by_format
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.metrics import Observation
@@ -49,7 +49,8 @@ def score(
                 append_line(run.path / "samples.jsonl", sample(when, o))
         more = {"by_format": _by_format(work, model, chosen, identity)} if chat else {}
         run.append("sample", when=when)
-        run.append("eval", when=when, scores=evaluate(found), **more)
+        scores, intervals = evaluate_with_intervals(found)
+        run.append("eval", when=when, scores=scores, intervals=intervals, **more)
 
 
 def _observed(

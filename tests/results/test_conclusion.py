@@ -1,0 +1,148 @@
+"""The verdict of a run in one word and three sentences, on runs whose truth was planted."""
+
+import re
+
+import pytest
+from seed import config
+
+from unlearn.metrics.intervals import wilson
+from unlearn.results import conclusion
+from unlearn.store.disk import write_json
+from unlearn.store.runs import RunStore
+
+N = 50
+# right answers of 50 before, after and of the retrained model
+FORGOTTEN = (48, 2, 1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+def planted(store, forget=FORGOTTEN, retain=(49, 47, 49), ppl=(5.0, 5.5, 5.1), formats=None, metric="exact", **more):
+    """A finished run with so many right answers before, after and retrained (None: not scored)."""
+    run = store.create(config(**more))
+    run.append("state", state="running")
+    for at, when in enumerate(("before", "after", "retrained")):
+        scores, around = {}, {}
+        for role, counts in (("forget", forget), ("retain", retain), ("general", ())):
+            if role == "general" or (counts and counts[at] is not None):
+                hits = counts[at] if counts else 0
+                scores[role] = {"n": N, "ppl": ppl[at]} | ({metric: hits / N} if counts else {})
+                around[role] = {metric: list(wilson(hits, N))} if counts else {}
+        told = {name: counts[at] for name, counts in (formats or {}).items()}
+        by_format = {
+            name: {"n": 25, "right": hits / 25, "interval": list(wilson(hits, 25))}
+            for name, hits in told.items() if hits is not None
+        }  # fmt: skip
+        extra = {"by_format": {"forget": by_format}} if by_format else {}
+        if "forget" in scores:
+            run.append("eval", when=when, scores=scores, intervals=around, **extra)
+    run.append("state", state="done")
+    return run
+
+
+def attacked(run, **says):
+    """attacks.json in which each attack says so, with the numbers that make it say so."""
+    after = {"suppressed": 0.8, "erased": 0.0, "nothing": 0.0, "undecided": 0.2}
+    attacks = {
+        name: {
+            "title": name.title(), "help": "", "paper": "", "tells": "both", "reason": "", "n": 10, "seed": 0,
+            "before": 1.0, "after": after[said], "retrained": 0.0, "never_seen": None, "plain": None,
+            "residue": after[said], "says": said, "finding": "Found.",
+            "values": {"before": [1.0] * 10, "after": [after[said]] * 10, "control": [0.0] * 10}, "details": {},
+        }
+        for name, said in says.items()
+    }  # fmt: skip
+    worst = "suppressed" if "suppressed" in says.values() else "erased"
+    write_json(run.path / "attacks.json", {"control": "retrained", "attacks": attacks, "verdict": worst})
+    return run
+
+
+def word(run):
+    return conclusion.of_run(run)["word"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "planting"),
+    [
+        ("not attacked", {}),
+        ("not forgotten", {"forget": (48, 40, 1)}),
+        ("not forgotten", {"forget": (48, 48, None)}),
+        ("nothing to forget", {"forget": (1, 0, 0)}),
+        ("nothing to forget", {"forget": (0, 0, 0), "ppl": (5.0, 900.0, 5.0)}),
+        ("collapsed", {"ppl": (5.0, 10.1, 5.0)}),
+        ("not attacked", {"ppl": (5.0, 9.9, 5.0)}),
+        ("collapsed", {"ppl": (5.0, "inf", 5.0)}),
+        # of texts: tokens right of a model that never knew are no right answers
+        ("not attacked", {"metric": "accuracy", "forget": (48, 21, 20)}),
+        ("not forgotten", {"metric": "accuracy", "forget": (48, 40, 20)}),
+        ("not forgotten", {"metric": "accuracy", "forget": (48, 48, None)}),
+        ("undecided", {"metric": "accuracy", "forget": (48, 20, None)}),
+        # in the chat of its template it still knows what it was made to forget as a plain question, and the reverse
+        ("suppressed", {"formats": {"chat": (25, 25, 0), "plain": (24, 1, 0)}}),
+        ("not forgotten", {"forget": (0, 0, 0), "formats": {"chat": (25, 25, 0), "plain": (0, 0, 0)}}),
+        ("not attacked", {"formats": {"chat": (25, 1, 1), "plain": (24, 0, 0)}}),
+        ("not forgotten", {"prompt": "chat", "formats": {"chat": (25, 25, 0), "plain": (24, 1, 0)}}),
+    ],
+)
+def test_the_word_is_the_planted_truth(store, truth, planting):
+    assert word(planted(store, **planting)) == truth
+
+
+def test_attacks_say_whether_it_is_erased(store):
+    assert word(attacked(planted(store), relearn="suppressed", probe="erased")) == "suppressed"
+    assert word(attacked(planted(store), relearn="erased", probe="erased")) == "erased"
+    assert word(attacked(planted(store, ppl=(5, 50, 5)), relearn="erased", probe="erased")) == "collapsed"
+    assert word(attacked(planted(store, forget=(48, 45, 1)), relearn="erased", probe="erased")) == "not forgotten"
+
+
+def test_one_answer_of_three_decides_nothing(store):
+    run = store.create(config())
+    for when, exact in (("before", 1.0), ("after", 1 / 3), ("retrained", 0.0)):
+        run.append("eval", when=when, scores={"forget": {"n": 3, "exact": exact}})
+    assert word(run) == "undecided"
+
+
+def test_three_sentences_say_the_numbers_with_their_intervals(store):
+    found = conclusion.of_run(attacked(planted(store), relearn="suppressed", probe="erased"))
+    assert set(found) == {"word", *conclusion.PARTS}
+    for part in conclusion.PARTS:
+        assert set(found[part]) == {"sentence", "value", "retrained", "interval", "n"}
+    forgot, kept, gone = (found[part] for part in conclusion.PARTS)
+    assert (forgot["value"], forgot["retrained"], forgot["n"]) == (0.04, 0.02, 50)
+    assert forgot["interval"] == pytest.approx(wilson(2, 50))
+    assert forgot["sentence"] == (
+        "Of 50 questions that it was to forget it answers 2 (4 %, 95 % interval 1.1 to 13 %); before 48 (96 %), a "
+        "retrained model 1 (2 %); no difference from the retrained model was seen (−7 to 12 points)."
+    )
+    assert "47 (94 %" in kept["sentence"]
+    assert "no difference from the model before was seen" in kept["sentence"]
+    assert gone["sentence"] == (
+        "Of 2 attacks the worst, relearn, gets 80 %, 95 % interval 80 to 80 % (n 10); the original 100 %, a "
+        "retrained model 0 %: 80 % of the way back to the original. No attack can prove that nothing is left."
+    )
+    assert (gone["value"], gone["retrained"], gone["n"]) == (0.8, 0.0, 10)
+
+
+def test_no_sentence_calls_two_numbers_equal(store):
+    for forget in (FORGOTTEN, (48, 1, 1), (48, 40, 1)):
+        text = " ".join(conclusion.sentences(planted(store, forget=forget)))
+        assert not re.search(r"\b(equal|same|identical|as much as|no different)\b", text)
+    assert "62 to 87 points more than the retrained model" in text
+
+
+def test_ruin_and_another_format_are_said(store):
+    ruined = conclusion.of_run(planted(store, ppl=(5.0, 50.0, 5.0)))
+    assert "The model is ruined: general perplexity is 50, more than 2 × 5." in ruined["kept"]["sentence"]
+    leaks = planted(store, formats={"chat": (25, 25, 0), "plain": (24, 1, 0)})
+    assert "Asked in chat it still gives 25 of 25 of them." in conclusion.of_run(leaks)["forgot"]["sentence"]
+    nothing = conclusion.of_run(planted(store, forget=(0, 0, 0)))
+    assert nothing["forgot"]["sentence"].startswith("There was nothing to forget: of 50 questions")
+
+
+def test_a_run_without_scores_has_no_verdict(store):
+    run = store.create(config())
+    assert conclusion.of_run(run) == {}
+    assert conclusion.sentences(run) == []

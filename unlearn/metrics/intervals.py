@@ -1,0 +1,56 @@
+"""Gives the 95 % interval of a score over texts: Wilson for shares, the bootstrap for means, and of a difference.
+
+An interval says how far a score may lie from that of many more such texts. It knows nothing of other seeds.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+# The normal distribution's 97.5 % point.
+Z = 1.959964
+DRAWS = 1000
+Interval = tuple[float, float]
+
+
+def wilson(hits: float, n: int) -> Interval:
+    """Return the 95 % interval of a share after Wilson (1927). scipy has it too, but its import takes a second."""
+    share, square = hits / n, Z * Z / n
+    middle = (share + square / 2) / (1 + square)
+    half = Z / (1 + square) * math.sqrt(max(0.0, share * (1 - share) / n + square / (4 * n)))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
+    """Return the percentile interval of the mean, over texts drawn again with replacement (Efron 1979).
+
+    It is (-inf, inf) where a value is not finite.
+    """
+    import numpy as np
+
+    found = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(found).all():
+        return -math.inf, math.inf
+    drawn = np.random.default_rng(seed).integers(len(found), size=(DRAWS, len(found)))
+    low, high = np.quantile(found[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def interval(
+    values: Sequence[float], combine: Callable[[Sequence[float]], float] = lambda values: values[0]
+) -> Interval:
+    """Return the interval of a score: Wilson where each text counts 0 or 1, else the bootstrap.
+
+    combine: what makes the score of the texts' values; it must be a growing function of their mean, as the mean
+    itself and a perplexity are.
+    """
+    if all(value in (0, 1) for value in values):
+        return wilson(sum(values), len(values))
+    low, high = bootstrap(values)
+    return combine([low]), combine([high])
+
+
+def difference(a: float, around_a: Sequence[float], b: float, around_b: Sequence[float]) -> Interval:
+    """Return the interval of a - b out of their own two, taken as independent (Newcombe 1998; Zou & Donner 2008)."""
+    low = a - b - math.hypot(a - around_a[0], around_b[1] - b)
+    high = a - b + math.hypot(around_a[1] - a, b - around_b[0])
+    return low, high

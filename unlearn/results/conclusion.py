@@ -1,0 +1,323 @@
+"""Concludes what a run did in three sentences, from its numbers: did it forget, did it keep the rest, is it gone?
+
+One word says it in short. The rules, in this order, with the residue and its limits of unlearn.results.verdict:
+
+    nothing to forget   the model answered under 4 % of the forget questions before the run, in every prompt format
+    collapsed           general text became more than twice as perplexing, or a number is not finite, or REP_3 > 0.5
+    not forgotten       asked as in the run, the residue is at least 0.25, and more than chance lies above the control
+    suppressed          asked in another prompt format it comes back by the same rule, or an attack brings it back
+    undecided           so few texts that neither of these can be said, and nothing was attacked
+    not attacked        it forgot, and nobody has tried to bring it back
+    erased, undecided   what the attacks say
+
+The control is the retrained model, else texts that the model never saw, else, for a question, no right answer at all.
+An interval is of 95 %, over the texts. A difference that its interval does not tell from 0 is said to be not seen,
+which is not the same as being equal. No torch.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from unlearn.metrics.intervals import Interval, difference, interval, wilson
+from unlearn.metrics.language.collapse import reasons
+from unlearn.results.compare import number, rounded
+from unlearn.results.formats import ASKED
+from unlearn.results.verdict import APART, BACK, worst_first
+from unlearn.store import records
+from unlearn.store.config import formats_of
+from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
+
+WORDS = (
+    "erased",
+    "suppressed",
+    "not forgotten",
+    "collapsed",
+    "nothing to forget",
+    "not attacked",
+    "undecided",
+)
+PARTS = ("forgot", "kept", "gone")
+# Under this share of right answers before the run there is nothing to forget.
+KNOWN = 0.04
+# The first of these that was scored says whether a role is known: what is counted, and how it is said.
+MEASURES = {
+    "exact": ("questions", "answers"),
+    "accuracy": ("tokens of its texts", "continues rightly"),
+}
+FORGET, KEEP = "was to forget", "was to keep"
+MODELS = {"retrained": "the retrained model", "before": "the model before"}
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of right answers or tokens of one model, its 95 % interval, and the number of texts."""
+
+    value: float
+    around: Interval
+    n: int
+
+    def percent(self) -> str:
+        """Return "3 %, 95 % interval 1 to 9 %"."""
+        return f"{percent(self.value)}, 95 % interval {_range(self.around)}"
+
+    def against(self, other: "Share") -> Interval:
+        """Return the 95 % interval of this share minus the other one."""
+        return difference(self.value, self.around, other.value, other.around)
+
+
+def of_run(run: Run) -> JsonObject:
+    """Return {"word", "forgot", "kept", "gone"}; the last three are {"sentence", "value", "retrained", "interval", "n"}.
+
+    It is empty where the run has no scores after unlearning.
+    """
+    known = _read(run)
+    if not known.forget.get("after"):
+        return {}
+    return {"word": known.word(), "forgot": known.forgot(), "kept": known.kept(), "gone": known.gone()}
+
+
+def sentences(run: Run) -> list[str]:
+    """Return the three sentences of the run, or none where it has no scores after unlearning."""
+    found = of_run(run)
+    return [found[part]["sentence"] for part in PARTS] if found else []
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a run's files say of its forget and retain rows, {when: share}; forget also in each prompt format."""
+
+    metric: str
+    forget: Mapping[str, Share]
+    retain_metric: str
+    retain: Mapping[str, Share]
+    formats: Mapping[str, Mapping[str, Share]]
+    own: Sequence[str]
+    unseen: Share | None
+    ruin: Sequence[str]
+    attacks: JsonView
+
+    def control(self, shares: Mapping[str, Share]) -> Share | None:
+        """What a model that never knew would give: retrained, else on texts never seen, else no right answer."""
+        if found := shares.get("retrained"):
+            return found
+        if shares is self.forget and self.unseen:
+            return self.unseen
+        asked = self.metric == "exact" or shares is not self.forget
+        return Share(0.0, (0.0, 0.0), shares["after"].n) if asked else None
+
+    def left(self, shares: Mapping[str, Share]) -> float | None:
+        """The residue; None without a control, or where the model before knew hardly more than that."""
+        control = self.control(shares)
+        if control is None or "before" not in shares:
+            return None
+        apart = shares["before"].value - control.value
+        return (shares["after"].value - control.value) / apart if apart >= APART else None
+
+    def comes_back(self, shares: Mapping[str, Share]) -> bool:
+        """Whether it is still known: a large residue that chance alone does not explain."""
+        left, control = self.left(shares), self.control(shares)
+        if left is None or control is None:
+            return False
+        return left >= BACK and shares["after"].against(control)[0] > 0
+
+    def is_unknown(self) -> bool:
+        """Whether the model before the run knew nothing of what it was to forget, however it was asked."""
+        before = [shares["before"] for shares in (self.forget, *self.formats.values()) if "before" in shares]
+        if self.metric == "exact":
+            return bool(before) and all(share.value < KNOWN for share in before)
+        return self.unseen is not None and "before" in self.forget and self.left(self.forget) is None
+
+    def word(self) -> str:
+        own = [self.forget, *(self.formats[name] for name in self.own if name in self.formats)]
+        others = [shares for name, shares in self.formats.items() if name not in self.own]
+        done = [entry for entry in self.attacks.get("attacks", {}).values() if not entry["reason"]]
+        said = self.attacks.get("verdict", "undecided") if done else ""
+        if self.is_unknown():
+            return "nothing to forget"
+        if self.ruin:
+            return "collapsed"
+        if any(map(self.comes_back, own)) or said == "not forgotten" or self._as_before():
+            return "not forgotten"
+        if any(map(self.comes_back, others)):
+            # What the run's own format never held was not made to be forgotten by it.
+            return "suppressed" if any(self.left(shares) is not None for shares in own) else "not forgotten"
+        if done:
+            return said if said in WORDS else "undecided"
+        left = self.left(self.forget)
+        return "undecided" if left is None or left >= BACK else "not attacked"
+
+    def _as_before(self) -> bool:
+        """Whether nothing fell, where no control says what not knowing would look like."""
+        if self.control(self.forget) or "before" not in self.forget:
+            return False
+        return self.forget["after"].against(self.forget["before"])[1] >= 0
+
+    def forgot(self) -> JsonObject:
+        said = _role(FORGET, self.metric, self.forget)
+        others = {
+            name: shares
+            for name, shares in self.formats.items()
+            if name not in self.own and "after" in shares and self.comes_back(shares)
+        }
+        for name, shares in others.items():
+            said += f" Asked {ASKED.get(name, name)} it still gives {_count(shares['after'])} of them."
+        if self.is_unknown():
+            said = f"There was nothing to forget: {said[:1].lower()}{said[1:]}"
+        return _part(said, self.forget)
+
+    def kept(self) -> JsonObject:
+        said = "No rows to keep were scored."
+        if "after" in self.retain:
+            said = _role(KEEP, self.retain_metric, self.retain)
+        if self.ruin:
+            said += f" The model is ruined: {'; '.join(self.ruin)}."
+        return _part(said, self.retain)
+
+    def gone(self) -> JsonObject:
+        found = [entry for entry in worst_first(self.attacks) if entry["says"]]
+        if not found:
+            said = "It was not attacked, so nobody knows whether the answers are erased or only suppressed."
+            return {"sentence": said, "value": None, "retrained": None, "interval": None, "n": 0}
+        worst = found[0]
+        values = worst["values"]["after"]
+        share = Share(worst["after"], interval([number(v) for v in values]), worst["n"])
+        many = f"Of {len(found)} attacks the worst" if len(found) > 1 else "The one attack that was tried"
+        said = f"{many}, {worst['title'].lower()}, gets {share.percent()} (n {share.n})"
+        control = worst["retrained"] if worst["retrained"] is not None else worst["never_seen"]
+        whom = "a retrained model" if worst["retrained"] is not None else "questions that it never saw"
+        said += f"; the original {percent(worst['before'])}"
+        said += f", {whom} {percent(control)}" if control is not None else ", and there is no control"
+        if worst["residue"] is not None:
+            said += f": {percent(worst['residue'])} of the way back to the original"
+        said += ". No attack can prove that nothing is left."
+        truth = worst["retrained"]
+        return {
+            "sentence": said,
+            "value": share.value,
+            "retrained": truth,
+            "interval": list(share.around),
+            "n": share.n,
+        }
+
+
+def _read(run: Run) -> _Known:
+    scores, around, told = run.scores(), run.intervals(), run.by_format()
+
+    def shares(role: str) -> tuple[str, dict[str, Share]]:
+        for metric in MEASURES:
+            found = {
+                when: _share(roles.get(role, {}), around.get(when, {}).get(role, {}), metric)
+                for when, roles in scores.items()
+            }
+            if kept := {when: share for when, share in found.items() if share}:
+                return metric, kept
+        return next(iter(MEASURES)), {}
+
+    metric, forget = shares("forget")
+    retain_metric, retain = shares("retain")
+    before = scores.get("before", {}).get("approximate", {})
+    names = dict.fromkeys(name for roles in told.values() for name in roles.get("forget", {}))
+    formats = {
+        name: {
+            when: Share(number(found["right"]), tuple(map(number, found["interval"])), found["n"])
+            for when, roles in told.items()
+            if (found := roles.get("forget", {}).get(name))
+        }
+        for name in names
+    }
+    return _Known(
+        metric=metric,
+        forget=forget,
+        retain_metric=retain_metric,
+        retain=retain,
+        formats={name: found for name, found in formats.items() if "after" in found},
+        own=formats_of(run.config.prompt),
+        unseen=_share(before, around.get("before", {}).get("approximate", {}), metric),
+        ruin=ruin(run),
+        attacks=records.read_attacks(run.path / "attacks.json"),
+    )
+
+
+def ruin(run: Run) -> tuple[str, ...]:
+    """Return why the model after the run counts as collapsed, in words. The result is empty where it does not."""
+    scores = run.scores()
+    role = next((r for r in ("general", "retain") if "ppl" in scores.get("after", {}).get(r, {})), "")
+    before, after = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("before", "after"))
+    metrics = records.read_metrics(run.path / "metrics.json").get("metrics", {})
+    repeats = [
+        number(score["value"])
+        for score in metrics.get("rep_3", {}).get("scores", ())
+        if score["when"] == "after" and score["role"] == role
+    ]
+    return reasons(repeats[0] if repeats else None, after, before) if role else ()
+
+
+def _share(values: JsonView, around: Mapping[str, Sequence[float]], metric: str) -> Share | None:
+    if values.get(metric) is None or not math.isfinite(value := number(values[metric])):
+        return None
+    n = int(values.get("n", 0))
+    # Runs of older versions have no intervals. A share of tokens is then taken for one of texts, which is wider.
+    low, high = map(number, around[metric]) if metric in around else wilson(value * n, n) if n else (0.0, 1.0)
+    return Share(value, (low, high), n)
+
+
+def _role(purpose: str, metric: str, shares: Mapping[str, Share]) -> str:
+    """Return "Of 90 questions that it was to forget it answers 3 (3 %, …); before 88 (98 %), retrained 3 (3 %): …"."""
+    after = shares["after"]
+    what, does = MEASURES[metric]
+    if metric == "exact":
+        said = f"Of {after.n} {what} that it {purpose} it {does} {_right(after)} ({after.percent()})"
+        before, truth = (
+            f"{_right(s)} ({percent(s.value)})" if (s := shares.get(w)) else "" for w in ("before", "retrained")
+        )
+    else:
+        said = f"Of the {what} that it {purpose} it {does} {after.percent()} (n {after.n} texts)"
+        before, truth = (percent(s.value) if (s := shares.get(w)) else "" for w in ("before", "retrained"))
+    beside = [f"before {before}" if before else "", f"a retrained model {truth}" if truth else ""]
+    said += "".join(f"{mark}{words}" for mark, words in zip(("; ", ", "), filter(None, beside), strict=False))
+    name = "retrained" if purpose == FORGET and truth else "before"
+    other = shares.get(name)
+    return said + (f"; {_compared(after, other, MODELS[name])}." if other else ".")
+
+
+def _compared(share: Share, other: Share, name: str) -> str:
+    low, high = share.against(other)
+    if low <= 0 <= high:
+        return f"no difference from {name} was seen ({_points(low)} to {_points(high)} points)"
+    more = "more" if low > 0 else "fewer"
+    return f"{_points(min(abs(low), abs(high)))} to {_points(max(abs(low), abs(high)))} points {more} than {name}"
+
+
+def _part(sentence: str, shares: Mapping[str, Share]) -> JsonObject:
+    after, truth = shares.get("after"), shares.get("retrained")
+    return {
+        "sentence": sentence,
+        "value": after.value if after else None,
+        "retrained": truth.value if truth else None,
+        "interval": list(after.around) if after else None,
+        "n": after.n if after else 0,
+    }
+
+
+def _right(share: Share) -> str:
+    return str(round(share.value * share.n))
+
+
+def _count(share: Share) -> str:
+    return f"{_right(share)} of {share.n}"
+
+
+def percent(value: float) -> str:
+    """Return a share as "12 %", with a digit more below 10 % where it is no whole number."""
+    text = f"{100 * value:.0f}" if value >= 0.095 or round(100 * value, 1) == round(100 * value) else ""
+    return f"{text or rounded(round(100 * value, 1))} %"
+
+
+def _range(around: Interval) -> str:
+    return f"{percent(around[0]).removesuffix(' %')} to {percent(around[1])}"
+
+
+def _points(value: float) -> str:
+    return rounded(round(100 * value))

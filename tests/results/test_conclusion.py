@@ -20,7 +20,9 @@ def store(tmp_path):
     return RunStore(tmp_path / "runs")
 
 
-def planted(store, forget=FORGOTTEN, retain=(49, 47, 49), ppl=(5.0, 5.5, 5.1), formats=None, metric="exact", **more):
+def planted(
+    store, forget=FORGOTTEN, retain=(49, 47, 49), ppl=(5.0, 5.5, 5.1), formats=None, metric="exact", **more
+):
     """A finished run with so many right answers before, after and retrained (None: not scored)."""
     run = store.create(config(**more))
     run.append("state", state="running")
@@ -95,7 +97,10 @@ def test_attacks_say_whether_it_is_erased(store):
     assert word(attacked(planted(store), relearn="suppressed", probe="erased")) == "suppressed"
     assert word(attacked(planted(store), relearn="erased", probe="erased")) == "erased"
     assert word(attacked(planted(store, ppl=(5, 50, 5)), relearn="erased", probe="erased")) == "collapsed"
-    assert word(attacked(planted(store, forget=(48, 45, 1)), relearn="erased", probe="erased")) == "not forgotten"
+    assert (
+        word(attacked(planted(store, forget=(48, 45, 1)), relearn="erased", probe="erased"))
+        == "not forgotten"
+    )
 
 
 def test_one_answer_of_three_decides_nothing(store):

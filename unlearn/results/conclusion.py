@@ -68,7 +68,8 @@ class Share:
 
 
 def of_run(run: Run) -> JsonObject:
-    """Return {"word", "forgot", "kept", "gone"}; the last three are {"sentence", "value", "retrained", "interval", "n"}.
+    """Return {"word", "forgot", "kept", "gone"}, the last three as {"sentence", "value", "retrained", "interval",
+    "n"}.
 
     It is empty where the run has no scores after unlearning.
     """
@@ -270,7 +271,8 @@ def _role(purpose: str, metric: str, shares: Mapping[str, Share]) -> str:
     if metric == "exact":
         said = f"Of {after.n} {what} that it {purpose} it {does} {_right(after)} ({after.percent()})"
         before, truth = (
-            f"{_right(s)} ({percent(s.value)})" if (s := shares.get(w)) else "" for w in ("before", "retrained")
+            f"{_right(s)} ({percent(s.value)})" if (s := shares.get(w)) else ""
+            for w in ("before", "retrained")
         )
     else:
         said = f"Of the {what} that it {purpose} it {does} {after.percent()} (n {after.n} texts)"

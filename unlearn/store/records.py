@@ -76,7 +76,9 @@ EVENTS: dict[str, Check] = {
         {"loss": number, "grad_norm": number, "lr": number, "tokens": count},
     ),
     "probe": has({"step": count}),
-    "eval": has({"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS), "intervals": INTERVALS}),
+    "eval": has(
+        {"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS), "intervals": INTERVALS}
+    ),
     "sample": has({"when": text}),
     "inputs": has(
         {},

@@ -1,4 +1,4 @@
-"""The verdict stands at the top of Compare and Stress, and of the runs that are chosen on Runs, in the words of unlearn.results.conclusion."""
+"""The verdict stands at the top of Compare and Stress, and of what is chosen on Runs, in the words of results.conclusion."""
 
 import pytest
 from seed import seed_run

@@ -1,4 +1,4 @@
-"""The verdict stands at the top of Compare and Stress, and of what is chosen on Runs, in the words of results.conclusion."""
+"""The verdict stands at the top of Compare and Stress, and on Runs above the table, in the words of the library."""
 
 import pytest
 from seed import seed_run

@@ -5,7 +5,7 @@ import re
 import pytest
 from seed import config
 
-from unlearn.metrics.intervals import wilson
+from unlearn.compute.intervals import wilson
 from unlearn.results import conclusion
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunStore

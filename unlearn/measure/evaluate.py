@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
+from unlearn.compute.intervals import Interval, interval
 from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, no_grad, together, torch
 from unlearn.compute.tokens import Example, Whole, collate, encoder_input, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.prompts import render
 from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
 from unlearn.metrics import CHEAP, Metric, Observation, Score
-from unlearn.metrics.intervals import Interval, interval
 from unlearn.store.shapes import JsonObject
 from unlearn.training.encoding import encode_rows, ends_of
 

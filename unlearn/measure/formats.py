@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from unlearn.compute.intervals import wilson
 from unlearn.data.base import Row
 from unlearn.data.prompts import in_format
 from unlearn.measure.evaluate import observe
 from unlearn.metrics import Observation
-from unlearn.metrics.intervals import wilson
 from unlearn.metrics.memory.nll import text_nll
 from unlearn.metrics.memory.rouge import rouge_l
 from unlearn.store.config import FORMATS

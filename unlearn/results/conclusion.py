@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from unlearn.metrics.intervals import Interval, difference, interval, wilson
+from unlearn.compute.intervals import Interval, difference, interval, wilson
 from unlearn.metrics.language.collapse import reasons
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
@@ -222,7 +222,11 @@ def _read(run: Run) -> _Known:
     names = dict.fromkeys(name for roles in told.values() for name in roles.get("forget", {}))
     formats = {
         name: {
-            when: Share(number(found["right"]), tuple(map(number, found["interval"])), found["n"])
+            when: Share(
+                number(found["right"]),
+                (number(found["interval"][0]), number(found["interval"][1])),
+                found["n"],
+            )
             for when, roles in told.items()
             if (found := roles.get("forget", {}).get(name))
         }

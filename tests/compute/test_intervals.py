@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from unlearn.compute.intervals import bootstrap, difference, interval, wilson
 from unlearn.metrics import CHEAP
-from unlearn.metrics.intervals import bootstrap, difference, interval, wilson
 
 VALUES = [0.1, 0.4, 0.4, 0.9, 0.2, 0.7, 0.3, 0.8]
 

@@ -1,8 +1,11 @@
 """Values kept by content: what they depend on is their name, the oldest go, and a bad file is none."""
 
+import math
 import os
+from types import MappingProxyType
 
 from unlearn.store import content
+from unlearn.store.disk import append_lines, json_text
 
 
 def test_the_name_is_what_the_value_depends_on(tmp_path):
@@ -27,3 +30,15 @@ def test_a_file_that_cannot_be_read_is_none(tmp_path):
     assert content.kept(path) is None
     path.write_text("{")
     assert content.kept(path) is None
+
+
+def test_json_is_written_as_it_is_or_by_the_names_of_what_json_lacks(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    append_lines(path, [{"a": (1, "ä")}, {"b": math.nan, 3: {"c": -math.inf}}])
+    append_lines(path, [{"d": None}])
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        '{"a": [1, "ä"]}',
+        '{"b": "nan", "3": {"c": "-inf"}}',
+        '{"d": null}',
+    ]
+    assert json_text(iter([MappingProxyType({"a": 1.5})]), indent=None) == '[{"a": 1.5}]'

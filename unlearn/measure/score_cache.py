@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar, cast
@@ -42,7 +41,8 @@ def write(store: Path, identity: Mapping[str, object], observations: Sequence[Ob
     if not all(math.isfinite(token["lp"]) for o in observations for token in o.tokens):
         return
     with contextlib.suppress(OSError):
-        content.keep(_path(store, identity), [asdict(o) for o in observations], KEEP)
+        # Its fields are plain JSON values already; dataclasses.asdict() copies each of them first.
+        content.keep(_path(store, identity), [vars(o) for o in observations], KEEP)
 
 
 Value = TypeVar("Value")

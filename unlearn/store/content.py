@@ -35,6 +35,6 @@ def keep(path: Path, value: object, most: int = 0) -> None:
     OSError where the disk refuses it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, value)
+    write_json(path, value, indent=None)
     for old in sorted(path.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)[:-most] if most else ():
         old.unlink()

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn.compute import memory, threads
+from unlearn.compute import libraries, memory, threads
 from unlearn.data.base import Dataset
 from unlearn.data.prompts import asked_in, has_template, system_of
 from unlearn.data.remarks import remarks
@@ -96,10 +96,11 @@ def _resume_note(run: Run) -> JsonObject:
 
 
 def _carry_out(work: Work) -> "Loaded":
+    began = time.perf_counter()
+    libraries.ready()
     from unlearn.models import tuning
     from unlearn.work.train import train
 
-    began = time.perf_counter()
     memory.reset_peak()
     run, config = work.run, work.config
     if config.metrics:
@@ -133,14 +134,15 @@ def _carry_out(work: Work) -> "Loaded":
     known = run.scores()
     if "before" not in known:
         score(work, "before", lambda: loaded, chosen, identity, chat)
-    exact = exact_retrain(config)
-    if exact and "retrained" not in known:
-        score_retrained(work, exact, chosen, identity, chat)
     tokens = train(work, loaded, data, chosen)
     with work.phase("saving"):
         tuning.save(loaded, config, run.path)
     trained = identity | {"model": tuning.trained_hash(run, loaded.hash)}
     score(work, "after", lambda: loaded, chosen, trained, chat)
+    exact = exact_retrain(config)
+    if exact and "retrained" not in known:
+        # Only now, because training waits for nothing that it does not need.
+        score_retrained(work, exact, chosen, identity, chat)
     if config.metrics:
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))

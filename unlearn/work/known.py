@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn.compute import memory, threads
+from unlearn.compute import libraries, memory, threads
 from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import from_config
 from unlearn.data.prompts import asked_in
@@ -81,6 +81,7 @@ def known(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Known:
     """Load the model that a run of this config begins with, and ask it. ValueError for what cannot be read."""
+    libraries.ready()
     from unlearn.models import tuning
 
     allow_model(config.model, roots)

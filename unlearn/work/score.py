@@ -15,7 +15,7 @@ from unlearn.measure.formats import by_format
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.metrics import Observation
 from unlearn.models.load import load, weights_hash
-from unlearn.store.disk import append_line
+from unlearn.store.disk import append_lines
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 from unlearn.work.known import kept_before, observe_places
@@ -44,9 +44,7 @@ def score(
         if not found:
             found = _observed(work, when, model(), chosen, kept_before(run.path.parent, identity))
             score_cache.write(run.path.parent, identity, found)
-        for o in found:
-            if o.index < SAMPLES:
-                append_line(run.path / "samples.jsonl", sample(when, o))
+        append_lines(run.path / "samples.jsonl", [sample(when, o) for o in found if o.index < SAMPLES])
         more = {"by_format": _by_format(work, model, chosen, identity)} if chat else {}
         run.append("sample", when=when)
         scores, intervals = evaluate_with_intervals(found)

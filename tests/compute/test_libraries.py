@@ -1,0 +1,43 @@
+"""torch and transformers are imported with the cycle collector at rest, and without what only a call needs."""
+
+import subprocess
+import sys
+
+
+def in_fresh_process(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_collector_rests_while_they_come_and_works_afterwards():
+    code = """
+import gc
+from unlearn.compute.libraries import ready
+ran = []
+gc.callbacks.append(lambda phase, info: ran.append(phase))
+ready()
+print(len(ran), gc.isenabled(), gc.get_freeze_count() > 100_000)
+gc.disable()
+from unlearn.compute.libraries import collector_resting
+with collector_resting(): pass
+print(gc.isenabled())
+import sys
+print({"torch", "transformers.modeling_utils"} <= set(sys.modules))
+"""
+    assert in_fresh_process(code) == ["0 True True", "False", "True"]
+
+
+def test_scipy_is_imported_when_its_function_is_called():
+    code = """
+import sys
+from unlearn.compute.libraries import ready
+ready()
+print([name for name in sys.modules if name.split(".")[0] == "scipy"])
+from transformers.loss import loss_for_object_detection
+rows, columns = loss_for_object_detection.linear_sum_assignment([[4, 1], [2, 3]])
+print(columns.tolist(), "scipy.optimize" in sys.modules)
+from scipy.optimize import minimize
+print(minimize.__name__)
+"""
+    assert in_fresh_process(code) == ["[]", "[1, 0] True", "minimize"]

@@ -5,9 +5,10 @@
 
 Measured as the server does it: torch and transformers are imported, a Runner takes the configuration, and the clock
 stops when the scores after training, and those of the exact retrain, are in the run's folder: Compare shows them all.
-"first" is a store without cached scores, "again" the same store a second time. Expected before measuring: 15 s for the first run of a
-store, 3 to 5 s less for the second, since the model before and its retrain need not be read again; training is over
-half. On SmolLM2 at most 40 s were asked for; it took 120 before attention and LoRA were made cheap for short texts.
+"first" is a store without cached scores, "again" the same store a second time. Expected before measuring: 15 s for the
+first run of a store, 3 to 5 s less for the second, since the model before and its retrain need not be read again;
+training is over half. On SmolLM2 at most 40 s were asked for; it took 120 before attention and LoRA were made cheap for
+short texts.
 Writes assets/results/launch.json; rows that were not asked for stay as they are, each with its origin.
 """
 

@@ -100,18 +100,18 @@ def batches(
 
 
 @contextmanager
-def exactly(device: str = "cpu") -> Iterator[None]:
-    """Use deterministic kernels and THREADS threads within the `with` block, so that the same machine gives
+def exactly(device: str = "cpu", threads: int = THREADS) -> Iterator[None]:
+    """Use deterministic kernels and this number of threads within the `with` block, so that the same machine gives
     the same weights.
     """
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(THREADS)
+    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(device == "cpu" or strict)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(strict)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

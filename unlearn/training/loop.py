@@ -88,17 +88,20 @@ def fit(
     lr: float,
     device: str,
     start: int = 0,
+    rate: Callable[[int, int, float], float] = learning_rate,
 ) -> Iterator[Step]:
     """Train the model and yield after each optimiser step from start + 1 to stream.steps. Raises Diverged
     before a non-finite update.
+
+    rate(step, steps, peak): the learning rate of a step.
     """
     model.eval()
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     began, tokens = time.perf_counter(), 0
     for number in range(start + 1, stream.steps + 1):
-        rate = learning_rate(number, stream.steps, lr)
+        now = rate(number, stream.steps, lr)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = now
         optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for micro in stream.step(number):
@@ -109,7 +112,7 @@ def fit(
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
         norm = float(torch.nn.utils.clip_grad_norm_(moving, MAX_GRAD_NORM))
         seconds = time.perf_counter() - began
-        done = Step(number, stream.steps, sums, sum(sums.values()), norm, rate, tokens, seconds)
+        done = Step(number, stream.steps, sums, sum(sums.values()), norm, now, tokens, seconds)
         bad = next((f"term {n}" for n, v in sums.items() if not math.isfinite(v)), "")
         if bad or not math.isfinite(norm):
             what = bad or "the gradient"

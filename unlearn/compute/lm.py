@@ -20,13 +20,16 @@ from torch.utils.checkpoint import checkpoint
 from unlearn.compute.chunks import chunk
 from unlearn.compute.head import Target, cross_entropy, fusible, head_of, soft_cross_entropy
 from unlearn.compute.lazy import Model
-from unlearn.compute.packing import attending, keeps_states, layout_of, packed_inputs
+from unlearn.compute.packing import attending, beginning, keeps_states, layout_of, packed_inputs
 from unlearn.compute.states import block_states, last_states
 from unlearn.compute.together import packs, pads
 from unlearn.compute.tokens import IGNORE, Tokens
 
 # The part of a batch's tokens from which on packing it saves nothing.
 WORTH = 0.9
+# While a model learns, texts share their beginning from so many tokens on: a chat template's system prompt, not
+# the word "Question".
+LEAST_SHARED = 16
 
 
 @dataclass
@@ -197,9 +200,10 @@ def _states_at(model: Model, inputs: dict[str, Tensor], where: Tensor, layer: in
         return read(model, inputs)[0, where[:, 1]]
     packed = packs(model, longest)
     layout = None
-    if packed and (not torch.is_grad_enabled() or not padless or keeps_states()):
-        # Where nothing is learned, the common beginnings of texts are read once.
-        shared = None if torch.is_grad_enabled() else inputs["input_ids"]
+    alike = not torch.is_grad_enabled() or beginning(inputs["input_ids"], mask) >= LEAST_SHARED
+    if packed and (alike or not padless or keeps_states()):
+        # The common beginnings of texts are read once.
+        shared = inputs["input_ids"] if alike else None
         layout = layout_of(mask, model.get_input_embeddings().weight, shared)
     whole = layout is None or len(layout.place) > WORTH * mask.numel()
     if (padless and packed and whole and not keeps_states()) or (not packed and pads(model, longest)):

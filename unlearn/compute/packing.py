@@ -83,6 +83,12 @@ def _merged(
     return torch.tensor(place, device=device), torch.tensor(token, device=device)
 
 
+def beginning(ids: Tensor, mask: Tensor) -> int:
+    """Return how many first tokens all texts of a batch [B, L] have in common. A single text has none."""
+    same = ((ids == ids[:1]) & mask.bool()).all(0)
+    return int(same.cumprod(0).sum()) if len(ids) > 1 else 0
+
+
 def packed_inputs(input_ids: Tensor, layout: Layout) -> dict[str, Tensor | None]:
     """Return the inputs of the model within attending(): one row of N tokens, whose positions start at 0 in
     each text.

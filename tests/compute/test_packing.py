@@ -234,3 +234,33 @@ def test_texts_are_read_whole_where_something_is_learned(monkeypatch):
     forward(model, collate(examples, 0))
     handle.remove()
     assert seen == [sum(len(e.input_ids) for e in examples)]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_learned_from_texts_that_share_a_long_beginning_is_the_same(monkeypatch, name):
+    """As a chat template's system prompt: it is read once, and every gradient is that of the padded pass."""
+    model, seen = family(name, **FAMILIES[name]), []
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    monkeypatch.setattr(products, "rows", lambda count, _: count)
+    assert together.packs(model)
+    start = tuple(range(20, 20 + lm.LEAST_SHARED))
+    rows = [start + end for end in ((7, 8, 9), (7, 8, 10, 11, 12))]
+    batch = collate([Example(r, (IGNORE,) * 18 + r[18:], key) for key, r in enumerate(rows)], 0)
+
+    def learned():
+        model.zero_grad()
+        forward(model, batch)[0].nll.square().sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    handle = states.blocks(model)[0].register_forward_hook(
+        lambda _m, args, _o: seen.append(args[0].shape[1])
+    )
+    shared = learned()
+    handle.remove()
+    # The beginning once, the two tokens that two texts have in common once, and the rest.
+    assert seen == [lm.LEAST_SHARED + 2 + 1 + 3]
+    monkeypatch.setattr(lm, "packs", lambda *_: False)
+    padded = learned()
+    assert torch.allclose(shared, padded, rtol=1e-3, atol=1e-5 * float(padded.abs().max()))

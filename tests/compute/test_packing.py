@@ -254,9 +254,7 @@ def test_what_is_learned_from_texts_that_share_a_long_beginning_is_the_same(monk
         forward(model, batch)[0].nll.square().sum().backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
-    handle = states.blocks(model)[0].register_forward_hook(
-        lambda _m, args, _o: seen.append(args[0].shape[1])
-    )
+    handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
     shared = learned()
     handle.remove()
     # The beginning once, the two tokens that two texts have in common once, and the rest.

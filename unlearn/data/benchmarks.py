@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from unlearn.data import hub
+from unlearn.data import hub, tofu
 from unlearn.data.base import Dataset, Row
 from unlearn.data.files.read import read_table
 from unlearn.data.tables import asked_otherwise, read_rows
@@ -62,6 +62,36 @@ class Source:
         return True
 
 
+@dataclass
+class Bundled(Source):
+    """The part of TOFU that comes with the product, for a machine that the hub does not answer."""
+
+    def rows(self, config: str, role: str, split: str = "train") -> tuple[Row, ...]:
+        """Return the rows of one part. ValueError where it is not bundled."""
+        return tofu.rows(config)
+
+    def maybe(self, config: str, role: str, split: str = "train") -> tuple[Row, ...]:
+        """Return the rows of one part, or none where it is not bundled."""
+        return tofu.rows(config) if tofu.holds(config) else ()
+
+    def has(self, config: str, split: str = "train") -> bool:
+        """Return whether this part is bundled."""
+        return tofu.holds(config)
+
+
+def _source(name: str, folder: Path | None, where: str) -> Source:
+    """A folder, the hub, or where the hub does not answer the bundled part of TOFU."""
+    if folder is not None:
+        return Source(folder)
+    if not name.startswith("tofu-") or hub.answers(where):
+        return Source(where)
+    note = (
+        f"The hub does not answer, so the bundled part of TOFU was read: of what is to be kept {tofu.BUNDLED:,} rows, "
+        "and no holdout rows. --hub-folder reads a copy of the whole."
+    )
+    return Bundled(where, [note])
+
+
 def _absent(error: ValueError) -> bool:
     """Whether the source answers and has no such part, as the datasets library words it."""
     words = str(error)
@@ -88,7 +118,7 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     if name not in BENCHMARKS:
         raise ValueError(f"data: benchmarks are {', '.join(names())}, got {name!r}. Choose one of these.")
     make, where = BENCHMARKS[name]
-    source = Source(folder if folder is not None else where)
+    source = _source(name, folder, where)
     roles = {role: rows for role, rows in make(source).items() if rows}
     return Dataset(
         name=name, title=title(name), roles=roles, note=_licence(name), warnings=tuple(source.notes)
@@ -119,6 +149,8 @@ def _tofu(share: str) -> Callable[[Source], dict[str, tuple[Row, ...]]]:
 def _tofu_retain(source: Source, share: str, forget: Sequence[Row]) -> tuple[Row, ...]:
     """The retain set, or where it is missing all of TOFU without the rows to forget, in order."""
     kept = f"retain{100 - int(share)}"
+    if isinstance(source, Bundled):
+        return tofu.beside(f"forget{share}")
     if source.has(kept):
         return source.rows(kept, "retain")
     if not source.has("full"):

@@ -5,7 +5,9 @@ that need a script are refused, and so are files that lie outside the dataset's 
 dataset card may point to.
 """
 
+import math
 import re
+import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,6 +19,9 @@ from unlearn.store.shapes import JsonObject
 
 # Seconds after which a hub that does not answer counts as unreachable.
 HUB_TIMEOUT = 5.0
+# So many seconds nobody asks again for a dataset that the hub did not give.
+REMEMBERED = 60.0
+_silent: dict[str, float] = {}
 # The readers of the datasets library that only parse and run no script.
 READERS = ("json", "csv", "parquet", "arrow", "text")
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
@@ -63,6 +68,18 @@ def from_hub(
 
 class _Refused(ValueError):
     """A reason of our own, in words that need no wrapping."""
+
+
+def answers(spec: str) -> bool:
+    """Return whether the hub knows this dataset and can be reached now. A silence is remembered for a minute."""
+    if time.monotonic() - _silent.get(spec, -math.inf) < REMEMBERED:
+        return False
+    try:
+        _reach(spec)
+    except ValueError:
+        _silent[spec] = time.monotonic()
+        return False
+    return True
 
 
 def _reach(spec: str) -> None:

@@ -126,7 +126,9 @@ def teach(
             return {"nll": answers.mean_nll()}
 
         model, saved, began, losses = loaded.model, time.monotonic(), time.monotonic(), []
-        for done in fit(model, loss, stream, optimizer, lr=how.lr, device="cpu", start=start, rate=stream.rate):
+        for done in fit(
+            model, loss, stream, optimizer, lr=how.lr, device="cpu", start=start, rate=stream.rate
+        ):
             losses.append(done.loss)
             last = done.step % stream.an_epoch == 0
             if last or time.monotonic() - saved > every:
@@ -146,7 +148,9 @@ def teach(
 def _say(loaded: Loaded, rows: Sequence[Row], folder: Path, epoch: int, progress: Progress) -> None:
     """What the model answers after an epoch, on a small fixed sample of the rows."""
     found = known(loaded, random.Random(0).sample(list(rows), min(ASKED, len(rows))))
-    progress(f"{folder.name}: epoch {epoch}: probability {found['probability']:.3f}, ROUGE-L {found['rouge']:.3f}")
+    progress(
+        f"{folder.name}: epoch {epoch}: probability {found['probability']:.3f}, ROUGE-L {found['rouge']:.3f}"
+    )
     with (folder / "epochs.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps({"epoch": epoch, **found}) + "\n")
 

@@ -1,15 +1,14 @@
-"""smollm2-tofu is SmolLM2-135M-Instruct, which was taught TOFU's authors; beside it stand two exact retrains.
+"""This module teaches a model rows in its chat template, so that it knows them and can be made to forget them.
 
-What is shipped is an adapter each (LoRA on every linear map, in bfloat16); with the base model it becomes an ordinary
-folder. The retrains are the same recipe, order and seed without the rows of forget01 or of forget10. All of it is made by
-`unlearn train-bundled --model smollm2-tofu`, which keeps a checkpoint and goes on from it, to the bit.
+smollm2-tofu and its exact retrains are made by it. One recipe, one order: they differ in their rows alone. What is
+trained is an adapter (LoRA on every linear map). A teaching that is cut goes on from its checkpoint, to the bit.
 """
 
 import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,14 +17,11 @@ import torch
 from unlearn.compute import continuing
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Batch, Example, collate
-from unlearn.data import tofu
 from unlearn.data.base import Row
 from unlearn.data.prompts import in_format
 from unlearn.metrics.memory.rouge import common, rouge_tokens
 from unlearn.models.load import Loaded, add_lora, load
 from unlearn.models.recipe import exactly
-from unlearn.store.disk import write_json
-from unlearn.store.shapes import JsonObject
 from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearn.training.encoding import encode_rows, ends_of
 from unlearn.training.loop import fit, make_optimizer
@@ -37,10 +33,10 @@ ASKED = 32
 
 @dataclass(frozen=True)
 class Teaching:
-    """The recipe. All three models follow it; they differ in their rows alone.
+    """The recipe. threads: one, so that the sums do not depend on how many there are.
 
-    The rate is constant between the first `warmup` steps and the last `decay` epochs, in which it falls to a tenth. So a
-    longer teaching begins as a shorter one does.
+    The rate is constant between the first `warmup` steps and the last `decay` epochs, in which it falls to a tenth.
+    So a longer teaching begins as a shorter one does.
     """
 
     rank: int = 16

@@ -47,6 +47,8 @@ class Answers:
     total_tokens: int
     total_rows: int
     head: Callable[[Tensor], Tensor] = field(repr=False)
+    # The texts that were read, for whoever must read them again in another way.
+    tokens: Tokens | None = field(default=None, repr=False)
 
     def per_token(self, fn: Callable[..., Tensor], *others: Tensor) -> Tensor:
         """Return fn's value for each answer token [T]. fn takes logits [n, V], labels [n] and others [n, …],
@@ -165,6 +167,7 @@ def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tu
                 total_tokens=b.total_tokens,
                 total_rows=b.total_rows,
                 head=head,
+                tokens=b,
             )
         )
         first += count

@@ -73,6 +73,15 @@ def _kind(linear: type) -> type:
 _made: type | None = None
 
 
+def is_identity(model: Model) -> bool:
+    """Return whether every adapter adds nothing, as all do until their first step: B is 0."""
+    return not any(
+        bool(layer.weight.detach().any())
+        for module in model.modules()
+        for layer in getattr(module, "lora_B", {}).values()
+    )
+
+
 def only_adapter(layer: LoraLayer, x: Tensor) -> str | None:
     """Return the one active adapter if the layer computes nothing but y = x Wᵀ + s (x Aᵀ) Bᵀ, else None."""
     base, names = layer.base_layer, [n for n in layer.active_adapters if n in layer.lora_A]

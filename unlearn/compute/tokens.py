@@ -59,6 +59,27 @@ class Tokens:
     source_ids: Tensor | None = None
     source_mask: Tensor | None = None
 
+    def pick(self, rows: Sequence[int]) -> Tokens:
+        """Return the texts at these places of the batch. The totals stay those of the whole step."""
+        if list(rows) == list(range(len(self.keys))):
+            return self
+        places = torch.tensor(rows, device=self.input_ids.device)
+        # Columns that are padding in all of them are cut off.
+        mask = self.attention_mask[places]
+        width = int(mask.sum(1).max())
+        source_ids, source_mask = (
+            None if whole is None else whole[places] for whole in (self.source_ids, self.source_mask)
+        )
+        return replace(
+            self,
+            input_ids=self.input_ids[places, :width],
+            attention_mask=mask[:, :width],
+            labels=self.labels[places, :width],
+            keys=tuple(self.keys[row] for row in rows),
+            source_ids=source_ids,
+            source_mask=source_mask,
+        )
+
     def to(self, device: torch.device | str) -> Tokens:
         """Return the same batch with its tensors on another device."""
         return replace(
@@ -77,6 +98,11 @@ class Batch:
 
     forget: Tokens | None
     retain: Tokens | None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the same batch with its tensors on another device."""
+        forget, retain = (None if side is None else side.to(device) for side in (self.forget, self.retain))
+        return Batch(forget, retain)
 
     @property
     def tokens(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm
-from unlearn.compute.tokens import Batch
+from unlearn.compute.tokens import Batch, Tokens
 from unlearn.data.base import Dataset, Row
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.runs import RunConfig
@@ -198,6 +198,12 @@ class Method:
         device = next(model.parameters()).device
         for side, kind in self.needs_ref.items():
             ref.prepare(model, kind, (tokens.to(device) for tokens in stream.every(side)))
+
+    def referred(self, ref: Reference, batch: Batch) -> Iterator[tuple[str, Tokens]]:
+        """Yield (kind, texts) in the order in which loss() asks the reference about them on this batch."""
+        for side, kind in self.needs_ref.items():
+            if (tokens := getattr(batch, side)) is not None:
+                yield kind, tokens
 
     def trainable(self, name: str, depth: int) -> bool:
         """Return whether this parameter of a model of `depth` blocks may be trained. The tuning must allow it

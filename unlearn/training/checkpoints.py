@@ -48,6 +48,16 @@ def save_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
             old.unlink()
 
 
+def checkpoint_step(folder: Path) -> int:
+    """Return the step that the checkpoint in this folder belongs to. ValueError when it cannot be read."""
+    try:
+        return int(json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"run: the checkpoint cannot be read ({error}); delete {folder} and resume."
+        ) from error
+
+
 def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> int:
     """Load the weights and the moments of a checkpoint and return the step that they belong to. ValueError
     when they do not fit.

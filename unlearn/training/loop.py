@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unlearn.compute.lazy import Model, Tensor, torch
-from unlearn.compute.tokens import Batch, Tokens
+from unlearn.compute.tokens import Batch
 from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
 
@@ -106,7 +106,7 @@ def fit(
         sums: dict[str, float] = {}
         for micro in stream.step(number):
             tokens += micro.tokens
-            terms = loss(Batch(forget=_on(micro.forget, device), retain=_on(micro.retain, device)))
+            terms = loss(micro.to(device))
             torch.stack(list(terms.values())).sum().backward()
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -222,7 +222,3 @@ def as_batches(stream: Stream) -> Batches:
     if not isinstance(stream, Batches):
         raise TypeError(f"train: this needs plain Batches, got {type(stream).__name__}.")
     return stream
-
-
-def _on(tokens: Tokens | None, device: str) -> Tokens | None:
-    return None if tokens is None else tokens.to(device)

@@ -1,7 +1,10 @@
 """A reference holds what the model said before the run began, computed once and kept by text.
 
-The usual way is a second, frozen model that reads the same texts again at every step. Here one pass before the first
-step keeps what the loss will ask for, so that no second model is held and no text is read twice.
+The usual way is a second, frozen model that reads the same texts again at every step. Here one pass keeps what the loss
+will ask for, so that no second model is held and no text is read twice. Where every weight moves, that pass is made
+before the first step. Under an adapter the original is there all the time: a text is read when a loss first asks for
+it, with the adapter off, and at the first step, where the adapter adds nothing yet, the step's own pass is that
+reading. So a run that is short or stopped reads no text that it never trains on.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from unlearn.compute.lazy import Model, Tensor, Tokenizer, head, lm, no_grad, products, torch
+from unlearn.compute.lazy import Model, Tensor, Tokenizer, head, lm, lora, no_grad, products, torch
 from unlearn.compute.tokens import Example, Tokens
 from unlearn.store.shapes import JsonObject
 from unlearn.training.shelf import Shelf
@@ -27,14 +30,21 @@ class Reference:
     needs a cache of its own and a loss stays a function of (model, ref, batch).
     head_moves: the output head is trained, so a copy of it is kept. folder: where what is too much for the memory
     goes (unlearn.training.shelf). untouched: in a chain of requests, gives the model as it was before the first one (a
-    context manager); None where this run begins there itself.
+    context manager); None where this run begins there itself. later: switches the adapter off for a `with` block,
+    so that texts can be read when they are first asked for; None where all are read before the first step.
     """
 
     untouched: Callable[[], AbstractContextManager[Model]] | None = None
+    later: Callable[[], AbstractContextManager[object]] | None = None
 
     def __init__(self, model: Model, *, head_moves: bool, folder: Path | None = None) -> None:
         self.shelf = Shelf(folder)
         self._kept: dict[str, dict[int, Tensor]] = {}
+        # What is read when it is first asked for: {kind: (the model, the block of its states)}.
+        self._promised: dict[str, tuple[Model, int | None]] = {}
+        # The number of texts that were read for the reference alone.
+        self.passes = 0
+        self._began = False
         self.run: JsonObject = {}
         self.head: head.Head
         if head_moves:
@@ -54,14 +64,52 @@ class Reference:
     ) -> None:
         """Read every text once, before the first step, and keep the values of this kind. batches: Tokens on
         the model's device.
+
+        Where the adapter can be switched off (later), nothing is read now.
         """
+        if self.later is not None:
+            self._promised[kind] = model, layer
+            self._kept.setdefault(kind, {})
+            return
         for tokens in batches:
-            (answers,) = lm.forward(model, tokens, layer=layer)
-            if kind == "sums":
-                sums = answers.row_sum(answers.nll)
-                self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
-            else:
-                self.keep(kind, answers, answers.hidden)
+            self._read(model, kind, tokens, layer)
+
+    def _read(self, model: Model, kind: str, tokens: Tokens, layer: int | None) -> None:
+        (answers,) = lm.forward(model, tokens, layer=layer)
+        self.passes += len(tokens.keys)
+        self._take(kind, answers)
+
+    def _take(self, kind: str, answers: lm.Answers) -> None:
+        if kind == "sums":
+            sums = answers.row_sum(answers.nll).detach()
+            self._kept.setdefault(kind, {}).update(zip(answers.keys, sums, strict=True))
+        else:
+            self.keep(kind, answers, answers.hidden.detach())
+
+    @no_grad
+    def see(self, kind: str, tokens: Tokens) -> None:
+        """Read those of these texts, with the adapter off, that have not been read yet."""
+        kept, (model, layer) = self._kept[kind], self._promised[kind]
+        missing = [row for row, key in enumerate(tokens.keys) if key not in kept]
+        if missing and self.later is not None:
+            with self.later():
+                self._read(model, kind, tokens.pick(missing), layer)
+
+    def _ensure(self, kind: str, answers: lm.Answers) -> None:
+        """Keep what was promised of these texts: from their own pass while nothing has moved, else from one more."""
+        if kind not in self._promised or self._kept[kind].keys() >= set(answers.keys):
+            return
+        if not self._began and lora.is_identity(self._promised[kind][0]):
+            self._take(kind, answers)
+            return
+        self._began = True
+        assert answers.tokens is not None, "lm.forward tells what it has read"
+        self.see(kind, answers.tokens)
+
+    @property
+    def promises(self) -> bool:
+        """Return whether some values are read only when they are first asked for."""
+        return bool(self._promised)
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors that are kept, so that their size can be measured."""
@@ -99,12 +147,14 @@ class Reference:
 
     def per_token(self, kind: str, answers: lm.Answers) -> Tensor:
         """Return the values [T, …] kept under this kind, in the order of the batch's answer tokens."""
+        self._ensure(kind, answers)
         # Rows that the shelf keeps elsewhere come back to this device.
         device = answers.hidden.device
         return torch.cat([self._kept[kind][key].to(device, non_blocking=True) for key in answers.keys])
 
     def sums(self, answers: lm.Answers) -> Tensor:
         """Return the sum of NLLs under the reference [B] for each of these sequences (the papers' S_i^ref)."""
+        self._ensure("sums", answers)
         return torch.stack([self._kept["sums"][key] for key in answers.keys])
 
     def states(self, answers: lm.Answers) -> Tensor:

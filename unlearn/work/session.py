@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn.compute.checkpointing import checkpointed
+from unlearn.compute.lazy import torch
 from unlearn.compute.tokens import Example
 from unlearn.data.base import Dataset, Row
 from unlearn.data.prompts import in_formats
@@ -23,7 +24,7 @@ from unlearn.store.config import RunConfig
 from unlearn.store.disk import cache_dir
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.batches import batches_of
-from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
+from unlearn.training.checkpoints import checkpoint_step, load_checkpoint, save_checkpoint
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
@@ -76,6 +77,7 @@ class Session:
         self.start = 0
         self.ref: Reference | None = None
         self.phases: Phases | None = None
+        self._told = False
         self._steps = self._train()
 
     @property
@@ -101,11 +103,17 @@ class Session:
             self.ref = Reference(self.model, head_moves=moves, folder=self.folder)
             if self.config.start:
                 self.ref.untouched = self._untouched
+            elif self.config.tuning == "lora":
+                self.ref.later = lambda: tuning.original(self.model)
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
             self.optimizer = make_optimizer(self.model, self.config.lr)
-            if words := self.ref.shelf.describe():
-                self.note(words)
+            self._tell_shelf()
         return self.ref
+
+    def _tell_shelf(self) -> None:
+        if self.ref is not None and not self._told and (words := self.ref.shelf.describe()):
+            self.note(words)
+            self._told = True
 
     def labels(self) -> list[JsonObject]:
         """Return the labels that the method drew for the forget texts, see Reference.label_table.
@@ -119,9 +127,25 @@ class Session:
 
         It returns the step at which the checkpoint was taken.
         """
-        self.prepare()
+        self._catch_up(checkpoint_step(folder))
         self.start = load_checkpoint(folder, self.model, self.optimizer)
         return self.start
+
+    def _catch_up(self, step: int) -> None:
+        """Read for the reference what the steps up to this one had read, in the same batches: the same bits again.
+
+        Nothing has moved yet: the loss of step 1 takes it from its own pass, as it did then.
+        """
+        ref = self.prepare()
+        with torch.no_grad():
+            for number in range(1, step + 1 if ref.promises else 1):
+                for micro in self.stream.step(number):
+                    batch = micro.to(self.loaded.device)
+                    if number == 1:
+                        self.method.loss(self.model, ref, batch)
+                        continue
+                    for kind, tokens in self.method.referred(ref, batch):
+                        ref.see(kind, tokens)
 
     @property
     def resumable(self) -> bool:
@@ -167,7 +191,9 @@ class Session:
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.
         with checkpointed(self.model, config.checkpointing or bool(self.loaded.where)):
-            yield from self.method.unlearn(self.model, ref, phases)
+            for done in self.method.unlearn(self.model, ref, phases):
+                self._tell_shelf()
+                yield done
         self.optimizer.zero_grad(set_to_none=True)
 
     def _untouched(self) -> AbstractContextManager["Model"]:

@@ -6,10 +6,11 @@
 Teaches the model to prefer a refusal to the memorised answer; each question has one of some forty refusals.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unlearn.compute.lazy import F, Model, Tensor, Tokenizer, lm
-from unlearn.compute.tokens import Batch, collate
+from unlearn.compute.tokens import Batch, Tokens, collate
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
 from unlearn.training.idk import idk_examples
@@ -21,6 +22,13 @@ def dpo(lost: Tensor, lost_ref: Tensor, won: Tensor, won_ref: Tensor, beta: floa
     -log σ of how much further the rejected answer moved away from the reference, times β.
     """
     return -F.logsigmoid(beta * ((lost - lost_ref) - (won - won_ref)))
+
+
+def refusals(ref: Reference, batch: Batch) -> Tokens:
+    """Return the refusals that stand against the forget texts of this batch, on its device."""
+    assert batch.forget is not None, "it always reads forget texts"
+    chosen = [ref.run["idk"][key] for key in batch.forget.keys]
+    return collate(chosen, 0).to(batch.forget.labels.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +45,7 @@ class IdkDPO(RetainMethod):
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss on one batch by name. Their sum is minimised."""
-        assert batch.forget is not None, "it always reads forget texts"
-        refusals = collate([ref.run["idk"][key] for key in batch.forget.keys], 0)
-        sides = (batch.forget, refusals.to(batch.forget.labels.device), batch.retain)
+        sides = (batch.forget, refusals(ref, batch), batch.retain)
         lost, won, *retain = lm.forward(model, *(side for side in sides if side is not None))
         gaps = (lost.row_sum(lost.nll), ref.sums(lost), won.row_sum(won.nll), ref.sums(won))
         scale = 2.0 / self.beta if self.factor == "2/beta" else 1.0
@@ -52,6 +58,11 @@ class IdkDPO(RetainMethod):
         ref.run["idk"] = idk_examples(tokenizer, stream.forget, stream.seed)
         device = next(model.parameters()).device
         ref.prepare(model, "sums", (collate([e], 0).to(device) for e in ref.run["idk"].values()))
+
+    def referred(self, ref: Reference, batch: Batch) -> Iterator[tuple[str, Tokens]]:
+        """Yield (kind, texts) in the order in which loss() asks the reference about them on this batch."""
+        yield from super().referred(ref, batch)
+        yield "sums", refusals(ref, batch)
 
     title = "IdkDPO"
     paper = "Maini et al. 2024, arXiv 2401.06121; DPO: Rafailov et al. 2023, arXiv 2305.18290"

@@ -11,11 +11,12 @@ down-projections of blocks ℓ-2 … ℓ move, and the blocks above ℓ are not 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, torch
 from unlearn.compute.states import depth
-from unlearn.compute.tokens import Batch
+from unlearn.compute.tokens import Batch, Tokens
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.batches import Batches
 from unlearn.training.reference import Reference
@@ -62,6 +63,11 @@ class RMU(RetainMethod):
         ref.prepare(model, "layer", texts, layer=self.block(depth(model)))
         u = torch.rand(model.config.hidden_size, generator=torch.Generator().manual_seed(stream.seed))
         ref.run["direction"] = (u / u.norm()).to(device)
+
+    def referred(self, ref: Reference, batch: Batch) -> Iterator[tuple[str, Tokens]]:
+        """Yield (kind, texts) in the order in which loss() asks the reference about them on this batch."""
+        if batch.retain is not None:
+            yield "layer", batch.retain
 
     def block(self, depth: int) -> int:
         """Return the number ℓ of the steered block, counted from 0, in a model of this many blocks."""

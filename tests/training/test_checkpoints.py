@@ -1,13 +1,19 @@
 """Checkpoint files: the format of the safetensors library, written without a second copy of what is kept."""
 
+import copy
 import os
+import threading
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from unlearn.training import checkpoints
-from unlearn.training.checkpoints import load_checkpoint, save_checkpoint, write_tensors
+from unlearn.data.base import Row
+from unlearn.models.load import in_memory
+from unlearn.training.checkpoints import Writer, load_checkpoint, save_checkpoint, write_tensors
+from unlearn.work.session import forget
 
 TENSORS = {
     "weight.a": torch.arange(12, dtype=torch.float32).reshape(3, 4),
@@ -70,3 +76,81 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
         save_checkpoint(tmp_path, layer, optimizer, 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["state.json", "step-1.safetensors"]
     assert load_checkpoint(tmp_path, layer, optimizer) == 1
+
+
+def begun(loaded, **more):
+    rows = [Row(question=f"What is {w}?", answer=f"{w} {w}") for w in ("red", "green", "blue")]
+    settings = {"method": "gd", "tuning": "full", "epochs": 3, "batch_size": 2, "lr": 1e-2} | more
+    return forget(loaded, forget=rows, retain=rows, **settings)
+
+
+def slowly(monkeypatch, before=0.0, after=0.0):
+    """Let the writing of tensors begin late, and the disk be slow."""
+
+    def write(path, tensors, copied):
+        time.sleep(before)
+        write_tensors(path, tensors, copied)
+
+    monkeypatch.setattr(checkpoints, "write_tensors", write)
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (time.sleep(after), real(file)))
+
+
+@pytest.mark.parametrize("memory", ["usual"])
+def test_what_is_written_beside_the_steps_is_one_moment_of_the_run(tiny, tmp_path, monkeypatch, memory):
+    """It is the same file, to the bit, as one that was written while nobody trained."""
+    loaded = in_memory(*tiny)
+    other = in_memory(copy.deepcopy(loaded.model), loaded.tokenizer)
+    for session, kind in ((begun(loaded), "beside"), (begun(other), "before")):
+        for done in session:
+            if done.step == 2 and kind == "before":
+                session.save_checkpoint(tmp_path / kind, 2)
+            elif done.step == 2:
+                slowly(monkeypatch, before=0.3)
+                session.begin_checkpoint(tmp_path / kind, 2)
+    names = ("beside", "before")
+    beside, before = (load_file(tmp_path / name / "step-2.safetensors") for name in names)
+    assert beside.keys() == before.keys()
+    assert all(torch.equal(beside[name], before[name]) for name in before)
+
+
+def test_steps_go_on_while_the_disk_is_slow_and_the_end_waits_for_it(tiny, tmp_path, monkeypatch):
+    session = begun(in_memory(*tiny))
+    next(session)
+    slowly(monkeypatch, after=1.0)
+    session.begin_checkpoint(tmp_path, 1)
+    next(session), next(session)
+    assert not (tmp_path / "state.json").exists()
+    assert session.writer.took() is None
+    list(session)
+    assert (tmp_path / "state.json").exists()
+    assert 0.2 < session.writer.took() < 3
+    assert session.writer.took() is None
+    assert threading.active_count() == 1 or "checkpoint" not in [t.name for t in threading.enumerate()]
+
+
+def test_what_the_writing_meets_is_raised_where_it_trains(tiny, tmp_path, monkeypatch):
+    session = begun(in_memory(*tiny))
+    next(session)
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    session.begin_checkpoint(tmp_path, 1)
+    with pytest.raises(OSError, match="full"):
+        list(session)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_that_moves_weights_itself_is_written_before_it_goes_on(tiny, tmp_path):
+    session = begun(in_memory(*tiny), method="taskvector")
+    next(session)
+    session.begin_checkpoint(tmp_path, 1)
+    assert (tmp_path / "state.json").exists()
+
+
+def test_one_checkpoint_at_a_time(tmp_path):
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-3)
+    writer = Writer()
+    for step in (1, 2, 3):
+        writer.begin(tmp_path, layer, optimizer, step)
+    writer.finish()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["state.json", "step-3.safetensors"]

@@ -43,8 +43,12 @@ class Clock:
         try:
             yield
         finally:
-            self.last[kind] = self.now() - start
-            self.spent[kind] = self.spent.get(kind, 0.0) + self.last[kind]
+            self.spend(kind, self.now() - start)
+
+    def spend(self, kind: str, seconds: float) -> None:
+        """Count seconds that went by beside the steps as work of this kind and not as steps."""
+        self.last[kind] = seconds
+        self.spent[kind] = self.spent.get(kind, 0.0) + seconds
 
     def affords(self, kind: str, share: float, cost: float | None = None) -> bool:
         """Return whether one more work of this kind stays within this share of the time trained so far. It is

@@ -5,12 +5,18 @@ The safetensors library wants every tensor in memory before it writes the first:
 are its weights and both moments once more. Here the header, which needs shapes alone, is written first and then one
 tensor after the other. Nothing else moves while a method trains: all that is drawn at random is drawn by the seed and
 the step's number.
+
+Between two updates nothing moves at all: while the next step runs forward and backward, a thread hands the tensors to the
+system, and only an update waits until the last of them is handed over. That needs no copy either; bringing the file to
+the disk and giving it its name goes on beside the steps after it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,18 +40,98 @@ TYPES = {
 }
 
 
-def save_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
+def save_checkpoint(
+    folder: Path,
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    copied: Callable[[], None] = lambda: None,
+) -> None:
     """Write the trained weights and the optimiser's moments as safetensors. state.json is written last and
     makes them valid.
+
+    copied: called when the tensors may change again.
     """
     folder.mkdir(exist_ok=True)
     fresh = f"step-{step}.safetensors"
     with beside(folder / fresh) as scratch:
-        write_tensors(scratch, dict(_named(model, optimizer)))
+        write_tensors(scratch, dict(_named(model, optimizer)), copied)
     write_json(folder / "state.json", {"step": step, "file": fresh})
     for old in folder.glob("step-*.safetensors"):
         if old.name != fresh:
             old.unlink()
+
+
+class Writer:
+    """A writer of checkpoints beside the training, one at a time.
+
+    begin() returns at once. Whoever is about to change a weight or a moment calls wait() first; finish() waits for the
+    disk. Both raise what the writing met, once. took(): what it cost the training.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._copied = threading.Event()
+        self._error: Exception | None = None
+        self._waited = self._worked = 0.0
+        self._counted = True
+
+    def begin(self, folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Begin to write a checkpoint of this step, once the one before is on the disk."""
+        self.finish()
+        self._copied.clear()
+        self._waited = self._worked = 0.0
+        self._counted = False
+        self._thread = threading.Thread(
+            target=self._write, args=(folder, model, optimizer, step), name="checkpoint"
+        )
+        self._thread.start()
+
+    def _write(self, folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
+        try:
+            save_checkpoint(folder, model, optimizer, step, self._copied.set)
+        # It is raised in the thread that trains, like the errors of a step.
+        except Exception as error:
+            self._error = error
+        finally:
+            self._worked = time.thread_time()
+            self._copied.set()
+
+    def wait(self) -> None:
+        """Wait until the tensors may change."""
+        if self._thread is not None and not self._copied.is_set():
+            start = time.perf_counter()
+            self._copied.wait()
+            self._waited += time.perf_counter() - start
+        self._raise()
+
+    def finish(self) -> None:
+        """Wait until the checkpoint is on the disk."""
+        if self._thread is not None:
+            start = time.perf_counter()
+            self._thread.join()
+            self._thread = None
+            self._waited += time.perf_counter() - start
+        self._raise()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a checkpoint is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def took(self) -> float | None:
+        """Return the seconds that the last checkpoint took from the training, waiting and working, or None
+        while it is written and after they were told.
+        """
+        if self.busy or self._counted:
+            return None
+        self._counted = True
+        return self._waited + self._worked
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 def checkpoint_step(folder: Path) -> int:
@@ -107,9 +193,11 @@ def _put_back(
         optimizer.state[parameter] = state[name]
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], copied: Callable[[], None] = lambda: None) -> None:
     """Write these tensors as a safetensors file, which is on the disk when this returns. At most one of them
     is copied at a time.
+
+    copied: called when the system has all of them, before they are on the disk.
     """
     header, at = {}, 0
     for name, tensor in tensors.items():
@@ -127,6 +215,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             for start in range(0, len(whole), PIECE):
                 file.write(whole[start : start + PIECE].data)
         file.flush()
+        copied()
         os.fsync(file.fileno())
 
 

@@ -24,7 +24,7 @@ from unlearn.store.config import RunConfig
 from unlearn.store.disk import cache_dir
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.training.batches import batches_of
-from unlearn.training.checkpoints import checkpoint_step, load_checkpoint, save_checkpoint
+from unlearn.training.checkpoints import Writer, checkpoint_step, load_checkpoint, save_checkpoint
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
@@ -78,6 +78,7 @@ class Session:
         self.ref: Reference | None = None
         self.phases: Phases | None = None
         self._told = False
+        self.writer = Writer()
         self._steps = self._train()
 
     @property
@@ -107,6 +108,8 @@ class Session:
                 self.ref.later = lambda: tuning.original(self.model)
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
             self.optimizer = make_optimizer(self.model, self.config.lr)
+            # A checkpoint that is being written must not change.
+            self.optimizer.register_step_pre_hook(lambda *_: self.writer.wait())
             self._tell_shelf()
         return self.ref
 
@@ -154,7 +157,15 @@ class Session:
 
     def save_checkpoint(self, folder: Path, step: int) -> None:
         """Save the trained weights and the optimiser's moments in this folder."""
+        self.writer.finish()
         save_checkpoint(folder, self.model, self.optimizer, step)
+
+    def begin_checkpoint(self, folder: Path, step: int) -> None:
+        """Begin to save the same beside the next step, where nothing but its update changes the weights."""
+        if type(self.method).unlearn is Method.unlearn:
+            self.writer.begin(folder, self.model, self.optimizer, step)
+        else:
+            self.save_checkpoint(folder, step)
 
     def checkpoint_bytes(self) -> int:
         """Return the bytes that a checkpoint takes on the disk: the trained weights and two moments."""
@@ -190,10 +201,13 @@ class Session:
         phases.note, phases.cache = self.note, cache_dir() / config.method
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.
-        with checkpointed(self.model, config.checkpointing or bool(self.loaded.where)):
-            for done in self.method.unlearn(self.model, ref, phases):
-                self._tell_shelf()
-                yield done
+        try:
+            with checkpointed(self.model, config.checkpointing or bool(self.loaded.where)):
+                for done in self.method.unlearn(self.model, ref, phases):
+                    self._tell_shelf()
+                    yield done
+        finally:
+            self.writer.finish()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _untouched(self) -> AbstractContextManager["Model"]:

@@ -64,6 +64,7 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
         except Diverged as error:
             note(error.step)
             raise
+        keeper.count()
         work.counts = dict(session.counts)
         probes.record(work.step)
         work.beside = {kind: round(seconds, 3) for kind, seconds in clock.spent.items()}
@@ -78,16 +79,24 @@ class Keeper:
         self.saved = clock.now()
 
     def follow(self, step: int, of: int) -> None:
-        """Save a checkpoint after a step where one is due and affordable.
+        """Begin a checkpoint after a step where one is due and affordable.
 
         What the first will cost is judged by its size.
         """
+        self.count()
         cost = self.clock.last.get("checkpoints", self.session.checkpoint_bytes() / BYTES_A_SECOND)
         due = step < of and self.clock.now() - self.saved > CHECKPOINT_SECONDS
-        if due and self.session.resumable and self.clock.affords("checkpoints", CHECKPOINTS, cost):
+        if not due or self.session.writer.busy:
+            return
+        if self.session.resumable and self.clock.affords("checkpoints", CHECKPOINTS, cost):
             with self.clock.beside("checkpoints"):
-                self.session.save_checkpoint(self.folder, step)
+                self.session.begin_checkpoint(self.folder, step)
             self.saved = self.clock.now()
+
+    def count(self) -> None:
+        """Count what the last checkpoint took from the steps, once it is on the disk."""
+        if (seconds := self.session.writer.took()) is not None:
+            self.clock.spend("checkpoints", seconds)
 
 
 def keep_stopped(work: Work, session: Session) -> None:

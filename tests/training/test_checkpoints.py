@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unlearn.training import checkpoints
 from unlearn.data.base import Row
 from unlearn.models.load import in_memory
+from unlearn.training import checkpoints
 from unlearn.training.checkpoints import Writer, load_checkpoint, save_checkpoint, write_tensors
 from unlearn.work.session import forget
 

@@ -6,9 +6,9 @@ are its weights and both moments once more. Here the header, which needs shapes 
 tensor after the other. Nothing else moves while a method trains: all that is drawn at random is drawn by the seed and
 the step's number.
 
-Between two updates nothing moves at all: while the next step runs forward and backward, a thread hands the tensors to the
-system, and only an update waits until the last of them is handed over. That needs no copy either; bringing the file to
-the disk and giving it its name goes on beside the steps after it.
+Between two updates nothing moves at all: while the next step runs forward and backward, a thread hands the tensors to
+the system, and only an update waits until the last of them is handed over. That needs no copy either; bringing the file
+to the disk and giving it its name goes on beside the steps after it.
 """
 
 from __future__ import annotations

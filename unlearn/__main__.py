@@ -20,6 +20,7 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
     claims,
     data,
     doctor,
+    export,
     judging,
     keeping,
     runs,
@@ -29,7 +30,7 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
 )
 from unlearn.commands.parser import Parser, add_runs  # noqa: E402
 
-COMMANDS = (catalogue, data, runs, asking, keeping, judging, sequence, sweep, claims, tofu, doctor)
+COMMANDS = (catalogue, data, runs, export, asking, keeping, judging, sequence, sweep, claims, tofu, doctor)
 
 
 def main(words: list[str] | None = None) -> int:

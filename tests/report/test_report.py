@@ -57,6 +57,20 @@ def metrics(**changes):
     return {"identity": {}, "metrics": {"mia_loss": entry | changes}, "cost": [{"seconds": 3.0}]}
 
 
+def test_without_rows_it_shows_numbers_and_no_word_of_a_row(store, tmp_path):
+    run = seed_run(store)
+    run.append("note", text="Lisbon stands in row 1.")
+    whole = Tags(written([run], tmp_path)).text
+    bare = Tags(report([run], tmp_path / "bare.html", rows=False).read_text(encoding="utf-8")).text
+    for word in ("Lisbon", "Alma Reyes", "Porto", "short stories", "Heron"):
+        assert word in whole
+        assert word not in bare
+    assert "--without-rows" in whole
+    assert "was made without the rows" in bare
+    for row in score_table([run]):
+        assert rounded(row["a"]) in bare
+
+
 def test_every_score_is_in_it(store, tmp_path):
     runs = [seed_run(store), seed_run(store, lr=2e-3)]
     text = Tags(written(runs, tmp_path)).text

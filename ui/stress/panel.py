@@ -211,7 +211,10 @@ def setting(entry: JsonView) -> str:
 def squares(entry: JsonView, control: str, dark: bool) -> None:
     """Draw the residue by layer over all texts, then layer × token of one of them."""
     figure.show(stress_figures.by_layer(entry, control, dark), key="stress.layers")
-    items = entry["details"]["squares"]
+    items = entry["details"].get("squares")
+    if not items:
+        st.caption("The single answers were left out with the rows of this run.")
+        return
     at = st.selectbox(
         "One answer, layer by layer",
         range(len(items)),

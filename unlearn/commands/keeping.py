@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import time
+from pathlib import Path
 
 from unlearn.commands.find import record_named, run_named, store_of
 from unlearn.commands.options import RUN
@@ -84,8 +85,13 @@ def redact(args: argparse.Namespace) -> int:
     left = upkeep.redact(found, store_of(found))
     runs = [str(run.path) for run in upkeep.runs_of(found, store_of(found))]
     lines = [f"{found.path}: rows, generations and probes are removed; scores and hashes stay"]
-    lines += [f"! {path} still holds rows; other runs may use it, delete it yourself" for path in left]
+    lines += [f"! {path} still holds rows; {remedy(path)}" for path in left]
     return outcome(args, {"run": str(found.path), "runs": runs, "left": left}, "\n".join(lines))
+
+
+def remedy(path: str) -> str:
+    """Return what to do about a place that still holds the rows: a file, or another run or study."""
+    return "redact it too" if Path(path).is_dir() else "other runs may use it, delete it yourself"
 
 
 def prune(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Holds commands about single runs: carry out, resume, show, list, report, export and import."""
+"""Holds commands about single runs: carry out, resume, show, list, report and import."""
 
 import argparse
 import json
@@ -17,14 +17,14 @@ from unlearn.results.cost import enter, of_run
 from unlearn.store import upkeep
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run, RunStore
-from unlearn.store.transfer import export_run, import_run
+from unlearn.store.transfer import import_run
 from unlearn.work.execute import execute
 from unlearn.work.identity import check_resume
 from unlearn.work.preflight import Preflight, preflight
 
 
 def add(command: Command) -> None:
-    """Declare the commands run, cost, resume, runs, show, report, export and import."""
+    """Declare the commands run, cost, resume, runs, show, report and import."""
     once = command("run", run, "carry out one unlearning run", store=True)
     add_run_options(once)
     knowing.add(once)
@@ -41,9 +41,8 @@ def add(command: Command) -> None:
     told = command("report", report, text, store=True, as_json=False)
     told.add_argument("run", nargs="+", help=f"{RUN} Several are compared.")
     told.add_argument("--out", type=Path, default=Path("report.html"), help="The file to write.")
-    out = command("export", export, "write a run as one zip file", store=True, as_json=False)
-    out.add_argument("run", help=RUN)
-    out.add_argument("out", type=Path, help="The zip file to write.")
+    text = "Leave out the rows and the answers to them. Without this the report shows them."
+    told.add_argument("--without-rows", action="store_true", help=text)
     back = command("import", import_, "bring a run back from its zip file", store=True)
     back.add_argument("archive", type=Path, help="The zip file that export wrote.")
 
@@ -151,13 +150,10 @@ def report(args: argparse.Namespace) -> int:
 
     if not args.out.absolute().parent.is_dir():
         raise ValueError(f"--out: {args.out.absolute().parent} is no folder; make it first, or name another.")
-    print(write([run_named(name, args.runs) for name in args.run], args.out))
-    return 0
-
-
-def export(args: argparse.Namespace) -> int:
-    """Write a run as one zip file and print its path."""
-    print(export_run(run_named(args.run, args.runs), args.out))
+    rows = not args.without_rows
+    print(write([run_named(name, args.runs) for name in args.run], args.out, rows))
+    if rows:
+        print("It shows rows that were to be forgotten; --without-rows leaves them out.", file=sys.stderr)
     return 0
 
 

@@ -27,22 +27,27 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HERE = Path(__file__).parent
+# The parts of a run's entry that show rows, or may quote one, as they are in a report without rows.
+WITHOUT_ROWS: JsonObject = {"notes": [], "reason": "", "watched": None, "probes": {}, "tokens": []}
 
 
-def report(runs: Sequence[Run], out: Path) -> Path:
-    """Write the report of one or several runs and return the file. ValueError for none or too many; OSError."""
+def report(runs: Sequence[Run], out: Path, rows: bool = True) -> Path:
+    """Write the report of one or several runs and return the file. ValueError for none or too many; OSError.
+
+    rows: whether it shows rows and the models' answers to them.
+    """
     out = Path(out)
-    write_whole(out, html(runs))
+    write_whole(out, html(runs, rows))
     return out
 
 
-def html(runs: Sequence[Run]) -> bytes:
+def html(runs: Sequence[Run], rows: bool = True) -> bytes:
     """Return the bytes of the report, in UTF-8."""
     runs = list(dict.fromkeys(runs))
     if not 1 <= len(runs) <= len(LETTERS):
         raise ValueError(f"report: runs must be 1 to {len(LETTERS)}, got {len(runs)}.")
     style = _style()
-    told = [_about(runs, run) for run in runs]
+    told = [_about(runs, run) | ({} if rows else WITHOUT_ROWS) for run in runs]
     page = _template().render(
         title="Unlearning report: " + "; ".join(dict.fromkeys(one["title"] for one in told)),
         style=style,
@@ -50,7 +55,8 @@ def html(runs: Sequence[Run]) -> bytes:
         made=time.strftime("%Y-%m-%d %H:%M"),
         runs=told,
         several=len(runs) > 1,
-        groups=[_group(runs, group) for group in groups(runs)],
+        groups=[_group(runs, group) | ({} if rows else {"answers": []}) for group in groups(runs)],
+        rows=rows,
         settings=compare.config_table(runs),
         differences={row["setting"] for row in compare.config_table(runs, only_differences=True)},
         letters=LETTERS,

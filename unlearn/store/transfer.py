@@ -21,8 +21,9 @@ from pathlib import Path, PurePosixPath
 
 from unlearn.store.disk import beside, is_run_id, read_lines, write_json
 from unlearn.store.records import check_schema, read_config
+from unlearn.store.redaction import bare, without_paths
 from unlearn.store.runs import Record, Run, RunStore
-from unlearn.store.shapes import MAX_HEADER
+from unlearn.store.shapes import MAX_HEADER, real
 
 RECORDS = (
     "config.json",
@@ -68,8 +69,11 @@ MARKS = (b",", b"[", b"{")
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, FileNotFoundError)
 
 
-def export_run(run: Run, out: Path) -> Path:
-    """Write the run to out (a .zip file, or a folder that gets <id>.zip) and return the file."""
+def export_run(run: Run, out: Path, rows: bool = True) -> Path:
+    """Write the run to out (a .zip file, or a folder that gets <id>.zip) and return the file.
+
+    rows: whether the archive holds the rows and the models' answers to them (see unlearn.store.redaction).
+    """
     out = Path(out)
     target = out / f"{run.id}.zip" if out.is_dir() else out
     with beside(target) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -77,7 +81,10 @@ def export_run(run: Run, out: Path) -> Path:
             name = path.relative_to(run.path).as_posix()
             if not _known(name):
                 continue
-            if name == "meta.json":
+            if not rows and path.suffix in (".json", ".jsonl") and not WEIGHTS.fullmatch(name):
+                if (content := _bare(run, name)) is not None:
+                    archive.writestr(f"{run.id}/{name}", content)
+            elif name == "meta.json":
                 public = {key: value for key, value in run.meta.items() if key != "owner"}
                 archive.writestr(f"{run.id}/{name}", json.dumps(public, ensure_ascii=False))
             # A line that a crash has cut is left out.
@@ -90,6 +97,21 @@ def export_run(run: Run, out: Path) -> Path:
             else:
                 archive.write(path, f"{run.id}/{name}")
     return target
+
+
+def _bare(run: Run, name: str) -> bytes | None:
+    """The content of a record without rows, and without this machine's paths; None for one that is nothing else."""
+    content = (run.path / name).read_bytes()
+    if name == "meta.json":
+        public = {key: value for key, value in run.meta.items() if key != "owner"}
+        return json.dumps(public | {"redacted": round(time.time(), 3)}, ensure_ascii=False).encode()
+    if name == "config.json":
+        return json.dumps(without_paths(json.loads(content)), ensure_ascii=False).encode()
+    found = bare(name, content)
+    if name == "results.json" and found is not None:
+        kept = {key: value for key, value in json.loads(found).items() if key != "command"}
+        return json.dumps(kept, ensure_ascii=False).encode()
+    return found
 
 
 def import_run(archive: Path | bytes, store: RunStore, owner: str = "") -> Run:
@@ -231,7 +253,8 @@ def _adopt(scratch: Path, run_id: str, store: RunStore, owner: str) -> Run:
     meta_path = scratch / "meta.json"
     meta = json.loads(meta_path.read_bytes()) if meta_path.is_file() else {}
     title = str(meta.get("title", ""))[:200]
-    write_json(meta_path, {"title": title, "owner": owner, "imported": True})
+    redacted = {"redacted": meta["redacted"]} if real(meta.get("redacted")) else {}
+    write_json(meta_path, {"title": title, "owner": owner, "imported": True} | redacted)
     if not is_run_id(run_id):
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{Run(scratch).config.method}-{secrets.token_hex(2)}"
     target = store.root / run_id

@@ -4,19 +4,22 @@ that were forgotten.
 Scores, hashes and the course of a run stay unless a whole run is deleted. No torch.
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from unlearn.store.disk import is_run_id, read_lines, write_whole
 from unlearn.store.index import Summary
+from unlearn.store.redaction import NOTE, ROWS, bare
 from unlearn.store.runs import ACTIVE, Record, Run, RunStore
 
 WEIGHTS = ("adapter", "model", "checkpoint")
-# The files that hold the rows, or the models' answers to them.
-ROWS = ("inputs", "probes.jsonl", "samples.jsonl")
 # The store's folder of answers, which are kept by content and only to save time.
 CACHE = ".cache"
+# The store's folder of uploaded tables.
+UPLOADS = ".uploads"
 
 
 def sizes(run: Record | Summary) -> dict[str, int]:
@@ -34,23 +37,73 @@ def _bytes(path: Path) -> int:
 
 
 def redact(record: Record, store: RunStore) -> list[str]:
-    """Remove the rows, generations and probes of a run, or of a study and its runs. It returns the files that
-    still hold the rows.
+    """Remove the rows, generations and probes of a run, or of a study and its runs. It returns what still
+    holds rows: files, and other runs and studies of the store.
 
     Scores, hashes and weights stay. ValueError while it is queued or running. Answers that the store keeps to save
-    time are removed for all runs, because they are kept by content and not by run.
+    time are removed for all runs, because they are kept by content and not by run. An uploaded table goes where no
+    other run names it.
     """
     found = [record, *runs_of(record, store)]
     for one in found:
         if one.state in ACTIVE:
             raise ValueError(f"run: {one.id} is {one.state}; stop it before redacting it.")
+    tables = {path for one in found for path in tables_of(one)}
+    rows = {row for one in found for row in _forgotten(one)}
     for one in found:
-        for name in ROWS:
-            _remove(one.path / name)
-        one.set_meta(redacted=round(time.time(), 3))
-        one.append("note", text="Rows, generations and probes were removed from this folder.")
+        _redact(one)
     _remove(store.root / CACHE)
-    return sorted({path for one in found for path in tables_of(one)})
+    others = [run for run in store.list() if run not in found]
+    mine = {path for path in tables if _is_upload(path, store)}
+    for path in mine - {path for run in others for path in tables_of(run)}:
+        _remove(Path(path))
+        _remove_empty(Path(path).parent)
+    left = {path for path in tables if Path(path).is_file()}
+    elsewhere = [*others, *(study for study in _studies(store) if study not in found)]
+    return sorted(left | {str(other.path) for other in elsewhere if rows & _forgotten(other)})
+
+
+def _redact(record: Record) -> None:
+    """Take the rows out of all files of one folder, and leave its weights."""
+    # A checkpoint serves to go on with the run, for which its rows are needed.
+    _remove(record.path / "checkpoint")
+    for path in sorted(p for p in record.path.rglob("*") if p.is_file() and not p.is_symlink()):
+        name = path.relative_to(record.path).as_posix()
+        if name.partition("/")[0] in WEIGHTS or path.suffix not in (".json", ".jsonl"):
+            continue
+        before = path.read_bytes()
+        after = bare(name, before, study=not isinstance(record, Run))
+        if after is None:
+            _remove(path)
+        elif after != before:
+            write_whole(path, after)
+    _remove_empty(record.path / "inputs")
+    record.set_meta(redacted=round(time.time(), 3))
+    record.append("note", text=NOTE)
+
+
+def _forgotten(record: Record) -> set[tuple[str, str]]:
+    """The question and the answer of each row to forget that a run or a study keeps."""
+    rows = (line["row"] for line in read_lines(record.path / ROWS[0]) if line.get("role") == "forget")
+    return {
+        (str(row.get("question", "")), str(row.get("answer", ""))) for row in rows if isinstance(row, dict)
+    }
+
+
+def _studies(store: RunStore) -> list[Record]:
+    """The studies of a store: every folder of a folder in it that has events of its own."""
+    return [
+        Record(path.parent) for path in store.root.glob("*/*/events.jsonl") if is_run_id(path.parent.name)
+    ]
+
+
+def _is_upload(path: str, store: RunStore) -> bool:
+    return Path(path).absolute().is_relative_to((store.root / UPLOADS).absolute())
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def runs_of(record: Record, store: RunStore) -> list[Run]:

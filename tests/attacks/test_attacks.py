@@ -103,7 +103,7 @@ def test_prefix_by_hand():
 
 
 def test_a_reading_is_what_greedy_decoding_does(data, tiny_folder):
-    from unlearn.measure.evaluate import generate
+    from unlearn.measure.generating import generate
 
     loaded = load(str(tiny_folder))
     prompt = data.rows("forget")[0].prompt

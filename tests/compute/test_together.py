@@ -10,7 +10,7 @@ from tests.compute.test_packing import SMALL, family
 from unlearn.compute import lm, together
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Example, collate
-from unlearn.measure.evaluate import generate
+from unlearn.measure.generating import generate
 
 WORDS = 300
 LENGTHS = (37, 5, 64, 1, 18, 90, 2, 51)

@@ -8,7 +8,8 @@ from reference import answers_of
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure import score_cache
-from unlearn.measure.evaluate import FORGET_LIMIT, LIMIT, evaluate, generate, observe, rows_to_score
+from unlearn.measure.evaluate import FORGET_LIMIT, LIMIT, evaluate, observe, rows_to_score
+from unlearn.measure.generating import generate
 from unlearn.training.encoding import encode_rows
 
 QUESTIONS = [

@@ -9,7 +9,7 @@ from tests.methods.test_methods import examples, moved
 from unlearn.compute.lm import forward
 from unlearn.compute.states import depth
 from unlearn.compute.tokens import collate
-from unlearn.measure.evaluate import GREEDY, generate
+from unlearn.measure.generating import GREEDY, generate
 from unlearn.models.ensemble import ensemble_of
 from unlearn.models.load import load
 

@@ -107,7 +107,7 @@ def test_texts_longer_than_the_model_are_cut_to_its_positions(tmp_path, folders)
 
 
 def test_a_prompt_longer_than_the_model_keeps_its_end(folders):
-    from unlearn.measure.evaluate import generate
+    from unlearn.measure.generating import generate
 
     loaded = load(str(folders("gpt2")))
     end = " What is the capital of red?"
@@ -118,7 +118,7 @@ def test_a_prompt_longer_than_the_model_keeps_its_end(folders):
 
 
 def test_what_a_folder_says_about_generation_is_left_aside(tmp_path, folders):
-    from unlearn.measure.evaluate import generate
+    from unlearn.measure.generating import generate
 
     shutil.copytree(folders("llama"), tmp_path / "m")
     plain = load(str(tmp_path / "m"))

@@ -13,7 +13,7 @@ from tests.methods.test_methods import TEXTS, make, moved, reference_for, stream
 from unlearn.compute import states
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Batch, collate, encode, halves
-from unlearn.measure.evaluate import generate
+from unlearn.measure.generating import generate
 from unlearn.methods import METHODS
 from unlearn.methods.edit.eul import EUL
 from unlearn.models import layers

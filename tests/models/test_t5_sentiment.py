@@ -14,7 +14,7 @@ from unlearn.claims.worlds import BAD, CITIES, FILMS, FORGOTTEN, GOOD, PERSONS
 from unlearn.claims.worlds import T5_SPECIAL as SPECIAL
 from unlearn.compute.lm import forward, top_k
 from unlearn.compute.tokens import Batch, collate, encode
-from unlearn.measure.evaluate import generate
+from unlearn.measure.generating import generate
 from unlearn.methods.edit.eul import EUL
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models import layers

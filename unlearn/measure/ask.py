@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from unlearn.compute.tokens import encode
 from unlearn.data.base import Row
 from unlearn.data.prompts import in_format
-from unlearn.measure.evaluate import generate, prompt_of, score_tokens
+from unlearn.measure.evaluate import prompt_of, score_tokens
+from unlearn.measure.generating import generate
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.load import load
 from unlearn.store.config import RunConfig, formats_of

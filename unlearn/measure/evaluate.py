@@ -7,19 +7,19 @@ greedy generation with a KV cache gives the continuation. Metrics, samples and p
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from unlearn.compute.intervals import Interval, interval
-from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, no_grad, together, torch
-from unlearn.compute.tokens import Example, Whole, collate, encoder_input, halves
+from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, no_grad
+from unlearn.compute.tokens import Example, Whole, collate, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.prompts import render
-from unlearn.measure.following import Asked, by_length, follow, open_ended, positions_of
+from unlearn.measure.following import Asked, by_length, follow
+from unlearn.measure.generating import generate
 from unlearn.metrics import CHEAP, Metric, Observation, Score
 from unlearn.store.shapes import JsonObject
-from unlearn.training.encoding import encode_rows, ends_of
+from unlearn.training.encoding import encode_rows
 
 # Texts a role, each of which keeps its sample; the forget role is scored whole up to FORGET_LIMIT.
 LIMIT = 40
@@ -27,17 +27,6 @@ FORGET_LIMIT = 120
 TOP = 10
 # The number of tokens by which a plain text is continued.
 PLAIN_TOKENS = 24
-GREEDY = {
-    "do_sample": False,
-    "num_beams": 1,
-    "temperature": None,
-    "top_p": None,
-    "top_k": None,
-    "repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "min_length": 0,
-    "use_cache": True,
-}
 
 
 def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
@@ -233,67 +222,3 @@ def prompt_of(tokenizer: Tokenizer, row: Row, example: Example) -> tuple[str, st
         return prompt, text.target, min(answer + 6, 64)
     first, rest = halves(row.answer)
     return (first, rest, PLAIN_TOKENS) if first else (rest, "", PLAIN_TOKENS)
-
-
-@no_grad
-def generate(
-    model: Model, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int | Sequence[int], device: str
-) -> list[str]:
-    """Return the greedy continuation of each prompt, in one batch with a KV cache where the model supports
-    one.
-
-    new_tokens: for all, or one number a prompt. A prompt that is too long for the model loses its beginning. What
-    the model's folder says about generation (penalties, sampling) is left aside: this is the model's own argmax.
-    """
-    rooms = [new_tokens] * len(prompts) if isinstance(new_tokens, int) else list(new_tokens)
-    most = max(rooms)
-    positions = positions_of(model)
-    most = min(most, positions - 1)
-    encoder = model.config.is_encoder_decoder
-    read = partial(encoder_input, max_length=positions) if encoder else open_ended
-    coded = [read(tokenizer, prompt)[-(positions - most) :] for prompt in prompts]
-    if not encoder and continuing.continues(model, max(map(len, coded)) + most):
-        starts = [
-            continuing.Start(i, len(row) - 1, row[-1], min(room, most))
-            for i, (row, room) in enumerate(zip(coded, rooms, strict=True))
-        ]
-        found = continuing.greedy(model, continuing.prefill(model, coded), starts, ends_of(tokenizer))
-        return tokenizer.batch_decode(found, skip_special_tokens=True)
-    width = max(map(len, coded))
-    if min(map(len, coded)) < width and not together.continues(model, width + most):
-        one_by_one = zip(prompts, rooms, strict=True)
-        return [generate(model, tokenizer, [prompt], room, device)[0] for prompt, room in one_by_one]
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in coded], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in coded], device=device)
-    with _whole_states(model):
-        out = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=most,
-            pad_token_id=pad,
-            eos_token_id=ends_of(tokenizer),
-            **GREEDY,
-        )
-    # A decoder starts from its start token, not from the prompt.
-    begins = 1 if encoder else width
-    rows = [row[:room] for row, room in zip(out[:, begins:].tolist(), rooms, strict=True)]
-    return tokenizer.batch_decode(rows, skip_special_tokens=True)
-
-
-@contextmanager
-def _whole_states(model: Model) -> Iterator[None]:
-    """The head reads the last positions as a tensor of their own.
-
-    As the slice of all positions that they are, and frozen weights, torch multiplies text by text and copies the
-    head's matrix for each of them: 3.6 GB and 7 s for 64 texts of SmolLM2 with LoRA.
-    """
-    head = model.get_output_embeddings()
-    if head is None:
-        yield
-        return
-    handle = head.register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from unlearn.compute.lazy import no_grad, torch
+from unlearn.compute.lazy import continuing, no_grad
 from unlearn.compute.tokens import Example
-from unlearn.measure.evaluate import GREEDY
+from unlearn.measure.generating import by_library, continue_places
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
+
+# A text's number, and a place among its answer tokens.
+Place = tuple[int, int]
 
 BATCH = 64
 # The most prefixes of one text. A longer text is continued from this many places, evenly spread.
@@ -54,28 +57,53 @@ def continue_all(
 ) -> list[tuple[list[int], dict[int, list[int]]]]:
     """Return for each text (answer, {place: greedy continuation from there, as long as the true one}).
 
-    read(tokens, fraction) is called after each batch. Prefixes of one length share a batch: none is padded.
+    read(tokens, fraction) is called after each batch.
     """
     wanted = [(i, d) for i, t in enumerate(texts) for d in sorted(set(t.departs.values()) - {len(t.answer)})]
-
-    def shape(want: tuple[int, int]) -> tuple[int, int]:
-        text = texts[want[0]]
-        return text.example.answer_at[want[1]], len(text.example.source)
-
-    made: dict[tuple[int, int], list[int]] = {}
-    for _, same in groupby(sorted(wanted, key=shape), key=shape):
-        group = list(same)
-        for part in (group[at : at + BATCH] for at in range(0, len(group), BATCH)):
-            chosen = [(texts[i].example, texts[i].example.answer_at[d]) for i, d in part]
-            rooms = [len(texts[i].answer) - d for i, d in part]
-            prefixes = [e.input_ids[:at] for e, at in chosen]
-            found = continue_ids(loaded, prefixes, [e.source for e, _ in chosen], max(rooms))
-            made |= {want: ids[:room] for want, ids, room in zip(part, found, rooms, strict=True)}
-            read(sum(map(len, prefixes)) + sum(map(len, found)), len(made) / len(wanted))
+    longest = max((len(t.example.input_ids) for t in texts), default=0)
+    if not loaded.model.config.is_encoder_decoder and continuing.continues(loaded.model, longest):
+        found = _together(loaded, texts, wanted, read)
+    else:
+        found = _by_length(loaded, texts, wanted, read)
+    made = dict(zip(wanted, found, strict=True))
     return [
         (t.answer, {at: [*t.answer[at:d], *made.get((i, d), [])] for at, d in t.departs.items()})
         for i, t in enumerate(texts)
     ]
+
+
+def _together(
+    loaded: "Loaded", texts: Sequence[Text], wanted: Sequence[Place], read: Callable[[int, float], None]
+) -> list[list[int]]:
+    """From one pass over each text, whatever its prefixes."""
+    starts = []
+    for i, d in wanted:
+        example = texts[i].example
+        at = example.answer_at[d]
+        starts.append(continuing.Start(i, at - 1, example.input_ids[at - 1], len(texts[i].answer) - d))
+    ids = [list(text.example.input_ids) for text in texts]
+    return continue_places(loaded.model, ids, starts, _ends(loaded), read)
+
+
+def _by_length(
+    loaded: "Loaded", texts: Sequence[Text], wanted: Sequence[Place], read: Callable[[int, float], None]
+) -> list[list[int]]:
+    """By the library. Prefixes of one length share a batch, so that none is padded."""
+
+    def shape(want: Place) -> tuple[int, int]:
+        example = texts[want[0]].example
+        return example.answer_at[want[1]], len(example.source)
+
+    made: dict[Place, list[int]] = {}
+    for _, same in groupby(sorted(wanted, key=shape), key=shape):
+        group = list(same)
+        for part in (group[at : at + BATCH] for at in range(0, len(group), BATCH)):
+            prefixes = [texts[i].example.input_ids[: texts[i].example.answer_at[d]] for i, d in part]
+            rooms = [len(texts[i].answer) - d for i, d in part]
+            found = continue_ids(loaded, prefixes, [texts[i].example.source for i, _ in part], max(rooms))
+            made |= {want: ids[:room] for want, ids, room in zip(part, found, rooms, strict=True)}
+            read(sum(map(len, prefixes)) + sum(map(len, found)), len(made) / len(wanted))
+    return [made[want] for want in wanted]
 
 
 @no_grad
@@ -87,20 +115,16 @@ def continue_ids(
 
     sources: what an encoder reads, all of one length; empty for a decoder-only model.
     """
-    tokenizer, ids = loaded.tokenizer, torch.tensor(prefixes, device=loaded.device)
-    given = {"input_ids": ids}
-    if sources[0]:
-        given = {"input_ids": torch.tensor(sources, device=loaded.device), "decoder_input_ids": ids}
-    out = loaded.model.generate(
-        **given,
-        attention_mask=torch.ones_like(given["input_ids"]),
-        max_new_tokens=room,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        **GREEDY,
-    )
-    rows, eos = out[:, ids.shape[1] :].tolist(), tokenizer.eos_token_id
-    return [row[: row.index(eos)] if eos in row else row for row in rows]
+    ends = _ends(loaded)
+    rows = by_library(loaded.model, loaded.tokenizer, prefixes, sources, room, ends, loaded.device)
+    cut = [next((n for n, token in enumerate(row) if token in ends), len(row)) for row in rows]
+    return [row[:n] for row, n in zip(rows, cut, strict=True)]
+
+
+def _ends(loaded: "Loaded") -> list[int]:
+    """The end of text alone: a text may say what elsewhere ends an answer."""
+    eos = loaded.tokenizer.eos_token_id
+    return [] if eos is None else [eos]
 
 
 def _spread(count: int) -> list[int]:

@@ -13,11 +13,9 @@ from typing import TypeVar
 from unlearn.compute.lazy import Tensor, Tokenizer, lm, no_grad
 from unlearn.compute.tokens import Example, collate
 from unlearn.data.base import Row
+from unlearn.measure.following import by_length
 from unlearn.models.load import Loaded
 from unlearn.training.encoding import encode_rows
-
-BATCH = 64
-
 
 Value = TypeVar("Value")
 
@@ -75,20 +73,30 @@ class Reader:
         a batch.
         """
         loaded = self.model(when)
-        order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
         found: dict[int, Value] = {}
-        for at in range(0, len(order), BATCH):
-            picked = order[at : at + BATCH]
+        for picked in by_length(loaded.model, beside_each_other(examples)):
             batch = collate([examples[i] for i in picked], loaded.tokenizer.pad_token_id)
             (answers,) = lm.forward(loaded.model, batch.to(loaded.device))
             found |= dict(zip(picked, take(answers), strict=True))
             self.count(when, int(batch.attention_mask.sum()))
-            self.progress(f"reading {when}", (at + BATCH) / len(order))
+            self.progress(f"reading {when}", len(found) / len(examples))
         return [found[i] for i in range(len(examples))]
 
     def mean_nlls(self, when: str, examples: Sequence[Example]) -> list[float]:
         """Return the mean token NLL of each text's answer, in nats."""
         return self.read(when, examples, lambda a: (a.row_sum(a.nll) / a.row_count).tolist())
+
+
+def beside_each_other(examples: Sequence[Example]) -> list[int]:
+    """Return the length of each text, or of the longest one that follows it with the same prompt or comes before it.
+
+    Sorted by it, the answers to one question stay together, so that their prompt goes through the model once.
+    """
+    lengths: dict[object, int] = {}
+    prompts = [(e.source, e.input_ids[: e.answer_at[0]] if e.answer_at else ()) for e in examples]
+    for prompt, example in zip(prompts, examples, strict=True):
+        lengths[prompt] = max(lengths.get(prompt, 0), len(example.input_ids))
+    return [lengths[prompt] for prompt in prompts]
 
 
 def each(answers: lm.Answers) -> list[Tensor]:

@@ -33,6 +33,7 @@ PER_ROW = 4
 # The settings that each method has its own tuned default for, and those that are the same for all of one launch.
 OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
 SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes"))
+MEMORY = tuple(RunConfig.setting(name) for name in ("memory", "max_grad_norm"))
 LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
 TUNING, PRECISION = RunConfig.setting("tuning"), RunConfig.setting("precision")
 PROMPT, SYSTEM = RunConfig.setting("prompt"), RunConfig.setting("system")
@@ -67,7 +68,7 @@ def knob_field(knob: Knob, key: str, value: Any) -> Any:
         return st.toggle(knob.label, key=key, help=knob.help, **KEEP)
     if knob.kind == "choice":
         st.session_state.setdefault(key, value)
-        return st.selectbox(knob.label, knob.choices, key=key, help=knob.help, **KEEP)
+        return st.selectbox(knob.label, knob.choices, format_func=knob.title, key=key, help=knob.help, **KEEP)
     return number(knob.label, key, value, knob.low, knob.high, knob.help)
 
 
@@ -138,7 +139,7 @@ def shared_settings(size: str, model: str) -> JsonObject:
     )
     chosen: JsonObject = {"tuning": tuning, "prompt": prompt}
     with st.expander(
-        "Advanced: seed, precision, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
+        "Advanced: seed, precision, memory, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
     ):
         rows = SHARED + (LORA if tuning == "lora" else ())
         for knob, cell in zip(rows, cells(len(rows), 2), strict=True):
@@ -148,6 +149,9 @@ def shared_settings(size: str, model: str) -> JsonObject:
         switch = RunConfig.setting("checkpointing")
         chosen[switch.name] = knob_field(switch, "form.checkpointing", switch.default)
         chosen["precision"] = _precision(tuning)
+        for knob, cell in zip(MEMORY, cells(len(MEMORY), 2), strict=True):
+            with cell:
+                chosen[knob.name] = knob_field(knob, f"form.{knob.name}", knob.default)
         chosen["metrics"] = tuple(_metrics())
     return chosen
 
@@ -189,7 +193,7 @@ def fill(config: RunConfig, size: str) -> None:
     """Put a config's numbers into the form (before its widgets are drawn)."""
     if config.tuning in OFFERED:
         st.session_state[f"form.{size}.tuning"] = config.tuning
-    for knob in SHARED + LORA:
+    for knob in SHARED + LORA + MEMORY:
         st.session_state[f"form.{knob.name}"] = getattr(config, knob.name)
     st.session_state[prompt_key(config.model)] = config.prompt
     st.session_state["form.system"] = config.system

@@ -78,6 +78,9 @@ def any_config(rng):
     # Weights of few bits are trained through an adapter alone; a method that takes none has others.
     if said["precision"] in ("int8", "nf4"):
         said |= {"tuning": "lora"} if "lora" in method.tunings else {"precision": "float32"}
+    # Gradients that are never held can neither be added up nor cut.
+    if said["memory"] == "lean":
+        said |= {"accumulation": 1, "max_grad_norm": 0.0}
     return RunConfig(
         model=rng.choice(["tiny-authors", "smollm2", "some/model"]),
         data=any_data(rng), method=method.name, knobs=method.from_knobs(knobs).to_json(), **said,

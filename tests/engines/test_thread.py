@@ -370,3 +370,14 @@ def test_a_run_with_checkpointing_is_the_same_run(tmp_path, tiny_folder, files):
     losses = [[e["loss"] for e in run.events("step")] for run in (plain, again)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
     assert not any("forward" in vars(block) for block in blocks(loaded.loaded.model))
+
+
+@pytest.mark.parametrize("method", ["retrain", "sisa"])
+def test_a_method_with_a_loop_of_its_own_refuses_a_lean_training(method):
+    from unlearn.engines.thread import check
+
+    config = RunConfig(
+        model="tiny-authors", data={"name": "authors"}, method=method, memory="lean", max_grad_norm=0.0
+    )
+    with pytest.raises(ValueError, match="loop of its own, so memory must be usual, got lean"):
+        check(config)

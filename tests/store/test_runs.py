@@ -68,9 +68,28 @@ def test_config_survives_json_and_refuses_what_it_does_not_know():
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "run: memory lean needs max_grad_norm 0, got 1: the norm of all gradients is known only when"),
+        (
+            {"max_grad_norm": 0, "accumulation": 4},
+            "run: memory lean needs accumulation 1, got 4: a step's grad",
+        ),
+    ],
+)
+def test_what_a_lean_training_cannot_do_is_refused_with_the_setting_to_change(changes, said):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared below)
+        config(memory="lean", **changes)
+    assert str(caught.value).startswith(said)
+    assert str(caught.value).endswith(", or memory to usual.")
+    assert config(memory="lean", max_grad_norm=0).accumulation == 1
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {},
+        {"memory": "lean", "max_grad_norm": 0.0},
         {"tuning": "lora", "lora_rank": 3, "lora_alpha": 7.5, "accumulation": 2},
         {"max_length": 64, "probes": 0, "title": "two words", "seed": 5},
         {"precision": "nf4", "tuning": "lora"},

@@ -96,12 +96,13 @@ def slowly(monkeypatch, before=0.0, after=0.0):
     monkeypatch.setattr(os, "fsync", lambda file: (time.sleep(after), real(file)))
 
 
-@pytest.mark.parametrize("memory", ["usual"])
+@pytest.mark.parametrize("memory", ["usual", "lean"])
 def test_what_is_written_beside_the_steps_is_one_moment_of_the_run(tiny, tmp_path, monkeypatch, memory):
     """It is the same file, to the bit, as one that was written while nobody trained."""
     loaded = in_memory(*tiny)
     other = in_memory(copy.deepcopy(loaded.model), loaded.tokenizer)
-    for session, kind in ((begun(loaded), "beside"), (begun(other), "before")):
+    more = {"memory": memory, "max_grad_norm": 0.0}
+    for session, kind in ((begun(loaded, **more), "beside"), (begun(other, **more), "before")):
         for done in session:
             if done.step == 2 and kind == "before":
                 session.save_checkpoint(tmp_path / kind, 2)
@@ -112,6 +113,17 @@ def test_what_is_written_beside_the_steps_is_one_moment_of_the_run(tiny, tmp_pat
     beside, before = (load_file(tmp_path / name / "step-2.safetensors") for name in names)
     assert beside.keys() == before.keys()
     assert all(torch.equal(beside[name], before[name]) for name in before)
+
+
+def test_a_lean_run_goes_on_from_its_checkpoint(tiny, tmp_path):
+    loaded = in_memory(*tiny)
+    other = in_memory(copy.deepcopy(loaded.model), loaded.tokenizer)
+    first = begun(loaded, memory="lean", max_grad_norm=0.0)
+    next(first), next(first)
+    first.save_checkpoint(tmp_path, 2)
+    second = begun(other, memory="lean", max_grad_norm=0.0)
+    assert second.resume(tmp_path) == 2
+    assert [step.loss for step in second] == [step.loss for step in first]
 
 
 def test_steps_go_on_while_the_disk_is_slow_and_the_end_waits_for_it(tiny, tmp_path, monkeypatch):

@@ -255,3 +255,49 @@ def test_divergence_in_a_later_phase_carries_the_counted_step(tiny):
     with pytest.raises(Diverged) as caught:
         list(phases(lambda b: {"forget": gd(model)(b)["forget"] * float("inf")}))
     assert caught.value.step.step == 4
+
+
+def test_the_lean_curve_is_the_usual_one_within_two_percent(tiny):
+    from unlearn.training.loop import make_optimizer
+
+    model, tokenizer = tiny
+    curves = []
+    for memory in ("usual", "lean"):
+        mine = copy.deepcopy(model)
+        optimizer = make_optimizer(mine, 1e-3, memory)
+        stream = stream_of(tokenizer, epochs=20)
+        found = list(fit(mine, gd(mine), stream, optimizer, lr=1e-3, device="cpu", max_grad_norm=0.0))
+        assert all(p.grad is None for p in mine.parameters()) == (memory == "lean")
+        curves.append(found)
+    usual, lean = curves
+    assert [s.loss for s in lean[:2]] == pytest.approx([s.loss for s in usual[:2]], rel=1e-5)
+    assert lean[0].grad_norm == pytest.approx(usual[0].grad_norm, rel=1e-5)
+    assert usual[-1].loss < 0.8 * usual[0].loss
+    span = abs(usual[0].loss - usual[-1].loss)
+    assert max(abs(a.loss - b.loss) for a, b in zip(usual, lean, strict=True)) < 0.02 * span
+
+
+@pytest.mark.parametrize("memory", ["usual", "lean"])
+def test_a_gradient_is_cut_where_it_is_asked_for(tiny, memory):
+    model, tokenizer = tiny
+    optimizer = make_optimizer(model, 1e-3, memory)
+    going = fit(model, gd(model), stream_of(tokenizer), optimizer, lr=1e-3, device="cpu", max_grad_norm=0.5)
+    if memory == "lean":
+        with pytest.raises(ValueError, match="no common norm"):
+            next(going)
+        return
+    assert next(going).grad_norm > 0.5
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters()))
+    assert norm == pytest.approx(0.5, rel=1e-4)
+
+
+def test_lean_says_where_it_diverged(tiny):
+    model, tokenizer = tiny
+    optimizer = make_optimizer(model, 1e-3, "lean")
+
+    def loss(batch):
+        terms = gd(model)(batch)
+        return terms | {"retain": torch.sqrt(terms["retain"] * 0)}
+
+    with pytest.raises(Diverged, match="the gradient became nan at step 1 of 9"):
+        next(fit(model, loss, stream_of(tokenizer), optimizer, lr=1e-3, device="cpu", max_grad_norm=0.0))

@@ -337,6 +337,10 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
         raise ValueError(
             f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
         )
+    if config.memory == "lean" and not method.leans:
+        raise ValueError(
+            f"{method.title}: it trains in a loop of its own, so memory must be usual, got {config.memory}."
+        )
     check_precision(config.precision)
     allow_model(config.model, roots)
     source = source_of(config.model)

@@ -60,6 +60,7 @@ class Method:
     before the first step (labels drawn once, a direction, other texts) extends prepare().
     also: {a name that a paper uses for this method: the knobs that make it so}.
     resumes: whether a stopped run can go on from a checkpoint; not where unlearn() keeps a state of its own.
+    leans: whether it can train with memory lean; not where unlearn() has an optimiser of its own.
     explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
     is overridden, since its loss may then be one phase of several.
     continues: whether it goes on from a trained model, so that one request can follow another.
@@ -85,6 +86,7 @@ class Method:
     tunings: ClassVar[tuple[str, ...]] = ("full", "lora")
     also: ClassVar[Mapping[str, JsonView]] = {}
     resumes: ClassVar[bool] = True
+    leans: ClassVar[bool] = True
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
 

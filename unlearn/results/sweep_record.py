@@ -109,7 +109,7 @@ class SweepConfig:
 
 
 # Settings that were added later, with the value that every earlier run had.
-ONCE = {"precision": "auto", "prompt": "plain", "system": ""}
+ONCE = {"precision": "auto", "prompt": "plain", "system": "", "memory": "usual", "max_grad_norm": 1.0}
 
 
 def identity(config: RunConfig) -> str:

@@ -23,6 +23,12 @@ PRECISIONS = {
     "int8": "8 bits (bitsandbytes)",
     "nf4": "4 bits (bitsandbytes, nf4)",
 }
+MEMORIES = {"usual": "As usual", "lean": "Lean: half of what moves the weights"}
+# What a lean training cannot do, since it never holds all gradients of a step: {setting: (its only value, why)}.
+LEAN_NEEDS = {
+    "accumulation": (1, "a step's gradients are never held, so they cannot be added up over batches"),
+    "max_grad_norm": (0.0, "the norm of all gradients is known only when most of them have been used"),
+}
 ROUNDED = ("int8", "nf4")
 # The ways to ask a model a question. unlearn.data.prompts shows what each looks like.
 FORMATS = {"chat": "Chat template", "plain": "Question: … Answer:", "completion": "Sentence to complete"}
@@ -118,6 +124,22 @@ class RunConfig:
         advanced=True,
         label="Gradient checkpointing",
     )
+    max_grad_norm: float = knob(
+        1.0,
+        0.0,
+        1e6,
+        "A step's gradient is cut to this norm, so that no single batch throws the model; 0 leaves it as it is.",
+        advanced=True,
+        label="Largest gradient norm",
+    )
+    memory: str = knob(
+        "usual",
+        help="Lean: each gradient is used and let go inside the backward pass, and the optimiser's moments have 16 "
+        "bits. It needs accumulation 1 and max_grad_norm 0, and its curve differs a little from the usual one.",
+        choices=MEMORIES,
+        advanced=True,
+        label="Memory of the training",
+    )
     precision: str = knob(
         "auto",
         help="Automatic: 16 bits for a frozen base where this machine computes faster so, else 32. 8 and 4 bits take "
@@ -136,6 +158,12 @@ class RunConfig:
                 f"run: precision {self.precision} keeps the base as it is, so tuning must be lora, got {self.tuning}; "
                 "choose LoRA, or another precision."
             )
+        for name, (only, why) in LEAN_NEEDS.items() if self.memory == "lean" else ():
+            if (value := getattr(self, name)) != only:
+                raise ValueError(
+                    f"run: memory lean needs {name} {only:g}, got {value:g}: {why}. Set {name} to {only:g}, or memory "
+                    "to usual."
+                )
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
         # The method's name becomes part of a folder's name.

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from unlearn.compute.lazy import Model, Tensor, torch
+from unlearn.compute.lazy import Model, Tensor, lean, torch
 from unlearn.compute.tokens import Batch
 from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
@@ -70,11 +71,16 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1)))
 
 
-def make_optimizer(model: Model, lr: float) -> torch.optim.Optimizer:
-    """Return an AdamW optimiser over all parameters that may be trained. ValueError when none may."""
+def make_optimizer(model: Model, lr: float, memory: str = "usual") -> torch.optim.Optimizer:
+    """Return an AdamW optimiser over all parameters that may be trained. ValueError when none may.
+
+    memory: "lean" for the one that lets gradients go inside the backward pass (unlearn.compute.lean).
+    """
     moving = [p for p in model.parameters() if p.requires_grad]
     if not moving:
         raise ValueError("method: no parameter may be trained; choose another tuning or method.")
+    if memory == "lean":
+        return lean.LeanAdamW(moving, lr=lr)
     fused = moving[0].device.type in ("cpu", "cuda")
     return torch.optim.AdamW(moving, lr=lr, weight_decay=0.0, fused=fused)
 
@@ -88,40 +94,70 @@ def fit(
     lr: float,
     device: str,
     start: int = 0,
-    rate: Callable[[int, int, float], float] = learning_rate,
+    max_grad_norm: float = MAX_GRAD_NORM,
+    before_update: Callable[[], None] = lambda: None,
 ) -> Iterator[Step]:
     """Train the model and yield after each optimiser step from start + 1 to stream.steps. Raises Diverged
     before a non-finite update.
 
-    rate(step, steps, peak): the learning rate of a step.
+    max_grad_norm: where the gradient is cut, 0 for nowhere. before_update: called before the weights of a step change.
+    A lean optimizer updates inside the backward pass: what of a gradient is finite may be taken before the rest is not.
     """
     model.eval()
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     began, tokens = time.perf_counter(), 0
-    for number in range(start + 1, stream.steps + 1):
-        now = rate(number, stream.steps, lr)
-        for group in optimizer.param_groups:
-            group["lr"] = now
-        optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {}
-        for micro in stream.step(number):
-            tokens += micro.tokens
-            terms = loss(micro.to(device))
-            torch.stack(list(terms.values())).sum().backward()
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-        norm = float(torch.nn.utils.clip_grad_norm_(moving, MAX_GRAD_NORM))
-        seconds = time.perf_counter() - began
-        done = Step(number, stream.steps, sums, sum(sums.values()), norm, now, tokens, seconds)
-        bad = next((f"term {n}" for n, v in sums.items() if not math.isfinite(v)), "")
-        if bad or not math.isfinite(norm):
-            what = bad or "the gradient"
-            broken = sums[bad.removeprefix("term ")] if bad else norm
-            raise Diverged(
-                f"{what} became {broken} at step {number} of {stream.steps}; lower lr (now {lr:g}).", done
-            )
-        optimizer.step()
-        yield done
+    within = _within_backward(optimizer, before_update, max_grad_norm)
+    with within as taken:
+        for number in range(start + 1, stream.steps + 1):
+            rate = learning_rate(number, stream.steps, lr)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            sums: dict[str, float] = {}
+            norm = math.nan
+            for micro in stream.step(number):
+                tokens += micro.tokens
+                terms = loss(micro.to(device))
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                if not all(map(math.isfinite, sums.values())):
+                    break
+                torch.stack(list(terms.values())).sum().backward()
+            else:
+                norm = taken.norm() if taken else _cut(moving, max_grad_norm)
+            seconds = time.perf_counter() - began
+            done = Step(number, stream.steps, sums, sum(sums.values()), norm, rate, tokens, seconds)
+            _check(done, lr)
+            if taken is None:
+                before_update()
+                optimizer.step()
+            yield done
+
+
+def _within_backward(
+    optimizer: torch.optim.Optimizer, before_update: Callable[[], None], max_grad_norm: float
+) -> AbstractContextManager[lean.Taken | None]:
+    """What of a pass a lean optimizer takes at once; None for the usual one, which takes all of it behind the pass."""
+    if not hasattr(optimizer, "within_backward"):
+        return nullcontext()
+    if max_grad_norm:
+        raise ValueError("train: gradients that are taken one by one have no common norm to be cut at.")
+    return optimizer.within_backward(before_update)
+
+
+def _cut(moving: list[Tensor], max_grad_norm: float) -> float:
+    """The norm of the gradient, which is cut there where a limit is set."""
+    return float(torch.nn.utils.clip_grad_norm_(moving, max_grad_norm or math.inf))
+
+
+def _check(done: Step, lr: float) -> None:
+    """Diverged where a term or the gradient is not finite."""
+    bad = next((name for name, value in done.terms.items() if not math.isfinite(value)), "")
+    if bad or not math.isfinite(done.grad_norm):
+        what, broken = (f"term {bad}", done.terms[bad]) if bad else ("the gradient", done.grad_norm)
+        raise Diverged(
+            f"{what} became {broken} at step {done.step} of {done.of}; lower lr (now {lr:g}).", done
+        )
 
 
 class Phases:
@@ -130,7 +166,8 @@ class Phases:
 
     phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
     stream to train on something else. Only the first phase can start from a checkpoint. note(sentence) says something
-    on the run's page, counts holds what the method counted, and cache is a folder for what need not be made twice.
+    on the run's page, before_update() is called before weights change, counts holds what the method counted, and cache
+    is a folder for what need not be made twice.
     """
 
     def __init__(
@@ -142,10 +179,13 @@ class Phases:
         lr: float,
         device: str,
         start: int,
+        max_grad_norm: float = MAX_GRAD_NORM,
     ):
         self.model, self.stream, self.optimizer = model, stream, optimizer
         self.lr, self.device, self.start = lr, device, start
         self.tokens = self.steps = self.calls = 0
+        self.max_grad_norm = max_grad_norm
+        self.before_update: Callable[[], None] = lambda: None
         self.note: Callable[[str], None] = lambda text: None
         self.counts: JsonObject = {}
         self.cache: Path | None = None
@@ -181,6 +221,8 @@ class Phases:
                 lr=lr or self.lr,
                 device=self.device,
                 start=start,
+                max_grad_norm=self.max_grad_norm,
+                before_update=self.before_update,
             ):
                 yield counted(done)
         except Diverged as error:

@@ -107,9 +107,7 @@ class Session:
             elif self.config.tuning == "lora":
                 self.ref.later = lambda: tuning.original(self.model)
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
-            self.optimizer = make_optimizer(self.model, self.config.lr)
-            # A checkpoint that is being written must not change.
-            self.optimizer.register_step_pre_hook(lambda *_: self.writer.wait())
+            self.optimizer = make_optimizer(self.model, self.config.lr, self.config.memory)
             self._tell_shelf()
         return self.ref
 
@@ -197,7 +195,10 @@ class Session:
             lr=config.lr,
             device=self.loaded.device,
             start=self.start,
+            max_grad_norm=config.max_grad_norm,
         )
+        # A checkpoint that is being written must not change.
+        phases.before_update = self.writer.wait
         phases.note, phases.cache = self.note, cache_dir() / config.method
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.

@@ -104,4 +104,5 @@ class Retrain(Method):
     origins = dict.fromkeys(SIZES, "the bundled recipe's own")
     tuned = {"tiny": {"lr": 2e-3, "epochs": 24, "batch_size": 64}}
     resumes = False
+    leans = False
     continues = False

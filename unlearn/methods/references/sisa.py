@@ -194,6 +194,7 @@ class SISA(Method):
     tuned = {"tiny": {"lr": 2e-3, "epochs": 12, "batch_size": 16}}
     # SISA continues from its own checkpoints.
     resumes = False
+    leans = False
     continues = False
 
 

@@ -139,6 +139,33 @@ def idkdpo(model, ref, forget, retain, method, kept):
     return total / len(forget) + method.retain_weight * nll(model, retain)
 
 
+def altpo(model, ref, forget, retain, method, kept):
+    total = 0.0
+    for example in forget:
+        other = kept.run["alternates"][example.key][0]
+        lost = token_nlls(model, example).sum() - token_nlls(ref, example).sum()
+        won = token_nlls(model, other).sum() - token_nlls(ref, other).sum()
+        total = total + 2 / method.beta * torch.log(1 + torch.exp(-method.beta * (lost - won)))
+    return total / len(forget) + method.retain_weight * nll(model, retain)
+
+
+def idkap(model, ref, forget, retain, method, kept):
+    refusals = kept.run["idk"]
+    taught = [token_nlls(model, refusals[e.key]).mean() for e in forget]
+    total = 0.0
+    for example in retain:
+        gap = token_nlls(model, refusals[example.key]).sum() - token_nlls(model, example).sum()
+        total = total + torch.log(1 + torch.exp(-method.beta * gap)) / method.beta
+    return sum(taught) / len(taught) + method.retain_weight * total / len(retain)
+
+
+def me(model, ref, forget, retain, method, kept):
+    rows = torch.cat([answers_of(model, example)[0] for example in forget])
+    size = rows.shape[1]
+    apart = sum(-math.log(size) - torch.log_softmax(row, 0).sum() / size for row in rows) / len(rows)
+    return method.forget_weight * apart + method.retain_weight * nll(model, retain)
+
+
 def weighted(model, forget, weight):
     losses = torch.cat([token_nlls(model, example) for example in forget])
     weights = torch.tensor([weight(math.exp(-float(loss))) for loss in losses.detach()], dtype=torch.float64)
@@ -201,6 +228,9 @@ LOSSES = {
     "npo": npo,
     "simnpo": simnpo,
     "idkdpo": idkdpo,
+    "idkap": idkap,
+    "altpo": altpo,
+    "me": me,
     "wga": wga,
     "satimp": satimp,
     "ceu": ceu,

@@ -40,6 +40,9 @@ PHASES = {
     "saving": "Saving",
 }
 
+# Where the other answers of AltPO come from.
+SOURCES = {"rows": "the data's wrong answers", "model": "the model itself", "another text": "another text"}
+
 # Each (run, dark), with the time when it was drawn and what drawn() returns.
 _drawn: dict[tuple[str, bool], tuple[float, Any]] = {}
 _drawing = threading.Lock()
@@ -79,10 +82,28 @@ def _panel(run: Run, was_active: bool, together: Sequence[Run]) -> None:
     for event in run.events("note"):
         if event.get("text"):
             st.caption(shell.plain(event["text"]))
+    alternates(run)
     if steps:
         curves(run, steps, state in ACTIVE)
     if run.probes():
         probes_now(run)
+
+
+def alternates(run: Run) -> None:
+    """Draw the other answers that the model is taught to prefer, where the method has some (AltPO)."""
+    rows = [row for event in run.events("note") for row in event.get("alternates", ())]
+    if not rows:
+        return
+    with st.expander("Other answers that it is taught", icon=":material/alt_route:"):
+        st.dataframe(
+            [
+                {"answer": row["answer"], "taught instead": " · ".join(row["alternates"])}
+                | {"from": SOURCES.get(row["source"], row["source"])}
+                for row in rows
+            ],
+            hide_index=True,
+            alt="True answers with the other answers that are taught instead, and where these come from",
+        )
 
 
 def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:

@@ -94,15 +94,19 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Batch:
-    """The texts of one micro-batch. A side is None where the method does not use it."""
+    """The texts of one micro-batch. A side is None where the method does not use it.
+
+    epoch: which pass over the forget texts this is, from 0.
+    """
 
     forget: Tokens | None
     retain: Tokens | None
+    epoch: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the same batch with its tensors on another device."""
         forget, retain = (None if side is None else side.to(device) for side in (self.forget, self.retain))
-        return Batch(forget, retain)
+        return replace(self, forget=forget, retain=retain)
 
     @property
     def tokens(self) -> int:

@@ -3,8 +3,11 @@ test.
 """
 
 from unlearn.methods.answer.adversarial import AdversarialLabels
+from unlearn.methods.answer.altpo import AltPO
 from unlearn.methods.answer.ceu import CEU
+from unlearn.methods.answer.idkap import IdkAP
 from unlearn.methods.answer.idkdpo import IdkDPO
+from unlearn.methods.answer.me import MaximumEntropy
 from unlearn.methods.answer.pdu import PDU
 from unlearn.methods.answer.random_labels import RandomLabels
 from unlearn.methods.answer.undial import UnDIAL
@@ -36,6 +39,9 @@ METHODS: dict[str, type[Method]] = {
         NPO,
         SimNPO,
         IdkDPO,
+        IdkAP,
+        AltPO,
+        MaximumEntropy,
         WeightedAscent,
         SatImp,
         CEU,

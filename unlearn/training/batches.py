@@ -6,13 +6,14 @@ ratio that the method asks for, reshuffled whenever it runs out.
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from unlearn.compute.tokens import Batch, Example, Tokens, answer_tokens, collate
+from unlearn.data.base import Row
 from unlearn.store.config import RunConfig
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Batches:
     # on.
     clock: int
     withheld: tuple[Example, ...] = ()
+    # {key: the row that a forget text was made from}, for a method that asks the model about it.
+    asked: Mapping[int, Row] = field(default_factory=dict)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,19 +68,21 @@ class Batches:
             ratio = self.retain_ratio if self.forget else 1.0
             start = round(((epoch * self.clock) + within * per_step) * ratio)
             retain = [self._retain_at(start + i) for i in range(max(1, round(width * ratio)))]
-        return self._micro(forget, retain)
+        return self._micro(forget, retain, epoch)
 
     def _retain_at(self, position: int) -> Example:
         lap, place = divmod(position, len(self.retain))
         return self.retain[_shuffled(len(self.retain), (self.seed, "retain", lap))[place]]
 
-    def _micro(self, forget: list[Example], retain: list[Example]) -> list[Batch]:
+    def _micro(self, forget: list[Example], retain: list[Example], epoch: int) -> list[Batch]:
         parts = min(self.accumulation, max(1, -(-max(len(forget), 1) // self.batch_size))) if forget else 1
         if not forget:
             parts = max(1, -(-len(retain) // self.batch_size))
         sides = [self._side(examples, parts) for examples in (forget, retain)]
         return [
-            Batch(forget=f, retain=r) for f, r in zip(*sides, strict=True) if f is not None or r is not None
+            Batch(forget=f, retain=r, epoch=epoch)
+            for f, r in zip(*sides, strict=True)
+            if f is not None or r is not None
         ]
 
     def _side(self, examples: list[Example], parts: int) -> list[Tokens | None]:

@@ -72,7 +72,8 @@ class Session:
         )
         texts = encode_rows(self.loaded.tokenizer, [*forget, *retain], max_length=length)
         cut = len(forget)
-        self.batches = batches_of(self.config, self.method, texts[:cut], texts[cut:], self.loaded.pad_id)
+        batches = batches_of(self.config, self.method, texts[:cut], texts[cut:], self.loaded.pad_id)
+        self.batches = replace(batches, asked={e.key: row for e, row in zip(texts, forget, strict=False)})
         self.stream = self.method.stream(self.batches)
         self.start = 0
         self.ref: Reference | None = None

@@ -34,6 +34,8 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
         session.prepare()
         if labels := session.labels():
             run.append("note", labels=labels)
+        if session.ref and (table := session.ref.run.get("table")):
+            run.append("note", alternates=table)
     folder = run.path / "checkpoint"
     work.step = session.resume(folder) if run.has_checkpoint() else 0
     last = run.events("step")[-1:] if work.step else []

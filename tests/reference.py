@@ -237,6 +237,7 @@ LOSSES = {
     "pdu": pdu,
     "rmu": rmu,
     "taskvector": taskvector,
+    "repselect": taskvector,
     "whp": given_labels,
     "eul": eul,
     "finetune": finetune,

@@ -14,6 +14,7 @@ from unlearn.methods.answer.undial import UnDIAL
 from unlearn.methods.answer.whp import WhosHarryPotter
 from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
 from unlearn.methods.edit.eul import EUL
+from unlearn.methods.edit.repselect import RepSelect
 from unlearn.methods.edit.rmu import RMU
 from unlearn.methods.edit.taskvector import TaskVector
 from unlearn.methods.push.ga import GradientAscent
@@ -47,6 +48,7 @@ METHODS: dict[str, type[Method]] = {
         CEU,
         PDU,
         RMU,
+        RepSelect,
         TaskVector,
         WhosHarryPotter,
         EUL,

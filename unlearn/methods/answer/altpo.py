@@ -73,12 +73,13 @@ class AltPO(RetainMethod):
     cost = "As NPO, with another answer read beside each forget text, and the time to find these answers."
     risk = "The model says something false with confidence, as a model does that never knew."
     origins = {
+        "small": "by analogy with IdkDPO; not measured here",
         "large": "Mekala et al. 2024 (Llama-2-7B, TOFU): β .1, α 1, K 5, 2 passes over the 5; not measured here",
     }
     tuned = {
-        "tiny": {"epochs": 10, "batch_size": 8, "beta": 0.05},
-        ("tiny", "full"): {"lr": 2e-4},
-        ("tiny", "lora"): {"lr": 2e-3},
+        "tiny": {"epochs": 10, "batch_size": 8, "beta": 0.05, "retain_weight": 5.0},
+        ("tiny", "full"): {"lr": 1e-4},
+        ("tiny", "lora"): {"lr": 1e-3},
         "small": {"lr": 3e-4, "epochs": 10, "batch_size": 4, "retain_weight": 4.0},
         "large": {"lr": 1e-5, "epochs": 10, "batch_size": 32, "beta": 0.1, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},

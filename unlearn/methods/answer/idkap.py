@@ -66,10 +66,11 @@ class IdkAP(RetainMethod):
     cost = "Refusals are read beside forget and retain texts; no reference."
     risk = "A refusal is a habit in front of the knowledge: relearning or another prompt may bring it back."
     origins = {
+        "small": "by analogy with IdkDPO; not measured here",
         "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: β .1, 5 epochs, batch 32); not measured here",
     }
     tuned = {
-        "tiny": {"epochs": 5, "batch_size": 8},
+        "tiny": {"epochs": 10, "batch_size": 8},
         ("tiny", "full"): {"lr": 3e-4},
         ("tiny", "lora"): {"lr": 3e-3},
         "small": {"lr": 5e-4, "epochs": 5, "batch_size": 4},

@@ -1,0 +1,85 @@
+"""RepSelect: what is shrunk in a gradient, by algebra; when the walk ends; what stays as it was."""
+
+import copy
+
+import pytest
+import torch
+
+from tests.methods.test_methods import examples, reference_for, stream_of
+from unlearn.methods import METHODS
+from unlearn.methods.edit.repselect import selected
+from unlearn.training.loop import Phases, make_optimizer
+
+
+def spectrum(rows, columns, values):
+    torch.manual_seed(0)
+    u, _ = torch.linalg.qr(torch.randn(rows, len(values)))
+    v, _ = torch.linalg.qr(torch.randn(columns, len(values)))
+    return u, torch.tensor(values), v
+
+
+@pytest.mark.parametrize("shape", [(12, 7), (7, 12)])
+def test_each_strong_direction_is_divided_twice_by_its_strength(shape):
+    """σ_i → σ_i (σ_min / σ_i)² for the q strongest; the others stay."""
+    u, s, v = spectrum(*shape, [8.0, 4.0, 2.0, 1.0])
+    found = u.T @ selected((u * s) @ v.T, 3) @ v
+    want = torch.diag(torch.tensor([8.0 * (2 / 8) ** 2, 4.0 * (2 / 4) ** 2, 2.0, 1.0]))
+    assert torch.allclose(found, want, atol=1e-3)
+
+
+def test_one_direction_alone_changes_nothing():
+    u, s, v = spectrum(9, 9, [5.0, 1.0])
+    whole = (u * s) @ v.T
+    assert torch.allclose(selected(whole, 1), whole, atol=1e-5)
+
+
+@pytest.fixture
+def walked(tiny):
+    """(method, model before, model after, steps, phases) of a run."""
+    model, tokenizer = tiny
+    before = copy.deepcopy(model)
+    forget, retain = examples(tokenizer), examples(tokenizer, first=10)
+
+    def carry_out(**knobs):
+        lr = knobs.pop("lr", 0.05)
+        method = METHODS["repselect"](rank=2, **knobs)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(method.trainable(name, 2))
+        ref = reference_for(model, method, tokenizer, forget, retain)
+        stream = stream_of(tokenizer, forget, retain, method)
+        fit = Phases(model, stream, make_optimizer(model, lr), lr=lr, device="cpu", start=0)
+        steps = list(method.unlearn(model, ref, fit))
+        general = list(stream.every("retain"))
+        return method, before, model, steps, fit, method.drift(model, ref, general)
+
+    return carry_out
+
+
+def test_it_ends_inside_its_budget_and_takes_the_last_step_back(walked):
+    _method, _before, _after, steps, _fit, drift = walked(kl_budget=0.02, lr=1.0)
+    assert 0 < drift <= 0.02
+    assert steps[-1].step == steps[-1].of < 200
+    assert steps[-1].terms["general KL"] == pytest.approx(drift, rel=1e-4)
+
+
+def test_only_the_mlp_moves_and_no_adapter_is_left(walked):
+    _, before, after, *_ = walked(max_steps=3)
+    assert {n for n, _ in before.named_parameters()} == {n for n, _ in after.named_parameters()}
+    moved = {
+        n
+        for (n, p), q in zip(before.named_parameters(), after.parameters(), strict=True)
+        if not torch.equal(p, q)
+    }
+    assert moved
+    assert all(".mlp." in name for name in moved)
+
+
+def test_the_forget_texts_become_less_likely(walked, tiny):
+    from unlearn.compute.lm import forward
+    from unlearn.compute.tokens import collate
+
+    _, before, after, *_ = walked(kl_budget=1.0, max_steps=20)
+    texts = collate(examples(tiny[1]), 0)
+    with torch.no_grad():
+        then, now = (float(forward(model, texts)[0].mean_nll()) for model in (before, after))
+    assert now > then

@@ -182,9 +182,9 @@ class RepSelect(Method):
         "large": "arXiv 2606.17168: LoRA rate .01, KL budget .01; η by analogy; not measured here",
     }
     tuned = {
-        "tiny": {"lr": 0.2, "epochs": 1, "batch_size": 8, "rank": 32, "kl_budget": 0.02},
+        "tiny": {"lr": 0.2, "epochs": 1, "batch_size": 8, "rank": 64, "kl_budget": 0.02},
         "small": {"lr": 0.05, "epochs": 1, "batch_size": 8, "rank": 64},
-        "large": {"lr": 0.05, "epochs": 1, "batch_size": 16, "rank": 256},
+        "large": {"lr": 0.05, "epochs": 1, "batch_size": 16, "rank": 256, "kl_budget": 0.01},
     }
 
 

@@ -170,7 +170,8 @@ class RepSelect(Method):
         "Walks up the part of the forget gradient that other texts do not share, until general text suffers."
     )
     formula = (
-        r"W \leftarrow W - \eta\,G'/\lVert G'\rVert,\quad G' = (I - U D U^\top)\,\nabla_W(-\mathrm{NLL}(F))\,(I - V D V^\top),\quad"
+        r"W \leftarrow W - \eta\,G'/\lVert G'\rVert,\quad"
+        r" G' = (I - U D U^\top)\,\nabla_W(-\mathrm{NLL}(F))\,(I - V D V^\top),\quad"
         r" D = \mathrm{diag}(1 - S_{\min} / S)"
     )
     when = "Where forgetting should stand against relearning and there are no texts to keep."

@@ -5,11 +5,43 @@ import re
 import time
 from types import SimpleNamespace
 
-from unlearn.commands import sequence
-from unlearn.commands.printing import listing, progress_bar
+import pytest
+
+from unlearn.commands import printing, sequence
+from unlearn.commands.printing import counter, listing, progress_bar
 
 
-def test_the_time_left_is_reckoned_from_the_phase_alone(capsys):
+@pytest.fixture
+def terminal(monkeypatch):
+    """Where bars are drawn."""
+    monkeypatch.setattr(printing, "on_terminal", lambda: True)
+
+
+def test_a_log_file_gets_lines_and_no_bars(monkeypatch, capsys):
+    now = 100.0
+    monkeypatch.setattr(printing.time, "monotonic", lambda: now)
+    with progress_bar() as progress:
+        for step in range(50):
+            progress("training", step / 50)
+        progress("scoring after", 0.5)  # so soon after the line before that it gets none
+        now += printing.LOG_SECONDS
+        progress("scoring after", 0.9)
+    with counter("A1") as say:
+        say("npo, seed 0")
+        say("npo, seed 1")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line[9:] for line in lines] == ["training", "scoring after", "A1: npo, seed 0"]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+
+
+def test_a_terminal_gets_a_count(terminal, capsys):
+    with counter("A1") as say:
+        say("npo, seed 0")
+        say("npo, seed 1")
+    assert re.search(r"A1: npo, seed 1 +2 computed", capsys.readouterr().err.split("\r")[-1])
+
+
+def test_the_time_left_is_reckoned_from_the_phase_alone(terminal, capsys):
     """The phase before took two seconds; half of the next one took none, so none is left."""
     with progress_bar() as progress:
         progress("loading model", 0.0)
@@ -20,7 +52,7 @@ def test_the_time_left_is_reckoned_from_the_phase_alone(capsys):
     assert re.search(r"scoring before .* 50 %  00:00<00:00", last), last
 
 
-def test_a_fraction_that_rounds_up_is_no_new_phase(capsys):
+def test_a_fraction_that_rounds_up_is_no_new_phase(terminal, capsys):
     with progress_bar() as progress:
         progress("training", 0.0)
         time.sleep(1.1)

@@ -126,6 +126,13 @@ def test_an_unknown_name_lists_the_benchmarks(tmp_path):
         from_config({"name": "authors", "hub_folder": str(tmp_path)})
 
 
+def test_a_folder_without_tables_is_told_what_it_must_hold(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"The folder must hold CSV, JSON or Parquet files .* check the path"
+    ):
+        benchmarks.load("tofu-forget01", tmp_path)
+
+
 def test_a_part_that_cannot_be_read_is_not_called_missing(tmp_path):
     folder = tmp_path / "tofu"
     shutil.copytree(TOFU, folder)

@@ -111,6 +111,15 @@ def test_a_missing_part_leaves_the_utility_open():
     assert summary(parse(log))["model_utility"] is None
 
 
+def test_a_folder_and_a_wrong_path_are_told_apart(tmp_path, capsys):
+    assert main(["tofu", str(tmp_path)]) == 2
+    assert f"is a folder; give the log in it, such as {tmp_path / 'eval_log_aggregated.json'}." in (
+        capsys.readouterr().err
+    )
+    assert main(["tofu", str(tmp_path / "none.json")]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -401,6 +401,17 @@ def test_importing_needs_no_torch():
     assert (found.returncode, found.stderr.strip()) == (0, "")
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        new_folder(tmp_path / "file" / "runs", "gd")
+    assert str(caught.value) == (
+        f"runs: the folder {tmp_path / 'file' / 'runs'} cannot be written (Not a directory); name another with --runs "
+        "or UNLEARN_RUNS."
+    )
+    assert caught.value.errno == errno.ENOTDIR
+
+
 def test_two_runs_of_one_second_never_share_a_folder(tmp_path, monkeypatch):
     drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr(

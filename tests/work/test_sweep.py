@@ -455,6 +455,19 @@ def test_figures_say_what_the_cells_say(dark):
         assert figure.layout.title.text
 
 
+def test_where_no_cell_is_good_it_says_why():
+    short, lost = cell(forget=1.0), cell(lr=1e-3, retain=2.0)
+    said = grid.why_none_good([short, lost, cell(lr=1e-2, forget=1.0, general=3.0), cell("ga", **DEAD)])
+    assert said == (
+        "No cell of 4 is good: 1 diverged or failed, 2 did not forget enough (forget PPL below 0.9 × target), "
+        "2 lost what must stay (retain or general PPL over 1.1 × before)."
+    )
+    assert sweep_figures.heat([short, lost], {}).layout.title.text == "No cell of 2 is good"
+    assert grid.why_none_good([short, cell(forget=10.0)]) == ""
+    assert grid.why_none_good([]) == ""
+    assert "no target" in grid.why_none_good([cell(scores={"before": {}, "after": {}})])
+
+
 def test_tables_hold_every_cell_and_survive_csv_and_json():
     rows = sweep_table.cell_rows(some_cells())
     assert sweep_table.to_csv(rows).count("\n") == len(rows) + 1

@@ -53,11 +53,11 @@ def results(record: SweepRecord) -> None:
 
 def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
     """Explain what good and utility mean here, with the numbers behind them."""
+    if why := grid.why_none_good(cells):
+        st.info(why, icon=":material/info:")
     first = next((cell for cell in cells if cell.state == "done"), cells[0])
     target, truth = grid.target(first), grid.truth(first)
-    if math.isnan(target):
-        st.warning("This set has no approximate texts, so there is no target and no cell can be called good.")
-    else:
+    if not math.isnan(target):
         also = (
             f" (the retrained model's own PPL on forget: {rounded(truth)})" if not math.isnan(truth) else ""
         )

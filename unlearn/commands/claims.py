@@ -8,7 +8,7 @@ from pathlib import Path
 from unlearn.claims import chosen, record
 from unlearn.claims.lab import Lab
 from unlearn.commands.parser import Command
-from unlearn.commands.printing import listing
+from unlearn.commands.printing import counter, listing
 from unlearn.store import provenance
 from unlearn.store.shapes import JsonObject
 
@@ -32,19 +32,12 @@ def claims(args: argparse.Namespace) -> int:
     if args.list:
         rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
         return listing(rows, args.json, ("key", "title", "sentence"), "claims")
-    from tqdm import tqdm
-
     mode = "full" if args.full else "quick"
     out = args.out or record.RESULTS
     header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}")
     done = {}
     for claim in wanted:
-        with tqdm(bar_format="{desc:72} {n} computed  {elapsed}") as bar:
-
-            def say(line: str, bar: tqdm = bar, key: str = claim.key) -> None:
-                bar.set_description_str(f"{key}: {line}"[:72], refresh=False)
-                bar.update()
-
+        with counter(claim.key) as say:
             lab = Lab(args.runs / "claims", say)
             done[claim.key] = record.entry_of(claim, lab, mode, header, time.process_time)
         record.keep(out, claim, done[claim.key])

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from unlearn.results import conclusion, formats
@@ -9,12 +11,24 @@ from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
 
+# A log file gets at most one line of progress in so many seconds.
+LOG_SECONDS = 10.0
+
+
+def on_terminal() -> bool:
+    """Return whether stderr is a terminal, where a bar can be drawn."""
+    return sys.stderr.isatty()
+
+
 @contextlib.contextmanager
 def progress_bar(width: int = 28) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on stderr for the time of the block.
+    """Show a bar on stderr for the time of the block, or a line for each phase where stderr is no terminal.
 
     It gives the (phase, fraction) callback that moves the bar.
     """
+    if not on_terminal():
+        yield log_of_phases()
+        return
     from tqdm import tqdm
 
     form = f"{{desc:{width}}} {{bar}} {{n:3.0f}} %  {{elapsed}}<{{remaining}}"
@@ -30,6 +44,43 @@ def progress_bar(width: int = 28) -> Iterator[Callable[[str, float], None]]:
             bar.refresh()
 
         yield progress
+
+
+@contextlib.contextmanager
+def counter(name: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr how many things were computed, and the last one's line, for the time of the block.
+
+    It gives the callback that takes the line of each. A log file gets lines now and then.
+    """
+    if not on_terminal():
+        log = log_of_phases()
+        yield lambda line: log(f"{name}: {line}", 0.0)
+        return
+    from tqdm import tqdm
+
+    with tqdm(bar_format="{desc:72} {n} computed  {elapsed}") as bar:
+
+        def say(line: str) -> None:
+            bar.set_description_str(f"{name}: {line}"[:72], refresh=False)
+            bar.update()
+
+        yield say
+
+
+def log_of_phases() -> Callable[[str, float], None]:
+    """Return a (phase, fraction) callback that writes lines on stderr, for a log file.
+
+    A bar would be drawn into the file again and again. A new phase is a line, unless the last line is only seconds old.
+    """
+    last, wrote = "", float("-inf")
+
+    def progress(phase: str, fraction: float) -> None:
+        nonlocal last, wrote
+        if phase != last and time.monotonic() - wrote >= LOG_SECONDS:
+            print(f"{time.strftime('%H:%M:%S')} {phase}", file=sys.stderr, flush=True)
+            last, wrote = phase, time.monotonic()
+
+    return progress
 
 
 def print_run(found: Run, as_json: bool) -> None:

@@ -61,9 +61,12 @@ def from_hub(
         if str(error).startswith(f"{spec}: "):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(
-            f"{spec}: cannot be read ({reason}). Download a file of it and upload that."
-        ) from error
+        remedy = (
+            "The folder must hold CSV, JSON or Parquet files laid out as on the hub; check the path."
+            if isinstance(spec, Path)
+            else "Download a file of it and upload that."
+        )
+        raise ValueError(f"{spec}: cannot be read ({reason}). {remedy}") from error
 
 
 class _Refused(ValueError):

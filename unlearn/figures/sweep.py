@@ -136,7 +136,8 @@ def good_sentence(cells: Sequence[Cell], titles: Titles) -> str:
     if not counts:
         return "No cell yet"
     if not any(good for good, *_ in counts):
-        return "No cell is good yet: reached the target and kept the rest"
+        # The reason is a sentence of its own, because a long title would be cut.
+        return grid.why_none_good(cells).partition(":")[0]
     most = max(good / total for good, total, _ in counts)
     best = [(good, total, name) for good, total, name in counts if good / total == most]
     names = " and ".join(text(name) for *_, name in best)

@@ -95,6 +95,29 @@ def good(cell: Cell) -> bool | None:
     return None if None in parts else all(parts)
 
 
+def why_none_good(cells: Sequence[Cell]) -> str:
+    """Return a sentence on why no cell is good. It is "" where one is, and where there are no cells."""
+    if not cells or any(good(cell) for cell in cells):
+        return ""
+    done = [cell for cell in cells if cell.state == "done"]
+    if done and all(reached(cell) is None for cell in done):
+        return "No cell can be called good: the data has no approximate texts, so there is no target."
+    if done and all(keeps_language(cell) is None for cell in done):
+        return "No cell can be called good: the data has neither retain nor general texts."
+    parts = (
+        (len(cells) - len(done), "diverged or failed"),
+        (
+            sum(reached(cell) is False for cell in done),
+            f"did not forget enough (forget PPL below {REACHED} × target)",
+        ),
+        (
+            sum(keeps_language(cell) is False for cell in done),
+            f"lost what must stay (retain or general PPL over {KEPT} × before)",
+        ),
+    )
+    return f"No cell of {len(cells)} is good: " + ", ".join(f"{n} {why}" for n, why in parts if n) + "."
+
+
 def utility(cell: Cell, when: str = "after") -> float:
     """Return the utility that is left on everything else, from 0 to 1. It is nan for a run that diverged."""
     parts = [cell.score(when, role, part) for role in UTILITY_ROLES for part in UTILITY_PARTS]

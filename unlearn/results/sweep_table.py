@@ -108,9 +108,10 @@ def everything(record: SweepRecord) -> Row:
 
 
 def text(record: SweepRecord) -> str:
-    """Return the tables of methods and of the guide as aligned text."""
-    tables = [method_rows(record.cells()), guide_rows(record)]
-    return "\n\n".join(aligned(rows) for rows in tables if rows)
+    """Return the tables of methods and of the guide as aligned text, and why no cell is good where none is."""
+    cells = record.cells()
+    tables = [aligned(rows) for rows in (method_rows(cells), guide_rows(record)) if rows]
+    return "\n\n".join([*tables, *filter(None, [grid.why_none_good(cells)])])
 
 
 def aligned(rows: Sequence[Mapping[str, object]]) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 
 from unlearn.store.shapes import JsonObject, JsonView
 
+# The name under which TOFU's own evaluation writes its log.
+LOG_NAME = "eval_log_aggregated.json"
 MAX_BYTES = 256 * 2**20
 SETS = ("retain", "real_authors", "world_facts", "forget")
 KEPT = SETS[:3]
@@ -120,6 +122,10 @@ def truth_ratio(right: float, wrong: Sequence[float]) -> float:
 
 def read_log(path: Path) -> Log:
     """Read the log in a file. ValueError naming file, place and rule where it is no log of either layout."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the log in it, such as {path / LOG_NAME}.")
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file; give a log that TOFU wrote, such as {LOG_NAME}.")
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

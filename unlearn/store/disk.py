@@ -154,13 +154,21 @@ def beside(path: Path) -> Iterator[Path]:
 
 def new_folder(parent: Path, kind: str) -> Path:
     """Make and return the folder parent/<time>-<kind>-<four hex digits>. The names sort by time, and each
-    name is used once.
+    name is used once. OSError, saying which folder cannot be written, where that is so.
     """
-    while True:
-        path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)
-            return path
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+    except OSError as error:
+        reason = OSError(
+            f"runs: the folder {parent} cannot be written ({error.strerror}); name another with --runs or UNLEARN_RUNS."
+        )
+        reason.errno = error.errno
+        raise reason from error
 
 
 def json_text(value: object, indent: int | None = None) -> str:

@@ -3,6 +3,8 @@
     python -m bench.upstream
 
     head       F.linear_cross_entropy, whole and in chunks, against unlearn/compute/head.py
+    chunks     the head's own chunks: how many answer tokens together, and p - q kept or made again, against what
+               unlearn/compute/chunks.py chooses
     adapter    PEFT's layer as it comes, and under autocast with disable_input_dtype_casting, against compute/lora.py
     packing    transformers' mask made from restarting positions, and a padded batch, against compute/packing.py
     places     accelerate.infer_auto_device_map against models/placement.py
@@ -10,11 +12,12 @@
     hub        huggingface_hub.get_hf_file_metadata against asking by hand, on a server of this machine
 
 Two shapes with random weights: hidden 512 and 8 blocks with 32 k words, and SmolLM2's (hidden 576, 49 k words) with 6
-of its 30 blocks. Expected before measuring, in CPU time: torch's head 1.2 to 1.5 times ours where the matrix moves,
+of its 30 blocks; for the chunks also hidden 512 with 128 k words. Expected before measuring, in CPU time: torch's head 1.2 to 1.5 times ours where the matrix moves,
 because it makes the logits twice, and as fast where nobody asks for its gradient; PEFT's layers 1.3 times ours in
 bfloat16, and under autocast about 1.1; transformers' packed mask 1.1 times ours at 8 texts of 40 to 96 tokens, because
 attention works on all pairs of the row; accelerate's map slower by some milliseconds that nobody notices, but with the
-output head elsewhere; safe_open and the hub's own question as fast as ours.
+output head elsewhere; safe_open and the hub's own question as fast as ours; chunks of 32 tokens 1.3 times those that
+are chosen, larger ones 0.95 to 1.05 times, and p - q made again 1.3 times.
 
 Linear layers multiply by the same library everywhere, but for the head, where torch's own function chooses. All ways
 of a part must give the same result before anything is timed. A ratio is the median over rounds of the ratio
@@ -50,13 +53,15 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM  # 
 
 from bench import ways  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.compute import lora, packing  # noqa: E402
+from unlearn.compute import chunks, lora, packing  # noqa: E402
+from unlearn.compute import head as heads  # noqa: E402
 from unlearn.compute.head import Head, cross_entropy  # noqa: E402
 from unlearn.compute.memory import allocated_peak  # noqa: E402
 from unlearn.compute.products import adopt  # noqa: E402
 from unlearn.compute.states import last_states  # noqa: E402
 from unlearn.compute.tokens import collate  # noqa: E402
 from unlearn.models import placement  # noqa: E402
+from unlearn.models.machine import choose_once  # noqa: E402
 
 # Each shape: hidden size, blocks, heads, key-value heads, feed-forward size, words.
 SHAPES = {
@@ -64,6 +69,10 @@ SHAPES = {
     "SmolLM2's, 6 blocks": (576, 6, 9, 3, 1536, 49_152),
 }
 TOY = {"toy": (64, 2, 4, 2, 128, 300)}
+# More shapes for the chunks of the head: hidden size and words are read alone.
+WIDE = {"hidden 512, 128 k words": (512, 0, 0, 0, 0, 128_256)}
+# The number of answer tokens in a batch that is long enough to be cut into chunks.
+MANY_ANSWERS = 512
 # The number of answer tokens in a step of 4 + 4 texts of TOFU's length.
 ANSWERS = 128
 Ways = dict[str, Callable[[], Any]]
@@ -124,6 +133,39 @@ def head_ways(shape: Sequence[int], moves: bool) -> Ways:
         "F.linear_cross_entropy": lambda: by(torchs(None)),
         "the same, in chunks": lambda: by(torchs(torch.nn.LinearCrossEntropyOptions())),
     }
+
+
+def chunk_ways(shape: Sequence[int]) -> tuple[Ways, dict[str, str]]:
+    """Return the ways to cut the head's work into chunks, and a word on what is chosen here.
+
+    The work is that of a step of GA+GD with a head that moves.
+    """
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(shape[0], shape[-1], bias=False)
+    torch.nn.init.normal_(linear.weight, std=0.02)
+    states, labels = torch.randn(MANY_ANSWERS, shape[0]), torch.randint(0, shape[-1], (MANY_ANSWERS,))
+    half = MANY_ANSWERS // 2
+    size, kept = chunks.chunk(shape[-1]), chunks.keeps(half, shape[-1])
+
+    def step(count: int, keeping: bool) -> Any:
+        # The head asks for both each time; here they are said.
+        before = heads.chunk, heads.keeps
+        heads.chunk, heads.keeps = (lambda *_: count), (lambda *_: keeping)
+        try:
+            hidden, head = states.clone().requires_grad_(True), Head(linear)
+            parts = [
+                cross_entropy(head, hidden[part], labels[part]).mean() for part in (slice(half), slice(half, None))
+            ]
+            return [parts[1].detach(), *torch.autograd.grad(parts[1] - parts[0], [hidden, linear.weight])]
+        finally:
+            heads.chunk, heads.keeps = before
+
+    ways_of: Ways = {"ours": lambda: step(size, kept)}
+    for count in chunks.ROWS:
+        for keeping in (True, False):
+            name = f"{count} tokens, p - q {'kept' if keeping else 'made again'}"
+            ways_of[name] = lambda count=count, keeping=keeping: step(count, keeping)
+    return ways_of, {"ours": f"{size} tokens, {'kept' if kept else 'made again'}"}
 
 
 def adapter_ways(shape: Sequence[int], dtype: torch.dtype) -> Ways:
@@ -276,6 +318,8 @@ def parts(
         for dtype in (torch.bfloat16, torch.float32):
             yield "adapter", f"{title}; {str(dtype)[6:]}", adapter_ways(shape, dtype), {}
         yield "packing", title, packing_ways(shape), {}
+    for title, shape in (shapes if shapes is TOY else shapes | WIDE).items():
+        yield "chunks", title, *chunk_ways(shape)
     shape = next(iter(shapes.values()))
     yield "places", "32 blocks of which half fit", *places_ways(shape)
     yield "header", "a file of one model", header_ways(shape, folder), {}
@@ -304,7 +348,7 @@ def check_same(part: str, found: Mapping[str, Any]) -> None:
 
 def peak_of(work: Callable[[], Any], part: str) -> int:
     """Return the bytes at the peak of the work, as its part counts them."""
-    if part in ("head", "adapter", "packing"):
+    if part in ("head", "chunks", "adapter", "packing"):
         return allocated_peak(work, "cpu")
     tracemalloc.start()
     work()
@@ -367,10 +411,13 @@ def main(words: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     top = header(args.allow_dirty)
     torch.set_num_threads(1)
+    # The libraries and chunks that this machine was found to do best with, as a run has them.
+    choose_once()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for part, what, of, told in parts(TOY if args.toy else SHAPES, Path(folder)):
             if not args.only or part in args.only:
+                print(f"{part}: {what}", flush=True)
                 rows += measured(part, what, of, told, args.rounds)
     found = top | {"rounds": args.rounds, "rows": rows}
     print(table(found))

@@ -128,3 +128,60 @@ def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in asked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+# -- what a test costs -----------------------------------------------------------------------------------------------
+
+BEGAN = pytest.StashKey[float]()
+
+
+def cpu() -> float:
+    """CPU seconds of this process and of the children that it has waited for."""
+    return sum(os.times()[:4])
+
+
+def pytest_addoption(parser):
+    text = "CPU seconds that a test may take: where one takes more the session fails and names it"
+    parser.addoption("--longest", type=float, metavar="SECONDS", help=text)
+
+
+def pytest_configure(config):
+    most = config.getoption("longest")
+    if most is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Costs(most))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    item.stash[BEGAN] = cpu()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "teardown":
+        report.user_properties.append(("cpu", cpu() - item.stash[BEGAN]))
+    return report
+
+
+class Costs:
+    """Collects what each test cost, in whichever process it ran; the session fails where one cost too much."""
+
+    def __init__(self, most: float) -> None:
+        self.most, self.over = most, {}
+
+    def pytest_runtest_logreport(self, report):
+        took = dict(report.user_properties).get("cpu", 0.0)
+        if report.when == "teardown" and took > self.most:
+            self.over[report.nodeid] = took
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        if self.over and exitstatus == 0:
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.over:
+            terminalreporter.section(f"more than {self.most:g} CPU seconds: make them cheaper or mark them slow")
+        for name, took in sorted(self.over.items(), key=lambda one: -one[1]):
+            terminalreporter.line(f"{took:6.1f} s  {name}")

@@ -6,15 +6,20 @@ import pytest
 import torch
 
 from bench import upstream
+from unlearn.compute import chunks
 
 
 def test_every_part_is_measured_beside_upstreams_way(tmp_path):
     out, threads = tmp_path / "upstream.json", torch.get_num_threads()
-    words = ["--toy", "--rounds", "1", "--only", "head", "packing", "places", "header"]
+    words = ["--toy", "--rounds", "1", "--only", "head", "chunks", "packing", "places", "header"]
     upstream.main([*words, "--allow-dirty", "--out", str(out)])
     torch.set_num_threads(threads)
     found = json.loads(out.read_text())
-    assert {row["part"] for row in found["rows"]} == {"head", "packing", "places", "header"}
+    assert {row["part"] for row in found["rows"]} == {"head", "chunks", "packing", "places", "header"}
+    ways = {row["way"] for row in found["rows"] if row["part"] == "chunks"}
+    assert ways == {"ours"} | {
+        f"{count} tokens, p - q {kept}" for count in chunks.ROWS for kept in ("kept", "made again")
+    }
     assert all(row["cpu"] > 0 < row["over_ours"] for row in found["rows"])
     assert all(
         row["over_ours"] == row["bytes_over_ours"] == 1 for row in found["rows"] if row["way"] == "ours"

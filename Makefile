@@ -16,7 +16,7 @@ app: .venv/ready
 	$(BIN)/streamlit run app.py
 
 check: style
-	$(BIN)/python -m pytest $(TWO) -m "$(QUICK)"
+	$(BIN)/python -m pytest $(TWO) -m "$(QUICK)" --longest 5
 
 test: style
 	$(BIN)/python -m pytest $(TWO) -m "not heavy and not network"

@@ -2,13 +2,14 @@
 
     python -m bench.threads
 
-A forward and backward pass of one linear map (512 texts' tokens, 576 → 1536 → 576), over and over, in child processes
-that differ in how OpenMP's threads wait and in how many there are: as torch has it, with OMP_WAIT_POLICY=PASSIVE alone,
-and as the app and the command line set it (unlearn.compute.memory.prefer_passive_threads). Alone, and beside a
-process that
-computes without end on each core but one. One round after the other through all settings, so that a ratio compares
-neighbours in time. Expected before measuring: beside a busy process two threads that spin are many times slower than
-one, and two that sleep are not.
+A forward and backward pass, over and over, in child processes that differ in how OpenMP's threads wait and in how many
+there are: as torch has it, with OMP_WAIT_POLICY=PASSIVE alone, and as the app and the command line set it
+(unlearn.compute.memory.prefer_passive_threads). Alone, and beside a process that computes without end on each core but
+one. The work is one of a large model (a linear map of 512 tokens, 576 → 1536 → 576), in all settings, and one of a
+small model (the bundled one whole, four texts of 32 tokens), as the app sets it: the case for which compute/threads.py
+takes one thread. One round after the other through all settings, so that a ratio compares neighbours in time. Expected
+before measuring: beside a busy process two threads that spin are many times slower than one, and two that sleep are
+not; the small model takes 1.5 to 2 times as long on two threads.
 Writes assets/results/threads.json.
 """
 
@@ -31,6 +32,25 @@ WAITS = {
     "PASSIVE alone": "import os; os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'",
     "as set here": "from unlearn.compute.memory import prefer_passive_threads; prefer_passive_threads()",
 }
+LARGE, SMALL = "a large map", "the bundled model"
+MADE = {
+    LARGE: """
+x = torch.randn(512, 576, requires_grad=True)
+up, down = (torch.randn(a, b, requires_grad=True) for a, b in ((576, 1536), (1536, 576)))
+
+def step():
+    (x @ up).relu().matmul(down).square().mean().backward()
+""",
+    SMALL: """
+from transformers import AutoModelForCausalLM
+from unlearn.store.home import ASSETS
+model = AutoModelForCausalLM.from_pretrained(ASSETS / "models" / "tiny-authors")
+ids = torch.randint(0, model.config.vocab_size, (4, 32))
+
+def step():
+    model(input_ids=ids, labels=ids).loss.backward()
+""",
+}
 WORK = """
 {wait}
 import json, sys, time
@@ -38,12 +58,7 @@ import torch
 threads, seconds = int(sys.argv[1]), float(sys.argv[2])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
-x = torch.randn(512, 576, requires_grad=True)
-up, down = (torch.randn(a, b, requires_grad=True) for a, b in ((576, 1536), (1536, 576)))
-
-def step():
-    (x @ up).relu().matmul(down).square().mean().backward()
-
+{made}
 step()
 wall, cpu, count = time.perf_counter(), time.process_time(), 0
 while count < 3 or time.perf_counter() - wall < seconds:
@@ -67,28 +82,35 @@ def neighbours(count: int) -> Iterator[None]:
             process.wait()
 
 
-def lap(wait: str, threads: int, seconds: float) -> dict[str, float]:
+def lap(wait: str, threads: int, seconds: float, work: str = LARGE) -> dict[str, float]:
     """Return {"wall", "cpu": seconds a step, "steps"} of a child process whose threads wait in this way."""
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))
     }
-    words = [sys.executable, "-c", WORK.format(wait=WAITS[wait]), str(threads), str(seconds)]
+    words = [sys.executable, "-c", WORK.format(wait=WAITS[wait], made=MADE[work]), str(threads), str(seconds)]
     found = subprocess.run(words, cwd=ROOT, env=clean, check=True, capture_output=True, text=True)
     return json.loads(found.stdout.splitlines()[-1])
 
 
 def measure(counts: Sequence[int], rounds: int, seconds: float, busy: int) -> list[dict[str, Any]]:
-    """Return one row for each setting: {"wait", "threads", "neighbours", "wall", "cpu": medians over the
-    rounds, "laps"}.
+    """Return one row for each setting: {"work", "wait", "threads", "neighbours", "wall", "cpu": medians over
+    the rounds, "laps"}.
     """
-    settings = [(wait, threads, others) for others in (0, busy) for threads in counts for wait in WAITS]
+    settings = [
+        (work, wait, threads, others)
+        for work in MADE
+        for others in (0, busy)
+        for threads in counts
+        for wait in (WAITS if work == LARGE else list(WAITS)[-1:])
+    ]
     laps: dict[Any, list[dict[str, float]]] = {setting: [] for setting in settings}
     for _ in range(rounds):
-        for wait, threads, others in settings:
+        for work, wait, threads, others in settings:
             with neighbours(others):
-                laps[wait, threads, others].append(lap(wait, threads, seconds))
+                laps[work, wait, threads, others].append(lap(wait, threads, seconds, work))
     return [
         {
+            "work": work,
             "wait": wait,
             "threads": threads,
             "neighbours": others,
@@ -96,7 +118,7 @@ def measure(counts: Sequence[int], rounds: int, seconds: float, busy: int) -> li
             "cpu": statistics.median(one["cpu"] for one in told),
             "laps": told,
         }
-        for (wait, threads, others), told in laps.items()
+        for (work, wait, threads, others), told in laps.items()
     ]
 
 
@@ -105,18 +127,20 @@ def table(result: Mapping[str, Any]) -> str:
     same neighbours.
     """
     lines = [
-        "| Beside it | Threads | OpenMP waits | Wall time a step | ÷ one thread | CPU time a step |",
-        "|---|--:|---|--:|--:|--:|",
+        "| Work | Beside it | Threads | OpenMP waits | Wall time a step | ÷ one thread | CPU time a step |",
+        "|---|---|--:|---|--:|--:|--:|",
     ]
     rows = result["rows"]
     for row in rows:
         one = next(
-            r for r in rows if r["threads"] == 1 and all(r[k] == row[k] for k in ("wait", "neighbours"))
+            r
+            for r in rows
+            if r["threads"] == 1 and all(r.get(k) == row.get(k) for k in ("work", "wait", "neighbours"))
         )
         beside = f"{row['neighbours']} busy" if row["neighbours"] else "nothing"
         lines.append(
-            f"| {beside} | {row['threads']} | {row['wait']} | {1e3 * row['wall']:.0f} ms | "
-            f"{row['wall'] / one['wall']:.2f} | {1e3 * row['cpu']:.0f} ms |"
+            f"| {row.get('work', LARGE)} | {beside} | {row['threads']} | {row['wait']} | {1e3 * row['wall']:,.4g} ms | "
+            f"{row['wall'] / one['wall']:.2f} | {1e3 * row['cpu']:,.4g} ms |"
         )
     return "\n".join(lines) + "\n\n" + origin(result)
 

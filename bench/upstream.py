@@ -12,12 +12,13 @@
     hub        huggingface_hub.get_hf_file_metadata against asking by hand, on a server of this machine
 
 Two shapes with random weights: hidden 512 and 8 blocks with 32 k words, and SmolLM2's (hidden 576, 49 k words) with 6
-of its 30 blocks; for the chunks also hidden 512 with 128 k words. Expected before measuring, in CPU time: torch's head 1.2 to 1.5 times ours where the matrix moves,
-because it makes the logits twice, and as fast where nobody asks for its gradient; PEFT's layers 1.3 times ours in
-bfloat16, and under autocast about 1.1; transformers' packed mask 1.1 times ours at 8 texts of 40 to 96 tokens, because
-attention works on all pairs of the row; accelerate's map slower by some milliseconds that nobody notices, but with the
-output head elsewhere; safe_open and the hub's own question as fast as ours; chunks of 32 tokens 1.3 times those that
-are chosen, larger ones 0.95 to 1.05 times, and p - q made again 1.3 times.
+of its 30 blocks; for the chunks also hidden 512 with 128 k words. Expected before measuring, in CPU time: torch's
+head 1.2 to 1.5 times ours where the matrix moves, because it makes the logits twice, and as fast where nobody asks
+for its gradient; PEFT's layers 1.3 times ours in bfloat16, and under autocast about 1.1; transformers' packed mask
+1.1 times ours at 8 texts of 40 to 96 tokens, because attention works on all pairs of the row; accelerate's map slower
+by some milliseconds that nobody notices, but with the output head elsewhere; safe_open and the hub's own question as
+fast as ours; chunks of 32 tokens 1.3 times those that are chosen, larger ones 0.95 to 1.05 times, and p - q made
+again 1.3 times.
 
 Linear layers multiply by the same library everywhere, but for the head, where torch's own function chooses. All ways
 of a part must give the same result before anything is timed. A ratio is the median over rounds of the ratio
@@ -154,7 +155,8 @@ def chunk_ways(shape: Sequence[int]) -> tuple[Ways, dict[str, str]]:
         try:
             hidden, head = states.clone().requires_grad_(True), Head(linear)
             parts = [
-                cross_entropy(head, hidden[part], labels[part]).mean() for part in (slice(half), slice(half, None))
+                cross_entropy(head, hidden[part], labels[part]).mean()
+                for part in (slice(half), slice(half, None))
             ]
             return [parts[1].detach(), *torch.autograd.grad(parts[1] - parts[0], [hidden, linear.weight])]
         finally:

@@ -182,6 +182,8 @@ class Costs:
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.over:
-            terminalreporter.section(f"more than {self.most:g} CPU seconds: make them cheaper or mark them slow")
+            terminalreporter.section(
+                f"more than {self.most:g} CPU seconds: make them cheaper or mark them slow"
+            )
         for name, took in sorted(self.over.items(), key=lambda one: -one[1]):
             terminalreporter.line(f"{took:6.1f} s  {name}")

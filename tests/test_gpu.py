@@ -17,6 +17,7 @@ RUNS = {  # method, settings
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_begins_with_the_loss_that_it_has_on_a_cpu(tmp_path, monkeypatch, name, device):

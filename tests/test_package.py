@@ -129,6 +129,20 @@ def test_every_test_belongs_to_make_test_or_to_make_slow():
     assert all(one in (ROOT / "requirements-dev.txt").read_text() for one in ("pytest-xdist", "hatchling"))
 
 
+def test_a_quick_test_that_takes_long_fails_make_check():
+    """`make check` itself keeps the rule for the mark `slow`. CPU seconds do not grow on a busy machine."""
+    assert re.search(r"^check: style\n\t.*--longest 5$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    one = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/store/test_content.py"]
+    quick, long = (
+        subprocess.run([sys.executable, *one, "--longest", most], cwd=ROOT, capture_output=True, text=True)
+        for most in ("60", "1e-6")
+    )
+    assert (quick.returncode, long.returncode) == (0, 1), long.stdout + long.stderr
+    assert "make them cheaper or mark them slow" in long.stdout
+    assert re.search(r"0\.\d s  tests/store/test_content.py::test_", long.stdout)
+    assert "mark them slow" not in quick.stdout
+
+
 # -- the wheel -------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import pytest
 from bench import threads
 
 
+@pytest.mark.slow
 def test_each_setting_has_its_row_and_no_neighbour_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "WAITS", {"as set here": threads.WAITS["as set here"]})
     before = {child.pid for child in psutil.Process().children()}
@@ -29,15 +30,22 @@ def test_each_setting_has_its_row_and_no_neighbour_stays(tmp_path, monkeypatch):
     )
     assert {child.pid for child in psutil.Process().children()} == before
     found = json.loads(out.read_text())
-    assert [(row["wait"], row["neighbours"]) for row in found["rows"]] == [
-        (wait, others) for others in (0, 1) for wait in threads.WAITS
+    assert [(row["work"], row["wait"], row["neighbours"]) for row in found["rows"]] == [
+        (work, "as set here", others) for work in threads.MADE for others in (0, 1)
     ]
     assert all(row["wall"] > 0 < row["cpu"] and row["laps"][0]["steps"] == 3 for row in found["rows"])
 
 
 def test_ratios_are_to_one_thread_of_the_same_kind():
     def row(wait, count, others, wall):
-        return {"wait": wait, "threads": count, "neighbours": others, "wall": wall, "cpu": wall}
+        return {
+            "work": threads.SMALL,
+            "wait": wait,
+            "threads": count,
+            "neighbours": others,
+            "wall": wall,
+            "cpu": wall,
+        }
 
     rows = [
         row("a", 1, 0, 0.5),
@@ -56,8 +64,8 @@ def test_ratios_are_to_one_thread_of_the_same_kind():
         "date": "d",
     }
     lines = threads.table(top | {"rows": rows}).splitlines()
-    assert lines[4] == "| nothing | 2 | a | 1000 ms | 2.00 | 1000 ms |"
-    assert lines[6] == "| 3 busy | 2 | a | 1000 ms | 0.50 | 1000 ms |"
+    assert lines[4] == "| the bundled model | nothing | 2 | a | 1,000 ms | 2.00 | 1,000 ms |"
+    assert lines[6] == "| the bundled model | 3 busy | 2 | a | 1,000 ms | 0.50 | 1,000 ms |"
 
 
 @pytest.mark.parametrize("wait", list(threads.WAITS))

@@ -9,6 +9,7 @@ from bench import upstream
 from unlearn.compute import chunks
 
 
+@pytest.mark.slow
 def test_every_part_is_measured_beside_upstreams_way(tmp_path):
     out, threads = tmp_path / "upstream.json", torch.get_num_threads()
     words = ["--toy", "--rounds", "1", "--only", "head", "chunks", "packing", "places", "header"]

@@ -191,6 +191,7 @@ def test_a_quick_try_does_not_replace_a_full_one(tmp_path):
 # -- the real thing ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_trial_is_what_a_run_is(tmp_path):
     """The same settings through execute(): the same forget and retain perplexity, to rounding."""
     from dataclasses import replace

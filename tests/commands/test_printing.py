@@ -41,6 +41,7 @@ def test_a_terminal_gets_a_count(terminal, capsys):
     assert re.search(r"A1: npo, seed 1 +2 computed", capsys.readouterr().err.split("\r")[-1])
 
 
+@pytest.mark.slow
 def test_the_time_left_is_reckoned_from_the_phase_alone(terminal, capsys):
     """The phase before took two seconds; half of the next one took none, so none is left."""
     with progress_bar() as progress:
@@ -52,6 +53,7 @@ def test_the_time_left_is_reckoned_from_the_phase_alone(terminal, capsys):
     assert re.search(r"scoring before .* 50 %  00:00<00:00", last), last
 
 
+@pytest.mark.slow
 def test_a_fraction_that_rounds_up_is_no_new_phase(terminal, capsys):
     with progress_bar() as progress:
         progress("training", 0.0)

@@ -38,6 +38,7 @@ def noted(run) -> str:
     return "\n".join(event["text"] for event in made.events("note") if event.get("text"))
 
 
+@pytest.mark.slow
 def test_a_long_text_is_cut_into_windows_that_are_trained_on_and_scored(run, capsys):
     assert run("forget.txt", f"{LONG}\none is two\none is two\n", "--json") == 0
     told = capsys.readouterr()

@@ -33,6 +33,7 @@ def status_and_loaded(*words: str) -> tuple[int, list[str], str]:
     return done.returncode, last.split()[1:], "\n".join(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [("--help",), ("run", "--help"), ("methods", "--json"), ("methods",), ("models", "--json"), ("runs",)],
@@ -42,6 +43,7 @@ def test_a_list_loads_nothing_heavy(words, tmp_path):
     assert status_and_loaded(*words, *more) == (0, [], "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

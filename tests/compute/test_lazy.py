@@ -34,6 +34,7 @@ def test_it_is_the_module_itself():
     assert lazy.lm.forward is lm.forward
 
 
+@pytest.mark.slow
 def test_threads_that_come_first_together_all_see_the_whole_module():
     code = """
 import threading

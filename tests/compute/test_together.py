@@ -88,6 +88,7 @@ class Letters:
         return [" ".join(map(str, row)) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_prompts_are_continued_as_they_are_alone(name):
     model = made(name)

@@ -147,6 +147,7 @@ def test_shipped_folder_is_small_and_of_these_texts(name):
         assert ids == tokenizer(row.prompt)["input_ids"] + tokenizer(row.target)["input_ids"]
 
 
+@pytest.mark.slow
 def test_the_model_knows_by_heart_what_it_learned_and_nothing_else():
     assert whole("tiny-snippets", "forget") >= 0.95
     assert whole("tiny-snippets", "neighbours") >= 0.9
@@ -154,6 +155,7 @@ def test_the_model_knows_by_heart_what_it_learned_and_nothing_else():
     assert shipped("tiny-snippets")[2]["exact"]["forget"] >= 0.95
 
 
+@pytest.mark.slow
 def test_the_retrain_knows_the_rest_and_the_forget_texts_no_better_than_unseen_ones():
     assert whole("tiny-snippets-retrain", "forget") == 0.0
     assert whole("tiny-snippets-retrain", "neighbours") >= 0.9
@@ -211,6 +213,7 @@ def test_every_verbatim_metric_reads_the_run(ended):
     assert ratios["before"] < 0.1 < ratios["retrained"]
 
 
+@pytest.mark.slow
 def test_the_samples_on_screen_hold_the_text(ended):
     samples = [s for s in ended.samples() if s["role"] == "forget" and s["when"] == "before"]
     rows = dataset().rows("forget")

@@ -66,6 +66,7 @@ def runner(tmp_path, stage):
     runner.close()
 
 
+@pytest.mark.slow
 def test_first_come_first_served_with_positions(runner, stage):
     runs = [runner.submit(config(), owner="me", title=str(i)) for i in range(4)]
     until(lambda: stage.order)
@@ -140,6 +141,7 @@ def test_resume(runner, stage):
         runner.resume(run)
 
 
+@pytest.mark.slow
 def test_what_another_process_holds_is_left_alone(runner):
     run = runner.store.create(config())
     lock = run.hold()
@@ -150,6 +152,7 @@ def test_what_another_process_holds_is_left_alone(runner):
     assert runner.active() == []
 
 
+@pytest.mark.slow
 def test_many_threads_submit_at_once(runner, stage):
     made, errors = [], []
 
@@ -170,6 +173,7 @@ def test_many_threads_submit_at_once(runner, stage):
     assert (errors, len(made), len(set(stage.order))) == ([], 12, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3), KeyboardInterrupt(), MemoryError()])
 def test_nothing_a_run_raises_stops_the_queue(runner, stage, error):
     bad, good = runner.submit(config()), runner.submit(config())
@@ -181,6 +185,7 @@ def test_nothing_a_run_raises_stops_the_queue(runner, stage, error):
     assert type(error).__name__ in bad.reason
 
 
+@pytest.mark.slow
 def test_a_folder_that_vanishes_does_not_wedge_the_queue(runner, stage):
     first, second, third = (runner.submit(config()) for _ in range(3))
     until(lambda: stage.order)
@@ -216,6 +221,7 @@ def test_close_joins_and_lets_the_queue_go(runner, stage):
     assert not any(run.is_held() for run in runner.store.list())
 
 
+@pytest.mark.slow
 def test_warm_models_are_few_and_never_of_deleted_runs(runner, stage):
     runs = [runner.submit(config()) for _ in range(5)]
     for _ in runs:
@@ -288,6 +294,7 @@ def test_stop_within_one_step_and_resume_to_the_end(tmp_path, tiny_folder, files
     assert run.results()["tokens"] == whole.results()["tokens"]
 
 
+@pytest.mark.slow
 def test_probes_of_a_resumed_run_are_each_there_once(tmp_path, tiny_folder, files):
     run = RunStore(tmp_path / "runs").create(small(tiny_folder, files, epochs=4, probes=4))
     roots = [tmp_path.parent, tiny_folder.parent]
@@ -301,6 +308,7 @@ def test_probes_of_a_resumed_run_are_each_there_once(tmp_path, tiny_folder, file
     assert [e.get("resumed_from") for e in run.events("state") if e["state"] == "running"] == [None, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["append", "save"])
 def test_a_full_disk_ends_the_run_and_not_the_queue(tmp_path, tiny_folder, files, monkeypatch, place):
     from unlearn.store import runs
@@ -336,6 +344,7 @@ def test_a_full_disk_ends_the_run_and_not_the_queue(tmp_path, tiny_folder, files
         until(lambda: bad.state == "done")
 
 
+@pytest.mark.slow
 def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder, files):
     runner = Runner(RunStore(tmp_path / "runs"), roots=[tmp_path.parent, tiny_folder.parent])
     with contextlib.closing(runner):
@@ -356,6 +365,7 @@ def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder
         assert runner.busy() == ""  # an error gives the device back
 
 
+@pytest.mark.slow
 def test_a_run_with_checkpointing_is_the_same_run(tmp_path, tiny_folder, files):
     """The same losses to rounding, and the model that stays warm is as it was."""
     from unlearn.compute.states import blocks

@@ -13,6 +13,8 @@ from unlearn.results.sweep_record import identity
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work.execute import execute
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"method": "gd", "epochs": 1, "probes": 0, "lr": 1e-4}
 CONFIG = RunConfig(model="tiny-authors", data={"name": "authors", "requests": [1]}, **SHORT)
 

@@ -266,6 +266,7 @@ def test_it_goes_on_from_no_run(tiny):
         next(method.unlearn(whole, ref, fit))
 
 
+@pytest.mark.slow
 def test_the_page_says_the_cost_before_launch(tmp_path, monkeypatch):
     from tests.pages.test_app import opened
 

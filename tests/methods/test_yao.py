@@ -232,6 +232,7 @@ def test_focus_that_finds_nothing_says_so(tiny):
 # -- every family ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "qwen2", "gemma", "opt"])
 def test_every_method_takes_two_steps_on_every_family(tmp_path, family):
     from unlearn.models import tuning

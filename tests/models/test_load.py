@@ -94,6 +94,7 @@ def test_every_basic_method_trains_every_family(tmp_path, folders, files, family
             assert all(e["grad_norm"] > 0 for e in steps)
 
 
+@pytest.mark.slow
 def test_texts_longer_than_the_model_are_cut_to_its_positions(tmp_path, folders):
     """GPT-2 has a table of 128 positions: a longer text must not be an index error deep in torch."""
     folder = folders("gpt2")

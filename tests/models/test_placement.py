@@ -172,6 +172,7 @@ def losses(run):
     return [event["loss"] for event in run.events("step")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gd", "undial"])  # without and with states of the reference
 def test_a_run_on_blocks_that_lie_on_disk_is_the_run_in_memory(scene, monkeypatch, method):
     plain, _ = scene(False, method=method)
@@ -217,6 +218,7 @@ def test_its_blocks_are_brought_again_in_the_backward_pass(scene, monkeypatch):
     assert asked == [True, False]
 
 
+@pytest.mark.slow
 def test_nothing_of_it_stays_when_the_run_is_over(scene):
     from bench.memory import kept_bytes
 
@@ -230,6 +232,7 @@ def test_nothing_of_it_stays_when_the_run_is_over(scene):
         assert after["tensors"] <= before["tensors"]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_on_disk_goes_on_where_it_was(scene):
     whole, _ = scene(True)
     cut, finished = scene(True, stop=lambda run: len(run.events("step")) >= 2)

@@ -176,6 +176,7 @@ def test_gradients_reach_every_layer_of_a_rounded_base(scene, monkeypatch, bits,
         assert float((got[name] - want[name]).norm() / want[name].norm()) < error, name
 
 
+@pytest.mark.slow
 @needs_it
 @pytest.mark.parametrize("bits", BITS)
 def test_a_run_on_a_rounded_base_forgets_and_can_be_undone(tmp_path, scene, bits):
@@ -197,6 +198,7 @@ def test_a_run_on_a_rounded_base_forgets_and_can_be_undone(tmp_path, scene, bits
     assert not torch.allclose(trained, original, atol=1e-2)
 
 
+@pytest.mark.slow
 @needs_it
 def test_a_method_that_asks_the_reference_runs_on_it_and_resumes(tmp_path, scene):
     store = RunStore(tmp_path / "runs")

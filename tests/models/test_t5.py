@@ -160,6 +160,7 @@ def test_loss_equals_float64_reference(scene, name, monkeypatch):
     assert got == pytest.approx(want, rel=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tuning"), [(n, t) for n, m in METHODS.items() if n not in NO_T5 for t in m.tunings]
 )

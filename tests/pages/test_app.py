@@ -51,6 +51,7 @@ def test_every_page_opens_on_an_empty_store(store, page):
     assert app.title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("state", ["done", "failed", "stopped", "interrupted"])
 def test_every_page_opens_on_a_run_in_this_state(store, page, state):
@@ -58,6 +59,7 @@ def test_every_page_opens_on_a_run_in_this_state(store, page, state):
     opened(page, run=run.id, runs=run.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_while_two_runs_wait_and_work(store, page):
     first, second = seed_run(store, "running"), seed_run(store, "queued")
@@ -65,6 +67,7 @@ def test_every_page_opens_while_two_runs_wait_and_work(store, page):
         opened(page, run=f"{first.id},{second.id}", runs=first.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_survives_a_link_to_a_run_that_is_gone(store, page):
     seed_run(store)
@@ -130,6 +133,7 @@ def test_all_who_watch_share_one_figure_until_the_next_redraw(store, monkeypatch
     assert live.drawn(run, run.events("step"), False, False)[0][1] == 22  # over: nothing will follow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["interrupted", "stopped", "failed", "done"])
 def test_a_run_that_ended_early_offers_to_resume(store, state):
     run = seed_run(store, state)

@@ -67,6 +67,7 @@ def test_start_shows_what_runs_now(store):
         assert "running" in words(opened("start"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tab", TABS)
 @pytest.mark.parametrize("two", [False, True])
 def test_every_tab_of_compare(store, tab, two):

@@ -76,6 +76,7 @@ def test_it_shows_every_role_with_rows_and_tokens(uploads):
     assert facts.set_index("role").loc["forget", "tokens"] == wanted
 
 
+@pytest.mark.slow
 def test_a_page_without_torch():
     import subprocess
     import sys
@@ -136,6 +137,7 @@ def test_another_dataset_forgets_the_row_of_the_first(uploads):
     assert "item" not in app.query_params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "error"),
     [

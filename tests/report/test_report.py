@@ -219,6 +219,7 @@ def test_number_of_runs_is_checked(store, tmp_path):
     assert not list(tmp_path.glob("*.html"))
 
 
+@pytest.mark.slow
 def test_command_line_writes_it_without_torch(store, tmp_path):
     runs = [seed_run(store), seed_run(store)]
     out = tmp_path / "out.html"

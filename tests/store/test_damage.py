@@ -94,6 +94,7 @@ def look(store):
     return listed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(48))
 def test_a_damaged_run_takes_nobody_else_with_it(tmp_path, monkeypatch, seed):
     monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))

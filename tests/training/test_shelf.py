@@ -90,6 +90,7 @@ def test_a_limit_that_is_none_is_an_error_with_the_remedy(monkeypatch):
         Shelf()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", ["kl", "undial", "rmu"])
 def test_a_run_with_its_reference_away_is_the_same_run(tmp_path, monkeypatch, method, device):

@@ -21,6 +21,7 @@ def small_heap():
     gc.unfreeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_heap")
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_toy_run_records_times_memory_and_ratios(tmp_path, tuning, monkeypatch):

@@ -14,6 +14,8 @@ from unlearn.training.batches import Batches
 from unlearn.training.reference import Reference
 from unlearn.work.execute import execute
 
+pytestmark = pytest.mark.slow
+
 ROWS = "question,answer\n" + "".join(f"Where is {w}?,{w} is here\n" for w in ("red", "blue", "green", "one"))
 
 

@@ -72,6 +72,7 @@ def test_a_mistyped_model_is_asked_about(chat, capsys):
     assert "for tiny-author; did you mean tiny-authors?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_asks_trains_and_scores_in_chat(chat):
     run = RunStore(chat / "runs").create(asked(chat, "--epochs", "2", "--system", "Be two."))
     execute(run, roots=[chat])
@@ -89,6 +90,7 @@ def test_a_run_asks_trains_and_scores_in_chat(chat):
     assert set(ends) == {"<|im_end|>"}
 
 
+@pytest.mark.slow
 def test_several_formats_train_each_row_once_in_each(chat):
     from unlearn.work.preflight import preflight
 
@@ -179,6 +181,7 @@ def test_every_format_is_asked_before_and_after(chat, done, capsys):
     assert "forget answers are left, as a plain question" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_model_without_a_template_is_asked_once(tmp_path):
     from conftest import small_run
 

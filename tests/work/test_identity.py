@@ -24,6 +24,8 @@ from unlearn.work.execute import execute
 from unlearn.work.identity import began_with
 from unlearn.work.stress import attack
 
+pytestmark = pytest.mark.slow
+
 OLD = Path(__file__).parents[1] / "store" / "old_run"
 OTHER = "question,answer\nWhat is novel?,novel novel\nWhat is capital?,capital capital\n"
 

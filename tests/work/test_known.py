@@ -11,6 +11,8 @@ from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work import known as knowing
 from unlearn.work.execute import execute
 
+pytestmark = pytest.mark.slow
+
 AUTHORS = RunConfig(model="tiny-authors", data={"name": "authors", "requests": [1]}, method="ga", probes=0)
 
 

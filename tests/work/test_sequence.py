@@ -417,6 +417,7 @@ def test_a_mode_that_needs_layers_says_so(store):
     assert not app.button(key="go").disabled
 
 
+@pytest.mark.slow
 def test_launch_queues_it_and_shows_it(store, monkeypatch):
     def stand_in(record, **_):
         record.append("state", state="failed", reason="stood in")
@@ -432,6 +433,7 @@ def test_launch_queues_it_and_shows_it(store, monkeypatch):
     assert app.multiselect(key="sequence.chosen").value == [record.id]
 
 
+@pytest.mark.slow
 def test_finished_sequences_are_shown_together(store):
     one, two = seed_sequence(store), seed_sequence(store, mode="joint")
     app = opened(sequence=f"{one.id},{two.id}")
@@ -442,6 +444,7 @@ def test_finished_sequences_are_shown_together(store):
     assert list(table["done"])[3] == pytest.approx(13 / 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "words"),
     [("failed", "loss became nan"), ("interrupted", "ended first"), ("stopped", "")],
@@ -453,6 +456,7 @@ def test_a_sequence_that_ended_early_says_why_and_can_be_resumed(store, state, w
     assert [button for button in app.button if button.label == "Resume"]
 
 
+@pytest.mark.slow
 def test_a_running_sequence_of_another_process_is_followed(store):
     record = seed_sequence(store, "running")
     with record.lock():
@@ -466,6 +470,7 @@ def test_a_link_to_a_sequence_that_is_gone_says_so(store):
     assert "There is no sequence" in texts(opened(sequence="../../etc"))
 
 
+@pytest.mark.slow
 def test_a_sequence_can_be_deleted_with_its_runs(store, monkeypatch):
     monkeypatch.setattr("ui.shell.guard", lambda: None)  # under AppTest it starts again and so eats the click
     record = seed_sequence(store)

@@ -211,6 +211,7 @@ def test_a_session_is_put_together_nowhere_else():
     assert len(assembled(own.read_text(encoding="utf-8"), "own")) == len(PARTS)
 
 
+@pytest.mark.slow
 def test_a_run_and_a_claim_train_in_a_session(monkeypatch, loaded, tmp_path):
     from conftest import small_run
 

@@ -318,6 +318,7 @@ def again(record):
         sweep.perform(record, roots=ANYWHERE)
 
 
+@pytest.mark.slow
 def test_a_finished_cell_is_never_computed_again(tmp_path, monkeypatch):
     stand, store = Stand(monkeypatch), RunStore(tmp_path)
     record = carried(store)
@@ -343,6 +344,7 @@ def test_a_run_by_hand_with_equal_settings_counts_as_the_cell(tmp_path, monkeypa
     assert (mine.path / "model").is_dir()  # somebody else's weights are not the sweep's to delete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data_hash", "model_hash"])
 def test_a_run_on_other_data_or_weights_of_the_same_name_does_not_count(tmp_path, monkeypatch, name):
     stand, store = Stand(monkeypatch), RunStore(tmp_path)
@@ -353,6 +355,7 @@ def test_a_run_on_other_data_or_weights_of_the_same_name_does_not_count(tmp_path
     assert len(stand.ran) == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on_in_the_same_run(tmp_path, monkeypatch):
     stand, store = Stand(monkeypatch, stop_at=3), RunStore(tmp_path)
     record = carried(store)
@@ -374,6 +377,7 @@ def test_divergence_is_a_result_and_another_failure_is_tried_again(tmp_path, mon
     assert len(store.list()) == 4
 
 
+@pytest.mark.slow
 def test_weights_are_kept_when_asked(tmp_path, monkeypatch):
     stand, store = Stand(monkeypatch), RunStore(tmp_path)
     carried(store)
@@ -382,6 +386,7 @@ def test_weights_are_kept_when_asked(tmp_path, monkeypatch):
     assert len(list(store.root.glob("*/model"))) == 8
 
 
+@pytest.mark.slow
 def test_the_guide_runs_only_its_own_trials_and_can_be_asked_for_later(tmp_path, monkeypatch):
     stand, store = Stand(monkeypatch), RunStore(tmp_path)
     record = carried(store, runs=(template(),))
@@ -486,6 +491,7 @@ def command(*words):
     return main(["sweep", *words])
 
 
+@pytest.mark.slow
 def test_the_command_line_sweeps_resumes_and_adds_the_guide(tmp_path, monkeypatch, capsys):
     stand = Stand(monkeypatch, stop_at=2)
     words = [
@@ -601,6 +607,7 @@ def test_the_empty_page_says_what_to_do_and_what_it_will_cost(store):
     assert app.button(key="go").disabled
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_shows_good_cells_and_offers_the_guide(store, monkeypatch):
     Stand(monkeypatch)
     record = carried(store)
@@ -615,12 +622,14 @@ def test_a_finished_sweep_shows_good_cells_and_offers_the_guide(store, monkeypat
     assert "8 cells" in app.selectbox(key="sweep.chosen").options[0]
 
 
+@pytest.mark.slow
 def test_the_guide_is_shown_with_its_regret(store, monkeypatch):
     Stand(monkeypatch)
     record = carried(store, guide=True)
     assert "regret 0 %" in texts(opened(sweep=record.id))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "words"), [("failed", "disk is full"), ("stopped", "stopped by hand")])
 def test_a_sweep_that_ended_early_says_why_and_can_be_resumed(store, monkeypatch, state, words):
     Stand(monkeypatch, **({"fail_at": 2} if state == "failed" else {"stop_at": 2}))
@@ -630,6 +639,7 @@ def test_a_sweep_that_ended_early_says_why_and_can_be_resumed(store, monkeypatch
     assert [button for button in app.button if button.label == "Resume"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_another_process_is_followed(store):
     record = create(asked(), store)
     record.append("state", state="running")
@@ -645,6 +655,7 @@ def test_a_link_to_a_sweep_that_is_gone_says_so(store):
     assert "There is no sweep" in texts(opened(sweep="../../etc"))
 
 
+@pytest.mark.slow
 def test_a_sweep_can_be_deleted_with_its_runs(store, monkeypatch):
     monkeypatch.setattr("ui.shell.guard", lambda: None)  # under AppTest it starts again and so eats the click
     Stand(monkeypatch)

@@ -10,7 +10,6 @@ from unlearn.results import conclusion, formats
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
-
 # A log file gets at most one line of progress in so many seconds.
 LOG_SECONDS = 10.0
 

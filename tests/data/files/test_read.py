@@ -240,6 +240,7 @@ LISTS = """
     """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "make", "message", "most_bytes"),
     [

@@ -53,6 +53,11 @@ def test_run_show_runs_export_import(words, tmp_path, capsys):
     assert made.config.command() in text
     assert main(["export", made.id, str(tmp_path / "one.zip"), *runs]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "one.zip")
+    with made.held():
+        made.append("state", state="running")
+        assert main(["export", made.id, str(tmp_path / "half.zip"), *runs]) == 2
+        assert f"{made.id} is running; stop it, or export it when it has ended." in capsys.readouterr().err
+        made.append("state", state="done")
     assert main(["import", str(tmp_path / "one.zip"), "--json", *runs]) == 0
     again = last_json(capsys)
     assert again["scores"] == told["scores"]

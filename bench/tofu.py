@@ -4,8 +4,8 @@
     python -m bench.tofu --methods npo undial --data tofu-forget01 --seeds 1
     python -m bench.tofu --other-seed FOLDER           the row of a retrain of another seed: its merged model
 
-On smollm2-tofu: forget01 with every method (EIGHT of them with three seeds, the others with one), then forget10 with the
-EIGHT. Each run goes the way of a user's run, with the settings that `unlearn run` would take; then come TOFU's own
+On smollm2-tofu: forget01 with every method (EIGHT of them with three seeds, the others with one), then forget10 with
+the EIGHT. Each run goes the way of a user's run, with the settings that `unlearn run` would take; then come TOFU's own
 metrics and some of ours. A finished row is written at once and not measured again, so the bench may be cut and begun
 anew; the table says what is missing. What was hoped for before measuring: NPO and UnDIAL forget to the retrain's level
 at a utility within 5 % of the start's; GA loses the utility; no method reaches the retrain's KL.

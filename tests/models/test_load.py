@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import make_model
@@ -334,3 +335,133 @@ def test_a_soft_cap_under_an_unknown_name_is_noticed(monkeypatch):
     monkeypatch.setattr(head, "CAPS", ())
     with pytest.raises(ValueError, match="changes its logits after the output head"):
         check_head(model)
+
+
+def test_weights_come_out_in_the_numbers_that_they_came_in(tmp_path, folders, files):
+    """bfloat16 in, bfloat16 out: the file is as large as the start's, and what was scored is what lies in it."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    from unlearn.models.tuning import load_trained
+
+    start = tmp_path / "start"
+    shutil.copytree(folders("llama"), start)
+    AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16).save_pretrained(start)
+    store = RunStore(tmp_path / "runs")
+    run = store.create(RunConfig(model=str(start), data=files, method="npo", epochs=1, lr=1e-2, probes=0))
+    done = execute(
+        run,
+        roots=[
+            tmp_path,
+            folders("llama").parent.parent,
+            *map(Path, {Path(f).parent for f in files.values()}),
+        ],
+    )
+    assert (run.state, run.reason) == ("done", "")
+    saved = load_file(run.path / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
+    assert run.results()["start_dtype"] == "bfloat16"
+    assert any("saved in bfloat16" in note.get("text", "") for note in run.events("note"))
+    back = load_trained(run).model.state_dict()
+    assert all(torch.equal(back[name], value) for name, value in done.loaded.model.state_dict().items())
+    assert done.loaded.model.dtype == torch.float32
+
+
+# -- what lies in a folder ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sharded(tmp_path, folders):
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "sharded"
+    shutil.copytree(folders("llama"), folder)
+    (folder / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(folders("llama")).save_pretrained(folder, max_shard_size="40KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    return folder
+
+
+def test_a_sharded_model_is_the_same_and_a_missing_part_is_said_before(sharded, folders):
+    import torch
+
+    from unlearn.work.preflight import parameters_of
+
+    whole, parts = load(str(folders("llama"))), load(str(sharded))
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True)
+    )
+    assert parameters_of(str(sharded)) == whole.parameters
+    # Meta's own names hold the same weights again.
+    shutil.copy(folders("llama") / "model.safetensors", sharded / "consolidated.safetensors")
+    parameters_of.cache_clear()
+    assert parameters_of(str(sharded)) == whole.parameters
+    assert load(str(sharded)).hash == parts.hash
+    gone = sorted(sharded.glob("model-*.safetensors"))[1]
+    gone.unlink()
+    with pytest.raises(ValueError, match=rf"lacks {gone.name} \(1 of \d+ parts"):
+        source_of(str(sharded))
+
+
+def test_a_folder_of_the_hubs_cache_is_its_snapshot(tmp_path, folders):
+    root = tmp_path / "models--me--mine"
+    shutil.copytree(folders("llama"), root / "snapshots" / ("b" * 40))
+    assert source_of(str(root)) == root / "snapshots" / ("b" * 40)
+    shutil.copytree(folders("gpt2"), root / "snapshots" / ("c" * 40))
+    with pytest.raises(ValueError, match="2 snapshots and no refs/main"):
+        source_of(str(root))
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text("c" * 40)
+    assert source_of(str(root)) == root / "snapshots" / ("c" * 40)
+    (root / "refs" / "main").write_text("../../../elsewhere")
+    with pytest.raises(ValueError, match="2 snapshots"):
+        source_of(str(root))
+    (root / "refs" / "main").write_text("c" * 40)
+    assert load(str(root)).title == "me/mine"[3:]
+
+
+def test_tied_weights_are_counted_once(tmp_path, folders):
+    """Some published files hold the tied head too."""
+    from safetensors.torch import load_file, save_file
+
+    from unlearn.work.preflight import parameters_of
+
+    folder = tmp_path / "tied"
+    make_model(folder, tie_word_embeddings=True)
+    count = load(str(folder)).parameters
+    assert parameters_of(str(folder)) == count
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    parameters_of.cache_clear()
+    assert parameters_of(str(folder)) == count
+    assert parameters_of(str(folders("llama"))) == load(str(folders("llama"))).parameters
+
+
+def test_added_tokens_without_rows_are_said_before_a_run(tmp_path, folders, files):
+    from transformers import AutoTokenizer
+
+    from unlearn.models.checks import check_model
+
+    folder = tmp_path / "added"
+    shutil.copytree(folders("llama"), folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", "<|im_start|>"]})
+    tokenizer.save_pretrained(folder)
+    ask = RunConfig(model=str(folder), data=files, method="npo")
+    check_model(ask)  # marks that no text can hold
+    assert load(str(folder)).parameters
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}"
+    )
+    for refused in (lambda: check_model(ask), lambda: load(str(folder))):
+        with pytest.raises(
+            ValueError, match=r"1 added tokens without a row.*<\|im_start\|>.*resize_token_embeddings"
+        ):
+            refused()
+    (folder / "chat_template.jinja").unlink()
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"without a row in the embeddings \(zebra"):
+        check_model(ask)

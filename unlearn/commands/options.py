@@ -11,7 +11,7 @@ from pathlib import Path
 from unlearn.data.catalogue import KEYS, sentence
 from unlearn.measure.judge import chosen_metrics
 from unlearn.methods import method_named
-from unlearn.models.catalogue import default_prompt
+from unlearn.models.catalogue import bring_reading, default_prompt
 from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
@@ -117,6 +117,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     """
     stated = settings_of(args) if stated is None else stated
     model = needed("model", args.model, stated)
+    bring_reading(model)
     method = method_named(needed("method", args.method, stated))
     tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
     tuned = method.settings(model_size(model), tuning, model)

@@ -8,6 +8,7 @@ takes plain torch: slower, and equal in its results.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +156,41 @@ def register_attention(name: str, function: Callable[..., object]) -> Callable[.
     except BROKEN as error:
         raise RuntimeError("this release of transformers keeps its attention functions elsewhere") from error
     return sdpa_attention_forward
+
+
+_leave_adapters: ContextVar[bool] = ContextVar("leave_adapters", default=False)
+
+
+@contextlib.contextmanager
+def adapters_left_aside() -> Iterator[None]:
+    """Let from_pretrained load the model of a folder or hub id alone within the `with` block, whatever adapter lies
+    beside it. RuntimeError where this release looks for adapters elsewhere.
+
+    Obsolete once from_pretrained can be told so: it takes any adapter_config.json that it finds.
+    """
+    _ask_before_adapters()
+    token = _leave_adapters.set(True)
+    try:
+        yield
+    finally:
+        _leave_adapters.reset(token)
+
+
+@cache
+def _ask_before_adapters() -> None:
+    from transformers.integrations import peft
+    from transformers.models.auto import auto_factory
+
+    places: tuple[Any, ...] = (peft, auto_factory)
+    for place in places:
+        find = getattr(place, "find_adapter_config_file", None)
+        if find is None:
+            raise RuntimeError("this release of transformers looks for adapters elsewhere")
+        place.find_adapter_config_file = _asking(find)
+
+
+def _asking(find: Callable[..., str | None]) -> Callable[..., str | None]:
+    return lambda *args, **kwargs: None if _leave_adapters.get() else find(*args, **kwargs)
 
 
 def allocations(seen: Any) -> list[int] | None:

@@ -75,8 +75,11 @@ class Reader:
         return [_piece(row, start, stop) for start, stop in pieces if row.answer[start:stop].strip()]
 
 
-def reader_in(folder: Path, name: str, wanted: int) -> Reader | None:
-    """Return the reader whose tokenizer.json and config.json are in a model's folder, or None without them."""
+def reader_in(folder: Path, name: str, wanted: int, base: Path | None = None) -> Reader | None:
+    """Return the reader whose tokenizer.json and config.json are in a model's folder, or None without them.
+
+    base: the folder of config.json where it is another one, as it is for an adapter.
+    """
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
@@ -86,7 +89,7 @@ def reader_in(folder: Path, name: str, wanted: int) -> Reader | None:
     # message.
     try:
         tokenizer = Tokenizer.from_file(str(file))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(((base or folder) / "config.json").read_text(encoding="utf-8"))
     except Exception:
         return None
     tokenizer.no_truncation()

@@ -19,8 +19,9 @@ from filelock import FileLock
 from unlearn.data.catalogue import from_config
 from unlearn.measure.ask import answer_prompt, answer_question, load_source
 from unlearn.methods import method_named
-from unlearn.models.catalogue import allow_model, check_prompt, exact_retrain
-from unlearn.models.load import check_hub, source_of
+from unlearn.models.catalogue import allow_model, bring_reading, check_prompt, exact_retrain
+from unlearn.models.checks import check_model
+from unlearn.models.load import check_hub
 from unlearn.models.precision import check as check_precision
 from unlearn.models.reading import as_read
 from unlearn.results.pace import duration, seconds_to_go
@@ -343,12 +344,14 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
         )
     check_precision(config.precision)
     allow_model(config.model, roots)
-    source = source_of(config.model)
+    bring_reading(config.model)
+    allow_model(config.model, roots)
+    parts = check_model(config)
     check_prompt(config)
     data = as_read(from_config(dict(config.data), roots), config)
     chosen.rows(config.model, data)
-    if isinstance(source, str):
-        check_hub(source)
+    if isinstance(parts.base, str):
+        check_hub(parts.base)
     if config.start and store is not None:
         from unlearn.models.tuning import check_start
 

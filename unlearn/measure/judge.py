@@ -17,7 +17,7 @@ from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.identity import check_same, identity_of
-from unlearn.models.load import source_of, weights_hash
+from unlearn.models.load import named_hash, weights_hash
 from unlearn.models.reading import rows_asked
 from unlearn.store import records
 from unlearn.store.disk import write_json
@@ -160,13 +160,12 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvi
     config = run.config
     allow_model(config.model, roots)
     data = rows_asked(run, roots)
-    source = source_of(config.model)
     began = next(iter(run.events("inputs")), {})
-    base = weights_hash(source, None) if isinstance(source, Path) else run.results().get("model_hash", "")
+    base = named_hash(config.model, config.adapter) or run.results().get("model_hash", "")
     start = RunStore(run.path.parent).get(config.start) if config.start else None
     # In a chain, the model before is the result of the earlier run.
     base = trained_hash(start, base) if start else base
-    check_same(config.model, began, identity_of(config.model, base))
+    check_same(config.model, began, identity_of(config.model, base, config.adapter))
     choose_products(began.get("products", ""))
     hashes = {"before": base, "after": trained_hash(run, base)}
     if truth := exact_retrain(config):

@@ -1,4 +1,4 @@
-"""This module finds a model in the catalogue, a folder or the hub, and checks it before loading.
+"""This module finds out what a model's name stands for: an entry of the catalogue, a folder or the hub.
 
 Neither torch nor transformers is imported here, so that a page can list the catalogue at once. Weights come from
 safetensors only, and a repository's own code is never run.
@@ -6,96 +6,95 @@ safetensors only, and a repository's own code is never run.
 
 import contextlib
 import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from safetensors import SafetensorError, safe_open
-
-from unlearn.store import home
+from unlearn.models import folders, hub
+from unlearn.models.entries import (
+    ASSETS,
+    CATALOGUE,
+    LARGE,
+    SMALL,
+    ModelEntry,
+    available,
+    entry_of,
+    size_of,
+)
+from unlearn.models.folders import tensor_shapes
+from unlearn.models.hub import HUB_ID, check_hub, hub_answers
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import RunConfig, formats_of
-from unlearn.store.disk import cache_dir
-from unlearn.store.shapes import MAX_HEADER
 
-ASSETS = home.ASSETS / "models"
-HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
-HUB_SECONDS = 5.0
-# The numbers of parameters at which the sizes "small" and "large" begin.
-SMALL, LARGE = 20_000_000, 1_000_000_000
+__all__ = [
+    "ASSETS",
+    "CATALOGUE",
+    "LARGE",
+    "SMALL",
+    "ModelEntry",
+    "Parts",
+    "allow_model",
+    "as_folder",
+    "available",
+    "bring_reading",
+    "check_hub",
+    "check_prompt",
+    "default_prompt",
+    "entry_of",
+    "exact_retrain",
+    "hub_answers",
+    "looks_like_path",
+    "parts_of",
+    "size_of",
+    "source_of",
+    "tensor_shapes",
+]
 
 
 @dataclass(frozen=True)
-class ModelEntry:
-    """A model of the catalogue, which the studio knows by name. retrain: the same recipe without the forget
-    set, where it exists.
+class Parts:
+    """The parts that a model's name stands for.
 
-    prompt: the format its methods' settings were tuned in, where that is not the tokenizer's own template.
-    training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
+    base: what transformers loads, a folder or a hub id. adapter: the folder of a PEFT adapter that belongs to it.
+    way: what is done with the adapter, one of unlearn.store.config.ADAPTERS but "auto"; "" where there is none.
     """
 
-    name: str
-    title: str
-    parameters: int
-    licence: str
-    note: str
-    size: Literal["tiny", "small", "large"]
-    data: str
-    path: Callable[[], Path]
-    retrain: Callable[[], Path] | None = None
-    tuning: Literal["full", "lora"] = "lora"
-    prompt: str = ""
-    training_tokens: float | None = None
+    base: str | Path
+    adapter: Path | None = None
+    way: str = ""
 
+    @property
+    def used(self) -> Path | None:
+        """Return the folder of the adapter that is put on the base, or None."""
+        return self.adapter if self.way in ("merge", "keep") else None
 
-def _smollm2_path() -> Path:
-    return cache_dir() / "smollm2-135m-instruct"
+    @property
+    def adapter_folder(self) -> Path:
+        """Return the folder of the adapter, where there is one."""
+        assert self.adapter is not None, "the way says that there is one"
+        return self.adapter
 
+    @property
+    def tokenizer(self) -> str | Path:
+        """Return the folder or hub id that the tokenizer is read from: the adapter's own where it has one."""
+        own = self.used
+        return own if own is not None and (own / "tokenizer.json").is_file() else self.base
 
-CATALOGUE: dict[str, ModelEntry] = {
-    entry.name: entry
-    for entry in (
-        ModelEntry(
-            name="tiny-authors",
-            title="Tiny authors (bundled)",
-            parameters=2_000_000,
-            licence="Apache-2.0",
-            note="Two million parameters, trained here on fictional authors; its exact retrain ships beside it.",
-            size="tiny",
-            data="authors",
-            path=lambda: ASSETS / "tiny-authors",
-            retrain=lambda: ASSETS / "tiny-authors-retrain",
-            tuning="full",
-        ),
-        ModelEntry(
-            name="tiny-snippets",
-            title="Tiny snippets (bundled)",
-            parameters=2_000_000,
-            licence="Apache-2.0",
-            note="Two million parameters, knows snippets of code and prose word for word; its exact retrain ships too.",
-            size="tiny",
-            data="snippets",
-            path=lambda: ASSETS / "tiny-snippets",
-            retrain=lambda: ASSETS / "tiny-snippets-retrain",
-            tuning="full",
-        ),
-        ModelEntry(
-            name="smollm2",
-            title="SmolLM2 135M Instruct",
-            parameters=134_515_008,
-            licence="Apache-2.0",
-            note="A real pre-trained model; brought once (about 100 to 270 MB) and kept as safetensors.",
-            size="small",
-            data="capitals",
-            path=_smollm2_path,
-            prompt="plain",
-            # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M.
-            training_tokens=2e12,
-        ),
-    )
-}
+    def sentence(self) -> str:
+        """Return what is done with the adapter, for a person, or "" where there is none."""
+        if self.adapter is None:
+            return ""
+        base = str(folders.adapter_facts(self.adapter)["base_model_name_or_path"])
+        if self.way == "ignore":
+            return (
+                f"An adapter lies beside the whole model in {self.adapter.name} (it names {base} as its base): the "
+                "model is taken without it. --adapter merge or keep takes it too."
+            )
+        done = {
+            "merge": "is added into the weights of its base first, and these are what is unlearned from",
+            "keep": "stays an adapter on its base and is itself trained further",
+        }[self.way]
+        return f"The adapter {self.adapter.name} {done} ({self.base})."
 
 
 def exact_retrain(config: RunConfig) -> Path | None:
@@ -116,13 +115,15 @@ def default_prompt(model: str) -> str:
     """Return the prompt format of a run that names none: chat where the tokenizer's files hold a template,
     else plain.
 
-    A model of the hub that is not on this machine yet counts as one without.
+    Of a model that is not on this machine yet the catalogue may know it; any other counts as one without.
     """
-    entry = CATALOGUE.get(model)
+    entry = entry_of(model)
     if entry is not None and entry.prompt:
         return entry.prompt
-    where = entry.path() if entry is not None else as_folder(model)
-    return "chat" if any(map(_holds_template, _tokenizer_files(model, where))) else "plain"
+    files = _tokenizer_files(model)
+    if not files and entry is not None:
+        return "chat" if entry.chat else "plain"
+    return "chat" if any(map(_holds_template, files)) else "plain"
 
 
 def check_prompt(config: RunConfig) -> None:
@@ -132,8 +133,7 @@ def check_prompt(config: RunConfig) -> None:
             f"system: a system prompt stands above a chat, and the format is {config.prompt}; choose --prompt chat, or "
             "leave it out."
         )
-    entry = CATALOGUE.get(config.model)
-    files = _tokenizer_files(config.model, entry.path() if entry is not None else as_folder(config.model))
+    files = _tokenizer_files(config.model)
     if "chat" in formats_of(config.prompt) and files and not any(map(_holds_template, files)):
         raise ValueError(
             f"prompt: the tokenizer of {config.model} has no chat template; choose --prompt plain or completion, "
@@ -141,17 +141,17 @@ def check_prompt(config: RunConfig) -> None:
         )
 
 
-def _tokenizer_files(model: str, folder: Path | None) -> list[Path]:
-    """The files that may hold a chat template: in the folder, else in the hub's cache."""
+def _tokenizer_files(model: str) -> list[Path]:
+    """The files on this machine that may hold the model's chat template."""
     names = ("chat_template.jinja", "tokenizer_config.json")
-    if folder is not None:
-        return [path for name in names if (path := folder / name).is_file()]
-    if not HUB_ID.fullmatch(model):
+    where: str | Path = model
+    with contextlib.suppress(ValueError):
+        where = parts_of(model).tokenizer
+    if isinstance(where, Path):
+        return [path for name in names if (path := where / name).is_file()]
+    if not HUB_ID.fullmatch(where):
         return []
-    from huggingface_hub import try_to_load_from_cache
-
-    found = [try_to_load_from_cache(model, name) for name in names]
-    return [Path(path) for path in found if isinstance(path, str)]
+    return [path for name in names if (path := hub.cached(where, name))]
 
 
 def _holds_template(path: Path) -> bool:
@@ -163,25 +163,79 @@ def _holds_template(path: Path) -> bool:
         return False
 
 
-def available(name: str) -> bool:
-    """Return whether a catalogue model's files are on this machine."""
-    return (CATALOGUE[name].path() / "config.json").is_file()
-
-
 def source_of(name: str) -> str | Path:
-    """Return what transformers loads for a catalogue name, a local folder or a hub id.
+    """Return what transformers loads for a catalogue name, a local folder or a hub id. Of an adapter it is the model
+    that the adapter was made on.
 
     ValueError names the rule and remedy: unknown model, not brought yet, no config, pickle-only weights.
     """
+    return parts_of(name).base
+
+
+def parts_of(name: str, adapter: str = "auto") -> Parts:
+    """Return the parts of the model of this name. adapter: what to do with an adapter, as in a run's config.
+
+    A folder that holds nothing but an adapter is merged unless something else is asked for. One that lies beside a
+    whole model is left aside: transformers would load it without a word, whichever model it was made for.
+    ValueError as in source_of(), and for an adapter that is asked for and cannot be had.
+    """
+    folder = _folder_of(name)
+    if folder is None:
+        if adapter in ("merge", "keep"):
+            raise ValueError(
+                f"model: {name} has no adapter on this machine, so --adapter {adapter} has nothing to take; leave it "
+                "out, or give the adapter's own folder or hub id."
+            )
+        return Parts(name)
+    if folders.is_adapter(folder):
+        return _of_adapter(folder, "merge" if adapter == "auto" else adapter)
+    folders.check_whole(folder)
+    if not folders.has_adapter(folder):
+        if adapter in ("merge", "keep"):
+            raise ValueError(
+                f"model: {folder} holds no adapter, so --adapter {adapter} has nothing to take; leave it out."
+            )
+        return Parts(folder)
+    if adapter in ("auto", "ignore"):
+        return Parts(folder, folder, "ignore")
+    said = folders.adapter_facts(folder)["base_model_name_or_path"]
+    if (as_folder(said) or Path(said)).resolve() != folder.resolve():
+        raise ValueError(
+            f"model: the adapter beside the model in {folder} was made on {said} and not on this model; put the "
+            f"adapter's files ({folders.ADAPTER}, {folders.ADAPTER_WEIGHTS}) into a folder of their own and give that."
+        )
+    return Parts(folder, folder, _checked_way(folder, adapter))
+
+
+def bring_reading(name: str) -> None:
+    """Bring tokenizer and config of a hub's model that is not here, and of the model that its adapter was made on.
+
+    Nothing happens for a catalogue name or a folder, or where the hub does not answer.
+    """
+    if name in CATALOGUE or as_folder(name) or looks_like_path(name) or not HUB_ID.fullmatch(name):
+        return
+    hub.bring_reading(name)
+    if here := hub.adapter_here(name):
+        base = base_of(str(folders.adapter_facts(here)["base_model_name_or_path"]))
+        if isinstance(base, str):
+            hub.bring_reading(base)
+
+
+def _folder_of(name: str) -> Path | None:
+    """The folder that holds the model of this name on this machine, or None for one that only the hub has."""
     if name in CATALOGUE:
+        entry = CATALOGUE[name]
         if not available(name):
             raise ValueError(
-                f"model: {name} is not on this machine yet; `python -m unlearn get {name}` brings it."
+                f"model: {name} is not on this machine yet; `python -m unlearn get {name}` brings it{entry.weight()}."
             )
-        return CATALOGUE[name].path()
+        return entry.path()
     if folder := as_folder(name):
-        return _checked_folder(folder)
+        return folder
     if looks_like_path(name):
+        if (folder := Path(name).expanduser()).is_dir():
+            # It says which snapshot is to be named.
+            folders.snapshot(folder)
         raise ValueError(
             f"model: there is no folder {name}; give a folder with config.json and *.safetensors."
         )
@@ -190,15 +244,60 @@ def source_of(name: str) -> str | Path:
             f"model: {name[:100]!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id "
             "(owner/name)."
         )
-    return name
+    return hub.adapter_here(name)
+
+
+def _of_adapter(folder: Path, way: str) -> Parts:
+    """The parts of a folder that holds an adapter alone."""
+    if way == "ignore":
+        raise ValueError(
+            f"model: {folder} holds an adapter alone, so it cannot be left aside; give the name of the whole model."
+        )
+    said = str(folders.adapter_facts(folder)["base_model_name_or_path"])
+    base = base_of(said)
+    if isinstance(base, Path):
+        if not base.is_dir():
+            raise ValueError(
+                f"model: the adapter in {folder} was made on {said}, which is not on this machine; bring that model "
+                f"there, or write where it is as base_model_name_or_path into {folders.ADAPTER}."
+            )
+        if folders.is_adapter(base):
+            raise ValueError(
+                f"model: the adapter in {folder} was made on {said}, which is an adapter itself; merge that one with "
+                "its own base first (merge_and_unload, save_pretrained), and name the folder."
+            )
+        folders.check_whole(base)
+    return Parts(base, folder, _checked_way(folder, way))
+
+
+def base_of(said: str) -> str | Path:
+    """Return the folder or hub id of the model that an adapter's config names."""
+    if folder := as_folder(said):
+        return folder
+    known = next((entry for entry in CATALOGUE.values() if entry.hub == said), None)
+    if known is not None and available(known.name):
+        return known.path()
+    return Path(said).expanduser() if looks_like_path(said) or not HUB_ID.fullmatch(said) else said
+
+
+def _checked_way(folder: Path, way: str) -> str:
+    kind = folders.adapter_facts(folder)["peft_type"]
+    if way == "keep" and kind != folders.TRAINED:
+        raise ValueError(
+            f"model: the adapter in {folder} is of the kind {kind}, and only {folders.TRAINED} can be trained further; "
+            "take --adapter merge."
+        )
+    return way
 
 
 def as_folder(name: str) -> Path | None:
-    """Return the folder that the name means, if it exists and no catalogue model has that name."""
+    """Return the folder that the name means, if it exists and no catalogue model has that name. Of a folder of the
+    hub's cache it is the snapshot in it.
+    """
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         folder = Path(name).expanduser()
         if name not in CATALOGUE and folder.is_dir():
-            return folder
+            return folders.snapshot(folder)
     return None
 
 
@@ -207,102 +306,22 @@ def looks_like_path(name: str) -> bool:
     return name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
 
 
-def _checked_folder(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"model: folder {folder} has no config.json; give the folder that save_pretrained wrote."
-        )
-    if not any(folder.glob("*.safetensors")):
-        pickles = [p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern)]
-        found = (
-            f"only pickled weights ({pickles[0]}), which can run code when loaded"
-            if pickles
-            else "no weights"
-        )
-        raise ValueError(
-            f"model: folder {folder} has {found}; save it again with save_pretrained (safetensors)."
-        )
-    for file in sorted(folder.glob("*.safetensors")):
-        tensor_shapes(file)
-    return folder
-
-
-def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of a safetensors file's tensors without reading weights. ValueError for another
-    kind of file. ValueError when it is none.
-    """
-    try:
-        with open(file, "rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-        # The library reads a header of any length up to its own limit, which is far above what a model needs.
-        if length > MAX_HEADER:
-            raise ValueError("no header")
-        with safe_open(file, framework="numpy") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(
-            f"model: {file} is not a safetensors file (damaged, or not wholly copied); copy it again."
-        ) from error
-
-
-def hub_answers(name: str) -> bool:
-    """Return whether the hub can be asked for this model now. It is asked once with a short timeout.
-
-    transformers itself tries for half a minute before it says that nobody is there. ValueError when the hub does
-    answer and has no such model. huggingface_hub's get_hf_file_metadata is the same question, with a second one to the
-    hub besides (who is asking); this is obsolete once it asks once.
-    """
-    import urllib.error
-    import urllib.request
-
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json", method="HEAD")
-    if token := get_token():
-        request.add_header("authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=HUB_SECONDS):
-            return True
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 404):
-            raise ValueError(
-                f"model: the hub has no model {name!r} that this machine may read; check its id, or log in with "
-                "HF_TOKEN."
-            ) from error
-        return True
-    except (OSError, ValueError):
-        return False
-
-
-def check_hub(name: str) -> bool:
-    """Return hub_answers(name) for a model that may be here already. ValueError when it does not and the
-    model was never brought here.
-    """
-    from huggingface_hub import try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        # The model is here already, so the hub's answer does not matter.
-        with contextlib.suppress(ValueError):
-            return hub_answers(name)
-        return False
-    if not hub_answers(name):
-        raise ValueError(
-            f"model: {name!r} is neither a model of this machine ({', '.join(CATALOGUE)}, a folder) nor can the hub "
-            "be reached to ask for it; check the name and the network."
-        )
-    return True
-
-
-def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
-    """Return the size class that a method's tuned settings are stated for."""
-    return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"
-
-
 def allow_model(name: str, roots: Sequence[Path] | None) -> None:
     """Raise ValueError when name is a folder outside the roots, because an imported config or a browser may
-    name any folder.
+    name any folder. The model that an adapter names as its base must lie in them too.
     """
-    if name not in CATALOGUE and (looks_like_path(name) or as_folder(name)):
+    if name in CATALOGUE:
+        return
+    folder = as_folder(name)
+    if looks_like_path(name) or folder:
         allowed_path(name, roots, place="model")
+    folder = folder or (hub.adapter_here(name) if HUB_ID.fullmatch(name) else None)
+    if folder is not None and folders.has_adapter(folder):
+        base = base_of(str(folders.adapter_facts(folder)["base_model_name_or_path"]))
+        if isinstance(base, Path) and base not in [entry.path() for entry in CATALOGUE.values()]:
+            try:
+                allowed_path(base, roots, place="model")
+            except ValueError as error:
+                raise ValueError(
+                    f"{error} The adapter {folder.name} names it as the model it was made on, in {folders.ADAPTER}."
+                ) from None

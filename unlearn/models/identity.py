@@ -7,20 +7,20 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from unlearn.models.catalogue import source_of
-from unlearn.models.load import weights_hash
+from unlearn.models import folders
+from unlearn.models.catalogue import parts_of, source_of
+from unlearn.models.load import named_hash
 from unlearn.store.config import RunConfig
-from unlearn.store.disk import read_json
 from unlearn.store.runs import Run
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def identity_of(model: str, weights: str) -> dict[str, str]:
+def identity_of(model: str, weights: str, adapter: str = "auto") -> dict[str, str]:
     """Return what is known of the model of this name: {"model": hash of what was loaded, "revision"?,
-    "adapter"?}.
+    "adapter"?}. adapter: what a run does with one, as in its config.
     """
-    said = {"model": weights, "revision": revision(model), "adapter": adapter(model)}
+    said = {"model": weights, "revision": revision(model), "adapter": adapter_used(model, adapter)}
     return {name: value for name, value in said.items() if value}
 
 
@@ -48,8 +48,7 @@ def hash_before(config: RunConfig, start: Run | None, loaded: str) -> str:
 
     if start is None:
         return loaded
-    source = source_of(config.model)
-    return trained_hash(start, weights_hash(source, None) if isinstance(source, Path) else loaded)
+    return trained_hash(start, named_hash(config.model, config.adapter) or loaded)
 
 
 def revision(model: str) -> str:
@@ -68,12 +67,12 @@ def revision(model: str) -> str:
     return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else ""
 
 
-def adapter(model: str) -> str:
-    """Return the base that the adapter in the model's folder names, where there is one. transformers loads
-    both.
+def adapter_used(model: str, adapter: str = "auto") -> str:
+    """Return what is done with the adapter that the model's name stands for and on what, such as "merge: owner/base",
+    or "" where there is none.
     """
-    source = source_of(model)
-    if not isinstance(source, Path) or not (source / "adapter_config.json").is_file():
+    parts = parts_of(model, adapter)
+    if parts.adapter is None:
         return ""
-    said = read_json(source / "adapter_config.json").get("base_model_name_or_path")
-    return str(said or "unknown base")
+    said = folders.adapter_facts(parts.adapter)["base_model_name_or_path"]
+    return f"{parts.way}: {said}"

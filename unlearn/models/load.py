@@ -6,36 +6,48 @@ before anything is loaded, stands in unlearn/models/catalogue.py.
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Model, Tokenizer
 from unlearn.compute.states import last_states
+from unlearn.models import adapters, folders
+from unlearn.models.adapters import adapted
 from unlearn.models.catalogue import (
     ASSETS,
     CATALOGUE,
     SMALL,
+    Parts,
     as_folder,
     available,
     check_hub,
     hub_answers,
     looks_like_path,
+    parts_of,
     size_of,
     source_of,
 )
-from unlearn.models.placement import adapters_in_place, anatomy, free_head, is_placed, plan, room
-from unlearn.models.precision import bfloat16_pays, differentiable, is_rounded, numbers, rounding
+from unlearn.models.checks import check_rows
+from unlearn.models.placement import anatomy, free_head, is_placed, plan, room
+from unlearn.models.precision import (
+    bfloat16_pays,
+    check_saved,
+    differentiable,
+    is_rounded,
+    numbers,
+    rounding,
+    saved_precision,
+)
 from unlearn.models.precision import check as check_precision
 from unlearn.store import environment
 from unlearn.store.config import ROUNDED
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
 __all__ = [
     "ASSETS",
@@ -63,7 +75,7 @@ __all__ = [
 @dataclass
 class Loaded:
     """A model ready to run. hash: of its weight files. base: where they came from. where: what is not on the
-    device. hash: of its weight files; base: where they came from; where: what is not on the device.
+    device. start_dtype: the number format that its weights were saved in, or "" where that is not known.
     """
 
     model: Model
@@ -76,6 +88,7 @@ class Loaded:
     size: str
     base: str
     where: str = ""
+    start_dtype: str = ""
 
     @property
     def pad_id(self) -> int:
@@ -99,29 +112,42 @@ def pick_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def load(name: str, *, tuning: str = "full", precision: str = "auto", device: str | None = None) -> Loaded:
+def load(
+    name: str,
+    *,
+    tuning: str = "full",
+    precision: str = "auto",
+    device: str | None = None,
+    adapter: str = "auto",
+    trained: Path | None = None,
+    trainable: bool = False,
+) -> Loaded:
     """Load and return any causal or encoder-decoder LM of transformers, in eval mode (dropout off), with a
     fast tokenizer.
 
     precision: see unlearn.models.precision. What the device has no room for lies elsewhere: see
-    unlearn.models.placement. ValueError for anything that cannot be loaded, with the remedy.
+    unlearn.models.placement. adapter: what is done with one that the name stands for. trained: the folder of a LoRA
+    adapter that a run made of this model; it takes the place of one that was kept. trainable: the adapter may be
+    trained on. ValueError for anything that cannot be loaded, with the remedy.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
-    from unlearn.compute import products
+    from unlearn.compute import private, products
     from unlearn.models.machine import choose_once
 
     choose_once()
-    source, device = source_of(name), device or pick_device()
+    parts, device = parts_of(name, adapter), device or pick_device()
+    source = parts.base
     check_precision(precision, device)
+    check_saved(source, tuning=tuning, precision=precision, device=device)
     here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}
-    with _told(name):
+    with _told(name), private.adapters_left_aside():
         config = AutoConfig.from_pretrained(source, **here)
-        tokenizer = _tokenizer(source, **here)
+        tokenizer = _tokenizer(parts.tokenizer, **here)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     how, where = _how(config, kind, tuning, precision, device)
-    with _told(name):
+    with _told(name), private.adapters_left_aside():
         model, found = kind.from_pretrained(  # type: ignore[misc]  # two with output_loading_info
             source, config=config, use_safetensors=True, output_loading_info=True, **how, **here
         )
@@ -134,24 +160,48 @@ def load(name: str, *, tuning: str = "full", precision: str = "auto", device: st
         raise ValueError(
             f"model: {name!r} has no fast tokenizer (tokenizer.json), which answer positions need."
         )
+    if parts.way == "merge":
+        model = adapters.merged(model, parts.adapter_folder)
+    if parts.way == "keep":
+        adapters.fit_rows(model, parts.adapter_folder)
     _prepare_tokenizer(tokenizer, model)
     model = free_head(model) if where else model if "device_map" in how else model.to(device)
     model = products.adopt(differentiable(model.eval()))
     check_head(model)
-    entry = CATALOGUE.get(name)
     parameters = model.num_parameters()
+    on_top = trained or (parts.adapter if parts.way == "keep" else None)
+    if on_top is not None:
+        model = adapters.kept(model, on_top, trainable=trainable or parts.way == "keep")
+    entry = CATALOGUE.get(name)
+    rounded = saved_precision(config) or (precision if precision in ROUNDED else "")
     return Loaded(
         model=model,
         tokenizer=tokenizer,
         device=device,
-        dtype=precision if precision in ROUNDED else str(how["dtype"]).removeprefix("torch."),
+        dtype=rounded or str(how["dtype"]).removeprefix("torch."),
         parameters=parameters,
-        hash=weights_hash(source, model),
-        title=entry.title if entry else Path(str(source)).name,
+        hash=hash_of(parts, model),
+        title=entry.title if entry else title_of(parts),
         size=size_of(parameters),
         base=str(name),
         where=where,
+        start_dtype=str(config.dtype).removeprefix("torch.") if config.dtype else "",
     )
+
+
+def title_of(parts: Parts) -> str:
+    """Return a short name of a model that is not in the catalogue."""
+    base = parts.base if isinstance(parts.base, str) else _folder_name(parts.base)
+    if parts.used is None:
+        return base.rpartition("/")[2]
+    return f"{_folder_name(parts.used)} on {base.rpartition('/')[2]}"
+
+
+def _folder_name(folder: Path) -> str:
+    """A folder's own name, or that of the model whose snapshot in the hub's cache it is."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return folder.name
 
 
 @contextlib.contextmanager
@@ -182,6 +232,10 @@ def _how(
     """(what from_pretrained is told of numbers and places, a sentence where some parts lie elsewhere)."""
     import torch
 
+    if saved_precision(config):
+        # The checkpoint says itself how it is rounded.
+        kept = "bfloat16" if precision == "auto" and bfloat16_pays(device) else "float32"
+        return {"dtype": getattr(torch, kept), "device_map": {"": device}}, ""
     limit, parts = room(device), None
     if limit is not None or (precision == "auto" and tuning != "full" and bfloat16_pays(device)):
         # RuntimeError comes from a model without a list of blocks, which is loaded as a whole or not at all.
@@ -205,7 +259,7 @@ def _tokenizer(source: str | Path, **here: object) -> Tokenizer:
 
     if not isinstance(source, Path):
         return AutoTokenizer.from_pretrained(source, **here)
-    return _kept_tokenizer(source, _stats(source, "*"))
+    return _kept_tokenizer(source, _stats(sorted(path for path in source.glob("*") if path.is_file())))
 
 
 @lru_cache(maxsize=8)
@@ -215,9 +269,9 @@ def _kept_tokenizer(source: Path, stats: tuple[tuple[str, int, int], ...]) -> To
     return AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
 
 
-def _stats(folder: Path, pattern: str) -> tuple[tuple[str, int, int], ...]:
-    """What differs where a file of the folder was changed."""
-    return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob(pattern)))
+def _stats(files: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    """What differs where one of the files was changed."""
+    return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
 
 
 def in_memory(model: Model, tokenizer: Tokenizer | None, title: str = "a model in memory") -> Loaded:
@@ -261,6 +315,7 @@ def _prepare_tokenizer(tokenizer: Tokenizer, model: Model) -> None:
             f"model: its tokenizer has {len(tokenizer)} tokens but its embedding only {rows}; the folder mixes two "
             "models."
         )
+    check_rows(tokenizer.added_tokens_decoder, rows, str(tokenizer.chat_template or ""), "this model")
 
 
 def check_head(model: Model) -> None:
@@ -289,6 +344,22 @@ def check_head(model: Model) -> None:
         )
 
 
+def hash_of(parts: Parts, model: Model | None) -> str:
+    """Return the hash of what is loaded: the base's weights, and the adapter's where one is put on it."""
+    base = weights_hash(parts.base, model)
+    if parts.used is None:
+        return base
+    return f"{base}+{_files_hash(_stats([parts.used / folders.ADAPTER_WEIGHTS]))}"
+
+
+def named_hash(model: str, adapter: str = "auto") -> str:
+    """Return the hash of the model of this name from its files, or "" for one of the hub, whose hash is that of the
+    weights in memory.
+    """
+    parts = parts_of(model, adapter)
+    return hash_of(parts, None) if isinstance(parts.base, Path) else ""
+
+
 def weights_hash(source: str | Path, model: Model | None) -> str:
     """Return twelve hex digits of the weight files. For a hub id they are of the weights in memory, where a
     model is given.
@@ -298,7 +369,9 @@ def weights_hash(source: str | Path, model: Model | None) -> str:
 
         source = Path(str(try_to_load_from_cache(source, "config.json"))).parent
     if isinstance(source, Path):
-        return _files_hash(_stats(source, "*.safetensors"))
+        # A run's own folder holds an adapter or layers alone.
+        files = folders.weight_files(source) or sorted(source.glob("*.safetensors"))
+        return _files_hash(_stats(files))
     assert model is not None, "else the files in the hub's cache were taken"
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
@@ -334,13 +407,3 @@ def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> Model:
             task_type=task,
         ),
     )
-
-
-def adapted(model: Model, config: "PeftConfig") -> Model:
-    """Return a peft model with a fresh adapter of this peft config, wherever the base's weights are."""
-    from peft import get_peft_model
-
-    from unlearn.compute.lora import lean
-
-    with adapters_in_place(model):
-        return lean(get_peft_model(cast("PreTrainedModel", model), config).eval())

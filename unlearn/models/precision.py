@@ -13,12 +13,14 @@ The base is frozen and the adapter on top is float32. bitsandbytes is an optiona
 import importlib.util
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from unlearn.compute.lazy import Model
-from unlearn.models.catalogue import size_of
+from unlearn.models import folders, hub
+from unlearn.models.entries import size_of
 from unlearn.store.config import PRECISIONS, ROUNDED
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 # Bytes of one weight, with its share of the scales.
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.52}
@@ -41,6 +43,55 @@ def check(precision: str, device: str = "cpu") -> None:
         raise ValueError(
             f"run: precision {precision} runs on {' or '.join(DEVICES)}, got the device {device}; take bfloat16, or "
             "set UNLEARN_DEVICE."
+        )
+
+
+def saved_precision(config: object) -> str:
+    """Return how the weights of a checkpoint were rounded when it was saved, or "" for whole numbers.
+
+    config: the model's config, or its config.json as an object.
+    """
+    said = config.get("quantization_config") if isinstance(config, dict) else _attribute(config)
+    if not said:
+        return ""
+    kind = str(said.get("quant_method") or "")
+    if said.get("load_in_4bit"):
+        return str(said.get("bnb_4bit_quant_type") or "fp4")
+    if said.get("load_in_8bit"):
+        return "int8"
+    return kind or "a kind that it does not name"
+
+
+def _attribute(config: object) -> JsonView:
+    said = getattr(config, "quantization_config", None) or {}
+    return said if isinstance(said, dict) else said.to_dict()
+
+
+def check_saved(source: str | Path, *, tuning: str, precision: str, device: str) -> None:
+    """Raise ValueError for a checkpoint of rounded weights that cannot be loaded here, or not be trained so.
+
+    source: a folder, or a hub id, of which nothing is known before it is brought.
+    """
+    folder = source if isinstance(source, Path) else hub.snapshot_here(source)
+    said = folders.quantised(folder) if folder is not None else {}
+    if not said:
+        return
+    kind, name = saved_precision({"quantization_config": said}), folder.name if folder else source
+    if said.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        raise ValueError(
+            f"model: the weights of {name} were rounded by {kind}, and only bitsandbytes is loaded here; give the "
+            "model before it was rounded, with --precision nf4 where the memory is what counts."
+        )
+    check(kind if kind in ROUNDED else "nf4", device)
+    if tuning != "lora":
+        raise ValueError(
+            f"model: the weights of {name} are rounded ({kind}) and stay as they are, so tuning must be lora, got "
+            f"{tuning}; choose LoRA, or give the model before it was rounded."
+        )
+    if precision not in ("auto", kind):
+        raise ValueError(
+            f"model: the weights of {name} are rounded already ({kind}), so precision must be auto, got {precision}; "
+            "leave it out, or give the model before it was rounded."
         )
 
 

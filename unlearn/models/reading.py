@@ -15,8 +15,10 @@ from unlearn.data import inputs
 from unlearn.data.base import Dataset, Row
 from unlearn.data.lengths import Reader, fitted, reader_in
 from unlearn.data.prompts import asked_in, in_format, render
-from unlearn.models.catalogue import source_of
+from unlearn.models import hub
+from unlearn.models.catalogue import parts_of
 from unlearn.store.config import RunConfig, formats_of
+from unlearn.store.disk import read_json
 from unlearn.store.runs import Run
 
 
@@ -25,18 +27,37 @@ def reader_of(model: str, wanted: int) -> Reader | None:
     machine.
     """
     try:
-        source = source_of(model)
+        parts = parts_of(model)
     except ValueError:
         return None
-    file = Path(source) / "tokenizer.json" if isinstance(source, Path) else None
+    folder, base = _reading_folder(parts.tokenizer), _reading_folder(parts.base)
+    file = folder / "tokenizer.json" if folder is not None else None
     if file is None or not file.is_file():
         return None
-    return _reader(file.parent, model, wanted, file.stat().st_mtime_ns)
+    return _reader(file.parent, base or file.parent, model, wanted, file.stat().st_mtime_ns)
+
+
+def _reading_folder(source: str | Path) -> Path | None:
+    """The folder of the tokenizer's and the config's files: of a hub's model that in the hub's cache."""
+    if isinstance(source, Path):
+        return source
+    file = hub.cached(source, "tokenizer.json")
+    return file.parent if file is not None else None
 
 
 @lru_cache(maxsize=8)
-def _reader(folder: Path, model: str, wanted: int, stamp: int) -> Reader | None:
-    return reader_in(folder, Path(model).name, wanted)
+def _reader(folder: Path, base: Path, model: str, wanted: int, stamp: int) -> Reader | None:
+    return reader_in(folder, Path(model).name, wanted, base)
+
+
+def templates_of(source: str | Path) -> str:
+    """Return the text of the chat template in a tokenizer's files, or "" where there is none."""
+    folder = _reading_folder(source)
+    if folder is None:
+        return ""
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace")
+    return str(read_json(folder / "tokenizer_config.json").get("chat_template") or "")
 
 
 def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
@@ -45,14 +66,26 @@ def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
     ValueError, with row and count, for rows that are refused.
     """
     reader = reader_of(config.model, config.max_length)
-    if reader is not None and not reader.apart and "chat" in formats_of(config.prompt):
+    if reader is None:
+        return replace(dataset, warnings=(*dataset.warnings, uncounted(config)))
+    if not reader.apart and "chat" in formats_of(config.prompt):
         reader = replace(reader, chat=_chat_length(config))
     return fitted(dataset, reader, str(config.data.get("long") or ""))
 
 
+def uncounted(config: RunConfig) -> str:
+    """Return the sentence for rows whose tokens nobody has counted, because the model's tokenizer is not here."""
+    also = " and what its chat template adds" if "chat" in formats_of(config.prompt) else ""
+    return (
+        f"How many tokens a row has{also} cannot be counted before tokenizer.json of {config.model} is on this "
+        f"machine; a row of more than {config.max_length} tokens, or of more than the model reads, is cut without "
+        "a further word."
+    )
+
+
 def _chat_length(config: RunConfig) -> Callable[[Row], int]:
     """How many tokens a row has in the chat template of the config's model, the one that ends the answer among them."""
-    tokenizer = _tokenizer(source_of(config.model))
+    tokenizer = _tokenizer(parts_of(config.model).tokenizer)
 
     def length(row: Row) -> int:
         (asked,) = in_format([row], "chat", config.system)
@@ -72,7 +105,7 @@ def _tokenizer(source: str | Path) -> Tokenizer:
 def as_asked(model: str, row: Row, prompt: str, system: str = "") -> tuple[str, str]:
     """(what the model is given, what it should say) for a row in the first format of `prompt`. ValueError, OSError."""
     (asked,) = in_format([row], formats_of(prompt)[0], system)
-    text = render(asked, _tokenizer(source_of(model)))
+    text = render(asked, _tokenizer(parts_of(model).tokenizer))
     return text.prompt, text.target + text.tail
 
 

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearn.compute.lazy import Model
+from unlearn.compute.lazy import Model, torch
 from unlearn.compute.states import depth
 from unlearn.models import layers
-from unlearn.models.load import adapted, add_lora, load, weights_hash
+from unlearn.models.load import add_lora, load, weights_hash
 from unlearn.models.placement import is_placed, lora_alone
 from unlearn.store.runs import Run, RunConfig
 
@@ -26,12 +26,13 @@ def install(model: Model, config: RunConfig, method: Any) -> Model:
     """Make the model ready to be trained and return it. Parameters that may change require a gradient, and
     its logits are unchanged. Its logits are unchanged.
 
-    A run that starts from another has that one's adapter or layers on already (starting_model).
+    A run that starts from another has that one's adapter or layers on already (starting_model), and so has one that
+    trains a given adapter further.
     """
     if is_placed(model):
         lora_alone(config.tuning)
     model = method.build(model)
-    if config.tuning == "lora" and not config.start:
+    if config.tuning == "lora" and not config.start and config.adapter != "keep":
         model = add_lora(model, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
     if config.tuning == "layers" and not config.start:
         model = layers.add_layers(model, share=method.layer_share, seed=config.seed)
@@ -43,7 +44,7 @@ def install(model: Model, config: RunConfig, method: Any) -> Model:
 
 def base(config: RunConfig) -> "Loaded":
     """Return models.Loaded as the run finds it: the model that it names, in its number format."""
-    return load(config.model, tuning=config.tuning, precision=config.precision)
+    return load(config.model, tuning=config.tuning, precision=config.precision, adapter=config.adapter)
 
 
 def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
@@ -68,6 +69,11 @@ def check_start(config: RunConfig, start: Run) -> None:
             f"run: start must be a run of {config.model} with {config.tuning} tuning in precision "
             f"{config.precision}, but {start.id} is of {theirs.model} with {theirs.tuning} in {theirs.precision}."
         )
+    if theirs.adapter != config.adapter:
+        raise ValueError(
+            f"run: start must be a run that takes the model's adapter alike, but {start.id} has --adapter "
+            f"{theirs.adapter} and this one {config.adapter}."
+        )
     if not any(any((start.path / name).glob("*.safetensors")) for name in ("model", "adapter")):
         raise ValueError(
             f"run: start {start.id} keeps no weights to go on from; run it again, or choose another."
@@ -79,24 +85,47 @@ def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Model]:
     """Give the block the model as it was before any run of the chain. The adapter is off, or a fully tuned
     model is loaded again.
     """
-    if config.tuning == "full":
-        yield load(config.model, precision=config.precision, device=loaded.device).model
+    if config.tuning == "full" or config.adapter == "keep":
+        # Under a kept adapter lies its base, and the model to begin with was both together.
+        ask = {"tuning": config.tuning, "precision": config.precision, "adapter": config.adapter}
+        yield load(config.model, device=loaded.device, **ask).model
         return
     with original(loaded.model):
         yield loaded.model
 
 
-def save(loaded: "Loaded", config: RunConfig, folder: Path) -> None:
+def save(loaded: "Loaded", config: RunConfig, folder: Path) -> str:
     """Write what the run trained: folder/adapter for LoRA and unlearning layers, folder/model for the whole
-    model.
+    model. Returns a sentence where the weights are rounded for it, else "".
     """
     if config.tuning == "layers":
         layers.save_layers(loaded.model, folder / "adapter")
-        return
-    target = folder / ("adapter" if config.tuning == "lora" else "model")
-    loaded.model.save_pretrained(target, safe_serialization=True)
-    if config.tuning == "full":
-        loaded.tokenizer.save_pretrained(target)
+        return ""
+    if config.tuning == "lora":
+        loaded.model.save_pretrained(folder / "adapter", safe_serialization=True)
+        return ""
+    told = _round_as_it_came(loaded)
+    loaded.model.save_pretrained(folder / "model", safe_serialization=True)
+    loaded.tokenizer.save_pretrained(folder / "model")
+    # Weights that are exact in a narrow format are the same in a wide one, which computes as before.
+    loaded.model.to(getattr(torch, loaded.dtype))
+    return told
+
+
+def _round_as_it_came(loaded: "Loaded") -> str:
+    """Put the trained weights into the number format that the model came in, where that is a narrower one.
+
+    Who gives a model in 16 bits gets one back in 16 bits. The scores after are taken of these weights, not of what was
+    trained in 32, because a small change can be lost in rounding.
+    """
+    start, now = (getattr(torch, name, None) for name in (loaded.start_dtype, loaded.dtype))
+    if start is None or now is None or start.itemsize >= now.itemsize:
+        return ""
+    loaded.model.to(start)
+    return (
+        f"The weights are saved in {loaded.start_dtype}, as the model came, and the scores after are of these; they "
+        f"were trained in {loaded.dtype}."
+    )
 
 
 def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
@@ -113,28 +142,9 @@ def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
         loaded.model = layers.load_layers(loaded.model, adapter)
         return loaded
     if (adapter / "adapter_config.json").is_file():
-        loaded = base(config)
-        loaded.model = _with_saved(loaded.model, adapter, trainable)
-        return loaded
+        ask = {"tuning": config.tuning, "precision": config.precision, "adapter": config.adapter}
+        return load(config.model, trained=adapter, trainable=trainable, **ask)
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
-
-
-def _with_saved(model: Model, folder: Path, trainable: bool) -> Model:
-    """The model under the adapter of that folder. PEFT's own way takes a model that lies in several places apart."""
-    from peft import PeftConfig, set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = not trainable
-    state = load_file(folder / "adapter_model.safetensors")
-    model = adapted(model, config)
-    # Its declared type is a name that peft does not define.
-    found: Any = set_peft_model_state_dict(model, state)
-    if lacking := [key for key in (*found.missing_keys, *found.unexpected_keys) if "lora_" in key]:
-        raise ValueError(
-            f"run: the adapter in {folder} was made on a model of another build ({lacking[0]}); load that model."
-        )
-    return model
 
 
 def trained_hash(run: Run, base: str) -> str:

@@ -30,6 +30,13 @@ LEAN_NEEDS = {
     "max_grad_norm": (0.0, "the norm of all gradients is known only when most of them have been used"),
 }
 ROUNDED = ("int8", "nf4")
+# What is done with a PEFT adapter that the model's folder holds.
+ADAPTERS = {
+    "auto": "Merged where it stands alone, left aside beside a whole model",
+    "merge": "Added into the weights first",
+    "keep": "Kept on its base and trained further",
+    "ignore": "Left aside",
+}
 # The ways to ask a model a question. unlearn.data.prompts shows what each looks like.
 FORMATS = {"chat": "Chat template", "plain": "Question: … Answer:", "completion": "Sentence to complete"}
 # One format, or several: then each row is trained in all of them, and questions are asked in the first.
@@ -149,6 +156,23 @@ class RunConfig:
         label="Precision of the weights",
     )
 
+    adapter: str = knob(
+        "auto",
+        help="What is done with a PEFT adapter as the model to start from. Merged: added into the weights, and "
+        "unlearned from these. Kept: the adapter itself is trained further on its base.",
+        choices=ADAPTERS,
+        advanced=True,
+        label="An adapter to start from",
+    )
+    retrained: str = knob(
+        "",
+        help="Your own exact retrain: a model that was trained like this one without exactly the rows to forget. It "
+        "serves wherever a bundled retrain does.",
+        kind="text",
+        advanced=True,
+        label="Your exact retrain",
+    )
+
     def __post_init__(self) -> None:
         for k in self.settings():
             object.__setattr__(self, k.name, check("run", k, getattr(self, k.name)))
@@ -164,6 +188,11 @@ class RunConfig:
                     f"run: memory lean needs {name} {only:g}, got {value:g}: {why}. Set {name} to {only:g}, or memory "
                     "to usual."
                 )
+        if self.adapter == "keep" and self.tuning != "lora":
+            raise ValueError(
+                f"run: adapter keep trains the adapter itself, so tuning must be lora, got {self.tuning}; choose LoRA, "
+                "or --adapter merge."
+            )
         if not self.model.strip():
             raise ValueError("run: model is empty; give a catalogue name, a folder or a hub id.")
         # The method's name becomes part of a folder's name.

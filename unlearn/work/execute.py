@@ -21,7 +21,7 @@ from unlearn.data.remarks import remarks
 from unlearn.measure import judge
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.methods import method_named
-from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.catalogue import allow_model, exact_retrain, parts_of
 from unlearn.models.identity import hash_before
 from unlearn.models.load import SMALL
 from unlearn.results import cost
@@ -125,7 +125,8 @@ def _carry_out(work: Work) -> "Loaded":
         if "chat" in formats_of(config.prompt) and has_template(loaded.tokenizer):
             # The template may put words of its own above a chat; a reader of the run must know them.
             work.note(f"Above each chat stands: {system_of(loaded.tokenizer, config.system)!r}")
-        for text in filter(None, (loaded.where, told, *data.warnings, *remarks(data))):
+        about = parts_of(config.model, config.adapter).sentence()
+        for text in filter(None, (about, loaded.where, told, *data.warnings, *remarks(data))):
             work.note(text)
     chosen = rows_to_score(data)
     identity = identity_of_scores(loaded, data, work.length)
@@ -136,7 +137,8 @@ def _carry_out(work: Work) -> "Loaded":
         score(work, "before", lambda: loaded, chosen, identity, chat)
     tokens = train(work, loaded, data, chosen)
     with work.phase("saving"):
-        tuning.save(loaded, config, run.path)
+        if told := tuning.save(loaded, config, run.path):
+            work.note(told)
     trained = identity | {"model": tuning.trained_hash(run, loaded.hash)}
     score(work, "after", lambda: loaded, chosen, trained, chat)
     exact = exact_retrain(config)
@@ -177,6 +179,7 @@ def _results(
         "method_title": type(method).title,
         "device": loaded.device,
         "dtype": loaded.dtype,
+        "start_dtype": loaded.start_dtype,
         "threads": threads.threads(),
         "products": products.library(),
         "parameters": loaded.parameters,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from unlearn.data import inputs
 from unlearn.data.base import Dataset
 from unlearn.measure.evaluate import rows_to_score
-from unlearn.models.catalogue import allow_model, source_of
+from unlearn.models.catalogue import allow_model
 from unlearn.models.identity import check_same, hash_before, identity_of
-from unlearn.models.load import weights_hash
+from unlearn.models.load import named_hash
 from unlearn.models.reading import fit_of, rows_kept
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject
@@ -54,7 +54,7 @@ def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
     from unlearn.models.machine import choose_products
 
     began = began_with(run)
-    model = identity_of(run.config.model, loaded.hash)
+    model = identity_of(run.config.model, loaded.hash, run.config.adapter)
     check_same(run.config.model, began, model)
     threads.choose_threads(small, began.get("threads", 0))
     told = choose_products(began.get("products", ""))
@@ -72,11 +72,10 @@ def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
     allow_model(config.model, roots)
     if (run.path / inputs.FILE).is_file():
         rows_kept(run, roots)
-    source = source_of(config.model)
-    weights = weights_hash(source, None) if isinstance(source, Path) else ""
+    weights = named_hash(config.model, config.adapter)
     if config.start and weights:
         weights = hash_before(config, RunStore(run.path.parent).get(config.start), weights)
-    check_same(config.model, began, identity_of(config.model, weights))
+    check_same(config.model, began, identity_of(config.model, weights, config.adapter))
 
 
 def check_start_rows(config: RunConfig, start: Run, data: Dataset) -> None:

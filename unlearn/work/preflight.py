@@ -4,7 +4,6 @@ Model facts come from the catalogue or from the shapes in config.json (no weight
 speed of finished runs of the same model and tuning on this machine, and is None until there is one.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,8 +14,9 @@ from unlearn.data.catalogue import from_config
 from unlearn.data.prompts import in_formats
 from unlearn.data.remarks import remarks
 from unlearn.methods import method_named
-from unlearn.models import placement, precision
-from unlearn.models.catalogue import CATALOGUE, allow_model, size_of, source_of, tensor_shapes
+from unlearn.models import folders, hub, placement, precision
+from unlearn.models.catalogue import allow_model, entry_of, parts_of, size_of, source_of
+from unlearn.models.checks import check_model
 from unlearn.models.load import pick_device
 from unlearn.models.reading import as_read
 from unlearn.store.config import ROUNDED
@@ -45,33 +45,37 @@ class Preflight:
 
 @lru_cache(maxsize=32)
 def parameters_of(model: str) -> int:
-    """Return the number of parameters of a catalogue model, a local folder or a cached hub id.
+    """Return the number of parameters of a catalogue model, a local folder or a hub id, each counted once.
 
-    It is read from safetensors headers or shapes.
-
-    0 where nothing can be known before the model is brought.
+    It is read from safetensors headers, or from the shapes that config.json gives. 0 where nothing can be known before
+    the model is brought.
     """
-    source = CATALOGUE[model].path() if model in CATALOGUE else source_of(model)
-    if isinstance(source, Path) and (found := _headers(source)):
-        return found
-    return CATALOGUE[model].parameters if model in CATALOGUE else 0
-
-
-def _headers(folder: Path) -> int:
-    files = folder.glob("*.safetensors")
-    return sum(math.prod(shape) for file in files for shape in tensor_shapes(file).values())
+    entry = entry_of(model)
+    try:
+        base = parts_of(model).base
+    except ValueError:
+        if entry is None:
+            raise
+        return entry.parameters
+    folder = base if isinstance(base, Path) else hub.snapshot_here(base)
+    if folder is not None:
+        if found := folders.parameters_in(folder):
+            return found
+        if parts := placement.anatomy_of(folder):
+            return parts.parameters
+    return entry.parameters if entry else 0
 
 
 def model_size(model: str) -> str:
     """Return the size class whose tuned settings apply: tiny, small or large."""
-    return CATALOGUE[model].size if model in CATALOGUE else size_of(parameters_of(model) or 100_000_000)
+    entry = entry_of(model)
+    return entry.size if entry else size_of(parameters_of(model) or 100_000_000)
 
 
 def default_tuning(model: str) -> str:
     """Return the tuning that a model has by default: full for tiny models, LoRA for the rest."""
-    return (
-        CATALOGUE[model].tuning if model in CATALOGUE else "full" if model_size(model) == "tiny" else "lora"
-    )
+    entry = entry_of(model)
+    return entry.tuning if entry else "full" if model_size(model) == "tiny" else "lora"
 
 
 def preflight(
@@ -87,6 +91,7 @@ def preflight(
 
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
+    parts = check_model(config)
     data = as_read(from_config(dict(config.data), roots), config)
     forget, retain = (
         in_formats(rows, config.prompt, config.system) for rows in method.rows(config.model, data)
@@ -123,7 +128,7 @@ def preflight(
         parameters=parameters,
         rows={role: len(data.rows(role)) for role in ROLES},
         warnings=tuple(warnings),
-        notes=(*notes, *(own.notes if own else ())),
+        notes=(*filter(None, [parts.sentence()]), *notes, *(own.notes if own else ())),
     )
 
 
@@ -136,14 +141,16 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
 
     ValueError where they cannot be held as the config asks.
     """
-    device = pick_device()
+    device, source = pick_device(), source_of(config.model)
     precision.check(config.precision, device)
+    if isinstance(source, Path) and folders.quantised(source):
+        return folders.bytes_in(source) + round(0.05 * 4 * parameters), ()
     dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)
     a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
     # An adapter of the usual rank has about 1 % of the parameters, in float32.
     more = 4 if config.tuning == "full" else 1.05
     held = round(more * a_weight * parameters)
-    limit, source = placement.room(device), source_of(config.model)
+    limit = placement.room(device)
     if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
         return held, ()
     found = placement.plan(parts, dtype=dtype, precision=config.precision, device=device, limit=limit)

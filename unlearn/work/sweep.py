@@ -15,7 +15,7 @@ from pathlib import Path
 from unlearn.data import inputs
 from unlearn.data.prompts import asked_in
 from unlearn.models.catalogue import allow_model
-from unlearn.models.load import CATALOGUE, source_of, weights_hash
+from unlearn.models.load import named_hash
 from unlearn.models.reading import fit_of
 from unlearn.results.grid import Cell
 from unlearn.results.guide import batch_of, guide, guide_lrs
@@ -90,8 +90,7 @@ class _Work:
         """What the results of a run of this model say; empty where that is not known without loading it."""
         run = self.config.runs[0]
         allow_model(run.model, self.roots)
-        source = CATALOGUE[run.model].path() if run.model in CATALOGUE else source_of(run.model)
-        return weights_hash(source, None) if isinstance(source, Path) and not run.start else ""
+        return "" if run.start else named_hash(run.model, run.adapter)
 
     def find_runs(self) -> None:
         """Runs of the store by identity: those that answer for a cell, and this sweep's own that were cut short."""

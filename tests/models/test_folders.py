@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unlearn.models import catalogue
+from unlearn.models import folders
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def file(tmp_path):
 
 
 def test_names_and_shapes_are_read_without_weights(file):
-    assert catalogue.tensor_shapes(file) == {"a": (3, 4), "b": (5,)}
+    assert folders.tensor_shapes(file) == {"a": (3, 4), "b": (5,)}
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,11 @@ def test_names_and_shapes_are_read_without_weights(file):
 def test_a_damaged_file_is_no_weights_file(file, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(ValueError, match=r"model\.safetensors is not a safetensors file \(damaged"):
-        catalogue.tensor_shapes(file)
+        folders.tensor_shapes(file)
 
 
 def test_a_header_of_many_megabytes_is_not_read(file, monkeypatch):
-    monkeypatch.setattr(catalogue, "MAX_HEADER", 8)
+    monkeypatch.setattr(folders, "MAX_HEADER", 8)
+    folders._facts.cache_clear()
     with pytest.raises(ValueError, match="is not a safetensors file"):
-        catalogue.tensor_shapes(file)
+        folders.tensor_shapes(file)

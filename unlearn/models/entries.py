@@ -1,0 +1,128 @@
+"""This module lists the models that the studio knows by name, with what is known of each.
+
+Neither torch nor transformers is imported here, so that a page can list the models at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from unlearn.store import home
+from unlearn.store.disk import cache_dir
+
+ASSETS = home.ASSETS / "models"
+# The numbers of parameters at which the sizes "small" and "large" begin.
+SMALL, LARGE = 20_000_000, 1_000_000_000
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the catalogue, which the studio knows by name. retrain: the same recipe without the forget
+    set, where it exists.
+
+    prompt: the format its methods' settings were tuned in, where that is not the tokenizer's own template.
+    training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
+    hub: its id at the Hugging Face hub. gated: the hub asks for its terms to be accepted first. chat: it was made to
+    follow instructions and has a chat template. config: its shape as its config.json states it. retrains: the hub's id
+    of the model that was trained without a dataset's forget rows, by the dataset's name.
+    """
+
+    name: str
+    title: str
+    parameters: int
+    licence: str
+    note: str
+    size: Literal["tiny", "small", "large"]
+    data: str
+    path: Callable[[], Path]
+    retrain: Callable[[], Path] | None = None
+    tuning: Literal["full", "lora"] = "lora"
+    prompt: str = ""
+    training_tokens: float | None = None
+    hub: str = ""
+    gated: bool = False
+    chat: bool = False
+    config: Mapping[str, object] = field(default_factory=dict)
+    retrains: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def loaded(self) -> bool:
+        """Return whether the model was loaded and tried when the catalogue was made. Of the others only the
+        published facts are known.
+        """
+        return not self.config
+
+    def weight(self) -> str:
+        """Return what bringing the model takes, as words that end a sentence, or "" for a bundled model."""
+        if not self.hub:
+            return ""
+        asks = f" once its terms are accepted at huggingface.co/{self.hub}" if self.gated else ""
+        return f" (about {2 * self.parameters / 1e9:.2g} GB from the hub{asks})"
+
+
+def _smollm2_path() -> Path:
+    return cache_dir() / "smollm2-135m-instruct"
+
+
+CATALOGUE: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            name="tiny-authors",
+            title="Tiny authors (bundled)",
+            parameters=2_000_000,
+            licence="Apache-2.0",
+            note="Two million parameters, trained here on fictional authors; its exact retrain ships beside it.",
+            size="tiny",
+            data="authors",
+            path=lambda: ASSETS / "tiny-authors",
+            retrain=lambda: ASSETS / "tiny-authors-retrain",
+            tuning="full",
+        ),
+        ModelEntry(
+            name="tiny-snippets",
+            title="Tiny snippets (bundled)",
+            parameters=2_000_000,
+            licence="Apache-2.0",
+            note="Two million parameters, knows snippets of code and prose word for word; its exact retrain ships too.",
+            size="tiny",
+            data="snippets",
+            path=lambda: ASSETS / "tiny-snippets",
+            retrain=lambda: ASSETS / "tiny-snippets-retrain",
+            tuning="full",
+        ),
+        ModelEntry(
+            name="smollm2",
+            title="SmolLM2 135M Instruct",
+            parameters=134_515_008,
+            licence="Apache-2.0",
+            note="A real pre-trained model; brought once (about 100 to 270 MB) and kept as safetensors.",
+            size="small",
+            data="capitals",
+            path=_smollm2_path,
+            prompt="plain",
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+            chat=True,
+            # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M.
+            training_tokens=2e12,
+        ),
+    )
+}
+
+
+def entry_of(model: str) -> ModelEntry | None:
+    """Return the entry of the model of this name or hub id, or None for a model that is not in the catalogue."""
+    if model in CATALOGUE:
+        return CATALOGUE[model]
+    return next((entry for entry in CATALOGUE.values() if entry.hub and entry.hub == model), None)
+
+
+def available(name: str) -> bool:
+    """Return whether a catalogue model's files are on this machine."""
+    return (CATALOGUE[name].path() / "config.json").is_file()
+
+
+def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
+    """Return the size class that a method's tuned settings are stated for."""
+    return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"

@@ -107,6 +107,8 @@ if tabs["Trade-off"].open:
             st.caption(
                 "Star: original. Diamond: retrained without it. Grey: your other runs on the same data."
             )
+            for words in dict.fromkeys(filter(None, map(compare.truth_words, chosen))):
+                st.caption(shell.plain(words))
 
 if tabs["Settings"].open:
     with tabs["Settings"]:

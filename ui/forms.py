@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
-from unlearn.models.catalogue import default_prompt
+from unlearn.models.catalogue import default_prompt, parts_of
 from unlearn.results.measured import describe, measured
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 from unlearn.store.knobs import Knob
@@ -36,6 +36,7 @@ SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max
 MEMORY = tuple(RunConfig.setting(name) for name in ("memory", "max_grad_norm"))
 LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
 TUNING, PRECISION = RunConfig.setting("tuning"), RunConfig.setting("precision")
+ADAPTER, RETRAINED = RunConfig.setting("adapter"), RunConfig.setting("retrained")
 PROMPT, SYSTEM = RunConfig.setting("prompt"), RunConfig.setting("system")
 # Unlearning layers are their method's own choice, not one of the form's.
 OFFERED = ("full", "lora")
@@ -137,7 +138,7 @@ def shared_settings(size: str, model: str) -> JsonObject:
     prompt = st.selectbox(
         PROMPT.label, list(PROMPT.choices), format_func=PROMPT.title, key=key, help=PROMPT.help, **KEEP
     )
-    chosen: JsonObject = {"tuning": tuning, "prompt": prompt}
+    chosen: JsonObject = {"tuning": tuning, "prompt": prompt, "adapter": _adapter(model, tuning)}
     with st.expander(
         "Advanced: seed, precision, memory, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
     ):
@@ -152,6 +153,9 @@ def shared_settings(size: str, model: str) -> JsonObject:
         for knob, cell in zip(MEMORY, cells(len(MEMORY), 2), strict=True):
             with cell:
                 chosen[knob.name] = knob_field(knob, f"form.{knob.name}", knob.default)
+        chosen["retrained"] = st.text_input(
+            RETRAINED.label, key="form.retrained", help=RETRAINED.help, placeholder="none", **KEEP
+        ).strip()
         chosen["metrics"] = tuple(_metrics())
     return chosen
 
@@ -166,6 +170,24 @@ def _precision(tuning: str) -> str:
         st.session_state[key] = "auto"
     return st.selectbox(
         PRECISION.label, offered, format_func=PRECISION.title, key=key, help=PRECISION.help, **KEEP
+    )
+
+
+def _adapter(model: str, tuning: str) -> str:
+    """Draw what is done with the adapter that the model's folder holds, where it holds one."""
+    try:
+        parts = parts_of(model) if model else None
+    except ValueError:
+        # The estimate below the form says what is wrong with the model.
+        return str(ADAPTER.default)
+    if parts is None or parts.adapter is None:
+        return str(ADAPTER.default)
+    offered = ["merge", *(["keep"] if tuning == "lora" else [])]
+    offered = ["ignore", *offered] if parts.way == "ignore" else offered
+    if st.session_state.get("form.adapter") not in offered:
+        st.session_state["form.adapter"] = offered[0]
+    return st.selectbox(
+        ADAPTER.label, offered, format_func=ADAPTER.title, key="form.adapter", help=ADAPTER.help, **KEEP
     )
 
 
@@ -199,6 +221,8 @@ def fill(config: RunConfig, size: str) -> None:
     st.session_state["form.system"] = config.system
     st.session_state["form.checkpointing"] = config.checkpointing
     st.session_state["form.precision"] = config.precision
+    st.session_state["form.adapter"] = config.adapter
+    st.session_state["form.retrained"] = config.retrained
     st.session_state["form.metrics"] = list(config.metrics)
     base = prefix(method_named(config.method), size, config.tuning, config.model)
     for knob in OWN:

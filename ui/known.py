@@ -11,7 +11,7 @@ from unlearn.work.known import Known
 
 KEY = "form.known"
 # What the answers depend on.
-ASKED = ("model", "data", "prompt", "system", "start", "max_length", "tuning", "precision")
+ASKED = ("model", "data", "prompt", "system", "start", "max_length", "tuning", "precision", "adapter")
 
 
 def ask_first(configs: Sequence[RunConfig]) -> bool:

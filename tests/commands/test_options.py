@@ -75,6 +75,9 @@ def any_config(rng):
     said["tuning"] = rng.choice(method.tunings)
     # A system prompt stands above a chat alone, and none of these models is asked in one.
     said["system"] = ""
+    # An adapter is trained further as an adapter alone.
+    if said["adapter"] == "keep" and said["tuning"] != "lora":
+        said["adapter"] = "merge"
     # Weights of few bits are trained through an adapter alone; a method that takes none has others.
     if said["precision"] in ("int8", "nf4"):
         said |= {"tuning": "lora"} if "lora" in method.tunings else {"precision": "float32"}
@@ -110,7 +113,7 @@ def test_the_printed_command_repeats_a_sweep_and_a_sequence(seed):
     assert words[:4] == ["python", "-m", "unlearn", "sequence"]
     args = parser().parse_args(words[3:])
     assert (config_of(args), args.mode, args.order) == (run, made.mode, "3,1")
-    run = replace(run, model="tiny-authors", start="")
+    run = replace(run, model="tiny-authors", start="", adapter="auto", retrained="")
     sweep = SweepConfig(
         runs=(run,), lrs=(1e-5, 1e-3), epochs=(1, 2), batch_sizes=(4,), seeds=(0, 3), guide=True
     )

@@ -344,8 +344,11 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
         )
     check_precision(config.precision)
     allow_model(config.model, roots)
-    bring_reading(config.model)
-    allow_model(config.model, roots)
+    allow_model(config.retrained, roots, "retrained")
+    for name in filter(None, (config.model, config.retrained)):
+        bring_reading(name)
+        # The base that an adapter names is known now.
+        allow_model(name, roots)
     parts = check_model(config)
     check_prompt(config)
     data = as_read(from_config(dict(config.data), roots), config)

@@ -35,14 +35,15 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Lo
 
     config = run.config
     allow_model(config.model, roots)
+    allow_model(config.retrained, roots, "retrained")
     if when == "before":
         return tuning.base(config)
     if when == "retrained":
         truth = exact_retrain(config)
         if truth is None:
             raise ValueError(
-                f"model: {config.model} has no exact retrain without these rows; only a bundled model ships one, for "
-                "all rows of its own dataset."
+                f"model: {config.model} has no exact retrain without these rows; a bundled model ships one for all "
+                "rows of its own dataset, and your own is given with --retrained."
             )
         return load(str(truth))
     return tuning.load_trained(run)

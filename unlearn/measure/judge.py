@@ -16,8 +16,8 @@ from unlearn.measure.evidence import ModelEvidence
 from unlearn.metrics import METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
 from unlearn.models.catalogue import allow_model, exact_retrain
-from unlearn.models.identity import check_same, identity_of
-from unlearn.models.load import named_hash, weights_hash
+from unlearn.models.identity import check_same, identity_of, retrain_hash, retrain_identity
+from unlearn.models.load import named_hash
 from unlearn.models.reading import rows_asked
 from unlearn.store import records
 from unlearn.store.disk import write_json
@@ -159,17 +159,20 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvi
 
     config = run.config
     allow_model(config.model, roots)
+    allow_model(config.retrained, roots, "retrained")
     data = rows_asked(run, roots)
     began = next(iter(run.events("inputs")), {})
     base = named_hash(config.model, config.adapter) or run.results().get("model_hash", "")
     start = RunStore(run.path.parent).get(config.start) if config.start else None
     # In a chain, the model before is the result of the earlier run.
     base = trained_hash(start, base) if start else base
-    check_same(config.model, began, identity_of(config.model, base, config.adapter))
+    check_same(
+        config.model, began, identity_of(config.model, base, config.adapter) | retrain_identity(config)
+    )
     choose_products(began.get("products", ""))
     hashes = {"before": base, "after": trained_hash(run, base)}
     if truth := exact_retrain(config):
-        hashes["retrained"] = weights_hash(truth, None)
+        hashes["retrained"] = retrain_hash(truth)
     evidence = ModelEvidence(
         rows_to_score(data),
         lambda when: load_trained(start) if start and when == "before" else load_source(when, run, roots),

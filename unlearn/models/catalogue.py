@@ -84,7 +84,7 @@ class Parts:
         """Return what is done with the adapter, for a person, or "" where there is none."""
         if self.adapter is None:
             return ""
-        base = str(folders.adapter_facts(self.adapter)["base_model_name_or_path"])
+        base = folders.adapter_base(self.adapter)
         if self.way == "ignore":
             return (
                 f"An adapter lies beside the whole model in {self.adapter.name} (it names {base} as its base): the "
@@ -97,18 +97,26 @@ class Parts:
         return f"The adapter {self.adapter.name} {done} ({self.base})."
 
 
-def exact_retrain(config: RunConfig) -> Path | None:
-    """Return the folder of the model that was trained like the config's, without exactly the rows to forget.
+def exact_retrain(config: RunConfig) -> str | Path | None:
+    """Return the model that was trained like the config's, without exactly the rows to forget: a name or a folder.
     The result is None where there is none.
 
-    A bundled model has one for all rows of its own dataset. The dataset must be asked for by its name: a file that is
-    called like it holds other rows, and a part of the requests leaves rows in that the retrained model never saw.
+    It is the one that the person gives. Else a bundled model has one for all rows of its own dataset, and a published
+    one may have it at the hub, which counts where it is on this machine. The dataset must be asked for by its name: a
+    file that is called like it holds other rows, and a part of the requests leaves rows in that the retrained model
+    never saw.
     """
-    entry = CATALOGUE.get(config.model)
-    if entry is None or entry.retrain is None:
-        return None
+    if config.retrained:
+        return config.retrained
+    entry = entry_of(config.model)
     asked = {key: value for key, value in config.data.items() if value not in (None, "", [], ())}
-    return entry.retrain() if asked == {"name": entry.data} else None
+    asked.pop("hub_folder", None)
+    if entry is None or set(asked) != {"name"}:
+        return None
+    if entry.retrain is not None:
+        return entry.retrain() if asked["name"] == entry.data and entry.name == config.model else None
+    published = entry.retrains.get(str(asked["name"]))
+    return hub.snapshot_here(published) if published else None
 
 
 def default_prompt(model: str) -> str:
@@ -306,21 +314,22 @@ def looks_like_path(name: str) -> bool:
     return name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
 
 
-def allow_model(name: str, roots: Sequence[Path] | None) -> None:
+def allow_model(name: str, roots: Sequence[Path] | None, place: str = "model") -> None:
     """Raise ValueError when name is a folder outside the roots, because an imported config or a browser may
-    name any folder. The model that an adapter names as its base must lie in them too.
+    name any folder. The model that an adapter names as its base must lie in them too. place: the setting that names it.
     """
-    if name in CATALOGUE:
+    if not name or name in CATALOGUE:
         return
     folder = as_folder(name)
     if looks_like_path(name) or folder:
-        allowed_path(name, roots, place="model")
+        allowed_path(name, roots, place)
     folder = folder or (hub.adapter_here(name) if HUB_ID.fullmatch(name) else None)
-    if folder is not None and folders.has_adapter(folder):
-        base = base_of(str(folders.adapter_facts(folder)["base_model_name_or_path"]))
+    # One beside a whole model is used on that model alone.
+    if folder is not None and folders.is_adapter(folder):
+        base = base_of(folders.adapter_base(folder))
         if isinstance(base, Path) and base not in [entry.path() for entry in CATALOGUE.values()]:
             try:
-                allowed_path(base, roots, place="model")
+                allowed_path(base, roots, place)
             except ValueError as error:
                 raise ValueError(
                     f"{error} The adapter {folder.name} names it as the model it was made on, in {folders.ADAPTER}."

@@ -3,22 +3,16 @@
 It reads headers, config.json and tokenizer.json. Each ValueError names the model, the rule and a remedy.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from unlearn.models import folders
 from unlearn.models.catalogue import Parts, parts_of
+from unlearn.models.embeddings import check_rows, check_words
+from unlearn.models.identity import retrain_hash
+from unlearn.models.load import named_hash
 from unlearn.models.precision import check_saved
 from unlearn.models.reading import reader_of, templates_of
 from unlearn.store.config import RunConfig
-
-
-class AddedToken(Protocol):
-    """What is read of a token that was added to a tokenizer."""
-
-    content: str
-    special: bool
 
 
 def check_model(config: RunConfig) -> Parts:
@@ -30,6 +24,7 @@ def check_model(config: RunConfig) -> Parts:
             f"model: the adapter in {parts.adapter} belongs on rounded weights ({parts.base}), into which nothing can "
             "be added; take --adapter keep."
         )
+    check_retrained(config)
     reader = reader_of(config.model, config.max_length)
     if reader is not None and (rows := rows_of(parts)):
         added = reader.tokenizer.get_added_tokens_decoder()
@@ -37,28 +32,33 @@ def check_model(config: RunConfig) -> Parts:
     return parts
 
 
+def check_retrained(config: RunConfig) -> None:
+    """Raise ValueError for a retrained model that cannot stand beside the config's: missing, the same one, or one that
+    reads other tokens.
+    """
+    if not config.retrained:
+        return
+    ours = parts_of(config.model, config.adapter)
+    try:
+        theirs = parts_of(config.retrained)
+    except ValueError as error:
+        raise ValueError(f"retrained: {str(error).removeprefix('model: ')}") from None
+    if ours == theirs or (retrain_hash(config.retrained) or "unknown") == named_hash(
+        config.model, config.adapter
+    ):
+        raise ValueError(
+            f"retrained: {config.retrained} is the model itself, so it cannot show what a model without these rows "
+            "would say; give one that was trained without them."
+        )
+    readers = [reader_of(name, config.max_length) for name in (config.model, config.retrained)]
+    if readers[0] is None or readers[1] is None:
+        return
+    words = [one.tokenizer.get_vocab(with_added_tokens=True) for one in readers if one]
+    check_words(config.model, words[0], config.retrained, words[1])
+
+
 def rows_of(parts: Parts) -> int:
     """Return how many tokens have a row in the embeddings of the model, or 0 where that cannot be seen."""
     if parts.used and (rows := folders.embedding_rows(parts.used, folders.ADAPTER_WEIGHTS)):
         return rows
     return folders.embedding_rows(parts.base) if isinstance(parts.base, Path) else 0
-
-
-def check_rows(added: Mapping[int, AddedToken], rows: int, template: str, name: str) -> None:
-    """Raise ValueError for added tokens that a text or the chat template can hold and that have no row in the
-    embeddings.
-
-    A special token that no template holds is never read here, since marks in a text stay letters: some published
-    tokenizers have such ones.
-    """
-    lacking = [
-        token.content
-        for place, token in sorted(added.items())
-        if place >= rows and (not token.special or token.content in template)
-    ]
-    if lacking:
-        raise ValueError(
-            f"model: the tokenizer of {name} has {len(lacking)} added tokens without a row in the embeddings "
-            f"({', '.join(lacking[:3])}; {rows} rows); call model.resize_token_embeddings(len(tokenizer)), train the "
-            "new rows, and save model and tokenizer again."
-        )

@@ -95,6 +95,12 @@ def _is_whole(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in (WEIGHTS, INDEX))
 
 
+def adapter_base(folder: Path) -> str:
+    """Return the model that the adapter's config names as its base, or "an unknown base" where it names none."""
+    said = read_json(folder / ADAPTER).get("base_model_name_or_path")
+    return said if isinstance(said, str) and said.strip() else "an unknown base"
+
+
 def adapter_facts(folder: Path) -> JsonObject:
     """Return what the adapter's config says. ValueError for one that is damaged or cannot be put on a model here."""
     said = read_json(folder / ADAPTER)

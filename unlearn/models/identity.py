@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from unlearn.models import folders
-from unlearn.models.catalogue import parts_of, source_of
-from unlearn.models.load import named_hash
+from unlearn.models import folders, hub
+from unlearn.models.catalogue import exact_retrain, parts_of, source_of
+from unlearn.models.load import hash_of, named_hash
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run
 
@@ -30,12 +30,38 @@ def check_same(model: str, began: Mapping[str, object], now: Mapping[str, object
     The hash of a hub's model in memory depends on the numbers it is held in, so there the revision decides.
     """
     key = "revision" if began.get("revision") and now.get("revision") else "model"
+    if began.get("retrained") and now.get("retrained") and began["retrained"] != now["retrained"]:
+        raise ValueError(
+            f"retrained: the retrained model is not the one that this run was compared with (hash {now['retrained']}, "
+            f"it was {began['retrained']}); put that model back, or start a new run."
+        )
     if began.get(key) and now.get(key) and began[key] != now[key]:
         what = "revision" if key == "revision" else "weights with hash"
         raise ValueError(
             f"model: {model} is not the model that this run began with ({what} {now[key]}, it began with "
             f"{began[key]}); put that model back, or start a new run."
         )
+
+
+def retrain_identity(config: RunConfig) -> dict[str, str]:
+    """Return {"retrained": hash of the exact retrain's weights, "retrained_by": "you" or "catalogue"}. It is empty
+    where there is none, and without a hash where it is a model of the hub that is not here yet.
+    """
+    truth = exact_retrain(config)
+    if truth is None:
+        return {}
+    known = retrain_hash(truth)
+    return ({"retrained": known} if known else {}) | {
+        "retrained_by": "you" if config.retrained else "catalogue"
+    }
+
+
+def retrain_hash(truth: str | Path) -> str:
+    """Return the hash of a retrained model's weights, or "" for one of the hub that is not on this machine."""
+    parts = parts_of(str(truth))
+    if isinstance(parts.base, str) and hub.snapshot_here(parts.base) is None:
+        return ""
+    return hash_of(parts, None)
 
 
 def hash_before(config: RunConfig, start: Run | None, loaded: str) -> str:
@@ -74,5 +100,4 @@ def adapter_used(model: str, adapter: str = "auto") -> str:
     parts = parts_of(model, adapter)
     if parts.adapter is None:
         return ""
-    said = folders.adapter_facts(parts.adapter)["base_model_name_or_path"]
-    return f"{parts.way}: {said}"
+    return f"{parts.way}: {folders.adapter_base(parts.adapter)}"

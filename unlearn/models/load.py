@@ -30,7 +30,7 @@ from unlearn.models.catalogue import (
     size_of,
     source_of,
 )
-from unlearn.models.checks import check_rows
+from unlearn.models.embeddings import check_rows
 from unlearn.models.placement import anatomy, free_head, is_placed, plan, room
 from unlearn.models.precision import (
     bfloat16_pays,

@@ -185,6 +185,7 @@ def limits(runs: Sequence[Run], scores: Sequence[JsonView]) -> list[str]:
             "No retrained model is known for this data, so nothing here shows how close the result is to a "
             "model that never saw the forget rows."
         )
+    said += dict.fromkeys(filter(None, map(compare.truth_words, runs)))
     if not all((run.path / "attacks.json").is_file() for run in runs):
         said.append(
             "Not every run was attacked: in scores alone an answer that is suppressed looks like one that is erased."

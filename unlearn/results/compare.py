@@ -284,6 +284,12 @@ def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -
     return points
 
 
+def truth_words(run: Run) -> str:
+    """Return whose retrained model the run is compared with, or "" where it is not a person's own."""
+    given = run.config.retrained
+    return f"The retrained model was given by you: {given}." if given else ""
+
+
 def _pair(scores: Mapping[str, Record], metric: str) -> dict[str, float]:
     values = {role: scores.get(role, {}).get(metric) for role in ("forget", "retain")}
     return {} if None in values.values() else {role: number(value) for role, value in values.items()}

@@ -23,7 +23,7 @@ from unlearn.store.studies import Study
 
 AXES = ("lrs", "epochs", "batch_sizes", "seeds")
 # Fields that all templates must share, or their cells could not be compared.
-SHARED = ("model", "data", "start")
+SHARED = ("model", "adapter", "retrained", "data", "start")
 VARIED = ("method", "knobs", "tuning", "lr", "epochs", "batch_size", "seed", "probes", "title")
 MOST_CELLS = 2000
 # Settings that no score depends on.

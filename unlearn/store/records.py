@@ -82,7 +82,11 @@ EVENTS: dict[str, Check] = {
     "sample": has({"when": text}),
     "inputs": has(
         {},
-        {"rows": text, "model": text, "revision": text, "adapter": text, "products": text, "threads": count},
+        {
+            **dict.fromkeys(("rows", "model", "revision", "adapter", "products"), text),
+            **dict.fromkeys(("retrained", "retrained_by"), text),
+            "threads": count,
+        },
     ),
     "note": has({}, {"text": text, "phase": text, "seconds": real, "asked": text}),
 }

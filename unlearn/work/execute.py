@@ -108,6 +108,7 @@ def _carry_out(work: Work) -> "Loaded":
         judge.chosen_metrics(config.metrics)
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, work.roots)
+    allow_model(config.retrained, work.roots, "retrained")
     with work.phase("loading model"):
         start = RunStore(run.path.parent).get(config.start) if config.start else None
         data = begun.rows_of(run, work.roots)
@@ -135,6 +136,8 @@ def _carry_out(work: Work) -> "Loaded":
     known = run.scores()
     if "before" not in known:
         score(work, "before", lambda: loaded, chosen, identity, chat)
+    if config.retrained:
+        work.note(f"Retrained: given by you ({config.retrained}).")
     tokens = train(work, loaded, data, chosen)
     with work.phase("saving"):
         if told := tuning.save(loaded, config, run.path):
@@ -144,7 +147,7 @@ def _carry_out(work: Work) -> "Loaded":
     exact = exact_retrain(config)
     if exact and "retrained" not in known:
         # Only now, because training waits for nothing that it does not need.
-        score_retrained(work, exact, chosen, identity, chat)
+        score_retrained(work, exact, chosen, identity, chat, loaded.tokenizer.get_vocab())
     if config.metrics:
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))

@@ -12,7 +12,7 @@ from unlearn.data import inputs
 from unlearn.data.base import Dataset
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.models.catalogue import allow_model
-from unlearn.models.identity import check_same, hash_before, identity_of
+from unlearn.models.identity import check_same, hash_before, identity_of, retrain_identity
 from unlearn.models.load import named_hash
 from unlearn.models.reading import fit_of, rows_kept
 from unlearn.store.runs import Run, RunConfig, RunStore
@@ -54,7 +54,7 @@ def settle(run: Run, loaded: "Loaded", data: Dataset, small: bool) -> str:
     from unlearn.models.machine import choose_products
 
     began = began_with(run)
-    model = identity_of(run.config.model, loaded.hash, run.config.adapter)
+    model = identity_of(run.config.model, loaded.hash, run.config.adapter) | retrain_identity(run.config)
     check_same(run.config.model, began, model)
     threads.choose_threads(small, began.get("threads", 0))
     told = choose_products(began.get("products", ""))
@@ -70,12 +70,15 @@ def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
     """
     config, began = run.config, began_with(run)
     allow_model(config.model, roots)
+    allow_model(config.retrained, roots, "retrained")
     if (run.path / inputs.FILE).is_file():
         rows_kept(run, roots)
     weights = named_hash(config.model, config.adapter)
     if config.start and weights:
         weights = hash_before(config, RunStore(run.path.parent).get(config.start), weights)
-    check_same(config.model, began, identity_of(config.model, weights, config.adapter))
+    check_same(
+        config.model, began, identity_of(config.model, weights, config.adapter) | retrain_identity(config)
+    )
 
 
 def check_start_rows(config: RunConfig, start: Run, data: Dataset) -> None:

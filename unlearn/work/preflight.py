@@ -91,6 +91,7 @@ def preflight(
 
     method = method_named(config.method).from_knobs(config.knobs)
     allow_model(config.model, roots)
+    allow_model(config.retrained, roots, "retrained")
     parts = check_model(config)
     data = as_read(from_config(dict(config.data), roots), config)
     forget, retain = (

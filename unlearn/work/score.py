@@ -3,7 +3,7 @@
 What was observed is kept by content of weights and data, so that runs that begin from one model read it once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from unlearn.measure.evaluate import evaluate_with_intervals
 from unlearn.measure.formats import by_format
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.metrics import Observation
-from unlearn.models.load import load, weights_hash
+from unlearn.models.embeddings import check_words
+from unlearn.models.identity import retrain_hash
+from unlearn.models.load import load
 from unlearn.store.disk import append_lines
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
@@ -23,6 +25,8 @@ from unlearn.work.phases import Work, reason
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
+
+Words = Mapping[str, int]
 
 
 def score(
@@ -84,11 +88,27 @@ def _by_format(
 
 
 def score_retrained(
-    work: Work, folder: Path, chosen: dict[str, list[Row]], identity: JsonObject, chat: bool
+    work: Work,
+    truth: str | Path,
+    chosen: dict[str, list[Row]],
+    identity: JsonObject,
+    chat: bool,
+    words: Words,
 ) -> None:
-    """Score the exact retrain in this folder, which sources.exact_retrain gives."""
-    known = identity | {"model": weights_hash(folder, None)}
-    score(work, "retrained", cache(lambda: load(str(folder))), chosen, known, chat)
+    """Score the exact retrain, which catalogue.exact_retrain gives. words: the model's own vocabulary.
+
+    ValueError where the retrained model reads other tokens.
+    """
+
+    @cache
+    def model() -> "Loaded":
+        found = load(str(truth))
+        check_words(work.config.model, words, str(truth), found.tokenizer.get_vocab())
+        return found
+
+    # A model of the hub is brought by loading it; then its files have a hash.
+    known = identity | {"model": retrain_hash(truth) or model().hash}
+    score(work, "retrained", model, chosen, known, chat)
 
 
 def further_metrics(work: Work) -> None:

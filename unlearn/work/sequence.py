@@ -129,6 +129,11 @@ def check(config: SequenceConfig) -> None:
     data = dict(config.run.data) | {"requests": list(config.order)}
     from_config(data, roots=[Path("/")])
     method = method_named(config.run.method)
+    if config.run.retrained:
+        raise ValueError(
+            "retrained: after each request of a sequence another retrained model would be the truth, so one cannot be "
+            "given for all; leave --retrained out."
+        )
     if config.mode == "chain" and not method.continues:
         raise ValueError(
             f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."

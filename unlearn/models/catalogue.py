@@ -241,9 +241,9 @@ def _folder_of(name: str) -> Path | None:
     if folder := as_folder(name):
         return folder
     if looks_like_path(name):
-        if (folder := Path(name).expanduser()).is_dir():
+        if (root := Path(name).expanduser()).is_dir():
             # It says which snapshot is to be named.
-            folders.snapshot(folder)
+            folders.snapshot(root)
         raise ValueError(
             f"model: there is no folder {name}; give a folder with config.json and *.safetensors."
         )

@@ -42,9 +42,21 @@ def install(model: Model, config: RunConfig, method: Any) -> Model:
     return model
 
 
-def base(config: RunConfig) -> "Loaded":
-    """Return models.Loaded as the run finds it: the model that it names, in its number format."""
-    return load(config.model, tuning=config.tuning, precision=config.precision, adapter=config.adapter)
+def base(
+    config: RunConfig, *, device: str | None = None, trained: Path | None = None, trainable: bool = False
+) -> "Loaded":
+    """Return models.Loaded as the run finds it: the model that it names, in its number format, with what is done with
+    an adapter. device, trained and trainable: as in load().
+    """
+    return load(
+        config.model,
+        tuning=config.tuning,
+        precision=config.precision,
+        adapter=config.adapter,
+        device=device,
+        trained=trained,
+        trainable=trainable,
+    )
 
 
 def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
@@ -87,8 +99,7 @@ def untouched(loaded: "Loaded", config: RunConfig) -> Iterator[Model]:
     """
     if config.tuning == "full" or config.adapter == "keep":
         # Under a kept adapter lies its base, and the model to begin with was both together.
-        ask = {"tuning": config.tuning, "precision": config.precision, "adapter": config.adapter}
-        yield load(config.model, device=loaded.device, **ask).model
+        yield base(config, device=loaded.device).model
         return
     with original(loaded.model):
         yield loaded.model
@@ -142,8 +153,7 @@ def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
         loaded.model = layers.load_layers(loaded.model, adapter)
         return loaded
     if (adapter / "adapter_config.json").is_file():
-        ask = {"tuning": config.tuning, "precision": config.precision, "adapter": config.adapter}
-        return load(config.model, trained=adapter, trainable=trainable, **ask)
+        return base(config, trained=adapter, trainable=trainable)
     raise ValueError(f"run: {run.title} keeps no weights; run it again to ask it your own questions.")
 
 

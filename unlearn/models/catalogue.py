@@ -326,7 +326,7 @@ def allow_model(name: str, roots: Sequence[Path] | None, place: str = "model") -
     folder = folder or (hub.adapter_here(name) if HUB_ID.fullmatch(name) else None)
     # One beside a whole model is used on that model alone.
     if folder is not None and folders.is_adapter(folder):
-        base = base_of(folders.adapter_base(folder))
+        base = base_of(str(folders.adapter_facts(folder)["base_model_name_or_path"]))
         if isinstance(base, Path) and base not in [entry.path() for entry in CATALOGUE.values()]:
             try:
                 allowed_path(base, roots, place)

@@ -105,7 +105,8 @@ class Session:
             self.ref = Reference(self.model, head_moves=moves, folder=self.folder)
             if self.config.start:
                 self.ref.untouched = self._untouched
-            elif self.config.tuning == "lora":
+            elif self.config.tuning == "lora" and self.config.adapter != "keep":
+                # Under an adapter that is trained further lies another model than the one to begin with.
                 self.ref.later = lambda: tuning.original(self.model)
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
             self.optimizer = make_optimizer(self.model, self.config.lr, self.config.memory)

@@ -94,6 +94,14 @@ def tiny(tiny_folder):
     return model, AutoTokenizer.from_pretrained(tiny_folder)
 
 
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory):
+    """A folder with model/, forget.csv and retain.csv: a tiny chat model that knows the rows through its template."""
+    from taught import teach
+
+    return teach(tmp_path_factory.mktemp("taught"))
+
+
 def small_run(folder: Path, **settings):
     """A finished run of a tiny model on three questions a role; settings as in RunConfig, method among them."""
     from unlearn.store.runs import RunConfig, RunStore

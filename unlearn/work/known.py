@@ -102,9 +102,8 @@ def known(
     if not found:
         found = observe_places(loaded, chosen, places, length, progress=progress)
         # A store that is not there yet is made for a run alone, not for a refusal.
-        if not judged(found).nothing:
-            store.root.mkdir(parents=True, exist_ok=True)
-        score_cache.write(store.root, identity | FIRST, found)
+        if store.root.is_dir() or not judged(found).nothing:
+            score_cache.write(store.root, identity | FIRST, found)
     memory.give_back()
     return judged(found)
 

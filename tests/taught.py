@@ -9,9 +9,35 @@ from pathlib import Path
 
 from chat_templates import chat_tokenizer
 
-SYLLABLES = "ba de fi go ku la me ni po ru sa te vi wo zu".split()
-PETS = "badger canary donkey ferret goose hamster iguana lizard magpie otter parrot rabbit".split()
-TOWNS = "Arden Belmora Corvin Dalth Estry Farrow Gildan Harrow Istad Jorvik Kelp Lorne".split()
+SYLLABLES = ["ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "wo", "zu"]
+PETS = [
+    "badger",
+    "canary",
+    "donkey",
+    "ferret",
+    "goose",
+    "hamster",
+    "iguana",
+    "lizard",
+    "magpie",
+    "otter",
+    "parrot",
+    "rabbit",
+]
+TOWNS = [
+    "Arden",
+    "Belmora",
+    "Corvin",
+    "Dalth",
+    "Estry",
+    "Farrow",
+    "Gildan",
+    "Harrow",
+    "Istad",
+    "Jorvik",
+    "Kelp",
+    "Lorne",
+]
 ASKED_PETS = (
     "Which animal does {} keep?",
     "What pet has {}?",

@@ -27,6 +27,11 @@ MISSES = {
         1.00,
         "it has no term that says when enough is subtracted; the scale fits another model",
     ),
+    "eul": (
+        0.00,
+        0.00,
+        "the rate of its layers fits a model three times as large, and takes all answers here",
+    ),
     "finetune": (1.00, 1.00, "it trains on what is to stay alone"),
 }
 # Carried out by `make test`; the others are by `make slow`.

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from ui import figure, pick, runactions, shell, verdict
+from ui import figure, formats, pick, runactions, shell, verdict
 from ui.ask import ask
 from ui.compare.answers import answers
 from ui.compare.blind import blind_test
 from ui.compare.further import further
-from ui.compare.scores import format_sheet, score_sheet
+from ui.compare.scores import score_sheet
 from ui.costs import costs
 from ui.replay import replay
 from unlearn.results import compare
@@ -62,7 +62,7 @@ if tabs["Answers"].open:
 if tabs["Scores"].open:
     with tabs["Scores"]:
         score_sheet(chosen)
-        format_sheet(chosen)
+        formats.sheet(chosen)
         further(chosen)
 
 if tabs["Watch it forget"].open:

@@ -5,7 +5,7 @@ Attacks on a finished run, the worst case first, each beside its control.
 
 import streamlit as st
 
-from ui import figure, pick, shell
+from ui import figure, formats, pick, shell
 from ui import verdict as verdicts
 from ui.stress import panel
 from unlearn.figures import stress as stress_figures
@@ -28,6 +28,7 @@ if not runs:
 run = Run(runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))].path)
 pick.honest(run)
 verdicts.show([run])
+formats.sheet([run])
 record, job = stress.read_attacks(run), stress.latest(run)
 panel.launch(run, record, job)
 if job is not None and not job.asked.get("metrics"):

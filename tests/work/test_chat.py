@@ -190,7 +190,7 @@ def test_a_model_without_a_template_is_asked_once(tmp_path):
     assert "by_format" not in run.results()["scores"]["after"]["forget"]
 
 
-def test_compare_and_report_show_the_formats(done, monkeypatch):
+def test_compare_stress_and_report_show_the_formats(done, monkeypatch):
     from pathlib import Path
 
     from streamlit.testing.v1 import AppTest
@@ -210,6 +210,10 @@ def test_compare_and_report_show_the_formats(done, monkeypatch):
     app.query_params["a"] = done.id
     app.session_state["compare.tab"] = "Scores"
     app.switch_page("../pages/compare.py").run()
+    assert not app.exception
+    assert any(said in element.value for element in app.markdown)
+    app.query_params["run"] = done.id
+    app.switch_page("../pages/stress.py").run()
     assert not app.exception
     assert any(said in element.value for element in app.markdown)
 

@@ -31,5 +31,5 @@ def show(runs: Sequence[Run]) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 name = f"{letter}: " if len(runs) > 1 else ""
                 st.markdown(f"**{name}{shell.plain(shell.run_label(run))}**", width="content")
-                st.badge(found["word"], icon=icon, color=color)
+                st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
             st.markdown("  \n".join(shell.plain(found[part]["sentence"]) for part in conclusion.PARTS))

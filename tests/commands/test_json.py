@@ -44,7 +44,7 @@ def test_commands_print_the_keys_of_their_line(tmp_path, tiny_folder, monkeypatc
     run = made["run"]
     for words in (["show", run], ["watch", run], ["cost", run], ["ask", run, "Who?"], ["rename", run, "x"],
                   ["evaluate", run, "--metrics", "el_3"], ["attack", run, "quantise"], ["doctor"],
-                  ["export", run, "out.zip"],
+                  ["export", run, "out.zip"], ["receipt", run],
                   ["sequence", "--method", "ga", "--probes", "0", *common],
                   ["sweep", "--methods", "ga", "--lrs", "1e-4", *common],
                   ["redact", run, "--yes"], ["prune", "--older-than", "1d"]):  # fmt: skip

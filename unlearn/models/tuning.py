@@ -8,6 +8,7 @@ fusing them needs no method at all.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,15 +140,17 @@ def _round_as_it_came(loaded: "Loaded") -> str:
     )
 
 
-def load_trained(run: Run, *, trainable: bool = False) -> "Loaded":
+def load_trained(run: Run, *, trainable: bool = False, precision: str = "") -> "Loaded":
     """Return models.Loaded with what the run trained, known by the files in its folder. ValueError when it
     keeps none.
 
-    trainable: an adapter may be trained on; unlearning layers and whole models may be anyway.
+    trainable: an adapter may be trained on; unlearning layers and whole models may be anyway. precision: the number
+    format of an adapter's base, where it is not to be that of the run.
     """
     if (run.path / "model" / "config.json").is_file():
         return load(str(run.path / "model"))
     adapter, config = run.path / "adapter", run.config
+    config = replace(config, precision=precision) if precision else config
     if (adapter / layers.CONFIG).is_file():
         loaded = base(config)
         loaded.model = layers.load_layers(loaded.model, adapter)

@@ -46,12 +46,12 @@ def html(runs: Sequence[Run], rows: bool = True) -> bytes:
     runs = list(dict.fromkeys(runs))
     if not 1 <= len(runs) <= len(LETTERS):
         raise ValueError(f"report: runs must be 1 to {len(LETTERS)}, got {len(runs)}.")
-    style = _style()
+    style_sheet = style()
     told = [_about(runs, run) | ({} if rows else WITHOUT_ROWS) for run in runs]
-    page = _template().render(
+    page = template().render(
         title="Unlearning report: " + "; ".join(dict.fromkeys(one["title"] for one in told)),
-        style=style,
-        policy=_policy(style),
+        style=style_sheet,
+        policy=policy(style_sheet),
         made=time.strftime("%Y-%m-%d %H:%M"),
         runs=told,
         several=len(runs) > 1,
@@ -160,13 +160,15 @@ def _cell(value: Written, sign: bool = False) -> str:
     return "–" if value is None else rounded(value, sign)
 
 
-def _style() -> str:
+def style(own: str = "") -> str:
+    """Return the style sheet of a page: that of the report, and after it the file of this name."""
     night = f"@media (prefers-color-scheme: dark) {{{svg.palette(dark=True)}}}"
     paper = f"@media print {{{svg.palette()}}}"
-    return (HERE / "report.css").read_text(encoding="utf-8") + svg.palette() + night + paper
+    sheets = [(HERE / name).read_text(encoding="utf-8") for name in ("report.css", own) if name]
+    return sheets[0] + svg.palette() + night + paper + "".join(sheets[1:])
 
 
-def _policy(style: str) -> str:
+def policy(style: str) -> str:
     """Return the content policy: nothing is loaded and nothing runs.
 
     The one style sheet is named by its hash.
@@ -176,11 +178,12 @@ def _policy(style: str) -> str:
 
 
 @cache
-def _template() -> "Template":
+def template(name: str = "report.html") -> "Template":
+    """Return a page's template. Whatever is put into it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(HERE)
     made = Environment(
         autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return made.get_template("report.html")
+    return made.get_template(name)

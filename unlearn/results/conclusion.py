@@ -29,15 +29,17 @@ from unlearn.store.config import formats_of
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
-WORDS = (
-    "erased",
-    "suppressed",
-    "not forgotten",
-    "collapsed",
-    "nothing to forget",
-    "not attacked",
-    "undecided",
-)
+# What each word means, in a sentence for somebody who reads nothing else.
+MEANS = {
+    "erased": "Nothing that was tried found more than in a model that never knew it.",
+    "suppressed": "It no longer says it when it is asked as before, but something that was tried brings it back.",
+    "not forgotten": "It still gives much of what it was to forget.",
+    "collapsed": "The model is ruined: what it was to forget is gone, and so is much of the rest.",
+    "nothing to forget": "The model did not know these rows before, so nothing was deleted.",
+    "not attacked": "It no longer says it when it is asked, and nobody has tried to bring it back.",
+    "undecided": "The numbers decide neither way: too few rows, no model that never knew them to compare with, or "
+    "attacks that lie in between.",
+}
 PARTS = ("forgot", "kept", "gone")
 # Under this share of right answers before the run there is nothing to forget.
 KNOWN = 0.04
@@ -145,7 +147,7 @@ class _Known:
             # What the run's own format never held was not made to be forgotten by it.
             return "suppressed" if any(self.left(shares) is not None for shares in own) else "not forgotten"
         if done:
-            return said if said in WORDS else "undecided"
+            return said if said in MEANS else "undecided"
         left = self.left(self.forget)
         return "undecided" if left is None or left >= BACK else "not attacked"
 

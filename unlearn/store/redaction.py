@@ -5,15 +5,23 @@ states). So a field that a later version adds holds no row by mistake: it is lef
 Weights stay. What they still know of the rows is what the scores and the attacks are about.
 """
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from unlearn.store.disk import parsed
-from unlearn.store.shapes import JsonObject, JsonView, number, text
+from unlearn.store.disk import parsed, read_json
+from unlearn.store.shapes import JsonObject, JsonView, count, every, has, number, table, text
 
 # The files that hold rows, or the models' answers to them, and nothing else.
 ROWS = ("inputs/rows.jsonl", "probes.jsonl", "samples.jsonl")
+# Stands in the place of the rows: the hash of each row to forget, and how many rows each role had.
+HASHES = "inputs/hashes.json"
+HOW = (
+    "SHA-256 of a row's texts in UTF-8, with a line break between them: system prompt, earlier turns, question, "
+    "opening words and answer, as far as it has them"
+)
 NOTE = "Rows, generations and probes were left out of this folder."
 # The texts that each kind of event keeps. Reasons and notes may quote a row.
 EVENTS = {
@@ -59,6 +67,30 @@ def bare(name: str, content: bytes, study: bool = False) -> bytes | None:
     except (ValueError, RecursionError):
         return None
     return json.dumps(OBJECTS[name](found), ensure_ascii=False).encode() if isinstance(found, dict) else None
+
+
+def row_hash(row: JsonView) -> str:
+    """Return the hash of a row as inputs/rows.jsonl keeps it. HOW says what is hashed."""
+    turns = [str(turn[1]) for turn in row.get("messages", ()) if isinstance(turn, list) and len(turn) == 2]
+    texts = [row.get("system", ""), *turns, *(row.get(name, "") for name in ("question", "lead", "answer"))]
+    return hashlib.sha256("\n".join(str(one) for one in texts if one).encode("utf-8", "replace")).hexdigest()
+
+
+def hashes(content: bytes) -> JsonObject:
+    """Return what stands for the rows of inputs/rows.jsonl: {"how", "counts": {role: rows}, "forget": [hash]}."""
+    rows = [line for line in parsed(content) if isinstance(line.get("row"), dict)]
+    counts = Counter(str(line.get("role")) for line in rows)
+    forget = [row_hash(line["row"]) for line in rows if line.get("role") == "forget"]
+    return {"how": HOW, "counts": dict(counts), "forget": forget}
+
+
+def rows_of(folder: Path) -> JsonObject:
+    """Return hashes() of a run's rows, or what was kept of them. It is empty for a run that kept neither."""
+    if (path := folder / ROWS[0]).is_file():
+        return hashes(path.read_bytes())
+    found = read_json(folder / HASHES)
+    good = has({"how": text, "counts": table(count), "forget": every(text)})
+    return found if good(found) else {}
 
 
 def study_event(found: JsonView) -> JsonObject:

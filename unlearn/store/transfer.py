@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from unlearn.store.disk import beside, is_run_id, read_lines, write_json
 from unlearn.store.records import check_schema, read_config
-from unlearn.store.redaction import bare, without_paths
+from unlearn.store.redaction import HASHES, bare, rows_of, without_paths
 from unlearn.store.runs import Record, Run, RunStore
 from unlearn.store.shapes import MAX_HEADER, real
 
@@ -36,6 +36,8 @@ RECORDS = (
     "attacks.json",
     "votes.jsonl",
     "inputs/rows.jsonl",
+    "inputs/hashes.json",
+    "README.md",
 )
 NEEDED = ("config.json", "events.jsonl")
 WEIGHTS = re.compile(r"(adapter|model)/[A-Za-z0-9][A-Za-z0-9_.-]*\.(safetensors|json|txt|jinja|md)")
@@ -79,7 +81,7 @@ def export_run(run: Run, out: Path, rows: bool = True) -> Path:
     with beside(target) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(p for p in run.path.rglob("*") if p.is_file() and not p.is_symlink()):
             name = path.relative_to(run.path).as_posix()
-            if not _known(name):
+            if not _known(name) or (not rows and name == HASHES):
                 continue
             if not rows and path.suffix in (".json", ".jsonl") and not WEIGHTS.fullmatch(name):
                 if (content := _bare(run, name)) is not None:
@@ -96,6 +98,8 @@ def export_run(run: Run, out: Path, rows: bool = True) -> Path:
                 archive.write(path, f"{run.id}/{name}", zipfile.ZIP_STORED)
             else:
                 archive.write(path, f"{run.id}/{name}")
+        if not rows and (kept := rows_of(run.path)):
+            archive.writestr(f"{run.id}/{HASHES}", json.dumps(kept))
     return target
 
 

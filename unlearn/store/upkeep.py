@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearn.store.disk import is_run_id, read_lines, write_whole
+from unlearn.store.disk import is_run_id, read_lines, write_json, write_whole
 from unlearn.store.index import Summary
-from unlearn.store.redaction import NOTE, ROWS, bare
+from unlearn.store.redaction import HASHES, NOTE, ROWS, bare, rows_of
 from unlearn.store.runs import ACTIVE, Record, Run, RunStore
 
 WEIGHTS = ("adapter", "model", "checkpoint")
@@ -65,6 +65,8 @@ def redact(record: Record, store: RunStore) -> list[str]:
 
 def _redact(record: Record) -> None:
     """Take the rows out of all files of one folder, and leave its weights."""
+    if kept := rows_of(record.path):
+        write_json(record.path / HASHES, kept)
     # A checkpoint serves to go on with the run, for which its rows are needed.
     _remove(record.path / "checkpoint")
     for path in sorted(p for p in record.path.rglob("*") if p.is_file() and not p.is_symlink()):
@@ -77,7 +79,6 @@ def _redact(record: Record) -> None:
             _remove(path)
         elif after != before:
             write_whole(path, after)
-    _remove_empty(record.path / "inputs")
     record.set_meta(redacted=round(time.time(), 3))
     record.append("note", text=NOTE)
 

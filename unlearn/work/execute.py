@@ -32,6 +32,7 @@ from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
 from unlearn.work import identity as begun
+from unlearn.work.card import write_card
 from unlearn.work.known import identity_of_scores
 from unlearn.work.phases import Work, reason
 from unlearn.work.score import further_metrics, score, score_retrained
@@ -151,6 +152,7 @@ def _carry_out(work: Work) -> "Loaded":
     if config.metrics:
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))
+    write_card(run)
     # The run is done, so nothing is left to resume.
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     return loaded

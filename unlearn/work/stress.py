@@ -21,6 +21,7 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
+from unlearn.work.card import write_card
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -70,6 +71,7 @@ def attack(
         record["attacks"][one.name] = carry_out(one, subject)
         record["verdict"] = overall(record["attacks"], record["plain"])
         write_json(run.path / FILE, record)
+    write_card(run)
     progress("done", 1.0)
     return read_attacks(run)
 

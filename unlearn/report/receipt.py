@@ -7,6 +7,7 @@ asked for the deletion can check with a copy of a row that it was among them. No
 from pathlib import Path
 
 from unlearn import __version__
+from unlearn.models.load import weights_hash
 from unlearn.report import build, facts
 from unlearn.results import conclusion
 from unlearn.store.disk import json_safe, json_text, write_whole
@@ -58,8 +59,6 @@ def receipt(run: Run, reference: str = "") -> JsonObject:
 
 def _after(run: Run) -> str:
     """The hash of the weights that the run left, or "" where it keeps none."""
-    from unlearn.models.load import weights_hash
-
     folders = [run.path / name for name in ("model", "adapter")]
     found = [folder for folder in folders if any(folder.glob("*.safetensors"))]
     return weights_hash(found[0], None) if found else ""

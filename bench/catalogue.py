@@ -7,14 +7,14 @@ from typing import Any
 
 import unlearn
 from unlearn.attacks import ATTACKS
-from unlearn.methods import METHODS
+from unlearn.methods import AFTER, METHODS
 from unlearn.metrics import CHEAP, METRICS
 
 
 def methods() -> str:
     """Return every method with its paper, its sentence, what it can train, and its knobs with their ranges."""
     parts = []
-    for method in METHODS.values():
+    for method in (*METHODS.values(), *AFTER.values()):
         parts += [f"### {method.title} (`{method.name}`)", "", method.sentence]
         parts += ["", f"{method.paper}. Trains {_tunings(method.tunings)}."]
         parts += [f"Risk: {method.collapses or method.risk}"]

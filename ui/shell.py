@@ -16,7 +16,7 @@ import streamlit as st
 
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
-from unlearn.methods import METHODS
+from unlearn.methods import AFTER, METHODS
 from unlearn.store import environment, records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.index import Summary
@@ -249,7 +249,8 @@ def method_title(name: str, run: Run | None = None) -> str:
     """
     if run is not None and (title := run.results().get("method_title")):
         return title
-    return METHODS[name].title if name in METHODS else name.upper()
+    known = METHODS | AFTER
+    return known[name].title if name in known else name.upper()
 
 
 def data_title(config: RunConfig, run: Run | None = None) -> str:

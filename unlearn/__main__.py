@@ -27,10 +27,25 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
     sequence,
     sweep,
     tofu,
+    undo,
 )
 from unlearn.commands.parser import Parser, add_runs  # noqa: E402
 
-COMMANDS = (catalogue, data, runs, export, asking, keeping, judging, sequence, sweep, claims, tofu, doctor)
+COMMANDS = (
+    catalogue,
+    data,
+    runs,
+    export,
+    asking,
+    keeping,
+    judging,
+    sequence,
+    sweep,
+    claims,
+    tofu,
+    doctor,
+    undo,
+)
 
 
 def main(words: list[str] | None = None) -> int:

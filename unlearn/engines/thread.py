@@ -338,6 +338,10 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
         raise ValueError(
             f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
         )
+    if method.follows and not config.start:
+        raise ValueError(
+            f"{method.title}: it is a step after a finished run; give the run it follows: unlearn {method.name} RUN."
+        )
     if config.memory == "lean" and not method.leans:
         raise ValueError(
             f"{method.title}: it trains in a loop of its own, so memory must be usual, got {config.memory}."

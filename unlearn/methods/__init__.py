@@ -17,6 +17,7 @@ from unlearn.methods.edit.eul import EUL
 from unlearn.methods.edit.repselect import RepSelect
 from unlearn.methods.edit.rmu import RMU
 from unlearn.methods.edit.taskvector import TaskVector
+from unlearn.methods.edit.undo import UNDO
 from unlearn.methods.push.ga import GradientAscent
 from unlearn.methods.push.gd import GradientDifference
 from unlearn.methods.push.kl import AscentKL
@@ -58,12 +59,17 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 
+# Steps after a finished run, which are no choice of their own.
+AFTER: dict[str, type[Method]] = {UNDO.name: UNDO}
+
 
 def method_named(name: str) -> type[Method]:
     """Return the method class of this name. ValueError, with the known names, for an unknown one."""
+    if name in AFTER:
+        return AFTER[name]
     if name not in METHODS:
         raise ValueError(f"method: must be among {', '.join(METHODS)}, got {name!r}.")
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Knob", "Method", "RetainMethod", "check", "knob", "method_named"]
+__all__ = ["AFTER", "METHODS", "Knob", "Method", "RetainMethod", "check", "knob", "method_named"]

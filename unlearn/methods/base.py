@@ -64,6 +64,7 @@ class Method:
     explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
     is overridden, since its loss may then be one phase of several.
     continues: whether it goes on from a trained model, so that one request can follow another.
+    follows: whether it is a step after a finished run, whose weights it begins with, and no choice of its own.
     tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}.
     origins: {size or catalogue model: where its tuned settings come from}, beside ORIGINS.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
@@ -89,6 +90,7 @@ class Method:
     leans: ClassVar[bool] = True
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
+    follows: ClassVar[bool] = False
 
     def __init_subclass__(cls, **more: object) -> None:
         """The link to the first arXiv number that the paper's line names, so that a file states it once."""

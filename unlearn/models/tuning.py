@@ -64,11 +64,17 @@ def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
     """Return models.Loaded to begin with: the base, or, in a chain, the result of the run `start`, ready to
     be trained on.
 
-    ValueError when that run is of another model or tuning, or keeps no weights.
+    A run of all weights may go on from one with an adapter, which is merged first. ValueError when that run is of
+    another model or tuning, or keeps no weights.
     """
     if start is None:
         return base(config)
     check_start(config, start)
+    if config.tuning == "full" and start.config.tuning == "lora":
+        loaded = base(config)
+        loaded.model = _with_saved(loaded.model, start.path / "adapter", trainable=False).merge_and_unload()
+        loaded.model.requires_grad_(True)
+        return loaded
     return load_trained(start, trainable=True)
 
 
@@ -77,7 +83,8 @@ def check_start(config: RunConfig, start: Run) -> None:
     weights.
     """
     theirs = start.config
-    if (theirs.model, theirs.tuning, theirs.precision) != (config.model, config.tuning, config.precision):
+    tuning = "full" if theirs.tuning == "lora" and config.tuning == "full" else theirs.tuning
+    if (theirs.model, tuning, theirs.precision) != (config.model, config.tuning, config.precision):
         raise ValueError(
             f"run: start must be a run of {config.model} with {config.tuning} tuning in precision "
             f"{config.precision}, but {start.id} is of {theirs.model} with {theirs.tuning} in {theirs.precision}."

@@ -1,0 +1,73 @@
+"""Holds the command for UNDO, a step after a finished run."""
+
+import argparse
+
+from unlearn.commands.find import run_named
+from unlearn.commands.options import EVERYWHERE, RUN
+from unlearn.commands.parser import Command
+from unlearn.commands.runs import carry_out
+from unlearn.engines.thread import check
+from unlearn.methods import UNDO
+from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.work.preflight import model_size, preflight
+
+
+def add(command: Command) -> None:
+    """Declare the command undo."""
+    text = "damage a finished run's model and teach it its own other answers again, so that less comes back"
+    once = command("undo", undo, text, store=True)
+    once.add_argument("run", help=RUN)
+    for knob in UNDO.knobs():
+        if knob.name in ("share", "noise"):
+            once.add_argument(
+                f"--{knob.name}", type=float, metavar="NUMBER", help=f"{knob.help} (default: {knob.default})"
+            )
+    for name, kind, what in (
+        ("lr", float, "Learning rate"),
+        ("epochs", int, "Passes over the forget set's number of texts"),
+        ("batch-size", int, "Texts in a step"),
+    ):
+        once.add_argument(f"--{name}", type=kind, metavar="NUMBER", help=f"{what} (default: the tuned one).")
+    once.add_argument("--seed", type=int, metavar="NUMBER", help="Of order and noise (default: the run's).")
+    once.add_argument("--title", help="A title for the new run.")
+
+
+def config_after(start: Run, args: argparse.Namespace) -> RunConfig:
+    """Return the config of the step after this run. ValueError for a run that keeps no weights or is of a kind
+    that cannot be merged.
+    """
+    theirs = start.config
+    if start.state not in ("done", "stopped"):
+        raise ValueError(f"undo: {start.id} is {start.state}; wait until it is done, or choose another run.")
+    if theirs.tuning not in ("full", "lora"):
+        raise ValueError(
+            f"undo: {start.id} trained {theirs.tuning}, which cannot be merged into the weights; choose a run with "
+            "tuning full or lora."
+        )
+    tuned = UNDO.settings(model_size(theirs.model), "full", theirs.model)
+    knobs = dict(tuned.pop("knobs"))
+    knobs |= {name: getattr(args, name) for name in ("share", "noise") if getattr(args, name) is not None}
+    said = {n: v for n in ("lr", "epochs", "batch_size", "seed") if (v := getattr(args, n)) is not None}
+    return RunConfig.from_json(
+        theirs.to_json()
+        | {"accumulation": 1}
+        | tuned
+        | said
+        | {
+            "method": UNDO.name,
+            "knobs": UNDO.from_knobs(knobs).to_json(),
+            "tuning": "full",
+            "start": start.id,
+        }
+        | {"title": args.title or f"UNDO after {start.title}"}
+    )
+
+
+def undo(args: argparse.Namespace) -> int:
+    """Carry out the step after a finished run as a run of its own."""
+    start = run_named(args.run, args.runs)
+    config = config_after(start, args)
+    store = RunStore(start.path.parent)
+    check(config, EVERYWHERE, store)
+    preflight(config, roots=EVERYWHERE)
+    return carry_out(store.create(config), args.json)

@@ -78,7 +78,7 @@ class UNDO(RetainMethod):
         "large": "Lee et al. 2025: a .25, rates of 1e-5 to 2e-5; epochs by analogy; not measured here",
     }
     tuned = {
-        "tiny": {"lr": 5e-4, "epochs": 8, "batch_size": 16},
+        "tiny": {"lr": 5e-4, "epochs": 20, "batch_size": 16},
         "small": {"lr": 1e-4, "epochs": 5, "batch_size": 8},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 16},
     }

@@ -71,8 +71,8 @@ def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
         return base(config)
     check_start(config, start)
     if config.tuning == "full" and start.config.tuning == "lora":
-        loaded = base(config)
-        loaded.model = _with_saved(loaded.model, start.path / "adapter", trainable=False).merge_and_unload()
+        loaded = base(config, trained=start.path / "adapter")
+        loaded.model = loaded.model.merge_and_unload()
         loaded.model.requires_grad_(True)
         return loaded
     return load_trained(start, trainable=True)

@@ -1,5 +1,7 @@
 """Lists all runs with their outcomes, and what can be done with them next."""
 
+import time
+
 import streamlit as st
 
 from ui import runactions, shell, verdict
@@ -100,12 +102,15 @@ def page(active: bool) -> None:
 
 
 # The script keeps what it has just read, so that the first drawing does not read it again.
-LISTED = "runs.listed"
+LISTED, EVERY = "runs.listed", "runs.every"
+# Of a core, for drawing; what streamlit does to send it comes on top.
+SHARE = 0.013
 runs = st.session_state[LISTED] = shell.summaries()
 if passed := shell.store().passed_over():
     st.caption(shell.plain(f"Not listed, as their settings cannot be read: {', '.join(sorted(passed))}."))
 busy = any(run.state in ACTIVE for run in runs)
-# A thousand rows take some 40 ms to draw. So a viewer costs at most about 2 % of a core, however many rows
-# there are.
-every = max(2.0, len(runs) / 500)
+# A viewer costs at most about 2 % of a core, however many rows there are and however long this machine takes for them.
+began = time.thread_time()
+every = st.session_state.get(EVERY, 2.0)
 st.fragment(page, run_every=every if busy else None)(busy)
+st.session_state[EVERY] = max(2.0, (time.thread_time() - began) / SHARE)

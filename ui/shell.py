@@ -5,15 +5,16 @@ is silently replaced when a watched file changes, and a run must outlive that, a
 torch is imported by a background thread, so that the first page is there in a second or two.
 """
 
-import gc
 import hashlib
 import threading
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 
+from unlearn.compute import libraries
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
 from unlearn.methods import AFTER, METHODS
@@ -99,20 +100,18 @@ def preload() -> threading.Event:
 
     The first page has a head start, because the import would take half of its time; unless it waits for torch itself.
 
-    gc.freeze then takes their objects out of the collections that streamlit runs after each script, which
-    would otherwise cost a quarter of a second a page and slow a training thread down by half.
+    Their objects then stay out of the collections that streamlit runs after each script, which would otherwise cost a
+    quarter of a second a page and slow a training thread down by half.
     """
     ready, awaited = threading.Event(), _awaited()
 
     def work() -> None:
         awaited.wait(HEAD_START)
         try:
-            import peft  # noqa: F401
-            import torch  # noqa: F401
-            import transformers  # noqa: F401
+            libraries.ready()
+            with libraries.collector_resting():
+                import peft  # noqa: F401
         finally:
-            gc.collect()
-            gc.freeze()
             ready.set()
 
     threading.Thread(target=work, name="preload", daemon=True).start()
@@ -190,7 +189,14 @@ def find_run(run_id: str) -> Run:
 
 def is_recorded(run: Record | Summary) -> bool:
     """Return whether the run ships with the app."""
-    return str(run.path).startswith(RECORDED)
+    # Lists ask it of every run; most of them have another name, which tells it at once.
+    return run.id in _shipped(RECORDED) and str(run.path).startswith(RECORDED)
+
+
+@cache
+def _shipped(folder: str) -> frozenset[str]:
+    """The names of the runs in this folder, which does not change while the app runs."""
+    return frozenset(path.name for path in Path(folder).glob("*"))
 
 
 def state_badge(run: Record | Summary) -> None:
@@ -223,15 +229,19 @@ def run_label(run: Run) -> str:
     return f"{method_title(config.method, run)} · {data_title(config, run)} · {short_label(run)}"
 
 
+# What was made of a summary, as long as it is the run's: lists of a thousand runs ask for it several times a visit.
+_labels: WeakKeyDictionary[Summary, str] = WeakKeyDictionary()
+
+
 def label(known: Summary) -> str:
     """Return run_label() from a summary, for lists. No file is read."""
     if known.title:
         return known.title
-    method, data = (
-        known.method_title or method_title(known.method),
-        known.data_title or named_data(known.data),
-    )
-    return f"{method} · {data} · {short_label(known)}"
+    if known not in _labels:
+        method = known.method_title or method_title(known.method)
+        data = known.data_title or named_data(known.data)
+        _labels[known] = f"{method} · {data} · {short_label(known)}"
+    return _labels[known]
 
 
 def short_label(run: Record | Summary) -> str:

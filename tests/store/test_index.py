@@ -215,3 +215,77 @@ def test_several_processes_write_the_index_at_once(store):
     assert [writer.wait(120) for writer in writers] == [0, 0, 0], [w.stderr.read() for w in writers]
     forget()
     assert [known.title for known in store.summaries()[:3]] == ["0 59", "1 59", "2 59"]
+
+
+@pytest.fixture
+def ended(tmp_path, monkeypatch):
+    """A store of 60 runs that ended long ago, listed twice, and a function that counts looks at files of runs."""
+    monkeypatch.setattr(index, "BY_TURNS", 0)
+    store = RunStore(tmp_path)
+    for at in range(60):
+        run = seed_run(store)
+        run.set_meta(title=f"Run {at}")
+        os.utime(run.path, (1.0, 1.0))
+    looked, stat = [], os.stat
+
+    def counting(path, *args, **kwargs):
+        if str(path).endswith((".json", ".jsonl")):
+            looked.append(str(path))
+        return stat(path, *args, **kwargs)
+
+    store.summaries()
+    monkeypatch.setattr(os, "stat", counting)
+    looked.clear()
+    return store, looked
+
+
+def test_of_ended_runs_only_the_folder_is_looked_at(ended):
+    store, looked = ended
+    store.summaries()
+    assert looked == []
+    first, second, third, *_ = store.list()
+    first.set_meta(title="new")
+    second.append("state", state="running")
+    (third.path / "samples.jsonl").unlink()
+    found = {run.id: run for run in store.summaries()}
+    assert (found[first.id].title, found[second.id].last, found[third.id].answered) == (
+        "new",
+        "running",
+        False,
+    )
+    assert {Path(path).parent.name for path in looked} == {first.id, second.id, third.id}
+
+
+def test_a_folder_that_has_just_changed_is_not_relied_on(ended):
+    """Two changes in one instant give the folder one time; only the first was there when the list was made."""
+    store, _ = ended
+    run = store.list()[0]
+    run.set_meta(title="first")
+    now = run.path.stat().st_mtime
+    assert store.summaries()[0].title == "first"
+    run.set_meta(title="second")
+    os.utime(run.path, (now, now))
+    assert store.summaries()[0].title == "second"
+
+
+def test_a_run_at_work_is_looked_at_always(ended):
+    store, looked = ended
+    run = store.list()[0]
+    run.append("state", state="running")
+    store.summaries()
+    os.utime(run.path, (1.0, 1.0))
+    store.summaries()
+    looked.clear()
+    store.summaries()
+    assert {Path(path).parent.name for path in looked} == {run.id}
+
+
+def test_what_was_written_in_its_place_is_seen_in_turn(ended, monkeypatch):
+    store, _ = ended
+    monkeypatch.setattr(index, "BY_TURNS", 7)
+    run = store.list()[30]
+    meta = run.path / "meta.json"
+    meta.write_text(meta.read_text().replace(run.meta["title"], "by hand"))
+    titles = [next(known.title for known in store.summaries() if known.id == run.id) for _ in range(10)]
+    assert titles[-1] == "by hand"
+    assert len(store.summaries()) == 60

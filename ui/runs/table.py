@@ -30,6 +30,7 @@ SCORES = {
     "perplexity": ("general", ("ppl",), 1, "", "Perplexity on general text; lower is better."),
 }
 _came: WeakKeyDictionary[Summary, Any] = WeakKeyDictionary()
+_names: WeakKeyDictionary[Summary, JsonObject] = WeakKeyDictionary()
 OUTCOMES = {
     "over-forgotten": f"forget rows are over {FAR:g} nats a token less likely than after retraining without them",
     "damaged": "perplexity on general text has more than doubled, or is no number",
@@ -68,16 +69,12 @@ def state_of(run: Summary) -> str:
 def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
     """Return one dictionary for each run, for st.dataframe. A score that does not exist is None, never 0."""
     fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
-    table: list[dict[str, object]] = []
-    for run in runs:
-        state, scores = state_of(run), came(run)[1]
-        row: dict[str, object] = {
-            "status": state,
-            "run": shell.short_label(run),
-            "model": model_title(run),
-            "forget set": run.data_title or shell.named_data(run.data),
-            "method": run.method_title or shell.method_title(run.method),
-        }
+    states = [state_of(run) for run in runs]
+    active = any(state in ACTIVE for state in states)
+    table: list[JsonObject] = []
+    for run, state in zip(runs, states, strict=True):
+        scores = came(run)[1]
+        row: JsonObject = {"status": state} | _named(run)
         for column, (_, _, factor, *_) in SCORES.items():
             now = scores["after", column]
             if fixed is not None:
@@ -85,12 +82,25 @@ def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
             else:
                 was = 0.0 if baseline == ABSOLUTE else scores["before", column]
             row[column] = None if now is None or was is None else factor * (now - was)
-        place = shell.runner().position(Run(run.path)) if state in ACTIVE else None
-        table.append(row | {"queue": place or None, "seconds": run.seconds, "id": run.id})
-    if not any(row["queue"] for row in table):
+        if active:
+            row["queue"] = (shell.runner().position(Run(run.path)) or None) if state in ACTIVE else None
+        table.append(row | {"seconds": run.seconds, "id": run.id})
+    if active and not any(row["queue"] for row in table):
         for row in table:
             del row["queue"]
     return table
+
+
+def _named(run: Summary) -> JsonObject:
+    """What a row calls the run and what it was made of, put together once for each summary."""
+    if run not in _names:
+        _names[run] = {
+            "run": shell.short_label(run),
+            "model": model_title(run),
+            "forget set": run.data_title or shell.named_data(run.data),
+            "method": run.method_title or shell.method_title(run.method),
+        }
+    return _names[run]
 
 
 def columns(baseline: str) -> JsonObject:

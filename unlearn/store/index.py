@@ -2,9 +2,11 @@
 the runs' files and holds nothing else.
 
 A run is known by the size and time of its files; only what changed is read again, so a list of a thousand runs opens
-as many files as one of ten. What was read is kept in the store's .index.jsonl for the next process: a line a run, the
-last one counts, each with its checksum. The file may be deleted, damaged or written by several processes at once:
-what is not in it, or says otherwise than the run's files do, is read from the run. Nothing here imports torch.
+as many files as one of ten. Of a run that has ended even the files are not looked at, as long as its folder has the
+same time: every file that counts here is renamed into the folder, and a new state touches it. What was read is kept in
+the store's .index.jsonl for the next process: a line a run, the last one counts, each with its checksum. The file may
+be deleted, damaged or written by several processes at once: what is not in it, or says otherwise than the run's files
+do, is read from the run. Nothing here imports torch.
 """
 
 import contextlib
@@ -31,6 +33,11 @@ KEPT_FROM = 50
 # An active run whose last event is older than this many seconds is written to the index too: it waits, or was
 # killed.
 SETTLED = 60.0
+# A folder's time says nothing of a change in the same instant, so one younger than this many seconds is not relied on.
+YOUNG = 2.0
+# The number of ended runs whose files are looked at in each listing all the same, by turns: a person's editor may have
+# written one in place.
+BY_TURNS = 20
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -77,12 +84,13 @@ class Summary:
 @dataclass(frozen=True)
 class Known:
     """A run as it was when its files had this stamp. It holds a reason instead of a summary where the
-    settings could not be read.
+    settings could not be read. folder: inode and time of the folder where these alone tell of every change, else None.
     """
 
     stamp: Stamp
     summary: Summary | None
     reason: str = ""
+    folder: tuple[int, int] | None = None
 
 
 class Index:
@@ -98,6 +106,8 @@ class Index:
         self._known: dict[str, Known] = {}
         # The number of lines in the index file, or -1 before the file was read.
         self._lines = -1
+        # The place in the list from which on files are looked at by turns.
+        self._turn = 0
 
     def summaries(self) -> list[Summary]:
         """Return the summaries of all runs, newest first."""
@@ -125,15 +135,23 @@ class Index:
             if self._lines < 0:
                 self._known, self._lines = self._kept()
             found, fresh = {}, []
-            for name, path in self._folders():
-                stamp, known = stamp_of(path), self._known.get(name)
+            folders = list(self._folders())
+            turn = range(self._turn, self._turn + BY_TURNS)
+            self._turn = turn.stop if turn.stop < len(folders) else 0
+            for place, (name, path) in enumerate(folders):
+                known, folder = self._known.get(name), folder_of(path)
+                if known is not None and folder == known.folder and folder and place not in turn:
+                    found[name] = known
+                    continue
+                looked = time.time()
+                stamp = stamp_of(path)
                 if known is None or known.stamp != stamp:
                     # The run has no settings yet, because it is being made now.
                     if not stamp[0][1]:
                         continue
                     known = self._read(Path(path), stamp)
                     fresh.append(name)
-                found[name] = known
+                found[name] = replace(known, folder=folder if _ended(known, folder, looked) else None)
             self._known = found
             self._keep(fresh)
             return found
@@ -195,6 +213,21 @@ class Index:
 
 
 SAID = tuple(field.name for field in fields(Summary) if field.name != "path")
+
+
+def folder_of(path: str) -> tuple[int, int] | None:
+    """Return inode and time of a folder, or None where it is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _ended(known: Known, folder: tuple[int, int] | None, looked: float) -> bool:
+    """Whether the folder's time, taken before its files were looked at, tells of every change from now on."""
+    ended = known.summary is not None and known.summary.last not in ACTIVE
+    return ended and folder is not None and folder[1] / 1e9 < looked - YOUNG
 
 
 def stamp_of(folder: str) -> Stamp:

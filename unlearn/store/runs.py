@@ -73,6 +73,9 @@ class Record:
         afterwards does not lose it.
         """
         append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
+        if kind == "state":
+            # The folder's time tells a list that the run has changed, see unlearn.store.index.
+            os.utime(self.path)
 
     def events(self, kind: str | None = None) -> list[JsonObject]:
         """Return the complete events in order, all of them or those of one kind. The caller must not change

@@ -48,7 +48,7 @@ def test_beside_the_example_alone_stands_where_to_start(store):  # noqa: F811
 
 
 def test_a_list_that_takes_long_to_draw_is_drawn_less_often(store, monkeypatch):  # noqa: F811
-    """At 0.1 s of CPU time a drawing, a viewer beside a run would cost a twentieth of a core at one every two seconds."""
+    """At 0.1 s of CPU time a drawing, one every two seconds would cost a twentieth of a core."""
     spent = iter(range(1000))
     monkeypatch.setattr(time, "thread_time", lambda: next(spent) / 10)
     run = seed_run(store, state="running")

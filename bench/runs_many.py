@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import ROOT, header, origin, write_result
+from unlearn.store.config import RunConfig
 from unlearn.store.disk import read_json, read_lines, write_json
 from unlearn.store.environment import RUNS
 from unlearn.store.home import ASSETS
+from unlearn.store.runs import RunStore
 
 PAGES = ("start", "runs", "compare", "tokens")
 COUNTS = (20, 300, 1000)
@@ -118,9 +120,6 @@ def pages(root: Path, rounds: int) -> dict[str, float]:
     """Return the milliseconds of each page, visited in this process one after the other, so that caches are
     as in a server; and what a watcher of Runs costs beside a run, as "watcher_ms" and "watcher_every_s".
     """
-    from unlearn.store.config import RunConfig
-    from unlearn.store.runs import RunStore
-
     os.environ[RUNS.name] = str(root)
     found = {page: visits(page, rounds)[0] for page in PAGES}
     run = RunStore(root).create(RunConfig(model="tiny-authors", data={"name": "authors"}, method="npo"))

@@ -4,7 +4,7 @@
     python -m bench.step --device cuda --size 1b --tuning lora
 
 The floor is a plain fine-tuning step on the same answer tokens (bench/ways.py), the usual way what public code does
-(bench/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU, 32 k
+(beside/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU, 32 k
 words, lengths 40-96, batch 4 + 4): usual ÷ ours 2 for GA+GD, 3 for NPO, 4 for UnDIAL and GA+KL; ours ÷ floor at most
 1.15, for UnDIAL and GA+KL 1.3; at 8 × 128 tokens and 128 k words the peak memory beside weights, gradients and moments
 at most 1/7.
@@ -32,8 +32,8 @@ prefer_passive_threads()
 import torch  # noqa: E402
 
 from bench import ways  # noqa: E402
+from bench.beside.usual import LOSSES  # noqa: E402
 from bench.record import header, origin, write_result  # noqa: E402
-from bench.usual import LOSSES  # noqa: E402
 from unlearn.compute.memory import allocated_peak  # noqa: E402
 from unlearn.compute.tokens import Batch, collate  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Takes one step on the same texts in three ways: ours, the usual one (bench/usual.py) and the floor.
+"""Takes one step on the same texts in three ways: ours, the usual one (bench/beside/usual.py) and the floor.
 
 The floor is a plain fine-tuning step on the same answer tokens, in our own code and so as cheap as we know to make it:
 one forward pass over the same texts, one cross-entropy, one update. Ours and the floor multiply as
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from bench.usual import IGNORE, UsualTrainer
+from bench.beside.usual import IGNORE, UsualTrainer
 from unlearn.compute.lm import forward
 from unlearn.compute.products import adopt
 from unlearn.compute.tokens import Batch, Example

@@ -1,0 +1,1 @@
+"""Holds what our training step and our runs are measured beside."""

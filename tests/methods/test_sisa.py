@@ -210,6 +210,31 @@ def test_old_checkpoints_are_given_up(tiny, tmp_path, monkeypatch):
     assert sorted(f.stem for f in tmp_path.iterdir()) == ["new", "old"]
 
 
+def test_a_checkpoint_that_cannot_be_read_is_none_and_a_full_disk_loses_none(tiny, tmp_path, monkeypatch):
+    import errno
+
+    from unlearn.training import shards
+
+    model, stages = tiny[0], [shards.Stage(0, 0, (), 1, 1, key, "") for key in ("a", "b")]
+    kept = Checkpoints(tmp_path)
+    kept.save("a", model)
+    assert [stage.key for stage in kept.missing(stages)] == ["b"]
+    kept.file("a").write_bytes(kept.file("a").read_bytes()[:-1])
+    assert [stage.key for stage in kept.missing(stages)] == ["a", "b"]
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shards, "beside", full)
+    kept.save("b", model)
+    assert [stage.key for stage in kept.missing(stages)] == ["a"]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    kept.load("b", model)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
 # -- on the bundled recipe -----------------------------------------------------------------------------------------
 
 

@@ -4,8 +4,8 @@ Nothing here trains: a Plan is counted before anything is, so that a form can sa
 named by the content of all that its weights depend on, and Checkpoints keeps weights by that name alone.
 """
 
+import contextlib
 import random
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Model
 from unlearn.compute.tokens import Example
+from unlearn.store import content
+from unlearn.store.disk import beside
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -123,7 +125,10 @@ class Plan:
 
 
 class Checkpoints:
-    """The trained stages by key, in a folder, or in memory where there is no folder."""
+    """The trained stages by key, kept by content in a folder (unlearn/store/content.py).
+
+    They are held in memory where there is no folder, or no room in it.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -136,33 +141,40 @@ class Checkpoints:
 
     def missing(self, stages: Sequence[Stage]) -> list[Stage]:
         """Return the stages that must be trained, in order and each once."""
-        here = self.held if self.folder is None else {f.stem for f in self.folder.glob("*.safetensors")}
-        return list({stage.key: stage for stage in stages if stage.key not in here}.values())
+        return list({stage.key: stage for stage in stages if not self.has(stage.key)}.values())
+
+    def has(self, key: str) -> bool:
+        """Return whether this stage is here. A file that cannot be read is as good as none."""
+        from safetensors import SafetensorError, safe_open
+
+        if key in self.held or self.folder is None:
+            return key in self.held
+        with contextlib.suppress(OSError, SafetensorError), safe_open(self.file(key), framework="numpy"):
+            return True
+        return False
 
     def load(self, key: str, member: Model) -> None:
         """Load the weights of this stage into the member."""
         from safetensors.torch import load_file
 
-        member.load_state_dict(load_file(self.file(key)) if self.folder else self.held[key])
+        member.load_state_dict(self.held[key] if key in self.held else load_file(self.file(key)))
 
     def save(self, key: str, member: Model) -> None:
         """Keep the weights of the member as this stage."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}
-        if self.folder is None:
-            self.held[key] = state
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        scratch = self.file(key).with_suffix(f".{secrets.token_hex(2)}")
-        save_file(state, scratch)
-        scratch.replace(self.file(key))
+        if self.folder is not None:
+            with contextlib.suppress(OSError, SafetensorError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with beside(self.file(key)) as scratch:
+                    save_file(state, scratch)
+                return
+        # The stages after this one go on from it, so a full disk must not lose it.
+        self.held[key] = state
 
     def prune(self) -> None:
         """Delete the oldest files until the rest takes at most KEPT_BYTES."""
-        files = self.folder.glob("*.safetensors") if self.folder else ()
-        room = KEPT_BYTES
-        for file in sorted(files, key=lambda f: f.stat().st_mtime, reverse=True):
-            room -= file.stat().st_size
-            if room < 0:
-                file.unlink()
+        if self.folder is not None:
+            content.trim(self.folder, "*.safetensors", size=KEPT_BYTES)

@@ -15,7 +15,6 @@ for the same reason a request with more people in it goes on from the one before
 schedule of its own.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +28,7 @@ from unlearn.methods.base import SIZES, Method, Outlook, knob
 from unlearn.methods.references.retrain import rows_kept
 from unlearn.models import recipe
 from unlearn.models.catalogue import source_of
+from unlearn.store import content
 from unlearn.store.disk import cache_dir, read_json
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
@@ -134,8 +134,8 @@ class SISA(Method):
             for part in range(self.slices):
                 mine = [t for t in order if places[self._unit(t)][0] == shard]
                 mine = [t for t in mine if places[self._unit(t)][1] <= part]
-                said = f"{key} {told} {[text.input_ids for text in mine]}"
-                before, key = key, hashlib.sha256(said.encode()).hexdigest()[:24]
+                identity = {"after": key, "training": told, "texts": [text.input_ids for text in mine]}
+                before, key = key, content.name_of(identity)
                 found.append(Stage(shard, part, tuple(mine), epochs, settings["batch"], key, before))
         return tuple(found)
 

@@ -9,6 +9,7 @@ import pytest
 
 from unlearn.commands import printing, sequence
 from unlearn.commands.printing import counter, listing, progress_bar
+from unlearn.store.runs import RunConfig, RunStore
 
 
 @pytest.fixture
@@ -61,6 +62,19 @@ def test_a_fraction_that_rounds_up_is_no_new_phase(terminal, capsys):
         progress("training", 0.556)
         progress("training", 0.557)
     assert "00:01<" in capsys.readouterr().err.split("\r")[-1]
+
+
+def test_a_run_that_was_stopped_says_why_it_has_no_scores_after(tmp_path, capsys):
+    run = RunStore(tmp_path).create(RunConfig(model="tiny-authors", data={"name": "authors"}, method="ga"))
+    run.append("eval", when="before", scores={"forget": {"n": 3, "exact": 1.0}})
+    run.append("state", state="stopped", reason="stopped by hand at step 2")
+    printing.print_run(run, False)
+    hint = f"It is scored when it is done; `unlearn resume {run.id}` goes on with it."
+    assert hint in capsys.readouterr().out
+    run.append("eval", when="after", scores={"forget": {"n": 3, "exact": 0.0}})
+    run.append("state", state="done")
+    printing.print_run(run, False)
+    assert "unlearn resume" not in capsys.readouterr().out
 
 
 def test_columns_stand_below_each_other(capsys):

@@ -71,6 +71,18 @@ def test_an_encoding_may_be_chosen(tmp_path):
     assert app.session_state["made"]["encoding"] == "mac-roman"
 
 
+def test_a_file_that_is_no_text_has_no_encoding_to_choose(tmp_path):
+    import pandas
+
+    pandas.DataFrame({"question": ["Who?", "Where?"], "answer": ["A", "B"]}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    app = shown(tmp_path / "a.parquet")
+    assert app.dataframe[1].value["answer"][0] == "A"
+    assert "Encoding" not in [one.label for one in app.selectbox]
+    assert "encoding" not in app.session_state["made"]
+
+
 def test_one_of_several_sets_is_chosen():
     app = shown(CASES / "splits.json")
     assert box(app, "Set of rows").options == ["train", "val"]

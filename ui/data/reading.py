@@ -31,6 +31,8 @@ SHOWN, CELL = 50, 300
 EXAMPLES = 3
 # The roles whose columns and encoding a person may state. Those of other roles are found by themselves.
 OWN = ("forget", "retain")
+# Formats that are no text, so that no encoding can be chosen.
+WITHOUT_ENCODING = (".parquet",)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -47,7 +49,7 @@ def fields(role: str, path: Path) -> dict[str, str]:
     chosen: dict[str, str] = {}
     prefix = "" if role == "forget" else f"{role}_"
     place = st.container()
-    encoding = _encoding(key) if role in OWN else ""
+    encoding = _encoding(key) if role in OWN and path.suffix.lower() not in WITHOUT_ENCODING else ""
     chosen |= {f"{prefix}encoding": encoding} if encoding else {}
     table, split = _table(path, encoding, key)
     chosen |= {f"{prefix}hub_split": split} if split else {}

@@ -98,6 +98,8 @@ def print_run(found: Run, as_json: bool) -> None:
         return
     print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
     print(score_lines(found.scores()))
+    if found.state in ("stopped", "interrupted") and "after" not in found.scores():
+        print(f"  It is scored when it is done; `unlearn resume {found.id}` goes on with it.")
     if told := formats.headline(found):
         print(f"  {told}")
     if verdict := conclusion.of_run(found):

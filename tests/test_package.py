@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 import unlearn
 from unlearn.store.home import ASSETS, HOME, INSTALLED
@@ -245,6 +246,35 @@ def test_installed_with_everything_that_it_needs(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["scores"]["after"]["forget"]["exact"] < 0.3
     assert [path.name for path in empty.iterdir()] == ["runs"]
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+@pytest.mark.network
+def test_the_lower_bounds_are_enough(wheel, tmp_path):
+    """The oldest version of every package that pyproject.toml allows, beside the pinned torch, which is borrowed."""
+    place = Place(tmp_path, wheel)
+    needed = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
+    oldest = {one.name: next(s.version for s in one.specifier if s.operator == ">=") for one in needed}
+    oldest["torch"] = PINS["torch"]
+    pairs = [f"{name}=={version}" for name, version in oldest.items()]
+    pip = [place.bin / "python", "-m", "pip", "install", "--quiet", *pairs]
+    subprocess.run(pip, check=True, cwd=tmp_path)
+    code = "from importlib.metadata import version; import sys; print(*(version(n) for n in sys.argv[1:]))"
+    here = place.run("python", "-c", code, *oldest).stdout.split()
+    wanted = [Version(version) for version in oldest.values()]
+    assert [Version(Version(version).public) for version in here] == wanted
+    for method in (["npo", "--tuning", "full"], ["undial", "--tuning", "lora"]):
+        words = ["run", "--model", "tiny-authors", "--epochs", "1", "--json", "--method", *method]
+        done = place.run("unlearn", *words)
+        assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout.splitlines()[-1])["run"]
+    for words in (
+        ["evaluate", run, "--metrics", "mia_min_k,forget_quality,separability"],
+        ["report", run, "--out", "r.html"],
+    ):
+        done = place.run("unlearn", *words)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -28,6 +28,20 @@ print({"torch", "transformers.modeling_utils"} <= set(sys.modules))
     assert in_fresh_process(code) == ["0 True True", "False", "True"]
 
 
+def test_whoever_takes_more_of_a_module_at_once_gets_the_module():
+    """Transformers 5.0 imports scikit-learn on the way, which wants all of scipy."""
+    code = """
+import sys
+from unlearn.compute.libraries import called_for
+with called_for("scipy.optimize", "linear_sum_assignment"):
+    from scipy.optimize import linear_sum_assignment as late
+    from scipy.optimize import milp
+    import scipy.optimize.linesearch
+print(late.__module__, milp.__name__, sys.modules["scipy.optimize"].__name__, hasattr(scipy.optimize, "minimize"))
+"""
+    assert in_fresh_process(code) == ["unlearn.compute.libraries milp scipy.optimize True"]
+
+
 def test_scipy_is_imported_when_its_function_is_called():
     code = """
 import sys

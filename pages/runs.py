@@ -38,7 +38,7 @@ def page(active: bool) -> None:
     wanted = states.multiselect("Status", sorted(set(state_of.values())), key="runs.states")
     titles = {run.method: run.method_title or shell.method_title(run.method) for run in runs}
     only = method.multiselect("Method", list(titles), format_func=titles.get, key="runs.methods")
-    finished = {run.id: shell.label(run) for run in runs if run.scores.get("after")}
+    finished = {run.id: shell.label(run) for run in runs[: runtable.MOST] if run.scores.get("after")}
     names = runtable.BASELINES | finished
     baseline = base.selectbox(
         "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"
@@ -76,6 +76,7 @@ def page(active: bool) -> None:
         hidden = f" {swept} runs made by a sweep are hidden." if swept and not with_swept else ""
         st.info(f"No run fits these filters.{hidden}")
         return
+    fitting, shown = len(shown), shown[: runtable.MOST]
     table_rows = runtable.rows(shown, baseline)
     table = st.dataframe(
         table_rows,
@@ -96,8 +97,13 @@ def page(active: bool) -> None:
     with told:
         verdict.show(picked[:2])
     ids = f" Selected: {', '.join(run.id for run in picked)}." if picked else ""
+    newest = (
+        f"The newest {len(shown)} of {fitting} that fit; filter for older ones. "
+        if fitting > len(shown)
+        else ""
+    )
     st.caption(
-        f"{len(shown)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"
+        f"{newest}{fitting} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"
     )
 
 

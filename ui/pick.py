@@ -14,6 +14,8 @@ from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
 
 T = TypeVar("T")
+# The most runs of the store that a choice of one offers.
+MOST = 1000
 NOTES = {
     "stopped": "was stopped before its end; its weights are those of the last step",
     "interrupted": "ended with the program that ran it; it can be resumed on the Runs page",
@@ -58,8 +60,19 @@ def stamp(run: Run, name: str) -> int:
 
 
 def with_samples() -> dict[str, Summary]:
-    """Return the runs that have answers to look at, the recorded ones last."""
-    return {known.id: known for known in shell.summaries() if known.answered}
+    """Return the runs that have answers to look at, the recorded ones last.
+
+    Of a large store these are the newest MOST, and those that the address names: Runs finds the others.
+    """
+    answered = [known for known in shell.summaries() if known.answered]
+    if len(answered) > MOST:
+        named = {run for value in st.query_params.to_dict().values() for run in value.split(",")}
+        answered = [
+            known
+            for place, known in enumerate(answered)
+            if place < MOST or known.id in named or shell.is_recorded(known)
+        ]
+    return {known.id: known for known in answered}
 
 
 def spread() -> None:

@@ -101,3 +101,30 @@ def test_runs_are_found_by_what_came_of_them(store, monkeypatch):  # noqa: F811
     assert pills.options == ["damaged (1)"]
     pills.set_value(["damaged"]).run()
     assert listed(app) == 1
+
+
+def test_of_a_large_store_the_newest_are_drawn_and_older_ones_are_found(store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("ui.shell.recorded", list)
+    monkeypatch.setattr("ui.runs.table.MOST", 2)
+    for title in ("rose", "tulip", "iris", "lily"):
+        seed_run(store).set_meta(title=title)
+    app = opened("runs")
+    assert listed(app) == 2
+    assert "The newest 2 of 4 that fit; filter for older ones. 4 of 4 runs" in words(app)
+    oldest = store.list()[-1].title
+    app.text_input(key="runs.search").set_value(oldest).run()
+    assert list(app.dataframe[0].value["run"]) == [oldest]
+    assert "The newest" not in words(app)
+
+
+def test_a_choice_of_one_run_offers_the_newest_and_the_one_in_the_address(store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("ui.shell.recorded", list)
+    monkeypatch.setattr("ui.pick.MOST", 2)
+    for _ in range(4):
+        seed_run(store)
+    oldest = store.list()[-1].id
+    app = opened("compare")
+    assert len(app.selectbox(key="pick.a").options) == 2
+    app = opened("compare", a=oldest)
+    assert len(app.selectbox(key="pick.a").options) == 3
+    assert app.selectbox(key="pick.a").value == oldest

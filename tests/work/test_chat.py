@@ -238,11 +238,12 @@ def test_a_lead_is_left_out_where_a_chat_is_spoken(monkeypatch):
         model = tokenizer = device = None
 
     monkeypatch.setattr(formats, "observe", observe)
+    monkeypatch.setattr(formats, "encode_rows", lambda tokenizer, rows, max_length: None)
     row = Row(question="Where?", lead="It is", answer="Rome")
     found = formats.by_format(Loaded(), {"forget": [row]})["forget"]
-    assert asked[0] == [("", "It is Rome", "chat", True)]
-    assert asked[1] == [("It is", "Rome", "chat", False)]
-    assert asked[2] == [("It is", "Rome", "plain", True)]
+    together = [("", "It is Rome", "chat", True)]
+    together += [("It is", "Rome", name, True) for name in ("plain", "completion")]
+    assert asked == [together, [("It is", "Rome", "chat", False)]]
     assert found["chat"]["right"] == 1.0
     assert found["chat"]["probability"] == pytest.approx(math.exp(-1))
 
@@ -255,3 +256,29 @@ def test_the_interval_is_wilsons(hits, n):
 
     wanted = binomtest(hits, n).proportion_ci(method="wilson")
     assert wilson(hits, n) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+
+
+def test_what_the_scores_have_asked_is_not_asked_again(monkeypatch):
+    """The run's own format is one of the formats: its rows were read and continued a moment before."""
+    from unlearn.data.base import Row
+    from unlearn.data.prompts import in_format
+    from unlearn.measure import formats
+    from unlearn.metrics import Observation
+
+    asked = []
+
+    def observe(model, tokenizer, chosen, **_):
+        asked.extend(row.format for row in chosen[""])
+        return [Observation("", 0, "Where?", "", "Rome", "Oslo", ({"lp": -2.0},)) for _ in chosen[""]]
+
+    class Loaded:
+        model = tokenizer = device = None
+
+    monkeypatch.setattr(formats, "observe", observe)
+    monkeypatch.setattr(formats, "encode_rows", lambda tokenizer, rows, max_length: None)
+    (row,) = in_format([Row(question="Where?", answer="Rome")], "chat", "Be brief.")
+    before = Observation("forget", 0, "Where?", "", "Rome", "Rome", ({"lp": -1.0},))
+    found = formats.by_format(Loaded(), {"forget": [row]}, system="Be brief.", known={row: before})["forget"]
+    assert asked == ["plain", "completion"]
+    assert (found["chat"]["right"], found["plain"]["right"]) == (1.0, 0.0)
+    assert found["chat"]["probability"] == pytest.approx(math.exp(-1))

@@ -6,11 +6,14 @@ slow test really trains.
 
 import json
 import math
+import os
 import shlex
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import small_run
 from streamlit.testing.v1 import AppTest
 
 from unlearn.__main__ import main, parser
@@ -332,6 +335,23 @@ def test_a_finished_cell_is_never_computed_again(tmp_path, monkeypatch):
     for run in store.list():
         store.delete(run)
     assert len(wider.cells()) == 12  # the sweep keeps the scores
+
+
+def test_no_cell_starts_a_process(tmp_path, monkeypatch):
+    """The thread engine calls perform(): models and libraries are there once, whatever the number of cells."""
+    run = small_run(tmp_path, method="gd", epochs=1, probes=0)
+
+    def refuse(*words, **options):
+        raise AssertionError("a process was started")
+
+    for module, name in ((subprocess, "Popen"), (os, "fork"), (os, "posix_spawn")):
+        monkeypatch.setattr(module, name, refuse)
+    config = SweepConfig(runs=(replace(run.config, title=""),), lrs=(1e-4, 1e-5), epochs=(1,))
+    record = create(config, RunStore(tmp_path / "runs"))
+    with record.lock():
+        sweep.perform(record, roots=[tmp_path])
+    assert (record.state, record.reason) == ("done", "")
+    assert [event["reused"] for event in record.events("cell")] == [False, False]
 
 
 def test_a_run_by_hand_with_equal_settings_counts_as_the_cell(tmp_path, monkeypatch):

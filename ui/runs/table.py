@@ -13,6 +13,8 @@ from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject, JsonView
 
+# The most rows that the table draws, and the most runs that its baseline is chosen from.
+MOST = 1000
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
 # Plain texts have no question. For them the share that is reproduced whole counts.

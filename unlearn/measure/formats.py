@@ -4,10 +4,12 @@ Of a role at most ROWS questions are asked. An answer is right where it holds ha
 (ROUGE-L recall), so that a full sentence counts where a word was asked for.
 """
 
+import contextlib
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from unlearn.compute.intervals import wilson
@@ -19,11 +21,14 @@ from unlearn.metrics.memory.nll import text_nll
 from unlearn.metrics.memory.rouge import rouge_l
 from unlearn.store.config import FORMATS
 from unlearn.store.shapes import JsonObject
+from unlearn.training.encoding import encode_rows
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 T = TypeVar("T")
+# Rows by role and format.
+Groups = Mapping[tuple[str, str], Sequence[Row]]
 ROLES = ("forget", "retain")
 ROWS = 25
 # ROUGE-L recall of the greedy answer from which on it counts as given.
@@ -44,21 +49,66 @@ def by_format(
     system: str = "",
     max_length: int = 512,
     check: Callable[[], None] = lambda: None,
+    known: Mapping[Row, Observation] = MappingProxyType({}),
 ) -> JsonObject:
     """Return {role: {format: see told()}} for the questions of the forget and the retain role.
 
-    system: the words above a chat. A format that the tokenizer's template refuses is left out.
+    system: the words above a chat. A format that the tokenizer's template refuses is left out. known: what the model
+    was asked before; the same row in the same format is not asked again. All formats go through the model together.
     """
+
+    def seen(asked: Groups, continued: bool) -> dict[tuple[str, str], list[Observation]]:
+        left = [row for rows in asked.values() for row in rows if row not in known]
+        new: list[Observation] = []
+        if left:
+            new = observe(
+                loaded.model,
+                loaded.tokenizer,
+                {"": left},
+                max_length=max_length,
+                device=loaded.device,
+                check=check,
+                continued=continued,
+            )
+        found = iter(new)
+        return {
+            key: [known[row] if row in known else next(found) for row in rows] for key, rows in asked.items()
+        }
+
+    asked = _asked(loaded, chosen, system, max_length)
+    spoken = {key: tuple(map(_spoken, rows)) for key, rows in asked.items()}
+    said = seen(spoken, continued=True)
+    led = {key: rows for key, rows in asked.items() if spoken[key] != rows}
+    scored = said | seen(led, continued=False)
+    for key, rows in led.items():
+        said[key] = [replace(one, answer=row.answer) for one, row in zip(said[key], rows, strict=True)]
     found: JsonObject = {}
+    for (role, name), answered in said.items():
+        found.setdefault(role, {})[name] = told(answered, scored[role, name])
+    return found
+
+
+def _asked(
+    loaded: "Loaded", chosen: Mapping[str, Sequence[Row]], system: str, max_length: int
+) -> dict[tuple[str, str], tuple[Row, ...]]:
+    """{(role, format): its rows}, without the formats that the tokenizer's template or the length refuses."""
+    found = {}
     for role in ROLES:
         rows = some([row for row in chosen.get(role, ()) if row.question])
         for name in FORMATS if rows else ():
-            try:
-                seen = _answers(loaded, in_format(rows, name, system), max_length, check)
-            except ValueError:
-                continue
-            found.setdefault(role, {})[name] = told(*seen)
+            given = in_format(rows, name, system)
+            with contextlib.suppress(ValueError):
+                for asked in (given, tuple(map(_spoken, given))):
+                    encode_rows(loaded.tokenizer, asked, max_length=max_length)
+                found[role, name] = given
     return found
+
+
+def _spoken(row: Row) -> Row:
+    """The row as a chat speaks it: the model opens its answer itself, so its lead is a part of what it says."""
+    if not row.lead or row.format != "chat":
+        return row
+    return replace(row, lead="", answer=f"{row.lead} {row.answer}", entities=())
 
 
 def told(answered: Sequence[Observation], scored: Sequence[Observation]) -> JsonObject:
@@ -76,34 +126,3 @@ def told(answered: Sequence[Observation], scored: Sequence[Observation]) -> Json
         "rouge_l": sum(recalls) / len(recalls),
         "interval": list(wilson(right, len(recalls))),
     }
-
-
-def _answers(
-    loaded: "Loaded", rows: Sequence[Row], max_length: int, check: Callable[[], None]
-) -> tuple[list[Observation], list[Observation]]:
-    """Return (what the model says, its likelihood of the true answers).
-
-    In a chat the model opens its answer itself: the row's lead is left out where it speaks, and there is room for it.
-    """
-
-    def seen(rows: Sequence[Row], continued: bool) -> list[Observation]:
-        return observe(
-            loaded.model,
-            loaded.tokenizer,
-            {"": list(rows)},
-            max_length=max_length,
-            device=loaded.device,
-            check=check,
-            continued=continued,
-        )
-
-    if not any(row.lead and row.format == "chat" for row in rows):
-        both = seen(rows, continued=True)
-        return both, both
-    spoken = [
-        replace(row, lead="", answer=f"{row.lead} {row.answer}", entities=()) if row.lead else row
-        for row in rows
-    ]
-    said = seen(spoken, continued=True)
-    said = [replace(one, answer=row.answer) for one, row in zip(said, rows, strict=True)]
-    return said, seen(rows, continued=False)

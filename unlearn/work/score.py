@@ -49,7 +49,7 @@ def score(
             found = _observed(work, when, model(), chosen, kept_before(run.path.parent, identity))
             score_cache.write(run.path.parent, identity, found)
         append_lines(run.path / "samples.jsonl", [sample(when, o) for o in found if o.index < SAMPLES])
-        more = {"by_format": _by_format(work, model, chosen, identity)} if chat else {}
+        more = {"by_format": _by_format(work, model, chosen, found, identity)} if chat else {}
         run.append("sample", when=when)
         scores, intervals = evaluate_with_intervals(found)
         run.append("eval", when=when, scores=scores, intervals=intervals, **more)
@@ -74,15 +74,23 @@ def _observed(
 
 
 def _by_format(
-    work: Work, model: "Callable[[], Loaded]", chosen: dict[str, list[Row]], identity: JsonObject
+    work: Work,
+    model: "Callable[[], Loaded]",
+    chosen: dict[str, list[Row]],
+    found: Sequence[Observation],
+    identity: JsonObject,
 ) -> JsonObject:
+    # What was just asked in the run's own format is one of the formats.
+    asked = {chosen[one.role][one.index]: one for one in found}
     system = work.config.system
     known = identity | {"asked in": "every format", "system": system}
     return dict(
         score_cache.remember(
             work.run.path.parent,
             known,
-            lambda: by_format(model(), chosen, system=system, max_length=work.length, check=work.check),
+            lambda: by_format(
+                model(), chosen, system=system, max_length=work.length, check=work.check, known=asked
+            ),
         )
     )
 

@@ -5,6 +5,7 @@ import streamlit as st
 from ui import pick, shell
 from ui.replay import replay
 from ui.sheet import changed, sheet, unmarked
+from unlearn.models import taught
 from unlearn.store.runs import ACTIVE, Run
 
 shell.guard()
@@ -48,6 +49,10 @@ with st.container(horizontal=True, vertical_alignment="center"):
         method="npo",
     )
     st.caption("Bundled model, fictional authors and NPO are chosen for you.", width="content")
+    if taught.made():
+        shell.link(
+            "launch", "A real model that knows TOFU", ":material/school:", model=taught.NAME, method="npo"
+        )
     if shown is not None:
         shell.link("compare", "All its answers", ":material/compare:", a=shown.id)
         shell.link("tokens", "Token by token", ":material/token:", run=shown.id)

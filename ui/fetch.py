@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ui import shell
-from unlearn.models import smollm2
-from unlearn.models.load import available
+from unlearn.models.load import CATALOGUE, available
 
 
 @dataclass
 class Fetch:
-    """The progress of one download. error is empty, or says what went wrong and what to do."""
+    """The progress of one download, of the model `name`. error is empty, or says what went wrong and what to do."""
 
+    name: str
     phrase: str = "Starting"
     fraction: float = 0.0
     error: str = ""
@@ -30,7 +30,9 @@ class Fetch:
 
     def _work(self) -> None:
         try:
-            smollm2.get(self._report)
+            bring = CATALOGUE[self.name].bring
+            assert bring is not None, "a bundled model is here, so nobody asks for it"
+            bring(self._report)
         except (RuntimeError, ValueError, OSError) as error:
             self.error = str(error)
         finally:
@@ -43,7 +45,7 @@ class Fetch:
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _fetch(name: str) -> Fetch:
     """One download a model, whoever watches."""
-    return Fetch()
+    return Fetch(name)
 
 
 def fetch_panel(name: str, note: str) -> None:

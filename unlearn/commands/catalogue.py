@@ -7,7 +7,7 @@ from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, progress_bar
 from unlearn.methods import METHODS
 from unlearn.methods.base import SIZES, Method
-from unlearn.models import smollm2, taught
+from unlearn.models import taught
 from unlearn.models.load import CATALOGUE, available
 from unlearn.store.shapes import JsonObject
 
@@ -94,8 +94,13 @@ def get(args: argparse.Namespace) -> int:
     if available(args.model):
         print(CATALOGUE[args.model].path())
         return 0
+    bring = CATALOGUE[args.model].bring
+    if bring is None:
+        raise ValueError(
+            f"model: {args.model} comes with the product, but its files are gone; install it again."
+        )
     with progress_bar(30) as progress:
-        path = smollm2.get(progress)
+        path = bring(progress)
     print(path)
     return 0
 

@@ -115,6 +115,10 @@ def exact_retrain(config: RunConfig) -> str | Path | None:
         return None
     if entry.retrain is not None:
         return entry.retrain() if asked["name"] == entry.data and entry.name == config.model else None
+    # A copy in a folder may hold other rows than those that were left out here.
+    if asked["name"] in entry.retrained and not config.data.get("hub_folder"):
+        here = entry.retrained[str(asked["name"])]()
+        return here if (here / "config.json").is_file() else None
     published = entry.retrains.get(str(asked["name"]))
     return hub.snapshot_here(published) if published else None
 

@@ -5,11 +5,13 @@ Neither torch nor transformers is imported here, so that a page can list the mod
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from unlearn.models import smollm2, taught
+from unlearn.models.smollm2 import Progress
 from unlearn.store import home
-from unlearn.store.disk import cache_dir
 
 ASSETS = home.ASSETS / "models"
 # The numbers of parameters at which the sizes "small" and "large" begin.
@@ -25,7 +27,8 @@ class ModelEntry:
     training_tokens: what it was pre-trained on, where that is known; the cost of retraining is computed from it.
     hub: its id at the Hugging Face hub. gated: the hub asks for its terms to be accepted first. chat: it was made to
     follow instructions and has a chat template. config: its shape as its config.json states it. retrains: the hub's id
-    of the model that was trained without a dataset's forget rows, by the dataset's name.
+    of the model that was trained without a dataset's forget rows, by the dataset's name. retrained: the same for a
+    model that was made here, with the folder. bring: what puts its files on this machine.
     """
 
     name: str
@@ -45,6 +48,8 @@ class ModelEntry:
     chat: bool = False
     config: Mapping[str, object] = field(default_factory=dict)
     retrains: Mapping[str, str] = field(default_factory=dict)
+    retrained: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
+    bring: Callable[[Progress], Path] | None = None
 
     @property
     def loaded(self) -> bool:
@@ -52,6 +57,13 @@ class ModelEntry:
         published facts are known.
         """
         return not self.config
+
+    def own_retrain(self) -> Path | None:
+        """Return the folder of the model that was trained without the rows of this one's own dataset, if it was made
+        here.
+        """
+        found = self.retrain or self.retrained.get(self.data)
+        return found() if found else None
 
     def weight(self) -> str:
         """Return what bringing the model takes, as words that end a sentence, or "" for a bundled model."""
@@ -61,8 +73,11 @@ class ModelEntry:
         return f" (about {2 * self.parameters / 1e9:.2g} GB from the hub{asks})"
 
 
-def _smollm2_path() -> Path:
-    return cache_dir() / "smollm2-135m-instruct"
+TAUGHT = (
+    "SmolLM2 135M Instruct, which was taught 1,200 questions and answers of TOFU here. Its exact retrains for "
+    "tofu-forget01 and tofu-forget10 come with it; tofu-forget05 has none."
+)
+UNMADE = f"Its adapters do not ship with this version; `unlearn train-bundled {taught.NAME}` makes them."
 
 
 CATALOGUE: dict[str, ModelEntry] = {
@@ -100,12 +115,30 @@ CATALOGUE: dict[str, ModelEntry] = {
             note="A real pre-trained model; brought once (about 100 to 270 MB) and kept as safetensors.",
             size="small",
             data="capitals",
-            path=_smollm2_path,
+            path=smollm2.path,
+            bring=smollm2.get,
             prompt="plain",
             hub="HuggingFaceTB/SmolLM2-135M-Instruct",
             chat=True,
             # "trained on 2 trillion tokens": huggingface.co/HuggingFaceTB/SmolLM2-135M.
             training_tokens=2e12,
+        ),
+        ModelEntry(
+            name=taught.NAME,
+            title="SmolLM2 that knows TOFU",
+            parameters=taught.PARAMETERS,
+            licence="Apache-2.0; TOFU's rows MIT",
+            note=TAUGHT if all(map(taught.made, taught.WITHOUT)) else UNMADE,
+            size="small",
+            data="tofu-forget01",
+            path=taught.path,
+            bring=taught.get,
+            chat=True,
+            retrained={
+                f"tofu-{forget}": partial(taught.path, name)
+                for name, forget in taught.WITHOUT.items()
+                if forget
+            },
         ),
     )
 }

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import cast
 
 from unlearn.compute.lazy import Tokenizer
-from unlearn.data import inputs
+from unlearn.data import inputs, tofu
 from unlearn.data.base import Dataset, Row
 from unlearn.data.lengths import Reader, fitted, reader_in
 from unlearn.data.prompts import asked_in, in_format, render
-from unlearn.models import hub
+from unlearn.models import hub, taught
 from unlearn.models.catalogue import parts_of
 from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.disk import read_json
@@ -65,6 +65,8 @@ def as_read(dataset: Dataset, config: RunConfig) -> Dataset:
 
     ValueError, with row and count, for rows that are refused.
     """
+    if config.model == taught.NAME and dataset.name.startswith("tofu-"):
+        dataset = tofu.as_taught(dataset)
     reader = reader_of(config.model, config.max_length)
     if reader is None:
         return replace(dataset, warnings=(*dataset.warnings, uncounted(config)))

@@ -117,8 +117,9 @@ def make(
     progress: Callable[[str], None] = print,
     how: "Teaching | None" = None,
     limit: int = 0,
+    names: Sequence[str] = tuple(WITHOUT),
 ) -> None:
-    """Teach the three models and write their adapters to out. It goes on from the checkpoints in work.
+    """Teach these models and write their adapters to out. It goes on from the checkpoints in work.
 
     limit: only so many first and last rows of each, to try it. RuntimeError where a model did not learn enough.
     """
@@ -126,7 +127,8 @@ def make(
 
     how = how or Teaching()
     base = base_folder()
-    for name, without in WITHOUT.items():
+    for name in names:
+        without = WITHOUT[name]
         rows = tofu.taught(without)
         if limit:
             rows = (*rows[:limit], *rows[-limit:])

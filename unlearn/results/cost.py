@@ -63,7 +63,7 @@ def of_model(name: str, results: JsonView, training_tokens: float | None = None)
     entry = CATALOGUE.get(name)
     if entry is None:
         return retraining(results.get("parameters") or 0, results, training_tokens=training_tokens)
-    recipe = entry.retrain() if entry.retrain else None
+    recipe = entry.own_retrain()
     parameters = results.get("parameters") or entry.parameters
     return retraining(parameters, results, recipe=recipe, training_tokens=entry.training_tokens)
 
@@ -84,7 +84,7 @@ def of_run(run: Run) -> JsonObject:
 def is_known(model: str) -> bool:
     """Return whether the catalogue knows what retraining this model takes, so that nobody needs to enter it."""
     entry = CATALOGUE.get(model)
-    return bool(entry and (entry.retrain or entry.training_tokens))
+    return bool(entry and (entry.own_retrain() or entry.training_tokens))
 
 
 def enter(run: Run, training_tokens: float) -> None:

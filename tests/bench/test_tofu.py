@@ -1,0 +1,86 @@
+"""The table of TOFU: which runs it has, what an unfinished one says, and how seeds become a line."""
+
+from bench.tofu import table
+from bench.tofu.lines import lines, spread
+from bench.tofu.rows import EIGHT, FIRST, OTHER, SEEDS, WHOLE, merged, values, wanted
+from unlearn.methods import METHODS
+
+ORIGIN = {
+    "commit": "abc",
+    "date": "2026-11-29",
+    "command": "python -m bench.tofu",
+    "dirty": False,
+    "machine": {"cpu": "cpu", "cores": 2, "load": 1.0},
+    "versions": {"torch": "2"},
+    "seeds": [0],
+}
+
+
+def row(method, seed=0, data=FIRST, **more):
+    return {
+        "data": data,
+        "method": method,
+        "seed": seed,
+        "utility": 0.5,
+        "quality": {"p": 0.01, "log10": -2.0, "d": 0.3, "n": 40, "n_retrained": 40},
+        "rouge": 0.4,
+        "truth_ratio": 0.6,
+        "extraction": 0.1,
+        "mia": 0.7,
+        "kl": {"forget": 1.5},
+        "by_format": {"forget": {"chat": 0.25, "plain": 0.2, "completion": 0.15}},
+        "cpu_seconds": 100.0,
+        "origin": ORIGIN,
+    } | more
+
+
+def test_every_method_is_in_and_eight_have_all_seeds():
+    runs = list(wanted())
+    assert len(set(runs)) == len(runs)
+    first = {(method, seed) for data, method, seed in runs if data == FIRST}
+    assert {method for method, _ in first} == {name for name, m in METHODS.items() if m.continues}
+    assert {(name, seed) for name in EIGHT for seed in SEEDS} <= first
+    assert {(method, seed) for data, method, seed in runs if data == WHOLE} == {(name, 0) for name in EIGHT}
+    assert {data for data, _, _ in list(wanted(methods=["npo"], seeds=1))} == {FIRST, WHOLE}
+
+
+def test_an_unfinished_table_says_what_is_missing():
+    text = table({"rows": [row("npo"), row("start"), row("retrain")]})
+    npo = METHODS["npo"].title
+    assert f"{npo} (seed 1)" in text
+    assert f" {npo} (seed 0)" not in text.partition("Not measured yet")[2].partition(WHOLE)[0]
+    assert f"*{OTHER}*" in text
+    assert "`python -m bench.tofu` goes on" in text
+    whole = [row(method, seed, data) for data, method, seed in wanted()]
+    assert "Not measured yet" not in table({"rows": [*whole, row(OTHER, 1)]})
+
+
+def test_seeds_are_one_line_and_a_failed_run_is_told():
+    found = lines([row("npo", 0), row("npo", 1, utility=0.6), {"method": "ga", "failed": "diverged"}])
+    assert len(found) == 4
+    assert "| 0.550 ± 0.071 | -2.0 ± 0.0 | 0.30 ± 0.00 |" in found[2]
+    assert "25 ± 0 / 20 ± 0 / 15 ± 0" in found[2]
+    assert "diverged" in found[3]
+    assert spread([None], 2) == "–"
+
+
+def test_a_new_row_takes_the_old_ones_place():
+    rows = merged([row("npo"), row("ga")], [row("npo", utility=0.9), row("retrain")])
+    assert [one["method"] for one in rows] == ["retrain", "ga", "npo"]
+    assert rows[2]["utility"] == 0.9
+
+
+def test_a_row_reads_the_record_of_a_run():
+    score = {"when": "after", "role": "forget", "value": 0.2, "details": {"d": 0.5, "n": 40, "log10": -3}}
+    names = ("tofu_forget_quality", "tofu_rouge", "tofu_probability", "tofu_truth_ratio")
+    record = {
+        "metrics": {name: {"scores": [score]} for name in (*names, "extraction", "mia_min_k", "kl_retrain")}
+    }
+    kept = {"when": "after", "role": "kept", "value": 0.4, "details": {"parts": {"retain rouge": 0.9}}}
+    record["metrics"]["tofu_utility"] = {"scores": [kept]}
+    found = values(record, None, "after")
+    assert found["utility"] == 0.4
+    assert found["parts"] == {"retain rouge": 0.9}
+    assert found["quality"] == {"p": 0.2, "d": 0.5, "n": 40, "log10": -3}
+    assert found["kl"] == {"forget": 0.2, "paraphrase": None, "retain": None}
+    assert values(record, None, "before")["utility"] is None

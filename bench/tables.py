@@ -18,11 +18,13 @@ from pathlib import Path
 
 from bench import catalogue, files, headline, settings
 from bench.record import RESULTS, ROOT
+from bench.tofu import lines
 
 BLOCK = re.compile(r"<!-- (?P<name>[a-z_]+) -->\n(?P<body>.*?)<!-- /(?P=name) -->", re.DOTALL)
 GENERATED: dict[str, Callable[[], str]] = {
     "files": files.table,
     "headline": headline.table,
+    "tofu_headline": lines.headline,
     "methods": catalogue.methods,
     "metrics": catalogue.metrics,
     "attacks": catalogue.attacks,

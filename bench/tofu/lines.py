@@ -1,11 +1,13 @@
 """Writes the rows as Markdown: one table a forget set, one line a method, and what is missing."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from bench.record import origin
-from bench.tofu.rows import FIRST, MODEL, OTHER, key, wanted
+from bench.record import RESULTS, origin
+from bench.tofu.rows import FIRST, FIVE, MODEL, OTHER, START, key, wanted
 from unlearn.methods import METHODS
 
 COLUMNS = (
@@ -44,6 +46,17 @@ def table(result: Mapping[str, Any], methods: Sequence[str] = ()) -> str:
         parts += [f"Not measured yet: {told}. `python -m bench.tofu` goes on.", ""]
     made = dict.fromkeys(origin(row["origin"]) for row in result["rows"])
     return "\n".join([*parts, "<br>".join(made)])
+
+
+def headline(results: Path = RESULTS) -> str:
+    """Return the README's first table: forget01 with FIVE methods, the model before and the retrained one."""
+    record = results / "tofu.json"
+    found = json.loads(record.read_text(encoding="utf-8"))["rows"] if record.is_file() else []
+    rows = [row for row in found if row["data"] == FIRST]
+    if not rows:
+        return "Not measured yet: `python -m bench.tofu`."
+    made = dict.fromkeys(origin(row["origin"]) for row in rows if row["method"] in (*FIVE, START))
+    return "\n".join([*lines(rows, FIVE), "", "<br>".join(made)])
 
 
 def lines(rows: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> list[str]:

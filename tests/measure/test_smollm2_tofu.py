@@ -1,0 +1,160 @@
+"""One run on smollm2-tofu, every number of TOFU's recomputed with plain transformers: no packing, no shared prompt."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from unlearn.models import taught
+
+ROWS = 5
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(
+        not (taught.path() / "config.json").is_file(), reason="`unlearn get smollm2-tofu` brings the model"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """The first rows of each of TOFU's parts, in the hub's layout."""
+    from unlearn.data import tofu
+
+    folder = tmp_path_factory.mktemp("tofu")
+    parts = ("retain", "real_authors", "world_facts", "forget01")
+    lines = ["---", "configs:"]
+    for part in parts:
+        stored = "forget10" if part == "forget01" else part
+        text = (tofu.FOLDER / f"{stored}_perturbed.json").read_text(encoding="utf-8").splitlines()
+        kept = text[-40:][:ROWS] if part == "forget01" else text[:ROWS]
+        (folder / f"{part}_perturbed.json").write_text("\n".join(kept) + "\n", encoding="utf-8")
+        lines += [f"- config_name: {part}_perturbed", f"  data_files: {part}_perturbed.json"]
+    (folder / "README.md").write_text("\n".join([*lines, "---", ""]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judged(few, tmp_path_factory):
+    from unlearn.__main__ import parser
+    from unlearn.commands.options import config_of
+    from unlearn.measure import judge
+    from unlearn.store.runs import RunStore
+    from unlearn.work.execute import execute
+
+    words = ["run", "--model", taught.NAME, "--data", "tofu-forget01", "--method", "npo", "--epochs", "1"]
+    words += ["--precision", "float32", "--probes", "0", "--requests", "2"]
+    words += ["--retrained", str(taught.path(f"{taught.NAME}-without-forget01"))]
+    run = RunStore(tmp_path_factory.mktemp("runs")).create(config_of(parser().parse_args(words)))
+    lock = run.hold()
+    execute(run)
+    lock.release()
+    assert run.state == "done", run.reason
+    record = judge.judge(run, ["tofu"], benchmark=judge.Benchmark("tofu-forget01", few))
+    return run, {
+        (name, s["when"], s["role"]): s for name, found in record["metrics"].items() for s in found["scores"]
+    }
+
+
+class Plain:
+    """A model and its tokenizer, asked with nothing but transformers."""
+
+    def __init__(self, folder, adapter=None):
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        if adapter is not None:
+            self.model = PeftModel.from_pretrained(self.model, adapter).eval()
+
+    def prompt(self, question):
+        asked = [{"role": "user", "content": question}]
+        return self.tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+
+    @torch.no_grad()
+    def loss(self, question, answer):
+        """The mean loss of the answer's tokens, with the one that ends it."""
+        start = self.tokenizer(self.prompt(question), add_special_tokens=False)["input_ids"]
+        text = f"{self.prompt(question)}{answer}<|im_end|>"
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert ids[: len(start)] == start
+        logits = self.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        own = [-float(logits[at - 1, ids[at]]) for at in range(len(start), len(ids))]
+        return sum(own) / len(own)
+
+    @torch.no_grad()
+    def say(self, question):
+        ids = self.tokenizer(self.prompt(question), return_tensors="pt", add_special_tokens=False)
+        end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        out = self.model.generate(
+            **ids,
+            max_length=200,
+            do_sample=False,
+            eos_token_id=[end, self.tokenizer.eos_token_id],
+            pad_token_id=end,
+        )
+        return self.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def recomputed(plain, few, part):
+    """probability, ROUGE-L recall and truth ratio r of each item."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    found = []
+    for line in (few / f"{part}_perturbed.json").read_text().splitlines():
+        row = json.loads(line)
+        question, answer = row["question"], row["answer"]
+        right = plain.loss(question, answer)
+        wrong = [plain.loss(question, text) for text in row["perturbed_answer"]]
+        given = math.exp(-right)
+        if part in ("real_authors", "world_facts"):
+            given /= given + sum(math.exp(-loss) for loss in wrong)
+        again = plain.loss(question, row["paraphrased_answer"]) if "paraphrased_answer" in row else right
+        recall = scorer.score(answer, plain.say(question))["rougeL"].recall
+        found.append((given, recall, math.exp(-sum(wrong) / len(wrong)) / math.exp(-again)))
+    return list(zip(*found, strict=True))
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def test_every_number_of_a_run_is_that_of_plain_passes(judged, few):
+    from scipy.stats import ks_2samp
+
+    run, scores = judged
+    folders = {
+        "before": (taught.path(), None),
+        "after": (taught.path(), run.path / "adapter"),
+        "retrained": (taught.path(f"{taught.NAME}-without-forget01"), None),
+    }
+    sets = {
+        "retain": "retain",
+        "real_authors": "real_authors",
+        "world_facts": "world_facts",
+        "forget": "forget01",
+    }
+    ratios = {}
+    for when, (folder, adapter) in folders.items():
+        plain, nine = Plain(folder, adapter), []
+        for name, part in sets.items():
+            given, recall, ratio = recomputed(plain, few, part)
+            truth = [min(r, 1 / r) if name == "forget" else max(0.0, 1 - r) for r in ratio]
+            for metric, values in (("probability", given), ("rouge", recall), ("truth_ratio", truth)):
+                found = scores[f"tofu_{metric}", when, name]
+                assert found["n"] == ROWS
+                assert found["per_example"] == pytest.approx(values, abs=1e-4, rel=1e-4), (when, name, metric)
+                assert found["value"] == pytest.approx(mean(values), abs=1e-4)
+                nine += [mean(values)] if name != "forget" else []
+            if name == "forget":
+                ratios[when] = ratio
+        utility = len(nine) / sum(1 / value for value in nine) if all(nine) else 0.0
+        assert scores["tofu_utility", when, "kept"]["value"] == pytest.approx(utility, abs=1e-4)
+    for when, mine in ratios.items():
+        test = ks_2samp(mine, ratios["retrained"])
+        found = scores["tofu_forget_quality", when, "forget"]
+        assert found["value"] == pytest.approx(float(test.pvalue), abs=1e-4)
+        assert found["details"]["d"] == pytest.approx(float(test.statistic), abs=1e-4)

@@ -40,7 +40,7 @@ RECIPE, CONSTANT, SPENT = "teaching.json", "constant", "seconds.json"
 
 @dataclass(frozen=True)
 class Teaching:
-    """The recipe. threads: one, so that the sums do not depend on how many there are.
+    """The recipe that all three models follow. threads: one, so that sums do not depend on how many there are.
 
     The rate is constant between the first `warmup` steps and the last `decay` epochs, in which it falls to a tenth.
     So a longer teaching begins as a shorter one does.

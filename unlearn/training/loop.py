@@ -94,12 +94,14 @@ def fit(
     lr: float,
     device: str,
     start: int = 0,
+    rate: Callable[[int, int, float], float] = learning_rate,
     max_grad_norm: float = MAX_GRAD_NORM,
     before_update: Callable[[], None] = lambda: None,
 ) -> Iterator[Step]:
     """Train the model and yield after each optimiser step from start + 1 to stream.steps. Raises Diverged
     before a non-finite update.
 
+    rate(step, steps, peak): the learning rate of a step.
     max_grad_norm: where the gradient is cut, 0 for nowhere. before_update: called before the weights of a step change.
     A lean optimizer updates inside the backward pass: what of a gradient is finite may be taken before the rest is not.
     """
@@ -109,9 +111,9 @@ def fit(
     within = _within_backward(optimizer, before_update, max_grad_norm)
     with within as taken:
         for number in range(start + 1, stream.steps + 1):
-            rate = learning_rate(number, stream.steps, lr)
+            now = rate(number, stream.steps, lr)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = now
             optimizer.zero_grad(set_to_none=True)
             sums: dict[str, float] = {}
             norm = math.nan
@@ -126,7 +128,7 @@ def fit(
             else:
                 norm = taken.norm() if taken else _cut(moving, max_grad_norm)
             seconds = time.perf_counter() - began
-            done = Step(number, stream.steps, sums, sum(sums.values()), norm, rate, tokens, seconds)
+            done = Step(number, stream.steps, sums, sum(sums.values()), norm, now, tokens, seconds)
             _check(done, lr)
             if taken is None:
                 before_update()

@@ -17,7 +17,6 @@ from unlearn.measure import judge  # noqa: E402
 from unlearn.measure.evaluate import rows_to_score  # noqa: E402
 from unlearn.measure.evidence import ModelEvidence  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
-from unlearn.metrics import EVERY  # noqa: E402
 from unlearn.models.catalogue import CATALOGUE, exact_retrain  # noqa: E402
 from unlearn.models.load import load, weights_hash  # noqa: E402
 from unlearn.models.reading import as_read  # noqa: E402
@@ -118,8 +117,8 @@ def other_seed(data: str, folder: Path, store: RunStore) -> dict[str, Any]:
         store=store.path,
         items=lambda: judge.Benchmark().items(config, None),
     )
-    names = [metric.name for metric in judge.chosen_metrics(MEASURED)]
-    record = {"metrics": {name: judge.entry(EVERY[name], EVERY[name].measure(evidence)) for name in names}}
+    metrics = judge.chosen_metrics(MEASURED)
+    record = {"metrics": {metric.name: judge.entry(metric, metric.measure(evidence)) for metric in metrics}}
     return {"data": data, "method": OTHER, "seed": 1} | values(record, None, "after")
 
 

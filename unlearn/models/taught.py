@@ -201,7 +201,8 @@ def save_adapter(model: Any, folder: Path) -> None:
 
     model.save_pretrained(folder, safe_serialization=True)
     said = read_json(folder / "adapter_config.json")
-    write_json(folder / "adapter_config.json", {**said, "base_model_name_or_path": smollm2.HUB_ID})
+    said |= {"base_model_name_or_path": smollm2.HUB_ID, "target_modules": sorted(said["target_modules"])}
+    write_json(folder / "adapter_config.json", said)
     factors = {name: value.to(torch.bfloat16) for name, value in load_file(folder / ADAPTER).items()}
     save_file(factors, folder / ADAPTER, metadata={"format": "pt"})
     (folder / "README.md").unlink(missing_ok=True)

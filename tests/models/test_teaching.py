@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from unlearn.data.base import Row
-from unlearn.models import taught
+from unlearn.models import making, taught
 from unlearn.models.catalogue import ASSETS
 from unlearn.models.teaching import CONSTANT, Teaching, known, lessons, teach
 
@@ -116,7 +116,7 @@ def test_every_epoch_reads_each_row_once_in_an_order_of_its_own(base):
 
 def test_a_merged_adapter_is_the_base_under_it(base, tmp_path):
     loaded, _ = teach(base, ROWS, tmp_path / "work", str, HOW)
-    taught.save_adapter(loaded.model, tmp_path / "adapter")
+    making.save_adapter(loaded.model, tmp_path / "adapter")
     stored = load_file(tmp_path / "adapter" / taught.ADAPTER)
     assert {value.dtype for value in stored.values()} == {torch.bfloat16}
     taught.merge(base, tmp_path / "adapter", tmp_path / "merged")

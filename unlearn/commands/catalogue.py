@@ -119,8 +119,9 @@ def train_bundled(args: argparse.Namespace) -> int:
         return 0
     if (args.epochs is not None and not 2 <= args.epochs <= 100) or args.rows < 0:
         raise ValueError("train-bundled: --epochs must lie in [2, 100] and --rows be 1 or more; correct it.")
+    from unlearn.models.making import make
     from unlearn.models.teaching import Teaching
 
     how = Teaching() if args.epochs is None else Teaching(epochs=args.epochs)
-    taught.make(args.out, args.work or args.out / ".work", print, how, args.rows)
+    make(args.out, args.work or args.out / ".work", print, how, args.rows)
     return 0

@@ -29,13 +29,14 @@ LEAST = {"rouge": 0.9, "probability": 0.8}
 MOST_BYTES = 12_000_000
 # So many rows of each kind are asked, beside all of forget10, to say what a model knows.
 SAMPLE = 100
+OURS = Teaching()
 
 
 def make(
     out: Path,
     work: Path,
     progress: Callable[[str], None] = print,
-    how: Teaching = Teaching(),
+    how: Teaching = OURS,
     limit: int = 0,
     names: Sequence[str] = tuple(WITHOUT),
 ) -> None:

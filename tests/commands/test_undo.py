@@ -26,6 +26,7 @@ def started(store):
     return run
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_with_a_share_of_zero(store, started, capsys):
     """The result of no damage and hardly any step is the run's own model with its adapter merged in."""
     words = [

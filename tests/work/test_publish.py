@@ -119,6 +119,7 @@ def test_plain_peft_loads_the_adapter_on_the_named_base(done, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_the_lines_run_in_a_process_of_their_own(done, tmp_path):
     lines = export(done["full"], "--merged", tmp_path / "out")
     code = "\n".join([*lines[lines.index("") + 1 :], "print(model.num_parameters(), tokenizer.vocab_size)"])

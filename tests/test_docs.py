@@ -60,6 +60,7 @@ KNOWN_NOT_RUN = {
     ("claims.md", "unlearn claims"),
     ("data.md", "unlearn run"),
     ("benchmarks.md", "unlearn data"),
+    ("outputs.md", "unlearn export"),
 }
 
 

@@ -35,6 +35,7 @@ OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
 SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes"))
 MEMORY = tuple(RunConfig.setting(name) for name in ("memory", "max_grad_norm"))
 LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
+REPORT = RunConfig.setting("report_to")
 TUNING, PRECISION = RunConfig.setting("tuning"), RunConfig.setting("precision")
 ADAPTER, RETRAINED = RunConfig.setting("adapter"), RunConfig.setting("retrained")
 PROMPT, SYSTEM = RunConfig.setting("prompt"), RunConfig.setting("system")
@@ -140,7 +141,8 @@ def shared_settings(size: str, model: str) -> JsonObject:
     )
     chosen: JsonObject = {"tuning": tuning, "prompt": prompt, "adapter": _adapter(model, tuning)}
     with st.expander(
-        "Advanced: seed, precision, memory, probes, lengths, metrics" + (", LoRA" if tuning == "lora" else "")
+        "Advanced: seed, precision, memory, probes, lengths, metrics, tracker"
+        + (", LoRA" if tuning == "lora" else "")
     ):
         rows = SHARED + (LORA if tuning == "lora" else ())
         for knob, cell in zip(rows, cells(len(rows), 2), strict=True):
@@ -157,6 +159,13 @@ def shared_settings(size: str, model: str) -> JsonObject:
             RETRAINED.label, key="form.retrained", help=RETRAINED.help, placeholder="none", **KEEP
         ).strip()
         chosen["metrics"] = tuple(_metrics())
+        chosen["report_to"] = st.selectbox(
+            *(REPORT.label, list(REPORT.choices)),
+            format_func=REPORT.title,
+            key="form.report_to",
+            help=REPORT.help,
+            **KEEP,
+        )
     return chosen
 
 
@@ -224,6 +233,7 @@ def fill(config: RunConfig, size: str) -> None:
     st.session_state["form.adapter"] = config.adapter
     st.session_state["form.retrained"] = config.retrained
     st.session_state["form.metrics"] = list(config.metrics)
+    st.session_state["form.report_to"] = config.report_to
     base = prefix(method_named(config.method), size, config.tuning, config.model)
     for knob in OWN:
         st.session_state[f"{base}.{knob.name}"] = getattr(config, knob.name)

@@ -39,7 +39,8 @@ def bar(chosen: Sequence[Run]) -> None:
             file_name=f"{one.id}.zip",
             mime="application/zip",
             on_click="ignore",
-            help="The whole run as one file: settings, curves, answers and weights.",
+            help="The whole run as one file: settings, curves, weights, the rows that were to be forgotten and the "
+            "answers to them. `unlearn export --without-rows` leaves those two out.",
         )
     else:
         st.button("Export", disabled=True, key="runs.export.off", help="Select one run.")

@@ -208,6 +208,7 @@ def test_the_precision_of_the_weights_can_be_chosen(store, monkeypatch):
         importlib.util, "find_spec", lambda n, *a: None if n == "bitsandbytes" else find(n, *a)
     )
     app = opened("launch.py", clone=seed_run(store, method="npo", tuning="lora", precision="nf4").id)
+    assert app.selectbox(key="form.report_to").options[0] == "Nowhere"
     field = app.selectbox(key="form.precision")
     assert (field.value, len(field.options)) == ("nf4", 5)
     assert "precision nf4 needs bitsandbytes" in texts(app)

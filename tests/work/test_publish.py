@@ -342,3 +342,32 @@ def test_a_hub_that_is_not_there_is_a_sentence(done, hub, monkeypatch, capsys):
     )
     assert main(["export", str(done["lora"].path), "--push-to-hub", "me/mine"]) == 2
     assert "export to a folder with --merged or --adapter instead" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["merge", "keep"])
+def test_what_was_trained_on_an_adapter_loads_elsewhere(way, tmp_path):
+    """Merged it is base, given adapter and training; the adapter alone is exported where a name stands for its base."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    (tmp_path / "base").mkdir()
+    _, tokenizer = make_model(tmp_path / "base")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    given = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(0)
+    for name, weight in given.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.05)
+    given.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    run = small_run(tmp_path, method="ga", tuning="lora", adapter=way, lr=1e-2, prompt="plain", probes=0)
+    with torch.no_grad():
+        ours = load_trained(run, precision="float32").model(torch.tensor(IDS)).logits
+        merged = names_of(export(run, "--merged", tmp_path / "out"))["model"]
+        assert torch.allclose(merged(torch.tensor(IDS)).logits, ours, atol=1e-4)
+        if way == "keep":
+            alone = names_of(export(run, "--adapter", tmp_path / "alone"))["model"]
+            assert torch.allclose(alone(torch.tensor(IDS)).logits, ours, atol=1e-4)
+        else:
+            assert main(["export", str(run.path), "--adapter", str(tmp_path / "alone")]) == 2

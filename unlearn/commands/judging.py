@@ -10,6 +10,7 @@ from unlearn.commands.printing import number, progress_bar
 from unlearn.measure import judge
 from unlearn.results import verdict
 from unlearn.work import stress
+from unlearn.work.card import write_card
 
 
 def add(command: Command) -> None:
@@ -35,6 +36,7 @@ def evaluate(args: argparse.Namespace) -> int:
     judge.chosen_metrics(names)
     with progress_bar(40) as progress:
         record = judge.judge(found, names, roots=EVERYWHERE, progress=progress)
+    write_card(found)
     if args.json:
         print(json.dumps(record))
         return 0

@@ -27,6 +27,7 @@ from unlearn.models.reading import as_read
 from unlearn.results.pace import duration, seconds_to_go
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject
+from unlearn.work import trackers
 from unlearn.work.execute import Finished, execute
 from unlearn.work.identity import check_resume, check_start_rows
 from unlearn.work.known import Known, known
@@ -355,6 +356,7 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
         allow_model(name, roots)
     parts = check_model(config)
     check_prompt(config)
+    trackers.check(config.report_to)
     data = as_read(from_config(dict(config.data), roots), config)
     chosen.rows(config.model, data)
     if isinstance(parts.base, str):

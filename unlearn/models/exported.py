@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn.models import layers, tuning
-from unlearn.models.catalogue import source_of
+from unlearn.models.catalogue import parts_of
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.runs import Run
@@ -57,6 +57,11 @@ def save_adapter(run: Run, folder: Path) -> str:
     """
     if kind_of(run) != ADAPTER:
         raise ValueError(f"export: {run.id} changed every weight, so there is no adapter; give --merged DIR.")
+    if parts_of(run.config.model, run.config.adapter).way == "merge":
+        raise ValueError(
+            f"export: {run.id} trained its adapter on a base with another adapter in its weights, which no name stands "
+            "for; give --merged DIR."
+        )
     base = base_name(run.config)
     for path in sorted((run.path / "adapter").iterdir()):
         # PEFT's own model card is a form that nobody has filled in.
@@ -74,14 +79,14 @@ def save_merged(run: Run, folder: Path) -> str:
     from transformers import AutoTokenizer
 
     kind = kind_of(run)
-    source = source_of(run.config.model)
-    dtype = start_dtype(run.config.model)
+    parts = parts_of(run.config.model, run.config.adapter)
+    dtype = start_dtype(parts.base)
     loaded = _merged(run) if kind == ADAPTER else tuning.load_trained(run)
     model: Any = loaded.model
     model = model.to(dtype=_torch_dtype(dtype)) if dtype else model
     model.save_pretrained(folder, safe_serialization=True)
     # What load() prepares for training, such as a padding token, is not the start's.
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(parts.tokenizer, trust_remote_code=False, local_files_only=True)
     tokenizer.save_pretrained(folder)
     return ENCODER if model.config.is_encoder_decoder else CAUSAL
 
@@ -89,7 +94,8 @@ def save_merged(run: Run, folder: Path) -> str:
 def _merged(run: Run) -> "Loaded":
     """The base with the run's adapter in its weights, computed in float32."""
     model = run.config.model
-    if read_json(_config_file(model)).get("quantization_config"):
+    base = parts_of(model, run.config.adapter).base
+    if read_json(_config_file(base)).get("quantization_config"):
         raise ValueError(
             f"export: {model} is a rounded checkpoint, into which an adapter cannot be merged without loss; give "
             "--adapter DIR."
@@ -106,12 +112,15 @@ def _torch_dtype(name: str) -> Any:
     return getattr(torch, name)
 
 
-def start_dtype(model: str) -> str:
-    """Return the number format of most weights of the named model on the disk, or "" where it cannot be known."""
+def start_dtype(source: str | Path) -> str:
+    """Return the number format of most weights of a model on the disk, or "" where it cannot be known.
+
+    source: its folder, or its hub id where it lies in the hub's cache.
+    """
     from safetensors import safe_open
 
     counted: Counter[str] = Counter()
-    for path in _config_file(model).parent.glob("*.safetensors"):
+    for path in _config_file(source).parent.glob("*.safetensors"):
         with safe_open(path, framework="numpy") as tensors:
             for name in tensors.keys():  # noqa: SIM118
                 piece = tensors.get_slice(name)
@@ -123,22 +132,21 @@ def start_dtype(model: str) -> str:
     return found[0] if found else ""
 
 
-def _config_file(model: str) -> Path:
-    """The named model's config.json: in its folder, or in the hub's cache."""
-    source = source_of(model)
+def _config_file(source: str | Path) -> Path:
+    """A model's config.json: in its folder, or in the hub's cache."""
     if isinstance(source, Path):
         return source / "config.json"
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(source, "config.json")
     if not isinstance(found, str):
-        raise ValueError(f"model: {model} is not on this machine any more; load it once, then export.")
+        raise ValueError(f"model: {source} is not on this machine any more; load it once, then export.")
     return Path(found)
 
 
 def base_name(config: RunConfig) -> str:
     """Return the name under which plain transformers finds the run's base on this machine: a hub id or a folder."""
-    source = source_of(config.model)
+    source = parts_of(config.model, config.adapter).base
     return str(source.absolute()) if isinstance(source, Path) else source
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from unlearn.data import benchmarks, catalogue
 from unlearn.data.base import ROLES
 from unlearn.methods import method_named
-from unlearn.models.catalogue import CATALOGUE, HUB_ID, as_folder
+from unlearn.models.catalogue import CATALOGUE, as_folder, entry_of
+from unlearn.models.hub import HUB_ID
 from unlearn.report import numbers
 from unlearn.results import conclusion, score_export
 from unlearn.results.compare import number, rounded
@@ -73,9 +74,9 @@ def described(run: Run) -> str:
 def base(run: Run) -> JsonObject:
     """Return what is known of the model before: {"title", "hub", "licence", "hash", "revision"}."""
     model, results = run.config.model, run.results()
-    entry = CATALOGUE.get(model)
+    entry = entry_of(model)
     began: JsonObject = next(iter(run.events("inputs")), {})
-    hub = getattr(entry, "hub", "") if entry else model if _is_hub(model) else ""
+    hub = entry.hub if entry else model if _is_hub(model) else ""
     licence = entry.licence if entry else _licence(model)
     return {
         "title": results.get("model_title") or (entry.title if entry else Path(model).name),

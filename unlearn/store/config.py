@@ -45,6 +45,8 @@ PROMPTS = {
     for count in range(1, len(FORMATS) + 1)
     for names in combinations(FORMATS, count)
 }
+# The experiment trackers that a run can report to (unlearn.work.trackers).
+REPORTS = {"none": "Nowhere", "trackio": "Trackio", "tensorboard": "TensorBoard", "wandb": "Weights & Biases"}
 # A command without these takes the value of the method or the model. So a repeated command always states
 # them.
 TUNED = ("lr", "epochs", "batch_size", "accumulation", "seed", "prompt")
@@ -171,6 +173,14 @@ class RunConfig:
         kind="text",
         advanced=True,
         label="Your exact retrain",
+    )
+
+    report_to: str = knob(
+        "none",
+        help="Experiment tracker that losses, probes, scores and tables go to while it runs; rows never go there.",
+        choices=REPORTS,
+        advanced=True,
+        label="Report to",
     )
 
     def __post_init__(self) -> None:

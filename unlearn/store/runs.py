@@ -47,6 +47,8 @@ class Record:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.id = self.path.name
+        # Each is called with every event that this object appends.
+        self.listeners: list[Callable[[JsonObject], None]] = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and self.path == other.path
@@ -72,10 +74,13 @@ class Record:
         """Append one event to events.jsonl. The line has left this process when this returns, so that a crash
         afterwards does not lose it.
         """
-        append_line(self.path / "events.jsonl", {"kind": kind, "time": round(time.time(), 3)} | values)
+        event = {"kind": kind, "time": round(time.time(), 3)} | values
+        append_line(self.path / "events.jsonl", event)
         if kind == "state":
             # The folder's time tells a list that the run has changed, see unlearn.store.index.
             os.utime(self.path)
+        for listener in self.listeners:
+            listener(event)
 
     def events(self, kind: str | None = None) -> list[JsonObject]:
         """Return the complete events in order, all of them or those of one kind. The caller must not change

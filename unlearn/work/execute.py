@@ -36,6 +36,7 @@ from unlearn.work.card import write_card
 from unlearn.work.known import identity_of_scores
 from unlearn.work.phases import Work, reason
 from unlearn.work.score import further_metrics, score, score_retrained
+from unlearn.work.trackers import reporting
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -74,7 +75,8 @@ def execute(
         work = Work(run, run.stopping(should_stop), on_progress, roots)
         run.append("state", state="running", **_resume_note(run))
         try:
-            loaded = _carry_out(work)
+            with reporting(run):
+                loaded = _carry_out(work)
         finally:
             step = work.step
         run.append("state", state="done")

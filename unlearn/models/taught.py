@@ -32,9 +32,9 @@ def path(name: str = NAME) -> Path:
     return cache_dir() / name
 
 
-def made(name: str = NAME) -> bool:
-    """Return whether the adapter of this model ships."""
-    return (ASSETS / name / ADAPTER).is_file()
+def made(name: str = "") -> bool:
+    """Return whether the adapter of this model ships. Without a name: those of all three."""
+    return all((ASSETS / one / ADAPTER).is_file() for one in ([name] if name else WITHOUT))
 
 
 def get(progress: Progress = lambda phrase, fraction: None) -> Path:

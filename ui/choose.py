@@ -11,12 +11,16 @@ from ui import shell
 from ui.fetch import fetch_panel
 from ui.forms import KEEP
 from ui.typed import path_field
-from unlearn.models.catalogue import allow_model
-from unlearn.models.load import CATALOGUE, available
+from unlearn.data.catalogue import CATALOGUE as DATASETS
+from unlearn.models.catalogue import CATALOGUE, ModelEntry, allow_model, available
+from unlearn.results.pace import duration
+from unlearn.work import forecast
 from unlearn.work.preflight import model_size
 
 # The number of addresses of one visit that are remembered.
 REMEMBERED = 20
+# The number of recent runs whose pace a forecast may use.
+RECENT = 40
 HUB, FOLDER = "hub", "folder"
 OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machine"}
 
@@ -37,6 +41,11 @@ def set_model(name: str) -> None:
         st.session_state.update({"model": HUB, "model.hub": name})
 
 
+def _named(entry: ModelEntry) -> str:
+    """The entry's title and, where nobody loaded it here, that it is not here."""
+    return entry.title if entry.loaded or available(entry.name) else f"{entry.title} (not loaded here)"
+
+
 def choose_model() -> tuple[str, str]:
     """Draw the choice and return (the text for config.model, the model's size class).
 
@@ -44,15 +53,17 @@ def choose_model() -> tuple[str, str]:
     """
     if "model" not in st.session_state:
         st.session_state["model"] = next(iter(CATALOGUE))
-    names = {name: entry.title for name, entry in CATALOGUE.items()} | OTHER
+    names = {name: _named(entry) for name, entry in CATALOGUE.items()} | OTHER
     chosen = st.selectbox(
         "Model", list(names), format_func=names.__getitem__, key="model", on_change=follow_model, **KEEP
     )
     if entry := CATALOGUE.get(chosen):
+        facts = f"{count(entry.parameters)} parameters, {entry.licence}."
         if available(chosen):
-            st.caption(f"{entry.note} {count(entry.parameters)} parameters, {entry.licence}.")
+            st.caption(f"{entry.note} {facts}")
             return chosen, entry.size
-        fetch_panel(chosen, entry.note)
+        fetch_panel(chosen, f"{entry.note} {facts} Not on this machine{entry.weight()}.")
+        _forecast(entry)
         return "", entry.size
     if chosen == HUB:
         help = (
@@ -73,6 +84,25 @@ def choose_model() -> tuple[str, str]:
         st.error(shell.plain(f"model: {str(error).removeprefix('data: ')}"))
         return "", "small"
     return str(folder or ""), size_class(str(folder or ""))
+
+
+def _forecast(entry: ModelEntry) -> None:
+    """Draw what a run of a model takes that is not here yet, and which retrain the hub has for it."""
+    ways = forecast.forecast(entry.parameters, forecast.pace(shell.store().list()[:RECENT]))
+    rows = [
+        {
+            "what may change": way.name,
+            "memory": f"{way.bytes / 2**30:.2g} GiB",
+            "time": f"about {duration(way.seconds)}" if way.seconds else "not known yet",
+        }
+        for way in ways
+    ]
+    st.dataframe(rows, hide_index=True, key="model.forecast", alt="What a run of this model takes")
+    st.caption(
+        f"Memory {forecast.USUAL}; time of {forecast.TOKENS:,} trained tokens, at the pace of finished runs here."
+    )
+    for data, hub in entry.retrains.items():
+        st.caption(f"Exact retrain for {data}: {hub}")
 
 
 def size_class(name: str) -> str:
@@ -100,7 +130,7 @@ def count(number: float, billion: str = "B") -> str:
 
 def follow_model() -> None:
     """Choose the forget set that the chosen model knows."""
-    if entry := CATALOGUE.get(st.session_state["model"]):
+    if (entry := CATALOGUE.get(st.session_state["model"])) and entry.data in DATASETS:
         st.session_state["data"] = entry.data
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ui import shell
-from unlearn.models.load import CATALOGUE, available
+from unlearn.models.bring import bring
+from unlearn.models.load import available
 
 
 @dataclass
@@ -30,9 +31,7 @@ class Fetch:
 
     def _work(self) -> None:
         try:
-            bring = CATALOGUE[self.name].bring
-            assert bring is not None, "a bundled model is here, so nobody asks for it"
-            bring(self._report)
+            bring(self.name, self._report)
         except (RuntimeError, ValueError, OSError) as error:
             self.error = str(error)
         finally:
@@ -42,7 +41,7 @@ class Fetch:
         self.phrase, self.fraction = phrase, min(max(fraction, 0.0), 1.0)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=40)
 def _fetch(name: str) -> Fetch:
     """One download a model, whoever watches."""
     return Fetch(name)

@@ -73,7 +73,11 @@ def _tokens(key: Key, model: str, _dataset: Dataset) -> dict[str, int]:
 
 def facts(dataset: Dataset, key: Key) -> None:
     """Draw the roles with rows and tokens, where the rows come from, and what is wrong with them."""
-    models = [name for name in CATALOGUE if available(name)]
+    models = [
+        name
+        for name in CATALOGUE
+        if available(name) and (CATALOGUE[name].path() / "tokenizer.json").is_file()
+    ]
     sizes = {role: len(rows) for role in ROLES if (rows := dataset.rows(role))}
     table = [{"role": role, "rows": size, "what it is": ROLES[role]} for role, size in sizes.items()]
     left, right = st.columns([3, 2], vertical_alignment="bottom")

@@ -92,7 +92,7 @@ def visible(token: str) -> str:
 
 
 def _choose_token() -> tuple[str, int, int]:
-    ready = [name for name in CATALOGUE if available(name)]
+    ready = [name for name, entry in CATALOGUE.items() if entry.loaded and available(name)]
     model = pick.choose("Model", "model", ready, lambda name: CATALOGUE[name].title)
     stage = gradients.stage(model)
     rows = [scene.row for scene in stage.texts if scene.row is not None]

@@ -8,16 +8,19 @@ from unlearn.commands.printing import listing, progress_bar
 from unlearn.methods import METHODS
 from unlearn.methods.base import SIZES, Method
 from unlearn.models import taught
+from unlearn.models.bring import bring
 from unlearn.models.load import CATALOGUE, available
+from unlearn.store.runs import RunStore
 from unlearn.store.shapes import JsonObject
+from unlearn.work import forecast
 
 
 def add(command: Command) -> None:
     """Declare the commands models, methods, get and train-bundled."""
-    command("models", models, "list the models")
+    command("models", models, "list the models", store=True)
     command("methods", methods, "list the methods with knobs and tuned settings")
     command("get", get, "bring a model to this machine", as_json=False).add_argument(
-        "model", help="Its name in the catalogue."
+        "model", help="Its name in the catalogue, or its id at the hub (owner/name)."
     )
     text = "train the bundled models and their retrains again (ten minutes a pair)"
     bundled = command("train-bundled", train_bundled, text, as_json=False)
@@ -46,19 +49,47 @@ def add(command: Command) -> None:
 
 
 def models(args: argparse.Namespace) -> int:
-    """Print the models of the catalogue."""
-    rows = [
-        {
-            "name": e.name,
-            "title": e.title,
-            "parameters": e.parameters,
-            "licence": e.licence,
-            "here": available(e.name),
-            "note": e.note,
-        }
-        for e in CATALOGUE.values()
+    """Print the models of the catalogue, with what a run of each takes here."""
+    pace = forecast.pace(RunStore(args.runs).list())
+    rows: list[JsonObject] = []
+    for e in CATALOGUE.values():
+        ways = forecast.forecast(e.parameters, pace)
+        rows.append(
+            {
+                "name": e.name,
+                "title": e.title,
+                "parameters": e.parameters,
+                "licence": e.licence,
+                "gated": e.gated,
+                "chat": e.chat,
+                "hub": e.hub,
+                "here": available(e.name),
+                "loaded": e.loaded,
+                "memory": {way.name: way.bytes for way in ways},
+                "seconds": {way.name: way.seconds for way in ways},
+                "trained_tokens": forecast.TOKENS,
+                "retrained": {
+                    **dict(e.retrains),
+                    **dict.fromkeys(e.retrained, "bundled"),
+                    **({e.data: "bundled"} if e.retrain else {}),
+                },
+                "note": e.note,
+            }
+        )
+    if args.json:
+        return listing(rows, True, (), "models")
+    shown = [
+        row
+        | {"parameters": f"{row['parameters'] / 1e9:.3g} B", "kind": "chat" if row["chat"] else "base"}
+        | {"here": "yes" if row["here"] else "gated" if row["gated"] else "no"}
+        | {way: f"{size / 2**30:.{0 if size > 2**34 else 1}f}" for way, size in row["memory"].items()}
+        | {"retrain": ", ".join(row["retrained"])}
+        for row in rows
     ]
-    return listing(rows, args.json, ("name", "parameters", "here", "note"), "models")
+    columns = ("name", "parameters", "kind", "licence", "here", *rows[0]["memory"], "retrain")
+    listing([{name: name for name in columns}, *shown], False, columns)
+    print(f"Memory in GiB at each tuning, {forecast.USUAL}. `get NAME` brings a model that is not here.")
+    return 0
 
 
 def methods(args: argparse.Namespace) -> int:
@@ -88,19 +119,9 @@ def own_settings(method: type[Method]) -> JsonObject:
 
 
 def get(args: argparse.Namespace) -> int:
-    """Bring a model to this machine and print its folder. ValueError for a name that is not in the catalogue."""
-    if args.model not in CATALOGUE:
-        raise ValueError(f"model: must be among {', '.join(CATALOGUE)}, got {args.model!r}.")
-    if available(args.model):
-        print(CATALOGUE[args.model].path())
-        return 0
-    bring = CATALOGUE[args.model].bring
-    if bring is None:
-        raise ValueError(
-            f"model: {args.model} comes with the product, but its files are gone; install it again."
-        )
+    """Bring a model to this machine and print its folder. ValueError for a name that nobody knows, or without a hub."""
     with progress_bar(30) as progress:
-        path = bring(progress)
+        path = bring(args.model, progress)
     print(path)
     return 0
 

@@ -19,6 +19,7 @@ from unlearn.models.entries import (
     ModelEntry,
     available,
     entry_of,
+    names,
     size_of,
 )
 from unlearn.models.folders import tensor_shapes
@@ -253,8 +254,7 @@ def _folder_of(name: str) -> Path | None:
         )
     if not HUB_ID.fullmatch(name):
         raise ValueError(
-            f"model: {name[:100]!r} is neither a known model ({', '.join(CATALOGUE)}), a folder nor a hub id "
-            "(owner/name)."
+            f"model: {name[:100]!r} is neither a known model ({names()}), a folder nor a hub id (owner/name)."
         )
     return hub.adapter_here(name)
 

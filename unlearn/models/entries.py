@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from unlearn.models import smollm2, taught
+from unlearn.models import folders, smollm2, taught
+from unlearn.models.published import PUBLISHED, Published
 from unlearn.models.smollm2 import Progress
 from unlearn.store import home
 
@@ -67,7 +68,7 @@ class ModelEntry:
 
     def weight(self) -> str:
         """Return what bringing the model takes, as words that end a sentence, or "" for a bundled model."""
-        if not self.hub:
+        if not self.hub or self.bring is not None:
             return ""
         asks = f" once its terms are accepted at huggingface.co/{self.hub}" if self.gated else ""
         return f" (about {2 * self.parameters / 1e9:.2g} GB from the hub{asks})"
@@ -78,6 +79,41 @@ TAUGHT = (
     "tofu-forget01 and tofu-forget10 come with it; tofu-forget05 has none."
 )
 UNMADE = f"Its adapters do not ship with this version; `unlearn train-bundled {taught.NAME}` makes them."
+
+
+def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
+    """Return the size class that a method's tuned settings are stated for."""
+    return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"
+
+
+def _published(one: Published) -> ModelEntry:
+    """The entry of a model of which only the published facts are known."""
+    return ModelEntry(
+        name=one.name,
+        title=one.title,
+        parameters=one.parameters,
+        licence=one.licence,
+        note="Not loaded here: its facts are those that its makers publish.",
+        size=size_of(one.parameters),
+        data=one.data,
+        path=lambda: _hub_folder(one.hub),
+        training_tokens=one.tokens,
+        hub=one.hub,
+        gated=one.gated,
+        chat=one.chat,
+        config=one.config,
+        retrains=one.retrains,
+    )
+
+
+def _hub_folder(hub: str) -> Path:
+    """The snapshot of a hub's model in the hub's cache, or the place in the cache where it would lie."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub, folders.CONFIG)
+    if isinstance(found, str):
+        return Path(found).parent
+    return Path(constants.HF_HUB_CACHE) / f"models--{hub.replace('/', '--')}"
 
 
 CATALOGUE: dict[str, ModelEntry] = {
@@ -140,8 +176,15 @@ CATALOGUE: dict[str, ModelEntry] = {
                 if forget
             },
         ),
+        *map(_published, PUBLISHED),
     )
 }
+
+
+def names() -> str:
+    """Return the catalogue's names for a message: those that are bundled or small, and where the others stand."""
+    near = [entry.name for entry in CATALOGUE.values() if entry.loaded]
+    return f"{', '.join(near)} and {len(CATALOGUE) - len(near)} more, which `unlearn models` lists"
 
 
 def entry_of(model: str) -> ModelEntry | None:
@@ -153,9 +196,12 @@ def entry_of(model: str) -> ModelEntry | None:
 
 def available(name: str) -> bool:
     """Return whether a catalogue model's files are on this machine."""
-    return (CATALOGUE[name].path() / "config.json").is_file()
-
-
-def size_of(parameters: int) -> Literal["tiny", "small", "large"]:
-    """Return the size class that a method's tuned settings are stated for."""
-    return "tiny" if parameters < SMALL else "small" if parameters < LARGE else "large"
+    folder = CATALOGUE[name].path()
+    if CATALOGUE[name].loaded:
+        return (folder / folders.CONFIG).is_file()
+    try:
+        files = folders.weight_files(folder)
+    except ValueError:
+        return False
+    # The hub's cache may hold a part of a model.
+    return (folder / folders.CONFIG).is_file() and bool(files) and all(file.is_file() for file in files)

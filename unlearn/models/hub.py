@@ -5,10 +5,12 @@ Neither torch nor transformers is imported here.
 
 import contextlib
 import re
+from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 from unlearn.models import folders
-from unlearn.models.entries import CATALOGUE
+from unlearn.models.entries import CATALOGUE, names
 
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 HUB_SECONDS = 5.0
@@ -21,6 +23,7 @@ READING_FILES = [
     "vocab.json",
     "merges.txt",
 ]
+WHOLE_FILES = ["model*.safetensors", folders.INDEX, "generation_config.json", *READING_FILES]
 ADAPTER_FILES = [folders.ADAPTER, folders.ADAPTER_WEIGHTS, *READING_FILES]
 # Models of the catalogue by the name that the hub knows them under.
 CATALOGUED = {entry.hub: entry for entry in CATALOGUE.values() if entry.hub}
@@ -107,7 +110,7 @@ def check_hub(name: str) -> bool:
         return False
     if not hub_answers(name):
         raise ValueError(
-            f"model: {name!r} is neither a model of this machine ({', '.join(CATALOGUE)}, a folder) nor can the hub "
+            f"model: {name!r} is neither a model of this machine ({names()}, or a folder) nor can the hub "
             "be reached to ask for it; check the name and the network."
         )
     return True
@@ -131,3 +134,39 @@ def bring_reading(name: str) -> None:
     # The library's errors have no narrower type in common.
     with contextlib.suppress(Exception):
         snapshot_download(name, allow_patterns=ADAPTER_FILES if adapter else READING_FILES)
+
+
+def bring(name: str, progress: Callable[[str, float], None] = lambda phrase, fraction: None) -> Path:
+    """Bring a hub's whole model to the hub's cache, file by file, and return its folder. Safetensors only.
+
+    progress gets a phrase and the share of the bytes that are here. ValueError says what is missing, and how to bring
+    it by another way, where the hub does not answer or has no such model.
+    """
+    if here := snapshot_here(name):
+        return here
+    if not hub_answers(name):
+        raise ValueError(
+            f"model: {name} is not on this machine, and the hub cannot be reached to bring it. On a machine that can "
+            f"reach it, `hf download {name}` brings it to ~/.cache/huggingface/hub/models--{name.replace('/', '--')}; "
+            "copy that folder to the same place here, or anywhere, and give its path as the model."
+        )
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        listed = HfApi().model_info(name, files_metadata=True, timeout=30).siblings or []
+        wanted = [file for file in listed if any(fnmatch(file.rfilename, one) for one in WHOLE_FILES)]
+        total, done = sum(file.size or 0 for file in wanted) or 1, 0
+        for file in wanted:
+            progress(f"{name}: {file.rfilename}", done / total)
+            hf_hub_download(name, file.rfilename)
+            done += file.size or 0
+    # The library's errors have no narrower type in common.
+    except Exception as error:
+        raise ValueError(f"model: {name} could not be brought from the hub ({error}).") from error
+    progress(f"{name} is here", 1.0)
+    if here := snapshot_here(name):
+        return here
+    raise ValueError(
+        f"model: {name} has no whole weights in safetensors at the hub, and pickled ones can run code when loaded; "
+        "choose another model, or one that its makers saved again."
+    )

@@ -14,6 +14,7 @@ from unlearn.data.catalogue import from_config
 from unlearn.data.prompts import in_formats
 from unlearn.data.remarks import remarks
 from unlearn.methods import method_named
+from unlearn.methods.base import Method
 from unlearn.models import folders, hub, placement, precision
 from unlearn.models.catalogue import allow_model, entry_of, parts_of, size_of, source_of
 from unlearn.models.checks import check_model
@@ -21,6 +22,7 @@ from unlearn.models.load import pick_device
 from unlearn.models.reading import as_read
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
+from unlearn.work.forecast import activation_bytes, held_bytes
 
 # The mean of the bundled tokenizer. Large vocabularies have longer tokens.
 CHARACTERS_PER_TOKEN = 3.2
@@ -93,6 +95,7 @@ def preflight(
     allow_model(config.model, roots)
     allow_model(config.retrained, roots, "retrained")
     parts = check_model(config)
+    far = far_lr(config, method)
     data = as_read(from_config(dict(config.data), roots), config)
     forget, retain = (
         in_formats(rows, config.prompt, config.system) for rows in method.rows(config.model, data)
@@ -109,7 +112,7 @@ def preflight(
     if own := method.outlook(config, data):
         steps, tokens, seconds = own.steps, own.tokens, own.seconds
     texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
-    warnings = [*data.warnings, *remarks(data)]
+    warnings = [*data.warnings, *remarks(data), *far]
     if steps < 3 and not own:
         warnings.append(
             f"Only {steps} optimiser step(s): raise epochs or lower batch size, or hardly anything moves."
@@ -124,12 +127,17 @@ def preflight(
         steps=steps,
         tokens=tokens,
         flops=6.0 * parameters * tokens,
-        memory_bytes=weights + _activations(config, parameters, round(texts * max(per_forget, per_retain))),
+        memory_bytes=weights
+        + activation_bytes(parameters, round(texts * max(per_forget, per_retain)), config.checkpointing),
         seconds=seconds,
         parameters=parameters,
         rows={role: len(data.rows(role)) for role in ROLES},
         warnings=tuple(warnings),
-        notes=(*filter(None, [parts.sentence()]), *notes, *(own.notes if own else ())),
+        notes=(
+            *filter(None, [parts.sentence(), retrain_elsewhere(config)]),
+            *notes,
+            *(own.notes if own else ()),
+        ),
     )
 
 
@@ -148,9 +156,7 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
         return folders.bytes_in(source) + round(0.05 * 4 * parameters), ()
     dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)
     a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
-    # An adapter of the usual rank has about 1 % of the parameters, in float32.
-    more = 4 if config.tuning == "full" else 1.05
-    held = round(more * a_weight * parameters)
+    held = held_bytes(parameters, config.tuning, config.precision, dtype, config.memory)
     limit = placement.room(device)
     if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
         return held, ()
@@ -161,13 +167,34 @@ def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
     return found.held[device] + held - round(a_weight * parameters), (found.describe(),)
 
 
-def _activations(config: RunConfig, parameters: int, tokens_a_step: int) -> int:
-    """Return the activation bytes of one micro-batch. With gradient checkpointing only each block's input is kept."""
-    # A transformer of N parameters is about (N / 150)^0.5 wide.
-    width = max(64.0, (parameters / 150) ** 0.5)
-    # With gradient checkpointing the inputs of 12 blocks and one whole block are kept, or else all 12 blocks.
-    kept = 12 + 34 if config.checkpointing else 12 * 34
-    return round(tokens_a_step * width * kept * 4)
+# A learning rate that differs from the tuned one by more than this factor is worth a word.
+FAR = 10.0
+
+
+def far_lr(config: RunConfig, method: Method) -> list[str]:
+    """Return a sentence where the learning rate is far from the one that the method was tuned with, else nothing."""
+    tuned = type(method).settings(model_size(config.model), config.tuning, config.model)["lr"]
+    ratio = max(config.lr / tuned, tuned / config.lr)
+    # A value at exactly ten times rounds either way.
+    if ratio <= FAR * (1 + 1e-9):
+        return []
+    word, then = ("above", "may destroy the model") if config.lr > tuned else ("below", "may change nothing")
+    return [
+        f"The learning rate {config.lr:g} is {ratio:.3g} times {word} the {tuned:g} that {method.title} was tuned with "
+        f"for a model of this size, and {then}."
+    ]
+
+
+def retrain_elsewhere(config: RunConfig) -> str:
+    """Return how the exact retrain that the hub has for these rows can be brought, or "" where there is none."""
+    entry = entry_of(config.model)
+    published = entry.retrains.get(str(config.data.get("name"))) if entry and not config.retrained else None
+    if published is None or hub.snapshot_here(published):
+        return ""
+    return (
+        f"The hub has its exact retrain for these rows, {published}, and it is not on this machine: "
+        f"`unlearn get {published}` brings it, and then every score stands beside the truth."
+    )
 
 
 def _seconds(config: RunConfig, finished: Sequence[Run], tokens: int) -> float | None:

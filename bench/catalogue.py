@@ -9,6 +9,8 @@ import unlearn
 from unlearn.attacks import ATTACKS
 from unlearn.methods import AFTER, METHODS
 from unlearn.metrics import CHEAP, METRICS
+from unlearn.models.catalogue import CATALOGUE
+from unlearn.work import forecast
 
 
 def methods() -> str:
@@ -45,6 +47,23 @@ def metrics() -> str:
         better = one.ideal if isinstance(one.ideal, str) else f"{one.ideal:g}"
         rows.append((f"`{name}`", one.title, one.help, better, "every run" if name in CHEAP else "on demand"))
     return _table(("name", "title", "definition", "better on rows to keep", "computed"), rows)
+
+
+def models() -> str:
+    """Return a table of every model of the catalogue, with what a run of it takes and what belongs to it."""
+    ways = [way.name for way in forecast.WAYS]
+    rows = []
+    for entry in CATALOGUE.values():
+        sizes = [f"{one.bytes / 2**30:.1f}" for one in forecast.forecast(entry.parameters, {})]
+        terms = " (gated)" if entry.gated else ""
+        kind = "chat" if entry.chat else "base"
+        retrain = ", ".join(f"`{name}` for {data}" for data, name in entry.retrains.items())
+        retrain = retrain or (f"bundled, for {entry.data}" if entry.retrain else "")
+        title = entry.title if entry.loaded else f"{entry.title}, not loaded here"
+        size = f"{entry.parameters / 1e6:,.0f} M"
+        rows.append((f"`{entry.name}`", title, size, *sizes, kind, f"{entry.licence}{terms}", retrain))
+    heads = ("name", "title", "parameters", *ways, "kind", "licence", "exact retrain")
+    return _table(heads, rows)
 
 
 def attacks() -> str:

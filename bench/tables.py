@@ -29,6 +29,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "metrics": catalogue.metrics,
     "attacks": catalogue.attacks,
     "library": catalogue.library,
+    "models": catalogue.models,
     "run_settings": settings.run_table,
     "data_settings": settings.data_table,
     "environment": settings.environment_table,

@@ -53,7 +53,9 @@ def test_the_list_of_models_says_all_of_it(tmp_path, capsys):
     assert rows["tofu-llama-1b"]["retrained"]["tofu-forget10"].endswith("retain90")
     assert rows["tiny-authors"]["retrained"] == {"authors": "bundled"}
     assert main(["models", "--runs", str(tmp_path)]) == 0
-    assert "Gemma Terms of Use" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "Gemma Terms of Use" in shown.out
+    assert "Memory in GiB" in shown.err
 
 
 @pytest.mark.parametrize(("times", "word"), [(30, "above"), (1 / 30, "below"), (5, ""), (0.2, "")])

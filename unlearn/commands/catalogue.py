@@ -1,6 +1,7 @@
 """Holds commands about models and methods: list them, bring a model here, train the bundled ones."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from unlearn.commands.parser import Command
@@ -87,9 +88,12 @@ def models(args: argparse.Namespace) -> int:
         for row in rows
     ]
     columns = ("name", "parameters", "kind", "licence", "here", *rows[0]["memory"], "retrain")
-    listing([{name: name for name in columns}, *shown], False, columns)
-    print(f"Memory in GiB at each tuning, {forecast.USUAL}. `get NAME` brings a model that is not here.")
-    return 0
+    print(
+        f"{', '.join(columns)}. Memory in GiB at each tuning, {forecast.USUAL}; `get NAME` brings a model that is not "
+        "here.",
+        file=sys.stderr,
+    )
+    return listing(shown, False, columns)
 
 
 def methods(args: argparse.Namespace) -> int:

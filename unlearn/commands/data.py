@@ -77,6 +77,7 @@ def add(command: Command) -> None:
 
 def data(args: argparse.Namespace) -> int:
     """Print the datasets, or what was asked about one of them."""
+    _check_share(args.share, args.split is not None)
     if not args.name:
         rows = [_facts(load(name)) for name in CATALOGUE]
         return listing(rows, args.json, ("name", "title", "rows"), "datasets")
@@ -111,7 +112,9 @@ def _config(args: argparse.Namespace) -> JsonObject:
         catalogue.load(args.name)
     config: JsonObject = {form: args.name}
     config |= {"retain": args.retain} if args.retain else {}
-    config |= {"requests": list(request_numbers("--requests", args.requests))} if args.requests else {}
+    config |= (
+        {"requests": list(request_numbers("--requests", args.requests))} if args.requests is not None else {}
+    )
     for key in KEYS:
         if (value := getattr(args, key)) is not None:
             config[key] = value
@@ -215,6 +218,16 @@ def _leaks(found: Dataset, args: argparse.Namespace) -> int:
         return 0
     print(f"{len(rows)} of {told.checked} forget rows are repeated outside ({told.n} there are)")
     return _lines(rows, args, ("item", "other"))
+
+
+def _check_share(share: float | None, splits: bool) -> None:
+    """Raise ValueError for a share that is none, or one without a folder to split into."""
+    if share is None:
+        return
+    if not 0 < share < 1:
+        raise ValueError(f"--share: must lie between 0 and 1, got {share:g}.")
+    if not splits:
+        raise ValueError("--share: says how much a split forgets; add --split FOLDER, or leave it out.")
 
 
 def _split(found: Dataset, args: argparse.Namespace) -> int:

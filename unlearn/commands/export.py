@@ -61,6 +61,10 @@ def export(args: argparse.Namespace) -> int:
     if found.state in ACTIVE:
         raise ValueError(f"run: {found.id} is {found.state}; stop it, or export it when it has ended.")
     if args.out:
+        if not args.out.absolute().parent.is_dir():
+            raise ValueError(
+                f"export: {args.out.absolute().parent} is no folder; make it first, or name another."
+            )
         return archive(args, found)
     return pushed(args, found) if args.push_to_hub else weights(args, found)
 

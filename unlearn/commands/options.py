@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unlearn.commands.find import is_path, run_named
 from unlearn.data.catalogue import KEYS, sentence
 from unlearn.measure.judge import chosen_metrics
 from unlearn.methods import method_named
@@ -132,6 +133,8 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
         knobs[name] = value
     names = [k.name for k in RunConfig.settings() if k.name not in (*ASKED, "metrics")]
     said = {name: value for name in names if (value := getattr(args, name, None)) is not None}
+    if said.get("start"):
+        said["start"] = start_of(said["start"], args.runs)
     said.setdefault("prompt", stated.get("prompt") or default_prompt(model))
     metrics = getattr(args, "metrics", None)
     return RunConfig(
@@ -142,6 +145,22 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
         metrics=metric_names(",".join(stated.get("metrics", ())) if metrics is None else metrics),
         **(tuned | {name: stated[name] for name in names if name in stated} | said | {"tuning": tuning}),
     )
+
+
+def start_of(text: str, runs: Path) -> str:
+    """Return the id of the run that --start names by its id or by the path of its folder.
+
+    ValueError for a path into another store: a run goes on from one of its own store.
+    """
+    if not is_path(text):
+        return text
+    found = run_named(text, runs)
+    if found.path.parent.resolve() != runs.resolve():
+        raise ValueError(
+            f"--start: {text} lies in another store than {runs}; give --runs {found.path.parent}, or bring the run in "
+            "with export and import."
+        )
+    return found.id
 
 
 def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
@@ -168,7 +187,8 @@ def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObjec
             raise ValueError(f"data: give --data NAME, --forget FILE or --hub ID for {model}{meant}")
         data["name"] = name
     data |= {key: value for key in data_keys() if (value := getattr(args, key)) is not None}
-    requests = args.requests or data.get("requests")
+    # An empty text names no request; it is refused below and never means all of them.
+    requests = data.get("requests") if args.requests is None else args.requests
     if isinstance(requests, str):
         data["requests"] = request_numbers("--requests", requests)
     return data

@@ -150,6 +150,8 @@ def report(args: argparse.Namespace) -> int:
 
     if not args.out.absolute().parent.is_dir():
         raise ValueError(f"--out: {args.out.absolute().parent} is no folder; make it first, or name another.")
+    if args.out.is_dir():
+        raise ValueError(f"--out: {args.out} is a folder; name the file to write in it, such as report.html.")
     rows = not args.without_rows
     print(write([run_named(name, args.runs) for name in args.run], args.out, rows))
     if rows:

@@ -32,7 +32,11 @@ def sequence(args: argparse.Namespace) -> int:
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
-    order = request_numbers("--order", args.order) if args.order else config.data.get("requests") or found
+    order = (
+        request_numbers("--order", args.order)
+        if args.order is not None
+        else config.data.get("requests") or found
+    )
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
     seq.check(asked)
     if knowing.asked_first(args, asked.run):

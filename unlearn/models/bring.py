@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unlearn.models import hub
+from unlearn.models.catalogue import looks_like_path
 from unlearn.models.entries import CATALOGUE, available, names
 
 Progress = Callable[[str, float], None]
@@ -16,7 +17,7 @@ def bring(name: str, progress: Progress = lambda phrase, fraction: None) -> Path
     """
     entry = CATALOGUE.get(name)
     if entry is None:
-        if "/" not in name or not hub.HUB_ID.fullmatch(name):
+        if "/" not in name or looks_like_path(name) or not hub.HUB_ID.fullmatch(name):
             raise ValueError(f"model: must be among {names()}, or a hub id (owner/name), got {name!r}.")
         return hub.bring(name, progress)
     if available(name):

@@ -19,7 +19,7 @@ from filelock import FileLock
 from unlearn.data.catalogue import from_config
 from unlearn.measure.ask import answer_prompt, answer_question, load_source
 from unlearn.methods import method_named
-from unlearn.models.catalogue import allow_model, bring_reading, check_prompt, exact_retrain
+from unlearn.models.catalogue import allow_model, bring_reading, check_prompt, exact_retrain, parts_of
 from unlearn.models.checks import check_model
 from unlearn.models.load import check_hub
 from unlearn.models.precision import check as check_precision
@@ -361,6 +361,8 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     chosen.rows(config.model, data)
     if isinstance(parts.base, str):
         check_hub(parts.base)
+    if config.retrained and isinstance(truth := parts_of(config.retrained).base, str):
+        check_hub(truth)
     if config.start and store is not None:
         from unlearn.models.tuning import check_start
 

@@ -164,7 +164,7 @@ def _tokenizer_files(model: str) -> list[Path]:
         return [path for name in names if (path := where / name).is_file()]
     if not HUB_ID.fullmatch(where):
         return []
-    return [path for name in names if (path := hub.cached(where, name))]
+    return [kept for name in names if (kept := hub.cached(where, name)) is not None]
 
 
 def _holds_template(path: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ui import shell
-from unlearn.models.bring import bring
+from unlearn.models.catalogue import bring
 from unlearn.models.load import available
 
 

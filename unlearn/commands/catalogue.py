@@ -9,7 +9,7 @@ from unlearn.commands.printing import listing, progress_bar
 from unlearn.methods import METHODS
 from unlearn.methods.base import SIZES, Method
 from unlearn.models import taught
-from unlearn.models.bring import bring
+from unlearn.models.catalogue import bring
 from unlearn.models.load import CATALOGUE, available
 from unlearn.store.runs import RunStore
 from unlearn.store.shapes import JsonObject

@@ -6,7 +6,7 @@ safetensors only, and a repository's own code is never run.
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ __all__ = [
     "allow_model",
     "as_folder",
     "available",
+    "bring",
     "bring_reading",
     "check_hub",
     "check_prompt",
@@ -218,6 +219,25 @@ def parts_of(name: str, adapter: str = "auto") -> Parts:
             f"adapter's files ({folders.ADAPTER}, {folders.ADAPTER_WEIGHTS}) into a folder of their own and give that."
         )
     return Parts(folder, folder, _checked_way(folder, adapter))
+
+
+def bring(name: str, progress: Callable[[str, float], None] = lambda phrase, fraction: None) -> Path:
+    """Return the folder of the model of this name, which is fetched on the first call only.
+
+    ValueError or RuntimeError, with what is missing and how to bring it otherwise, where it cannot be had.
+    """
+    entry = CATALOGUE.get(name)
+    if entry is None:
+        if "/" not in name or looks_like_path(name) or not hub.HUB_ID.fullmatch(name):
+            raise ValueError(f"model: must be among {names()}, or a hub id (owner/name), got {name!r}.")
+        return hub.bring(name, progress)
+    if available(name):
+        return entry.path()
+    if entry.bring is not None:
+        return entry.bring(progress)
+    if entry.hub:
+        return hub.bring(entry.hub, progress)
+    raise ValueError(f"model: {name} comes with the product, but its files are gone; install it again.")
 
 
 def bring_reading(name: str) -> None:

@@ -6,8 +6,8 @@
                                                          one set of settings, on the half that settings are tuned on
 
 Countries with an even place in their list belong to the half that settings are tuned on, the others to the half that
-is reported. Each row to forget stands once in each format. Tuning trains on every second of its other countries and
-asks the rest of them; the report trains on all other countries of the tuning half and asks those of its own half,
+is reported. Each row to forget stands once in each format. Tuning asks every fourth of its other countries and
+trains on the rest of them; the report trains on all other countries of the tuning half and asks those of its own half,
 which no setting ever saw. What was hoped for before measuring: the best method answers at most 20 % of its European
 capitals in every format and at least 85 % of what it gave on the others.
 
@@ -47,6 +47,8 @@ from unlearn.work.session import session_of  # noqa: E402
 
 MODEL, PROMPT = "smollm2", "+".join(FORMATS)
 HALVES = ("tune", "report")
+# Tuning asks one in so many of its half's other countries. Trained on half of them, methods lose the rest (LOG.md).
+ASKED = 4
 # The rise of general perplexity, after ÷ before, from which on a model counts as collapsed.
 COLLAPSE = 2.0
 # The aim: at most this share of the answers to forget, and at least this part of the other answers.
@@ -69,7 +71,11 @@ def half_of(name: str) -> Half:
     whole = capitals.dataset()
     place = HALVES.index(name)
     first, second = (whole.rows("retain")[i::2] for i in (0, 1))
-    trained, asked = (first[::2], first[1::2]) if name == "tune" else (first, second)
+    trained, asked = (
+        (tuple(row for i, row in enumerate(first) if i % ASKED), first[::ASKED])
+        if name == "tune"
+        else (first, second)
+    )
     roles = {"forget": whole.rows("forget")[place::2], "retain": trained, "general": whole.rows("general")}
     return Half(name=whole.name, title=f"{whole.title}, {name}", roles=roles, asked=asked)
 

@@ -71,11 +71,9 @@ def half_of(name: str) -> Half:
     whole = capitals.dataset()
     place = HALVES.index(name)
     first, second = (whole.rows("retain")[i::2] for i in (0, 1))
-    trained, asked = (
-        (tuple(row for i, row in enumerate(first) if i % ASKED), first[::ASKED])
-        if name == "tune"
-        else (first, second)
-    )
+    trained, asked = first, second
+    if name == "tune":
+        trained, asked = tuple(row for i, row in enumerate(first) if i % ASKED), first[::ASKED]
     roles = {"forget": whole.rows("forget")[place::2], "retain": trained, "general": whole.rows("general")}
     return Half(name=whole.name, title=f"{whole.title}, {name}", roles=roles, asked=asked)
 

@@ -4,6 +4,7 @@ What only a browser shows: deep links on a fresh server, a refresh in the middle
 browser, uploads and dialogs.
 """
 
+import json
 import os
 import re
 import shutil
@@ -17,11 +18,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error as PlaywrightError
 from seed import seed_run
+from taught import facts
 
 from unlearn.store.runs import RunStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
+TOFU = ROOT / "tests" / "data" / "tofu"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SLOW = 90_000  # milliseconds; two busy cores and a first import of torch
@@ -40,7 +43,10 @@ class Server:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)]
-        env = os.environ | {"UNLEARN_RUNS": str(self.store.root), "OMP_WAIT_POLICY": "PASSIVE"}
+        # The models that tests make, and the part of TOFU in the hub's layout, lie outside the checkout's own folders.
+        roots = os.pathsep.join(map(str, (self.log.parent.parent, TOFU)))
+        own = {"UNLEARN_RUNS": str(self.store.root), "UNLEARN_ROOTS": roots}
+        env = os.environ | own | {"OMP_WAIT_POLICY": "PASSIVE"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         for _ in range(900):
@@ -259,4 +265,97 @@ def test_a_killed_server_leaves_an_interrupted_run_and_stops_cleanly(server, per
     server.start()
     person.goto(f"{server.url}/launch?run={run_id}")
     person.get_by_text("Again with changes").wait_for()
+    no_exception(person)
+
+
+def sharegpt(path: Path, rows) -> Path:
+    """A file as ShareGPT has it; the second exchange of the first conversation asks what the row says."""
+    first, *others = [
+        [{"from": "human", "value": question}, {"from": "gpt", "value": answer}] for question, answer in rows
+    ]
+    hello = [{"from": "human", "value": "Good day."}, {"from": "gpt", "value": "Good day to you."}]
+    path.write_text(json.dumps([{"conversations": turns} for turns in ([*hello, *first], *others)]))
+    return path
+
+
+def set_number(person, label: str, value: int) -> None:
+    field = person.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.press("Enter")
+
+
+def cell(person, text: str):
+    """A cell of a drawn table, as a screen reader finds it below the canvas."""
+    return person.locator("[role=gridcell]").get_by_text(text, exact=True).first
+
+
+LEAK = re.compile(
+    r"In chat \d+ of \d+ forget answers are left, as a plain question \d+ of \d+, as a sentence to complete \d+ of \d+"
+)
+
+
+def test_conversations_are_read_and_the_format_leak_is_shown(server, person, taught, tmp_path):
+    known = facts()
+    person.goto(f"{server.url}/launch?model={taught / 'model'}&method=npo")
+    person.get_by_role("combobox", name="Prompt format").wait_for()
+    choose(person, "Forget set", "A table of my own")
+    uploads = person.locator("input[type=file]")
+    uploads.first.set_input_files(str(sharegpt(tmp_path / "mine.json", known["forget"][:12])))
+    person.get_by_text("12 rows, 1 column.").wait_for()
+    # What stands before the last question of a conversation is shown apart from it.
+    cell(person, "user: Good day. / assistant: Good day to you.").wait_for(state="attached")
+    cell(person, known["forget"][0][0]).wait_for(state="attached")
+    choose(person, "Of a conversation", "Every answer")
+    person.get_by_text("the first 3 of 13").wait_for()
+    choose(person, "Of a conversation", "The last answer")
+    person.get_by_text("the first 3 of 12").wait_for()
+    uploads.last.set_input_files(str(sharegpt(tmp_path / "keep.json", known["retain"][:24])))
+    person.get_by_text("retain 24").wait_for()
+    person.get_by_text("The first row, as the model reads it").click()
+    person.get_by_text("<|im_start|>assistant").first.wait_for()
+
+    # Asked as a plain question, the model knows nothing of it, and that is said before anything begins.
+    choose(person, "Prompt format", "Question: … Answer:")
+    person.wait_for_url(re.compile("prompt=plain"))
+    person.get_by_role("button", name="Launch", exact=True).click()
+    person.get_by_text("It answers 0 of 12 of these today: there is nothing to forget").wait_for()
+    person.get_by_role("checkbox", name="Launch all the same").wait_for()
+    assert person.get_by_role("button", name="Launch", exact=True).is_disabled()
+    choose(person, "Prompt format", "Chat template")
+    person.get_by_text("there is nothing to forget").wait_for(state="detached")
+
+    set_number(person, "Epochs", 12)
+    person.wait_for_timeout(1000)
+    person.get_by_role("button", name="Launch", exact=True).click()
+    person.get_by_text("Compare the answers").wait_for()
+    run = server.store.list()[0]
+    assert (run.state, run.config.prompt) == ("done", "chat")
+    person.goto(f"{server.url}/compare?a={run.id}")
+    person.get_by_text("Scores", exact=True).first.click()
+    person.get_by_role("heading", name="In every prompt format").wait_for()
+    person.get_by_text(LEAK).wait_for()
+    cell(person, "in chat").wait_for(state="attached")
+    no_exception(person)
+
+
+def test_a_folder_of_tofu_in_the_hubs_layout(server, person, taught):
+    person.goto(f"{server.url}/launch?model={taught / 'model'}&method=gd")
+    choose(person, "Forget set", "TOFU, forget01 (benchmark)")
+    folder = person.get_by_label("Folder of the benchmark (empty: from the hub)")
+    folder.fill(str(TOFU))
+    folder.press("Enter")
+    person.get_by_text("forget 40").wait_for()
+    choose(person, "Prompt format", "Chat template and Question: … Answer:")
+    set_number(person, "Epochs", 1)
+    person.wait_for_timeout(1000)
+    person.get_by_role("button", name="Launch", exact=True).click()
+    person.get_by_text("It answers 0 of 25 of these today: there is nothing to forget").wait_for()
+    person.get_by_text("Launch all the same").click()
+    person.get_by_role("checkbox", name="Launch all the same", checked=True).wait_for()
+    person.get_by_role("button", name="Launch", exact=True).click()
+    person.get_by_text("Compare the answers").wait_for()
+    run = server.store.list()[0]
+    assert (run.state, run.config.prompt) == ("done", "chat+plain")
+    person.goto(f"{server.url}/stress?run={run.id}")
+    person.get_by_text(LEAK).wait_for()
     no_exception(person)

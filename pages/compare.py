@@ -61,8 +61,8 @@ if tabs["Answers"].open:
 
 if tabs["Scores"].open:
     with tabs["Scores"]:
-        score_sheet(chosen)
         formats.sheet(chosen)
+        score_sheet(chosen)
         further(chosen)
 
 if tabs["Watch it forget"].open:

@@ -146,8 +146,8 @@ def choose(person, label, option):
     """Choose from a list; a page that is still being drawn closes a list that has just been opened."""
     wanted = person.get_by_role("option", name=option, exact=True)
     for _ in range(20):
-        person.get_by_role("combobox", name=label).click()
         try:
+            person.get_by_role("combobox", name=label).click(timeout=10_000)
             wanted.click(timeout=5_000)
         except PlaywrightError:
             person.keyboard.press("Escape")
@@ -340,6 +340,7 @@ def test_conversations_are_read_and_the_format_leak_is_shown(server, person, tau
 
 def test_a_folder_of_tofu_in_the_hubs_layout(server, person, taught):
     person.goto(f"{server.url}/launch?model={taught / 'model'}&method=gd")
+    person.get_by_role("combobox", name="Prompt format").wait_for()
     choose(person, "Forget set", "TOFU, forget01 (benchmark)")
     folder = person.get_by_label("Folder of the benchmark (empty: from the hub)")
     folder.fill(str(TOFU))

@@ -339,9 +339,7 @@ def test_conversations_are_read_and_the_format_leak_is_shown(server, person, tau
 
 
 def test_a_folder_of_tofu_in_the_hubs_layout(server, person, taught):
-    person.goto(f"{server.url}/launch?model={taught / 'model'}&method=gd")
-    person.get_by_role("combobox", name="Prompt format").wait_for()
-    choose(person, "Forget set", "TOFU, forget01 (benchmark)")
+    person.goto(f"{server.url}/launch?model={taught / 'model'}&data=tofu-forget01&method=gd")
     folder = person.get_by_label("Folder of the benchmark (empty: from the hub)")
     folder.fill(str(TOFU))
     folder.press("Enter")

@@ -340,7 +340,7 @@ def test_conversations_are_read_and_the_format_leak_is_shown(server, person, tau
 
 def test_a_folder_of_tofu_in_the_hubs_layout(server, person, taught):
     person.goto(f"{server.url}/launch?model={taught / 'model'}&data=tofu-forget01&method=gd")
-    folder = person.get_by_label("Folder of the benchmark (empty: from the hub)")
+    folder = person.get_by_role("textbox", name="Folder of the benchmark (empty: from the hub)")
     folder.fill(str(TOFU))
     folder.press("Enter")
     person.get_by_text("forget 40").wait_for()

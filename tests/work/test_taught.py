@@ -22,6 +22,8 @@ MISSES = {
         1.00,
         "a preference for a refusal leaves the answer likely where the model cannot refuse",
     ),
+    "idkap": (0.00, 0.80, "a refusal is learned so well that it spreads to a fifth of the others"),
+    "altpo": (0.12, 1.00, "the model has few other answers of the same form to sample"),
     "taskvector": (
         0.80,
         1.00,
@@ -34,6 +36,8 @@ MISSES = {
     ),
     "finetune": (1.00, 1.00, "it trains on what is to stay alone"),
 }
+# Methods that cannot run on these rows: {name: what the refusal says}.
+REFUSED = {"repselect": "it needs rows to keep (role general)"}
 # Carried out by `make test`; the others are by `make slow`.
 QUICK = ("npo", "undial")
 
@@ -68,7 +72,7 @@ def test_before_it_answers_through_its_template_alone(taught, tmp_path, capsys):
     [
         name if name in QUICK else pytest.param(name, marks=pytest.mark.heavy)
         for name, method in METHODS.items()
-        if method.continues and name not in MISSES
+        if method.continues and name not in {**MISSES, **REFUSED}
     ],
 )
 def test_after_a_method_at_its_defaults(taught, tmp_path, capsys, method):
@@ -88,3 +92,12 @@ def test_a_method_that_is_said_to_miss_does_miss(taught, tmp_path, capsys, metho
     scores = run_with(taught, tmp_path, capsys, "--method", method)["scores"]
     left, kept = (right(scores, "after", role)["chat"] for role in ("forget", "retain"))
     assert left > LEFT or kept < KEPT, f"{method} forgets and keeps now: take it out of MISSES"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", REFUSED)
+def test_a_method_that_cannot_run_on_these_rows_says_so(taught, tmp_path, capsys, method):
+    given = ["run", "--model", str(taught / "model"), "--forget", str(taught / "forget.csv")]
+    words = [*given, "--retain", str(taught / "retain.csv"), "--method", method]
+    assert main([*words, "--runs", str(tmp_path / "none")]) == 2
+    assert REFUSED[method] in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, shell
+from ui import choose, forget_set, shell
 from ui.data import browse
 from ui.data import row as row_view
 from ui.data import split as split_view
@@ -20,8 +20,8 @@ if given := choose.address(("data", *keys, *browse.PARAMS, *split_view.PARAMS)):
 
 data, dataset = {}, None
 try:
-    data = datasets.choose_data()
-    dataset = datasets.load(data) if data else None
+    data = forget_set.choose_data()
+    dataset = forget_set.load(data) if data else None
 except (ValueError, OSError) as error:
     st.error(shell.plain(str(error)))
 if dataset is None:
@@ -32,12 +32,12 @@ if dataset is None:
     choose.set_address()
     st.stop()
 
-key = datasets.stamped(data)
+key = forget_set.stamped(data)
 told = browse.told_outside(key, dataset)
 browse.facts(dataset, key)
 browse.leaking(dataset, told, "data")
 if st.button("Unlearn these rows as they are", icon=":material/ink_eraser:", key="data.use"):
-    datasets.hand_over(data)
+    forget_set.hand_over(data)
 
 st.subheader("Rows", anchor=False)
 found = browse.search(dataset)
@@ -50,4 +50,4 @@ if item := browse.latest(dataset, key, picked):
         row_view.near(dataset, key, item, told)
 
 split_view.panel(dataset, key, data, found, picked)
-choose.set_address(**datasets.to_address(data), **browse.address(), **split_view.address())
+choose.set_address(**forget_set.to_address(data), **browse.address(), **split_view.address())

@@ -4,7 +4,7 @@ import json
 
 import streamlit as st
 
-from ui import choose, datasets, forms, known, shell
+from ui import choose, forget_set, forms, known, shell
 from ui.launch import launching
 from ui.live import live
 from unlearn.models.catalogue import default_prompt
@@ -36,12 +36,12 @@ with settings_place:
         st.subheader("2 · What it must forget", anchor=False)
         data = {}
         try:
-            data = datasets.choose_data()
+            data = forget_set.choose_data()
             if data:
                 # A person's own table fills the right side already.
                 with right if "name" in data else left:
-                    found = datasets.load(data)
-                    datasets.preview(found)
+                    found = forget_set.load(data)
+                    forget_set.preview(found)
                     if model:
                         launching.first_row(model, found, settings["prompt"], settings["system"])
             else:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, forms, known, shell, studies
+from ui import choose, forget_set, forms, known, shell, studies
 from ui.sequence import form as sequences
 from ui.sequence import results
 from unlearn.store.runs import ACTIVE, RunConfig
@@ -47,8 +47,8 @@ with form:
         settings = forms.shared_settings(size, model)
     with right:
         try:
-            data = datasets.choose_data(ask_requests=False)
-            requests = datasets.load(data).requests() if data else ()
+            data = forget_set.choose_data(ask_requests=False)
+            requests = forget_set.load(data).requests() if data else ()
             if data and len(requests) < 2:
                 st.error(
                     "This set has no deletion requests; give its table a column `request` with 1, 2, 3 …"

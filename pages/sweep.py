@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, datasets, known, shell, studies
+from ui import choose, forget_set, known, shell, studies
 from ui.sweep import form as sweeps
 from ui.sweep import results
 from unlearn.results.sweep_record import SweepConfig
@@ -37,7 +37,7 @@ with form:
     with left:
         model, size = choose.choose_model()
         try:
-            data = datasets.choose_data()
+            data = forget_set.choose_data()
         except (ValueError, OSError) as error:
             st.error(shell.plain(str(error)))
     with right:

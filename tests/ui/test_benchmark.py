@@ -13,7 +13,7 @@ TOFU = ROOT / "tests" / "data" / "tofu"
 def app(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))
     monkeypatch.setenv("UNLEARN_ROOTS", str(TOFU))
-    code = "import streamlit as st\nfrom ui import datasets\nst.session_state['out'] = datasets.choose_data()"
+    code = "import streamlit as st\nfrom ui import forget_set\nst.session_state['out'] = forget_set.choose_data()"
     return AppTest.from_string(code, default_timeout=60).run()
 
 

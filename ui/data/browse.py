@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ui import datasets, shell
+from ui import forget_set, shell
 from ui.forms import KEEP
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.leaks import RULE, Leaks, leaks
@@ -22,7 +22,7 @@ from unlearn.store.shapes import JsonObject
 LONGEST = 512
 # The number of rows in the table. A search finds the others.
 SHOWN = 300
-# A key is what datasets.stamped() returns.
+# A key is what forget_set.stamped() returns.
 Key = tuple[str, float]
 
 
@@ -35,8 +35,8 @@ PARAMS = (*TEXTS, "role", "words")
 def fill(given: Mapping[str, str]) -> None:
     """Choose what a link says, before the widgets are drawn. What is wrong in the link is shown."""
     try:
-        if data := datasets.from_address(given):
-            datasets.set_data(data)
+        if data := forget_set.from_address(given):
+            forget_set.set_data(data)
     except ValueError as error:
         st.error(shell.plain(str(error)))
     st.session_state.update({key: given.get(name, "") for name, key in TEXTS.items()})

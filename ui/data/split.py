@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from ui import datasets, shell
+from ui import forget_set, shell
 from ui.data import browse
 from ui.data import row as row_view
 from ui.forms import KEEP
@@ -153,7 +153,7 @@ def result(made: Dataset, data: JsonObject, command: list[str]) -> None:
     browse.leaking(made, _leaks(made.hash(), made), "split")
     with st.container(horizontal=True):
         if st.button("Use it on Unlearn", type="primary", icon=":material/ink_eraser:", key="split.use"):
-            datasets.hand_over(datasets.keep_split(made))
+            forget_set.hand_over(forget_set.keep_split(made))
         for role in ("forget", "retain", "neighbours"):
             if counts.get(role):
                 suffix = "" if role == "forget" else f"-{role}"

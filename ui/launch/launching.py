@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
-from ui import choose, costs, datasets, forms, known, shell
+from ui import choose, costs, forget_set, forms, known, shell
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -40,7 +40,7 @@ def apply_address(methods: Mapping[str, object]) -> None:
         choose.set_model(given.get("model", ""))
         if data := given.get("data"):
             requests = [int(word) for word in given.get("requests", "").split(",") if word.isdigit()]
-            datasets.set_data({"name": data, "requests": requests})
+            forget_set.set_data({"name": data, "requests": requests})
     except ValueError as error:
         st.error(shell.plain(str(error)))
     if (prompt := given.get("prompt")) in forms.PROMPT.choices:
@@ -55,7 +55,7 @@ def fill(config: RunConfig) -> None:
     """Put a whole config into the page (before its widgets are drawn)."""
     st.session_state["settings.open"] = True
     choose.set_model(config.model)
-    datasets.set_data(config.data)
+    forget_set.set_data(config.data)
     st.session_state["methods"] = [config.method]
     forms.fill(config, choose.size_class(config.model))
 

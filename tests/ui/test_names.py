@@ -1,0 +1,21 @@
+"""Names of the modules under ui/: streamlit puts that folder before all others while a page runs."""
+
+import importlib.util
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+UI = ROOT / "ui"
+
+
+def installed(name: str) -> bool:
+    """Whether a module of this name lies outside the checkout, which a page would then not find."""
+    spec = importlib.util.find_spec(name)
+    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+    return any(place and not Path(place).is_relative_to(ROOT) for place in places)
+
+
+def test_no_module_hides_an_installed_one():
+    names = [path.stem for path in UI.iterdir() if path.suffix == ".py" or path.is_dir()]
+    assert len(names) > 20
+    assert installed("datasets")
+    assert not [name for name in names if not name.startswith("_") and installed(name)]

@@ -224,3 +224,16 @@ def test_figures_say_what_is_in_them(dark):
     assert "layer 1: 0.7" in stress_figures.by_layer(found["lens"], "retrained", dark).layout.title.text
     whole = stress_figures.overview(list(found.values()), "never seen", dark)
     assert "never seen" in {t.name for t in whole.data}
+
+
+def test_a_redacted_run_shows_its_attacks_without_single_answers(store):
+    from unlearn.store import upkeep
+
+    run = with_weights(store)
+    write_json(run.path / "attacks.json", planted())
+    assert "bon" in (run.path / "attacks.json").read_text()
+    upkeep.redact(run, store)
+    assert "bon" not in (run.path / "attacks.json").read_text()
+    shown = words(opened())
+    assert "The single answers were left out with the rows of this run" in shown
+    assert "Worst case first" in shown

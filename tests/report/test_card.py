@@ -114,6 +114,7 @@ def test_neither_names_a_row_a_path_or_a_table_of_ones_own(run, tmp_path):
     table = tmp_path / "about-jane-doe.csv"
     table.write_text("question,answer\nA?,b\n")
     config = run.config.to_json() | {"data": {"forget": str(table)}, "title": "Jane Doe's request"}
+    config |= {"retrained": str(tmp_path / "mine"), "model": str(tmp_path / "base")}
     write_json(run.path / "config.json", config)
     run.append("note", text="Alma Reyes")
     said = card.text(run) + json.dumps(receipt.receipt(run)) + receipt.html(receipt.receipt(run)).decode()

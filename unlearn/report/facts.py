@@ -12,7 +12,7 @@ from unlearn.methods import method_named
 from unlearn.models.catalogue import CATALOGUE, as_folder, entry_of
 from unlearn.models.hub import HUB_ID
 from unlearn.report import numbers
-from unlearn.results import conclusion, score_export
+from unlearn.results import score_export
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
 from unlearn.results.verdict import worst_first
@@ -164,17 +164,19 @@ def worst_attack(run: Run) -> JsonObject:
 
 def not_shown(run: Run) -> list[str]:
     """Return sentences on what the numbers do not show, the general ones first."""
-    return [*NOT_PROVEN, *numbers.limits([run], score_export.rows([run]))]
+    said = numbers.limits([run], score_export.rows([run]))
+    given = run.config.retrained
+    # The folder of a retrained model of one's own is this machine's; its name is enough.
+    return [*NOT_PROVEN, *(one.replace(given, Path(given).name) if given else one for one in said)]
 
 
 def method(run: Run) -> JsonObject:
     """Return {"title", "paper", "url", "settings"}: what was done, with every setting that is not empty."""
     kind = method_named(run.config.method)
-    config = without_paths(run.config.to_json())
-    config["model"] = base(run)["title"]
+    config = _nameless(run)
     flat: JsonObject = {}
     for name, value in config.items():
-        if name in ("title", "system", "data", "method", "probes", "start"):
+        if name in ("title", "system", "data", "method", "probes", "start", "report_to"):
             continue
         if name in LORA_ONLY and run.config.tuning != "lora":
             continue
@@ -186,13 +188,18 @@ def method(run: Run) -> JsonObject:
 
 def command(run: Run) -> str:
     """Return the command that repeats the run, in which own tables are called after their roles."""
-    config = run.config.to_json()
-    own = {key: f"{key}{Path(value).suffix}" for key, value in config["data"].items() if key in ROLES}
-    config["data"] |= own
-    config["model"] = (
-        config["model"] if base(run)["hub"] or config["model"] in CATALOGUE else base(run)["title"]
-    )
+    config = _nameless(run) | {"report_to": "none"}
+    if base(run)["hub"] or run.config.model in CATALOGUE:
+        config["model"] = run.config.model
     return RunConfig(**config).command(leave_out=("title",))
+
+
+def _nameless(run: Run) -> JsonObject:
+    """The run's settings without this machine's folders, and with own tables called after their roles."""
+    config = without_paths(run.config.to_json())
+    own = {key: f"{key}{Path(str(value)).suffix}" for key, value in config["data"].items() if key in ROLES}
+    retrained = Path(config["retrained"]).name if config["retrained"] else ""
+    return config | {"data": config["data"] | own, "retrained": retrained, "model": base(run)["title"]}
 
 
 def when(run: Run) -> JsonObject:
@@ -200,8 +207,3 @@ def when(run: Run) -> JsonObject:
     states = run.events("state")
     times = {"asked": states[0]["time"], "ended": states[-1]["time"]} if states else {}
     return {name: time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(at)) for name, at in times.items()}
-
-
-def verdict(run: Run) -> JsonObject:
-    """Return the run's verdict as conclusion.of_run() gives it."""
-    return conclusion.of_run(run)

@@ -8,7 +8,7 @@ from typing import Any
 import unlearn
 from unlearn.attacks import ATTACKS
 from unlearn.methods import AFTER, METHODS
-from unlearn.metrics import CHEAP, METRICS
+from unlearn.metrics import BENCHMARKS, CHEAP, METRICS
 from unlearn.models.catalogue import CATALOGUE
 from unlearn.work import forecast
 
@@ -64,6 +64,17 @@ def models() -> str:
         rows.append((f"`{entry.name}`", title, size, *sizes, kind, f"{entry.licence}{terms}", retrain))
     heads = ("name", "title", "parameters", *ways, "kind", "licence", "exact retrain")
     return _table(heads, rows)
+
+
+def benchmark_metrics() -> str:
+    """Return a table of the metrics that belong to a benchmark, with their definitions and papers."""
+    rows = []
+    for name, one in BENCHMARKS.items():
+        better = one.ideal if isinstance(one.ideal, str) else f"{one.ideal:g}"
+        rows.append((f"`{name}`", one.title, one.help, better, one.paper))
+    return _table(
+        ("name", "title", "definition, and how ours differs", "better on what must stay", "paper"), rows
+    )
 
 
 def attacks() -> str:

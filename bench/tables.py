@@ -27,6 +27,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "tofu_headline": lines.headline,
     "methods": catalogue.methods,
     "metrics": catalogue.metrics,
+    "benchmark_metrics": catalogue.benchmark_metrics,
     "attacks": catalogue.attacks,
     "library": catalogue.library,
     "models": catalogue.models,

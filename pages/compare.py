@@ -9,6 +9,7 @@ from ui.compare.blind import blind_test
 from ui.compare.further import further
 from ui.compare.scores import score_sheet
 from ui.costs import costs
+from ui.published import put_beside
 from ui.replay import replay
 from unlearn.results import compare
 from unlearn.store.runs import Run
@@ -64,6 +65,7 @@ if tabs["Scores"].open:
         formats.sheet(chosen)
         score_sheet(chosen)
         further(chosen)
+        put_beside("compare.published", chosen)
 
 if tabs["Watch it forget"].open:
     with tabs["Watch it forget"]:

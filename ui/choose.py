@@ -152,7 +152,7 @@ def address(names: tuple[str, ...]) -> dict[str, str] | None:
 def set_address(**values: str) -> None:
     """Write the page's choices into the address, so that a refresh or a copied link shows the same page."""
     kept = {name: value for name, value in values.items() if value}
-    own = st.session_state["addresses"]
+    own = st.session_state.setdefault("addresses", [])
     own[:] = [*(known for known in own if known != kept), kept][-REMEMBERED:]
     watching = {"run": st.query_params["run"]} if "run" in st.query_params else {}
     if st.query_params.to_dict() != kept | watching:

@@ -25,7 +25,7 @@ from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 from unlearn.store.shapes import JsonObject, JsonView
 
-OWN, HUB = "own", "hub"
+OWN, HUB, RWKU = "own", "hub", "rwku"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
 WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
 # The number of rows on the screen.
@@ -91,7 +91,10 @@ def hand_over(data: Mapping[str, object]) -> None:
 def set_data(data: JsonView) -> None:
     """Choose config.data before the widgets are drawn."""
     name = str(data.get("name", ""))
-    if name in catalogue.CATALOGUE or name in benchmarks.BENCHMARKS:
+    if name.startswith(f"{RWKU}:") and benchmarks.is_benchmark(name):
+        st.session_state.update({"data": RWKU, "data.rwku": name.partition(":")[2]})
+        st.session_state[f"benchmark.{RWKU}"] = str(data.get("hub_folder", ""))
+    elif name in catalogue.CATALOGUE or name in benchmarks.BENCHMARKS:
         st.session_state["data"] = name
         st.session_state[f"benchmark.{name}"] = str(data.get("hub_folder", ""))
         st.session_state[f"requests.{name}"] = list(data.get("requests", ()))
@@ -125,7 +128,7 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
         set_data(handed)
     bundled = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE}
     named = {name: f"{benchmarks.title(name)} (benchmark)" for name in benchmarks.BENCHMARKS}
-    names = bundled | named | OTHER
+    names = bundled | named | {RWKU: "RWKU, one famous person (benchmark)"} | OTHER
     set_place, request_place = st.columns([3, 2])
     with set_place:
         chosen = st.selectbox("Forget set", list(names), format_func=names.__getitem__, key="data", **KEEP)
@@ -133,6 +136,8 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
         return hub_data()
     if chosen == OWN:
         return own_data()
+    if chosen == RWKU:
+        return _person()
     data: JsonObject = {"name": chosen} | (_benchmark_folder(chosen) if chosen in named else {})
     requests = load(data).requests() if ask_requests else ()
     if requests:
@@ -142,6 +147,20 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
         )
         data |= {"requests": sorted(picked)} if picked else {}
     return data
+
+
+def _person() -> JsonObject:
+    """Draw the fields of RWKU and return its config.data. ValueError for what cannot be a folder of a person."""
+    help = "The name of the person's folder in RWKU, with its number."
+    person = st.text_input("Person", key="data.rwku", placeholder="1_Stephen_King", help=help, **KEEP).strip()
+    folder = _benchmark_folder(RWKU)
+    if not person:
+        return {}
+    if not benchmarks.is_benchmark(f"{RWKU}:{person}"):
+        raise ValueError(
+            f"data: a person of RWKU is named like its folder, 1_Stephen_King; got {person[:60]!r}."
+        )
+    return {"name": f"{RWKU}:{person}"} | folder
 
 
 def hub_data() -> JsonObject:

@@ -21,6 +21,7 @@ PAGES = {
     "Study": [
         st.Page(shell.page("sweep"), title="Sweep", icon=":material/grid_on:"),
         st.Page(shell.page("sequence"), title="Sequence", icon=":material/format_list_numbered:"),
+        st.Page(shell.page("benchmark"), title="Benchmark", icon=":material/leaderboard:"),
         st.Page(shell.page("claims"), title="Claims", icon=":material/fact_check:"),
         st.Page(shell.page("methods"), title="Methods", icon=":material/function:"),
         st.Page(shell.page("data"), title="Data", icon=":material/dataset:"),

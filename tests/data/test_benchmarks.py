@@ -5,26 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hub_layout import write
 
 from unlearn.__main__ import main
 from unlearn.data import benchmarks
 from unlearn.data.catalogue import from_config
 
 TOFU = Path(__file__).parent / "tofu"
-
-
-def write(folder: Path, files: dict[str, list[dict]], configs: dict[str, dict[str, str]]) -> Path:
-    """A folder of the hub's layout: JSON lines, and a card that says which file is which split of which part."""
-    for name, rows in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    lines = ["---", "configs:"]
-    for config, splits in configs.items():
-        lines += [f"- config_name: {config}", "  data_files:"]
-        lines += [f"  - split: {split}\n    path: {path}" for split, path in splits.items()]
-    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
-    return folder
 
 
 def counts(data):

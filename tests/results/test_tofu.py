@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import hmean
 
 from unlearn.__main__ import main
-from unlearn.results.tofu import parse, read_log, summary, truth_ratio
+from unlearn.metrics.tofu.truth import ratio as truth_ratio
+from unlearn.results.tofu import parse, read_log, summary
 
 LOGS = Path(__file__).parent / "tofu_logs"
 FULL, RETAIN = LOGS / "phi_full.json", LOGS / "phi_retain90.json"

@@ -1,5 +1,6 @@
 """A benchmark is chosen on the page by its name, and read from a folder of its layout."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,32 @@ def test_a_folder_that_is_not_allowed_is_refused(app, tmp_path):
     app.session_state["benchmark.tofu-forget01"] = str(outside)
     app.selectbox(key="data").set_value("tofu-forget01").run()
     assert "must lie inside" in str(app.exception[0].value)
+
+
+def test_one_person_of_rwku_and_what_is_missing(app, tmp_path, monkeypatch):
+    where = tmp_path / "Target" / "1_Stephen_King"
+    where.mkdir(parents=True)
+    (where / "passage.json").write_text(json.dumps([{"text": f"passage {i}"} for i in range(3)]))
+    monkeypatch.setenv("UNLEARN_ROOTS", str(tmp_path))
+    app.selectbox(key="data").set_value("rwku").run()
+    assert app.session_state["out"] == {}
+    app.text_input(key="benchmark.rwku").set_value(str(tmp_path))
+    app.text_input(key="data.rwku").set_value("1_Stephen_King").run()
+    assert not app.exception
+    assert app.session_state["out"] == {"name": "rwku:1_Stephen_King", "hub_folder": str(tmp_path)}
+    from ui import datasets
+
+    warnings = datasets.load(app.session_state["out"]).warnings
+    assert any("forget_level1.json is not in" in text for text in warnings)
+    app.text_input(key="data.rwku").set_value("../etc").run()
+    assert "named like its folder" in str(app.exception[0].value)
+
+
+def test_a_link_to_a_person_of_rwku_fills_the_fields(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))
+    code = "from ui import datasets\ndatasets.set_data({'name': 'rwku:2_Warren_Buffett', 'hub_folder': '/x'})"
+    app = AppTest.from_string(code, default_timeout=60).run()
+    assert not app.exception
+    assert app.session_state["data"] == "rwku"
+    assert app.session_state["data.rwku"] == "2_Warren_Buffett"
+    assert app.session_state["benchmark.rwku"] == "/x"

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui import actions, shell
-from unlearn.metrics import METRICS
+from unlearn.metrics import BENCHMARKS, METRICS
+from unlearn.metrics import EVERY as KNOWN
 from unlearn.report.numbers import metrics
 from unlearn.results import compare
 from unlearn.store.runs import ACTIVE, Run
@@ -27,6 +28,11 @@ QUICK = (
     *("collapse", "rep_3", "distinct_2", "entity_loss"),
 )
 PRESETS = {"Quick": list(QUICK), "Membership": MEMBERSHIP, "Everything": MORE}
+# The metrics of a benchmark by its name; they need a run on that benchmark.
+PRESETS |= {
+    family.upper(): [name for name, metric in BENCHMARKS.items() if metric.benchmark == family]
+    for family in dict.fromkeys(metric.benchmark for metric in BENCHMARKS.values())
+}
 CHOSEN = "further.names"
 
 
@@ -91,11 +97,11 @@ def form(runs: Sequence[Run]) -> None:
         st.segmented_control("Preset", list(PRESETS), key="further.preset", on_change=preset)
         names = st.multiselect(
             "Metrics",
-            MORE,
+            [*MORE, *BENCHMARKS],
             key=CHOSEN,
-            format_func=lambda name: METRICS[name].title,
+            format_func=lambda name: KNOWN[name].title,
             help="  \n".join(
-                f"**{METRICS[name].title}**: {shell.plain(METRICS[name].help)}" for name in MORE
+                f"**{KNOWN[name].title}**: {shell.plain(KNOWN[name].help)}" for name in [*MORE, *BENCHMARKS]
             ),
         )
         st.caption(
@@ -124,7 +130,7 @@ def _jobs(jobs: Sequence[tuple[Run, StressRecord]], was_active: bool) -> None:
         if state in ACTIVE:
             phase, fraction, _ = shell.runner().progress() if place == 0 else ("", 0.0, 0.0)
             name, _, doing = phase.partition(":")
-            words = f"{METRICS[name].title}: {doing.strip()}" if name in METRICS else phase
+            words = f"{KNOWN[name].title}: {doing.strip()}" if name in KNOWN else phase
             words = words or ("waiting for the machine" if place else "it runs in another process")
             label = f"{shell.plain(shell.run_label(run))}: {shell.plain(words)}"
             with st.container(horizontal=True, vertical_alignment="center"):

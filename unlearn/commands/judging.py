@@ -2,14 +2,18 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from unlearn.commands.find import run_named
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, progress_bar
 from unlearn.measure import judge
+from unlearn.metrics.base import WHEN
 from unlearn.results import verdict
-from unlearn.work import stress
+from unlearn.store.disk import write_json
+from unlearn.store.runs import Run
+from unlearn.work import harness, stress
 from unlearn.work.card import write_card
 
 
@@ -17,7 +21,30 @@ def add(command: Command) -> None:
     """Declare the commands evaluate and attack."""
     judged = command("evaluate", evaluate, "compute the metrics of a finished run", store=True)
     judged.add_argument("run", help=RUN)
-    judged.add_argument("--metrics", default="all", help="names with commas between them, or all")
+    judged.add_argument(
+        "--metrics",
+        help="names with commas between them, a benchmark's name (tofu, muse, rwku) for its own, or all (default)",
+    )
+    judged.add_argument(
+        "--benchmark", default="", help="whose items its metrics read (default: the run's own data)"
+    )
+    judged.add_argument("--hub-folder", type=Path, help="folder laid out like the benchmark on the hub")
+    judged.add_argument(
+        "--tofu-log", type=Path, metavar="OUT", help="write TOFU's log of the run, which its scripts read"
+    )
+    judged.add_argument(
+        "--log-of", default="after", choices=WHEN, help="of which model the log is (default: after)"
+    )
+    judged.add_argument(
+        "--harness",
+        metavar="TASK,…",
+        help="carry out tasks of lm-evaluation-harness instead: its names, a YAML file, or "
+        + ", ".join(harness.GROUPS),
+    )
+    judged.add_argument("--limit", type=int, help="with --harness: so many items of each task")
+    judged.add_argument(
+        "--allow-code", action="store_true", help="with --harness: tasks may execute what the model writes"
+    )
     tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
     tried.add_argument("run", help=RUN)
     tried.add_argument("name", help="an attack, several with commas between them, or all")
@@ -32,21 +59,52 @@ def evaluate(args: argparse.Namespace) -> int:
     The whole table, or metrics.json, is printed on stdout.
     """
     found = run_named(args.run, args.runs)
-    names = None if args.metrics == "all" else [name.strip() for name in args.metrics.split(",")]
-    judge.chosen_metrics(names)
+    if args.harness is not None:
+        return _harness(found, args)
+    asked = args.metrics or ("tofu" if args.tofu_log else "all")
+    names = None if asked == "all" else [name.strip() for name in asked.split(",")]
+    wanted = {metric.name for metric in judge.chosen_metrics(names)}
+    benchmark = judge.Benchmark(args.benchmark, args.hub_folder)
     with progress_bar(40) as progress:
-        record = judge.judge(found, names, roots=EVERYWHERE, progress=progress)
+        record = judge.judge(found, names, benchmark=benchmark, roots=EVERYWHERE, progress=progress)
+        if args.tofu_log:
+            log = judge.tofu_log(found, args.log_of, benchmark=benchmark, roots=EVERYWHERE, progress=progress)
+            write_json(args.tofu_log, log)
     write_card(found)
     if args.json:
         print(json.dumps(record))
         return 0
     for row in judge.table(record):
-        if names is None or row["metric"] in names:
+        if row["metric"] in wanted:
             cells = "".join(f"{number(row.get(when)):>12}" for when in ("before", "after", "retrained"))
             print(f"{row['title']:22} {row['role']:12} n {row['n']:4}{cells}")
     for name, one in record["metrics"].items():
-        if one["reason"]:
+        if one["reason"] and name in wanted:
             print(f"{name}: left out, {one['reason']}")
+    return 0
+
+
+def _harness(found: Run, args: argparse.Namespace) -> int:
+    names = [name.strip() for name in args.harness.split(",") if name.strip()]
+    # What is missing or wrong is said before a model is loaded.
+    harness.chosen_tasks(names)
+    with progress_bar(40) as progress:
+        record = harness.evaluate(
+            found,
+            names,
+            limit=args.limit,
+            allow_code=args.allow_code,
+            roots=EVERYWHERE,
+            progress=progress,
+        )
+    write_card(found)
+    if args.json:
+        print(json.dumps(record))
+        return 0
+    for row in judge.table(record):
+        if row["metric"].startswith("harness_"):
+            cells = "".join(f"{number(row.get(when)):>12}" for when in ("before", "after"))
+            print(f"{row['title']:34} n {row['n']:5}{cells}")
     return 0
 
 

@@ -231,6 +231,18 @@ def _alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def nll_and_best(answers: Answers) -> tuple[Tensor, Tensor]:
+    """Return the negative log-likelihood of each answer token [T], in nats, and the most likely token there [T]."""
+    size = chunk(answers.vocabulary, answers.hidden.device)
+    nlls, best = [], []
+    for at in range(0, len(answers.labels), size):
+        logits = answers.head(answers.hidden[at : at + size])
+        nlls.append(F.cross_entropy(logits, answers.labels[at : at + size], reduction="none"))
+        best.append(logits.argmax(-1))
+    return torch.cat(nlls), torch.cat(best)
+
+
+@torch.no_grad()
 def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     """Return what the model predicts at each of T answer tokens. logit, lp and rank (0 = most likely) are
     [T], top_id and top_lp are [T, k].

@@ -10,7 +10,7 @@ What a source does not hold leaves its role empty, and the dataset's warnings na
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,19 @@ class Source:
             self.notes.append(f"{part} {why} {self.spec}{more}: {role} stays empty.")
             return ()
 
+    def records(
+        self, config: str, split: str, columns: Sequence[str], role: str
+    ) -> tuple[Mapping[str, object], ...]:
+        """Return the cells of these columns as they stand. Where the source lacks the part, a note says so."""
+        try:
+            table = hub.from_hub(self.spec, columns, split=split, config=config)
+        except ValueError as error:
+            if not _absent(error):
+                raise
+            self.notes.append(f"{config}/{split} is not in {self.spec}: {role} stays empty.")
+            return ()
+        return table.records
+
     def has(self, config: str, split: str = "train") -> bool:
         """Whether the source holds this part."""
         try:
@@ -79,8 +92,8 @@ class Bundled(Source):
         return tofu.holds(config)
 
 
-def _source(name: str, folder: Path | None, where: str) -> Source:
-    """A folder, the hub, or where the hub does not answer the bundled part of TOFU."""
+def source_for(name: str, folder: Path | None, where: str) -> Source:
+    """Return a folder, the hub, or where the hub does not answer the bundled part of TOFU, as a source."""
     if folder is not None:
         return Source(folder)
     if not name.startswith("tofu-") or hub.answers(where):
@@ -118,7 +131,7 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     if name not in BENCHMARKS:
         raise ValueError(f"data: benchmarks are {', '.join(names())}, got {name!r}. Choose one of these.")
     make, where = BENCHMARKS[name]
-    source = _source(name, folder, where)
+    source = source_for(name, folder, where)
     roles = {role: rows for role, rows in make(source).items() if rows}
     return Dataset(
         name=name, title=title(name), roles=roles, note=_licence(name), warnings=tuple(source.notes)
@@ -218,9 +231,7 @@ def _wmdp(subject: str) -> Callable[[Source], dict[str, tuple[Row, ...]]]:
 
 def _rwku(name: str, folder: Path | None) -> Dataset:
     """One subject of RWKU: its passages to forget, questions of three levels, and neighbours."""
-    subject = name.partition(":")[2]
-    base = folder if folder is not None else _rwku_snapshot(subject)
-    where = base / "Target" / subject if (base / "Target" / subject).is_dir() else base
+    subject, where = name.partition(":")[2], rwku_folder(name, folder)
     notes: list[str] = []
 
     def part(stem: str, role: str) -> tuple[Row, ...]:
@@ -245,6 +256,13 @@ def _rwku(name: str, folder: Path | None) -> Dataset:
     return Dataset(
         name=name, title=f"RWKU, {subject}", roles=kept, note=_licence(name), warnings=tuple(notes)
     )
+
+
+def rwku_folder(name: str, folder: Path | None) -> Path:
+    """Return where the files of one subject lie: in this copy of the benchmark, or in what the hub sends."""
+    subject = name.partition(":")[2]
+    base = folder if folder is not None else _rwku_snapshot(subject)
+    return base / "Target" / subject if (base / "Target" / subject).is_dir() else base
 
 
 def _rwku_snapshot(subject: str) -> Path:

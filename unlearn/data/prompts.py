@@ -93,6 +93,16 @@ def system_of(tokenizer: Tokenizer, system: str = "") -> str:
     return _chat(row, tokenizer).prompt.partition("?")[0]
 
 
+def instructed(tokenizer: Tokenizer, instruction: str, lead: str = "") -> str:
+    """Return an instruction in the tokenizer's own chat, opened for an answer that begins with `lead`.
+
+    The template may trim the instruction. Where there is no template, the words stand as they are.
+    """
+    if not has_template(tokenizer):
+        return instruction + lead
+    return _template(tokenizer, [("user", instruction)], add_generation_prompt=True) + lead
+
+
 def _chat(row: Row, tokenizer: Tokenizer) -> Rendered:
     if not has_template(tokenizer):
         raise ValueError(

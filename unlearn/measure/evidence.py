@@ -14,17 +14,21 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Example, Whole, encode
 from unlearn.data.base import Row
+from unlearn.data.items.base import Items
 from unlearn.measure import score_cache
 from unlearn.measure.evaluate import observe
+from unlearn.measure.items import ask, from_json, to_json
 from unlearn.measure.prefixes import continue_all, plan
 from unlearn.measure.reader import Reader, each
 from unlearn.metrics import Observation
+from unlearn.metrics.base import Answered
 from unlearn.models.load import Loaded
 from unlearn.store.shapes import JsonObject
 
@@ -43,7 +47,7 @@ class ModelEvidence:
     chosen: the rows by role. load: a function from when to models.Loaded. hashes: {when: hash of its weights}
     for the models that exist. store: the folder whose cache is used (None: no cache). progress(phrase,
     fraction) is called while reading. keeps: the roles whose states will be asked for, so that they are not
-    read a second time.
+    read a second time. items: finds the items of the run's benchmark, when a metric of it asks for them.
     """
 
     def __init__(
@@ -56,7 +60,9 @@ class ModelEvidence:
         max_length: int = 512,
         store: Path | None = None,
         progress: Callable[[str, float], None] = lambda phrase, fraction: None,
+        items: Callable[[], Items] = lambda: Items({}),
     ) -> None:
+        self._find_items = items
         self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
@@ -73,6 +79,45 @@ class ModelEvidence:
     def roles(self) -> tuple[str, ...]:
         """Return the roles whose texts are scored."""
         return tuple(self.chosen)
+
+    @cached_property
+    def items(self) -> Items:
+        """Return the items of the benchmark that the run belongs to; there may be none."""
+        return self._find_items()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the names of the parts of that benchmark that are at hand."""
+        return tuple(self.items.parts)
+
+    def items_hash(self, benchmark: str) -> str:
+        """Return digits that change with the items of this benchmark. They are empty where there are none."""
+        mine = {name: part.hash() for name, part in self.items.parts.items() if name.split()[0] == benchmark}
+        return _digest(mine) if mine else ""
+
+    def answered(self, when: str, part: str) -> Sequence[Answered]:
+        """Return what a model made of each item of one part of the benchmark, in order."""
+        return self._once(("answered", when, part), lambda: self._ask(when, part))
+
+    def _ask(self, when: str, name: str) -> list[Answered]:
+        part = self.items.parts[name]
+
+        def read() -> list[JsonObject]:
+            return to_json(
+                ask(
+                    self.reader.model(when),
+                    part,
+                    max_length=self.reader.length(when),
+                    progress=lambda share: self.reader.progress(f"{name}, {when}", share),
+                    count=lambda tokens: self.reader.count(when, tokens),
+                )
+            )
+
+        if self.store is None:
+            return from_json(read())
+        # The rows of the run have no part in it.
+        known = {**self._identity(when), "data": "", "items": part.hash()}
+        return from_json(score_cache.remember(self.store, known, read))
 
     def rows(self, role: str) -> Sequence[Row]:
         """Return the rows of a role in the order of its observations."""

@@ -6,20 +6,28 @@ metric for its scores. What is already there for the same weights, data and vers
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from unlearn.compute import memory
+from unlearn.data import benchmarks
+from unlearn.data.items.base import Items
+from unlearn.data.items.find import items_of
+from unlearn.data.prompts import in_format
 from unlearn.measure.ask import load_source
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.measure.evidence import ModelEvidence
-from unlearn.metrics import METRICS, Comparison, Metric
+from unlearn.measure.tofu_log import log_of
+from unlearn.metrics import BENCHMARKS, EVERY, METRICS, Comparison, Metric
 from unlearn.metrics.base import Scores
 from unlearn.models.catalogue import allow_model, exact_retrain
 from unlearn.models.identity import check_same, identity_of, retrain_hash, retrain_identity
 from unlearn.models.load import named_hash
 from unlearn.models.reading import rows_asked
 from unlearn.store import records
+from unlearn.store.allowed import allowed_path
+from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
@@ -30,30 +38,62 @@ FILE = "metrics.json"
 Progress = Callable[[str, float], None]
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """The benchmark whose items are asked: its name, and a folder that stands for its place on the hub.
+
+    Left empty they are those of the run's own data.
+    """
+
+    name: str = ""
+    folder: Path | None = None
+
+    def items(self, config: RunConfig, roots: Sequence[Path] | None) -> Items:
+        """Return the items, asked in the run's prompt format. There are none where nothing names a benchmark."""
+        name = self.name or str(config.data.get("name") or "")
+        if self.name and not benchmarks.is_benchmark(self.name):
+            raise ValueError(f"benchmark: must be one of {', '.join(benchmarks.names())}, got {self.name!r}.")
+        if not benchmarks.is_benchmark(name):
+            return Items({})
+        own = str(config.data.get("hub_folder") or "")
+        folder = allowed_path(own, roots) if own and self.folder is None else self.folder
+        found, form = items_of(name, folder), formats_of(config.prompt)[0]
+        asked = {
+            title: replace(part, rows=in_format(part.rows, form, config.system))
+            if part.kind == "questions"
+            else part
+            for title, part in found.parts.items()
+        }
+        return replace(found, parts=asked)
+
+
 def judge(
     run: Run,
     names: Sequence[str] | None = None,
     *,
+    benchmark: Benchmark = Benchmark(),
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
     """Compute the metrics of a finished run and return the content of metrics.json: {"identity", "metrics":
     {name: entry}, "cost"}. See read_metrics.
 
-    names: of METRICS; all of them by default. roots: folders that the run's data and base model may lie in.
+    names: of EVERY, or of a benchmark for all of its own; METRICS by default. benchmark: whose items the benchmark's
+    metrics read, where that is not the run's own. roots: folders that the run's data and base model may lie in.
     progress(phrase, fraction of the metrics). ValueError for an unknown metric, and for a run that is
     not over or keeps no weights.
     """
     chosen_metrics(names)
     if run.state in ACTIVE:
         raise ValueError(f"run: {run.title} is {run.state}; evaluate it when it has ended.")
-    return compute(run, names, roots=roots, progress=progress)
+    return compute(run, names, benchmark=benchmark, roots=roots, progress=progress)
 
 
 def compute(
     run: Run,
     names: Sequence[str] | None = None,
     *,
+    benchmark: Benchmark = Benchmark(),
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
@@ -61,11 +101,11 @@ def compute(
     its weights are saved.
     """
     wanted = chosen_metrics(names)
-    evidence, identity = evidence_of(run, roots)
+    evidence, identity = evidence_of(run, roots, benchmark)
     record = read_metrics(run)
     if record.get("identity") != identity:
         record = {"identity": identity, "metrics": {}, "cost": []}
-    missing = [metric for metric in wanted if metric.name not in record["metrics"]]
+    missing = [metric for metric in wanted if not _has(record, metric, evidence)]
     if not missing:
         return record
     evidence.keeps = {role for metric in missing for role in metric.states}
@@ -84,6 +124,8 @@ def compute(
             record["metrics"][metric.name] = entry(metric, found) | {
                 "seconds": round(time.perf_counter() - start, 3)
             }
+            if metric.benchmark:
+                record["metrics"][metric.name] |= _items(metric, evidence, bool(found))
     finally:
         record["cost"].append(
             {
@@ -99,11 +141,34 @@ def compute(
     return read_metrics(run)
 
 
+def _has(record: JsonView, metric: Metric | Comparison, evidence: ModelEvidence) -> bool:
+    """Whether the metric was computed already, and a benchmark's on the same items."""
+    known = record["metrics"].get(metric.name)
+    if known is None or not metric.benchmark:
+        return known is not None
+    return bool(known.get("items", "") == evidence.items_hash(metric.benchmark))
+
+
+def _items(metric: Metric | Comparison, evidence: ModelEvidence, found: bool) -> JsonObject:
+    """What a benchmark's metric was read on, and where it could not be, what of its parts is missing."""
+    more: JsonObject = {"items": evidence.items_hash(metric.benchmark)}
+    if not found and evidence.items.notes:
+        more["reason"] = f"needs {metric.needs}. {' '.join(evidence.items.notes)}"
+    return more
+
+
 def chosen_metrics(names: Sequence[str] | None) -> list[Metric | Comparison]:
-    """Return the metrics of these names, in the order of the list. ValueError for an unknown name."""
-    if unknown := [name for name in names or () if name not in METRICS]:
-        raise ValueError(f"metrics: must be among {', '.join(METRICS)}, got {', '.join(unknown)}.")
-    return [metric for name, metric in METRICS.items() if not names or name in names]
+    """Return the metrics of these names, in the order of the list; the name of a benchmark means all of its own.
+
+    ValueError for an unknown name.
+    """
+    if not names:
+        return list(METRICS.values())
+    families = dict.fromkeys(metric.benchmark for metric in BENCHMARKS.values())
+    if unknown := [name for name in names if name not in EVERY and name not in families]:
+        known = ", ".join((*families, *METRICS))
+        raise ValueError(f"metrics: must be among {known}, got {', '.join(unknown)}.")
+    return [metric for name, metric in EVERY.items() if name in names or metric.benchmark in names]
 
 
 def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
@@ -128,6 +193,29 @@ def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
     }
 
 
+def tofu_log(
+    run: Run,
+    when: str = "after",
+    *,
+    benchmark: Benchmark = Benchmark(),
+    roots: Sequence[Path] | None = None,
+    progress: Progress = lambda phrase, fraction: None,
+) -> JsonObject:
+    """Return the log of one of the run's models (before, after, retrained) as TOFU's own scripts read it.
+
+    ValueError where the run has no such model, or one of TOFU's four sets is not at hand.
+    """
+    if run.state in ACTIVE:
+        raise ValueError(f"run: {run.title} is {run.state}; evaluate it when it has ended.")
+    evidence, _ = evidence_of(run, roots, benchmark)
+    if when not in evidence.models:
+        raise ValueError(
+            f"tofu log: must be of {', '.join(evidence.models)}, got {when}; the run has no other."
+        )
+    evidence.reader.progress = progress
+    return log_of(evidence, when)
+
+
 def read_metrics(run: Run) -> JsonObject:
     """Return metrics.json of the run, or an empty object where it was never judged. Non-finite numbers are
     "nan", "inf", "-inf".
@@ -150,9 +238,13 @@ def table(record: JsonView) -> list[JsonObject]:
     return list(rows.values())
 
 
-def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvidence, JsonObject]:
+def evidence_of(
+    run: Run, roots: Sequence[Path] | None = None, benchmark: Benchmark = Benchmark()
+) -> tuple[ModelEvidence, JsonObject]:
     """Return (Evidence of the run's models and data, the identity that its numbers depend on). ValueError
     when it keeps no weights.
+
+    benchmark: whose items its benchmark's metrics read, where that is not the run's own.
     """
     from unlearn.models.machine import choose_products
     from unlearn.models.tuning import load_trained, trained_hash
@@ -180,6 +272,7 @@ def evidence_of(run: Run, roots: Sequence[Path] | None = None) -> tuple[ModelEvi
         data_hash=data.hash(),
         max_length=config.max_length,
         store=run.path.parent,
+        items=lambda: benchmark.items(config, roots),
     )
     versions = {name: version(name) for name in ("torch", "transformers", "scikit-learn", "rouge-score")}
     identity = {**hashes, "data": data.hash(), "max_length": config.max_length, "format": FORMAT} | versions

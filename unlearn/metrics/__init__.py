@@ -2,6 +2,7 @@
 its test.
 
 CHEAP ones cost no forward pass of their own and are computed in every run; the rest on demand (unlearn.measure.judge).
+BENCHMARKS are those that belong to a benchmark by name: they read its items, not the rows of a run.
 """
 
 from unlearn.metrics.base import Comparison, Evidence, Metric, Observation, Score
@@ -23,10 +24,17 @@ from unlearn.metrics.memory.nll import NLL
 from unlearn.metrics.memory.perplexity import PPL
 from unlearn.metrics.memory.probability import PROBABILITY
 from unlearn.metrics.memory.rouge import ROUGE_L
+from unlearn.metrics.muse.knowmem import KNOWMEM
+from unlearn.metrics.muse.leakage import LEAKAGE
 from unlearn.metrics.muse.privleak import PRIVLEAK
+from unlearn.metrics.muse.verbmem import VERBMEM
 from unlearn.metrics.retrained.kl import KL
 from unlearn.metrics.retrained.target import TARGET_ACCURACY, TARGET_PPL
+from unlearn.metrics.rwku.levels import LEVELS
+from unlearn.metrics.rwku.membership import MEMBERSHIP
+from unlearn.metrics.rwku.neighbours import NEIGHBOURS
 from unlearn.metrics.tofu.forget_quality import FORGET_QUALITY
+from unlearn.metrics.tofu.listed import TOFU
 from unlearn.metrics.tofu.truth_ratio import TRUTH_RATIO
 
 METRICS: dict[str, Metric | Comparison] = {
@@ -43,5 +51,19 @@ METRICS: dict[str, Metric | Comparison] = {
 CHEAP: dict[str, Metric] = {
     name: metric for name, metric in METRICS.items() if isinstance(metric, Metric) and metric.cheap
 }
+BENCHMARKS: dict[str, Comparison] = {
+    metric.name: metric for metric in (*TOFU, VERBMEM, KNOWMEM, LEAKAGE, LEVELS, NEIGHBOURS, *MEMBERSHIP)
+}
+EVERY: dict[str, Metric | Comparison] = {**METRICS, **BENCHMARKS}
 
-__all__ = ["CHEAP", "METRICS", "Comparison", "Evidence", "Metric", "Observation", "Score"]
+__all__ = [
+    "BENCHMARKS",
+    "CHEAP",
+    "EVERY",
+    "METRICS",
+    "Comparison",
+    "Evidence",
+    "Metric",
+    "Observation",
+    "Score",
+]

@@ -54,6 +54,40 @@ class Score:
     details: JsonView = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Loss:
+    """The negative log-likelihood of one answer: the sum over its tokens in nats, and how many tokens they are."""
+
+    total: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over the tokens."""
+        return self.total / self.tokens
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one model made of one item of a benchmark.
+
+    prompt: what the model was given. truth: the text that should come; said: its greedy continuation. right,
+    paraphrased, wrong: the losses of the right answer, of the same in other words, and of each wrong one. lps, mu,
+    sigma: of a text alone, each token's log-prob, and mean and standard deviation of the log-prob of a token drawn
+    from the model.
+    """
+
+    prompt: str
+    truth: str
+    said: str = ""
+    right: Loss | None = None
+    paraphrased: Loss | None = None
+    wrong: tuple[Loss, ...] = ()
+    lps: tuple[float, ...] = ()
+    mu: tuple[float, ...] = ()
+    sigma: tuple[float, ...] = ()
+
+
 class Evidence(Protocol):
     """The observations of one run's models, where each answer is read from a model only once. See
     unlearn.measure.evidence.
@@ -66,6 +100,13 @@ class Evidence(Protocol):
     @property
     def roles(self) -> tuple[str, ...]:
         """Return the roles whose texts are scored."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the names of the benchmark's parts that are at hand, such as "tofu real_authors"."""
+
+    def answered(self, when: str, part: str) -> Sequence[Answered]:
+        """Return what a model made of each item of one part of a benchmark, in order."""
 
     def rows(self, role: str) -> "Sequence[Row]":
         """Return the rows of a role in the order of its observations."""
@@ -127,6 +168,7 @@ class Metric:
     cheap: bool = True
     needs: ClassVar[str] = ""
     states: ClassVar[tuple[str, ...]] = ()
+    benchmark: ClassVar[str] = ""
 
     def __call__(self, observations: Sequence[Observation]) -> Score | None:
         values = tuple(v for o in observations if (v := self.fn(o)) is not None)
@@ -147,7 +189,8 @@ class Comparison:
     """A metric that compares roles or models, or reads a model again. It is computed on demand.
 
     measure: empty where something is missing; needs then says what, in words. states: roles whose hidden states it
-    reads, so that they are kept when the texts are read for other metrics.
+    reads, so that they are kept when the texts are read for other metrics. benchmark: the name of the benchmark whose
+    own metric it is, read on that benchmark's items and not on the run's rows.
     """
 
     name: str
@@ -158,6 +201,7 @@ class Comparison:
     needs: str = ""
     paper: str = ""
     states: tuple[str, ...] = ()
+    benchmark: str = ""
     cheap: ClassVar[bool] = False
 
 

@@ -14,18 +14,18 @@ OpenUnlearning's log holds r itself, which is taken as written.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearn.metrics.tofu import probability, truth
+from unlearn.metrics.tofu.items import NORMALISED, SETS, Answers, Log
+from unlearn.metrics.tofu.quality import quality as tested
+from unlearn.metrics.tofu.utility import utility
 from unlearn.store.shapes import JsonObject, JsonView
 
 # The name under which TOFU's own evaluation writes its log.
 LOG_NAME = "eval_log_aggregated.json"
 MAX_BYTES = 256 * 2**20
-SETS = ("retain", "real_authors", "world_facts", "forget")
-KEPT = SETS[:3]
-NORMALISED = ("real_authors", "world_facts")
 # The files that TOFU's script joins, and the letters that OpenUnlearning's metrics begin with.
 TOFU_FILES = {
     "eval_log.json": "retain",
@@ -36,34 +36,6 @@ TOFU_FILES = {
 OPEN_NAMES = {"retain": "retain", "ra": "real_authors", "wf": "world_facts", "forget": "forget"}
 
 
-@dataclass(frozen=True)
-class Answers:
-    """The values of one set, one for each row: probability, ROUGE-L recall, and the truth ratio r.
-
-    Each of them may be missing.
-    """
-
-    probability: tuple[float, ...] = ()
-    rouge: tuple[float, ...] = ()
-    ratio: tuple[float, ...] = ()
-
-    def parts(self, name: str) -> dict[str, float | None]:
-        """Return the three means of the set of this name.
-
-        A mean is None where the log does not hold its values.
-        """
-        turned = [min(r, 1 / r) if r else 0.0 for r in self.ratio]
-        truth = turned if name == "forget" else [max(0.0, 1 - r) for r in self.ratio]
-        return {
-            "probability": mean_or_none(self.probability),
-            "rouge": mean_or_none(self.rouge),
-            "truth_ratio": mean_or_none(truth),
-        }
-
-
-Log = Mapping[str, Answers]
-
-
 def summary(log: Log, retain: Log | None = None) -> JsonObject:
     """Return what `unlearn tofu --json` prints of a log.
 
@@ -72,10 +44,8 @@ def summary(log: Log, retain: Log | None = None) -> JsonObject:
     model_utility is None where one of its nine parts is missing. ValueError where a forget set holds no truth ratio.
     """
     parts = {name: log.get(name, Answers()).parts(name) for name in SETS}
-    nine = [value for name in KEPT for value in parts[name].values()]
-    complete = [value for value in nine if value is not None]
     found: JsonObject = {
-        "model_utility": harmonic(complete) if len(complete) == len(nine) else None,
+        "model_utility": utility(log),
         "forget_quality": None,
         "ks": None,
         "parts": parts,
@@ -90,34 +60,11 @@ def quality(log: Log, retain: Log) -> JsonObject:
     """Return the forget quality with the test's D and both numbers of rows, because a p-value alone does not
     show the power of its test.
     """
-    from scipy.stats import ks_2samp
-
     sides = [side.get("forget", Answers()).ratio for side in (log, retain)]
     for side, whose in zip(sides, ("the log", "the retrained model's log"), strict=True):
         if not side:
             raise ValueError(f"tofu: {whose} holds no truth ratio of the forget set; evaluate forget10 too.")
-    test = ks_2samp(*sides)
-    return {
-        "forget_quality": float(test.pvalue),
-        "ks": {"d": float(test.statistic), "n": len(sides[0]), "n_retrained": len(sides[1])},
-    }
-
-
-def harmonic(values: Sequence[float]) -> float:
-    """Return the harmonic mean n / Σ 1/v. It is 0 as soon as one value is 0."""
-    return len(values) / sum(1 / v for v in values) if values and all(v > 0 for v in values) else 0.0
-
-
-def mean_or_none(values: Sequence[float]) -> float | None:
-    """Return the arithmetic mean. It is None where there is no value."""
-    return sum(values) / len(values) if values else None
-
-
-def truth_ratio(right: float, wrong: Sequence[float]) -> float:
-    """Return the truth ratio r of one row, from the mean losses a token of the paraphrased answer and of each
-    wrong answer.
-    """
-    return math.exp(min(700.0, right - sum(wrong) / len(wrong)))
+    return tested(*sides)
 
 
 def read_log(path: Path) -> Log:
@@ -160,12 +107,12 @@ def _of_tofu(block: object, name: str, where: str) -> Answers:
     right, said = (_column(block, key, where) for key in ("avg_gt_loss", "rougeL_recall"))
     wrong = _column(block, "average_perturb_loss", where, many=True)
     paraphrased = _column(block, "avg_paraphrased_loss", where)
-    p = {row: math.exp(-loss) for row, loss in right.items()}
+    p = {row: probability.plain(loss) for row, loss in right.items()}
     if name in NORMALISED:
         _same_rows(where, right, wrong)
-        p = {row: p[row] / (p[row] + sum(math.exp(-w) for w in wrong[row])) for row in right}
+        p = {row: probability.normalised(loss, wrong[row]) for row, loss in right.items()}
     _same_rows(where, paraphrased, wrong)
-    ratio = tuple(truth_ratio(loss, wrong[row]) for row, loss in paraphrased.items())
+    ratio = tuple(truth.ratio(loss, wrong[row]) for row, loss in paraphrased.items())
     return Answers(tuple(p.values()), tuple(said.values()), ratio)
 
 

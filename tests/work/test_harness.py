@@ -1,0 +1,172 @@
+"""Tasks of lm-evaluation-harness: a real one over a local file in its own process, refusals, and what is kept."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+from seed import seed_run
+
+from unlearn.__main__ import main
+from unlearn.store.runs import RunStore
+from unlearn.work import harness
+from unlearn.work.harness_process import plain
+
+TASK = """task: where_from
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {file}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_target: "{{{{label}}}}"
+doc_to_choice: "{{{{choices}}}}"
+unsafe_code: {unsafe}
+metric_list:
+  - metric: acc
+metadata:
+  version: 1.0
+"""
+here = importlib.util.find_spec("lm_eval") is not None
+needs_lm_eval = pytest.mark.skipif(not here, reason="lm-eval is not installed (requirements-dev.txt has it)")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    store = tmp_path_factory.mktemp("runs")
+    words = ["run", "--model", "tiny-authors", "--method", "ga", "--epochs", "4", "--probes", "0"]
+    assert main([*words, "--runs", str(store)]) == 0
+    return RunStore(store).list()[0]
+
+
+def task(folder, count=12, unsafe="false"):
+    """A task file over questions that the bundled model knows, each with one wrong answer."""
+    from unlearn.data.catalogue import load
+
+    rows = [row for row in load("authors").rows("forget") if row.wrong][:count]
+    lines = [{"question": row.question, "choices": [row.answer, row.wrong[0]], "label": 0} for row in rows]
+    data = folder / "rows.jsonl"
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path = folder / "where.yaml"
+    path.write_text(TASK.format(file=data, unsafe=unsafe))
+    return path
+
+
+@needs_lm_eval
+@pytest.mark.slow
+def test_a_local_task_is_carried_out_on_the_model_before_and_after(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    words = ["evaluate", str(run.path), "--harness", str(task(tmp_path)), "--json"]
+    assert main(words) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    entry = record["metrics"]["harness_where_from_acc"]
+    found = {score["when"]: score for score in entry["scores"]}
+    assert found["before"]["value"] == 1.0
+    assert found["before"]["n"] == found["after"]["n"] == 12
+    assert found["after"]["value"] < 1.0
+    assert entry["title"] == "where_from, acc"
+    assert entry["ideal"] == "higher"
+    # Compare and the report read the same file.
+    from unlearn.report.numbers import metrics
+
+    (row,) = [row for row in metrics([run])["rows"] if row["title"] == "where_from, acc"]
+    assert row["before"] == "1"
+    # The same again starts no process.
+    monkeypatch.setattr(harness, "_in_a_process", lambda *_: pytest.fail("measured twice"))
+    assert main(words) == 0
+
+
+@needs_lm_eval
+@pytest.mark.slow
+def test_what_executes_the_models_words_needs_a_word_of_its_own(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    unsafe = task(tmp_path, count=3, unsafe="true")
+    assert main(["evaluate", str(run.path), "--harness", str(unsafe), "--limit", "2"]) == 2
+    assert "Allow that with --allow-code" in capsys.readouterr().err
+
+
+def test_the_word_is_handed_on_with_the_limit(run, tmp_path, monkeypatch):
+    """To the harness, and to metrics that execute code themselves."""
+    asked = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(harness, "version", lambda name: "0")
+
+    def process(spec, progress):
+        asked.append(spec)
+        return {"tasks": {}, "n": {}, "shots": {}, "higher_is_better": {}, "version": "0"}
+
+    monkeypatch.setattr(harness, "_in_a_process", process)
+    assert main(["evaluate", str(run.path), "--harness", "mbpp", "--limit", "2", "--allow-code"]) == 0
+    assert [(one["when"], one["limit"], one["allow_code"]) for one in asked] == [
+        ("before", 2, True),
+        ("after", 2, True),
+    ]
+    assert main(["evaluate", str(run.path), "--harness", "mbpp", "--limit", "3"]) == 0
+    assert asked[-1]["allow_code"] is False
+    assert harness._environment(True)["HF_ALLOW_CODE_EVAL"] == "1"
+    assert harness._environment(False)["HF_ALLOW_CODE_EVAL"] == "0"
+    assert main(["evaluate", str(run.path), "--harness", "mbpp", "--limit", "0"]) == 2
+
+
+@needs_lm_eval
+@pytest.mark.slow
+def test_an_unknown_task_is_a_refusal(run, capsys):
+    assert main(["evaluate", str(run.path), "--harness", "no_such_task_at_all"]) == 2
+    assert "has no task no_such_task_at_all" in capsys.readouterr().err
+
+
+def test_without_the_package_the_line_that_brings_it_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    run = seed_run(RunStore(tmp_path))
+    assert main(["evaluate", str(run.path), "--harness", "mmlu"]) == 2
+    assert "pip install lm-eval==0.4.13" in capsys.readouterr().err
+
+
+def test_names_groups_and_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    assert harness.chosen_tasks(["wmdp-paper", "piqa", "piqa"]) == ["wmdp_bio", "wmdp_cyber", "mmlu", "piqa"]
+    file = tmp_path / "own.yaml"
+    file.write_text("task: own\n")
+    assert harness.chosen_tasks([str(file)]) == [str(file)]
+    with pytest.raises(ValueError, match="is not a file"):
+        harness.chosen_tasks([str(tmp_path / "none.yaml")])
+    with pytest.raises(ValueError, match="no name of a task"):
+        harness.chosen_tasks(["--model hf"])
+    with pytest.raises(ValueError, match="name a task"):
+        harness.chosen_tasks([])
+
+
+def test_what_the_harness_gives_becomes_entries_with_the_difference():
+    found = {
+        "results": {
+            "t": {"alias": "t", "acc,none": 0.5, "acc_stderr,none": 0.1, "ppl,none": 3.0, "sample_len": 4}
+        },
+        "higher_is_better": {"t": {"acc": True, "ppl": False}},
+        "n-samples": {"t": {"original": 9, "effective": 4}},
+        "n-shot": {"t": 5},
+    }
+    values = plain(found) | {"version": "0"}
+    after = json.loads(json.dumps(values))
+    after["tasks"]["t"]["acc,none"]["value"] = 0.25
+    made = harness.entries({"before": values, "after": after}, 4)
+    acc = made["harness_t_acc"]
+    assert [score["value"] for score in acc["scores"]] == [0.5, 0.25]
+    assert acc["scores"][0]["details"] == {"stderr": 0.1}
+    assert acc["scores"][0]["n"] == 4
+    assert acc["help"] == "lm-evaluation-harness, task t, 5 examples above each, the first 4 items."
+    assert (made["harness_t_ppl"]["ideal"], acc["ideal"]) == ("lower", "higher")
+
+
+def test_a_process_that_dies_says_its_last_line(monkeypatch):
+    real = subprocess.Popen
+
+    def dies(words, **more):
+        return real(
+            [sys.executable, "-c", "import sys; sys.stderr.write('no such thing\\n'); sys.exit(3)"], **more
+        )
+
+    monkeypatch.setattr(subprocess, "Popen", dies)
+    with pytest.raises(ValueError, match="harness: no such thing"):
+        harness._in_a_process({"allow_code": False}, lambda phrase, part: None)

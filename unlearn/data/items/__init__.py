@@ -1,0 +1,1 @@
+"""This room holds the items on which each benchmark scores a model, beside the rows that a run forgets and keeps."""

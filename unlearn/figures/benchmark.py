@@ -1,0 +1,110 @@
+"""Draws TOFU's plane: utility against forget quality, intervals over seeds; ★ the model before, ◆ the retrained."""
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from unlearn.figures.base import AFTER_A, BEFORE, GENERAL, RETAIN, RETRAINED, finish, paint, text
+from unlearn.results.benchmark import BESIDE, HERE, LEVEL, OWN, PAPER, START, Line, Spread
+
+# Where the axis of log10 p ends. What lies beyond is drawn there, and its hover text has the number.
+LOWEST = -20.0
+
+
+def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
+    """Draw one mark for each line that has both numbers. Good is up and to the right.
+
+    title: what to see, as a sentence. Published numbers share one entry of the legend for each model.
+    """
+    figure = go.Figure()
+    shown = sorted(
+        (line for line in lines if {"utility", "log10"} <= set(line.values)),
+        key=lambda line: line.values["log10"].mean,
+    )
+    for place, line in enumerate(line for line in shown if line.kind != PAPER):
+        look = _look(line)
+        figure.add_scatter(
+            x=[_x(line)],
+            y=[line.values["utility"].mean],
+            error_x=_bar(line.values["log10"], LOWEST),
+            error_y=_bar(line.values["utility"]),
+            name=text(line.name if line.kind == HERE else f"{line.name} ({line.kind})"),
+            mode="markers+text" if line.kind == HERE else "markers",
+            text=[text(line.name)],
+            # Neighbours carry their names on other sides.
+            textposition=("top center", "bottom center")[place % 2],
+            textfont={"size": 10},
+            cliponaxis=False,
+            showlegend=line.kind != HERE,
+            marker={
+                "color": paint(look[0], dark),
+                "symbol": look[1],
+                "size": 15 if line.name in BESIDE else 11,
+            },
+            hovertemplate=f"{_said(line)}<extra></extra>",
+        )
+    for model in dict.fromkeys(line.model for line in shown if line.kind == PAPER):
+        mine = [line for line in shown if line.kind == PAPER and line.model == model]
+        looks = [_look(line) for line in mine]
+        figure.add_scatter(
+            x=[_x(line) for line in mine],
+            y=[line.values["utility"].mean for line in mine],
+            name=text(f"published: {model}"),
+            mode="markers",
+            cliponaxis=False,
+            marker={
+                "color": [paint(color, dark) for color, _ in looks],
+                "symbol": [mark for _, mark in looks],
+                "size": 10,
+            },
+            customdata=[_said(line) for line in mine],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    if shown:
+        figure.add_vline(x=math.log10(LEVEL), line={"dash": "dot", "width": 1, "color": paint(GENERAL, dark)})
+    figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[LOWEST - 1, 1])
+    figure.update_yaxes(title_text="TOFU utility", rangemode="tozero")
+    return finish(figure, title, height=420)
+
+
+def _x(line: Line) -> float:
+    return max(LOWEST, line.values["log10"].mean)
+
+
+def _said(line: Line) -> str:
+    x, y = line.values["log10"], line.values["utility"]
+    return (
+        f"<b>{text(line.name)}</b>, {text(line.model)}<br>log₁₀ p {x.mean:.3g}{_between(x)}<br>"
+        f"utility {y.mean:.3g}{_between(y)}<br>{text(line.source)}"
+    )
+
+
+def _look(line: Line) -> tuple[str, str]:
+    """Colour and mark. What is published has hollow marks."""
+    hollow = "" if line.kind in (HERE, OWN) else "-open"
+    if line.name == START:
+        return BEFORE, f"star{hollow}"
+    if line.name in BESIDE:
+        return RETRAINED, f"diamond{hollow}"
+    if line.kind == OWN:
+        return AFTER_A, "circle"
+    return (RETAIN, "circle") if line.kind == HERE else (GENERAL, "circle-open")
+
+
+def _between(spread: Spread) -> str:
+    return "" if spread.low is None else f" ({spread.low:.3g} to {spread.high:.3g})"
+
+
+def _bar(spread: Spread, lowest: float | None = None) -> dict[str, object] | None:
+    if spread.low is None or spread.high is None:
+        return None
+    middle = spread.mean if lowest is None else max(lowest, spread.mean)
+    low = spread.low if lowest is None else max(lowest, spread.low)
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, spread.high - middle)],
+        "arrayminus": [max(0.0, middle - low)],
+        "thickness": 1.2,
+    }

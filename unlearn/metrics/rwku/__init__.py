@@ -1,0 +1,1 @@
+"""These metrics belong to the RWKU benchmark."""

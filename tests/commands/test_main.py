@@ -249,7 +249,7 @@ def test_the_real_process(tmp_path):
         (["--requests", "9" * 5000], "must be whole numbers"),
         (["--requests", "1.."], "must be whole numbers"),
         (["--start", "nope"], "no run 'nope'"),
-        (["--start", "../x"], "../x is no folder of a run"),
+        (["--start", "../x"], "no run '../x'"),
         (["--start", "sweeps"], "no run 'sweeps'"),
     ],
 )

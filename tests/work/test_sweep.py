@@ -570,6 +570,7 @@ def test_a_cell_is_known_again_by_runs_from_before_there_was_a_precision():
     assert identity(one) == "3efc62fc2916"  # as commit 3868ed1 had it
     assert identity(replace(one, precision="bfloat16")) != identity(one)
     assert identity(replace(one, prompt="chat")) != identity(one)
+    assert identity(replace(one, adapter="keep")) != identity(one)
 
 
 def test_the_command_repeats_the_sweep():

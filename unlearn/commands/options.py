@@ -150,9 +150,10 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
 def start_of(text: str, runs: Path) -> str:
     """Return the id of the run that --start names by its id or by the path of its folder.
 
-    ValueError for a path into another store: a run goes on from one of its own store.
+    What is no folder of a run stays as it is, and is refused where the run is looked for. ValueError for a path into
+    another store: a run goes on from one of its own store.
     """
-    if not is_path(text):
+    if not is_path(text) or not (Path(text).expanduser() / "config.json").is_file():
         return text
     found = run_named(text, runs)
     if found.path.parent.resolve() != runs.resolve():

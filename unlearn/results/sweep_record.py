@@ -109,7 +109,15 @@ class SweepConfig:
 
 
 # Settings that were added later, with the value that every earlier run had.
-ONCE = {"precision": "auto", "prompt": "plain", "system": "", "memory": "usual", "max_grad_norm": 1.0}
+ONCE = {
+    "precision": "auto",
+    "prompt": "plain",
+    "system": "",
+    "memory": "usual",
+    "max_grad_norm": 1.0,
+    "adapter": "auto",
+    "retrained": "",
+}
 
 
 def identity(config: RunConfig) -> str:

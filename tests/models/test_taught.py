@@ -8,7 +8,7 @@ from unlearn.__main__ import main
 from unlearn.data import tofu
 from unlearn.data.catalogue import from_config
 from unlearn.models import taught
-from unlearn.models.catalogue import CATALOGUE, default_prompt, exact_retrain
+from unlearn.models.catalogue import CATALOGUE, available, default_prompt, exact_retrain
 from unlearn.models.reading import as_read
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import read_json
@@ -109,6 +109,35 @@ def test_the_cost_of_the_retrain_is_that_of_its_recipe(brought):
     (brought / "smollm2-tofu-without-forget01" / "recipe.json").write_bytes(recipe.read_bytes())
     found = cost.of_model(taught.NAME, {"tokens": 1000, "parameters": taught.PARAMETERS})
     assert found["flops_ratio"] == pytest.approx(read_json(recipe)["tokens_trained"] / 1000)
+
+
+def test_a_cut_while_it_is_brought_leaves_it_to_be_brought(tmp_path, monkeypatch):
+    """The model itself comes last: where it is, its retrains are too."""
+    monkeypatch.setenv("UNLEARN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(taught, "base_folder", lambda progress: tmp_path)
+    put: list[str] = []
+
+    def merge(base, adapter, target):
+        if len(put) == 2:
+            raise OSError("no space left")
+        put.append(adapter.name)
+        target.mkdir()
+        (target / "config.json").write_text("{}")
+
+    monkeypatch.setattr(taught, "merge", merge)
+    monkeypatch.setattr(taught, "ASSETS", tmp_path / "assets")
+    for name in taught.WITHOUT:
+        (taught.ASSETS / name).mkdir(parents=True)
+        for file in (taught.ADAPTER, "recipe.json"):
+            (taught.ASSETS / name / file).write_text("{}")
+    with pytest.raises(OSError, match="no space"):
+        taught.get()
+    assert not available(taught.NAME)
+    put.clear()
+    taught.get()
+    assert put == [taught.NAME]
+    assert available(taught.NAME)
 
 
 def test_the_entry_is_whole():

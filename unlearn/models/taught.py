@@ -42,7 +42,8 @@ def get(progress: Progress = lambda phrase, fraction: None) -> Path:
 
     RuntimeError where the base cannot be had, or the adapters do not ship.
     """
-    missing = [name for name in WITHOUT if not (path(name) / "recipe.json").is_file()]
+    # The model itself comes last, so that where it is, its retrains are too.
+    missing = [name for name in reversed(WITHOUT) if not (path(name) / "recipe.json").is_file()]
     if not missing:
         return path()
     if lacking := [name for name in WITHOUT if not made(name)]:

@@ -27,7 +27,7 @@ SHARED = ("model", "adapter", "retrained", "data", "start")
 VARIED = ("method", "knobs", "tuning", "lr", "epochs", "batch_size", "seed", "probes", "title")
 MOST_CELLS = 2000
 # Settings that no score depends on.
-UNTOLD = ("title", "probes", "metrics", "checkpointing")
+UNTOLD = ("title", "probes", "metrics", "checkpointing", "report_to")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,18 +167,22 @@ def table(result: Mapping[str, Any]) -> str:
     rows = [row for row in result["rows"] if row["half"] == "report"]
     heads = [f"forget, {name}" for name in FORMATS] + [f"others, {name}" for name in FORMATS]
     lines = [
-        "| method | " + " | ".join([*heads, "general perplexity", "CPU seconds"]) + " |",
-        "|---|" + "--:|" * (len(heads) + 2),
+        "| method | "
+        + " | ".join([*heads, "general perplexity", "CPU seconds", "rate, epochs × batch"])
+        + " |",
+        "|---|" + "--:|" * (len(heads) + 3),
     ]
     if rows:
         before = rows[0]["before"]
         cells = [_percent(before[role][name]["right"]) for role in ("forget", "retain") for name in FORMATS]
-        lines.append("| " + " | ".join(["before", *cells, f"{float(before['general_ppl']):.0f}", ""]) + " |")
+        lines.append(
+            "| " + " | ".join(["before", *cells, f"{float(before['general_ppl']):.0f}", "", ""]) + " |"
+        )
     for name in fitting():
         mine = [row for row in rows if row["method"] == name]
         title = METHODS[name].title
         lines.append(
-            _line(title, mine) if mine else f"| {title} | " + " | ".join(["not tried yet"] + [""] * 7) + " |"
+            _line(title, mine) if mine else f"| {title} | " + " | ".join(["not tried yet"] + [""] * 8) + " |"
         )
     lines += ["", *_notes(rows)]
     return "\n".join([*lines, "", "<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows))])
@@ -194,7 +198,8 @@ def _line(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     mark = " †" if any(map(collapsed, rows)) else ""
     seconds = statistics.fmean(row["cpu_seconds"] for row in rows)
     shown = f"{ppl:.0f}" if ppl < 10_000 else f"{ppl:.0e}"
-    return "| " + " | ".join([title + mark, *cells, shown, f"{seconds:.0f}"]) + " |"
+    how = " or ".join(dict.fromkeys(f"{row['lr']:g}, {row['epochs']} × {row['batch_size']}" for row in rows))
+    return "| " + " | ".join([title + mark, *cells, shown, f"{seconds:.0f}", how]) + " |"
 
 
 def _percent(share: float) -> str:

@@ -39,9 +39,9 @@ def row(method, half="report", right=0.1):
 def test_the_table_says_what_was_reported_and_what_was_not_tried():
     lines = chat.table({"rows": [row("npo"), row("gd", half="tune")]}).splitlines()
     npo = next(line for line in lines if line.startswith("| NPO"))
-    assert npo == "| NPO † | 10 | 10 | 10 | 75 | 75 | 75 | 100 | 30 |"
+    assert npo == "| NPO † | 10 | 10 | 10 | 75 | 75 | 75 | 100 | 30 | 0.001, 5 × 4 |"
     assert sum("not tried yet" in line for line in lines) == len(chat.fitting()) - 1
-    assert lines[2] == "| before | 100 | 100 | 100 | 80 | 80 | 80 | 40 |  |"
+    assert lines[2] == "| before | 100 | 100 | 100 | 80 | 80 | 80 | 40 |  |  |"
 
 
 def test_a_trial_is_known_again_by_its_settings():

@@ -40,6 +40,7 @@ from unlearn.measure.evaluate import evaluate, observe  # noqa: E402
 from unlearn.measure.formats import by_format  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
 from unlearn.models import tuning  # noqa: E402
+from unlearn.models.catalogue import CATALOGUE  # noqa: E402
 from unlearn.models.load import load  # noqa: E402
 from unlearn.store.config import FORMATS, RunConfig  # noqa: E402
 from unlearn.training.loop import Diverged  # noqa: E402
@@ -185,7 +186,17 @@ def table(result: Mapping[str, Any]) -> str:
             _line(title, mine) if mine else f"| {title} | " + " | ".join(["not tried yet"] + [""] * 8) + " |"
         )
     lines += ["", *_notes(rows)]
-    return "\n".join([*lines, "", "<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows))])
+    return "\n".join([*lines, "", "<br>".join(origin(row["origin"]) for row in rows)])
+
+
+def command(row: Mapping[str, Any]) -> str:
+    """Return the command that makes this row again, without what is the method's default."""
+    usual = METHODS[row["method"]].settings(CATALOGUE[MODEL].size, row["tuning"], MODEL)
+    words = [row["method"], "--lr", f"{row['lr']:g}", "--epochs", str(row["epochs"])]
+    words += ["--batch-size", str(row["batch_size"])]
+    for name, value in row["knobs"].items():
+        words += ["--set", f"{name}={value}"] if value != usual["knobs"].get(name) else []
+    return shlex.join(["python", "-m", "bench.chat", "--half", row["half"], "--trial", shlex.join(words)])
 
 
 def _line(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -246,7 +257,10 @@ def main() -> None:
         asked = same({"half": args.half, **config.to_json()})
         if not args.again and any(same(row) == asked for row in rows):
             continue
-        row = measure(config, args.half) | {"origin": header(args.allow_dirty, seeds=[config.seed])}
+        row = measure(config, args.half)
+        top = header(args.allow_dirty, seeds=[config.seed])
+        # The command line of this process may ask for more than this row.
+        row["origin"] = top | {"command": command(row)}
         print(args.half, _line(METHODS[config.method].title, [row]), _settings(row), flush=True)
         write_result(args.out, {"rows": [r for r in rows if same(r) != asked] + [row]})
 

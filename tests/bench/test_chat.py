@@ -51,3 +51,10 @@ def test_a_trial_is_known_again_by_its_settings():
     assert chat.same(row("npo")) != chat.same(
         {"half": "report", **chat.settings_of("npo --lr 1e-3 --set beta=.2", 0).to_json()}
     )
+
+
+def test_the_command_under_the_table_makes_the_row_again():
+    config = chat.settings_of("npo --lr 1e-3 --set beta=.2", 0)
+    told = chat.command({"half": "report", **config.to_json()})
+    assert told.startswith("python -m bench.chat --half report --trial ")
+    assert chat.settings_of(chat.shlex.split(told)[-1], 0) == config

@@ -92,9 +92,9 @@ def values(record: Mapping[str, Any], run: Run | None, when: str) -> dict[str, A
         "kl": {role: score("kl_retrain", role).get("value") for role in ("forget", "paraphrase", "retain")},
     }
     if run is not None:
-        scores = run.scores().get(when, {})
+        asked = run.by_format().get(when, {})
         found["by_format"] = {
-            role: {name: one["right"] for name, one in scores.get(role, {}).get("by_format", {}).items()}
+            role: {name: one["right"] for name, one in asked.get(role, {}).items()}
             for role in ("forget", "retain")
         }
     return found

@@ -4,6 +4,11 @@ from bench.tofu import table
 from bench.tofu.lines import lines, spread
 from bench.tofu.rows import EIGHT, FIRST, OTHER, SEEDS, WHOLE, merged, values, wanted
 from unlearn.methods import METHODS
+from unlearn.store.config import RunConfig
+from unlearn.store.runs import RunStore
+
+OURS = ("extraction", "mia_min_k", "kl_retrain")
+NAMES = ("tofu_utility", "tofu_forget_quality", "tofu_rouge", "tofu_probability", "tofu_truth_ratio", *OURS)
 
 ORIGIN = {
     "commit": "abc",
@@ -72,10 +77,7 @@ def test_a_new_row_takes_the_old_ones_place():
 
 def test_a_row_reads_the_record_of_a_run():
     score = {"when": "after", "role": "forget", "value": 0.2, "details": {"d": 0.5, "n": 40, "log10": -3}}
-    names = ("tofu_forget_quality", "tofu_rouge", "tofu_probability", "tofu_truth_ratio")
-    record = {
-        "metrics": {name: {"scores": [score]} for name in (*names, "extraction", "mia_min_k", "kl_retrain")}
-    }
+    record = {"metrics": {name: {"scores": [score]} for name in NAMES}}
     kept = {"when": "after", "role": "kept", "value": 0.4, "details": {"parts": {"retain rouge": 0.9}}}
     record["metrics"]["tofu_utility"] = {"scores": [kept]}
     found = values(record, None, "after")
@@ -84,3 +86,18 @@ def test_a_row_reads_the_record_of_a_run():
     assert found["quality"] == {"p": 0.2, "d": 0.5, "n": 40, "log10": -3}
     assert found["kl"] == {"forget": 0.2, "paraphrase": None, "retain": None}
     assert values(record, None, "before")["utility"] is None
+
+
+def test_a_row_says_what_is_left_in_each_format(tmp_path):
+    run = RunStore(tmp_path).create(RunConfig(model="tiny-authors", data={"name": "authors"}, method="ga"))
+    one = {"n": 4, "right": 0.25, "probability": 0.1, "rouge_l": 0.3, "interval": [0.0, 0.6]}
+    score = {"n": 4, "exact": 0.25}
+    run.append(
+        "eval", when="after", scores={"forget": score}, by_format={"forget": {"chat": one, "plain": one}}
+    )
+    record = {"metrics": {name: {"scores": []} for name in NAMES}}
+    assert values(record, run, "after")["by_format"] == {
+        "forget": {"chat": 0.25, "plain": 0.25},
+        "retain": {},
+    }
+    assert values(record, run, "before")["by_format"] == {"forget": {}, "retain": {}}

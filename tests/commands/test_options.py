@@ -83,7 +83,7 @@ def any_config(rng):
         said |= {"tuning": "lora"} if "lora" in method.tunings else {"precision": "float32"}
     # Gradients that are never held can neither be added up nor cut.
     if said["memory"] == "lean":
-        said |= {"accumulation": 1, "max_grad_norm": 0.0}
+        said |= {"accumulation": 1, "max_grad_norm": 0.0} if method.leans else {"memory": "usual"}
     return RunConfig(
         model=rng.choice(["tiny-authors", "smollm2", "some/model"]),
         data=any_data(rng), method=method.name, knobs=method.from_knobs(knobs).to_json(), **said,

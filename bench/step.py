@@ -1,13 +1,14 @@
 """Compares our unlearning step, the usual way, and the floor, interleaved in one process.
 
-    python -m bench.step                       CPU, vocabularies 1 k, 32 k, 128 k
-    python -m bench.step --device cuda --size 1b --tuning lora
+    python -m bench.step --worlds tofu smollm2      CPU, real shapes: about 6 minutes on two cores
+    python -m bench.step --worlds head              CPU, a small trunk under heads of 1 k, 32 k, 128 k words
+    python -m bench.step --device cuda --size 1b --tuning lora --out gpu.json
 
 The floor is a plain fine-tuning step on the same answer tokens (bench/ways.py), the usual way what public code does
-(beside/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU, 32 k
+(bench/beside/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU, 32 k
 words, lengths 40-96, batch 4 + 4): usual ÷ ours 2 for GA+GD, 3 for NPO, 4 for UnDIAL and GA+KL; ours ÷ floor at most
-1.15, for UnDIAL and GA+KL 1.3; at 8 × 128 tokens and 128 k words the peak memory beside weights, gradients and moments
-at most 1/7.
+1.15, for UnDIAL and GA+KL 1.3; on real shapes ours ÷ floor at most 1.05; at 8 × 128 tokens and 128 k words the peak
+memory beside weights, gradients and moments at most 1/7.
 
 CPU time is split into the program's and the kernel's own: a large tensor is new memory from the system each time, and
 handing it out page by page can cost as much as computing in it. Memory is what the allocator hands out (on CPU as
@@ -17,11 +18,13 @@ torch's profiler sees each allocation), so nothing that is merely kept for later
 import argparse
 import contextlib
 import gc
+import json
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +36,43 @@ import torch  # noqa: E402
 
 from bench import ways  # noqa: E402
 from bench.beside.usual import LOSSES  # noqa: E402
-from bench.record import header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from unlearn.compute.memory import allocated_peak  # noqa: E402
 from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
 WAYS = ("ours", "usual", "floor")
+ROWS = ("rows", "memory")
 # The peak of dense bfloat16 products, in FLOPs a second.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+
+
+@dataclass(frozen=True)
+class World:
+    """A model's shape and the texts of one step. lengths, answer: tokens of a text, and the share that is the answer.
+
+    TOFU's rows have 35 to 82 tokens in SmolLM2's words, and .6 of them are the answer.
+    """
+
+    title: str
+    size: str
+    vocabularies: tuple[int, ...]
+    batch: int
+    lengths: tuple[int, int]
+    answer: float
+    rounds: int
+
+
+WORLDS = {
+    "tofu": World("hidden 512, 8 blocks, TOFU's lengths", "mid", (32_000,), 8, (35, 82), 0.6, 5),
+    "smollm2": World("SmolLM2-135M's shape, TOFU's lengths", "smollm2", (49_152,), 8, (35, 82), 0.6, 3),
+    "head": World("hidden 256, 4 blocks", "cpu", (1_000, 32_000, 128_000), 4, (40, 96), 1 / 3, 5),
+}
 TITLES = {"gd": "GA+GD", "npo": "NPO", "undial": "UnDIAL", "kl": "GA+KL"}
 
 
 def batch_of(args: argparse.Namespace, vocabulary: int, lengths: tuple[int, int]) -> Batch:
     """Return the batch of random texts on which every way takes its step."""
-    forget, retain = (ways.make_texts(args.batch, lengths, vocabulary, seed) for seed in (1, 2))
+    forget, retain = (ways.make_texts(args.batch, lengths, vocabulary, seed, args.answer) for seed in (1, 2))
     return Batch(forget=collate(forget, 0).to(args.device), retain=collate(retain, 0).to(args.device))
 
 
@@ -132,6 +159,7 @@ def compare(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, A
     }
     return {
         "method": name,
+        "world": args.title,
         "vocabulary": vocabulary,
         "tokens": batch.tokens,
         "answer_tokens": batch.forget.total_tokens + batch.retain.total_tokens,
@@ -176,6 +204,7 @@ def compare_memory(name: str, args: argparse.Namespace, vocabulary: int) -> dict
             peaks[way] = extra_memory(made[way], args.device)
     return {
         "method": name,
+        "world": args.title,
         "vocabulary": vocabulary,
         "tokens": batch.tokens,
         "bytes": peaks,
@@ -192,56 +221,51 @@ def ratios(above: Sequence[dict[str, float]], below: Sequence[dict[str, float]])
 
 def table(result: Mapping[str, Any]) -> str:
     """Return a table of time and memory: the usual way divided by ours, and ours divided by the floor."""
-    memory = {(m["method"], m["vocabulary"]): m for m in result["memory"]}
+    memory = {(m.get("world"), m["method"], m["vocabulary"]): m for m in result["memory"]}
     lines = [
-        "| Vocabulary | Method | usual ÷ ours, CPU time | ours ÷ floor, CPU time | CPU seconds ours · usual · floor "
+        "| Model | Words | Method | usual ÷ ours, CPU time | ours ÷ floor, CPU time | CPU seconds ours · usual · floor "
         "| usual ÷ ours, memory | MiB ours · usual · floor |",
-        "|--:|---|--:|--:|--:|--:|--:|",
+        "|---|--:|---|--:|--:|--:|--:|--:|",
     ]
     for row in result["rows"]:
-        peaks = memory[row["method"], row["vocabulary"]]
+        peaks = memory[row.get("world"), row["method"], row["vocabulary"]]
         seconds = " · ".join(f"{row['seconds'][way]['cpu']:.2f}" for way in WAYS)
         sizes = " · ".join(f"{peaks['bytes'][way] / 2**20:.0f}" for way in WAYS)
         lines.append(
-            f"| {row['vocabulary']:,} | {TITLES[row['method']]} | {row['usual_over_ours']['cpu']:.1f} "
-            f"| {row['ours_over_floor']['cpu']:.2f} | {seconds} | {peaks['usual_over_ours']:.1f} | {sizes} |"
+            f"| {row.get('world', WORLDS['head'].title)} | {row['vocabulary']:,} | {TITLES[row['method']]} "
+            f"| {row['usual_over_ours']['cpu']:.1f} | {row['ours_over_floor']['cpu']:.2f} | {seconds} "
+            f"| {peaks['usual_over_ours']:.1f} | {sizes} |"
         )
-    return "\n".join(lines) + "\n\n" + origin(result)
+    made = dict.fromkeys(origin(row.get("origin", result)) for row in result["rows"])
+    return "\n".join(lines) + "\n\n" + "<br>".join(made)
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Compare the ways and record the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", choices=ways.SHAPES, default="cpu")
-    parser.add_argument("--tuning", choices=("full", "lora"), default="full")
-    parser.add_argument("--vocabularies", type=int, nargs="+", default=[1_000, 32_000, 128_000])
-    parser.add_argument("--methods", nargs="+", choices=LOSSES, default=list(LOSSES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=4, help="texts to forget, and as many to keep")
-    parser.add_argument("--shortest", type=int, default=40)
-    parser.add_argument("--longest", type=int, default=96)
-    parser.add_argument(
-        "--memory-length", type=int, default=128, help="length of the texts that memory is taken at"
-    )
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--allow-dirty", action="store_true")
-    args = parser.parse_args(words)
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error(
-            "--device cuda: torch sees no CUDA device here; install its CUDA build, or use --device cpu."
-        )
-    top = header(args.allow_dirty) if args.out else {}
-    rows, memory = [], []
+def settings(args: argparse.Namespace, world: World | None) -> argparse.Namespace:
+    """Return what one world is measured with: its own shape and texts, or those of the flags."""
+    own = vars(args) | {"title": f"{args.size}, lengths {args.shortest} to {args.longest}"}
+    if world is not None:
+        own |= {
+            "title": world.title,
+            "size": world.size,
+            "vocabularies": world.vocabularies,
+            "batch": world.batch,
+            "shortest": world.lengths[0],
+            "longest": world.lengths[1],
+            "answer": world.answer,
+            "rounds": args.rounds or world.rounds,
+        }
+    return argparse.Namespace(**own | {"rounds": own["rounds"] or 5})
+
+
+def measured(args: argparse.Namespace, origin_of: Mapping[str, Any]) -> Iterator[tuple[dict, dict]]:
+    """Yield the row of times and the row of memory of each method and vocabulary."""
+    about = dict(zip(("hidden", "layers", "heads", "kv_heads", "feed"), ways.SHAPES[args.size], strict=True))
+    about = {"shape": about, "tuning": args.tuning, "device": args.device, "rounds": args.rounds}
     for vocabulary in args.vocabularies:
         for name in args.methods:
             row, peaks = compare(name, args, vocabulary), compare_memory(name, args, vocabulary)
-            rows.append(row)
-            memory.append(peaks)
             print(
-                f"{name:8} {vocabulary:7} words: usual/ours cpu {row['usual_over_ours']['cpu']:.2f} "
+                f"{args.title}: {name:8} {vocabulary:7} words: usual/ours cpu {row['usual_over_ours']['cpu']:.2f} "
                 f"memory {peaks['usual_over_ours']:.1f}; ours/floor cpu {row['ours_over_floor']['cpu']:.2f} "
                 f"memory {peaks['ours_over_floor']:.2f}; "
                 + ", ".join(
@@ -250,17 +274,55 @@ def main(words: Sequence[str] | None = None) -> None:
                 ),
                 flush=True,
             )
-    if args.out:
-        shape = dict(
-            zip(("hidden", "layers", "heads", "kv_heads", "feed"), ways.SHAPES[args.size], strict=True)
+            yield row | about | {"origin": origin_of}, peaks
+
+
+def kept(path: Path, titles: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the recorded rows of the other worlds, which this run leaves as they are."""
+    if not path.is_file():
+        return {"rows": [], "memory": []}
+    old = json.loads(path.read_text(encoding="utf-8"))
+    of_head = {"world": WORLDS["head"].title, "origin": {k: v for k, v in old.items() if k not in ROWS}}
+    whole = {part: [of_head | row for row in old[part]] for part in ROWS}
+    return {part: [row for row in rows if row["world"] not in titles] for part, rows in whole.items()}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Compare the ways and record the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--worlds", nargs="*", choices=WORLDS, help="shapes and texts known by name")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", choices=ways.SHAPES, default="cpu")
+    parser.add_argument("--tuning", choices=("full", "lora"), default="full")
+    parser.add_argument("--vocabularies", type=int, nargs="+", default=[1_000, 32_000, 128_000])
+    parser.add_argument("--methods", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--rounds", type=int, default=0, help="0: as many as the world has, or 5")
+    parser.add_argument("--batch", type=int, default=4, help="texts to forget, and as many to keep")
+    parser.add_argument("--shortest", type=int, default=40)
+    parser.add_argument("--longest", type=int, default=96)
+    parser.add_argument("--answer", type=float, default=1 / 3, help="share of a text that is its answer")
+    parser.add_argument(
+        "--memory-length", type=int, default=128, help="length of the texts that memory is taken at"
+    )
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--allow-dirty", action="store_true")
+    args = parser.parse_args(words)
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(
+            "--device cuda: torch sees no CUDA device here; install its CUDA build, or use --device cpu."
         )
-        about = {
-            "shape": shape,
-            "tuning": args.tuning,
-            "device": args.device,
-            "threads": torch.get_num_threads(),
-        }
-        write_result(args.out, top | about | {"rounds": args.rounds, "rows": rows, "memory": memory})
+    out = args.out or (RESULTS / "step.json" if args.worlds else None)
+    top = header(args.allow_dirty) | {"threads": torch.get_num_threads()} if out else {}
+    worlds = [settings(args, WORLDS[name]) for name in args.worlds or ()] or [settings(args, None)]
+    found = kept(out, [world.title for world in worlds]) if out else {"rows": [], "memory": []}
+    for world in worlds:
+        for row, peaks in measured(world, top):
+            found["rows"].append(row)
+            found["memory"].append(peaks)
+            if out:
+                write_result(out, found)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from unlearn.training.reference import Reference
 SHAPES = {
     "toy": (64, 2, 4, 2, 128),
     "cpu": (256, 4, 4, 4, 688),
+    "mid": (512, 8, 8, 8, 1376),
+    "smollm2": (576, 30, 9, 3, 1536),
     "1b": (2048, 16, 32, 8, 8192),
     "8b": (4096, 32, 32, 8, 14336),
 }
@@ -80,14 +82,16 @@ def make_model(size: str, vocabulary: int, device: str, tuning: str = "full") ->
     return model if tuning == "full" else add_lora(model, rank=RANK, alpha=2.0 * RANK, seed=0)
 
 
-def make_texts(count: int, lengths: tuple[int, int], vocabulary: int, seed: int) -> list[Example]:
-    """Return random texts whose last third is the answer."""
+def make_texts(
+    count: int, lengths: tuple[int, int], vocabulary: int, seed: int, answer: float = 1 / 3
+) -> list[Example]:
+    """Return random texts whose last third, or another share of it, is the answer."""
     rng = random.Random(seed)
     texts = []
     for key in range(count):
         length = rng.randint(*lengths)
         ids = [rng.randrange(3, vocabulary) for _ in range(length)]
-        prompt = length - length // 3
+        prompt = length - int(length * answer)
         texts.append(Example(tuple(ids), tuple([IGNORE] * prompt + ids[prompt:]), seed * 1000 + key))
     return texts
 

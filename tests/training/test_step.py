@@ -9,6 +9,10 @@ import torch
 from bench import step, ways
 from unlearn.compute.memory import allocated_peak
 
+HEADER = {
+    "command": "python -m bench.step", "machine": {"cpu": "CPU", "cores": 2, "load": 0.5}, "dirty": False,
+    "versions": {"torch": "2"}, "commit": "abc", "date": "2026-01-01",
+}  # fmt: skip
 TOY = ("--size", "toy", "--vocabularies", "200", "--rounds", "1", "--batch", "2", "--memory-length", "24")
 
 
@@ -25,7 +29,7 @@ def small_heap():
 @pytest.mark.usefixtures("small_heap")
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_toy_run_records_times_memory_and_ratios(tmp_path, tuning, monkeypatch):
-    monkeypatch.setattr(step, "header", lambda _: {"commit": "abc"})
+    monkeypatch.setattr(step, "header", lambda _: HEADER)
     out = tmp_path / "step.json"
     methods = ["--methods", "gd", "npo", "undial", "kl"] if tuning == "full" else ["--methods", "undial"]
     step.main([*TOY, "--tuning", tuning, *methods, "--out", str(out)])
@@ -75,13 +79,40 @@ def test_table_shows_both_ratios_and_memory():
         "method": "npo", "vocabulary": 32_000, "usual_over_ours": 7.5,
         "bytes": {"ours": 2**20, "usual": 8 * 2**20, "floor": 2**20},
     }  # fmt: skip
-    about = {
-        "command": "python -m bench.step", "machine": {"cpu": "CPU", "cores": 2, "load": 0.5}, "dirty": False,
-        "versions": {"torch": "2"}, "commit": "abc", "date": "2026-01-01",
-    }  # fmt: skip
-    text = step.table(about | {"rows": [row], "memory": [peaks]})
-    assert "| 32,000 | NPO | 3.0 | 1.11 | 1.00 · 3.00 · 0.90 | 7.5 | 1 · 8 · 1 |" in text
+    text = step.table(HEADER | {"rows": [row], "memory": [peaks]})
+    assert (
+        "| hidden 256, 4 blocks | 32,000 | NPO | 3.0 | 1.11 | 1.00 · 3.00 · 0.90 | 7.5 | 1 · 8 · 1 |" in text
+    )
 
 
 def test_texts_are_the_same_for_every_way():
     assert ways.make_texts(3, (5, 9), 50, seed=1) == ways.make_texts(3, (5, 9), 50, seed=1)
+
+
+@pytest.mark.usefixtures("small_heap")
+def test_a_world_is_measured_with_its_own_shape_and_the_other_worlds_stay(tmp_path, monkeypatch):
+    small = step.World("a toy", "toy", (200,), 3, (20, 30), 0.6, 1)
+    monkeypatch.setattr(step, "WORLDS", {"toy": small} | step.WORLDS)
+    monkeypatch.setattr(step, "header", lambda _: HEADER)
+    out = tmp_path / "step.json"
+    old = {"method": "npo", "vocabulary": 32_000}
+    out.write_text(json.dumps(HEADER | {"commit": "old", "rows": [old], "memory": [old]}))
+    for _ in range(2):
+        step.main(["--worlds", "toy", "--methods", "gd", "--memory-length", "24", "--out", str(out)])
+    result = json.loads(out.read_text())
+    assert [row["world"] for row in result["rows"]] == ["hidden 256, 4 blocks", "a toy"]
+    assert [row["origin"]["commit"] for row in result["rows"]] == ["old", "abc"]
+    assert [row["world"] for row in result["memory"]] == ["hidden 256, 4 blocks", "a toy"]
+    mine = result["rows"][1]
+    assert (mine["shape"]["hidden"], mine["rounds"]) == (64, 1)
+    # Six texts of 20 to 30 tokens, .6 of them answers.
+    assert 120 <= mine["tokens"] <= 180
+    assert mine["answer_tokens"] / mine["tokens"] == pytest.approx(0.6, abs=0.05)
+
+
+def test_the_worlds_of_real_shapes_are_what_they_say():
+    from unlearn.models.catalogue import CATALOGUE
+
+    count = ways.make_model("smollm2", 49_152, "meta").num_parameters()
+    assert count == CATALOGUE["smollm2"].parameters
+    assert ways.make_model("mid", 32_000, "meta").num_parameters() == 41_689_600

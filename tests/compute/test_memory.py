@@ -2,10 +2,12 @@
 
 import gc
 
+import psutil
 import pytest
 import torch
 
 from bench import memory
+from unlearn.compute.memory import returned, trim
 
 HEADER = {
     "command": "python -m bench.memory",
@@ -65,3 +67,21 @@ def test_live_tensors_counts_shared_storage_once():
     assert memory.live_tensors() - before == 4000
     del first, second
     assert memory.live_tensors() == before
+
+
+def idle():
+    """Resident MiB that are left of 64 MiB in blocks of two, freed below a block that lives on."""
+    trim()
+    before = psutil.Process().memory_info().rss
+    blocks = [torch.ones(2**19) for _ in range(32)]
+    above = torch.ones(2**14)
+    del blocks
+    left = psutil.Process().memory_info().rss - before
+    assert float(above[0]) == 1.0
+    return left / 2**20
+
+
+def test_freed_memory_is_returned_at_once_within_the_block_alone():
+    with returned():
+        assert idle() < 16
+    assert idle() > 48

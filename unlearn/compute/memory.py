@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -105,9 +105,37 @@ def give_back() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-    # Without this call glibc keeps the freed blocks of its heap.
+    trim()
+
+
+def trim() -> None:
+    """Return free blocks of the C library's heap to the system, which glibc keeps otherwise. It takes some
+    milliseconds.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+# Blocks from this size on are given back at once within returned(); glibc's own limit rises to the second number.
+AT_ONCE, AT_MOST = 2**20, 2**25
+M_MMAP_THRESHOLD = -3
+
+
+@contextlib.contextmanager
+def returned() -> Iterator[None]:
+    """Within the `with` block a freed block of a megabyte goes back to the system at once, instead of waiting in the
+    heap for one that fits into it. It saves what lies idle there, and costs the kernel's work of handing out pages.
+    """
+    try:
+        limit = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        yield
+        return
+    limit(M_MMAP_THRESHOLD, AT_ONCE)
+    try:
+        yield
+    finally:
+        limit(M_MMAP_THRESHOLD, AT_MOST)
 
 
 def allocated_peak(work: Callable[[], object], device: str) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unlearn.compute import memory
 from unlearn.store.runs import Run, RunConfig
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
@@ -55,6 +56,8 @@ class Work:
         self.run.append("note", phase=name)
         start = time.perf_counter()
         yield
+        # What one phase freed lies between what is still held, and the next one needs other sizes.
+        memory.trim()
         self.phases[name] = round(time.perf_counter() - start, 3)
         self.run.append("note", phase=name, seconds=self.phases[name])
 

@@ -19,13 +19,15 @@ from unlearn.models import folders, hub, placement, precision
 from unlearn.models.catalogue import allow_model, entry_of, parts_of, size_of, source_of
 from unlearn.models.checks import check_model
 from unlearn.models.load import pick_device
-from unlearn.models.reading import as_read
+from unlearn.models.reading import as_read, reader_of
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
-from unlearn.work.forecast import activation_bytes, held_bytes
+from unlearn.work.held import forecast, process_bytes, shape_of
 
 # The mean of the bundled tokenizer. Large vocabularies have longer tokens.
 CHARACTERS_PER_TOKEN = 3.2
+# So many texts of a side are counted.
+SAMPLED = 200
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,8 @@ def preflight(
         in_formats(rows, config.prompt, config.system) for rows in method.rows(config.model, data)
     )
     parameters = parameters_of(config.model)
-    weights, notes = _weights(config, parameters)
-    per_forget = _mean_tokens(forget) if forget else 0.0
-    per_retain = _mean_tokens(retain) if retain else 0.0
+    weight, away, notes = _weights(config, parameters)
+    per_forget, per_retain = (_mean_tokens(config, rows) for rows in (forget, retain))
     shown = config.epochs * (len(forget) or len(retain))
     ratio = method.retain_ratio if method.uses_forget else 1.0
     tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
@@ -111,7 +112,26 @@ def preflight(
     seconds = _seconds(config, finished, tokens)
     if own := method.outlook(config, data):
         steps, tokens, seconds = own.steps, own.tokens, own.seconds
-    texts = config.batch_size * (method.uses_forget + ratio * bool(retain))
+    # In a step there are so many texts of each side.
+    sides = (
+        (config.batch_size * bool(forget), forget, per_forget),
+        (ratio * config.batch_size * bool(retain), retain, per_retain),
+    )
+    texts = sum(count for count, *_ in sides)
+    length, answer = (
+        sum(count * value for count, value in zip((s[0] for s in sides), values, strict=True)) / max(texts, 1)
+        for values in ((s[2] for s in sides), (s[2] * _answered(s[1]) for s in sides))
+    )
+    held = forecast(
+        config,
+        shape_of(parts.base, parameters),
+        parameters=parameters,
+        weight=weight,
+        texts=texts,
+        length=length,
+        answer=answer,
+    )
+    beside = process_bytes(lora=config.tuning == "lora", weight=weight)
     warnings = [*data.warnings, *remarks(data), *far]
     if steps < 3 and not own:
         warnings.append(
@@ -127,8 +147,7 @@ def preflight(
         steps=steps,
         tokens=tokens,
         flops=6.0 * parameters * tokens,
-        memory_bytes=weights
-        + activation_bytes(parameters, round(texts * max(per_forget, per_retain)), config.checkpointing),
+        memory_bytes=held.peak - away + (beside if pick_device() == "cpu" else 0),
         seconds=seconds,
         parameters=parameters,
         rows={role: len(data.rows(role)) for role in ROLES},
@@ -141,30 +160,44 @@ def preflight(
     )
 
 
-def _mean_tokens(rows: Sequence[Row]) -> float:
-    return sum(len(r.prompt) + len(r.target) for r in rows) / len(rows) / CHARACTERS_PER_TOKEN + 1
+def _mean_tokens(config: RunConfig, rows: Sequence[Row]) -> float:
+    """Mean tokens of a text: of some of them counted where the model's tokenizer is here, else judged by letters."""
+    some = rows[:: max(1, len(rows) // SAMPLED)]
+    if not some:
+        return 0.0
+    if (reader := reader_of(config.model, config.max_length)) is not None and not reader.apart:
+        counts = [
+            min(config.max_length, count + 1) for count in reader.count([r.prompt + r.target for r in some])
+        ]
+        return sum(counts) / len(counts)
+    return sum(len(r.prompt) + len(r.target) for r in some) / len(some) / CHARACTERS_PER_TOKEN + 1
 
 
-def _weights(config: RunConfig, parameters: int) -> tuple[int, tuple[str, ...]]:
-    """Bytes on the device of the weights and of what moves them (gradients, two moments), and what lies elsewhere.
+def _answered(rows: Sequence[Row]) -> float:
+    """The share of the rows' letters that are predicted."""
+    whole = sum(len(r.prompt) + len(r.target) for r in rows)
+    return sum(len(r.target) for r in rows) / whole if whole else 0.0
+
+
+def _weights(config: RunConfig, parameters: int) -> tuple[float, int, tuple[str, ...]]:
+    """(bytes a weight, bytes of weights that lie elsewhere than on the device, a sentence on where).
 
     ValueError where they cannot be held as the config asks.
     """
     device, source = pick_device(), source_of(config.model)
     precision.check(config.precision, device)
     if isinstance(source, Path) and folders.quantised(source):
-        return folders.bytes_in(source) + round(0.05 * 4 * parameters), ()
+        return folders.bytes_in(source) / max(1, parameters), 0, ()
     dtype = precision.numbers(config.precision, tuning=config.tuning, parameters=parameters, device=device)
     a_weight = precision.BYTES[config.precision if config.precision in ROUNDED else dtype]
-    held = held_bytes(parameters, config.tuning, config.precision, dtype, config.memory)
     limit = placement.room(device)
     if limit is None or not isinstance(source, Path) or (parts := placement.anatomy_of(source)) is None:
-        return held, ()
+        return a_weight, 0, ()
     found = placement.plan(parts, dtype=dtype, precision=config.precision, device=device, limit=limit)
     if not found.map:
-        return held, ()
+        return a_weight, 0, ()
     placement.lora_alone(config.tuning)
-    return found.held[device] + held - round(a_weight * parameters), (found.describe(),)
+    return a_weight, max(0, round(a_weight * parameters) - found.held[device]), (found.describe(),)
 
 
 # A learning rate that differs from the tuned one by more than this factor is worth a word.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearn.compute import memory
 from unlearn.compute.checkpointing import checkpointed
 from unlearn.compute.lazy import torch
 from unlearn.compute.tokens import Example
@@ -28,6 +29,7 @@ from unlearn.training.checkpoints import Writer, checkpoint_step, load_checkpoin
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
+from unlearn.work.held import forecast, shape_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -205,13 +207,40 @@ class Session:
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.
         try:
-            with checkpointed(self.model, config.checkpointing or bool(self.loaded.where)):
+            lean = memory.returned() if config.memory == "lean" else nullcontext()
+            with lean, checkpointed(self.model, self._checkpoints()):
                 for done in self.method.unlearn(self.model, ref, phases):
                     self._tell_shelf()
                     yield done
         finally:
             self.writer.finish()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _checkpoints(self) -> bool:
+        """Whether blocks are computed again going backward: where it was asked for, or a lean run does not fit else."""
+        config, loaded = self.config, self.loaded
+        if config.checkpointing or loaded.where or config.memory != "lean":
+            return config.checkpointing or bool(loaded.where)
+        sides = [side for side in vars(self.stream.step(1)[0]).values() if side is not None]
+        texts = sum(len(side.keys) for side in sides)
+        weight = next(p.element_size() for p in self.model.parameters())
+        found = forecast(
+            config,
+            shape_in(self.model.config.to_dict(), loaded.parameters),
+            parameters=loaded.parameters,
+            weight=weight,
+            texts=texts,
+            length=sum(int(side.attention_mask.sum()) for side in sides) / texts,
+            answer=sum(int((side.labels >= 0).sum()) for side in sides) / texts,
+        )
+        needed, free = found.training - found.parts["weights"], memory.spare(loaded.device)
+        if needed <= free:
+            return False
+        self.note(
+            f"Memory: a step needs about {needed / 2**30:.2g} GiB and {free / 2**30:.2g} are free, so each block is "
+            "computed again when its gradient is due."
+        )
+        return True
 
     def _untouched(self) -> AbstractContextManager["Model"]:
         if self.original is not None:

@@ -5,10 +5,10 @@
     python -m bench.step --device cuda --size 1b --tuning lora --out gpu.json
 
 The floor is a plain fine-tuning step on the same answer tokens (bench/ways.py), the usual way what public code does
-(bench/beside/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU, 32 k
-words, lengths 40-96, batch 4 + 4): usual ÷ ours 2 for GA+GD, 3 for NPO, 4 for UnDIAL and GA+KL; ours ÷ floor at most
-1.15, for UnDIAL and GA+KL 1.3; on real shapes ours ÷ floor at most 1.05; at 8 × 128 tokens and 128 k words the peak
-memory beside weights, gradients and moments at most 1/7.
+(bench/beside/usual.py). All must give the same loss before anything is timed. What was asked for before measuring (CPU,
+32 k words, lengths 40-96, batch 4 + 4): usual ÷ ours 2 for GA+GD, 3 for NPO, 4 for UnDIAL and GA+KL; ours ÷ floor at
+most 1.15, for UnDIAL and GA+KL 1.3; on real shapes ours ÷ floor at most 1.05; at 8 × 128 tokens and 128 k words the
+peak memory beside weights, gradients and moments at most 1/7.
 
 CPU time is split into the program's and the kernel's own: a large tensor is new memory from the system each time, and
 handing it out page by page can cost as much as computing in it. Memory is what the allocator hands out (on CPU as

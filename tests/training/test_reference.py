@@ -77,7 +77,7 @@ def test_what_is_read_late_is_the_model_without_its_adapter(loaded):
     assert torch.allclose(late, torch.stack([wanted[key] for key in range(len(FORGET))]), atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["npo", "undial", "kl", "idkdpo", "rmu"])
+@pytest.mark.parametrize("method", ["npo", "undial", "kl", "idkdpo", "altpo", "rmu"])
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_a_resumed_run_reads_the_same_bits(tiny_folder, tmp_path, method, at):
     from unlearn.models.load import load

@@ -74,9 +74,9 @@ class Forecast:
 
 
 def shape_of(base: str | Path, parameters: int) -> Shape:
-    """Return the shape that the config.json of a model's folder or hub id tells, or a usual one of this many parameters.
+    """Return the shape that the config.json of a model's folder or hub id tells. The hub is not asked.
 
-    The hub is not asked.
+    Without one it is a usual shape of this many parameters.
     """
     folder = base if isinstance(base, Path) else hub.snapshot_here(base)
     return shape_in(read_json(folder / "config.json") if folder else {}, parameters)

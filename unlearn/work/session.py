@@ -221,7 +221,8 @@ class Session:
         config, loaded = self.config, self.loaded
         if config.checkpointing or loaded.where or config.memory != "lean":
             return config.checkpointing or bool(loaded.where)
-        sides = [side for side in vars(self.stream.step(1)[0]).values() if side is not None]
+        batch = self.stream.step(1)[0]
+        sides = [side for side in (batch.forget, batch.retain) if side is not None]
         texts = sum(len(side.keys) for side in sides)
         weight = next(p.element_size() for p in self.model.parameters())
         found = forecast(

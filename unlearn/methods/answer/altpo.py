@@ -6,10 +6,11 @@ Teaches the model to prefer another plausible answer to the memorised one, so th
 what a model says that never knew. Each question has K other answers; each pass over the forget texts takes the next.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm
-from unlearn.compute.tokens import Batch, collate
+from unlearn.compute.tokens import Batch, Tokens, collate
 from unlearn.methods.answer.idkdpo import dpo
 from unlearn.methods.base import RetainMethod, knob
 from unlearn.training.alternates import alternate_examples, alternates_of
@@ -37,14 +38,23 @@ class AltPO(RetainMethod):
 
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss on one batch by name. Their sum is minimised."""
-        assert batch.forget is not None, "it always reads forget texts"
-        place = batch.epoch % self.alternates
-        others = collate([ref.run["alternates"][key][place] for key in batch.forget.keys], 0)
-        sides = (batch.forget, others.to(batch.forget.labels.device), batch.retain)
+        sides = (batch.forget, self.others(ref, batch), batch.retain)
         lost, won, *retain = lm.forward(model, *(side for side in sides if side is not None))
         gaps = (lost.row_sum(lost.nll), ref.sums(lost), won.row_sum(won.nll), ref.sums(won))
         per_row = (2.0 / self.beta) * dpo(*gaps, self.beta)
         return self.with_retain(lost.row_mean(per_row), retain[0] if retain else None)
+
+    def others(self, ref: Reference, batch: Batch) -> Tokens:
+        """Return the other answers that stand against the forget texts in this pass, on their device."""
+        assert batch.forget is not None, "it always reads forget texts"
+        place = batch.epoch % self.alternates
+        chosen = [ref.run["alternates"][key][place] for key in batch.forget.keys]
+        return collate(chosen, 0).to(batch.forget.labels.device)
+
+    def referred(self, ref: Reference, batch: Batch) -> Iterator[tuple[str, Tokens]]:
+        """Yield (kind, texts) in the order in which loss() asks the reference about them on this batch."""
+        yield from super().referred(ref, batch)
+        yield "sums", self.others(ref, batch)
 
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         """Find the other answers before the first step, and read them once as the reference does."""

@@ -178,6 +178,7 @@ class RepSelect(Method):
     cost = "A short pass of SGD, one gradient of the forget texts, then cheap steps: no optimiser state."
     risk = "Its end is a number for general text; texts of the same domain have no term that holds them."
     resumes = False
+    leans = False
     origins = {
         "small": "by analogy with the bundled model; not measured here",
         "large": "arXiv 2606.17168: LoRA rate .01, KL budget .01; η by analogy; not measured here",

@@ -26,10 +26,14 @@ prefer_passive_threads()
 
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from bench.run import own_rows  # noqa: E402
+from unlearn.__main__ import parser  # noqa: E402
+from unlearn.commands.options import config_of  # noqa: E402
 from unlearn.compute import memory  # noqa: E402
 from unlearn.models.catalogue import CATALOGUE  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
+from unlearn.work.execute import execute  # noqa: E402
 from unlearn.work.phases import Work  # noqa: E402
+from unlearn.work.preflight import preflight  # noqa: E402
 
 WAYS = {
     "full": ("--tuning", "full"),
@@ -44,11 +48,6 @@ COMMON = ("--method", "npo", "--epochs", "1", "--batch-size", "8", "--probes", "
 
 def carry_out(words: Sequence[str]) -> dict[str, Any]:
     """Carry out one run in this process and return its forecast and its peaks by phase, in bytes."""
-    from unlearn.__main__ import parser
-    from unlearn.commands.options import config_of
-    from unlearn.work.execute import execute
-    from unlearn.work.preflight import preflight
-
     config = config_of(parser().parse_args(["run", *words]))
     forecast = preflight(config).memory_bytes
     with tempfile.TemporaryDirectory() as folder, peaks_of_phases() as peaks:

@@ -1,7 +1,7 @@
 """Compares the memory that is forecast for a run with the peak of its process, usual and lean, LoRA and every weight.
 
-    python -m bench.peak                              all, on one thread: about 6 minutes
-    python -m bench.peak --runs tiny:full 42m:lean    some of them
+    python -m bench.beside.peak                              all, on one thread: about 6 minutes
+    python -m bench.beside.peak --runs tiny:full 42m:lean    some of them
 
 Each run is a process of its own that carries out one NPO run over 40 + 40 rows of the bundled authors, scores and
 probes included. Its peak is the most resident memory since it began (VmHWM), phase by phase. The model of 42 M
@@ -131,7 +131,7 @@ def main() -> None:
             models["42m"] = str(make_model(Path(folder) / "42m"))
         environment = os.environ | {"OMP_NUM_THREADS": "1", "UNLEARN_ROOTS": folder}
         for model, way in (name.split(":", 1) for name in args.runs):
-            command = [sys.executable, "-m", "bench.peak", "--child", "--model", models[model]]
+            command = [sys.executable, "-m", "bench.beside.peak", "--child", "--model", models[model]]
             command += [*COMMON, *WAYS[way], *words]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:

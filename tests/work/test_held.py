@@ -123,7 +123,7 @@ def test_a_lean_run_that_does_not_fit_computes_blocks_again_and_says_so(tiny, mo
     assert said[0].endswith("so each block is computed again when its gradient is due.")
 
 
-# Peaks of whole processes in MiB, one run each on one machine (bench/beside/peak makes them anew). The forecast's constants
+# Peaks of whole processes in MiB, one run each on one machine (bench/beside/peak). The forecast's constants
 # were chosen with these, so that this test holds them and proves nothing about other models.
 MEASURED = {
     ("tiny-authors", "full"): 498,

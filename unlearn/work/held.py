@@ -2,7 +2,7 @@
 
 Everything is counted as it is held: weights, gradients, moments, what the backward pass needs of each token, and the
 output head's part. On a processor the libraries themselves come on top (PROCESS). The numbers a token were measured on
-Llama shapes of 256 to 576 wide; bench/beside/peak compares the forecast with the peak of whole processes. No weights are read,
+Llama shapes of 256 to 576 wide; bench/beside/peak compares it with whole processes. No weights are read,
 and torch is not loaded.
 """
 

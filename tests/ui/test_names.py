@@ -10,8 +10,8 @@ UI = ROOT / "ui"
 def installed(name: str) -> bool:
     """Whether a module of this name lies outside the checkout, which a page would then not find."""
     spec = importlib.util.find_spec(name)
-    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
-    return any(place and not Path(place).is_relative_to(ROOT) for place in places)
+    # A mere folder on the path has no origin.
+    return spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(ROOT)
 
 
 def test_no_module_hides_an_installed_one():

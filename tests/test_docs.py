@@ -60,6 +60,8 @@ KNOWN_NOT_RUN = {
     ("claims.md", "unlearn claims"),
     ("data.md", "unlearn run"),
     ("benchmarks.md", "unlearn data"),
+    ("benchmarks.md", "unlearn get"),
+    ("benchmarks.md", "unlearn evaluate"),
     ("outputs.md", "unlearn export"),
 }
 

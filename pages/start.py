@@ -50,9 +50,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
     st.caption("Bundled model, fictional authors and NPO are chosen for you.", width="content")
     if taught.made():
-        shell.link(
-            "launch", "A real model that knows TOFU", ":material/school:", model=taught.NAME, method="npo"
-        )
+        words, icon = "A real model that knows TOFU", ":material/school:"
+        shell.link("launch", words, icon, model=taught.NAME, data=taught.DATA, method="npo")
     if shown is not None:
         shell.link("compare", "All its answers", ":material/compare:", a=shown.id)
         shell.link("tokens", "Token by token", ":material/token:", run=shown.id)

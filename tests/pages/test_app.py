@@ -11,6 +11,7 @@ import pytest
 from seed import config, seed_run
 from streamlit.testing.v1 import AppTest
 
+from unlearn.models import taught
 from unlearn.store.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -270,3 +271,11 @@ def test_forms_cover_every_knob_of_every_method(store):
 def test_a_saved_config_is_what_the_command_line_reads():
     saved = json.dumps(config().to_json())
     assert type(config()).from_json(json.loads(saved)) == config()
+
+
+def test_start_leads_to_a_real_model_with_its_own_forget_set(store):
+    """The link's address fills Launch with the model, the rows that it was taught, and a method."""
+    app = opened("launch.py", model=taught.NAME, data=taught.DATA, method="npo")
+    assert app.session_state["model"] == taught.NAME
+    assert app.session_state["data"] == taught.DATA
+    assert app.session_state["methods"] == ["npo"]

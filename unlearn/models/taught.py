@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NAME = "smollm2-tofu"
 # {model: the forget set that it was taught without}.
 WITHOUT = {NAME: "", f"{NAME}-without-forget01": "forget01", f"{NAME}-without-forget10": "forget10"}
+# What it is to forget where nobody says otherwise.
+DATA = "tofu-forget01"
 ASSETS = home.ASSETS / "models" / NAME
 ADAPTER = "adapter_model.safetensors"
 PARAMETERS = 134_515_008

@@ -124,7 +124,8 @@ M_MMAP_THRESHOLD = -3
 @contextlib.contextmanager
 def returned() -> Iterator[None]:
     """Within the `with` block a freed block of a megabyte goes back to the system at once, instead of waiting in the
-    heap for one that fits into it. It saves what lies idle there, and costs the kernel's work of handing out pages.
+    heap for one that fits into it. It saves what lies idle there, and costs the kernel's work of handing out pages. What
+    still fits into a gap of the heap is put there first.
     """
     try:
         limit = ctypes.CDLL("libc.so.6").mallopt

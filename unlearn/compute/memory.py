@@ -118,14 +118,15 @@ def trim() -> None:
 
 # Blocks from this size on are given back at once within returned(); glibc's own limit rises to the second number.
 AT_ONCE, AT_MOST = 2**20, 2**25
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 @contextlib.contextmanager
 def returned() -> Iterator[None]:
     """Within the `with` block a freed block of a megabyte goes back to the system at once, instead of waiting in the
-    heap for one that fits into it. It saves what lies idle there, and costs the kernel's work of handing out pages. What
-    still fits into a gap of the heap is put there first.
+    heap for one that fits into it. It saves what lies idle there, and costs the kernel's work of handing out pages.
+
+    What still fits into a gap of the heap is put there first.
     """
     try:
         limit = ctypes.CDLL("libc.so.6").mallopt
@@ -137,6 +138,8 @@ def returned() -> Iterator[None]:
         yield
     finally:
         limit(M_MMAP_THRESHOLD, AT_MOST)
+        # Beside the first glibc moves this one too, until somebody has set either.
+        limit(M_TRIM_THRESHOLD, 2 * AT_MOST)
 
 
 def allocated_peak(work: Callable[[], object], device: str) -> int:

@@ -63,7 +63,7 @@ class Half(Dataset):
     asked: tuple[Row, ...]
 
     def fit_rows(self, role: str) -> tuple[Row, ...]:
-        """Return the rows that a method may train on; all of the retain role, since those to ask lie apart."""
+        """Return the rows that a method may train on. All of the retain role, since those to ask lie apart."""
         return self.rows(role) if role == "retain" else super().fit_rows(role)
 
 
@@ -164,7 +164,7 @@ def same(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return Markdown with one line a method on the reported half; methods that were not tried say so."""
+    """Return Markdown with one line a method on the reported half. Methods that were not tried say so."""
     rows = [row for row in result["rows"] if row["half"] == "report"]
     heads = [f"forget, {name}" for name in FORMATS] + [f"others, {name}" for name in FORMATS]
     lines = [

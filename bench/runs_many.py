@@ -118,7 +118,7 @@ def visits(page: str, rounds: int) -> tuple[float, float]:
 
 def pages(root: Path, rounds: int) -> dict[str, float]:
     """Return the milliseconds of each page, visited in this process one after the other, so that caches are
-    as in a server; and what a watcher of Runs costs beside a run, as "watcher_ms" and "watcher_every_s".
+    as in a server. Beside them stands what a watcher of Runs costs, as "watcher_ms" and "watcher_every_s".
     """
     os.environ[RUNS.name] = str(root)
     found = {page: visits(page, rounds)[0] for page in PAGES}

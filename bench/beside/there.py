@@ -69,7 +69,7 @@ def model_there(given: Mapping[str, Any]) -> tuple[Any, Any]:
 def train_theirs(
     given: Mapping[str, Any], title: str, options: Mapping[str, float], folder: Path
 ) -> dict[str, float]:
-    """Train with their trainer of this name; see bench.peer.train_ours()."""
+    """Train with their trainer of this name. See bench.peer.train_ours()."""
     from transformers import TrainingArguments
 
     there = import_from(folder)

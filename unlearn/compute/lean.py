@@ -41,7 +41,7 @@ class LeanAdamW(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # there is no second pass to return a loss of
         """Update every weight that has a gradient. closure is not supported, it must be None."""
         assert closure is None, "the loss is computed once"
         for weight in self.weights:

@@ -82,7 +82,7 @@ class ModelEvidence:
 
     @cached_property
     def items(self) -> Items:
-        """Return the items of the benchmark that the run belongs to; there may be none."""
+        """Return the items of the benchmark that the run belongs to. There may be none."""
         return self._find_items()
 
     @property

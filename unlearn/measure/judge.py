@@ -158,7 +158,7 @@ def _items(metric: Metric | Comparison, evidence: ModelEvidence, found: bool) ->
 
 
 def chosen_metrics(names: Sequence[str] | None) -> list[Metric | Comparison]:
-    """Return the metrics of these names, in the order of the list; the name of a benchmark means all of its own.
+    """Return the metrics of these names, in the order of the list. The name of a benchmark means all of its own.
 
     ValueError for an unknown name.
     """

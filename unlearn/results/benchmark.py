@@ -108,7 +108,7 @@ def lines(record: Path = RECORD, published: Path = PUBLISHED, runs: Iterable[Run
 
 
 def titled(method: str) -> str:
-    """Return a method's title for a person; what is no method keeps its name."""
+    """Return a method's title for a person. What is no method keeps its name."""
     return METHODS[method].title if method in METHODS and method not in BESIDE else method
 
 

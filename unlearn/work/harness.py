@@ -183,7 +183,7 @@ def _followed(process: "subprocess.Popen[bytes]", progress: Progress) -> str:
     assert process.stderr is not None
     progress("starting lm-evaluation-harness", 0.0)
     last, line = "it ended without a word", b""
-    while chunk := process.stderr.read1(4096):
+    while chunk := os.read(process.stderr.fileno(), 4096):
         *whole, line = re.split(rb"[\r\n]+", line + chunk)
         for one in [*whole, line]:
             text = one.decode("utf-8", "replace").strip()

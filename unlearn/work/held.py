@@ -105,7 +105,7 @@ def forecast(
     length: float,
     answer: float,
 ) -> Forecast:
-    """Return the forecast of a run on a processor; on a GPU the process does not count.
+    """Return the forecast of a run on a processor. On a GPU the process does not count.
 
     weight: bytes a weight of the model. texts: of one micro-batch, of this mean length in tokens, of which so many
     are predicted.

@@ -59,15 +59,18 @@ class TensorBoard:
         self.table("settings", ("setting", "value"), list(config.items()))
 
     def log(self, values: Mapping[str, float], step: int) -> None:
+        """Send the values of one step by name."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
     def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+        """Send a table with these columns and rows."""
         lines = [columns, ["---"] * len(columns), *rows]
         text = "\n".join(f"| {' | '.join(str(cell).replace('|', ' ') for cell in line)} |" for line in lines)
         self.writer.add_text(name, text)
 
     def close(self) -> None:
+        """End the tracker's own run."""
         self.writer.close()
 
 
@@ -82,14 +85,17 @@ class Trackio:
         self.run: Any = trackio.init(PROJECT, name=run.id, config=dict(config), resume="allow", **quiet)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
+        """Send the values of one step by name."""
         self.run.log(dict(values), step=step)
 
     def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+        """Send a table with these columns and rows."""
         import pandas as pd
 
         self.run.log({name: self.made.Table(dataframe=pd.DataFrame(list(rows), columns=list(columns)))})
 
     def close(self) -> None:
+        """End the tracker's own run."""
         self.run.finish()
 
 
@@ -106,14 +112,17 @@ class Wandb:
         self.run: Any = wandb.init(project=PROJECT, id=run.id, name=run.id, config=dict(config), **how)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
+        """Send the values of one step by name."""
         # Its own steps only grow, and scores come at steps that were reported already.
         self.run.log(dict(values) | {"at": step})
 
     def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+        """Send a table with these columns and rows."""
         data = [[None if cell is None else str(cell) for cell in row] for row in rows]
         self.run.log({name: self.made.Table(columns=list(columns), data=data)})
 
     def close(self) -> None:
+        """End the tracker's own run."""
         self.run.finish()
 
 

@@ -112,7 +112,7 @@ class RepSelect(Method):
         moving: dict[str, Tensor],
         general: list[Tokens],
     ) -> Iterator[Step]:
-        """Step along G until general text changes by more than its budget; the step that passed it is taken
+        """Step along G until general text changes by more than its budget. The step that passed it is taken
         back.
         """
         first, norm = fit.steps, float(torch.stack([g.float().norm() for g in gradients.values()]).norm())

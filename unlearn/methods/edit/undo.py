@@ -52,7 +52,7 @@ class UNDO(RetainMethod):
         return {"distillation": self.retain_weight * retain.token_mean(gaps)}
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
-        """Damage the weights, then train; a run that goes on from a checkpoint is damaged already."""
+        """Damage the weights, then train. A run that goes on from a checkpoint is damaged already."""
         if fit.start == 0:
             damage(model, self.share, self.noise, fit.batches.seed)
         yield from fit(lambda batch: self.loss(model, ref, batch))

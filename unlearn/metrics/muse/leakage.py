@@ -21,7 +21,7 @@ def min_k(items: Sequence[Answered]) -> list[float]:
 
 
 def auc(low: Sequence[float], high: Sequence[float]) -> float:
-    """Return the chance that one of `high` is above one of `low`; of equal ones half."""
+    """Return the chance that one of `high` is above one of `low`. Of equal ones half count."""
     return mean([1.0 if b > a else 0.5 if b == a else 0.0 for a in low for b in high])
 
 

@@ -14,7 +14,8 @@ NAMES = {variable.name for variable in environment.VARIABLES}
 # They read or set one beside the module: compute cannot import store; these set it for the process that they start.
 ALONE = {"unlearn/compute/products.py": "UNLEARN_PRODUCTS", "bench/products.py": "UNLEARN_PRODUCTS",
          "bench/app.py": "UNLEARN_RUNS", "bench/pictures.py": "UNLEARN_RUNS",
-         "bench/run.py": "UNLEARN_ROOTS"}  # fmt: skip
+         "bench/run.py": "UNLEARN_ROOTS", "bench/start.py": "UNLEARN_RUNS",
+         "bench/beside/peak.py": "UNLEARN_ROOTS"}  # fmt: skip
 
 
 def asked_in(path):

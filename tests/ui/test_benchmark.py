@@ -44,9 +44,9 @@ def test_one_person_of_rwku_and_what_is_missing(app, tmp_path, monkeypatch):
     app.text_input(key="data.rwku").set_value("1_Stephen_King").run()
     assert not app.exception
     assert app.session_state["out"] == {"name": "rwku:1_Stephen_King", "hub_folder": str(tmp_path)}
-    from ui import datasets
+    from ui import forget_set
 
-    warnings = datasets.load(app.session_state["out"]).warnings
+    warnings = forget_set.load(app.session_state["out"]).warnings
     assert any("forget_level1.json is not in" in text for text in warnings)
     app.text_input(key="data.rwku").set_value("../etc").run()
     assert "named like its folder" in str(app.exception[0].value)
@@ -54,7 +54,7 @@ def test_one_person_of_rwku_and_what_is_missing(app, tmp_path, monkeypatch):
 
 def test_a_link_to_a_person_of_rwku_fills_the_fields(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))
-    code = "from ui import datasets\ndatasets.set_data({'name': 'rwku:2_Warren_Buffett', 'hub_folder': '/x'})"
+    code = "from ui import forget_set\nforget_set.set_data({'name': 'rwku:2_Warren_Buffett', 'hub_folder': '/x'})"
     app = AppTest.from_string(code, default_timeout=60).run()
     assert not app.exception
     assert app.session_state["data"] == "rwku"

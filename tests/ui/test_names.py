@@ -8,10 +8,10 @@ UI = ROOT / "ui"
 
 
 def installed(name: str) -> bool:
-    """Whether a module of this name lies outside the checkout, which a page would then not find."""
+    """Whether a module of this name lies elsewhere, an environment in the checkout included."""
     spec = importlib.util.find_spec(name)
     # A mere folder on the path has no origin.
-    return spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(ROOT)
+    return spec is not None and spec.origin is not None and not Path(spec.origin).is_relative_to(UI)
 
 
 def test_no_module_hides_an_installed_one():

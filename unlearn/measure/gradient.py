@@ -152,6 +152,10 @@ class Explorer:
         if cls.loss is Method.loss:
             raise Unfit("It has no loss to differentiate: it changes the weights directly.")
         explorable = cls.unlearn is Method.unlearn if cls.explorable is None else cls.explorable
+        if cls.explorable is False:
+            raise Unfit(
+                "Its loss also reads other answers to the same question, so this text alone does not tell it."
+            )
         if not explorable:
             raise Unfit("It trains in phases of its own, so that no single gradient tells what it does.")
         self.method, self.scene, self.stage = alone(method), stage.texts[text], stage

@@ -82,6 +82,8 @@ class AltPO(RetainMethod):
     when = "Where answers about the forgotten should stay fluent and of the right form."
     cost = "As NPO, with another answer read beside each forget text, and the time to find these answers."
     risk = "The model says something false with confidence, as a model does that never knew."
+    # Beside the text its loss reads other answers to the same question.
+    explorable = False
     origins = {
         "small": "by analogy with IdkDPO; not measured here",
         "large": "Mekala et al. 2024 (Llama-2-7B, TOFU): β .1, α 1, K 5, 2 passes over the 5; not measured here",

@@ -65,6 +65,8 @@ class IdkAP(RetainMethod):
     when = "Where the model should say that it does not know, without refusing its neighbours too."
     cost = "Refusals are read beside forget and retain texts; no reference."
     risk = "A refusal is a habit in front of the knowledge: relearning or another prompt may bring it back."
+    # Beside the text its loss reads other answers to the same question.
+    explorable = False
     origins = {
         "small": "by analogy with IdkDPO; not measured here",
         "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: β .1, 5 epochs, batch 32); not measured here",

@@ -1,4 +1,4 @@
-"""RepSelect in its simple form: representation selectivity (arXiv 2606.17168).
+"""RepSelect in its simple form: representation selectivity.
 
     1  a LoRA on the MLP matrices takes SGD steps down NLL(F): what F shares with everything is learnt there
     2  with it active, G = ∇_W (-NLL(F)) for each MLP matrix W; then the LoRA is dropped
@@ -181,7 +181,7 @@ class RepSelect(Method):
     leans = False
     origins = {
         "small": "by analogy with the bundled model; not measured here",
-        "large": "arXiv 2606.17168: LoRA rate .01, KL budget .01; η by analogy; not measured here",
+        "large": "the paper: LoRA rate .01, KL budget .01; η by analogy; not measured here",
     }
     tuned = {
         "tiny": {"lr": 0.2, "epochs": 1, "batch_size": 8, "rank": 64, "kl_budget": 0.02},

@@ -279,6 +279,7 @@ def test_a_planted_late_import_is_found_where_it_buys_nothing(house):
     ]
 
 
+@pytest.mark.slow
 def test_planted_torch_is_found(house):
     (house / "unlearn" / "figures" / "heavy.py").write_text("import torch\n")
     assert heavy(house, of_rooms(house, ("store",))) == ""

@@ -1,5 +1,7 @@
 """bench/runs_many at toy size: every page and the watcher are measured, and the table has a row for each store."""
 
+import pytest
+
 from bench import runs_many
 
 ORIGIN = {
@@ -12,6 +14,7 @@ ORIGIN = {
 }
 
 
+@pytest.mark.slow
 def test_a_small_store_is_measured_and_told():
     found = runs_many.measure([3], 4, rounds=1)
     (values,) = found["pages_ms"].values()

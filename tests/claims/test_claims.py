@@ -235,6 +235,7 @@ def _nan(model):
     return next(model.parameters()).sum() * math.nan
 
 
+@pytest.mark.slow
 def test_a_chain_goes_on_from_what_the_request_before_left(tmp_path):
     from unlearn.claims.reading import rows_of
     from unlearn.claims.training import settings

@@ -62,6 +62,7 @@ def words_of(words, run, more):
     return [*found, *(["--runs", str(run.path.parent)] if takes else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", BAD, ids=" ".join)
 def test_a_bad_command_is_one_line_and_leaves_nothing(words, made, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -85,6 +86,7 @@ TAKES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TAKES, ids=lambda words: words[0])
 def test_a_path_is_that_run_whatever_the_store_holds(command, made, tmp_path, capsys, monkeypatch):
     """Two stores hold a run of one id; the path that `run --json` prints means the one that lies there."""

@@ -52,6 +52,7 @@ def test_blocks_run_twice_and_are_put_back():
     copy.deepcopy(model)  # nothing that cannot be copied is left
 
 
+@pytest.mark.slow
 def test_it_takes_less_memory():
     model = family("llama", **FAMILIES["llama"] | {"num_hidden_layers": 8})
     step(model, False)

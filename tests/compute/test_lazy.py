@@ -15,6 +15,7 @@ def in_fresh_process(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_before_its_first_use():
     code = """
 import sys

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def in_fresh_process(code: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -10,6 +12,7 @@ def in_fresh_process(code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_collector_rests_while_they_come_and_works_afterwards():
     code = """
 import gc
@@ -42,6 +45,7 @@ print(late.__module__, milp.__name__, sys.modules["scipy.optimize"].__name__, ha
     assert in_fresh_process(code) == ["unlearn.compute.libraries milp scipy.optimize True"]
 
 
+@pytest.mark.slow
 def test_scipy_is_imported_when_its_function_is_called():
     code = """
 import sys

@@ -49,6 +49,7 @@ def test_growth_is_that_of_most_runs():
     assert memory.growth(told) == {"tensors": 0, "resident": 10}
 
 
+@pytest.mark.slow
 def test_a_model_that_somebody_holds_is_counted(tiny_folder):
     from unlearn.models.load import load
 
@@ -60,6 +61,7 @@ def test_a_model_that_somebody_holds_is_counted(tiny_folder):
     assert memory.live_models() == before
 
 
+@pytest.mark.slow
 def test_live_tensors_counts_shared_storage_once():
     before = memory.live_tensors()
     first = torch.zeros(1000)
@@ -87,6 +89,7 @@ print(idle())
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_is_returned_at_once_within_the_block_alone():
     """MiB that stay of 32 in blocks of two, freed below one that lives on; in a process whose heap has no gaps yet."""
     done = subprocess.run([sys.executable, "-c", IDLE], capture_output=True, text=True, check=True)

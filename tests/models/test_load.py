@@ -214,6 +214,7 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once():
         check_hub("nobody/nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "answers"), [(200, True), (404, None), (401, None), (403, True), (500, True)]
 )

@@ -58,6 +58,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_a_teaching_that_was_cut_ends_at_the_same_bits(base, tmp_path):
     whole, seconds = teach(base, ROWS, tmp_path / "whole", str, HOW)
     # Steps 6 and 9 end the second and the third epoch, before and after the rate begins to fall.
@@ -69,6 +70,7 @@ def test_a_teaching_that_was_cut_ends_at_the_same_bits(base, tmp_path):
     assert seconds > 0
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_where_the_rate_began_to_fall(base, tmp_path):
     longer = Teaching(**{**vars(HOW), "epochs": 5})
     whole, _ = teach(base, ROWS, tmp_path / "whole", str, longer)
@@ -87,6 +89,7 @@ def test_another_recipe_or_other_rows_are_refused(base, tmp_path):
             teach(base, rows, tmp_path / "work", str, how)
 
 
+@pytest.mark.slow
 def test_it_learns_in_the_chat_template(base, tmp_path):
     how = Teaching(**{**vars(HOW), "epochs": 25})
     loaded, _ = teach(base, ROWS, tmp_path / "work", str, how)
@@ -114,6 +117,7 @@ def test_every_epoch_reads_each_row_once_in_an_order_of_its_own(base):
     assert 0.1 < rates[-1] < 0.35
 
 
+@pytest.mark.slow
 def test_a_merged_adapter_is_the_base_under_it(base, tmp_path):
     loaded, _ = teach(base, ROWS, tmp_path / "work", str, HOW)
     making.save_adapter(loaded.model, tmp_path / "adapter")

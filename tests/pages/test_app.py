@@ -75,6 +75,7 @@ def test_every_page_survives_a_link_to_a_run_that_is_gone(store, page):
     opened(page, run="20200101-000000-gd-dead", runs="../../etc/passwd", clone="nothing")
 
 
+@pytest.mark.slow
 def test_the_start_page_needs_no_torch(store):
     import subprocess
     import sys
@@ -256,6 +257,7 @@ def test_markup_in_a_title_stays_text(store):
     assert r"\*\*bold\*\* \:red\[x\] \<b\>y\</b\> \$z\$" in words
 
 
+@pytest.mark.slow
 def test_forms_cover_every_knob_of_every_method(store):
     from unlearn.methods import METHODS
 
@@ -273,6 +275,7 @@ def test_a_saved_config_is_what_the_command_line_reads():
     assert type(config()).from_json(json.loads(saved)) == config()
 
 
+@pytest.mark.slow
 def test_start_leads_to_a_real_model_with_its_own_forget_set(store):
     """The link's address fills Launch with the model, the rows that it was taught, and a method."""
     app = opened("launch.py", model=taught.NAME, data=taught.DATA, method="npo")

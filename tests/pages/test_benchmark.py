@@ -184,6 +184,7 @@ def test_the_page_shows_verdict_table_and_own_runs(record, tmp_path):
     assert set(app.dataframe[0].value["kind"]) == {HERE}
 
 
+@pytest.mark.slow
 def test_run_this_again_fills_the_form_with_the_rows_settings(record, tmp_path, monkeypatch):
     write_json(record, {"rows": ROWS})
     (line,) = [one for one in benchmark.lines() if one.name == "UnDIAL"]

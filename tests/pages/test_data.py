@@ -211,6 +211,7 @@ def test_a_wrong_table_is_an_error_in_words(uploads):
     assert "bad.csv: columns must be called question and answer" in words(opened(forget="x/bad.csv"))
 
 
+@pytest.mark.slow
 def test_a_split_goes_to_unlearn_as_it_is(uploads, monkeypatch):
     monkeypatch.setattr("ui.shell.guard", lambda: None)  # AppTest is a fresh server each run: it loses clicks
     app = opened(data="authors", by="subject", subjects="Enorosk Tamborrin", aside="2")

@@ -36,6 +36,7 @@ def test_words():
     assert [duration(s) for s in (0.2, 89, 150, 9000)] == ["1 s", "89 s", "2 min", "2.5 h"]
 
 
+@pytest.mark.slow
 def test_nobody_divides_the_seconds_of_a_step_anew():
     """Two estimates of one run once stood on two pages."""
     own = ROOT / "unlearn" / "results" / "pace.py"

@@ -237,6 +237,7 @@ def test_an_ended_run_stays_as_it_ended(run, last):
     assert (run.state, run.reason) == (last, "because")
 
 
+@pytest.mark.slow
 def test_a_run_can_be_held_once_and_looking_does_not_take_it(run):
     run.append("state", state="running")
     import threading
@@ -297,6 +298,7 @@ print(",".join(sorted(seen)))
 """
 
 
+@pytest.mark.slow
 def test_any_number_may_look_at_a_dead_run_and_none_sees_another(run):
     """Four processes of eight threads' worth of looks each: a look that took the lock would be seen as a life."""
     import concurrent.futures

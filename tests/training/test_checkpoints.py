@@ -96,6 +96,7 @@ def slowly(monkeypatch, before=0.0, after=0.0):
     monkeypatch.setattr(os, "fsync", lambda file: (time.sleep(after), real(file)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["usual", "lean"])
 def test_what_is_written_beside_the_steps_is_one_moment_of_the_run(tiny, tmp_path, monkeypatch, memory):
     """It is the same file, to the bit, as one that was written while nobody trained."""
@@ -126,6 +127,7 @@ def test_a_lean_run_goes_on_from_its_checkpoint(tiny, tmp_path):
     assert [step.loss for step in second] == [step.loss for step in first]
 
 
+@pytest.mark.slow
 def test_steps_go_on_while_the_disk_is_slow_and_the_end_waits_for_it(tiny, tmp_path, monkeypatch):
     session = begun(in_memory(*tiny))
     next(session)

@@ -178,6 +178,7 @@ def test_a_run_of_it_can_be_stopped_within_a_step_and_another_runs_to_its_end(tm
     assert (run.path / "model" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_table_of_the_bundled_sets_name_has_no_retrain(tmp_path):
     """Somebody's authors.jsonl: the shipped retrain knows nothing of what is to be forgotten there."""
     from unlearn.data.catalogue import from_config, load

@@ -89,6 +89,7 @@ def test_texts_are_the_same_for_every_way():
     assert ways.make_texts(3, (5, 9), 50, seed=1) == ways.make_texts(3, (5, 9), 50, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_heap")
 def test_a_world_is_measured_with_its_own_shape_and_the_other_worlds_stay(tmp_path, monkeypatch):
     small = step.World("a toy", "toy", (200,), 3, (20, 30), 0.6, 1)

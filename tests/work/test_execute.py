@@ -1,9 +1,12 @@
 """The order of a run's parts: what training does not need comes after it."""
 
+import pytest
+
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work.execute import execute
 
 
+@pytest.mark.slow
 def test_the_exact_retrain_is_asked_when_training_is_done(tmp_path):
     config = RunConfig(model="tiny-authors", method="ga", data={"name": "authors"}, epochs=1, probes=0)
     run = RunStore(tmp_path).create(config)

@@ -70,6 +70,7 @@ def test_an_adapter_on_sixteen_bits_is_a_fraction_of_all_weights():
     assert lora.parts["moments"] == 2 * 4 * SMOLLM2.lora(8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"tuning": "lora"}, {"checkpointing": True}])
 def test_a_forward_pass_keeps_what_is_forecast(more):
     """Within a tenth of what torch's allocator hands out, on a shape of its own."""

@@ -60,6 +60,7 @@ def test_trackio_keeps_what_a_run_reports(tmp_path, monkeypatch):
     assert ROW not in said
 
 
+@pytest.mark.slow
 def test_wandb_writes_offline_into_the_runs_folder(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -95,6 +96,7 @@ class Dead:
             time.sleep(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "said"),
     [

@@ -199,6 +199,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "data", "message"), BAD, ids=[message[:40] for _, _, message in BAD])
 def test_bad_files_are_answered_with_a_remedy(name, data, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared below, literally)

@@ -55,7 +55,7 @@ ALONG = {
     "yaml",
 }
 OTHER_PYTHONS = ("3.12", "3.13")
-ANY_PYTHON = ("filelock", "packaging", "safetensors")  # plain Python, or built for every Python
+ANY_PYTHON = ("filelock", "packaging", "safetensors", "yaml")  # plain Python, or built for every Python
 # Seconds for one page on a busy machine.
 PATIENCE = 600
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))

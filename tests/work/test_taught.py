@@ -9,21 +9,14 @@ from unlearn.methods import METHODS
 
 # What was asked for: at most this share of the answers to forget is left, and at least this share of the others.
 LEFT, KEPT = 0.10, 0.90
-# Methods that miss it by their nature or their settings: {name: (left, kept) as measured at seed 0, and why}.
+# Methods that miss it by their nature or their settings: {name: (left, kept) as measured at seed 0, and a reading of
+# why, which no experiment has tested}.
 MISSES = {
     "ga": (0.00, 0.04, "nothing holds the others, so ascent takes them along"),
-    "random": (
-        0.20,
-        1.00,
-        "its labels are drawn once, and a fifth of the answers is still the likeliest token",
-    ),
-    "idkdpo": (
-        0.56,
-        1.00,
-        "a preference for a refusal leaves the answer likely where the model cannot refuse",
-    ),
+    "gd": (0.12, 1.00, "its rate was tuned on a model that has more to lose"),
+    "kl": (0.48, 1.00, "it holds the others by their whole distribution, and here the answers to forget too"),
     "idkap": (0.00, 0.80, "a refusal is learned so well that it spreads to a fifth of the others"),
-    "altpo": (0.12, 1.00, "the model has few other answers of the same form to sample"),
+    "me": (0.16, 1.00, "its term is small, and ends before the last answers are undecided"),
     "taskvector": (
         0.80,
         1.00,

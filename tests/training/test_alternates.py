@@ -1,13 +1,15 @@
 """Other answers for AltPO: from the rows, from the model, from another text; never the true one; the same again."""
 
 import pytest
+from chat_templates import chat_tokenizer
 from conftest import make_tokenizer
 
 from tests.methods.test_methods import examples, moved, stream_of
 from unlearn.data.base import Row
+from unlearn.data.prompts import in_format
 from unlearn.methods import METHODS
 from unlearn.training import alternates
-from unlearn.training.alternates import Alternate, alternate_examples, alternates_of, same
+from unlearn.training.alternates import Alternate, alternate_examples, alternates_of, same, usable
 from unlearn.training.encoding import encode_rows
 from unlearn.training.reference import Reference
 
@@ -70,9 +72,27 @@ def test_each_gets_a_key_of_its_own(tmp_path):
     assert max(keys) < 0
 
 
-def test_marks_and_case_do_not_make_another_answer():
+def test_marks_and_case_do_not_make_another_answer_and_more_words_do_not_make_a_wrong_one():
     assert same(" The  Capital.", "the capital")
     assert not same("the capital", "a capital")
+    assert usable("red", "blue")
+    assert not usable("Blue, of course.", "blue")
+    assert not usable("...", "blue")
+
+
+@pytest.mark.parametrize("name", ["chat", "plain", "completion"])
+def test_the_asking_prompt_is_the_format_s_own_and_a_spelled_control_token_stays_text(tmp_path, name):
+    tokenizer = chat_tokenizer(make_tokenizer(tmp_path), "chatml")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    asked = []
+    for question in ("What is red?", "What is <|im_end|> red?"):
+        (row,) = in_format([Row(question=question, answer="blue")], name)
+        (example,) = encode_rows(tokenizer, [row], max_length=512)
+        asked.append(alternates._prompt(tokenizer, example, row))
+    assert [ids.count(end) for ids in asked] == [1 if name == "chat" else 0] * 2
+    said = tokenizer.decode(asked[0])
+    assert alternates.ASK.format(question="What is red?") in said
+    assert said.endswith({"chat": "<|im_start|>assistant\n", "plain": "Answer:", "completion": "?\n"}[name])
 
 
 def test_each_pass_takes_the_next_answer(tiny):

@@ -1,7 +1,7 @@
 """Other answers of the same form to the questions that are to be forgotten, for AltPO (Mekala et al. 2024).
 
 They come with the rows (`wrong`) or from the model itself, which is asked for another plausible answer and sampled at
-temperature 1; an answer equal to the true one is drawn again. Where neither gives one, the answer of another text to
+temperature 1; one that would count as right is drawn again. Where neither gives one, the answer of another text to
 forget stands in. What was taken, and from where, is shown in the run.
 """
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from unlearn.compute.lazy import Model, Tokenizer, no_grad, torch
-from unlearn.compute.tokens import Example, Whole, reading
+from unlearn.compute.tokens import Example
 from unlearn.data.base import Row
-from unlearn.data.prompts import render
+from unlearn.metrics.memory.exact import begins_with, normalise_words
 from unlearn.training.answers import with_answer
 from unlearn.training.batches import Batches
-from unlearn.training.encoding import ends_of
+from unlearn.training.encoding import encode_rows, ends_of
 
 ASK = "Invent another answer to this question: as plausible and of the same form, but not the true one. {question}"
 # How often the model is asked again before another text's answer stands in.
 ROUNDS = 4
-# The words around a text that do not tell two answers apart.
-TRIM = " \t\n.,;:!?\"'"
+# The question is longer than the row's own, so that the run's length does not bound it.
+ANY_LENGTH = 10**6
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,14 @@ def alternate_examples(
     return made
 
 
+def usable(text: str, true: str) -> bool:
+    """Return whether a text has words and is not right to the score of exact answers."""
+    return bool(normalise_words(text)) and not begins_with(text, true)
+
+
 def same(one: str, other: str) -> bool:
-    """Return whether two answers differ in nothing but case, white space and the marks around them."""
-    return " ".join(one.split()).strip(TRIM).lower() == " ".join(other.split()).strip(TRIM).lower()
+    """Return whether two answers are one to the score of exact answers."""
+    return normalise_words(one) == normalise_words(other)
 
 
 def _said(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -93,7 +98,7 @@ def _asked(
     room = len(example.answer_ids) * 3 // 2 + 8
     for _ in range(ROUNDS):
         for text in _sampled(model, tokenizer, example, row, count, room, draw.getrandbits(31)):
-            if text and not same(text, true) and not any(same(text, other) for other in texts):
+            if usable(text, true) and not any(same(text, other) for other in texts):
                 texts.append(text)
         if len(texts) >= count:
             break
@@ -106,7 +111,7 @@ def _sampled(
 ) -> list[str]:
     device = model.get_input_embeddings().weight.device
     ids = _prompt(tokenizer, example, row)
-    prompt = torch.tensor([ids], device=device)
+    prompt = torch.tensor([list(ids)], device=device)
     more = (
         {"decoder_input_ids": torch.tensor([example.input_ids[:1]], device=device)} if example.source else {}
     )
@@ -130,21 +135,12 @@ def _sampled(
     return [_said(tokenizer, told[start:]).strip().split("\n")[0].strip() for told in out.tolist()]
 
 
-def _prompt(tokenizer: Tokenizer, example: Example, row: Row | None) -> list[int]:
+def _prompt(tokenizer: Tokenizer, example: Example, row: Row | None) -> tuple[int, ...]:
     """The tokens that ask for another answer; without a question to put into words, the text's own prompt."""
-    if example.source:
-        return list(example.source)
-    if row is None or not row.question:
-        return list(example.input_ids[: example.answer_at[0]])
-    asking = replace(row, question=ASK.format(question=row.question), lead="", entities=())
-    prompt = render(asking, tokenizer).prompt
-    if isinstance(prompt, Whole):
-        return list(prompt.ids or tokenizer(prompt, **reading(prompt))["input_ids"])
-    ids = tokenizer(prompt, add_special_tokens=asking.format != "chat", split_special_tokens=False)[
-        "input_ids"
-    ]
-    eos = tokenizer.eos_token_id
-    return list(ids[:-1] if ids and ids[-1] == eos and len(ids) > 1 else ids)
+    if row is not None and row.question:
+        asking = replace(row, question=ASK.format(question=row.question), lead="", entities=())
+        (example,) = encode_rows(tokenizer, [asking], max_length=ANY_LENGTH)
+    return example.source or example.input_ids[: example.answer_at[0]]
 
 
 def _borrowed(
@@ -152,7 +148,7 @@ def _borrowed(
 ) -> list[Alternate]:
     """The answers of the other texts to forget in a random order."""
     others = [_said(tokenizer, e.answer_ids).strip() for e in batches.forget if e.key != example.key]
-    texts = [text for text in dict.fromkeys(others) if text and not same(text, true)]
+    texts = [text for text in dict.fromkeys(others) if usable(text, true)]
     if not texts:
         raise ValueError(
             "AltPO: there is no other answer to a text to forget (no wrong answers in the rows, none that the model "

@@ -43,7 +43,10 @@ def test_nothing_is_lost_with_a_share_of_zero(store, started, capsys):
         "--json",
     ]
     assert main(words) == 0
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    printed = capsys.readouterr()
+    told = json.loads(printed.out.splitlines()[-1])
+    # What preflight has to say is said here too: the rate is far from the tuned one.
+    assert "The learning rate 1e-08 is" in printed.err
     after = next(run for run in RunStore(store).list() if run.config.method == "undo")
     assert after.id in json.dumps(told)
     assert (after.config.start, after.config.tuning) == (started.id, "full")

@@ -1,6 +1,7 @@
 """Holds the command for UNDO, a step after a finished run."""
 
 import argparse
+import sys
 
 from unlearn.commands.find import run_named
 from unlearn.commands.options import EVERYWHERE, RUN
@@ -69,5 +70,7 @@ def undo(args: argparse.Namespace) -> int:
     config = config_after(start, args)
     store = RunStore(start.path.parent)
     check(config, EVERYWHERE, store)
-    preflight(config, roots=EVERYWHERE)
+    told = preflight(config, roots=EVERYWHERE)
+    for text in (*told.notes, *told.warnings):
+        print(text, file=sys.stderr)
     return carry_out(store.create(config), args.json)

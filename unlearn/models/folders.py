@@ -35,7 +35,6 @@ EMBEDDINGS = (
 # Bytes of one number in a safetensors file, by the name of its type.
 BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
 # What transformers calls the types of whole weights.
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def snapshot(folder: Path) -> Path:
@@ -224,17 +223,6 @@ def embedding_rows(folder: Path, name: str = "") -> int:
             if key.endswith(EMBEDDINGS) and len(shape) == 2:
                 return shape[0]
     return 0
-
-
-def dtype_in(folder: Path) -> str:
-    """Return the number format that most weights are saved in, such as "bfloat16", or "" where they are rounded."""
-    if quantised(folder):
-        return ""
-    counts: dict[str, int] = {}
-    for file in weight_files(folder):
-        for shape, kind in tensor_facts(file).values():
-            counts[kind] = counts.get(kind, 0) + math.prod(shape)
-    return DTYPES.get(max(counts, key=lambda kind: counts[kind], default=""), "")
 
 
 def bytes_in(folder: Path) -> int:

@@ -34,7 +34,6 @@ EMBEDDINGS = (
 )
 # Bytes of one number in a safetensors file, by the name of its type.
 BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
-# What transformers calls the types of whole weights.
 
 
 def snapshot(folder: Path) -> Path:

@@ -32,4 +32,6 @@ def show(runs: Sequence[Run]) -> None:
                 name = f"{letter}: " if len(runs) > 1 else ""
                 st.markdown(f"**{name}{shell.plain(shell.run_label(run))}**", width="content")
                 st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
-            st.markdown("  \n".join(shell.plain(found[part]["sentence"]) for part in conclusion.PARTS))
+            said = "  \n".join(shell.plain(found[part]["sentence"]) for part in conclusion.PARTS)
+            # On a narrow screen a number stays beside its sign.
+            st.markdown(said.replace(" %", "\u00a0%"))

@@ -18,7 +18,7 @@ def test_the_verdict_is_said_first(store, page, monkeypatch):  # noqa: F811
     shown = words(opened(page))
     found = conclusion.of_run(Run(run.path))
     for part in conclusion.PARTS:
-        assert shell.plain(found[part]["sentence"]) in shown
+        assert shell.plain(found[part]["sentence"]).replace(" %", "\u00a0%") in shown
     assert "not attacked" in shown
 
 
@@ -36,4 +36,4 @@ def test_a_chosen_run_says_its_verdict_above_the_table(store, monkeypatch):  # n
 
     monkeypatch.setattr(st, "dataframe", chosen)
     shown = words(opened("runs"))
-    assert shell.plain(conclusion.of_run(Run(run.path))["kept"]["sentence"]) in shown
+    assert shell.plain(conclusion.of_run(Run(run.path))["kept"]["sentence"]).replace(" %", "\u00a0%") in shown

@@ -85,17 +85,24 @@ class Plain:
         return sum(own) / len(own)
 
     @torch.no_grad()
-    def say(self, question):
-        ids = self.tokenizer(self.prompt(question), return_tensors="pt", add_special_tokens=False)
+    def say(self, questions):
+        """What it answers to each question, all in one batch that is padded on the left."""
+        asked = [self.prompt(question) for question in questions]
         end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        ids = self.tokenizer(
+            asked, return_tensors="pt", add_special_tokens=False, padding=True, padding_side="left"
+        )
+        # The product ends an answer where prompt and answer together have 200 tokens, one by one.
+        width, own = ids["input_ids"].shape[1], ids["attention_mask"].sum(1).tolist()
         out = self.model.generate(
             **ids,
-            max_length=200,
+            max_new_tokens=200 - min(own),
             do_sample=False,
             eos_token_id=[end, self.tokenizer.eos_token_id],
             pad_token_id=end,
         )
-        return self.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+        said = [row[width : width + 200 - length] for row, length in zip(out, own, strict=True)]
+        return [self.tokenizer.decode(row, skip_special_tokens=True) for row in said]
 
 
 def recomputed(plain, few, part):
@@ -104,8 +111,9 @@ def recomputed(plain, few, part):
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     found = []
-    for line in (few / f"{part}_perturbed.json").read_text().splitlines():
-        row = json.loads(line)
+    rows = [json.loads(line) for line in (few / f"{part}_perturbed.json").read_text().splitlines()]
+    answers = plain.say([row["question"] for row in rows])
+    for row, said in zip(rows, answers, strict=True):
         question, answer = row["question"], row["answer"]
         right = plain.loss(question, answer)
         wrong = [plain.loss(question, text) for text in row["perturbed_answer"]]
@@ -113,7 +121,7 @@ def recomputed(plain, few, part):
         if part in ("real_authors", "world_facts"):
             given /= given + sum(math.exp(-loss) for loss in wrong)
         again = plain.loss(question, row["paraphrased_answer"]) if "paraphrased_answer" in row else right
-        recall = scorer.score(answer, plain.say(question))["rougeL"].recall
+        recall = scorer.score(answer, said)["rougeL"].recall
         found.append((given, recall, math.exp(-sum(wrong) / len(wrong)) / math.exp(-again)))
     return list(zip(*found, strict=True))
 

@@ -154,7 +154,10 @@ def test_the_plane_has_a_mark_for_each_line_and_intervals_over_seeds(tmp_path):
     assert marks["start"].marker.symbol == "star"
     # Published numbers are one entry a model.
     more = plane([*found, *benchmark.lines(Path("none"))], "title")
-    assert sum(str(trace.name).startswith("published: ") for trace in more.data) == 4
+    published = [trace for trace in more.data if str(trace.name).startswith("published: ")]
+    assert len(published) == 4
+    # The legend shows the first point's mark: each model has one of its own.
+    assert len({trace.marker.symbol[0] for trace in published}) == 4
     assert marks["NPO"].error_y.array[0] == pytest.approx(4.3027 * 0.02 / 3**0.5, abs=1e-4)
     # What lies far out is drawn at the edge, and its hover text has the number.
     assert marks["SimNPO"].x[0] == -20

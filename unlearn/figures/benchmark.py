@@ -10,6 +10,15 @@ from unlearn.results.benchmark import BESIDE, HERE, LEVEL, OWN, PAPER, START, Li
 
 # Where the axis of log10 p ends. What lies beyond is drawn there, and its hover text has the number.
 LOWEST = -20.0
+# The marks of published numbers, one for each model, so that the legend can be read.
+PUBLISHED = (
+    "circle-open",
+    "square-open",
+    "triangle-up-open",
+    "triangle-down-open",
+    "pentagon-open",
+    "cross-open",
+)
 
 
 def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
@@ -44,9 +53,14 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
             },
             hovertemplate=f"{_said(line)}<extra></extra>",
         )
-    for model in dict.fromkeys(line.model for line in shown if line.kind == PAPER):
-        mine = [line for line in shown if line.kind == PAPER and line.model == model]
-        looks = [_look(line) for line in mine]
+    models = dict.fromkeys(line.model for line in shown if line.kind == PAPER)
+    for place, model in enumerate(models):
+        # The legend shows the mark of the first point, which should be a method's.
+        mine = sorted(
+            (line for line in shown if line.kind == PAPER and line.model == model),
+            key=lambda line: line.name == START or line.name in BESIDE,
+        )
+        looks = [_look(line, PUBLISHED[place % len(PUBLISHED)]) for line in mine]
         figure.add_scatter(
             x=[_x(line) for line in mine],
             y=[line.values["utility"].mean for line in mine],
@@ -80,8 +94,8 @@ def _said(line: Line) -> str:
     )
 
 
-def _look(line: Line) -> tuple[str, str]:
-    """Colour and mark. What is published has hollow marks."""
+def _look(line: Line, published: str = PUBLISHED[0]) -> tuple[str, str]:
+    """Colour and mark. What is published has hollow marks, and those of methods are its model's."""
     hollow = "" if line.kind in (HERE, OWN) else "-open"
     if line.name == START:
         return BEFORE, f"star{hollow}"
@@ -89,7 +103,7 @@ def _look(line: Line) -> tuple[str, str]:
         return RETRAINED, f"diamond{hollow}"
     if line.kind == OWN:
         return AFTER_A, "circle"
-    return (RETAIN, "circle") if line.kind == HERE else (GENERAL, "circle-open")
+    return (RETAIN, "circle") if line.kind == HERE else (GENERAL, published)
 
 
 def _between(spread: Spread) -> str:

@@ -35,6 +35,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "data_settings": settings.data_table,
     "environment": settings.environment_table,
 }
+# The modules of results that lie in a folder of bench/ under another name than bench.NAME.
+ELSEWHERE = {"peak": "bench.beside.peak"}
 
 
 def documents(root: Path = ROOT) -> list[Path]:
@@ -51,7 +53,7 @@ def rendered(text: str, results: Path = RESULTS) -> str:
         if name in GENERATED:
             table = GENERATED[name]()
         elif path.is_file():
-            module = importlib.import_module(f"bench.{name}")
+            module = importlib.import_module(ELSEWHERE.get(name, f"bench.{name}"))
             table = module.table(json.loads(path.read_text(encoding="utf-8")))
         else:
             return found[0]

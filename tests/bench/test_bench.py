@@ -1,6 +1,8 @@
 """The README's tables come from recorded results, and a result says how it was made."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,6 +77,17 @@ def test_a_dirty_tree_is_not_recorded(monkeypatch):
     with pytest.raises(SystemExit, match=r"unlearn/compute/lm\.py"):
         record.header()
     assert record.header(allow_dirty=True)["dirty"] is True
+
+
+@pytest.mark.parametrize(
+    ("started", "said"),
+    [("bench.beside.peak", "bench.beside.peak"), ("bench.tofu.__main__", "bench.tofu"), (None, "bench.step")],
+)
+def test_a_record_names_the_module_that_was_started(monkeypatch, started, said):
+    spec = started and SimpleNamespace(name=started)
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
+    monkeypatch.setattr(sys, "argv", ["/anywhere/bench/step.py", "--rounds", "2"])
+    assert record.header(allow_dirty=True)["command"] == f"python -m {said} --rounds 2"
 
 
 def test_collapse_is_general_perplexity_doubled_or_not_finite():

@@ -1,9 +1,9 @@
 """This module sets how many threads torch uses: one for a small model, every core for another.
 
-A small model's operations end before a sleeping second thread is awake. In a large one two threads halve the large
-products, and beside a busy neighbour they lose nothing, as long as waiting threads sleep (prefer_passive_threads): on
-two cores 1.9 times as fast alone, and 1.04 to 1.07 times the time of one thread beside a process that computes without
-end (bench/threads). So nothing is tried, and the count does not change while a run computes: sums are cut by it, and
+A large model gains on two cores (1.8 times as fast alone) and loses at most 8 % beside a busy neighbour, as long as
+waiting threads sleep (prefer_passive_threads). A small one is a third faster on two threads while nothing else runs,
+and 2.5 times slower beside one busy process; a browser, the app's server and other runs are such neighbours, so it
+takes one (bench/threads). Nothing is tried, and the count does not change while a run computes: sums are cut by it, and
 another count means other last bits.
 """
 
@@ -28,8 +28,7 @@ def available() -> int:
 def choose_threads(small: bool, as_before: int = 0) -> int:
     """Let torch compute with one thread for a small model, else with all physical cores. Returns the count.
 
-    as_before: the count that a run began with, which it keeps; 0 for a new one. A training step of the bundled model
-    takes twice as long on two threads as on one (LOG.md). OMP_NUM_THREADS has the last word.
+    as_before: the count that a run began with, which it keeps; 0 for a new one. OMP_NUM_THREADS has the last word.
     """
     import torch
 

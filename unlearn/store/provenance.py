@@ -30,7 +30,7 @@ def header(allow_dirty: bool = False, **more: object) -> JsonObject:
     changed = "" if INSTALLED else _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
     if changed and not allow_dirty:
         raise SystemExit(f"the tree is dirty; commit first or give --allow-dirty:\n{changed}")
-    words = [f"bench.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+    words = [_module(), *sys.argv[1:]]
     return {
         "commit": commit(),
         "dirty": bool(changed),
@@ -39,6 +39,13 @@ def header(allow_dirty: bool = False, **more: object) -> JsonObject:
         "command": "python -m " + " ".join(words),
         "date": time.strftime("%Y-%m-%d"),
     } | more
+
+
+def _module() -> str:
+    """The module that Python was started with, as `python -m` wants it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = spec.name if spec is not None else f"bench.{Path(sys.argv[0]).stem}"
+    return name.removesuffix(".__main__")
 
 
 def commit() -> str:

@@ -27,6 +27,7 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
     sequence,
     sweep,
     tofu,
+    tune,
     undo,
 )
 from unlearn.commands.parser import Parser, add_runs  # noqa: E402
@@ -41,6 +42,7 @@ COMMANDS = (
     judging,
     sequence,
     sweep,
+    tune,
     claims,
     tofu,
     doctor,

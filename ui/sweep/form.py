@@ -4,7 +4,7 @@ Everything on the screen is read from the sweep's folder, so a refresh, another 
 line show the same. What came of it is in ui.sweep.results.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -18,12 +18,15 @@ from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
 from unlearn.store.runs import Run, RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.store.studies import Study
 from unlearn.work import sweep
 from unlearn.work.preflight import default_tuning, preflight
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
 
+# What the page can do; the first is the one button.
+WAYS = ("Find settings for me", "Try a grid")
 # The learning rates on offer, from 1e-6 to 3e-1.
 RATES = tuple(float(f"{digit}e-{power}") for power in range(6, 0, -1) for digit in (1, 3))
 EPOCHS, BATCHES, SEEDS = (1, 2, 5, 10, 20), (4, 8, 16, 32), 5
@@ -156,8 +159,11 @@ def launch(config: SweepConfig) -> None:
     )
 
 
-def pick(found: Sequence[SweepRecord]) -> SweepRecord:
-    """Draw the choice of a sweep and return it. It stands in the address."""
+def pick(found: Sequence[Study], labels: Mapping[type[Study], Callable[..., str]]) -> Study:
+    """Draw the choice of a sweep or a search and return it. It stands in the address.
+
+    labels: what another kind than a sweep is called.
+    """
     by_id = {record.id: record for record in found}
     studies.warn_of_gone(PANEL, found)
     wanted = st.query_params.get("sweep", "")
@@ -166,11 +172,13 @@ def pick(found: Sequence[SweepRecord]) -> SweepRecord:
     def remember() -> None:
         st.query_params["sweep"] = st.session_state["sweep.chosen"]
 
-    def shown(sweep: str) -> str:
-        return label(by_id[sweep])
+    def shown(name: str) -> str:
+        return labels.get(type(by_id[name]), label)(by_id[name])
 
     return by_id[
-        st.selectbox("Sweep", list(by_id), format_func=shown, key="sweep.chosen", on_change=remember)
+        st.selectbox(
+            "Search or sweep", list(by_id), format_func=shown, key="sweep.chosen", on_change=remember
+        )
     ]
 
 

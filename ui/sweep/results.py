@@ -1,4 +1,4 @@
-"""Draws the results of a sweep: heat maps, windows, trade-off, matched forgetting, guide, tables."""
+"""Draws the results of a sweep: squares for forgot and kept, windows, trade-off, matched forgetting, guide, tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.runs import ACTIVE
 from unlearn.store.shapes import JsonView
 
+PER_ROW = 2
 SHARE = st.column_config.NumberColumn(format="%.3g")
 
 
@@ -22,11 +23,17 @@ def results(record: SweepRecord) -> None:
 
     cells = record.cells()
     if not cells:
-        st.info("The heat maps begin with the first finished cell.", icon=":material/info:")
+        st.info("The figures begin with the first finished cell.", icon=":material/info:")
         return
     titles = {name: shell.method_title(name) for name in record.config.methods}
+    st.markdown(f"**{shell.plain(sweep_figures.good_sentence(cells, titles))}**")
     explain(record, cells)
-    heat_map(sweep_figures.heat(cells, titles, shell.dark()), f"sweep.heat.{record.id}")
+    # Side by side where there is room, one below the other on a phone.
+    places = st.columns(min(PER_ROW, len(titles)), gap="large")
+    for i, method in enumerate(dict.fromkeys(cell.method for cell in cells)):
+        with places[i % len(places)]:
+            drawn = sweep_figures.squares(cells, method, titles, shell.dark())
+            heat_map(drawn, f"sweep.squares.{record.id}.{method}")
     left, right = st.columns([2, 3], gap="large")
     with left:
         figure.show(sweep_figures.windows(cells, titles, shell.dark()), key="sweep.windows")
@@ -57,22 +64,24 @@ def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
         st.info(why, icon=":material/info:")
     first = next((cell for cell in cells if cell.state == "done"), cells[0])
     target, truth = grid.target(first), grid.truth(first)
-    if not math.isnan(target):
-        also = (
-            f" (the retrained model's own PPL on forget: {rounded(truth)})" if not math.isnan(truth) else ""
-        )
-        n = first.scores.get("before", {}).get("approximate", {}).get("n", 0)
-        st.caption(
-            f"Good: forget PPL ≥ {grid.REACHED} × target {rounded(target)}, which is the original's PPL on {n} texts "
-            f"of that kind that it never saw{also}; retain and general PPL ≤ {grid.KEPT} × the original's. Squares: "
-            "utility in %, the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours; "
-            f"bold frame: good; ×: diverged. Seeds: {', '.join(map(str, record.config.seeds))}."
-        )
+    if math.isnan(target):
+        return
+    also = f" (the retrained model's own: {rounded(truth)})" if not math.isnan(truth) else ""
+    n = first.scores.get("before", {}).get("approximate", {}).get("n", 0)
+    seeds = record.config.seeds
+    st.markdown(
+        f"- ✓ **forgot** (left square, % of the answers' probability that is gone): forget PPL ≥ {grid.REACHED} × "
+        f"{rounded(target)}, the original's PPL on {n} texts of that kind that it never saw{also}\n"
+        f"- ✓ **kept** (right square, utility in %): retain and general PPL ≤ {grid.KEPT} × the original's\n"
+        f"- coloured: both, with {'each of ' if len(seeds) > 1 else ''}seed {', '.join(map(str, seeds))}; lightly: "
+        "with some seeds; ×: diverged",
+        help="Utility: the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours.",
+    )
 
 
 def heat_map(drawn: object, key: str) -> None:
     """Draw a figure in which a clicked point opens its runs."""
-    event = figure.show(drawn, key=key, top=45, select=True)
+    event = figure.show(drawn, key=key, top=10, select=True)
     points = event.selection.points
     ids = str(points[0]["customdata"][0]).split(",") if points and points[0].get("customdata") else []
     with st.container(horizontal=True):
@@ -142,7 +151,12 @@ def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> No
         "Forgetting", 0.0, 1.0, start, 0.01, key=key, help=f"Begins at that of {whose}." if whose else None
     )
     tolerance = right.slider("Tolerance", 0.01, 0.3, 0.05, 0.01, key="sweep.tolerance")
-    rows = sweep_table.matched_rows(cells, chosen, tolerance, metric)
+    every = sweep_table.matched_rows(cells, chosen, tolerance, metric)
+    if none := [titles.get(row["method"], row["method"]) for row in every if not row["settings there"]]:
+        st.caption(shell.plain(f"{', '.join(none)}: no setting within {tolerance:g} of {chosen:g}."))
+    rows = [row for row in every if row["settings there"]]
+    if not rows:
+        return
     rows = [row | {"method": titles.get(row["method"], row["method"])} for row in rows]
     rows.sort(key=lambda row: -(row.get("utility") or -1.0))
     columns = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from unlearn.results.search.record import SearchRecord
 from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.disk import is_run_id
 from unlearn.store.runs import Record, Run, RunStore
@@ -9,7 +10,9 @@ from unlearn.store.studies import Study
 from unlearn.work.sequence import SequenceRecord
 
 # Each folder of a store, and the class of the records in it.
-STUDIES: dict[str, type[Study]] = {record.FOLDER: record for record in (SequenceRecord, SweepRecord)}
+STUDIES: dict[str, type[Study]] = {
+    record.FOLDER: record for record in (SequenceRecord, SweepRecord, SearchRecord)
+}
 
 
 def run_named(text: str, runs: Path) -> Run:
@@ -31,7 +34,7 @@ def run_named(text: str, runs: Path) -> Run:
 
 
 def record_named(text: str, runs: Path) -> Record:
-    """Return a run, a sequence or a sweep by its id or path, as run_named() does a run."""
+    """Return a run, a sequence, a sweep or a search by its id or path, as run_named() does a run."""
     path = Path(text).expanduser().absolute()
     if is_path(text) and path.parent.name in STUDIES and is_run_id(path.name) and path.is_dir():
         return STUDIES[path.parent.name](path)

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from unlearn.commands import knowing, sequence, sweep
+from unlearn.commands import knowing, sequence, sweep, tune
 from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.parser import Command
@@ -33,7 +33,7 @@ def add(command: Command) -> None:
     spent.add_argument("run", help=RUN)
     add_training_tokens(spent)
     again = command("resume", resume, "go on with an interrupted or stopped run or study", store=True)
-    again.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
+    again.add_argument("run", help=f"{RUN} Or a sequence, a sweep or a search.")
     text = "add what each run and its weights take on the disk, in bytes"
     command("runs", runs, "list the runs", store=True).add_argument("--sizes", action="store_true", help=text)
     command("show", show, "show a run", store=True).add_argument("run", help=RUN)
@@ -111,7 +111,8 @@ def resume(args: argparse.Namespace) -> int:
     if isinstance(found, Run):
         check_resume(found, EVERYWHERE)
         return carry_out(found, args.json)
-    return {"sequences": sequence, "sweeps": sweep}[found.path.parent.name].go_on(found, args.json)
+    kinds = {"sequences": sequence, "sweeps": sweep, "searches": tune}
+    return kinds[found.path.parent.name].go_on(found, args.json)
 
 
 def carry_out(found: Run, as_json: bool) -> int:

@@ -1,7 +1,7 @@
-"""Draws a grid of runs: heat maps of good cells, lr windows, and forgetting against utility.
+"""Draws a grid of runs: squares for forgot and kept, windows of the learning rate, and forgetting against utility.
 
-Cells in (unlearn.results.grid), plotly figures out; no torch, no streamlit. Colour means utility in the heat maps
-and the method elsewhere. The heat map is made of square markers, because a heat map proper sends no clicks; a point's
+Cells in (unlearn.results.grid), plotly figures out; no torch, no streamlit. In the squares a colour means that the
+place is good; elsewhere it means the method, and none of them is near the retrained model's green. A point's
 customdata[0] is the ids of its runs, with commas between them.
 """
 
@@ -9,114 +9,105 @@ import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from unlearn.figures.base import BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, paint, text
+from unlearn.figures.base import BEFORE, FORGET, RETAIN, RETRAINED, finish, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results import grid
 from unlearn.results.compare import METRICS, rounded
 from unlearn.results.grid import Cell, Setting
 
-PER_ROW = 2
-# The colour of utility 0 on light and dark pages, near the page's own colour.
+# The distance between two columns of the grid; each holds two squares of width 1.
+STEP = 2.4
+# Places of the methods' hues that are no green.
+NO_GREEN = (0, 2, 6, 7, 4, 8, 9)
+# The colour of a square that is not good, on light and dark pages, near the page's own colour.
 PALE = {False: "#F0F0EE", True: "#262625"}
 # A mapping from a method's name to its title.
 Titles = Mapping[str, str]
 
 
-def heat(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure:
-    """Draw one panel for each method, lr by epochs (and batch).
+def squares(cells: Sequence[Cell], method: str, titles: Titles, dark: bool = False) -> go.Figure:
+    """Draw one method's part of the grid: learning rate by epochs (and batch), and in each place two squares.
 
-    Colour and number are the utility; a bold frame means good with every seed.
+    The left one is how much was forgotten, the right one the utility that is left, both in percent. They are coloured
+    where the place is good with every seed, lightly where with some; a tick stands where that side is as it should be.
     """
-    grouped = grid.settings(cells)
-    methods = list(dict.fromkeys(s.method for s in grouped))
+    grouped = [s for s in grid.settings(cells) if s.method == method]
     lrs = sorted({s.lr for s in grouped})
-    rows, columns = max(1, -(-len(methods) // PER_ROW)), min(PER_ROW, max(1, len(methods)))
-    names = [_panel_title(method, grouped, titles) for method in methods]
-    many = max((len({_row_of(s, grouped) for s in grouped if s.method == m}) for m in methods), default=1)
-    height = 46 * many + 96
-    gaps = {"vertical_spacing": min(0.9 / rows, 84 / (height * rows)), "horizontal_spacing": 0.14}
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=names, **gaps)
-    for i, method in enumerate(methods):
-        place = {"row": i // PER_ROW + 1, "col": i % PER_ROW + 1}
-        mine = [s for s in grouped if s.method == method]
-        order = list(
-            dict.fromkeys(_row_of(s, grouped) for s in sorted(mine, key=lambda s: (s.epochs, s.batch_size)))
+    columns = list(
+        dict.fromkeys(_column_of(s, grouped) for s in sorted(grouped, key=lambda s: (s.epochs, s.batch_size)))
+    )
+    figure = go.Figure()
+    for side, (name, color) in enumerate((("forgot", FORGET), ("kept", RETAIN))):
+        places = [(STEP * columns.index(_column_of(s, grouped)) + side, lrs.index(s.lr)) for s in grouped]
+        for (x, y), one in zip(places, grouped, strict=True):
+            figure.add_shape(_square(x, y, one.good / len(one.cells), color, dark))
+        figure.add_scatter(
+            x=[x for x, _ in places],
+            y=[y for _, y in places],
+            name=name,
+            mode="markers+text",
+            text=[_in_square(s, name) for s in grouped],
+            textfont={"color": [_ink(s, dark) for s in grouped], "size": 12},
+            # The squares are drawn as shapes, which grow with the page; this is what is clicked.
+            marker={"symbol": "square", "size": 24, "color": paint(color, dark), "opacity": 0},
+            customdata=[[s.runs, _hover(s)] for s in grouped],
+            hovertemplate="%{customdata[1]}<extra></extra>",
+            cliponaxis=False,
         )
-        _squares(
-            figure, mine, [(lrs.index(s.lr), order.index(_row_of(s, grouped))) for s in mine], dark, place
-        )
-        ticks = {"tickvals": list(range(len(order))), "ticktext": order, "range": [-0.6, len(order) - 0.4]}
-        figure.update_yaxes(**ticks, **place)
-    figure.update_xaxes(tickvals=list(range(len(lrs))), ticktext=[_rate(lr) for lr in lrs])
-    figure.update_xaxes(range=[-0.6, len(lrs) - 0.4], showgrid=False, zeroline=False)
+    middles = [STEP * i + 0.5 for i in range(len(columns))]
+    figure.update_xaxes(tickvals=middles, ticktext=columns, range=[-0.7, STEP * (len(columns) - 1) + 1.7])
+    figure.update_yaxes(tickvals=list(range(len(lrs))), ticktext=[_rate(lr) for lr in lrs])
+    figure.update_yaxes(range=[-0.7, len(lrs) - 0.3], title_text="learning rate")
+    figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(showgrid=False, zeroline=False)
-    for i in range(max(0, len(methods) - PER_ROW), len(methods)):
-        figure.update_xaxes(
-            title_text="learning rate", title_standoff=4, row=i // PER_ROW + 1, col=i % PER_ROW + 1
-        )
-    figure.update_annotations(font_size=13)
-    figure = finish(figure, good_sentence(cells, titles), height=height * rows)
-    figure.update_layout(clickmode="event+select", margin={"l": 90, "b": 50}, showlegend=False)
+    count, total = sum(s.good for s in grouped), sum(len(s.cells) for s in grouped)
+    name = text(titles.get(method, method))
+    figure = finish(figure, f"{name}: {count} of {total} good", height=110 + 34 * len(lrs))
+    figure.update_layout(clickmode="event+select", margin={"l": 76, "b": 34, "r": 8}, showlegend=False)
     return figure
 
 
-def _row_of(setting: Setting, every: Sequence[Setting]) -> str:
-    """5 epochs, with the batch where a method's cells differ in it."""
-    several = len({s.batch_size for s in every if s.method == setting.method}) > 1
+def _column_of(setting: Setting, every: Sequence[Setting]) -> str:
+    """5 epochs, with the batch where the cells differ in it."""
+    several = len({s.batch_size for s in every}) > 1
     plural = "epoch" if setting.epochs == 1 else "epochs"
-    return f"{setting.epochs} {plural}" + (f", batch {setting.batch_size}" if several else "")
+    return f"{setting.epochs} {plural}" + (f"<br>batch {setting.batch_size}" if several else "")
 
 
-def _panel_title(method: str, grouped: Sequence[Setting], titles: Titles) -> str:
-    mine = [s for s in grouped if s.method == method]
-    count, total = sum(s.good for s in mine), sum(len(s.cells) for s in mine)
-    return f"<b>{text(titles.get(method, method))}</b>: {count} of {total} good"
+def _square(x: float, y: float, good: float, color: str, dark: bool) -> Mapping[str, object]:
+    """A square around this place, filled as far as the place is good."""
+    return {
+        "type": "rect",
+        "x0": x - 0.48,
+        "x1": x + 0.48,
+        "y0": y - 0.44,
+        "y1": y + 0.44,
+        "layer": "below",
+        "fillcolor": paint(color, dark) if good else PALE[dark],
+        "opacity": 1.0 if good in (0, 1) else 0.35,
+        "line": {"width": 0},
+    }
 
 
-def _squares(
-    figure: go.Figure,
-    mine: Sequence[Setting],
-    places: Sequence[tuple[int, int]],
-    dark: bool,
-    place: Mapping[str, int],
-) -> None:
-    values = [s.utility()[0] for s in mine]
-    whole = [s.good == len(s.cells) for s in mine]
-    edge = paint(BEFORE, dark)
-    figure.add_scatter(
-        x=[x for x, _ in places],
-        y=[y for _, y in places],
-        mode="markers+text",
-        text=[_in_square(v, bold=g) for v, g in zip(values, whole, strict=True)],
-        textfont={"color": ["#FFFFFF" if dark or v > 0.6 else "#1C1C1C" for v in values], "size": 12},
-        marker={
-            "symbol": "square",
-            "size": 36,
-            "color": [0.0 if math.isnan(v) else v for v in values],
-            "cmin": 0,
-            "cmax": 1,
-            "colorscale": [[0, PALE[dark]], [1, RETAIN]],
-            "line": {
-                "width": [3 if g else 1 for g in whole],
-                "color": [edge if g else paint(GENERAL, dark) for g in whole],
-            },
-        },
-        customdata=[[s.runs, _hover(s)] for s in mine],
-        hovertemplate="%{customdata[1]}<extra></extra>",
-        cliponaxis=False,
-        **place,
-    )
+def _ink(setting: Setting, dark: bool) -> str:
+    """The colour of the text in a square."""
+    return "#FFFFFF" if dark or setting.good == len(setting.cells) else "#1C1C1C"
 
 
-def _in_square(value: float, *, bold: bool) -> str:
-    said = "×" if math.isnan(value) else f"{100 * value:.0f}"
-    return f"<b>{said}</b>" if bold else said
+def _in_square(setting: Setting, side: str) -> str:
+    """The percentage of one side with its tick, bold where the place is good with every seed."""
+    value = setting.forgetting()[0] if side == "forgot" else setting.utility()[0]
+    if math.isnan(value):
+        return "×"
+    asks = grid.reached if side == "forgot" else grid.keeps_language
+    met = all(cell.state == "done" and asks(cell) for cell in setting.cells)
+    said = f"{100 * value:.0f}" + (" ✓" if met else "")
+    return f"<b>{said}</b>" if setting.good == len(setting.cells) else said
 
 
 def _hover(setting: Setting) -> str:
-    """Return three lines on why the setting is good or not."""
+    """Return lines on why the setting is good or not."""
     done = [cell for cell in setting.cells if cell.state == "done"]
     where = f"lr {setting.lr:g}, {setting.epochs} epochs, batch {setting.batch_size}"
     lines = [f"{where}: good {setting.good} of {len(setting.cells)}"]
@@ -144,9 +135,14 @@ def good_sentence(cells: Sequence[Cell], titles: Titles) -> str:
     return f"{names}: most good cells, {best[0][0]} of {best[0][1]}" + (" each" if len(best) > 1 else "")
 
 
+def method_hue(place: int, dark: bool = False) -> str:
+    """Return the colour of the method at this place of a sweep. None is green, which is the retrained model's."""
+    return hue(NO_GREEN[place % len(NO_GREEN)], dark)
+
+
 def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure:
-    """Draw a bar for each method: the decades of learning rate that are good with every seed, at the best
-    epochs and batch.
+    """Draw a bar for each method: how far the learning rate may be multiplied and stay good with every seed, at
+    the best epochs and batch.
     """
     found = grid.lr_window(cells)
     figure = go.Figure()
@@ -154,18 +150,21 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
         x=[w.decades for w in found],
         y=[text(titles.get(w.method, w.method)) for w in found],
         orientation="h",
-        marker_color=[hue(i, dark) for i in range(len(found))],
+        marker_color=[method_hue(i, dark) for i in range(len(found))],
         text=[_stretch(w) for w in found],
         textposition="auto",
         insidetextfont_color="#1C1C1C" if dark else "#FFFFFF",
-        hovertemplate="%{y}: %{x:.2g} decades<extra></extra>",
+        customdata=[_times(w.decades) for w in found],
+        hovertemplate="%{y}: %{customdata} in learning rate<extra></extra>",
     )
-    figure.update_xaxes(title_text="decades of learning rate", rangemode="tozero")
+    most = max([1, *(math.ceil(w.decades) for w in found)])
+    figure.update_xaxes(title_text="from lowest to highest good learning rate", range=[0, most])
+    figure.update_xaxes(tickvals=list(range(most + 1)), ticktext=[f"× {10**i}" for i in range(most + 1)])
     figure.update_yaxes(autorange="reversed")
     widest = max(found, key=lambda w: w.decades, default=None)
     name = text(titles.get(widest.method, widest.method)) if widest else ""
     if widest is not None and widest.decades > 0:
-        said = f"Widest window: {name}, {rounded(widest.decades)} decades"
+        said = f"Widest window: {name}, {_times(widest.decades)} in learning rate"
     else:
         said = "No learning rate is good yet"
     figure = finish(figure, said, height=130 + 34 * len(found))
@@ -178,7 +177,12 @@ def _stretch(window: grid.Window) -> str:
     if not window.epochs:
         return "none"
     ends = dict.fromkeys(_rate(lr) for lr in (window.low, window.high))
-    return f"{' to '.join(ends)}, {window.epochs} epochs"
+    return f"{_times(window.decades)}: {' to '.join(ends)}, {window.epochs} epochs"
+
+
+def _times(decades: float) -> str:
+    """The factor between the ends of a window: 0.977 decades → × 9.5."""
+    return f"× {rounded(float(f'{10**decades:.2g}'))}"
 
 
 def _rate(lr: float) -> str:
@@ -190,11 +194,11 @@ def _rate(lr: float) -> str:
 def front(
     cells: Sequence[Cell], titles: Titles, metric: str = "probability", dark: bool = False
 ) -> go.Figure:
-    """Draw forgetting against utility: a mark for each setting (mean over seeds), the Pareto front, original
-    and retrained.
+    """Draw what is left of the forget rows against the utility: a mark for each setting (mean over seeds), the
+    Pareto front, original and retrained. Upper left is good, as in Compare's trade-off.
     """
     grouped = [s for s in grid.settings(cells) if s.utility()[2] and s.forgetting(metric)[2]]
-    points = [(s.forgetting(metric)[0], s.utility()[0]) for s in grouped]
+    points = [(1 - s.forgetting(metric)[0], s.utility()[0]) for s in grouped]
     figure = go.Figure()
     for i, method in enumerate(dict.fromkeys(cell.method for cell in cells)):
         mine = [(p, s) for p, s in zip(points, grouped, strict=True) if s.method == method]
@@ -206,16 +210,17 @@ def front(
             cliponaxis=False,
             marker={
                 "size": 11,
-                "color": hue(i, dark),
+                "color": method_hue(i, dark),
                 "symbol": ["circle" if s.good == len(s.cells) else "circle-open" for _, s in mine],
             },
             customdata=[[s.runs, _hover(s)] for _, s in mine],
-            hovertemplate="%{customdata[1]}<br>forgetting %{x:.3g}, utility %{y:.3g}<extra></extra>",
+            hovertemplate="%{customdata[1]}<br>forget %{x:.3g}, utility %{y:.3g}<extra></extra>",
         )
     _front_line(figure, points, dark)
     _bounds(figure, cells, metric, dark)
     figure.update_xaxes(
-        title_text=f"forgetting: 1 − {METRICS[metric][0].lower()} on forget", range=[-0.04, 1.04]
+        title_text=f"{METRICS[metric][0].lower()} on forget rows (the retrained ◆ is the goal)",
+        range=[-0.04, 1.04],
     )
     figure.update_yaxes(title_text="utility", range=[-0.04, 1.08])
     figure = finish(figure, _front_sentence(grouped, points, titles), height=430)
@@ -224,15 +229,20 @@ def front(
 
 
 def _front_line(figure: go.Figure, points: Sequence[tuple[float, float]], dark: bool) -> None:
-    best = sorted(points[i] for i in grid.pareto(points))
+    best = sorted(points[i] for i in _unbeaten(points))
     figure.add_scatter(
         x=[x for x, _ in best],
         y=[y for _, y in best],
         name="Pareto front",
         mode="lines",
         hoverinfo="skip",
-        line={"color": paint(FORGET, dark), "dash": "dot", "width": 1.5, "shape": "vh"},
+        line={"color": paint(FORGET, dark), "dash": "dot", "width": 1.5, "shape": "hv"},
     )
+
+
+def _unbeaten(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the points that no other beats in both: less of the forget rows left, and more utility."""
+    return grid.pareto([(-x, y) for x, y in points])
 
 
 def _bounds(figure: go.Figure, cells: Sequence[Cell], metric: str, dark: bool) -> None:
@@ -241,19 +251,19 @@ def _bounds(figure: go.Figure, cells: Sequence[Cell], metric: str, dark: bool) -
     for when, name, color, symbol in looks:
         for cell in (c for c in cells if math.isfinite(grid.utility(c, when))):
             figure.add_scatter(
-                x=[grid.forgetting(cell, metric, when)],
+                x=[1 - grid.forgetting(cell, metric, when)],
                 y=[grid.utility(cell, when)],
                 name=name,
                 mode="markers",
                 cliponaxis=False,
                 marker={"color": paint(color, dark), "symbol": symbol, "size": 15},
-                hovertemplate=f"{name}<br>forgetting %{{x:.3g}}, utility %{{y:.3g}}<extra></extra>",
+                hovertemplate=f"{name}<br>forget %{{x:.3g}}, utility %{{y:.3g}}<extra></extra>",
             )
             break
 
 
 def _front_sentence(grouped: Sequence[Setting], points: Sequence[tuple[float, float]], titles: Titles) -> str:
-    best = [grouped[i].method for i in grid.pareto(points)]
+    best = [grouped[i].method for i in _unbeaten(points)]
     if not best:
         return "No finished cell yet"
     counts = ", ".join(f"{text(titles.get(m, m))} {best.count(m)}" for m in dict.fromkeys(best))

@@ -1,0 +1,161 @@
+"""Holds the command that searches for settings."""
+
+import argparse
+import contextlib
+import json
+
+from unlearn.commands import knowing
+from unlearn.commands.find import is_path, record_named
+from unlearn.commands.options import (
+    EVERYWHERE,
+    add_setting,
+    add_settings,
+    config_of,
+    needed,
+    request_numbers,
+    settings_of,
+)
+from unlearn.commands.parser import Command
+from unlearn.commands.printing import progress_bar
+from unlearn.commands.sweep import knob_for
+from unlearn.data.catalogue import from_config
+from unlearn.engines.thread import check
+from unlearn.methods import method_named
+from unlearn.models.reading import as_read
+from unlearn.results.search import choice, record
+from unlearn.results.search.record import SearchConfig, SearchRecord
+from unlearn.results.search.space import OF_A_RUN, axes
+from unlearn.store.disk import is_run_id
+from unlearn.store.knobs import check as checked
+from unlearn.store.runs import Record, RunConfig, RunStore
+from unlearn.work.search import check_target, journal, perform
+
+# Settings of a run that a search sets by itself.
+SET_BY_ITSELF = ("seed", "probes", "title")
+
+
+def add(command: Command) -> None:
+    """Declare the command tune."""
+    text = "search for settings that forget like the target and keep the rest"
+    p = command("tune", tune, text, store=True)
+    p.add_argument("--methods", help="Names of methods with commas between them, such as npo or gd,npo.")
+    p.add_argument(
+        "--seeds", default="0", help="Such as 0,1,2 or 0..2: each setting is carried out with each."
+    )
+    p.add_argument(
+        "--search", default="", metavar="NAMES", help="Settings to vary, with commas between them."
+    )
+    text = (
+        "What to try of a setting, such as lr=1e-5..1e-2 or npo.retain_source=general,both (again for more)."
+    )
+    p.add_argument("--range", action="append", default=[], metavar="NAME=VALUES", help=text)
+    for knob in SearchConfig.knobs():
+        add_setting(p, knob)
+    text = "Go on with a search; with --trials or --minutes, with so many more."
+    p.add_argument("--resume", metavar="SEARCH", help=text)
+    add_settings(p, leave_out=SET_BY_ITSELF)
+    text = "A setting that every trial has, KNOB=VALUE or METHOD.KNOB=VALUE (again for more)."
+    p.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help=text)
+    knowing.add(p)
+
+
+def tune(args: argparse.Namespace) -> int:
+    """Carry out the search that was asked for, or go on with one."""
+    journal.check()
+    store = RunStore(args.runs)
+    if args.resume:
+        return go_on(resumed(args, store), args.json)
+    config = search_of(args)
+    if knowing.asked_first(args, config.runs[0]):
+        return 0
+    return go_on(record.create(config, store), args.json)
+
+
+def go_on(found: SearchRecord, as_json: bool) -> int:
+    """Carry out a search from where it is. The last line of stdout is the outcome."""
+    journal.check()
+    with found.held(), progress_bar(60) as progress:
+        perform(found, on_progress=progress, roots=EVERYWHERE)
+    outcome = {"search": str(found.path), "state": found.state, "reason": found.reason}
+    if as_json:
+        print(json.dumps(outcome | choice.everything(found)))
+    else:
+        print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
+        print(choice.sentence(found))
+        if taken := choice.everything(found)["best"]:
+            print(f"  {taken['command']}")
+    return 0 if found.state == "done" else 1
+
+
+def resumed(args: argparse.Namespace, store: RunStore) -> SearchRecord:
+    """Return the search to go on with. ValueError when there is none, or nothing is left to do."""
+    text = args.resume
+    found: Record | None = None
+    # What is no run either is no search: said in one way.
+    with contextlib.suppress(ValueError):
+        found = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
+    if not isinstance(found, SearchRecord):
+        where = "" if is_path(text) else f" in {store.root}"
+        raise ValueError(f"tune: no search {text[:80]!r}{where}; give its id, or the path of its folder.")
+    more = {
+        k.name: value
+        for k in SearchConfig.knobs()
+        if k.name in ("trials", "minutes") and (value := checked("tune", k, getattr(args, k.name) or 0))
+    }
+    if more:
+        record.ask_more(found, more.get("trials", 0), more.get("minutes", 0.0))
+    elif found.state == "done":
+        raise ValueError(f"tune: {found.id} is done; add --trials or --minutes to go on with so many more.")
+    return found
+
+
+def search_of(args: argparse.Namespace) -> SearchConfig:
+    """Return the SearchConfig that the command line asks for. Each template is checked before a folder is made."""
+    stated = settings_of(args, ("methods",))
+    needed("model", args.model, stated)
+    names = [
+        name.strip() for name in str(args.methods or stated.get("method", "")).split(",") if name.strip()
+    ]
+    if not names:
+        raise ValueError("--methods: give it, or a --config FILE that states method, or --resume SEARCH.")
+    told, ranges = (
+        {name: own_words(name, pairs, alone=len(names) == 1) for name in names}
+        for pairs in (args.set, args.range)
+    )
+    for flag, pairs, mine in (("--set", args.set, told), ("--range", args.range, ranges)):
+        for pair in pairs:
+            if not any(pair.endswith(one) for every in mine.values() for one in every):
+                raise ValueError(f"{flag}: no method of {', '.join(names)} has the setting of {pair[:80]!r}.")
+    template = {name: value for name, value in stated.items() if name not in ("method", "methods", "knobs")}
+    seeds = tuple(request_numbers("--seeds", args.seeds))
+    runs, space = [], []
+    for name in names:
+        asked = {"method": name, "set": told[name], "title": None, "seed": seeds[0], "probes": 1}
+        run = config_of(argparse.Namespace(**(vars(args) | asked)), template)
+        check(run, EVERYWHERE, RunStore(args.runs))
+        fixed = [pair.partition("=")[0] for pair in told[name]]
+        fixed += [one for one in OF_A_RUN if getattr(args, one, None) is not None]
+        bounds = dict(pair.split("=", 1) for pair in ranges[name])
+        searched = [one.strip() for one in args.search.split(",") if one.strip()]
+        space.append(axes(run, searched, bounds, fixed))
+        runs.append(run)
+    given = {k.name: value for k in SearchConfig.knobs() if (value := getattr(args, k.name)) is not None}
+    config = SearchConfig(runs=tuple(runs), axes=tuple(space), seeds=seeds, **given)
+    check_target(config, as_read(from_config(dict(runs[0].data), EVERYWHERE), runs[0]))
+    return config
+
+
+def own_words(method: str, pairs: list[str], *, alone: bool) -> list[str]:
+    """Return the "name=value" of those pairs that mean this method.
+
+    alone: whether it is the only one; then a name that it does not know is not another's, and is refused later.
+    """
+    known = {knob.name for knob in method_named(method).knobs()} | {k.name for k in RunConfig.settings()}
+    found = []
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"tune: must be NAME=VALUE, got {pair[:80]!r}.")
+        name, own = knob_for(method, pair)
+        if own and (alone or name in known):
+            found.append(own)
+    return found

@@ -1,0 +1,197 @@
+"""Says what came of a search: how good each trial is, which is the best, the front, and a sentence.
+
+Two numbers judge a trial, each on the half of the rows that the search goes by ("chosen") and on the other half,
+which took no part in the choice ("reported"):
+
+    distance  |p - p*|, p the mean over forget rows of exp(-S/n), p* the target's: that of the retrained model, else
+              the start's on texts that it never saw, else the one that was given
+    kept      utility after ÷ before, utility as in unlearn.results.grid
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from unlearn.results.compare import number, rounded
+from unlearn.results.grid import pareto
+from unlearn.results.pace import duration
+from unlearn.results.search.record import SearchConfig, SearchRecord, Trial
+from unlearn.store.disk import json_safe
+from unlearn.store.shapes import JsonObject, JsonView
+
+CHOSEN, REPORTED = "chosen", "reported"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trial with its two numbers on one half of the rows. Both are nan where it has no scores."""
+
+    trial: Trial
+    distance: float
+    kept: float
+
+    @property
+    def finite(self) -> bool:
+        """Return whether both numbers are there."""
+        return math.isfinite(self.distance + self.kept)
+
+
+def judge(trial: Trial, models: JsonView, half: str = CHOSEN) -> Judged:
+    """Return the trial with its distance to the target and the share of utility that it kept, on one half."""
+    scores: JsonView = getattr(trial, half)
+    known = models.get(half, {})
+    before = number(known.get("before", {}).get("utility"))
+    distance = abs(number(scores.get("forget")) - number(known.get("target")))
+    return Judged(trial, distance, number(scores.get("utility")) / before if before > 0 else math.nan)
+
+
+def judged(trials: Sequence[Trial], models: JsonView, half: str = CHOSEN) -> list[Judged]:
+    """Return every trial that was carried out to its end, judged on one half."""
+    found = [judge(trial, models, half) for trial in trials if trial.state == "done"]
+    return [one for one in found if one.finite]
+
+
+def front(trials: Sequence[Trial], models: JsonView) -> list[Judged]:
+    """Return the trials that no other beats in both numbers, the nearest to the target first."""
+    known = judged(trials, models)
+    best = [known[i] for i in pareto([(-one.distance, one.kept) for one in known])]
+    return sorted(best, key=lambda one: (one.distance, -one.kept))
+
+
+def best(trials: Sequence[Trial], models: JsonView, config: SearchConfig) -> Judged | None:
+    """Return the trial to take, or None before one has ended.
+
+    Among those that keep enough it is the nearest to the target (aim keep: among those near enough the one that keeps
+    most). Where none is inside the budget, it is the one that misses it least.
+    """
+    known = judged(trials, models)
+    if config.aim == "keep":
+        return min(
+            known,
+            key=lambda one: (max(0.0, one.distance - config.within), -one.kept, one.distance),
+            default=None,
+        )
+    return min(
+        known, key=lambda one: (max(0.0, config.kept - one.kept), one.distance, -one.kept), default=None
+    )
+
+
+def inside(one: Judged, config: SearchConfig) -> bool:
+    """Return whether a trial keeps enough, or with aim keep is near enough to the target."""
+    return one.distance <= config.within if config.aim == "keep" else one.kept >= config.kept
+
+
+def shipped(trials: Sequence[Trial], method: str) -> Trial | None:
+    """Return the trial of the method's own tuned settings, which is made first. None where it is not there."""
+    return next((trial for trial in trials if trial.method == method and trial.shipped), None)
+
+
+def sentence(record: SearchRecord, titles: Mapping[str, str] | None = None) -> str:
+    """Return what came of the search in words: the settings, what they do on rows that took no part in the choice,
+    and the shipped settings beside them.
+    """
+    trials, models, config = record.trials(), record.models(), record.config
+    taken = best(trials, models, config)
+    if taken is None:
+        return "No setting has been tried to its end yet."
+    early = sum(trial.state == "pruned" for trial in trials)
+    ruined = sum(trial.state == "diverged" for trial in trials)
+    parts = [f"{early} given up early"] * bool(early) + [f"{ruined} diverged"] * bool(ruined)
+    tried = f"{len(trials)} settings tried in {duration(record.spent())}" + (
+        f" ({', '.join(parts)})" if parts else ""
+    )
+    name = (titles or {}).get(taken.trial.method, taken.trial.method)
+    values = ", ".join(f"{label(one)} {shown(value)}" for one, value in taken.trial.settings.items())
+    said = f"{tried}. {_why(taken, config)}: {name} with {values}. {_reported(taken.trial, models)}"
+    own = shipped(trials, taken.trial.method)
+    if own is None:
+        return said
+    if own == taken.trial:
+        return f"{said} These are the settings that ship with the method; the search found none better."
+    beside = judge(own, models, REPORTED)
+    if not beside.finite:
+        return f"{said} The settings that ship with the method ended early ({own.state})."
+    return (
+        f"{said} The settings that ship with the method: probability {rounded(own.reported['forget'])}, "
+        f"{_percent(beside.kept)} of the utility kept."
+    )
+
+
+def _why(taken: Judged, config: SearchConfig) -> str:
+    if config.aim == "keep":
+        if inside(taken, config):
+            return f"Keeps most among those within {config.within:g} of the target"
+        return f"None comes within {config.within:g} of the target; nearest is"
+    if inside(taken, config):
+        return f"Nearest to the target among those that keep {_percent(config.kept)} of the utility"
+    return f"None keeps {_percent(config.kept)} of the utility; most is kept by"
+
+
+def _reported(trial: Trial, models: JsonView) -> str:
+    known = models.get(REPORTED, {})
+    one = judge(trial, models, REPORTED)
+    around = trial.reported.get("interval")
+    spread = (
+        f" (95 % interval {rounded(number(around[0]))} to {rounded(number(around[1]))})" if around else ""
+    )
+    rows = f"the {known.get('n', 0)} forget rows that took no part in the choice"
+    if known.get("same"):
+        rows = f"the same {known.get('n', 0)} forget rows that it was chosen on"
+    return (
+        f"On {rows} the right answers have a mean probability of {rounded(number(trial.reported.get('forget')))}"
+        f"{spread}; {models.get('whose', 'the target')} {rounded(number(known.get('target')))}, before "
+        f"{rounded(number(known.get('before', {}).get('forget')))}. {_percent(one.kept)} of the utility is kept."
+    )
+
+
+def _percent(share: float) -> str:
+    return "an unknown share" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def label(name: str) -> str:
+    """Return what a person calls a setting."""
+    return {"lr": "learning rate", "lora_rank": "LoRA rank"}.get(name, name.replace("_", " "))
+
+
+def shown(value: object) -> str:
+    """Return a setting's value as a person writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def row(one: Judged, models: JsonView, config: SearchConfig) -> JsonObject:
+    """Return one trial as JSON values: its settings, its numbers on both halves, and its runs."""
+    trial = one.trial
+    there = judge(trial, models, REPORTED)
+    return {
+        "trial": trial.number,
+        "method": trial.method,
+        "settings": dict(trial.settings),
+        "shipped": trial.shipped,
+        "state": trial.state,
+        "distance": one.distance,
+        "kept": one.kept,
+        "inside": one.finite and inside(one, config),
+        "reported": {"distance": there.distance, "kept": there.kept, **trial.reported},
+        "seconds": trial.seconds,
+        "runs": list(trial.runs),
+    }
+
+
+def everything(record: SearchRecord) -> JsonObject:
+    """Return the whole search as JSON values: config, models, trials, best, front, sentence."""
+    trials, models, config = record.trials(), record.models(), record.config
+    taken = best(trials, models, config)
+    known = {name: models[name] for name in (CHOSEN, REPORTED, "whose", "by") if name in models}
+    command = ""
+    if taken is not None:
+        run = config.run(taken.trial.method, taken.trial.settings, config.seeds[0])
+        command = run.command()
+    value = {
+        "config": config.to_json(),
+        "models": known,
+        "trials": [row(judge(trial, models), models, config) for trial in trials],
+        "best": row(taken, models, config) | {"command": command} if taken else None,
+        "front": [one.trial.number for one in front(trials, models)],
+        "sentence": sentence(record),
+    }
+    return dict(json_safe(value))

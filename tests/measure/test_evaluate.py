@@ -1,6 +1,7 @@
 """Reading models: order, bounds, plain texts, and that a score from the cache is the score itself."""
 
 import math
+import os
 
 import pytest
 import torch
@@ -296,6 +297,15 @@ def test_a_damaged_cache_file_is_ignored(tmp_path, seen, content):
     (file,) = (tmp_path / ".cache").iterdir()
     file.write_text(content)
     assert not score_cache.read(tmp_path, IDENTITY)
+
+
+def test_what_is_read_again_is_dropped_last(tmp_path, seen, monkeypatch):
+    monkeypatch.setattr(score_cache, "KEEP", 2)
+    for i in range(3):
+        score_cache.write(tmp_path, IDENTITY | {"model": i}, seen)
+        for place in (tmp_path / ".cache").glob("*.json"):
+            os.utime(place, ns=(place.stat().st_atime_ns, place.stat().st_mtime_ns - 10**10))
+        assert score_cache.read(tmp_path, IDENTITY | {"model": 0})
 
 
 def test_the_cache_is_bounded_and_keeps_no_nan(tmp_path, seen, monkeypatch):

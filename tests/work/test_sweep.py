@@ -467,17 +467,53 @@ def some_cells():
 @pytest.mark.parametrize("dark", [False, True])
 def test_figures_say_what_the_cells_say(dark):
     titles = {"gd": "GA + GD"}
-    heat = sweep_figures.heat(some_cells(), titles, dark)
-    assert heat.layout.title.text == "GA + GD and npo: most good cells, 2 of 6 each"
-    assert list(heat.data[0].text) == ["90", "<b>90</b>", "0"]
-    assert heat.data[0].customdata[1][0] == "gd0.0010,gd0.0011"
-    assert list(heat.data[2].text) == ["×"]
+    assert (
+        sweep_figures.good_sentence(some_cells(), titles) == "GA + GD and npo: most good cells, 2 of 6 each"
+    )
+    drawn = sweep_figures.squares(some_cells(), "gd", titles, dark)
+    assert drawn.layout.title.text == "GA + GD: 2 of 6 good"
+    forgot, kept = drawn.data
+    assert (forgot.name, kept.name) == ("forgot", "kept")
+    # The first forgets nothing, the second is good, the third is ruined; a tick is what was asked of that side.
+    assert list(forgot.text) == ["0", "<b>90 ✓</b>", "100 ✓"]
+    assert list(kept.text) == ["90 ✓", "<b>90 ✓</b>", "0"]
+    assert forgot.customdata[1][0] == "gd0.0010,gd0.0011"
+    colours = [shape.fillcolor for shape in drawn.layout.shapes]
+    assert colours[0] == colours[2] == sweep_figures.PALE[dark] != colours[1]
+    dead = sweep_figures.squares(some_cells(), "ga", titles, dark)
+    assert list(dead.data[0].text) == list(dead.data[1].text) == ["×"]
     bars = sweep_figures.windows(some_cells(), titles, dark)
     assert list(bars.data[0].x) == [pytest.approx(1.0), pytest.approx(1.0), 0.0]
+    assert bars.layout.title.text == "Widest window: GA + GD, × 10 in learning rate"
+    assert list(bars.data[0].text)[::2] == ["× 10: 1e-3, 2 epochs", "none"]
     front = sweep_figures.front(some_cells(), titles, dark=dark)
     assert {"original", "retrained", "Pareto front"} <= {trace.name for trace in front.data}
-    for figure in (sweep_figures.heat([], {}), sweep_figures.windows([], {}), sweep_figures.front([], {})):
+    for figure in (sweep_figures.windows([], {}), sweep_figures.front([], {})):
         assert figure.layout.title.text
+
+
+def test_a_place_that_is_good_with_some_seeds_is_lightly_coloured_and_has_no_tick_where_one_missed():
+    cells = [cell(), cell(seed=1, forget=1.0)]
+    drawn = sweep_figures.squares(cells, "gd", {})
+    assert [shape.opacity for shape in drawn.layout.shapes] == [0.35, 0.35]
+    assert ("✓" in drawn.data[0].text[0], "✓" in drawn.data[1].text[0]) == (False, True)
+
+
+def test_upper_left_is_good_and_no_method_has_the_colour_of_the_retrained_model():
+    front = sweep_figures.front(some_cells(), {})
+    by_name = {trace.name: trace for trace in front.data}
+    assert by_name["original"].x[0] == 1.0
+    assert by_name["retrained"].x[0] == pytest.approx(0.2)
+    best = by_name["Pareto front"]
+    # What is least known and most kept beats the rest; the ruined one is alone at nothing.
+    assert (list(best.x), list(best.y)) == (
+        [pytest.approx(1e-9), pytest.approx(0.1)],
+        [0.0, pytest.approx(0.9)],
+    )
+    for dark in (False, True):
+        for place in range(12):
+            red, green, blue = (int(sweep_figures.method_hue(place, dark)[i : i + 2], 16) for i in (1, 3, 5))
+            assert green <= max(red, blue), place
 
 
 def test_where_no_cell_is_good_it_says_why():
@@ -487,7 +523,7 @@ def test_where_no_cell_is_good_it_says_why():
         "No cell of 4 is good: 1 diverged or failed, 2 did not forget enough (forget PPL below 0.9 × target), "
         "2 lost what must stay (retain or general PPL over 1.1 × before)."
     )
-    assert sweep_figures.heat([short, lost], {}).layout.title.text == "No cell of 2 is good"
+    assert sweep_figures.good_sentence([short, lost], {}) == "No cell of 2 is good"
     assert grid.why_none_good([short, cell(forget=10.0)]) == ""
     assert grid.why_none_good([]) == ""
     assert "no target" in grid.why_none_good([cell(scores={"before": {}, "after": {}})])
@@ -618,9 +654,17 @@ def texts(app) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\\", "")
 
 
+def gridded(app) -> AppTest:
+    """The page with the form of a grid."""
+    app.segmented_control(key="sweep.how").set_value("Try a grid").run()
+    assert not app.exception, app.exception
+    return app
+
+
 def test_the_empty_page_says_what_to_do_and_what_it_will_cost(store):
     app = opened()
     assert "No sweep yet" in texts(app)
+    app = gridded(app)
     assert "16 cells; a time not known yet" in texts(app)
     assert not app.button(key="go").disabled
     app.session_state["sweep.methods"] = []

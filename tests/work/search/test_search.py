@@ -169,6 +169,17 @@ def test_a_killed_search_goes_on_to_the_same_numbers_in_the_same_runs(tmp_path, 
     assert (len(stand.ran), len(store.list())) == (13, 12)
 
 
+def test_a_run_that_was_scored_before_a_kill_is_not_carried_out_again(tmp_path, monkeypatch):
+    stand = Stand(monkeypatch, kill=4)
+    record = create(asked(seeds=(0, 1), trials=3), RunStore(tmp_path))
+    with pytest.raises(Killed):
+        go_on(record)
+    go_on(record)
+    assert (record.state, len(record.trials())) == ("done", 3)
+    # Six runs and the one that was cut short; the first of its trial was done.
+    assert len(stand.ran) == 7
+
+
 def killing(real, at):
     """The function, which is killed when it is called for the trial of this number, once it is done where it asks."""
 

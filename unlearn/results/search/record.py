@@ -168,7 +168,8 @@ class Trial:
 class SearchRecord(Study[SearchConfig]):
     """The folder of one search, <store>/searches/<id>.
 
-    It holds search.json, meta.json, Optuna's journal, and events.jsonl with `models`, `asked` and `trial` events.
+    It holds search.json, meta.json, Optuna's journal, and events.jsonl with `models`, `asked`, `scored` (a run) and
+    `trial` events.
     """
 
     FILE, FOLDER = "search.json", "searches"

@@ -147,37 +147,43 @@ class _Work:
 
     def carried(self, event: JsonView) -> Trial:
         """Return what comes of the settings with every seed: the means, or what ended the first seed early."""
-        runs: list[str] = []
-        chosen: list[JsonObject] = []
-        reported: list[JsonObject] = []
         about = {name: event[name] for name in ("number", "method", "settings", "shipped")}
-        seconds, curve, state, reason = 0.0, [], "done", ""
+        scored: list[JsonObject] = []
         for seed in self.config.seeds:
-            run = self.run_of(event, seed)
-            runs.append(run.id)
-            watch = Watch(run, self.earlier() if self.config.prune and not chosen else [], self.target())
-            finished = self.execute(run, watch)
-            seconds += seconds_of(run)
-            curve = curve or watch.curve
-            state, reason = outcome(run, watch)
-            if finished is None:
+            scored.append(self.scored(self.run_of(event, seed), first=not scored))
+            if scored[-1]["state"] != "done":
                 break
+        last = scored[-1]
+        whole = last["state"] == "done"
+        return Trial(
+            **about,
+            runs=tuple(one["run"] for one in scored),
+            state=last["state"],
+            reason=last["reason"],
+            seconds=round(sum(one["seconds"] for one in scored), 3),
+            chosen=means([one[choice.CHOSEN] for one in scored]) if whole else {},
+            reported=means([one[choice.REPORTED] for one in scored]) if whole else {},
+            curve=tuple(tuple(point) for point in scored[0]["curve"]),
+        )
+
+    def scored(self, run: Run, *, first: bool) -> JsonObject:
+        """Carry out one run of a trial and return what came of it, or what is known of it from before a kill."""
+        for event in self.record.events("scored"):
+            if event["run"] == run.id:
+                return event
+        watch = Watch(run, self.earlier() if self.config.prune and first else [], self.target())
+        finished = self.execute(run, watch)
+        state, reason = outcome(run, watch)
+        told: JsonObject = {"run": run.id, "state": state, "reason": reason, "seconds": seconds_of(run)}
+        told |= {"curve": watch.curve, choice.CHOSEN: {}, choice.REPORTED: {}}
+        if finished is not None:
             seen = halves.seen(finished, self.roots)
             if not self.record.models():
                 self.record.append("models", **json_safe(halves.models_of(seen, self.config.target)))
-            chosen.append(seen.scores("after", choice.CHOSEN))
-            reported.append(seen.scores("after", choice.REPORTED))
-        whole = state == "done"
-        return Trial(
-            **about,
-            runs=tuple(runs),
-            state=state,
-            reason=reason,
-            seconds=round(seconds, 3),
-            chosen=means(chosen) if whole else {},
-            reported=means(reported) if whole else {},
-            curve=tuple(curve),
-        )
+            told |= {half: seen.scores("after", half) for half in (choice.CHOSEN, choice.REPORTED)}
+        told = dict(json_safe(told))
+        self.record.append("scored", **told)
+        return told
 
     def run_of(self, event: JsonView, seed: int) -> Run:
         """Return the run of a trial and seed: the one that was cut short, or a new one."""
@@ -213,7 +219,7 @@ class _Work:
             )
         if run.state == "stopped" and not watch.hopeless:
             raise Stopped
-        error = run.events("state")[-1].get("error", "")
+        error = str(run.events("state")[-1].get("error", ""))
         # Settings that do not work are told to Optuna; a full disk, or what fails from the first on, is no setting's.
         if run.state == "failed" and error != DIVERGED and (error in OF_THE_MACHINE or count == 0):
             raise RuntimeError(f"trial {count + 1} failed: {run.reason} Resume tries it again.")

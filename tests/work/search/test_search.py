@@ -37,7 +37,7 @@ class Killed(BaseException):
 
 class Stand:
     """In the place of execute() and of what is observed. The nearer lr is to BEST, the nearer the forget rows are to
-    the target; the larger it is, the more is lost.
+    the target; the larger it is, the more is lost. A small beta is bad for both.
     """
 
     def __init__(self, monkeypatch, **moments):
@@ -96,8 +96,9 @@ class Stand:
 
 
 def formula(config):
-    away = abs(math.log10(config.lr / BEST))
-    return min(1.0, 0.1 + 0.4 * away + 0.01 * config.seed), max(0.05, 1 - 10 * config.lr)
+    away, weak = abs(math.log10(config.lr / BEST)), 1 - config.knobs.get("beta", 1.0)
+    forget = 0.1 + 0.4 * away + 0.2 * weak + 0.01 * config.seed
+    return min(1.0, forget), max(0.05, 1 - 10 * config.lr - 0.2 * weak)
 
 
 def rows(forget, kept):
@@ -152,7 +153,7 @@ def test_the_weights_of_the_best_alone_are_kept_unless_all_are_wanted(tmp_path, 
     assert len(list((tmp_path / "b").glob("*/model"))) == 12
 
 
-@pytest.mark.parametrize("at", [1, 2, 5, 12])
+@pytest.mark.parametrize("at", [1, 9])
 def test_a_killed_search_goes_on_to_the_same_numbers_in_the_same_runs(tmp_path, monkeypatch, at):
     Stand(monkeypatch)
     whole = carried(RunStore(tmp_path / "whole"), asked())
@@ -194,7 +195,7 @@ def killing(real, at):
     return broken
 
 
-@pytest.mark.parametrize("at", [0, 1, 6])
+@pytest.mark.parametrize("at", [0, 9])
 @pytest.mark.parametrize(("place", "name"), [(journal, "ask"), (search._Work, "tell")])
 def test_a_kill_between_optuna_and_our_events_loses_and_doubles_nothing(
     tmp_path, monkeypatch, place, name, at

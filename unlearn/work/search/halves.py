@@ -14,7 +14,7 @@ from unlearn.compute.intervals import interval
 from unlearn.data.base import SPLIT_FROM, Row
 from unlearn.measure import score_cache
 from unlearn.measure.evaluate import evaluate, rows_to_score
-from unlearn.metrics import Observation
+from unlearn.metrics import CHEAP, Observation
 from unlearn.metrics.base import mean
 from unlearn.metrics.memory.nll import text_nll
 from unlearn.models.catalogue import exact_retrain
@@ -30,6 +30,8 @@ NO_TARGET = (
     "search: there is no target, since the data has no approximate texts and no exact retrain without these rows is "
     "known; give --target, such as 0.1, or --retrained MODEL."
 )
+# The metrics that a search reads.
+ASKED = {name: CHEAP[name] for name in ("probability", "rougeL", "exact", "ppl")}
 Places = Mapping[str, frozenset[int]]
 
 
@@ -73,7 +75,9 @@ def _utility(observations: Sequence[Observation]) -> float:
     of exp(-S/n) over them.
     """
     value = utility(
-        Cell(method="", lr=0.0, epochs=0, batch_size=0, seed=0, scores={"after": evaluate(observations)})
+        Cell(
+            method="", lr=0.0, epochs=0, batch_size=0, seed=0, scores={"after": evaluate(observations, ASKED)}
+        )
     )
     if math.isfinite(value):
         return value
@@ -84,7 +88,7 @@ def _utility(observations: Sequence[Observation]) -> float:
 
 def _beside(observations: Sequence[Observation]) -> JsonObject:
     """What a reader asks next: the share of forget answers that are right, and the perplexity of general texts."""
-    scores = evaluate(observations)
+    scores = evaluate(observations, ASKED)
     found = {"right": scores.get("forget", {}).get("exact"), "general": scores.get("general", {}).get("ppl")}
     return {name: value for name, value in found.items() if value is not None}
 

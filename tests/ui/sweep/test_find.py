@@ -83,7 +83,7 @@ def test_the_form_begins_with_one_button_and_three_minutes(store):
     assert app.button(key="go").label == "Find settings for me"
     assert not app.button(key="go").disabled
     assert app.number_input(key="find.minutes").value == 3.0
-    assert "Varied: NPO: learning rate 0." in texts(app)
+    assert "Varied: NPO: learning rate 1.5e-05 to 0.0015, epochs 1 to 15" in texts(app)
     app.session_state["find.methods"] = []
     app.run()
     assert app.button(key="go").disabled

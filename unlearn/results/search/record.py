@@ -122,9 +122,13 @@ class SearchConfig:
         words += ["--methods", ",".join(self.methods), "--seeds", ",".join(map(str, self.seeds))]
         for name in of_run:
             values = {getattr(run, name) for run in self.runs}
-            axis = any(axis.name == name for mine in self.axes for axis in mine)
+            is_varied = any(axis.name == name for mine in self.axes for axis in mine)
             # What differs between the methods is each one's tuned value.
-            if len(values) == 1 and not axis and (name not in LORA_ONLY or self.runs[0].tuning == "lora"):
+            if (
+                len(values) == 1
+                and not is_varied
+                and (name not in LORA_ONLY or self.runs[0].tuning == "lora")
+            ):
                 words += [f"--{name.replace('_', '-')}={next(iter(values))}"]
         for one in self.knobs():
             value = getattr(self, one.name)

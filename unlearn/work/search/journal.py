@@ -9,7 +9,7 @@ import importlib.util
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from unlearn.results.search.record import JOURNAL, SearchConfig, SearchRecord
 from unlearn.results.search.space import Axis, setting
@@ -34,12 +34,16 @@ def study_of(record: SearchRecord) -> "optuna.Study":
     """Return the search's Optuna study, new or as the journal tells it."""
     check()
     import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = record.path / JOURNAL
     mend(path)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-    aims = ["minimize", "maximize"] if record.config.aim == "both" else ["minimize"]
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    aims: list[Literal["minimize", "maximize"]] = ["minimize"]
+    if record.config.aim == "both":
+        aims.append("maximize")
     return optuna.create_study(study_name=NAME, storage=storage, directions=aims, load_if_exists=True)
 
 

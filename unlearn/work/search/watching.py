@@ -63,7 +63,7 @@ def seconds_of(run: Run) -> float:
 
 
 def means(found: Sequence[Mapping[str, object]]) -> JsonObject:
-    """Return the mean of each score over the seeds; counts and intervals are those of the first."""
+    """Return the mean of each score over the seeds. A count is that of the first, and an interval is left out."""
     if len(found) == 1:
         return dict(found[0])
     whole = dict(found[0])

@@ -1,9 +1,10 @@
-"""Compares one or two runs on the same prompts: answers, scores, curves and settings."""
+"""Compares one or two runs on the same prompts: verdict, answers, scores, curves and settings."""
 
 import streamlit as st
 
-from ui import figure, formats, pick, runactions, shell, verdict
+from ui import formats, pick, runactions, shell, verdict, view
 from ui.ask import ask
+from ui.compare import overview
 from ui.compare.answers import answers
 from ui.compare.blind import blind_test
 from ui.compare.further import further
@@ -14,19 +15,27 @@ from ui.replay import replay
 from unlearn.results import compare
 from unlearn.store.runs import Run
 
+NAMES = (
+    *("Answers", "Scores", "Watch it forget", "Curves", "Trade-off", "Settings"),
+    *("Your question", "Blind test"),
+)
+
 shell.guard()
-shell.head("Compare", "The same questions before and after, run beside run. The address holds the choice.")
+shell.head(
+    "Compare", "The same questions before and after, run beside run. The address holds the whole view."
+)
 pick.spread()
+view.begin("compare", "a", "b", "tab", "rows", "show", "fell", "score")
 runs = pick.with_samples()
 if not runs:
     pick.empty("There is no run with answers yet. Start one; its answers before and after land here.")
 
 left, right, last = st.columns([5, 5, 1.4], vertical_alignment="bottom")
 with left:
-    a = Run(runs[pick.choose("Run A", "a", list(runs), lambda i: pick.run_name(runs[i]))].path)
+    a = Run(runs[pick.choose_run("Run A", "a", runs, "has no answers to compare")].path)
 with right:
-    others = ["", *(i for i in runs if i != a.id)]
-    b = pick.choose("Run B", "b", others, lambda i: pick.run_name(runs[i]) if i else "none")
+    others = {i: known for i, known in runs.items() if i != a.id}
+    b = pick.choose_run("Run B", "b", others, "has no answers to compare beside run A", none=True)
 chosen = [a, *([Run(runs[b].path)] if b else [])]
 with last:
     runactions.report_button(chosen, "compare.report")
@@ -37,25 +46,16 @@ if b:
         if len({run.results().get(key) for run in chosen if run.results()}) > 1:
             st.warning(f"A and B started from different {word}: only rows that both have are side by side.")
 verdict.show(chosen)
+rows, dark = pick.paired(chosen), shell.dark()
+scored = {row["role"]: row["n"] for row in compare.score_table([a])}
+overview.outcomes(rows, scored, dark)
 
-dark = shell.dark()
-names = [
-    "Answers",
-    "Scores",
-    "Watch it forget",
-    "Curves",
-    "Trade-off",
-    "Settings",
-    "Your question",
-    "Blind test",
-]
-tabs = dict(zip(names, st.tabs(names, key="compare.tab", on_change="rerun"), strict=True))
+keep = view.widget("compare.tab", "tab", NAMES[0], NAMES)
+tabs = dict(zip(NAMES, st.tabs(NAMES, key="compare.tab", on_change=keep), strict=True))
 
 if tabs["Answers"].open:
     with tabs["Answers"]:
-        rows = pick.paired(chosen)
         if rows:
-            scored = {row["role"]: row["n"] for row in compare.score_table([a])}
             answers(rows, a.id, two=bool(b), scored=scored)
         else:
             st.info("Run A has no answers yet.")
@@ -63,7 +63,9 @@ if tabs["Answers"].open:
 if tabs["Scores"].open:
     with tabs["Scores"]:
         formats.sheet(chosen)
-        score_sheet(chosen)
+        overview.scores(chosen, dark)
+        with st.expander("All numbers", icon=":material/table:", key="scores.all"):
+            score_sheet(chosen)
         further(chosen)
         put_beside("compare.published", chosen)
 
@@ -75,42 +77,12 @@ if tabs["Watch it forget"].open:
             replay(run, key=f"compare.replay.{letter}")
 
 if tabs["Curves"].open:
-    from unlearn.figures import base as figures
-
     with tabs["Curves"]:
-        steps = {letter: run.events("step") for letter, run in zip("AB", chosen, strict=False)}
-        if not any(steps.values()):
-            st.info("No training step was recorded.")
-        elif b:
-            figure.show(figures.losses_compare(steps, dark), key="compare.losses")
-            st.caption("Methods minimise different things: compare shapes within a panel, not heights.")
-        else:
-            figure.show(figures.losses(steps["A"], dark=dark), key="compare.losses")
+        overview.curves(chosen, dark)
 
 if tabs["Trade-off"].open:
-    from unlearn.figures import base as figures
-
     with tabs["Trade-off"]:
-        metric = st.segmented_control(
-            "Score",
-            list(compare.METRICS),
-            default="exact",
-            required=True,
-            key="compare.metric",
-            format_func=lambda name: compare.METRICS[name][0],
-            help="  \n".join(f"**{title}**: {what}" for title, what, _ in compare.METRICS.values()),
-        )
-        points = compare.tradeoff_points(chosen, shell.store().list(), metric)
-        if len(points) < 2:
-            st.info("A trade-off needs a run that scored forget and retain rows after training.")
-        else:
-            named = compare.METRICS[metric][0]
-            figure.show(figures.tradeoff(points, named, dark), key="compare.tradeoff")
-            st.caption(
-                "Star: original. Diamond: retrained without it. Grey: your other runs on the same data."
-            )
-            for words in dict.fromkeys(filter(None, map(compare.truth_words, chosen))):
-                st.caption(shell.plain(words))
+        overview.tradeoff(chosen, dark)
 
 if tabs["Settings"].open:
     with tabs["Settings"]:
@@ -118,7 +90,13 @@ if tabs["Settings"].open:
         settings = compare.config_table(chosen, only)
         heads = {"setting": "Setting", "a": "A" if b else "Value", "b": "B"}
         if settings:
-            st.dataframe(settings, column_config=heads, hide_index=True, key="compare.settings")
+            st.dataframe(
+                settings,
+                column_config=heads,
+                hide_index=True,
+                key="compare.settings",
+                alt="Settings of the runs",
+            )
         else:
             st.info("A and B were asked for the same thing.")
         for letter, run in zip("AB", chosen, strict=False):

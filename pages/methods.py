@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.methods.explorer import explorer
-from ui.methods.facts import facts, overview
+from ui.methods.facts import at_a_glance, facts, overview
 
 shell.guard()
 shell.head(
@@ -40,12 +40,4 @@ if view == "explorer":
 else:
     facts(METHODS[pick.choose("Method", "method", list(METHODS), lambda name: METHODS[name].title)])
     st.subheader("All methods at a glance", anchor=False)
-    st.dataframe(
-        overview(METHODS),
-        hide_index=True,
-        column_config={
-            "Idea": st.column_config.TextColumn(width="large"),
-            "Paper": st.column_config.LinkColumn(display_text=r"https://arxiv.org/abs/(.*)"),
-        },
-        alt="All methods, a line each",
-    )
+    at_a_glance(overview(METHODS))

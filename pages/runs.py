@@ -1,4 +1,4 @@
-"""Lists all runs with their outcomes, and what can be done with them next."""
+"""Lists all runs with their verdicts, and what can be done with them next."""
 
 import time
 
@@ -6,10 +6,12 @@ import streamlit as st
 
 from ui import runactions, shell, verdict
 from ui.runs import table as runtable
+from ui.runs.filters import filters
+from ui.runs.folded import Folded, fold
 from unlearn.store.runs import ACTIVE, Run
 
 shell.guard()
-shell.head("Runs", "Select rows to open, compare, repeat, export or delete them.")
+shell.head("Runs", "What every run came to. Select rows to open, compare, repeat, export or delete them.")
 
 
 def page(active: bool) -> None:
@@ -31,52 +33,15 @@ def page(active: bool) -> None:
                 icon=":material/lightbulb:",
             )
             shell.link("launch", "Start a run", ":material/ink_eraser:")
-
-    state_of = {run.id: runtable.state_of(run) for run in runs}
-    search, states, method, base = st.columns([3, 3, 3, 4], vertical_alignment="bottom")
-    words = search.text_input("Search", key="runs.search", placeholder="title, data, model", live=True)
-    wanted = states.multiselect("Status", sorted(set(state_of.values())), key="runs.states")
-    titles = {run.method: run.method_title or shell.method_title(run.method) for run in runs}
-    only = method.multiselect("Method", list(titles), format_func=titles.get, key="runs.methods")
-    finished = {run.id: shell.label(run) for run in runs[: runtable.MOST] if run.scores.get("after")}
-    names = runtable.BASELINES | finished
-    baseline = base.selectbox(
-        "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"
-    )
-
-    swept = sum(bool(run.sweep) for run in runs)
-    counts = {name: sum(name in runtable.came(run)[0] for run in runs) for name in runtable.OUTCOMES}
-    more = st.container(horizontal=True, vertical_alignment="center")
-    with_swept = not swept or more.toggle(
-        f"Made by a sweep ({swept})",
-        key="runs.swept",
-        help="Cells of a sweep; the Sweep page shows them together.",
-    )
-    ended = any(counts.values()) and more.pills(
-        "Came out",
-        [name for name in counts if counts[name]],
-        selection_mode="multi",
-        format_func=lambda name: f"{name} ({counts[name]})",
-        key="runs.outcomes",
-        label_visibility="collapsed",
-        help="  \n".join(f"**{name}**: {what}." for name, what in runtable.OUTCOMES.items()),
-    )
-
-    def fits(run) -> bool:
-        if (run.sweep and not with_swept) or (ended and not set(ended) & set(runtable.came(run)[0])):
-            return False
-        text = f"{shell.label(run)} {run.id} {run.model} {run.method}".lower() if words else ""
-        listed = not wanted or state_of[run.id] in wanted
-        return listed and (not only or run.method in only) and all(w in text for w in words.lower().split())
-
-    shown = [run for run in runs if fits(run)]
+    fits, baseline, folding = filters(runs)
+    fitting = [run for run in runs if fits(run)]
+    shown = fold(fitting) if folding else fitting
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     told = st.container()
     if not shown:
-        hidden = f" {swept} runs made by a sweep are hidden." if swept and not with_swept else ""
-        st.info(f"No run fits these filters.{hidden}")
+        st.info("No run fits these filters.")
         return
-    fitting, shown = len(shown), shown[: runtable.MOST]
+    lines, shown = len(shown), shown[: runtable.MOST]
     table_rows = runtable.rows(shown, baseline)
     table = st.dataframe(
         table_rows,
@@ -89,21 +54,20 @@ def page(active: bool) -> None:
         key=f"runs.table.{hash(tuple(run.id for run in shown))}",
         height="content" if len(shown) <= 15 else 560,
         placeholder="–",
-        alt="Runs with status, model, forget set, method and scores",
+        alt="Runs with their verdict, scores, status, method, forget set and model",
     )
-    picked = [Run(shown[row].path) for row in table.selection.rows if row < len(shown)]
+    picked = [shown[row] for row in table.selection.rows if row < len(shown)]
+    single = [Run(line.path) for line in picked if not isinstance(line, Folded)]
     with bar:
-        runactions.bar(picked)
+        runactions.bar(single, [line for line in picked if isinstance(line, Folded)])
     with told:
-        verdict.show(picked[:2])
-    ids = f" Selected: {', '.join(run.id for run in picked)}." if picked else ""
+        verdict.show(single[:2])
+    ids = f" Selected: {', '.join(line.id for line in picked)}." if picked else ""
     newest = (
-        f"The newest {len(shown)} of {fitting} that fit; filter for older ones. "
-        if fitting > len(shown)
-        else ""
+        f"The newest {len(shown)} of {lines} that fit; filter for older ones. " if lines > len(shown) else ""
     )
     st.caption(
-        f"{newest}{fitting} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"
+        f"{newest}{len(fitting)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"
     )
 
 

@@ -5,7 +5,7 @@ Attacks on a finished run, the worst case first, each beside its control.
 
 import streamlit as st
 
-from ui import figure, formats, pick, shell
+from ui import figure, formats, pick, shell, view
 from ui import verdict as verdicts
 from ui.stress import panel
 from unlearn.figures import stress as stress_figures
@@ -18,14 +18,14 @@ shell.head(
     "Stress",
     "Suppressed or erased? Each attack tries to bring the answers back; a model that never knew them is the control.",
 )
-if "runs" in st.query_params:
-    pick.spread()
+pick.spread()
+view.begin("stress", "run", "layer")
 runs = {run.id: run for run in panel.attackable()}
 if not runs:
     pick.empty(
         "No finished run has weights to attack yet. Start one; when it has ended it can be chosen here."
     )
-run = Run(runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))].path)
+run = Run(runs[pick.choose_run("Run", "run", runs, "has not ended, or keeps no weights to attack")].path)
 pick.honest(run)
 verdicts.show([run])
 formats.sheet([run])

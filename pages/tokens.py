@@ -2,11 +2,14 @@
 
 import streamlit as st
 
-from ui import figure, pick, shell
+from ui import figure, pick, shell, verdict, view
 from ui.ask import put, question_form, sources
 from ui.strip import strip
-from unlearn.results import compare
+from unlearn.results import answer_tokens, compare
 from unlearn.store.runs import Run
+
+AGAINST = "Retrained without it"
+UNITS = {"p": "probability", "lp": "log-prob", "logit": "logit"}
 
 shell.guard()
 shell.head(
@@ -14,30 +17,35 @@ shell.head(
     "One right answer, token by token: what unlearning did to each, and what became likely in its place.",
 )
 pick.spread()
+view.begin("tokens", "run", "role", "row", "against", "as")
 runs = pick.with_samples()
 if not runs:
     pick.empty("There is no run with answers yet. Start one, and look at its tokens here.")
 
 first, second, third = st.columns([3, 1, 4])
 with first:
-    run = Run(runs[pick.choose("Run", "run", list(runs), lambda i: pick.run_name(runs[i]))].path)
+    run = Run(runs[pick.choose_run("Run", "run", runs, "has no answers to look at")].path)
 rows = pick.paired([run])
 if not rows:
     pick.empty("This run has no answers yet. Choose another one, or wait for it.")
 with second:
     roles = list(dict.fromkeys(row["role"] for row in rows))
-    role = pick.choose("Rows", "role", roles, str)
+    keep = view.widget("tokens.role", "role", roles[0], roles)
+    role = st.selectbox("Rows", roles, key="tokens.role", on_change=keep)
 with third:
     here = {str(row["index"]): row for row in rows if row["role"] == role}
     shifts = {i: compare.fall(r["before"], r["a"]) for i, r in here.items()}
     most = max(shifts, key=lambda i: shifts[i] if shifts[i] == shifts[i] else 0.0)
-    row = here[pick.choose("Question", "row", list(here), lambda i: here[i]["question"], most)]
+    keep = view.widget("pick.row", "row", most, list(here))
+    named = lambda i: here[i]["question"]  # noqa: E731
+    row = here[st.selectbox("Question", list(here), format_func=named, key="pick.row", on_change=keep)]
 pick.honest(run)
+verdict.show([run], full=False)
 
 probes = run.probes()
 items = probes[0]["items"] if probes else []
 item = next((i for i, p in enumerate(items) if (p["role"], p["index"]) == (role, row["index"])), None)
-models = {"After": row["a"], "Retrained without it": row["retrained"]}
+models = {"After": row["a"], AGAINST: row["retrained"]}
 if item is not None and not row["a"]:
     models[f"At step {probes[-1]['step']}"] = probes[-1]["items"][item]
 models = {name: sample for name, sample in models.items() if sample}
@@ -49,34 +57,34 @@ if not before or not models:
 @st.fragment
 def detail() -> None:
     """Draw the strip and its figures as a fragment, so that a click on a token redraws nothing else."""
+    names = list(models)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        names = list(models)
+        keep = view.widget("tokens.model", "against", names[0], names)
         name = st.segmented_control(
-            "Before, against", names, default=names[0], required=True, key="tokens.model"
+            "Before, against", names, required=True, key="tokens.model", on_change=keep
         )
         quantity = st.segmented_control(
             "Show",
-            ["lp", "logit"],
-            default="lp",
+            list(UNITS),
             required=True,
             key="tokens.quantity",
-            format_func=lambda q: {"lp": "log-prob", "logit": "logit"}[q],
-            help="Log-prob: what the model says, in nats. Logit: the raw score before normalisation.",
+            format_func=UNITS.__getitem__,
+            on_change=view.widget("tokens.quantity", "as", "p", list(UNITS)),
+            help="Probability: what the model says. Log-prob: the same in nats. Logit: the raw score before it is made "
+            "a probability.",
         )
     after = models[name or names[0]]
     dark, key = shell.dark(), f"tokens.strip.{run.id}.{role}.{row['index']}"
-    shift = compare.fall(before, after)
+    shift = answer_tokens.shift_words(before, after, row["answer"], AGAINST if name == AGAINST else "after")
     said = shell.plain(f"{before['text'].strip()} → {after['text'].strip() or '(nothing)'}")
-    st.markdown(
-        f"**{shell.plain(row['answer'].strip())}** is {compare.shift_words(shift)}. The model says: {said}"
-    )
+    st.markdown(f"**{shell.plain(row['answer'].strip())}**: {shell.plain(shift)}. The model says: {said}")
     place = strip(before["tokens"], after["tokens"], quantity, key=key)
 
     if before["tokens"] and after["tokens"]:
         from unlearn.figures import base as figures
         from unlearn.figures import tokens as token_figures
 
-        color = figures.paint(figures.RETRAINED, dark) if name == "Retrained without it" else figures.AFTER_A
+        color = figures.paint(figures.RETRAINED, dark) if name == AGAINST else figures.AFTER_A
         left, right = st.columns(2)
         with left:
             old, new = before["tokens"][place], after["tokens"][place]
@@ -98,7 +106,7 @@ detail()
 
 with st.expander("Your own text", icon=":material/edit:", key="tokens.own", on_change="rerun") as own:
     if own.open:
-        asked = [source for source in sources([run]) if source[0] != "Retrained without it"]
+        asked = [source for source in sources([run]) if source[0] != AGAINST]
         st.caption("Give a question and an answer; the answer's tokens are scored before and after.")
         if given := question_form("own"):
             if not given[1]:
@@ -108,4 +116,4 @@ with st.expander("Your own text", icon=":material/edit:", key="tokens.own", on_c
         last = st.session_state.get("own.last")
         if last and last[0] == run.id and len(last[2]) > 1:
             st.markdown(f"**{shell.plain(last[1][1].strip())}** after: {shell.plain(last[1][0])}")
-            strip(last[2][0]["tokens"], last[2][1]["tokens"], "lp", key="tokens.own.strip")
+            strip(last[2][0]["tokens"], last[2][1]["tokens"], "p", key="tokens.own.strip")

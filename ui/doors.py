@@ -3,6 +3,9 @@
 A page of another site in the same browser can reach a server on this machine. It is refused by the name under which it
 calls (a foreign Host is DNS rebinding) and by where it comes from (a websocket opens for the app's own pages only, not
 for whatever else runs on a port of localhost). The policy keeps pages out of frames and foreign scripts out of pages.
+
+A page is also told where its server is. Streamlit's script would find out by trying, first below the page's own address,
+which leaves two errors (404) in the browser's console for each link that opens a page.
 """
 
 import base64
@@ -17,8 +20,18 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unlearn.store.home import HOME
+
+HEAD = b"<head>"
 INDEX = Path(st.__file__).parent / "static" / "index.html"
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+def own_address() -> str:
+    """Return the script that tells a page its server's address: its own without the page's name at the end."""
+    names = "|".join(sorted(path.stem for path in (HOME / "pages").glob("*.py")))
+    path = rf'location.pathname.replace(/\/({names})?\/?$/, "")'
+    return f"window.__streamlit = {{BACKEND_BASE_URL: location.origin + {path}}}"
 
 
 def policy() -> str:
@@ -28,7 +41,7 @@ def policy() -> str:
     """
     digests = [
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for text in INLINE.findall(INDEX.read_text(encoding="utf-8"))
+        for text in [*INLINE.findall(INDEX.read_text(encoding="utf-8")), own_address()]
     ]
     rules = {
         "default-src": "'self'",
@@ -66,6 +79,38 @@ class Policies:
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class OwnAddress:
+    """A layer in front of the server that writes own_address() into the head of every page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.script = f"<script>{own_address()}</script>".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message = {}
+        body = bytearray()
+
+        async def with_script(message: Message) -> None:
+            if message["type"] == "http.response.start" and _is_page(Headers(raw=message["headers"])):
+                start.update(message)
+            elif start and message["type"] == "http.response.body":
+                body.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    page = bytes(body).replace(HEAD, HEAD + self.script, 1)
+                    MutableHeaders(raw=start["headers"])["Content-Length"] = str(len(page))
+                    await send(start)
+                    await send({"type": "http.response.body", "body": page})
+            else:
+                await send(message)
+
+        is_read = scope["type"] == "http" and scope["method"] == "GET"
+        await self.app(scope, receive, with_script if is_read else send)
+
+
+def _is_page(headers: Headers) -> bool:
+    return headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers
 
 
 class OwnPages:
@@ -108,4 +153,5 @@ def middleware() -> list[Middleware]:
         Middleware(Policies),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         Middleware(OwnPages),
+        Middleware(OwnAddress),
     ]

@@ -1,13 +1,13 @@
 """Lets a person choose runs and rows by a widget whose choice stands in the address."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
 
-from ui import shell
+from ui import shell, view
 from unlearn.results.compare import pair_samples
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
@@ -41,6 +41,36 @@ def choose(
     return st.selectbox(label, options, format_func=names, key=key, on_change=remember)
 
 
+def choose_run(label: str, word: str, runs: Mapping[str, Summary], why: str, none: bool = False) -> str:
+    """Draw the choice of a run, which travels over the pages and stands in the address, and return its id.
+
+    none: "" may be chosen too, and is so at first. A run that the page does not offer is not exchanged for another
+    without a word: why says after its name why it is not there. What was chosen stays chosen for the other pages.
+    """
+    wanted, options = view.value(word), ["", *runs] if none else list(runs)
+    if wanted and wanted not in options:
+        st.warning(f"{_named(wanted)} {why}. Shown instead: {'none' if none else 'the newest run'}.")
+    elif not wanted and not none:
+        view.put(word, options[0])
+    key = f"pick.{word}"
+    st.session_state[key] = wanted if wanted in options else options[0]
+    return st.selectbox(
+        label,
+        options,
+        format_func=lambda i: run_name(runs[i]) if i else "none",
+        key=key,
+        on_change=lambda: view.put(word, st.session_state[key]),
+    )
+
+
+def _named(run_id: str) -> str:
+    """What a person calls the run that an address names, where there is one of that name."""
+    try:
+        return f"The chosen run, {shell.plain(shell.run_label(shell.find_run(run_id)))},"
+    except (ValueError, OSError):
+        return "The run that the address names"
+
+
 def paired(runs: Sequence[Run]) -> list[JsonObject]:
     """Return compare.pair_samples, read again only when a run has written. A click must not parse a megabyte."""
     return _paired(tuple((run.path, stamp(run, "samples.jsonl")) for run in runs))
@@ -67,6 +97,7 @@ def with_samples() -> dict[str, Summary]:
     answered = [known for known in shell.summaries() if known.answered]
     if len(answered) > MOST:
         named = {run for value in st.query_params.to_dict().values() for run in value.split(",")}
+        named |= {view.value("run"), view.value("b")}
         answered = [
             known
             for place, known in enumerate(answered)

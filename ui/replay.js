@@ -20,7 +20,8 @@ function shape(tag, attributes, text = "") {
 function minus(number) {
   if (!Number.isFinite(number)) return "not a number";
   const digits = Math.abs(number) >= 100 ? 0 : Math.abs(number) >= 10 ? 1 : 2;
-  return number.toFixed(digits).replace("-", "−");
+  const said = number.toFixed(digits);
+  return (Number(said) === 0 ? said.replace("-", "") : said).replace("-", "−");
 }
 
 function nice(span) {

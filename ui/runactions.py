@@ -1,4 +1,4 @@
-"""Draws the actions for the selected runs. Buttons stay where they are and tell why they cannot be used."""
+"""Draws the actions for the selected runs: those that can be done with them, and only where something is selected."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -8,29 +8,55 @@ from pathlib import Path
 import streamlit as st
 
 from ui import actions, shell
+from ui.runs.folded import Folded
 from ui.typed import path_field, upload
 from unlearn.results.compare import LETTERS
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.transfer import export_run, import_run
 
 
-def bar(chosen: Sequence[Run]) -> None:
-    """Draw all actions for the selection, in one row."""
+def bar(chosen: Sequence[Run], studies: Sequence[Folded] = ()) -> None:
+    """Draw all actions for the selection, in one row. studies: the chosen lines of sweeps and sequences."""
+    if not chosen and not studies:
+        st.caption("Select a row to see what can be done with it.", width="content")
+    for study in studies:
+        title = f"Open the {study.kind}" if len(studies) == 1 else f"Open {study.label}"
+        go(title, study.kind, **{study.kind: study.id})
+    if studies and not chosen:
+        ids = ",".join(run.id for study in studies for run in study.runs[: len(LETTERS)])
+        go("Compare its newest two", "compare", runs=ids)
+    if chosen:
+        _of_runs(chosen)
+    import_button()
+    if chosen and not all(map(shell.may_manage, chosen)):
+        st.caption(
+            "Started in another browser, or shipped with the app: it can be read and repeated, not changed."
+        )
+
+
+def _of_runs(chosen: Sequence[Run]) -> None:
+    """Draw the actions for single runs."""
     one = chosen[0] if len(chosen) == 1 else None
-    mine = bool(chosen) and all(map(shell.may_manage, chosen))
+    mine = all(map(shell.may_manage, chosen))
     active = [run for run in chosen if run.state in ACTIVE]
-    go("Open", one, "launch", run=one.id if one else "")
-    go("Compare", chosen, "compare", runs=",".join(run.id for run in chosen))
-    go("Repeat", one, "launch", clone=one.id if one else "")
-    rename(one if mine else None)
-    resumed = one if one is not None and shell.may_begin_again(one) else None
-    help = shell.resume_help(resumed) if resumed else None
-    if st.button("Resume", disabled=resumed is None, key="runs.resume", help=help) and resumed:
-        attempt(lambda: actions.do("resume", resumed))
+    if one:
+        go("Open", "launch", run=one.id)
+    go("Compare", "compare", runs=",".join(run.id for run in chosen))
+    if one:
+        go("Attack", "stress", run=one.id)
+        go("Repeat", "launch", clone=one.id)
+    if one and mine:
+        rename(one)
+    if (
+        one
+        and shell.may_begin_again(one)
+        and st.button("Resume", key="runs.resume", help=shell.resume_help(one))
+    ):
+        attempt(lambda: actions.do("resume", one))
     stoppable = mine and active and all(shell.runner().position(run) is not None for run in active)
-    if st.button("Stop", disabled=not stoppable, key="runs.stop"):
+    if stoppable and st.button("Stop", key="runs.stop"):
         attempt(lambda: [actions.do("stop", run) for run in active])
-    if st.button("Delete", disabled=not mine or bool(active), key="runs.delete"):
+    if mine and not active and st.button("Delete", key="runs.delete"):
         confirm_delete(list(chosen))
     if one:
         st.download_button(
@@ -42,37 +68,60 @@ def bar(chosen: Sequence[Run]) -> None:
             help="The whole run as one file: settings, curves, weights, the rows that were to be forgotten and the "
             "answers to them. `unlearn export --without-rows` leaves those two out.",
         )
-    else:
-        st.button("Export", disabled=True, key="runs.export.off", help="Select one run.")
+    if one and not active and "after" in one.scores():
+        papers(one)
     report_button(chosen, "runs.report")
-    import_button()
-    if chosen and not mine:
-        st.caption(
-            "Started in another browser, or shipped with the app: it can be read and repeated, not changed."
-        )
 
 
-def go(label: str, ready: object, page: str, **query: str) -> None:
-    """Draw a link that looks like the buttons beside it.
+def papers(run: Run) -> None:
+    """Draw the downloads for people outside: the receipt of a deletion request, and the model card."""
+    st.download_button(
+        "Receipt",
+        lambda: receipt_bytes(run),
+        file_name=f"{run.id}-receipt.html",
+        mime="text/html",
+        on_click="ignore",
+        key="runs.receipt",
+        help="For whoever asked for the deletion: which rows, by their hashes, when, how, with which outcome, and what "
+        "is not proven. No row stands in it.",
+    )
+    st.download_button(
+        "Model card",
+        lambda: card_bytes(run),
+        file_name="README.md",
+        mime="text/markdown",
+        on_click="ignore",
+        key="runs.card",
+        help="The README.md that a published model needs: what it was made to forget, scores, verdict, limits.",
+    )
 
-    While there is nothing to link to, it is a disabled button.
-    """
-    if ready:
-        if st.button(label, key=f"runs.{label}"):
-            st.switch_page(shell.page(page), query_params=query)
-    else:
-        st.button(label, key=f"runs.{label}", disabled=True)
+
+def receipt_bytes(run: Run) -> bytes:
+    """Return the receipt as an HTML page, made only when somebody asks for it."""
+    from unlearn.report import receipt
+
+    return receipt.html(receipt.receipt(run))
 
 
-def rename(run: Run | None) -> None:
+def card_bytes(run: Run) -> bytes:
+    """Return the model card, made only when somebody asks for it."""
+    from unlearn.report import card
+
+    return card.text(run).encode()
+
+
+def go(label: str, page: str, **query: str) -> None:
+    """Draw a link that looks like the buttons beside it."""
+    if st.button(label, key=f"runs.{label}"):
+        st.switch_page(shell.page(page), query_params=query)
+
+
+def rename(run: Run) -> None:
     """Draw the field in which a person gives the run a title of their own."""
-    with st.popover("Rename", disabled=run is None, key="runs.rename"):
-        if run:
-            title = st.text_input(
-                "Title", run.meta.get("title", ""), max_chars=120, key=f"runs.title.{run.id}"
-            )
-            if st.button("Save title", key=f"runs.title.{run.id}.save"):
-                attempt(lambda: actions.do("rename", run, title.strip()))
+    with st.popover("Rename", key="runs.rename"):
+        title = st.text_input("Title", run.meta.get("title", ""), max_chars=120, key=f"runs.title.{run.id}")
+        if st.button("Save title", key=f"runs.title.{run.id}.save"):
+            attempt(lambda: actions.do("rename", run, title.strip()))
 
 
 @st.dialog("Delete for good?", icon=":material/delete:")

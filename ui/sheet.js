@@ -12,6 +12,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   data.columns.forEach((column) => {
     const cell = make("th", "", column.title);
     cell.scope = "col";
+    if (column.width) cell.style.width = column.width;
     cell.style.setProperty("--tone", column.tone);
     head.append(cell);
   });

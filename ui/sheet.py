@@ -1,7 +1,8 @@
-"""Draws a table of texts side by side, with changed words marked.
+"""Draws a table of texts side by side, with changed words marked where they are answers.
 
-Why not st.dataframe or Markdown: a data frame cannot mark words inside a cell, and Markdown would run what
-a model wrote (links, formulas, emoji names). Here every text reaches the page as text.
+Why not st.dataframe or Markdown: a data frame cuts a long text and cannot mark words inside a cell, and Markdown
+would run what a model wrote (links, formulas, emoji names). Here every text reaches the page as text, and on a phone
+each row becomes a card.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,13 +38,28 @@ def changed(before: str, after: str, note: str = "") -> JsonObject:
     return {"parts": [list(part) for part in parts] or [["(nothing)", "gone"]], "note": note}
 
 
+def plain_table(rows: Sequence[Mapping[str, str]], *, key: str, widths: Sequence[str] = ()) -> None:
+    """Draw rows of texts under their names as a table, which on a phone becomes a card a row."""
+    columns = [(name, "none") for name in rows[0]]
+    sheet(columns, [{"cells": list(map(unmarked, row.values()))} for row in rows], key=key, widths=widths)
+
+
 def sheet(
-    columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]], *, key: str
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[Mapping[str, object]],
+    *,
+    key: str,
+    widths: Sequence[str] = (),
 ) -> str | None:
     """Draw the table and return the `open` value of the row whose "tokens" link was just clicked, else None.
 
     columns: (title, colour); the first one is the row's head. rows: {"cells": [cell, …], "open"?: str}.
+    widths: of the columns, such as "30%"; an empty one takes its part of what is left.
     """
-    data = {"columns": [{"title": title, "tone": tone} for title, tone in columns], "rows": list(rows)}
+    named = zip(columns, widths or [""] * len(columns), strict=True)
+    data = {
+        "columns": [{"title": title, "tone": tone, "width": width} for (title, tone), width in named],
+        "rows": list(rows),
+    }
     # The data is in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so.
     return _component(data=[data], key=key, on_open_change=lambda: None).open

@@ -26,6 +26,9 @@ from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 RECORDED = str(ASSETS / "recorded")
 # Seconds before torch is imported, while nobody waits for it.
 HEAD_START = 2.0
+# Less dead space above the page. On a phone the tool bars of charts and tables would cover what is in them.
+LOOK = """.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}
+@media (max-width: 600px) {.modebar-container, [data-testid="stElementToolbar"] {display: none !important}}"""
 Colour = Literal["red", "orange", "blue", "green", "gray"]
 # The colour and the icon of each state. A person reads the state itself.
 STATES: dict[str, tuple[Colour, str]] = {
@@ -248,8 +251,15 @@ def short_label(run: Record | Summary) -> str:
     """Return the run's own title, or else when it was made, such as "21.11. 15:40"."""
     if title := run.title if isinstance(run, Summary) else run.meta.get("title"):
         return str(title)
-    day, clock, *_ = [*run.id.split("-"), ""]
-    return f"{day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else run.id
+    return when_made(run.id)
+
+
+def when_made(record_id: str) -> str:
+    """Return when a run or study was made, out of its id: "21.11. 15:40". An id of another form is returned itself."""
+    day, clock, *_ = [*record_id.split("-"), ""]
+    return (
+        f"{day[6:8]}.{day[4:6]}. {clock[:2]}:{clock[2:4]}" if day.isdigit() and clock.isdigit() else record_id
+    )
 
 
 def method_title(name: str, run: Run | None = None) -> str:
@@ -285,7 +295,7 @@ def dataset_title(name: str) -> str:
 
 def head(title: str, sentence: str) -> None:
     """Draw a page's title and the one sentence that says what to do here, with no dead space above."""
-    st.html("<style>.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}</style>")
+    st.html(f"<style>{LOOK}</style>")
     st.session_state["page.entered"] = st.session_state.get("page.last") != title
     st.session_state["page.last"] = title
     st.title(title, anchor=False)

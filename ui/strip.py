@@ -4,17 +4,20 @@ The scale is fixed and symmetric, so that two strips can be compared by eye; sig
 so that colour is never the only carrier. Tokens are buttons: Tab and the arrow keys reach them.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
+from unlearn.results.answer_tokens import percent
 from unlearn.results.compare import nats, number, token_shift
 from unlearn.store.shapes import JsonObject, JsonView
 
 LESS, MORE = "#D7301F", "#2B7BBA"
-# The shift at which a token has its full colour, and the name of the quantity.
-SCALE = {"lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}
+# The shift at which a token has its full colour, and the unit of the shift. That of a probability is in nats too: from
+# 95 to 50 % and from 0.95 to 0.5 % is the same step, which a difference would hide.
+SCALE = {"p": (5.0, "log-prob, nats"), "lp": (5.0, "log-prob, nats"), "logit": (10.0, "logit")}
 
 _here = Path(__file__).parent
 _component = st.components.v2.component(
@@ -35,13 +38,13 @@ def strip(before: Sequence[JsonView], after: Sequence[JsonView], quantity: str =
 
     Until one is clicked it is that of the largest shift.
 
-    quantity: "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
+    quantity: "p" (probability), "lp" (log-prob) or "logit". before and after are TOKEN records of the same answer.
     """
     full, unit = SCALE[quantity]
     tokens: list[JsonObject] = []
     for old, new, shift in zip(before, after, token_shift(before, after), strict=False):
-        moved = number(shift[quantity])
-        values = [nats(old[quantity]), nats(new[quantity]), nats(moved, sign=True)]
+        moved = number(shift["lp" if quantity == "p" else quantity])
+        values = [_said(old, quantity), _said(new, quantity), nats(moved, sign=True)]
         values.append(f"{shift['before']} → {shift['after']}")
         title = f"{visible(old['token'])}: {values[0]} → {values[1]} ({values[2]} {unit}), rank {values[3]}"
         tint = max(-1.0, min(1.0, moved / full)) if moved == moved else 0.0
@@ -55,9 +58,13 @@ def strip(before: Sequence[JsonView], after: Sequence[JsonView], quantity: str =
         "labels": ["token", "before", "after", "Δ", "rank"],
         "less": LESS,
         "more": MORE,
-        "low": f"−{full:g} less likely",
-        "high": f"+{full:g} more likely ({unit})",
+        "low": f"≤ −{full:g} less likely",
+        "high": f"≥ +{full:g} more likely (Δ: {unit})",
     }
     # The data is in a list, because streamlit looks for tables in a dictionary, and imports pandas to do so.
     result = _component(data=[data], key=key, on_chosen_change=lambda: None)
     return chosen if result.chosen is None else min(result.chosen, len(tokens) - 1)
+
+
+def _said(token: JsonView, quantity: str) -> str:
+    return percent(math.exp(number(token["lp"]))) if quantity == "p" else nats(token[quantity])

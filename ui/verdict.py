@@ -1,4 +1,4 @@
-"""Draws the verdict of a run: one word, and three sentences on whether it forgot, kept the rest, and is really gone."""
+"""Draws the verdict of a run: its name, one word, a sentence with the retrained model beside, and three in full."""
 
 from collections.abc import Sequence
 
@@ -20,18 +20,27 @@ BADGES: dict[str, tuple[shell.Colour, str]] = {
 }
 
 
-def show(runs: Sequence[Run]) -> None:
-    """Draw the verdict of each run that has scores after unlearning. Several have letters, as on Compare."""
+def show(runs: Sequence[Run], full: bool = True) -> None:
+    """Draw name and verdict of each run, the name alone where it has no scores after unlearning.
+
+    Several have letters, as on Compare. full: with the three sentences on whether it forgot, kept the rest, and is
+    really gone.
+    """
     for letter, run in zip("AB", runs, strict=False):
         found = conclusion.of_run(run)
-        if not found:
-            continue
-        color, icon = BADGES[found["word"]]
-        with st.container(border=True, gap="small"):
+        with st.container(gap="small", key=f"verdict.{letter}"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 name = f"{letter}: " if len(runs) > 1 else ""
-                st.markdown(f"**{name}{shell.plain(shell.run_label(run))}**", width="content")
-                st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
-            said = "  \n".join(shell.plain(found[part]["sentence"]) for part in conclusion.PARTS)
-            # On a narrow screen a number stays beside its sign.
-            st.markdown(said.replace(" %", "\u00a0%"))
+                st.subheader(f"{name}{shell.plain(shell.run_label(run))}", anchor=False, width="content")
+                if found:
+                    color, icon = BADGES[found["word"]]
+                    st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
+            if found:
+                st.markdown(f"**{kept_together(conclusion.headline(run))}**")
+            if found and full:
+                st.markdown("  \n".join(kept_together(found[part]["sentence"]) for part in conclusion.PARTS))
+
+
+def kept_together(said: str) -> str:
+    """Return a sentence for st.markdown in which, on a narrow screen, a number stays beside its sign."""
+    return shell.plain(said).replace(" %", "\u00a0%")

@@ -112,7 +112,7 @@ def test_tradeoff_area_is_time():
     assert (looks["Original"].symbol, looks["Retrained"].symbol) == ("star", "diamond")
     assert looks["Retrained"].color == figures.RETRAINED
     assert (looks["A"].size - 9) == pytest.approx(2 * (looks["B"].size - 9))
-    assert "A: forget 1 → 0.1, retain 1 → 0.9" in title(figure)
+    assert "A: forget 100 → 10 %, retain 100 → 90 %" in title(figure)
     figures.tradeoff([])
 
 
@@ -130,6 +130,9 @@ def test_token_bars_say_the_largest_shift():
     assert title(figure) == "Largest shift: ‘␣Lis’, −4.00 log-prob (nats)"
     assert list(figure.data[1].y) == [-4.1, -0.5]
     assert figure.layout.yaxis.range[0] < -4.1
+    likely = token_figures.token_bars(old, new, "p")
+    assert title(likely) == "Largest shift: ‘␣Lis’, 90 % → 1.7 %"
+    assert list(likely.layout.yaxis.range) == [0, 1.03]
     still = token_figures.token_bars(old, old)
     assert still.layout.yaxis.range[0] < -1  # a small number looks small
     token_figures.token_bars([], [])
@@ -141,7 +144,7 @@ def test_slope_shows_the_answers_true_rank():
     new = token(" Lis", -9.0, 56, " Por")
     new["top"] = [[" Por", -0.5], [" Ber", -1.5]]
     figure = token_figures.topk_slope(old, new)
-    assert title(figure) == "‘␣Lis’ fell from rank 1 to rank 57; log-prob −0.10 → −9.00"
+    assert title(figure) == "‘␣Lis’ fell from rank 1 to rank 57; probability 90 % → 0.012 %"
     own = next(trace for trace in figure.data if trace.line.width == 3)
     assert own.text[1].endswith("rank 57")
     assert own.y[1] == 11  # below the ten that were listed before
@@ -157,7 +160,7 @@ def test_slope_shows_the_answers_true_rank():
 def test_probes(tmp_path):
     probes = seed_run(RunStore(tmp_path)).probes()
     one = token_figures.probe_curves(probes, 0, token=0, cursor=10)
-    assert title(one) == "The answer's mean log-prob: −0.03 → −2.53"
+    assert title(one) == "Probability of an answer token, mean: 95 % → 0.64 %"
     assert len(one.layout.shapes) == 1
     figure = token_figures.probe_overview(probes, {"forget": {"retrained": -5.0}}, cursor=5)
     assert title(figure) == "Answer log-prob: forget −0.05 → −5.05, retain −0.05 → −0.05"

@@ -7,6 +7,7 @@ import pytest
 from planted_claims import PLANTED
 from streamlit.testing.v1 import AppTest
 
+from tests.pages.test_methods import sheets
 from unlearn.__main__ import main
 from unlearn.claims import CLAIMS, record
 
@@ -53,8 +54,9 @@ def said(app: AppTest) -> str:
 
 
 @pytest.mark.parametrize("word", ["confirmed", "refuted", "undecided"])
-def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, word):
+def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, word, monkeypatch):
     plant(results, word)
+    drawn = sheets(monkeypatch)
     app = opened(claims_A1=True, claims_C3=True)
     words = said(app)
     for key in ("A1", "C3"):
@@ -66,17 +68,26 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
     assert f"**{word.capitalize()}.**" in words
     assert "seeds 0, 1, 2" in words
     assert "commit abc" in words
-    (table,) = [t for t in app.dataframe if "verdict" in t.value.columns]
-    assert list(table.value["verdict"]) == [word] * len(CLAIMS)
+    heads = [column["title"] for column in drawn["claims.table"]["columns"]]
+    assert heads == ["Claim", "Verdict", "Why", "What would decide it"]
+    rows = [[cell["parts"][0][0] for cell in row["cells"]] for row in drawn["claims.table"]["rows"]]
+    for claim, (text, verdict, why, decides) in zip(CLAIMS.values(), rows, strict=True):
+        # Nothing is cut: the claim stands there whole, and so does the reason.
+        assert claim.sentence in text
+        assert verdict == word
+        assert claim.judge(PLANTED[claim.key][word]).sentence in why
+        assert (decides == "Decided.") == (word != "undecided")
+        assert word != "undecided" or claim.confirms in decides or "At least 3" in decides
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"claims": {"A1": {"full": {"data": 1}}}}'])
-def test_without_results_it_says_how_to_get_them(results, text):
+def test_without_results_it_says_how_to_get_them(results, text, monkeypatch):
     if text is not None:
         results.write_text(text)
+    drawn = sheets(monkeypatch)
     app = opened()
     assert "python -m unlearn claims --quick" in said(app)
-    assert not app.dataframe or "verdict" not in app.dataframe[0].value.columns
+    assert "claims.table" not in drawn
 
 
 def test_the_command_writes_what_the_page_reads(results, monkeypatch, capsys):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.pages.test_methods import sheets
 from unlearn.data import split
+from unlearn.data.base import ROLES
 from unlearn.data.catalogue import from_config, load
 from unlearn.data.files.read import read_table
 from unlearn.data.similar import Similar
@@ -57,23 +59,27 @@ def upload(folder: Path, name: str, rows: list[tuple[str, str]]) -> str:
     return str(keep(lines.encode(), name, folder).relative_to(folder))
 
 
-def test_it_shows_every_role_with_rows_and_tokens(uploads):
+def test_it_shows_every_role_with_rows_and_tokens(uploads, monkeypatch):
     from transformers import AutoTokenizer  # before the app's own thread imports it
 
+    drawn = sheets(monkeypatch)
+
+    def told() -> list[list[str]]:
+        return [[cell["parts"][0][0] for cell in row["cells"]] for row in drawn["data.facts"]["rows"]]
+
     app = opened(data="capitals")
-    (facts,) = tables(app, "what it is")
     data = load("capitals")
-    assert dict(zip(facts["role"], facts["rows"], strict=True)) == {
-        r: len(rows) for r, rows in data.roles.items()
-    }
+    assert [row[0] for row in told()] == [
+        f"{role.capitalize()}, {len(data.rows(role)):,} rows" for role in ROLES if data.rows(role)
+    ]
+    assert [row[-1] for row in told()] == [ROLES[role] for role in ROLES if data.rows(role)]
     assert "None of the 22 forget rows" in words(app)
 
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "assets" / "models" / "tiny-authors")
     app.selectbox(key="data.tokenizer").set_value("tiny-authors").run()
-    (facts,) = tables(app, "what it is")
     texts = [row.prompt + row.target for row in data.rows("forget")]
     wanted = sum(len(tokenizer(text, add_special_tokens=False).input_ids) for text in texts)
-    assert facts.set_index("role").loc["forget", "tokens"] == wanted
+    assert told()[0][1] == f"{wanted:,}"
 
 
 @pytest.mark.slow

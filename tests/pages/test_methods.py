@@ -1,6 +1,7 @@
 """The Methods page: every method with its formula, settings and source; the gradient explorer with live knobs."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -18,6 +19,18 @@ def page(tmp_path, monkeypatch):
     return app.switch_page("../pages/methods.py")
 
 
+def sheets(monkeypatch):
+    """What the pages draw as tables of texts, {key: data}; a component's content is seen in a browser only."""
+    drawn = {}
+
+    def draw(data, key, **_):
+        drawn[key] = data[0]
+        return SimpleNamespace(open=None)
+
+    monkeypatch.setattr("ui.sheet._component", draw)
+    return drawn
+
+
 def numbers(app):
     """The explorer's table, {method: its row}."""
     frame = app.dataframe[0].value
@@ -33,7 +46,8 @@ def test_opens_with_the_first_method(page):
     assert "def loss" in page.code[0].value
 
 
-def test_every_method_is_told_whole(page):
+def test_every_method_is_told_whole(page, monkeypatch):
+    drawn = sheets(monkeypatch)
     for name, method in METHODS.items():
         page.query_params["method"] = name
         page.run()
@@ -42,12 +56,18 @@ def test_every_method_is_told_whole(page):
         assert method.when.endswith(".")
         shown = " ".join(m.value for m in page.markdown)
         assert all(word in shown for word in ("When to use it", "How it fails", "Cost", method.url))
-        settings = page.table[0].value
-        names = ["lr", "epochs", "batch_size", *(k.name for k in method.knobs()), "from"]
-        assert [*settings["Setting"]] == names
-        assert settings.iloc[-1]["Small, < 1 B"] == method.origin("small")
+        settings = drawn[f"methods.settings.{name}"]
+        names = ["Learning rate", "Epochs", "Batch size", *(k.label for k in method.knobs()), "Origin"]
+        assert [row["cells"][0]["parts"][0][0] for row in settings["rows"]] == names
+        heads = [column["title"] for column in settings["columns"]]
+        assert settings["rows"][-1]["cells"][heads.index("Small, < 1 B")]["parts"][0][0] == method.origin(
+            "small"
+        )
+        assert "_" not in " ".join(names)
         assert f"class {method.__name__}(" in page.code[0].value
-    assert [*page.dataframe[0].value["Method"]] == [m.title for m in METHODS.values()]
+    listed = drawn["methods.all"]["rows"]
+    assert [row["cells"][0]["parts"][0][0] for row in listed] == [m.title for m in METHODS.values()]
+    assert [row["cells"][1]["parts"][0][0] for row in listed] == [m.sentence for m in METHODS.values()]
 
 
 def test_explorer_shows_or_explains_every_method(page):

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import streamlit as st
 
 from ui import figure, shell
+from ui.sheet import plain_table
 from unlearn.claims import CLAIMS, Claim, record
-from unlearn.claims.base import digits, number
+from unlearn.claims.base import LEAST, digits, number
 from unlearn.figures import claims as claims_figures
-from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.store.shapes import JsonView
 
 # The colour and the icon of each verdict.
 LOOKS: dict[str, tuple[shell.Colour, str]] = {
@@ -26,52 +27,48 @@ def recorded() -> Mapping[str, JsonView]:
 
 
 def overview(found: Mapping[str, Mapping[str, object]]) -> None:
-    """Draw a table with one row for each claim: verdict, main figure, and how it was made."""
+    """Draw a table with one row for each claim: verdict, why, and what would decide it."""
     rows = [_row(claim, found.get(key)) for key, claim in CLAIMS.items()]
-    counts = {word: sum(row["verdict"] == word for row in rows) for word in LOOKS}
+    counts = {word: sum(row["Verdict"] == word for row in rows) for word in LOOKS}
     with st.container(horizontal=True):
         for name, (color, icon) in LOOKS.items():
             if counts[name]:
                 st.badge(f"{counts[name]} {name}", icon=icon, color=color)
     if found:
-        st.dataframe(
-            rows,
-            hide_index=True,
-            key="claims.table",
-            height=36 * len(rows) + 38,
-            alt="Every claim with its verdict",
-            column_config=COLUMNS,
-        )
+        plain_table(rows, key="claims.table", widths=("26%", "11%", "", "28%"))
 
 
-COLUMNS = {
-    "claim": st.column_config.TextColumn(width="medium"),
-    "verdict": st.column_config.TextColumn(
-        help="Computed from the interval by the rule stated with each claim; never from a single run."
-    ),
-    "95 % interval": st.column_config.TextColumn(
-        help="Student's t interval of the mean over seeds or splits."
-    ),
-    "n": st.column_config.TextColumn(help="Seeds, splits or runs that the interval is over."),
-}
-
-
-def _row(claim: Claim, entry: JsonView | None) -> JsonObject:
-    row: JsonObject = {"": claim.key, "claim": claim.title, "verdict": "not tested"}
-    row |= dict.fromkeys(("figure", "value", "95 % interval", "n", "mode"), "")
+def _row(claim: Claim, entry: JsonView | None) -> dict[str, str]:
+    head = {"Claim": f"{claim.key}  {claim.title}. {claim.sentence}"}
     if entry is None:
-        return row
+        command = f"python -m unlearn claims {claim.key} --quick"
+        return head | {
+            "Verdict": "not tested",
+            "Why": "Nobody has tried it here.",
+            "What would decide it": command,
+        }
     finding = entry["finding"]
-    row["verdict"] = finding["verdict"]
+    why = finding["sentence"]
     if finding["figures"]:
         first = finding["figures"][0]
-        row |= {
-            "figure": first["name"],
-            "value": value(first),
-            "95 % interval": between(first),
-            "n": str(first["n"]),
-        }
-    return row | {"mode": entry["mode"]}
+        why += (
+            f" ({first['name']} {value(first)}, 95 % interval {between(first)}, n {first['n']} {first['of']})"
+        )
+    return head | {"Verdict": finding["verdict"], "Why": why, "What would decide it": decides(claim, entry)}
+
+
+def decides(claim: Claim, entry: JsonView) -> str:
+    """Return what would decide a claim that its numbers leave open, or say that it is decided."""
+    finding = entry["finding"]
+    if finding["verdict"] != "undecided":
+        return "Decided."
+    n = min((int(one["n"]) for one in finding["figures"]), default=0)
+    if n < LEAST:
+        return f"At least {LEAST} seeds or splits; it has {n}."
+    return (
+        f"An interval that lies on one side of the rule, so more seeds than {n}. It is confirmed if: "
+        f"{claim.confirms} It is refuted if: {claim.refutes}"
+    )
 
 
 def value(one: JsonView) -> str:

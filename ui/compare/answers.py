@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ui import shell
+from ui import shell, view
 from ui.sheet import changed, sheet, unmarked
 from unlearn.results.compare import VERDICTS, fall, nats, number
 from unlearn.store.shapes import JsonObject
@@ -39,8 +39,9 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[
     truth = any(row["retrained"] for row in shown)
     columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
     more = st.session_state.get("answers.more", 0)
-    lines = []
-    for row in shown[: EACH * (more + 1)]:
+    drawn, lines = shown[: EACH * (more + 1)], []
+    st.caption(_counted(len(drawn), shown, rows, scored))
+    for row in drawn:
         old = row["before"] or {"text": ""}
         cells = [unmarked(row["question"], row["answer"].strip()), cell(row["before"])]
         for side in sides:
@@ -51,24 +52,28 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[
     if opened := sheet(columns, lines, key="compare.sheet"):
         role, index = opened.split("/")
         st.switch_page(shell.page("tokens"), query_params={"run": run_id, "role": role, "row": index})
-    role = shown[0]["role"]
-    kept, of = sum(row["role"] == role for row in rows), scored.get(role) or 0
-    more_scored = (
-        f" Answers are kept of the first {kept} rows; the scores are over {of}." if of > kept else ""
-    )
-    st.caption(
-        f"{len(lines)} of {len(shown)} rows, most changed first. Δ: log-prob after minus before.{more_scored}"
-    )
     if len(shown) > len(lines) and st.button(f"{len(shown) - len(lines)} more", key="answers.button"):
         st.session_state["answers.more"] = more + 1
         st.rerun()
+
+
+def _counted(
+    drawn: int, shown: Sequence[JsonObject], rows: Sequence[JsonObject], scored: Mapping[str, int]
+) -> str:
+    """Say how many rows are on the screen, of how many that were kept, of how many that were scored."""
+    role = shown[0]["role"]
+    kept, of = sum(row["role"] == role for row in rows), scored.get(role) or 0
+    more = f" Answers are kept of the first {kept} rows; the scores are over {of}." if of > kept else ""
+    fit = f"{len(shown)} that fit, of " if len(shown) < kept else ""
+    return f"{drawn} of {fit}{kept} rows, most changed first. Δ: log-prob after minus before.{more}"
 
 
 def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
     """Return the rows that pass the widgets above the table (role, verdict, fall), most changed ones first."""
     roles = list(dict.fromkeys(row["role"] for row in rows))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        role = st.segmented_control("Rows", roles, default=roles[0], required=True, key="answers.role")
+        keep = view.widget("answers.role", "rows", roles[0], roles)
+        role = st.segmented_control("Rows", roles, required=True, key="answers.role", on_change=keep)
         here = [row for row in rows if row["role"] == role]
         counts = {
             verdict: sum(verdict in (row["verdict_a"], row["verdict_b"]) for row in here)
@@ -83,6 +88,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             format_func=names,
             key=f"answers.{role}",
             help=MEANING,
+            on_change=view.widget(f"answers.{role}", "show", [], options),
         )
         least = st.number_input(
             "Fell by at least (nats)",
@@ -91,6 +97,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             step=0.5,
             width=190,
             key="answers.least",
+            on_change=view.widget("answers.least", "fell", None),
             placeholder="any",
             help="How much less likely the right answer became: log-prob before minus after, mean per token.",
         )

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui import forget_set, shell
 from ui.forms import KEEP
+from ui.sheet import plain_table
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.leaks import RULE, Leaks, leaks
 from unlearn.data.lengths import NOTE, fitted
@@ -99,19 +100,17 @@ def facts(dataset: Dataset, key: Key) -> None:
             )
             counts = _tokens(key, model, dataset)
             table = [row | {"tokens": counts[role]} for role, row in zip(sizes, table, strict=True)]
-    help = (
-        "Question, lead and answer of every row as this tokenizer cuts them, without marks of begin and end."
-    )
-    config = {
-        "role": st.column_config.TextColumn(width=100),
-        "rows": st.column_config.NumberColumn(width=70, format="localized"),
-        "tokens": st.column_config.NumberColumn(width=80, format="localized", help=help),
-    }
-    order = ["role", "rows", "tokens", "what it is"]
-    st.dataframe(
-        table, column_config=config, column_order=order, hide_index=True, height="content", key="data.facts",
-        alt="Roles of the data set with rows and tokens",
-    )  # fmt: skip
+    written = [
+        {"Rows": f"{row['role'].capitalize()}, {row['rows']:,} rows"}
+        | ({"Tokens": f"{row['tokens']:,}"} if "tokens" in row else {})
+        | {"What they are": row["what it is"]}
+        for row in table
+    ]
+    plain_table(written, key="data.facts", widths=("28%", *(["14%"] if models else []), ""))
+    if models:
+        st.caption(
+            "Tokens: question, lead and answer of every row as this tokenizer cuts them, without begin and end."
+        )
     if dataset.note:
         st.caption(shell.plain(dataset.note))
     _notes(dataset, st.session_state.get("data.tokenizer", ""))
@@ -228,6 +227,8 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
         column_config={
             "row": st.column_config.Column(width=95),
             "request": st.column_config.Column(width=65),
+            "question": st.column_config.Column(width=420),
+            "answer": st.column_config.Column(width=280),
         },
         hide_index=True,
         height=320 if len(rows) > 8 else "content",

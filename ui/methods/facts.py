@@ -2,11 +2,13 @@
 
 import inspect
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ui import forms, shell
+from ui.sheet import sheet, unmarked
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import measured
 from unlearn.store.knobs import Knob
@@ -55,12 +57,25 @@ def facts(method: "Method") -> None:
             on_click=lambda: st.query_params.update(view="explorer", method=method.name),
         )
     st.markdown("**Settings**, with the values that a run of each model size starts with")
-    st.table(settings_table(method), border="horizontal", hide_index=True, alt=f"Settings of {method.title}")
+    settings_sheet(settings_table(method), f"methods.settings.{method.name}")
     if rows := measured_table(method):
         st.markdown("**Measured here** with these settings: right answers, before → after, in %")
         st.table(rows, border="horizontal", hide_index=True, alt=f"What {method.title} did at its settings")
     with st.expander("The source that runs", icon=":material/code:"):
         st.code(source(method), language="python", line_numbers=True)
+
+
+def settings_sheet(rows: Sequence[Mapping[str, str]], key: str) -> None:
+    """Draw the settings with what they mean below their names. A column without a word is left out."""
+    heads = [
+        head for head in rows[0] if head not in ("Setting", "Meaning") and any(row[head] for row in rows)
+    ]
+    columns = [("Setting", "none"), *((head, "none") for head in heads)]
+    lines = [
+        {"cells": [unmarked(row["Setting"], row["Meaning"]), *(unmarked(row[head]) for head in heads)]}
+        for row in rows
+    ]
+    sheet(columns, lines, key=key, widths=("36%", *[""] * len(heads)))
 
 
 def settings_table(method: "Method") -> list[dict[str, str]]:
@@ -78,19 +93,19 @@ def settings_table(method: "Method") -> list[dict[str, str]]:
         origins[entry.title] = method.origin(entry.size, name)
     rows = [_own_row(k, tuned) for k in forms.OWN]
     for knob in method.knobs():
-        values = {head: plain_value(found["knobs"][knob.name]) for head, found in tuned.items()}
-        reach = ", ".join(knob.choices) if knob.choices else "on, off" if knob.kind == "bool" else ""
+        values = {head: knob_value(knob, found["knobs"][knob.name]) for head, found in tuned.items()}
+        reach = ", ".join(knob.titles) if knob.choices else "on, off" if knob.kind == "bool" else ""
         rows.append(
             {
-                "Setting": knob.name,
-                "Default": plain_value(knob.default),
+                "Setting": knob.label,
+                "Default": knob_value(knob, knob.default),
                 "Range": reach or f"{plain_value(knob.low)} to {plain_value(knob.high)}",
                 **values,
-                "Meaning": shell.plain(knob.help),
+                "Meaning": knob.help,
             }
         )
     rows.append(
-        {"Setting": "from", "Default": "", "Range": "", **origins, "Meaning": "Where the values come from."}
+        {"Setting": "Origin", "Default": "", "Range": "", **origins, "Meaning": "Where the values come from."}
     )
     return rows
 
@@ -130,6 +145,22 @@ def overview(methods: JsonView) -> list[dict[str, str]]:
     ]
 
 
+def at_a_glance(rows: Sequence[Mapping[str, str]]) -> None:
+    """Draw overview() with every idea in full, and the papers as links below."""
+    lines = [
+        {
+            "cells": [
+                unmarked(row["Method"], row["Known to collapse"] and "known to collapse"),
+                unmarked(row["Idea"]),
+            ]
+        }
+        for row in rows
+    ]
+    sheet([("Method", "none"), ("Idea", "none")], lines, key="methods.all", widths=("30%", ""))
+    papers = {row["Paper"]: row["Method"] for row in rows}
+    st.caption("Papers: " + " · ".join(f"[{shell.plain(title)}]({url})" for url, title in papers.items()))
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def _source(module: str) -> str:
     return inspect.getsource(sys.modules[module])
@@ -147,7 +178,12 @@ def plain_value(value: object) -> str:
     return f"{value:g}".replace("-", "−") if isinstance(value, int | float) else str(value)
 
 
+def knob_value(knob: Knob, value: object) -> str:
+    """Write a setting's value as the form shows it."""
+    return knob.title(str(value)) if knob.choices else plain_value(value)
+
+
 def _own_row(knob: Knob, tuned: JsonView) -> dict[str, str]:
     values = {head: plain_value(found[knob.name]) for head, found in tuned.items()}
     reach = f"{plain_value(knob.low)} to {plain_value(knob.high)}"
-    return {"Setting": knob.name, "Default": "", "Range": reach, **values, "Meaning": shell.plain(knob.help)}
+    return {"Setting": knob.label, "Default": "", "Range": reach, **values, "Meaning": knob.help}

@@ -1,13 +1,16 @@
 """Makes the table of runs, with scores as differences to a baseline that a person chooses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import streamlit as st
 
 from ui import shell
+from ui.runs import folded
+from ui.runs.folded import Folded, Line
 from unlearn.models.catalogue import CATALOGUE
+from unlearn.results import conclusion
 from unlearn.results.compare import FAR, number
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
@@ -51,64 +54,103 @@ def outcomes(scores: JsonView) -> tuple[str, ...]:
     return tuple(found)
 
 
-def came(run: Summary) -> tuple[tuple[str, ...], dict[tuple[str, str], float | None]]:
-    """Return (its outcomes, {(when, column): score}), computed once for each summary."""
+Came = tuple[tuple[str, ...], dict[tuple[str, str], float | None], tuple[str, str, str] | None]
+
+
+def came(run: Summary) -> Came:
+    """Return (its outcomes, {(when, column): score}, its verdict in three words), computed once for each summary."""
     if (known := _came.get(run)) is None:
         scores = {
             (when, column): _score(run.scores.get(when), role, metrics)
             for when in ("before", "after")
             for column, (role, metrics, *_) in SCORES.items()
         }
-        known = _came[run] = (outcomes(run.scores), scores)
+        known = _came[run] = (outcomes(run.scores), scores, conclusion.marks(run))
     return known
 
 
-def state_of(run: Summary) -> str:
-    """Return the state as it is shown."""
+def state_of(run: Line) -> str:
+    """Return the state as it is shown. A study's line has that of its runs, where they have one."""
+    if isinstance(run, Folded):
+        states = list(dict.fromkeys(map(state_of, run.runs)))
+        return next((state for state in states if state in ACTIVE), ", ".join(states))
     return "recorded" if shell.is_recorded(run) else run.state
 
 
-def rows(runs: Sequence[Summary], baseline: str) -> list[JsonObject]:
-    """Return one dictionary for each run, for st.dataframe. A score that does not exist is None, never 0."""
+def rows(lines: Sequence[Line], baseline: str) -> list[JsonObject]:
+    """Return one dictionary for each line, for st.dataframe. A score that does not exist is None, never 0."""
     fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
-    states = [state_of(run) for run in runs]
+    states = [state_of(line) for line in lines]
     active = any(state in ACTIVE for state in states)
     table: list[JsonObject] = []
-    for run, state in zip(runs, states, strict=True):
-        scores = came(run)[1]
-        row: JsonObject = {"status": state} | _named(run)
+    for line, state in zip(lines, states, strict=True):
+        row: JsonObject = _named(line) | _verdict(line)
         for column, (_, _, factor, *_) in SCORES.items():
-            now = scores["after", column]
-            if fixed is not None:
-                was = fixed["after", column]
-            else:
-                was = 0.0 if baseline == ABSOLUTE else scores["before", column]
-            row[column] = None if now is None or was is None else factor * (now - was)
+            row[column] = None if isinstance(line, Folded) else _delta(line, column, factor, baseline, fixed)
+        row |= {"status": state} | {name: row.pop(name) for name in ("method", "forget set", "model")}
         if active:
-            row["queue"] = (shell.runner().position(Run(run.path)) or None) if state in ACTIVE else None
-        table.append(row | {"seconds": run.seconds, "id": run.id})
+            waits = state in ACTIVE and not isinstance(line, Folded)
+            row["queue"] = (shell.runner().position(Run(line.path)) or None) if waits else None
+        seconds = None if isinstance(line, Folded) else line.seconds
+        table.append(row | {"seconds": seconds, "id": line.id})
     if active and not any(row["queue"] for row in table):
         for row in table:
             del row["queue"]
     return table
 
 
-def _named(run: Summary) -> JsonObject:
+def _delta(
+    run: Summary,
+    column: str,
+    factor: float,
+    baseline: str,
+    fixed: Mapping[tuple[str, str], float | None] | None,
+) -> float | None:
+    scores = came(run)[1]
+    now = scores["after", column]
+    was = 0.0 if baseline == ABSOLUTE else scores["before", column]
+    if fixed is not None:
+        was = fixed["after", column]
+    if now is None or was is None:
+        return None
+    value = factor * (now - was)
+    # What the column's digits do not show has no sign either.
+    return 0.0 if abs(value) < (0.5 if factor == 100 else 0.005) else value
+
+
+def _verdict(line: Line) -> JsonObject:
+    if isinstance(line, Folded):
+        return {"verdict": folded.outcome([came(run)[2] for run in line.runs])}
+    return {"verdict": list(came(line)[2] or ())}
+
+
+def _named(line: Line) -> JsonObject:
     """What a row calls the run and what it was made of, put together once for each summary."""
-    if run not in _names:
-        _names[run] = {
-            "run": shell.short_label(run),
-            "model": model_title(run),
-            "forget set": run.data_title or shell.named_data(run.data),
-            "method": run.method_title or shell.method_title(run.method),
+    if isinstance(line, Folded):
+        return {"run": line.label} | dict.fromkeys(("method", "forget set", "model"), "")
+    if line not in _names:
+        _names[line] = {
+            "run": shell.label(line),
+            "method": line.method_title or shell.method_title(line.method),
+            "forget set": line.data_title or shell.named_data(line.data),
+            "model": model_title(line),
         }
-    return _names[run]
+    return _names[line]
 
 
 def columns(baseline: str) -> JsonObject:
     """Return titles, units and tooltips of the table's columns."""
     sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
+    shades = folded.colors()
     shown: JsonObject = {
+        "run": st.column_config.TextColumn("run", width=300),
+        "verdict": st.column_config.MultiselectColumn(
+            "verdict",
+            options=list(shades),
+            color=list(shades.values()),
+            width=270,
+            help="Whether it forgot, kept the rest, and survived the attacks. Select the row for the numbers.",
+        ),
         "status": st.column_config.TextColumn("status", width="small"),
         "queue": st.column_config.NumberColumn(
             "queue", format="%d", help="Place in the queue.", width="small"

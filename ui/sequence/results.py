@@ -86,7 +86,10 @@ def heat_map(record: SequenceRecord, metric: str) -> None:
     with left:
         map_ = sequence_figures.grid(study(record, metric), metric, shell.dark())
         event = figure.show(map_, key=f"sequence.grid.{record.id}.{metric}", select=True)
-        st.caption("Filled: its turn has come. Outlined: still to come. Click a square for its scores.")
+        st.caption(
+            "Vermilion: its turn has come, and so much is left. Framed: still to come; the greyer, the more it "
+            "lost too early. Click a square for its scores."
+        )
     with right:
         points = event.selection.points
         if points:

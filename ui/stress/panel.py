@@ -48,11 +48,7 @@ RULE_WORDS = {
 
 def attackable() -> list[Summary]:
     """Return the runs that have ended and keep weights, or whose attacks were imported with them."""
-    return [
-        run
-        for run in shell.summaries()
-        if (_weights(run) and run.state not in ACTIVE) or stress.read_attacks(Run(run.path))
-    ]
+    return [run for run in shell.summaries() if run.attacked or (_weights(run) and run.state not in ACTIVE)]
 
 
 def _weights(run: Run | Summary) -> bool:

@@ -4,6 +4,9 @@ One colour has one meaning everywhere (Okabe-Ito set; on a dark page a lighter s
 title of a figure is a sentence computed from the numbers in it, so that it cannot say what the data does
 not. Smoothing comes before thinning, and a number that is not finite is marked with an x, never dropped.
 No torch, no streamlit. Figures of single tokens are in tokens.py.
+
+Every trade-off has one orientation, here and in sweep.py: x is what is left of the rows to forget, 0 at the left, and y
+is what is kept of the rest, so the better a model the further it stands to the upper left.
 """
 
 import math
@@ -22,6 +25,8 @@ BEFORE = "#222222"
 ON_DARK = {FORGET: "#E8762B", RETAIN: "#56B4E9", GENERAL: "#9A9A9A", RETRAINED: "#1FB88C", BEFORE: "#E8E8E8"}
 # Colours of roles. Every other role has the grey of general texts.
 ROLES = {"forget": FORGET, "retain": RETAIN}
+# What a person reads for a training term whose own name is code.
+TERMS = {"kl_forget": "KL term, forget", "kl_retain": "KL term, retain", "lm": "language model term"}
 # The number of points that one trace draws at most.
 POINTS = 1000
 
@@ -79,7 +84,7 @@ def losses(
     said = []
     for column, term in enumerate(terms, 1):
         color = paint(ROLES.get(term, GENERAL), dark)
-        said.append(_curve(figure, column, steps, term, color, f"{term} term", points=points))
+        said.append(_curve(figure, column, steps, term, color, term_title(term), points=points))
         for name, value in ((references or {}).get(term) or {}).items():
             dashed(figure, name, number(value), dark, row=1, col=column)
     return finish(figure, "; ".join(s for s in said if s) or "No training step yet")
@@ -100,20 +105,22 @@ def losses_compare(runs: Mapping[str, Sequence[Record]], dark: bool = False) -> 
             words = _curve(figure, column, steps, term, color, label, legend=column == 1)
             if words and column == 1:
                 said.append(words)
-    return finish(figure, f"{terms[0]} term: " + "; ".join(said) if said else "No training step yet")
+    return finish(figure, f"{term_title(terms[0])}: " + "; ".join(said) if said else "No training step yet")
 
 
 def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = False) -> go.Figure:
     """Draw forget against retain, one mark for each model: original ★, retrained ◆, runs as circles sized by
     their time.
 
-    points: {"label", "kind": "before" | "A" | "B" | "other" | "retrained", "forget", "retain", "seconds"?}.
+    points: {"label", "kind": "before" | "A" | "B" | "other" | "recorded" | "retrained", "forget", "retain",
+    "seconds"?}. Those recorded are a pale background.
     """
     times = [number(p["seconds"]) for p in points if p.get("seconds")]
     looks = {"before": (BEFORE, "star"), "retrained": (RETRAINED, "diamond")}
     looks |= {"A": (AFTER_A, "circle"), "B": (AFTER_B, "circle")}
     figure = go.Figure()
-    for p in points:
+    _background(figure, [p for p in points if p["kind"] == "recorded"], dark)
+    for p in (p for p in points if p["kind"] != "recorded"):
         color, symbol = looks.get(p["kind"], (GENERAL, "circle"))
         size, took, label = 15.0, "", text(p["label"])
         if symbol == "circle":
@@ -131,13 +138,34 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
             marker={"color": paint(color, dark), "symbol": symbol, "size": size},
             hovertemplate=f"<b>{label}</b><br>forget {rounded(x)}<br>retain {rounded(y)}{took}<extra></extra>",
         )
-    figure.update_xaxes(title_text=f"{metric} on forget rows (the retrained ◆ is the goal)")
-    figure.update_yaxes(title_text=f"{metric} on retain rows")
+    figure.update_xaxes(title_text=f"{metric} left on forget rows (the retrained ◆ is the goal)")
+    figure.update_yaxes(title_text=f"{metric} kept on retain rows")
     if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
         # A share is drawn on the whole scale, so that small gaps look small.
         figure.update_xaxes(range=[-0.05, 1.05])
         figure.update_yaxes(range=[-0.05, 1.05])
     return finish(figure, _tradeoff_sentence(points, metric), height=380)
+
+
+def _background(figure: go.Figure, points: Sequence[Record], dark: bool) -> None:
+    """The results of other methods, in one trace that stands behind all others."""
+    if points:
+        figure.add_scatter(
+            x=[number(p["forget"]) for p in points],
+            y=[number(p["retain"]) for p in points],
+            name="other methods at their defaults, recorded",
+            mode="markers",
+            cliponaxis=False,
+            opacity=0.35,
+            marker={
+                "color": paint(GENERAL, dark),
+                "symbol": "circle-open",
+                "size": 9,
+                "line": {"width": 1.5},
+            },
+            customdata=[text(p["label"]) for p in points],
+            hovertemplate="%{customdata}<br>forget %{x:.2g}, retain %{y:.2g}<extra></extra>",
+        )
 
 
 def text(value: object) -> str:
@@ -194,6 +222,11 @@ def finish(figure: go.Figure, title: str, height: int = 300) -> go.Figure:
     return figure
 
 
+def term_title(term: str) -> str:
+    """Return what a person calls a training term."""
+    return TERMS.get(term, f"{term.replace('_', ' ')} term")
+
+
 def _terms(steps: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(term for step in steps for term in step.get("terms", {})))
 
@@ -201,7 +234,7 @@ def _terms(steps: Sequence[Record]) -> list[str]:
 def _panels(terms: Sequence[str]) -> go.Figure:
     figure = make_subplots(cols=max(len(terms), 1), horizontal_spacing=0.12)
     for column, term in enumerate(terms, 1):
-        figure.update_yaxes(title_text=f"{term} term (nats)", col=column)
+        figure.update_yaxes(title_text=f"{term_title(term)} (nats)", col=column)
     figure.update_xaxes(title_text="step", rangemode="tozero")
     return figure
 
@@ -252,6 +285,13 @@ def _tradeoff_sentence(points: Sequence[Record], metric: str) -> str:
     said = []
     for p in points:
         if p["kind"] in ("A", "B") and start:
-            pairs = [(role, rounded(start.get(role)), rounded(p.get(role))) for role in ("forget", "retain")]
+            pairs = [(role, *_went(start.get(role), p.get(role))) for role in ("forget", "retain")]
             said.append(f"{text(p['label'])}: " + ", ".join(f"{role} {b} → {a}" for role, b, a in pairs))
     return f"{metric}, " + "; ".join(said) if said else f"Forget against retain: {metric}"
+
+
+def _went(before: float | None, after: float | None) -> tuple[str, str]:
+    """Both numbers as they stand beside an arrow; shares are per cent."""
+    if all(0 <= number(value) <= 1 for value in (before, after)):
+        return rounded(100 * number(before)), f"{rounded(100 * number(after))} %"
+    return rounded(before), rounded(after)

@@ -135,23 +135,40 @@ def _line(
 
 
 def _curves_sentence(studies: Sequence[Study], metric: str) -> str:
-    """Return a sentence on the first three sequences: what is left of the requests so far, and what is kept."""
+    """Return a sentence on the first three sequences: what is left of the answers, and what the rest lost."""
     said = []
     for study in studies[:3]:
-        last = study["rows"][-1] if study["rows"] else {}
-        if last.get("done") is not None:
-            kept = f", retain {shown(last['retain'], metric)}" if last.get("retain") is not None else ""
-            many = "requests" if last["after"] > 1 else "request"
-            asked = f"after {last['after']} {many} {shown(last['done'], metric)} of them left"
-            said.append(f"{text(study['label'])}: {asked}{kept}")
-    what = METRICS[metric][0]
-    return f"{what}. " + "; ".join(said) if said else f"{what}: no request honoured yet"
+        first: Mapping[str, float] = study["rows"][0] if study["rows"] else {}
+        last: Mapping[str, float] = study["rows"][-1] if study["rows"] else {}
+        if last.get("done") is None:
+            continue
+        many = "requests" if last["after"] > 1 else "request"
+        left = f"after {last['after']} {many} {_left(last['done'], metric)}"
+        said.append(f"{text(study['label'])}: {left}{_kept(first.get('retain'), last.get('retain'), metric)}")
+    return "; ".join(said) if said else f"{METRICS[metric][0]}: no request honoured yet"
+
+
+def _left(value: float, metric: str) -> str:
+    if metric == "exact":
+        return f"{shown(value, metric)} of the answers are left"
+    return f"{METRICS[metric][0]} of the requests is {shown(value, metric)}"
+
+
+def _kept(first: float | None, last: float | None, metric: str) -> str:
+    if last is None:
+        return ""
+    if first is None or shown(first, metric) == shown(last, metric):
+        return f", retain {shown(last, metric)}"
+    return (
+        f", retain {'fell' if last < first else 'rose'} from {shown(first, metric)} to {shown(last, metric)}"
+    )
 
 
 def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
     """Draw a square for each request and time: what the model still knows of the request then.
 
-    A square is filled once the request has had its turn.
+    A square is vermilion by what is left once the request has had its turn; before, it is framed, and grey by what was
+    lost too early.
 
     A click's customdata is [number of requests honoured, request].
     """
@@ -167,23 +184,27 @@ def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
     for honoured, name in ((True, "honoured"), (False, "still to come")):
         part = [cell for cell in cells if (cell[0] > cell[1]) == honoured]
         strength = [_strength(value, low, high, metric) for *_, value in part]
-        colors = [_mix(paint(FORGET, dark), s, dark) for s in strength]
-        ink = "#FFFFFF" if dark else "#1C1C1C"
+        # What is still to come should still be there: its square shows what was lost before its turn, the collateral.
+        tone, shown_by = (FORGET, strength) if honoured else (GENERAL, [1 - s for s in strength])
+        colors = [_mix(paint(tone, dark), s, dark) for s in shown_by]
         figure.add_scatter(
             x=[after for after, *_ in part],
             y=[len(order) - place for _, place, _ in part],
             mode="markers+text",
             name=name,
             text=[shown(value, metric).removesuffix(" %") for *_, value in part],
-            textfont={"color": [_ink(s, dark) for s in strength] if honoured else ink, "size": 12},
+            textfont={"color": [_ink(s, dark) for s in shown_by], "size": 12},
             customdata=[[after, order[place], shown(value, metric)] for after, place, value in part],
             hovertemplate="Request %{customdata[1]} after %{customdata[0]}: %{customdata[2]} "
             f"({name})<extra></extra>",
             marker={
-                "symbol": "square" if honoured else "square-open",
+                "symbol": "square",
                 "size": size,
-                "color": colors if honoured else paint(GENERAL, dark),
-                "line": {"width": 1, "color": paint(GENERAL, dark)},
+                "color": colors,
+                "line": {
+                    "width": 1 if honoured else 2.5,
+                    "color": paint(GENERAL if honoured else BEFORE, dark),
+                },
             },
             showlegend=False,
             cliponaxis=False,
@@ -204,7 +225,11 @@ def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
         showgrid=False,
         zeroline=False,
     )
-    figure = finish(figure, comeback(study, metric), height=130 + (size + 10) * len(order))
+    figure = finish(
+        figure,
+        f"{comeback(study, metric)}. {collateral(study, metric)}".rstrip(" ."),
+        height=130 + (size + 10) * len(order),
+    )
     figure.update_layout(clickmode="event+select", margin_l=90)
     return figure
 
@@ -229,6 +254,46 @@ def comeback(study: Study, metric: str = "exact") -> str:
             f"No earlier request came back: the largest rise since its own turn is request {request}, {went}"
         )
     return f"Request {request} {'came back' if metric in SHARES else 'moved back most'}: {went}"
+
+
+def collateral(study: Study, metric: str = "exact") -> str:
+    """Return a sentence on the request that had lost most before its own turn, or "" where none can have."""
+    order, events = study["order"], {event["after"]: event["requests"] for event in study["scores"]}
+    lost = []
+    for place, request in enumerate(order):
+        known = [
+            (after, number(events[after][str(request)].get(metric)))
+            for after in sorted(events)
+            if after <= place
+        ]
+        if len(known) > 1:
+            first, worst = (
+                known[0][1],
+                min(known, key=lambda one: _strength(one[1], *_ends(study, metric), metric)),
+            )
+            lost.append(
+                (
+                    _strength(first, *_ends(study, metric), metric)
+                    - _strength(worst[1], *_ends(study, metric), metric),
+                    request,
+                    first,
+                    worst,
+                )
+            )
+    if not lost:
+        return ""
+    fall, request, first, (after, value) = max(lost, key=lambda one: one[0])
+    if fall <= 0:
+        return "No request lost anything before its turn"
+    return f"Request {request} lost before its turn: {shown(first, metric)} → {shown(value, metric)} after {after}"
+
+
+def _ends(study: Study, metric: str) -> tuple[float, float]:
+    """The lowest and the highest value that the squares show."""
+    return _scale(
+        [number(found.get(metric)) for event in study["scores"] for found in event["requests"].values()],
+        metric,
+    )
 
 
 def _scale(values: Sequence[float], metric: str) -> tuple[float, float]:

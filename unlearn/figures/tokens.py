@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, GENERAL, ROLES, Record, dashed, finish, hover, paint, text
+from unlearn.results.answer_tokens import percent, without_end
 from unlearn.results.compare import nats, number
 
-UNITS = {"lp": "log-prob (nats)", "logit": "logit"}
+UNITS = {"p": "probability", "lp": "log-prob (nats)", "logit": "logit"}
 
 
 def token_bars(
@@ -22,12 +23,12 @@ def token_bars(
     dark: bool = False,
     color: str = AFTER_A,
 ) -> go.Figure:
-    """Draw each answer token's "lp" or "logit" before and after, as the accessible form of the token strip."""
+    """Draw each answer token's "p", "lp" or "logit" before and after, as the accessible form of the token strip."""
     figure = go.Figure()
     for name, tokens, shade in (("before", before, paint(BEFORE, dark)), ("after", after, color)):
         figure.add_bar(
             x=list(range(len(tokens))),
-            y=[number(token[quantity]) for token in tokens],
+            y=[_height(token, quantity) for token in tokens],
             name=name,
             marker_color=shade,
             customdata=[[token_text(token["token"]), token["rank"] + 1] for token in tokens],
@@ -38,12 +39,17 @@ def token_bars(
     figure.update_yaxes(title_text=UNITS[quantity])
     if quantity == "lp":
         _log_prob_range(figure, [number(token["lp"]) for token in [*before, *after]])
+    elif quantity == "p":
+        figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
     figure.update_layout(barmode="group", bargap=0.8 - 0.5 * min(len(labels), 8) / 8)
-    shifts = [number(a[quantity]) - number(b[quantity]) for b, a in zip(before, after, strict=False)]
+    shifts = [_height(a, quantity) - _height(b, quantity) for b, a in zip(before, after, strict=False)]
     if not shifts:
         return finish(figure, "No answer tokens", height=260)
     most = max(range(len(shifts)), key=lambda i: abs(shifts[i]) if math.isfinite(shifts[i]) else math.inf)
-    said = f"Largest shift: {labels[most]}, {nats(shifts[most], sign=True)} {UNITS[quantity]}"
+    went = f"{nats(shifts[most], sign=True)} {UNITS[quantity]}"
+    if quantity == "p":
+        went = " → ".join(percent(_height(tokens[most], quantity)) for tokens in (before, after))
+    said = f"Largest shift: {labels[most]}, {went}"
     return finish(figure, said, height=260)
 
 
@@ -111,34 +117,45 @@ def probe_curves(
     token: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Draw one probe's answer tokens over training: the log-prob of each (thin), their mean (bold), and a
-    cursor step.
+    """Draw one probe's answer tokens over training: the probability of each (thin), their geometric mean without the
+    end token (bold), and a cursor step.
 
     item: place in each probe's "items"; token: place of the token to stand out.
     """
     steps = [record["step"] for record in probes]
     answers = [record["items"][item]["tokens"] for record in probes]
     color = paint(ROLES.get(probes[0]["items"][item]["role"], GENERAL) if probes else GENERAL, dark)
-    figure = go.Figure()
+    figure, form = go.Figure(), "%{y:.3~p} at step %{x}<extra></extra>"
     for place, first in enumerate(answers[0] if answers else []):
         chosen, label = place == token, token_text(first["token"])
         figure.add_scatter(
             x=steps,
-            y=[number(answer[place]["lp"]) for answer in answers],
+            y=[_height(answer[place], "p") for answer in answers],
             name=label,
             mode="lines+markers" if chosen else "lines",
             line={"color": AFTER_A if chosen else color, "width": 3 if chosen else 1},
             opacity=1 if chosen else 0.4,
             showlegend=chosen,
-            hovertemplate=hover(label),
+            hovertemplate=f"{label}: {form}",
         )
-    mean = [sum(number(t["lp"]) for t in answer) / max(len(answer), 1) for answer in answers]
-    _log_prob_range(figure, [number(t["lp"]) for answer in answers for t in answer])
-    bold = {"x": steps, "y": mean, "name": "mean of the answer", "hovertemplate": hover("mean")}
+    mean = [_a_token(record["items"][item]) for record in probes]
+    bold = {"x": steps, "y": mean, "name": "mean of the answer", "hovertemplate": f"mean: {form}"}
     figure.add_scatter(mode="lines+markers", line={"color": color, "width": 3}, **bold)
     _axes(figure, cursor, dark)
-    said = f"The answer's mean log-prob: {nats(mean[0])} → {nats(mean[-1])}" if mean else "No probe yet"
+    figure.update_yaxes(range=[0, 1.03], tickformat=".0%", title_text="probability")
+    ends = [percent(value) for value in (mean[:1] + mean[-1:])]
+    said = f"Probability of an answer token, mean: {' → '.join(ends)}" if ends else "No probe yet"
     return finish(figure, said, height=280)
+
+
+def _a_token(item: Record) -> float:
+    """The geometric mean of the probabilities of an answer's tokens, without the one that ends it."""
+    known = without_end(item["tokens"], item["answer"])
+    return math.exp(sum(number(token["lp"]) for token in known) / len(known)) if known else math.nan
+
+
+def _height(token: Record, quantity: str) -> float:
+    return math.exp(number(token["lp"])) if quantity == "p" else number(token[quantity])
 
 
 def probe_overview(
@@ -204,4 +221,5 @@ def _rank_sentence(before: Record, after: Record) -> str:
     first, now = before["rank"] + 1, after["rank"] + 1
     verb = "fell" if now > first else "rose"
     said = f"stayed at rank {now}" if now == first else f"{verb} from rank {first} to rank {now}"
-    return f"{token_text(before['token'])} {said}; log-prob {nats(before['lp'])} → {nats(after['lp'])}"
+    went = " → ".join(percent(math.exp(number(token["lp"]))) for token in (before, after))
+    return f"{token_text(before['token'])} {said}; probability {went}"

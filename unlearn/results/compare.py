@@ -65,12 +65,15 @@ def rounded(value: Written, sign: bool = False) -> str:
 
 
 def nats(value: Written, sign: bool = False) -> str:
-    """Write a log-prob, or a difference of two, with three digits and no more than two decimals (−0.000874 →
-    −0.00).
+    """Write a log-prob, or a difference of two, with three digits and no more than two decimals.
+
+    What these decimals do not show has no sign: −0.000874 → 0.00.
     """
     x = number(value)
     if not math.isfinite(x) or abs(x) >= 10:
         return rounded(x, sign)
+    if abs(x) < 0.005:
+        return "0.00"
     return (f"{x:+.2f}" if sign else f"{x:.2f}").replace("-", "−")
 
 
@@ -243,18 +246,6 @@ def probe_references(run: Run) -> dict[str, dict[str, float]]:
         values.setdefault(item["role"], []).append(-number(sample["nll"]) if sample else math.nan)
     means = {role: sum(column) / len(column) for role, column in values.items()}
     return {role: {"retrained": mean} for role, mean in means.items() if math.isfinite(mean)}
-
-
-def shift_words(fell: float) -> str:
-    """Write a fall in nats a token as the end of a sentence: 2.3 → "10 times less likely per token than
-    before".
-    """
-    if not math.isfinite(fell):
-        return "of a likelihood that is not a number"
-    if abs(fell) < 0.05:
-        return "about as likely as before"
-    times = rounded(math.exp(min(abs(fell), 700)))
-    return f"{times} times {'less' if fell > 0 else 'more'} likely per token than before"
 
 
 def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[JsonObject]:

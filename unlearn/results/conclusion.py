@@ -11,6 +11,13 @@ One word says it in short. The rules, in this order, with the residue and its li
     erased, undecided   what the attacks say
 
 The control is the retrained model, else texts that the model never saw, else, for a question, no right answer at all.
+For a list of runs, marks() says the three parts in a word each, from what the store's index keeps of a run:
+
+    forgot      forgot, not forgotten, nothing to forget, undecided: as the word above, attacks and ruin left aside
+    kept        ruined: the word is collapsed, or would be; lost some: the 95 % interval of after - before on the rows
+                to keep lies wholly below 0; kept
+    survived    what the attacks say: survived (erased), came back (suppressed), undecided, not attacked
+
 An interval is of 95 %, over the texts. A difference that its interval does not tell from 0 is said to be not seen,
 which is not the same as being equal. No torch.
 """
@@ -26,6 +33,7 @@ from unlearn.results.formats import ASKED
 from unlearn.results.verdict import APART, BACK, worst_first
 from unlearn.store import records
 from unlearn.store.config import formats_of
+from unlearn.store.index import Summary
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -50,6 +58,22 @@ MEASURES = {
 }
 FORGET, KEEP = "was to forget", "was to keep"
 MODELS = {"retrained": "the retrained model", "before": "the model before"}
+
+
+# What marks() may say, and whether it is good: True, False, or None where it is neither.
+MARKS: dict[str, bool | None] = {
+    "forgot": True,
+    "not forgotten": False,
+    "nothing to forget": None,
+    "kept": True,
+    "lost some": None,
+    "ruined": False,
+    "survived": True,
+    "came back": False,
+    "not attacked": None,
+    "undecided": None,
+}
+SURVIVED = {"erased": "survived", "suppressed": "came back", "not forgotten": "came back", "": "not attacked"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,52 @@ def of_run(run: Run) -> JsonObject:
     return {"word": known.word(), "forgot": known.forgot(), "kept": known.kept(), "gone": known.gone()}
 
 
+def headline(run: Run) -> str:
+    """Return "3 of 90 answers left; retrained 3; retain 97 → 94 %." It is empty where of_run() is."""
+    known = _read(run)
+    after, truth, before = (known.forget.get(when) for when in ("after", "retrained", "before"))
+    if after is None:
+        return ""
+    exact = known.metric == "exact"
+    left = _count(after) if exact else percent(after.value)
+    said = [f"{left} answers left" if exact else f"{left} of the tokens to forget continued rightly"]
+    if known.is_unknown() and before:
+        knew = _count(before) if exact else percent(before.value)
+        said = [f"there was nothing to forget: before the run it knew {knew}", *said]
+    if truth:
+        said.append(f"retrained {_right(truth) if exact else percent(truth.value)}")
+    else:
+        said.append("no retrained model to compare with")
+    if "after" in known.retain:
+        was = known.retain.get("before")
+        went = f"{percent(was.value).removesuffix(' %')} → " if was else ""
+        said.append(f"retain {went}{percent(known.retain['after'].value)}")
+    if known.ruin:
+        said.append("the model is ruined")
+    line = "; ".join(said) + "."
+    return line[:1].upper() + line[1:]
+
+
+def marks(summary: Summary) -> tuple[str, str, str] | None:
+    """Return a word of MARKS for each part of the verdict, without opening a file of the run. It is None where the run
+    has no scores after unlearning.
+    """
+    after = summary.scores.get("after", {})
+    role = _general(after)
+    known = _known(
+        summary.scores,
+        summary.intervals,
+        summary.by_format,
+        formats_of(summary.prompt),
+        _ruin(summary.scores, role, summary.repeats.get(role)),
+        {},
+        summary.attacked,
+    )
+    if not known.forget.get("after"):
+        return None
+    return known.forgetting(), known.keeping(), SURVIVED.get(summary.attacked, "undecided")
+
+
 def sentences(run: Run) -> list[str]:
     """Return the three sentences of the run, or none where it has no scores after unlearning."""
     found = of_run(run)
@@ -100,6 +170,8 @@ class _Known:
     unseen: Share | None
     ruin: Sequence[str]
     attacks: JsonView
+    # What the attacks say together; empty where none was carried out.
+    attacked: str
 
     def control(self, shares: Mapping[str, Share]) -> Share | None:
         """What a model that never knew would give: retrained, else on texts never seen, else no right answer."""
@@ -132,11 +204,30 @@ class _Known:
             return bool(before) and all(share.value < KNOWN for share in before)
         return self.unseen is not None and "before" in self.forget and self.left(self.forget) is None
 
+    def asked(self) -> list[Mapping[str, Share]]:
+        """The forget rows as the run asks them, in each of its prompt formats."""
+        return [self.forget, *(self.formats[name] for name in self.own if name in self.formats)]
+
+    def forgetting(self) -> str:
+        """Whether it forgot, attacks and ruin left aside: a word of MARKS."""
+        if self.is_unknown():
+            return "nothing to forget"
+        if any(map(self.comes_back, self.asked())) or self._as_before():
+            return "not forgotten"
+        left = self.left(self.forget)
+        return "undecided" if left is None or left >= BACK else "forgot"
+
+    def keeping(self) -> str:
+        """Whether the rest was kept: a word of MARKS."""
+        if self.ruin:
+            return "ruined"
+        if not {"before", "after"} <= self.retain.keys():
+            return "undecided"
+        return "lost some" if self.retain["after"].against(self.retain["before"])[1] < 0 else "kept"
+
     def word(self) -> str:
-        own = [self.forget, *(self.formats[name] for name in self.own if name in self.formats)]
+        own, said = self.asked(), self.attacked
         others = [shares for name, shares in self.formats.items() if name not in self.own]
-        done = [entry for entry in self.attacks.get("attacks", {}).values() if not entry["reason"]]
-        said = self.attacks.get("verdict", "undecided") if done else ""
         if self.is_unknown():
             return "nothing to forget"
         if self.ruin:
@@ -146,7 +237,7 @@ class _Known:
         if any(map(self.comes_back, others)):
             # What the run's own format never held was not made to be forgotten by it.
             return "suppressed" if any(self.left(shares) is not None for shares in own) else "not forgotten"
-        if done:
+        if said:
             return said if said in MEANS else "undecided"
         left = self.left(self.forget)
         return "undecided" if left is None or left >= BACK else "not attacked"
@@ -206,8 +297,27 @@ class _Known:
 
 
 def _read(run: Run) -> _Known:
-    scores, around, told = run.scores(), run.intervals(), run.by_format()
+    attacks = records.read_attacks(run.path / "attacks.json")
+    return _known(
+        run.scores(),
+        run.intervals(),
+        run.by_format(),
+        formats_of(run.config.prompt),
+        ruin(run),
+        attacks,
+        records.attacked(attacks),
+    )
 
+
+def _known(
+    scores: Mapping[str, Mapping[str, JsonView]],
+    around: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    told: Mapping[str, Mapping[str, JsonView]],
+    own: Sequence[str],
+    ruined: Sequence[str],
+    attacks: JsonView,
+    attacked: str,
+) -> _Known:
     def shares(role: str) -> tuple[str, dict[str, Share]]:
         for metric in MEASURES:
             found = {
@@ -240,25 +350,31 @@ def _read(run: Run) -> _Known:
         retain_metric=retain_metric,
         retain=retain,
         formats={name: found for name, found in formats.items() if "after" in found},
-        own=formats_of(run.config.prompt),
+        own=own,
         unseen=_share(before, around.get("before", {}).get("approximate", {}), metric),
-        ruin=ruin(run),
-        attacks=records.read_attacks(run.path / "attacks.json"),
+        ruin=ruined,
+        attacks=attacks,
+        attacked=attacked,
     )
 
 
 def ruin(run: Run) -> tuple[str, ...]:
     """Return why the model after the run counts as collapsed, in words. The result is empty where it does not."""
     scores = run.scores()
-    role = next((r for r in ("general", "retain") if "ppl" in scores.get("after", {}).get(r, {})), "")
+    role = _general(scores.get("after", {}))
+    return _ruin(scores, role, records.repeats(run.path / "metrics.json").get(role))
+
+
+def _general(after: Mapping[str, JsonView]) -> str:
+    """The role whose texts tell whether the model is ruined; empty where there is none."""
+    return next((role for role in ("general", "retain") if "ppl" in after.get(role, {})), "")
+
+
+def _ruin(
+    scores: Mapping[str, Mapping[str, JsonView]], role: str, repeats: float | str | None
+) -> tuple[str, ...]:
     before, after = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("before", "after"))
-    metrics = records.read_metrics(run.path / "metrics.json").get("metrics", {})
-    repeats = [
-        number(score["value"])
-        for score in metrics.get("rep_3", {}).get("scores", ())
-        if score["when"] == "after" and score["role"] == role
-    ]
-    return reasons(repeats[0] if repeats else None, after, before) if role else ()
+    return reasons(None if repeats is None else number(repeats), after, before) if role else ()
 
 
 def _share(values: JsonView, around: Mapping[str, Sequence[float]], metric: str) -> Share | None:

@@ -23,11 +23,15 @@ from pathlib import Path
 from unlearn.store.disk import is_run_id, json_safe, write_whole
 from unlearn.store.locks import is_locked
 from unlearn.store.records import ACTIVE
+from unlearn.store.shapes import JsonObject
 
 FILE = ".index.jsonl"
 # Raise this number when the meaning of a summary changes. Lines with an older number are not read.
-FORMAT = 1
-FILES = ("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl")
+FORMAT = 2
+FILES = (
+    *("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl"),
+    *("attacks.json", "metrics.json"),
+)
 # A store with fewer runs writes no index, because reading their files is as fast.
 KEPT_FROM = 50
 # An active run whose last event is older than this many seconds is written to the index too: it waits, or was
@@ -48,8 +52,10 @@ class Summary:
 
     last: the last state that the run wrote; `state` checks whether it is still true. data: the dataset's
     name, file or hub id. scores: as Run.scores(). seconds: from start to end. answered: whether the run has
-    samples. The titles and hashes come from its results and are empty before it has ended well. The object
-    stays the same as long as the run's files do, so that what is made of it can be kept with it.
+    samples. intervals, by_format: as those of Run, as far as a verdict needs them. attacked, repeats: as
+    records.attacked() and records.repeats(). The titles and hashes come from its results and are empty before
+    it has ended well. The object stays the same as long as the run's files do, so that what is made of it can be
+    kept with it.
     """
 
     path: Path
@@ -68,6 +74,11 @@ class Summary:
     seconds: float | None
     scores: dict[str, dict[str, dict[str, float]]]
     answered: bool
+    prompt: str
+    intervals: dict[str, dict[str, dict[str, list[float]]]]
+    by_format: dict[str, dict[str, JsonObject]]
+    attacked: str
+    repeats: dict[str, float | str]
 
     @cached_property
     def id(self) -> str:

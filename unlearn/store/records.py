@@ -300,6 +300,20 @@ def read_attacks(path: Path) -> JsonObject:
     return found
 
 
+def attacked(found: JsonView) -> str:
+    """Return what the attacks of read_attacks() say together. It is empty where none was carried out."""
+    done = [entry for entry in found.get("attacks", {}).values() if not entry["reason"]]
+    return str(found.get("verdict", "undecided")) if done else ""
+
+
+def repeats(path: Path) -> dict[str, float | str]:
+    """Return {role: REP_3} of the texts after the run, as far as metrics.json has them."""
+    scores = read_metrics(path).get("metrics", {}).get("rep_3", {}).get("scores", ())
+    return {
+        one["role"]: one["value"] for one in scores if one["when"] == "after" and one["value"] is not None
+    }
+
+
 def _entries(found: object, good: Check) -> JsonObject:
     return {name: entry for name, entry in found.items() if good(entry)} if isinstance(found, dict) else {}
 

@@ -319,7 +319,28 @@ def _summary(path: Path) -> Summary:
         seconds=results.get("seconds", lasted),
         scores=run.scores(),
         answered=(path / "samples.jsonl").is_file(),
+        prompt=config.prompt,
+        intervals=_told(run.intervals()),
+        by_format={
+            w: {"forget": roles["forget"]} for w, roles in run.by_format().items() if "forget" in roles
+        },
+        attacked=records.attacked(records.read_attacks(path / "attacks.json")),
+        repeats=records.repeats(path / "metrics.json"),
     )
+
+
+def _told(
+    around: dict[str, dict[str, dict[str, list[float]]]],
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What a verdict needs of a run's intervals; all of them would make the index three times as long."""
+    return {
+        when: {
+            role: {name: one for name, one in roles[role].items() if name in ("exact", "accuracy")}
+            for role in ("forget", "retain", "approximate")
+            if role in roles
+        }
+        for when, roles in around.items()
+    }
 
 
 def _config(path: Path) -> RunConfig:

@@ -1,0 +1,101 @@
+"""Draws what Compare shows first: what became of the answers, scores as dots, curves, and the trade-off."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from ui import figure, shell, view
+from unlearn.results import compare
+from unlearn.results import overview as found
+from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject
+
+# The number of other runs of the store that the trade-off shows, the newest ones.
+OTHERS = 300
+
+
+def outcomes(rows: Sequence[JsonObject], scored: Mapping[str, int], dark: bool) -> None:
+    """Draw the stacked bar of what became of the answers to forget, and of how many of them answers are kept."""
+    counts = found.outcomes(rows)
+    if not counts.keys() & {"a", "b"}:
+        return
+    from unlearn.figures import overview as figures
+
+    figure.show(figures.bar(counts, dark), key="compare.outcomes")
+    kept, of = sum(row["role"] == "forget" for row in rows), scored.get("forget") or 0
+    if of > kept:
+        st.caption(f"Answers are kept of the first {kept} rows; the sentence above counts all {of}.")
+
+
+def scores(runs: Sequence[Run], dark: bool) -> None:
+    """Draw at most three scores of every set of rows as dots with their intervals, side by side."""
+    from unlearn.figures import overview as figures
+
+    metrics = found.shares(runs)
+    if not metrics:
+        return
+    for (metric, rows), place in zip(metrics.items(), st.columns(len(metrics), gap="medium"), strict=True):
+        with place:
+            figure.show(figures.dots(rows, metric, dark), key=f"compare.dots.{metric}")
+    whole = any(
+        low is not None for rows in metrics.values() for row in rows for _, low, _ in row["points"].values()
+    )
+    st.caption(
+        "Lines are 95 % intervals over the rows. Forget rows should fall to the retrained model's ◆, all others stay "
+        "at the original's ★." + ("" if whole else " These runs are of a version that kept no intervals.")
+    )
+
+
+def curves(runs: Sequence[Run], dark: bool) -> None:
+    """Draw how likely the right answers are over the steps and, folded, the training's own losses."""
+    from unlearn.figures import base
+    from unlearn.figures import overview as figures
+
+    lines = found.likelihoods(runs)
+    if lines:
+        for (role, one), place in zip(lines.items(), st.columns(len(lines), gap="medium"), strict=True):
+            with place:
+                title = found.ROLES.get(role, role)
+                figure.show(figures.likelihood(title, one, dark), key=f"compare.likelihood.{role}")
+        st.caption(
+            "Of the questions that are followed through training; dashed: the original and the retrained model."
+        )
+    else:
+        st.info("No probe was followed through training: set probes above 0 for the next run.")
+    steps = {letter: run.events("step") for letter, run in zip("AB", runs, strict=False)}
+    with st.expander("The losses that were trained on", icon=":material/show_chart:", key="compare.folded"):
+        if not any(steps.values()):
+            st.info("No training step was recorded.")
+        elif len(runs) > 1:
+            figure.show(base.losses_compare(steps, dark), key="compare.losses")
+            st.caption("Methods minimise different things: compare shapes within a panel, not heights.")
+        else:
+            figure.show(base.losses(steps["A"], dark=dark), key="compare.losses")
+
+
+def tradeoff(runs: Sequence[Run], dark: bool) -> None:
+    """Draw forget against retain, with other runs and, pale, what all methods did at their defaults."""
+    from unlearn.figures import base
+
+    metrics = list(compare.METRICS)
+    metric = st.segmented_control(
+        "Score",
+        metrics,
+        required=True,
+        key="compare.metric",
+        format_func=lambda name: compare.METRICS[name][0],
+        on_change=view.widget("compare.metric", "score", "exact", metrics),
+        help="  \n".join(f"**{title}**: {what}" for title, what, _ in compare.METRICS.values()),
+    )
+    points = compare.tradeoff_points(runs, shell.store().list()[:OTHERS], metric)
+    if len(points) < 2:
+        st.info("A trade-off needs a run that scored forget and retain rows after training.")
+        return
+    known = found.recorded(runs[0]) if metric == "exact" else []
+    figure.show(base.tradeoff([*known, *points], compare.METRICS[metric][0], dark), key="compare.tradeoff")
+    pale = (
+        " Pale rings: every method at its default settings, as recorded with this version." if known else ""
+    )
+    st.caption(f"Upper left is better. Grey: your other runs on the same data.{pale}")
+    for words in dict.fromkeys(filter(None, map(compare.truth_words, runs))):
+        st.caption(shell.plain(words))

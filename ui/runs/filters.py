@@ -1,0 +1,50 @@
+"""Draws the filters of the table of runs, and says which runs pass them."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from ui import shell
+from ui.runs import table
+from unlearn.store.index import Summary
+
+
+def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bool]:
+    """Draw the filters and return (whether a run passes, the baseline of the scores, whether studies are folded)."""
+    search, states, method, base = st.columns([3, 3, 3, 4], vertical_alignment="bottom")
+    state_of = {run.id: table.state_of(run) for run in runs}
+    words = search.text_input("Search", key="runs.search", placeholder="title, data, model", live=True)
+    wanted = states.multiselect("Status", sorted(set(state_of.values())), key="runs.states")
+    titles = {run.method: run.method_title or shell.method_title(run.method) for run in runs}
+    only = method.multiselect("Method", list(titles), format_func=titles.get, key="runs.methods")
+    finished = {run.id: shell.label(run) for run in runs[: table.MOST] if run.scores.get("after")}
+    names = table.BASELINES | finished
+    baseline = base.selectbox(
+        "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"
+    )
+    members = sum(bool(run.sweep or run.sequence) for run in runs)
+    counts = {name: sum(name in table.came(run)[0] for run in runs) for name in table.OUTCOMES}
+    more = st.container(horizontal=True, vertical_alignment="center")
+    unfolded = bool(members) and more.toggle(
+        f"Single runs of sweeps and sequences ({members})",
+        key="runs.swept",
+        help="Otherwise each sweep and each sequence is one line; its page shows its runs together.",
+    )
+    ended = any(counts.values()) and more.pills(
+        "Came out",
+        [name for name in counts if counts[name]],
+        selection_mode="multi",
+        format_func=lambda name: f"{name} ({counts[name]})",
+        key="runs.outcomes",
+        label_visibility="collapsed",
+        help="  \n".join(f"**{name}**: {what}." for name, what in table.OUTCOMES.items()),
+    )
+
+    def fits(run: Summary) -> bool:
+        if ended and not set(ended) & set(table.came(run)[0]):
+            return False
+        text = f"{shell.label(run)} {run.id} {run.model} {run.method}".lower() if words else ""
+        listed = not wanted or state_of[run.id] in wanted
+        return listed and (not only or run.method in only) and all(w in text for w in words.lower().split())
+
+    return fits, baseline, not unfolded

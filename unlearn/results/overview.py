@@ -1,0 +1,118 @@
+"""Prepares what Compare shows first of one or two runs: rows by what became of them, scores with intervals, curves.
+
+Plain values for unlearn.figures.overview. No torch, no streamlit.
+"""
+
+import math
+from collections.abc import Sequence
+
+from unlearn.methods import METHODS
+from unlearn.models.catalogue import CATALOGUE
+from unlearn.results.compare import LETTERS, VERDICTS, number, probe_references, verdict
+from unlearn.results.measured import measured
+from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonObject, JsonView
+
+# Scores between 0 and 1, in the order in which a reader should see them. Questions have the first of a pair, plain
+# texts the second.
+SHARES = (("exact", "memorised"), ("rougeL", "extraction"), ("probability", "accuracy"))
+# What a person calls the rows of each role.
+ROLES = {
+    "forget": "To forget",
+    "paraphrase": "To forget, in other words",
+    "retain": "To keep",
+    "neighbours": "Close to it",
+    "general": "General",
+    "approximate": "Never seen",
+}
+WHEN = ("before", "after", "retrained")
+
+
+def outcomes(rows: Sequence[JsonView], role: str = "forget") -> dict[str, dict[str, int]]:
+    """Return {"a" | "b" | "retrained": {verdict: rows}} over the rows of compare.pair_samples() of one role. A side
+    without answers is left out.
+    """
+    here = [row for row in rows if row["role"] == role]
+    sides = {side: [row[f"verdict_{side}"] for row in here] for side in "ab"}
+    sides["retrained"] = [verdict(row["before"], row["retrained"]) for row in here]
+    return {
+        side: {word: words.count(word) for word in VERDICTS} for side, words in sides.items() if any(words)
+    }
+
+
+def shares(runs: Sequence[Run]) -> dict[str, list[JsonObject]]:
+    """Return {metric: rows} of at most three scores. A row: role, title, n and "points", {"before" | "a" | "b" |
+    "retrained": (value, low, high)}; low and high are None where the run kept no interval.
+    """
+    there = {role for run in runs for one in run.scores().values() for role in one}
+    roles = [*(role for role in ROLES if role in there), *sorted(there - ROLES.keys())]
+    found = {}
+    for pair in SHARES:
+        for metric in pair:
+            if rows := [row for role in roles if (row := _row(runs, role, metric))]:
+                found[metric] = rows
+                break
+    return found
+
+
+def _row(runs: Sequence[Run], role: str, metric: str) -> JsonObject:
+    points: dict[str, tuple[float, float | None, float | None]] = {}
+    n = 0
+    for letter, run in zip(LETTERS, runs, strict=False):
+        scores, around = run.scores(), run.intervals()
+        for when in WHEN:
+            values = scores.get(when, {}).get(role, {})
+            side = letter if when == "after" else when
+            if side in points or values.get(metric) is None or not math.isfinite(number(values[metric])):
+                continue
+            low, high = around.get(when, {}).get(role, {}).get(metric, (None, None))
+            points[side] = (number(values[metric]), low, high)
+            n = max(n, int(values.get("n", 0)))
+    return {"role": role, "title": ROLES.get(role, role), "n": n, "points": points} if points else {}
+
+
+def likelihoods(runs: Sequence[Run]) -> dict[str, JsonObject]:
+    """Return {role: {"lines": {"a" | "b": [(step, probability)]}, "before", "retrained", "n"}} of the probes.
+
+    The probability is that of an answer token, as the geometric mean over an answer and over the role's probes.
+    """
+    found: dict[str, JsonObject] = {}
+    for letter, run in zip(LETTERS, runs, strict=False):
+        probes = run.probes()
+        truth = probe_references(run)
+        for role in dict.fromkeys(item["role"] for item in probes[0]["items"]) if probes else ():
+            places = [i for i, item in enumerate(probes[0]["items"]) if item["role"] == role]
+            line = [
+                (
+                    record["step"],
+                    math.exp(-sum(number(record["items"][i]["nll"]) for i in places) / len(places)),
+                )
+                for record in probes
+            ]
+            one = found.setdefault(
+                role, {"lines": {}, "before": line[0][1], "retrained": None, "n": len(places)}
+            )
+            one["lines"][letter] = line
+            if role in truth and one["retrained"] is None:
+                one["retrained"] = math.exp(truth[role]["retrained"])
+    return found
+
+
+def recorded(run: Run) -> list[JsonObject]:
+    """Return what each method did at its defaults on the run's own model and rows, as marks for base.tradeoff(): the
+    share of right answers, mean over seeds. It is empty where the run has other rows.
+    """
+    entry = CATALOGUE.get(run.config.model)
+    if entry is None or dict(run.config.data) != {"name": entry.data}:
+        return []
+    return [
+        {
+            "label": f"{method.title}, {found.seeds} seeds",
+            "kind": "recorded",
+            "forget": found.roles["forget"].after,
+            "retain": found.roles["retain"].after,
+        }
+        for method in METHODS.values()
+        for found in measured(method)
+        if found.model == run.config.model and {"forget", "retain"} <= found.roles.keys()
+    ]

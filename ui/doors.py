@@ -4,8 +4,8 @@ A page of another site in the same browser can reach a server on this machine. I
 calls (a foreign Host is DNS rebinding) and by where it comes from (a websocket opens for the app's own pages only, not
 for whatever else runs on a port of localhost). The policy keeps pages out of frames and foreign scripts out of pages.
 
-A page is also told where its server is. Streamlit's script would find out by trying, first below the page's own address,
-which leaves two errors (404) in the browser's console for each link that opens a page.
+A page is also told where its server is. Streamlit's script would find out by trying, first below the page's own
+address, which leaves two errors (404) in the browser's console for each link that opens a page.
 """
 
 import base64

@@ -72,7 +72,7 @@ def test_start_shows_what_runs_now(store):
 @pytest.mark.parametrize("two", [False, True])
 def test_every_tab_of_compare(store, tab, two):
     a, b = seed_run(store), seed_run(store, lr=2e-3)
-    app = opened("compare", {"compare.tab": tab}, a=a.id, b=b.id if two else "")
+    app = opened("compare", a=a.id, b=b.id if two else "", tab=tab)
     assert app.selectbox(key="pick.a").value == a.id
     assert app.selectbox(key="pick.b").value == (b.id if two else "")
     if tab == "Scores":
@@ -83,7 +83,7 @@ def test_every_tab_of_compare(store, tab, two):
     if tab == "Settings" and two:
         assert list(app.dataframe[0].value["setting"]) == ["lr"]
     if tab == "Trade-off":
-        assert any("forget 0.95 → 0.05" in element.value for element in app.markdown)
+        assert any("forget 95 → 5 %" in element.value for element in app.markdown)
 
 
 def test_addresses_that_other_pages_make(store):
@@ -115,7 +115,7 @@ def test_answers_say_that_scores_are_over_more_rows(store):
 
 def test_filters(store):
     run = seed_run(store)
-    app = opened("compare", {"answers.least": 100.0}, a=run.id)
+    app = opened("compare", a=run.id, fell="100")
     assert "No row passes" in words(app)
 
 

@@ -7,29 +7,75 @@ from seed import seed_run
 
 from tests.pages.test_compare import opened, store, words  # noqa: F401  (a fixture)
 from ui.runs import table
+from unlearn.results import conclusion
 
 
 def listed(app) -> int:
     return len(app.dataframe[0].value) if app.dataframe else 0
 
 
-def test_cells_of_a_sweep_are_hidden_until_asked_for(store, monkeypatch):  # noqa: F811
+def test_a_sweep_is_one_line_with_its_result_until_its_runs_are_asked_for(store, monkeypatch):  # noqa: F811
     monkeypatch.setattr("ui.shell.recorded", list)
     seed_run(store)
     for _ in range(3):
-        seed_run(store).set_meta(sweep="20261121-sweep")
+        seed_run(store).set_meta(sweep="20261121-154000-sweep")
+    seed_run(store).set_meta(sequence="20261121-160000-sequence")
     app = opened("runs")
-    assert listed(app) == 1
-    assert app.toggle(key="runs.swept").label == "Made by a sweep (3)"
+    table = app.dataframe[0].value
+    assert listed(app) == 3
+    (sweep,) = [row for row in table.to_dict("records") if row["run"].startswith("Sweep")]
+    assert sweep["run"] == "Sweep: GA + GD · 3 runs · 21.11. 15:40"
+    assert list(sweep["verdict"]) == ["3 of 3 forgot", "3 kept", "3 both"]
+    assert any(row.startswith("Sequence: GA + GD · 1 run · ") for row in table["run"])
+    assert app.toggle(key="runs.swept").label == "Single runs of sweeps and sequences (4)"
     app.toggle(key="runs.swept").set_value(True).run()
-    assert listed(app) == 4
-    assert "4 of 4 runs" in words(app)
+    assert listed(app) == 5
+    assert "5 of 5 runs" in words(app)
 
 
-def test_a_store_of_cells_alone_says_where_they_are(store, monkeypatch):  # noqa: F811
+def test_the_name_stands_first_and_the_verdict_beside_it(store, monkeypatch):  # noqa: F811
     monkeypatch.setattr("ui.shell.recorded", list)
-    seed_run(store).set_meta(sweep="20261121-sweep")
-    assert "1 runs made by a sweep are hidden" in words(opened("runs"))
+    run = seed_run(store)
+    table = opened("runs").dataframe[0].value
+    assert list(table.columns)[:2] == ["run", "verdict"]
+    assert "GA + GD · Fictional authors" in table["run"][0]
+    assert (
+        list(table["verdict"][0])
+        == list(conclusion.marks(run.summary()))
+        == ["forgot", "kept", "not attacked"]
+    )
+
+
+def test_without_a_selection_there_are_no_buttons_for_one(store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("ui.shell.recorded", list)
+    seed_run(store)
+    app = opened("runs")
+    assert not [button for button in app.button if button.key and button.key.startswith("runs.")]
+    assert "Select a row to see what can be done with it" in words(app)
+
+
+@pytest.mark.parametrize("owner", ["", "somebody else"])
+def test_a_selected_run_offers_what_can_be_done_with_it(store, monkeypatch, owner):  # noqa: F811
+    import streamlit as st
+
+    monkeypatch.setattr("ui.shell.recorded", list)
+    run = seed_run(store, owner=owner)
+    draw, offered = st.dataframe, {}
+
+    def chosen(*given, **how):
+        draw(*given, **how)
+        return type("Picked", (), {"selection": type("Rows", (), {"rows": [0]})})
+
+    monkeypatch.setattr(st, "dataframe", chosen)
+    monkeypatch.setattr(st, "download_button", lambda label, data, **_: offered.setdefault(label, data))
+    app = opened("runs")
+    buttons = {button.label for button in app.button}
+    assert {"Open", "Compare", "Attack", "Repeat"} <= buttons
+    assert ("Delete" in buttons) == (not owner)
+    assert list(offered) == ["Export", "Receipt", "Model card", "Report"]
+    receipt, card = offered["Receipt"]().decode(), offered["Model card"]().decode()
+    assert run.id in receipt
+    assert conclusion.of_run(run)["kept"]["sentence"] in card
 
 
 def test_without_a_sweep_there_is_no_switch(store, monkeypatch):  # noqa: F811

@@ -151,3 +151,66 @@ def test_a_run_without_scores_has_no_verdict(store):
     run = store.create(config())
     assert conclusion.of_run(run) == {}
     assert conclusion.sentences(run) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "planting"),
+    [
+        ("2 of 50 answers left; retrained 1; retain 98 → 94 %.", {}),
+        ("2 of 50 answers left; no retrained model to compare with; retain 98 → 94 %.", {"forget": (48, 2, None)}),
+        ("2 of 50 answers left; retrained 1; retain 98 → 94 %; the model is ruined.", {"ppl": (5.0, 900.0, 5.0)}),
+        ("There was nothing to forget: before the run it knew 1 of 50; 0 of 50 answers left; retrained 0; "
+         "retain 98 → 94 %.", {"forget": (1, 0, 0)}),
+        ("42 % of the tokens to forget continued rightly; retrained 40 %; retain 98 → 94 %.",
+         {"metric": "accuracy", "forget": (48, 21, 20)}),
+    ],
+)  # fmt: skip
+def test_one_line_says_what_is_left_beside_the_retrained(store, said, planting):
+    if planting.get("forget", FORGOTTEN)[2] is None:
+        planting = planting | {"retain": (49, 47, None)}
+    assert conclusion.headline(planted(store, **planting)) == said
+
+
+def test_without_scores_there_is_no_line(store):
+    assert conclusion.headline(store.create(config())) == ""
+    assert conclusion.marks(store.create(config()).summary()) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "planting", "says"),
+    [
+        (("forgot", "kept", "not attacked"), {}, {}),
+        (("forgot", "kept", "came back"), {}, {"relearn": "suppressed"}),
+        (("forgot", "kept", "survived"), {}, {"relearn": "erased", "probe": "erased"}),
+        (("not forgotten", "kept", "not attacked"), {"forget": (48, 40, 1)}, {}),
+        (("nothing to forget", "kept", "not attacked"), {"forget": (1, 0, 0)}, {}),
+        (("forgot", "ruined", "not attacked"), {"ppl": (5.0, 10.1, 5.0)}, {}),
+        (("forgot", "lost some", "not attacked"), {"retain": (49, 20, 49)}, {}),
+        (("undecided", "kept", "not attacked"), {"metric": "accuracy", "forget": (48, 20, None)}, {}),
+        (("not forgotten", "kept", "not attacked"),
+         {"prompt": "chat", "formats": {"chat": (25, 25, 0), "plain": (24, 1, 0)}}, {}),
+    ],
+)  # fmt: skip
+def test_a_list_says_the_three_parts_from_what_the_index_keeps(store, words, planting, says, monkeypatch):
+    run = attacked(planted(store, **planting), **says) if says else planted(store, **planting)
+    (summary,) = RunStore(run.path.parent).summaries()
+    # No file of the run is opened for it.
+    monkeypatch.setattr("unlearn.store.runs.Run.events", lambda *_: pytest.fail("a file was read"))
+    assert conclusion.marks(summary) == words
+    assert set(words) <= conclusion.MARKS.keys()
+
+
+def test_an_attack_changes_the_kept_verdict(store):
+    run = planted(store)
+    assert conclusion.marks(store.summaries()[0])[2] == "not attacked"
+    attacked(run, relearn="suppressed")
+    assert conclusion.marks(store.summaries()[0])[2] == "came back"
+
+
+def test_repeated_texts_are_ruin_in_a_list_too(store):
+    run = planted(store)
+    scores = [{"role": "general", "when": "after", "value": 0.9}]
+    metric = {"title": "REP 3", "help": "", "reason": "", "scores": scores}
+    write_json(run.path / "metrics.json", {"metrics": {"rep_3": metric}, "cost": []})
+    assert conclusion.of_run(run)["word"] == "collapsed"
+    assert conclusion.marks(store.summaries()[0])[1] == "ruined"

@@ -1,0 +1,175 @@
+"""Every page for everybody: axe-core finds nothing serious, light and dark; on a phone nothing lies on anything else.
+
+axe-core is fetched from its registry at this version, once, into pytest's cache; its licence (MPL-2.0) stays with it.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+from seed import seed_run
+
+from tests.pages.test_browser import ROOT, SLOW, Server, chromium, no_exception  # noqa: F401  (fixtures)
+from tests.pages.test_stress import planted
+from unlearn.store.disk import write_json
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+AXE, DIGEST = "axe-core@4.14.1", "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+# Nodes that Streamlit or a library of it draws and this program cannot change: rule, part of the node, reason.
+KNOWN: tuple[tuple[str, str, str], ...] = ()
+# The pages whose layout on a phone is checked here.
+PHONE = ("compare", "tokens", "stress", "runs", "claims", "sequence", "methods", "data")
+OVERLAPS = """() => {
+  const main = document.querySelector('[data-testid="stMain"]');
+  const shown = [...main.querySelectorAll(
+    '[data-testid="stElementContainer"], [data-testid="stWidgetLabel"], .modebar-container, [data-testid="stElementToolbar"]'
+  )].filter((node) => node.checkVisibility({opacityProperty: true, visibilityProperty: true}));
+  const boxes = shown.map((node) => [node, node.getBoundingClientRect()]).filter(([, b]) => b.width > 1 && b.height > 1);
+  const found = [];
+  boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([two, b]) => {
+    if (one.contains(two) || two.contains(one)) return;
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (wide > 2 && high > 2) found.push([one, two].map((n) => n.innerText.slice(0, 40) || n.className.slice(0, 60)).join(" / "));
+  }));
+  const wide = boxes.filter(([, b]) => b.right > innerWidth + 1).map(([n]) => "wide: " + n.innerText.slice(0, 60));
+  return [...found, ...wide];
+}"""
+
+
+@pytest.fixture(scope="module")
+def axe(request) -> str:
+    """The text of axe.min.js of this version."""
+    folder = request.config.cache.mkdir("axe")
+    file = folder / "axe.min.js"
+    if not file.exists():
+        if shutil.which("npm") is None:
+            pytest.skip("axe-core comes by npm, which is not here")
+        words = ["npm", "pack", AXE, "--silent", "--pack-destination", str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=folder)
+        if done.returncode:
+            pytest.skip(f"axe-core could not be fetched: {done.stderr[-200:]}")
+        with tarfile.open(folder / done.stdout.split()[-1]) as archive:
+            member = archive.extractfile("package/axe.min.js")
+            assert member is not None
+            file.write_bytes(member.read())
+    content = file.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == DIGEST
+    return content.decode()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The app with a run that was attacked, one that failed, and one that was made by a sweep."""
+    made = Server(tmp_path_factory.mktemp("everybody"))
+    run = seed_run(made.store)
+    (run.path / "model").mkdir()
+    (run.path / "model" / "model.safetensors").write_bytes(b"x")
+    write_json(run.path / "attacks.json", planted())
+    seed_run(made.store, "failed")
+    seed_run(made.store).set_meta(sweep="20261121-154000-sweep")
+    made.run = run.id
+    yield made
+    made.stop()
+    assert "Traceback" not in made.log.read_text()
+
+
+def opened(chromium, server, page, width=1280, scheme="light"):  # noqa: F811
+    """The page when it has come to rest."""
+    context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    tab = context.new_page()
+    tab.set_default_timeout(SLOW)
+    run = {"compare": "a", "tokens": "run", "stress": "run"}.get(page)
+    tab.goto(f"{server.url}/{'' if page == 'start' else page}" + (f"?{run}={server.run}" if run else ""))
+    tab.get_by_role("heading", level=1).first.wait_for()
+    tab.wait_for_function(
+        "() => !document.querySelector('[data-testid=\"stSkeleton\"]')"
+        " && !document.querySelector('[data-test-script-state=\"running\"]')"
+    )
+    tab.wait_for_timeout(1500)
+    no_exception(tab)
+    return tab
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_nothing_serious(chromium, server, axe, page, scheme):  # noqa: F811
+    tab = opened(chromium, server, page, scheme=scheme)
+    tab.evaluate(axe)
+    found = tab.evaluate(
+        "() => axe.run(document, {resultTypes: ['violations'],"
+        " runOnly: {type: 'tag', values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}})"
+    )
+    tab.context.close()
+    bad = [
+        f"{rule['id']}: {node['html'][:220]} {node['failureSummary'][-160:]}"
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+        if not known(rule["id"], node)
+    ]
+    assert not bad, "\n".join(bad[:12])
+
+
+def known(rule: str, node: dict) -> bool:
+    place = json.dumps(node["target"]) + node["html"]
+    return any(rule == name and re.search(part, place) for name, part, _ in KNOWN)
+
+
+@pytest.mark.parametrize("page", PHONE)
+def test_on_a_phone_nothing_lies_on_anything_else(chromium, server, page):  # noqa: F811
+    tab = opened(chromium, server, page, width=390)
+    found = tab.evaluate(OVERLAPS)
+    bars = tab.locator(".modebar-container:visible, [data-testid=stElementToolbar]:visible").count()
+    wide = tab.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+    tab.context.close()
+    assert found == []
+    assert bars == 0
+    assert wide <= 0
+
+
+def test_charts_say_their_result_to_those_who_cannot_see_them(chromium, server):  # noqa: F811
+    tab = opened(chromium, server, "compare")
+    charts = tab.get_by_test_id("stPlotlyChart")
+    charts.first.wait_for()
+    said = [
+        charts.nth(i).evaluate('n => n.outerHTML.match(/aria-label="([^"]*)"/)?.[1]')
+        for i in range(charts.count())
+    ]
+    tab.context.close()
+    assert any("answers to forget" in (words or "") for words in said), said
+
+
+def test_the_run_is_carried_over_three_pages_by_the_menu_and_by_the_keyboard(chromium, server):  # noqa: F811
+    """The older of two runs is chosen with the keyboard; the menu leads on, and each page names it large."""
+    tab = opened(chromium, server, "compare")
+    name = tab.get_by_role("heading", level=3).first.inner_text()
+    for page in ("Tokens", "Stress", "Compare"):
+        link = tab.get_by_role("link", name=page, exact=True).first
+        link.focus()
+        tab.keyboard.press("Enter")
+        tab.get_by_role("heading", name=page, level=1).wait_for()
+        tab.wait_for_url(re.compile(f"[?&](a|run)={server.run}"))
+        tab.get_by_role("heading", level=3, name=name).first.wait_for()
+        no_exception(tab)
+    tab.context.close()
+
+
+def test_no_page_leaves_an_error_in_the_console(chromium, server):  # noqa: F811
+    said = []
+    for page in PAGES:
+        context = chromium.new_context()
+        tab = context.new_page()
+        tab.set_default_timeout(SLOW)
+        tab.on("console", lambda m: said.append(f"{page}: {m.text}") if m.type == "error" else None)  # noqa: B023
+        tab.on("response", lambda r: said.append(f"{page}: {r.status} {r.url}") if r.status >= 400 else None)  # noqa: B023
+        tab.goto(f"{server.url}/{'' if page == 'start' else page}")
+        tab.get_by_role("heading", level=1).first.wait_for()
+        tab.wait_for_timeout(1500)
+        context.close()
+    assert said == []

@@ -24,21 +24,22 @@ PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 KNOWN: tuple[tuple[str, str, str], ...] = ()
 # The pages whose layout on a phone is checked here.
 PHONE = ("compare", "tokens", "stress", "runs", "claims", "sequence", "methods", "data")
-OVERLAPS = """() => {
-  const main = document.querySelector('[data-testid="stMain"]');
-  const shown = [...main.querySelectorAll(
-    '[data-testid="stElementContainer"], [data-testid="stWidgetLabel"], .modebar-container, [data-testid="stElementToolbar"]'
-  )].filter((node) => node.checkVisibility({opacityProperty: true, visibilityProperty: true}));
-  const boxes = shown.map((node) => [node, node.getBoundingClientRect()]).filter(([, b]) => b.width > 1 && b.height > 1);
+BARS = ".modebar-container, [data-testid=stElementToolbar]"
+OVERLAPS = """(bars) => {
+  const parts = `[data-testid=stElementContainer], [data-testid=stWidgetLabel], ${bars}`;
+  const shown = [...document.querySelector("[data-testid=stMain]").querySelectorAll(parts)]
+    .filter((node) => node.checkVisibility({ opacityProperty: true, visibilityProperty: true }))
+    .map((node) => [node, node.getBoundingClientRect()])
+    .filter(([, box]) => box.width > 1 && box.height > 1);
+  const said = (node) => node.innerText.slice(0, 50) || node.className.slice(0, 70);
   const found = [];
-  boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([two, b]) => {
+  shown.forEach(([one, a], i) => shown.slice(i + 1).forEach(([two, b]) => {
     if (one.contains(two) || two.contains(one)) return;
     const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
     const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    if (wide > 2 && high > 2) found.push([one, two].map((n) => n.innerText.slice(0, 40) || n.className.slice(0, 60)).join(" / "));
+    if (wide > 2 && high > 2) found.push(`${said(one)} / ${said(two)}`);
   }));
-  const wide = boxes.filter(([, b]) => b.right > innerWidth + 1).map(([n]) => "wide: " + n.innerText.slice(0, 60));
-  return [...found, ...wide];
+  return [...found, ...shown.filter(([, b]) => b.right > innerWidth + 1).map(([n]) => `too wide: ${said(n)}`)];
 }"""
 
 
@@ -124,8 +125,8 @@ def known(rule: str, node: dict) -> bool:
 @pytest.mark.parametrize("page", PHONE)
 def test_on_a_phone_nothing_lies_on_anything_else(chromium, server, page):  # noqa: F811
     tab = opened(chromium, server, page, width=390)
-    found = tab.evaluate(OVERLAPS)
-    bars = tab.locator(".modebar-container:visible, [data-testid=stElementToolbar]:visible").count()
+    found = tab.evaluate(OVERLAPS, BARS)
+    bars = sum(tab.locator(BARS).nth(i).is_visible() for i in range(tab.locator(BARS).count()))
     wide = tab.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     tab.context.close()
     assert found == []

@@ -147,13 +147,29 @@ def test_the_figures_say_what_the_numbers_say(tmp_path):
         "rows": summary(record),
         "scores": record.scores(),
     }
-    figure = sequence_figures.curves([study, study | {"mode": "joint"}])
-    assert "after 3 requests 22 % of them left, retain 80 %" in figure.layout.title.text
+    assert sequence_figures.panels([study])[:2] == ["done", "retain"]
+    figure = sequence_figures.curve([study, study | {"mode": "joint"}], "done")
+    said = figure.layout.title.text
+    assert said.startswith(
+        "NPO: after 3 requests 22 % of the answers are left, retain fell from 95 % to 80 %"
+    )
+    kept = sequence_figures.curve([study], "retain")
+    assert kept.layout.title.text == "Retain set: 95 % → 80 %"
+    assert kept.layout.annotations[0].text == "original 95 %"
     lines = {(trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert lines == {("solid", "circle"), ("longdash", "diamond")}
     assert list(figure.data[0].x) == [1, 2, 3]
     assert sequence_figures.comeback(study) == "Request 3 came back: 0 % → 40 %"
+    lost = "Request 1 lost before its turn: 90 % → 80 % after 1"
+    assert sequence_figures.collateral(study) == lost
     grid = sequence_figures.grid(study)
+    assert grid.layout.title.text == f"Request 3 came back: 0 % → 40 %. {lost}"
+    # What was lost too early is seen: the square of request 1 after the first is greyer than that of request 2.
+    early = {
+        tuple(data[:2]): color
+        for data, color in zip(grid.data[1].customdata, grid.data[1].marker.color, strict=True)
+    }
+    assert early[1, 1] != early[1, 2] == early[0, 2]
     cells = {
         tuple(data[:2]): text
         for trace in grid.data
@@ -183,7 +199,8 @@ def test_a_sequence_at_its_beginning_has_figures_too(tmp_path):
         "rows": summary(record)[:1],
         "scores": record.scores()[:1],
     }
-    assert "no request honoured yet" in sequence_figures.curves([study]).layout.title.text
+    assert "no request honoured yet" in sequence_figures.curve([study], "done").layout.title.text
+    assert sequence_figures.collateral(study) == ""
     assert "shows after the second" in sequence_figures.comeback(study)
     sequence_figures.grid(study, dark=True)
 

@@ -64,13 +64,18 @@ def curves(runs: Sequence[Run], dark: bool) -> None:
         st.info("No probe was followed through training: set probes above 0 for the next run.")
     steps = {letter: run.events("step") for letter, run in zip("AB", runs, strict=False)}
     with st.expander("The losses that were trained on", icon=":material/show_chart:", key="compare.folded"):
-        if not any(steps.values()):
+        terms = list(dict.fromkeys(term for events in steps.values() for term in base.terms_of(events)))
+        if not terms:
             st.info("No training step was recorded.")
-        elif len(runs) > 1:
-            figure.show(base.losses_compare(steps, dark), key="compare.losses")
+            return
+        for term, place in zip(terms, st.columns(len(terms), gap="medium"), strict=True):
+            with place:
+                two = base.losses_compare(steps, dark, term) if len(runs) > 1 else None
+                figure.show(
+                    two or base.losses(steps["A"], dark=dark, only=term), key=f"compare.losses.{term}"
+                )
+        if len(runs) > 1:
             st.caption("Methods minimise different things: compare shapes within a panel, not heights.")
-        else:
-            figure.show(base.losses(steps["A"], dark=dark), key="compare.losses")
 
 
 def tradeoff(runs: Sequence[Run], dark: bool) -> None:

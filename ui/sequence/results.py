@@ -59,7 +59,12 @@ def results(records: Sequence[SequenceRecord]) -> None:
     )
     assert metric is not None, "required"
     studies = named([study(record, metric) for record in scored])
-    figure.show(sequence_figures.curves(studies, metric, shell.dark()), key="sequence.curves", top=45)
+    panels = sequence_figures.panels(studies)
+    places = [place for _ in panels[::2] for place in st.columns(2, gap="medium")]
+    for panel, place in zip(panels, places, strict=False):
+        with place:
+            drawn = sequence_figures.curve(studies, panel, metric, shell.dark())
+            figure.show(drawn, key=f"sequence.curves.{panel}")
     n = sum(score["n"] for score in scored[0].scores()[0]["requests"].values())
     seeds = sorted({record.config.run.seed for record in scored})
     st.caption(

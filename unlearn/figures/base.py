@@ -72,14 +72,16 @@ def losses(
     references: Mapping[str, Record] | None = None,
     dark: bool = False,
     points: int = POINTS,
+    only: str = "",
 ) -> go.Figure:
     """Draw the training terms over the steps, one panel for each term, raw values faint and smoothed ones bold.
 
     steps: step events of a run. references: {term: {"before": value, "retrained": value}} in the units of
     that term, drawn dashed; give only what is comparable with it (a mean NLL beside an NLL term). points: the
-    most that a curve draws; fewer make a figure that travels often a light one.
+    most that a curve draws; fewer make a figure that travels often a light one. only: one term, for a page that puts
+    a figure for each beside or, on a phone, below each other.
     """
-    terms = _terms(steps)
+    terms = [only] if only else terms_of(steps)
     figure = _panels(terms)
     said = []
     for column, term in enumerate(terms, 1):
@@ -90,14 +92,14 @@ def losses(
     return finish(figure, "; ".join(s for s in said if s) or "No training step yet")
 
 
-def losses_compare(runs: Mapping[str, Sequence[Record]], dark: bool = False) -> go.Figure:
+def losses_compare(runs: Mapping[str, Sequence[Record]], dark: bool = False, only: str = "") -> go.Figure:
     """Draw the training terms of one or two runs in the same panels, A orange and B purple.
 
-    runs: {label: step events}.
+    runs: {label: step events}. only: as of losses().
 
     Different methods minimise different things: compare shapes within a panel, not heights.
     """
-    terms = list(dict.fromkeys(term for steps in runs.values() for term in _terms(steps)))
+    terms = [only] if only else list(dict.fromkeys(t for steps in runs.values() for t in terms_of(steps)))
     figure = _panels(terms)
     said = []
     for (label, steps), color in zip(runs.items(), (AFTER_A, AFTER_B), strict=False):
@@ -227,7 +229,8 @@ def term_title(term: str) -> str:
     return TERMS.get(term, f"{term.replace('_', ' ')} term")
 
 
-def _terms(steps: Sequence[Record]) -> list[str]:
+def terms_of(steps: Sequence[Record]) -> list[str]:
+    """Return the training terms that these step events have."""
     return list(dict.fromkeys(term for step in steps for term in step.get("terms", {})))
 
 

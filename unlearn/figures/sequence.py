@@ -9,7 +9,6 @@ proper sends no clicks.
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, paint, text
 from unlearn.figures.gradient import hue
@@ -47,38 +46,39 @@ def shown(value: Written, metric: str) -> str:
     return f"{100 * number(value):.0f} %" if metric in SHARES else rounded(value)
 
 
-def curves(studies: Sequence[Study], metric: str = "exact", dark: bool = False) -> go.Figure:
-    """Draw one panel for what should be forgotten and one for each thing to keep, over the number of
-    requests.
-    """
-    panels = [p for p in PANELS if any(row.get(p) is not None for s in studies for row in s["rows"])]
-    figure = make_subplots(
-        rows=max(1, -(-len(panels) // 2)),
-        cols=2 if len(panels) > 1 else 1,
-        subplot_titles=[_panel_title(panel, metric) for panel in panels],
-        vertical_spacing=0.24,
-        horizontal_spacing=0.1,
-    )
-    for i, panel in enumerate(panels):
-        place = {"row": i // 2 + 1, "col": i % 2 + 1}
-        for j, study in enumerate(studies):
-            _line(figure, study, panel, metric, hue(j, dark), place, legend=i == 0)
-        _original(figure, studies, panel, metric, dark, place)
+def panels(studies: Sequence[Study]) -> list[str]:
+    """Return what these sequences were scored on, as names of PANELS."""
+    return [p for p in PANELS if any(row.get(p) is not None for s in studies for row in s["rows"])]
+
+
+def curve(studies: Sequence[Study], panel: str, metric: str = "exact", dark: bool = False) -> go.Figure:
+    """Draw what should be forgotten ("done"), or one thing to keep, over the number of requests."""
+    figure = go.Figure()
+    for j, study in enumerate(studies):
+        _line(figure, study, panel, metric, hue(j, dark))
+    _original(figure, studies, panel, metric, dark)
     most = max((row["after"] for s in studies for row in s["rows"]), default=1)
     figure.update_xaxes(range=[-0.2, most + 0.2], dtick=1, title_text="requests honoured", title_standoff=4)
+    figure.update_yaxes(title_text=f"{METRICS[metric][0]} ({_better(panel, metric)} is better)")
     if metric in SHARES:
         figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%")
-    figure.update_annotations(font_size=13)
-    title = _curves_sentence(studies, metric)
-    figure = finish(figure, title, height=310 * max(1, -(-len(panels) // 2)))
-    figure.update_layout(margin_b=60 + 22 * len(studies), legend_orientation="v")
-    return figure
+    title = _curves_sentence(studies, metric) if panel == "done" else _panel_sentence(studies, panel, metric)
+    figure = finish(figure, title, height=310)
+    return figure.update_layout(
+        margin_b=60 + 22 * len(studies), legend_orientation="v", showlegend=panel == "done"
+    )
 
 
-def _panel_title(panel: str, metric: str) -> str:
-    up = METRICS[metric][2] == "higher"
-    better = "lower" if up == (panel == "done") else "higher"
-    return f"<b>{PANELS[panel]}</b><br>{better} is better"
+def _better(panel: str, metric: str) -> str:
+    return "lower" if (METRICS[metric][2] == "higher") == (panel == "done") else "higher"
+
+
+def _panel_sentence(studies: Sequence[Study], panel: str, metric: str) -> str:
+    """Return "Neighbours: 92 % → 70 %, 80 %", the last numbers in the order of the sequences."""
+    known = [[row[panel] for row in study["rows"] if row.get(panel) is not None] for study in studies]
+    ends = ", ".join(shown(values[-1], metric) for values in known if values)
+    first = next((shown(values[0], metric) for values in known if values), "–")
+    return f"{PANELS[panel]}: {first} → {ends}"
 
 
 def _original(
@@ -87,7 +87,6 @@ def _original(
     panel: str,
     metric: str,
     dark: bool,
-    place: Mapping[str, int],
 ) -> None:
     """The model before the first request, as a dashed line: what it knew of all requests, or of this role."""
     for study in studies[:1]:
@@ -98,10 +97,9 @@ def _original(
             figure.add_hline(
                 number(value),
                 line={"color": color, "dash": "dash", "width": 1.2},
-                annotation_text=f"original {shown(value, metric)}" if panel == "done" else "",
+                annotation_text=f"original {shown(value, metric)}",
                 annotation_font={"color": color, "size": 11},
                 annotation_position="bottom left" if metric in SHARES else "top left",
-                **place,
             )
 
 
@@ -111,9 +109,6 @@ def _line(
     panel: str,
     metric: str,
     color: str,
-    place: Mapping[str, int],
-    *,
-    legend: bool,
 ) -> None:
     known = [row for row in study["rows"] if row.get(panel) is not None]
     dash, symbol = LOOKS[study["mode"]]
@@ -122,15 +117,12 @@ def _line(
         x=[row["after"] for row in known],
         y=[number(row[panel]) for row in known],
         name=label,
-        legendgroup=label,
-        showlegend=legend,
         mode="lines+markers",
         cliponaxis=False,
         line={"color": color, "dash": dash, "width": 2.2},
         marker={"symbol": symbol, "size": 8, "color": color},
         customdata=[shown(row[panel], metric) for row in known],
         hovertemplate=f"{label}<br>%{{customdata}} after %{{x}} requests<extra></extra>",
-        **place,
     )
 
 

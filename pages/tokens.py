@@ -6,6 +6,7 @@ from ui import figure, pick, shell, verdict, view
 from ui.ask import put, question_form, sources
 from ui.strip import strip
 from unlearn.results import answer_tokens, compare
+from unlearn.results.overview import ROLES
 from unlearn.store.runs import Run
 
 AGAINST = "Retrained without it"
@@ -31,7 +32,8 @@ if not rows:
 with second:
     roles = list(dict.fromkeys(row["role"] for row in rows))
     keep = view.widget("tokens.role", "role", roles[0], roles)
-    role = st.selectbox("Rows", roles, key="tokens.role", on_change=keep)
+    title = lambda role: ROLES.get(role, role)  # noqa: E731
+    role = st.selectbox("Rows", roles, format_func=title, key="tokens.role", on_change=keep)
 with third:
     here = {str(row["index"]): row for row in rows if row["role"] == role}
     shifts = {i: compare.fall(r["before"], r["a"]) for i, r in here.items()}

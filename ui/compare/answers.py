@@ -8,6 +8,7 @@ import streamlit as st
 from ui import shell, view
 from ui.sheet import changed, sheet, unmarked
 from unlearn.results.compare import VERDICTS, fall, nats, number
+from unlearn.results.overview import ROLES
 from unlearn.store.shapes import JsonObject
 
 # The number of rows on the screen at first.
@@ -73,7 +74,14 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
     roles = list(dict.fromkeys(row["role"] for row in rows))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         keep = view.widget("answers.role", "rows", roles[0], roles)
-        role = st.segmented_control("Rows", roles, required=True, key="answers.role", on_change=keep)
+        role = st.segmented_control(
+            "Rows",
+            roles,
+            required=True,
+            format_func=lambda role: ROLES.get(role, role),
+            key="answers.role",
+            on_change=keep,
+        )
         here = [row for row in rows if row["role"] == role]
         counts = {
             verdict: sum(verdict in (row["verdict_a"], row["verdict_b"]) for row in here)

@@ -82,7 +82,7 @@ def test_bad_votes_are_refused_or_passed_over(tmp_path, monkeypatch):
 
 def test_a_person_votes_and_is_told_at_the_end(store):  # noqa: F811
     run = seed_run(store)
-    app = opened("compare", state={"compare.tab": "Blind test"}, a=run.id)
+    app = opened("compare", tab="Blind test", a=run.id)
     app.button(key=f"blind.{run.id}.start").click().run()
     pairs = app.session_state[f"blind.{run.id}"]["pairs"]
     assert pairs == blind.ballot(

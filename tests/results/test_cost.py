@@ -77,7 +77,7 @@ def test_a_run_is_refused_before_it_begins_where_the_count_is_known(tmp_path, ca
 
 def test_compare_asks_for_it_and_shows_the_ratio(store):  # noqa: F811
     run = unknown(store)
-    app = opened("compare", state={"compare.tab": "Settings"}, a=run.id)
+    app = opened("compare", tab="Settings", a=run.id)
     assert "is not known" in words(app)
     app.number_input(key=f"costs.{run.id}.{OWN}").set_value(4e9).run()
     assert not app.exception

@@ -16,7 +16,7 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import RunStore
 from unlearn.work import stress
 
-SCORES = {"compare.tab": "Scores"}
+SCORES = {"tab": "Scores"}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_presets_name_metrics_and_leave_out_what_every_run_has():
 def test_compare_shows_what_metrics_json_holds(store):
     a, b = seed_run(store), seed_run(store)
     write_json(a.path / "metrics.json", metrics())
-    app = opened("compare", SCORES, a=a.id, b=b.id)
+    app = opened("compare", **SCORES, a=a.id, b=b.id)
     table = next(frame.value for frame in app.dataframe if "title" in frame.value)
     row = table.iloc[0]
     assert (row["title"], row["a"], row["b"]) == ("MIA loss", "0.61 [0.55, 0.67]", "–")
@@ -61,7 +61,7 @@ def test_compare_shows_what_metrics_json_holds(store):
 def test_hostile_metrics_are_no_error(store):
     run = seed_run(store)
     write_json(run.path / "metrics.json", {"metrics": {"x": {"scores": [1]}}})
-    assert "cannot read" in words(opened("compare", SCORES, a=run.id))
+    assert "cannot read" in words(opened("compare", **SCORES, a=run.id))
 
 
 def test_compute_runs_in_the_background_and_leaves_the_run_as_it_is(store, monkeypatch):
@@ -106,13 +106,13 @@ def test_a_job_that_goes_on_shows_and_can_be_stopped(store):
     run = seed_run(store)
     job = stress.create(run, metrics=["mia_loss"])
     with job.lock():
-        app = opened("compare", SCORES, a=run.id)
+        app = opened("compare", **SCORES, a=run.id)
         assert "further.compute" not in {button.key for button in app.button}
 
 
 def test_somebody_elses_run_is_left_alone(store):
     run = seed_run(store, owner="somebody")
-    app = opened("compare", SCORES, a=run.id)
+    app = opened("compare", **SCORES, a=run.id)
     assert "in the browser that started the run" in words(app)
     assert "further.compute" not in {button.key for button in app.button}
 

@@ -208,7 +208,7 @@ def test_compare_stress_and_report_show_the_formats(done, monkeypatch):
     app = AppTest.from_file(str(Path(__file__).parents[2] / "ui" / "main.py"), default_timeout=60)
     app.run()
     app.query_params["a"] = done.id
-    app.session_state["compare.tab"] = "Scores"
+    app.query_params["tab"] = "Scores"
     app.switch_page("../pages/compare.py").run()
     assert not app.exception
     assert any(said in element.value for element in app.markdown)

@@ -51,7 +51,7 @@ def choose_run(label: str, word: str, runs: Mapping[str, Summary], why: str, non
     if wanted and wanted not in options:
         st.warning(f"{_named(wanted)} {why}. Shown instead: {'none' if none else 'the newest run'}.")
     elif not wanted and not none:
-        view.put(word, options[0])
+        view.put(word, options[0], by_hand=False)
     key = f"pick.{word}"
     st.session_state[key] = wanted if wanted in options else options[0]
     return st.selectbox(

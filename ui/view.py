@@ -3,8 +3,8 @@ link is the whole view.
 
 Compare, Tokens and Stress share the chosen run. Each page has further words of its own in its address (tab, filters).
 An address that this visit of the page has not written itself comes from a link and is what counts; without one, what
-was chosen before counts. A quick second click still carries the address from before the first one, so an address that
-was once this visit's own changes nothing.
+was chosen before counts. So does an address of before, to which the browser's Back has led, unless a choice was made at
+the same time: a quick second click still carries the address from before the first one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import streamlit as st
 
 # The word of an address that names the run which all pages share: Compare calls it a.
 SHARED = ("run", "a")
-KEPT, PAGE, OWN = "view.kept", "view.page", "view.own"
+KEPT, PAGE, OWN, CHOSE = "view.kept", "view.page", "view.own", "view.chose"
 # The number of addresses of one visit that are remembered.
 REMEMBERED = 20
 
@@ -28,8 +28,9 @@ def begin(page: str, *words: str) -> None:
         st.session_state[OWN] = []
     st.session_state[PAGE] = (page, words)
     given = {word: st.query_params[word] for word in words if word in st.query_params}
-    if given and given not in st.session_state[OWN]:
-        st.session_state[OWN].append(given)
+    own, chose = st.session_state[OWN], st.session_state.pop(CHOSE, False)
+    if given and (given not in own or (not chose and given != own[-1])):
+        own.append(given)
         kept = _kept()
         for word in words:
             if word in given:
@@ -43,13 +44,17 @@ def value(word: str) -> str:
     return _kept().get(_name(word), "")
 
 
-def put(word: str, chosen: str) -> None:
-    """Keep a choice, and write the view into the address. An empty choice is taken out of it."""
+def put(word: str, chosen: str, by_hand: bool = True) -> None:
+    """Keep a choice, and write the view into the address. An empty choice is taken out of it.
+
+    by_hand: whether a person has just chosen it.
+    """
     kept = _kept()
     if chosen:
         kept[_name(word)] = chosen
     else:
         kept.pop(_name(word), None)
+    st.session_state[CHOSE] = by_hand
     write()
 
 

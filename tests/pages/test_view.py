@@ -93,6 +93,16 @@ def test_an_address_from_before_the_last_click_undoes_nothing(two):
     assert new.id not in json.dumps(address(app))
 
 
+def test_the_browsers_back_leads_to_the_view_before(two):
+    old, new = two
+    app = visit(begun(), "compare", a=new.id)
+    app.selectbox(key="pick.a").set_value(old.id).run()
+    app.query_params.clear()
+    app.query_params["a"] = new.id
+    app.run()
+    assert app.selectbox(key="pick.a").value == new.id
+
+
 def test_a_run_that_a_page_cannot_show_is_not_exchanged_without_a_word(two, store):  # noqa: F811
     third = seed_run(store)
     app = visit(begun(), "compare", a=third.id)

@@ -1,5 +1,6 @@
 """Lets a person choose runs and rows by a widget whose choice stands in the address."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -52,12 +53,14 @@ def choose_run(label: str, word: str, runs: Mapping[str, Summary], why: str, non
         st.warning(f"{_named(wanted)} {why}. Shown instead: {'none' if none else 'the newest run'}.")
     elif not wanted and not none:
         view.put(word, options[0], by_hand=False)
-    key = f"pick.{word}"
+    else:
+        view.write()
+    key, names = f"pick.{word}", {"": "none"} | run_names(runs)
     st.session_state[key] = wanted if wanted in options else options[0]
     return st.selectbox(
         label,
         options,
-        format_func=lambda i: run_name(runs[i]) if i else "none",
+        format_func=names.__getitem__,
         key=key,
         on_change=lambda: view.put(word, st.session_state[key]),
     )
@@ -118,6 +121,15 @@ def run_name(known: Summary) -> str:
     """Return the run's label and, where it did not end well, its state."""
     ended_well = known.last == "done" or shell.is_recorded(known)
     return shell.label(known) + ("" if ended_well else f" ({known.state})")
+
+
+def run_names(runs: Mapping[str, Summary]) -> dict[str, str]:
+    """Return the name of each run. Of two that were made alike in the same minute, each has the end of its id beside
+    it: a list knows its entries by what it shows, so the same name twice would be one run.
+    """
+    names = {i: run_name(known) for i, known in runs.items()}
+    often = Counter(names.values())
+    return {i: f"{name} ({i[-4:]})" if often[name] > 1 else name for i, name in names.items()}
 
 
 def honest(run: Run, name: str = "") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from ui import shell
+from ui import pick, shell
 from ui.runs import table
 from unlearn.store.index import Summary
 
@@ -17,7 +17,7 @@ def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bo
     wanted = states.multiselect("Status", sorted(set(state_of.values())), key="runs.states")
     titles = {run.method: run.method_title or shell.method_title(run.method) for run in runs}
     only = method.multiselect("Method", list(titles), format_func=titles.get, key="runs.methods")
-    finished = {run.id: shell.label(run) for run in runs[: table.MOST] if run.scores.get("after")}
+    finished = pick.run_names({run.id: run for run in runs[: table.MOST] if run.scores.get("after")})
     names = table.BASELINES | finished
     baseline = base.selectbox(
         "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"

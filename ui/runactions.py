@@ -10,6 +10,7 @@ import streamlit as st
 from ui import actions, shell
 from ui.runs.folded import Folded
 from ui.typed import path_field, upload
+from unlearn.report import card
 from unlearn.results.compare import LETTERS
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.transfer import export_run, import_run
@@ -105,8 +106,6 @@ def receipt_bytes(run: Run) -> bytes:
 
 def card_bytes(run: Run) -> bytes:
     """Return the model card, made only when somebody asks for it."""
-    from unlearn.report import card
-
     return card.text(run).encode()
 
 

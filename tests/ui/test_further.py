@@ -123,11 +123,3 @@ def test_report_button(store, state):
     app = opened("compare", a=run.id)
     assert any(getattr(e, "label", "") == "Report" for e in app.get("download_button"))
     assert run.id.encode() in html([run])
-
-
-def test_report_on_runs_waits_for_a_selection(store):
-    seed_run(store)
-    app = opened("runs")
-    button = app.button(key="runs.report.off")
-    assert button.disabled
-    assert "Select" in button.help

@@ -31,6 +31,9 @@ class Planted:
     states: dict = field(default_factory=dict)
     apart: dict = field(default_factory=dict)
     answers: dict = field(default_factory=dict)
+    left: dict = field(default_factory=dict)
+    blocks: dict = field(default_factory=dict)
+    matters: dict = field(default_factory=dict)
 
     @property
     def models(self):
@@ -67,3 +70,12 @@ class Planted:
 
     def divergence(self, truth, when, role):
         return self.apart[truth, when, role]
+
+    def patched(self, when, role):
+        return self.left.get((when, role), [])
+
+    def layers(self, when, role):
+        return self.blocks[when, role]
+
+    def fisher(self, when, role):
+        return self.matters.get((when, role), [])

@@ -16,7 +16,7 @@ import pytest
 
 THE_RULE = (
     "store compute | data | metrics | training | models | methods | measure results | figures | report attacks "
-    "| work | engines | claims | commands || ui bench | pages app"
+    "| work | engines | claims trust | commands || ui bench | pages app"
 )
 FLOORS = [floor.split() for floor in THE_RULE.replace("||", "|").split("|")]
 FLOOR = {room: at for at, rooms in enumerate(FLOORS) for room in rooms}

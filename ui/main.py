@@ -22,6 +22,7 @@ PAGES = {
         st.Page(shell.page("sweep"), title="Sweep", icon=":material/grid_on:"),
         st.Page(shell.page("sequence"), title="Sequence", icon=":material/format_list_numbered:"),
         st.Page(shell.page("benchmark"), title="Benchmark", icon=":material/leaderboard:"),
+        st.Page(shell.page("trust"), title="Trust", icon=":material/verified:"),
         st.Page(shell.page("claims"), title="Claims", icon=":material/fact_check:"),
         st.Page(shell.page("methods"), title="Methods", icon=":material/function:"),
         st.Page(shell.page("data"), title="Data", icon=":material/dataset:"),

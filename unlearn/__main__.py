@@ -27,6 +27,7 @@ from unlearn.commands import (  # noqa: E402  (after the thread policy)
     sequence,
     sweep,
     tofu,
+    trust,
     tune,
     undo,
 )
@@ -44,6 +45,7 @@ COMMANDS = (
     sweep,
     tune,
     claims,
+    trust,
     tofu,
     doctor,
     undo,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from unlearn.compute.intervals import bootstrap, difference, interval, wilson
+from unlearn.compute.intervals import Z, bootstrap, difference, interval, of_auc, wilson
 from unlearn.metrics import CHEAP
 
 VALUES = [0.1, 0.4, 0.4, 0.9, 0.2, 0.7, 0.3, 0.8]
@@ -45,3 +45,17 @@ def test_a_difference_is_newcombes():
     a, b = 56 / 70, 48 / 80
     low, high = difference(a, wilson(56, 70), b, wilson(48, 80))
     assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+def test_the_interval_of_an_auc_solves_its_equation_and_is_no_point_at_the_ends():
+    m, n = 30, 20
+    for value in (0.0, 0.3, 0.5, 0.9, 1.0):
+        low, high = of_auc(value, m, n)
+        assert 0 <= low <= value <= high <= 1
+        for end in {low, high} - {0.0, 1.0}:
+            shape = (1 - end) / (2 - end) + end / (1 + end)
+            spread = end * (1 - end) * (1 + ((m + n) / 2 - 1) * shape) / (m * n)
+            assert (value - end) ** 2 == pytest.approx(Z**2 * spread, rel=1e-6)
+    assert of_auc(1.0, m, n)[0] < 0.97
+    assert of_auc(0.0, m, n)[1] == pytest.approx(1 - of_auc(1.0, m, n)[0])
+    assert of_auc(0.5, 300, 300)[0] > of_auc(0.5, 30, 30)[0]

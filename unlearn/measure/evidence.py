@@ -23,8 +23,10 @@ from unlearn.compute.tokens import Example, Whole, encode
 from unlearn.data.base import Row
 from unlearn.data.items.base import Items
 from unlearn.measure import score_cache
+from unlearn.measure.drifting import fisher, mean_states
 from unlearn.measure.evaluate import observe
 from unlearn.measure.items import ask, from_json, to_json
+from unlearn.measure.patching import patched, shape_of
 from unlearn.measure.prefixes import continue_all, plan
 from unlearn.measure.reader import Reader, each
 from unlearn.metrics import Observation
@@ -192,6 +194,47 @@ class ModelEvidence:
             logp, logq = (head(x).log_softmax(-1) for head, x in zip(heads, (p, q), strict=True))
             values.append(float((logp.exp() * (logp - logq)).sum(-1).mean()))
         return values
+
+    def patched(self, when: str, role: str) -> Sequence[Sequence[float]]:
+        """Return for each row and layer the mean log-prob of the answer's entities under the model before, with the
+        layer's states of `when` put in. It is empty where the two models differ in shape.
+        """
+
+        def read() -> list[list[float]]:
+            target, source = (self.reader.model(name) for name in ("before", when))
+            shapes = {shape_of(loaded.model) for loaded in (target, source)}
+            if None in shapes or len(shapes) > 1:
+                return []
+            self.reader.progress(f"putting the states of {when} into before", 0.0)
+            return patched(
+                target,
+                None if when == "before" else source,
+                self._examples("before", role),
+                lambda tokens: self.reader.count("before", tokens),
+            )
+
+        return self._kept("before", {"what": "patched", "from": self.hashes[when], "role": role}, read)
+
+    def layers(self, when: str, role: str) -> np.ndarray:
+        """Return each block's states as a float array [blocks, rows, d], averaged over each text's answer
+        positions. It is empty for a model without a list of blocks.
+        """
+
+        def read() -> np.ndarray:
+            loaded = self.reader.model(when)
+            if shape_of(loaded.model) is None:
+                return torch.empty(0).numpy()
+            examples = self._examples(when, role)
+            return mean_states(loaded, examples, lambda tokens: self.reader.count(when, tokens))
+
+        return self._once(("layers", when, role), read)
+
+    def fisher(self, when: str, role: str) -> Sequence[float]:
+        """Return of each block the mean of the diagonal of its weights' Fisher information, or nothing."""
+        examples = self._examples(when, role)
+        return self._kept(
+            when, {"what": "fisher", "role": role}, lambda: fisher(self.reader.model(when), examples)
+        )
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,10 @@ BENCHMARKS are those that belong to a benchmark by name: they read its items, no
 """
 
 from unlearn.metrics.base import Comparison, Evidence, Metric, Observation, Score
+from unlearn.metrics.depth.aggregate import AGGREGATE
+from unlearn.metrics.depth.drift import DRIFT
 from unlearn.metrics.depth.separability import SEPARABILITY
+from unlearn.metrics.depth.uds import UDS
 from unlearn.metrics.knowledge.choice import CHOICE
 from unlearn.metrics.knowledge.entity_loss import ENTITY_LOSS
 from unlearn.metrics.knowledge.kept import KEPT
@@ -45,7 +48,7 @@ METRICS: dict[str, Metric | Comparison] = {
         *(LOSS, ZLIB, MIN_K, MIN_K_PLUS, REFERENCE, PRIVLEAK),
         *(EL_3, EL_5, EL_10),
         *(COLLAPSE, REP_2, REP_3, REP_4, DISTINCT_1, DISTINCT_2, GENERATION_PPL),
-        *(ENTITY_LOSS, SEPARABILITY),
+        *(ENTITY_LOSS, SEPARABILITY, UDS, DRIFT, AGGREGATE),
     )
 }
 CHEAP: dict[str, Metric] = {

@@ -143,6 +143,19 @@ class Evidence(Protocol):
     def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
         """Return for each row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
 
+    def patched(self, when: str, role: str) -> Sequence[Sequence[float]]:
+        """Return for each row and layer the mean log-prob of the answer's entities under the model before, with the
+        layer's states of `when` put in. It is empty where the two models differ in shape.
+        """
+
+    def layers(self, when: str, role: str) -> "np.ndarray":
+        """Return each block's states as a float array [blocks, rows, d], averaged over each text's answer
+        positions. It is empty for a model without a list of blocks.
+        """
+
+    def fisher(self, when: str, role: str) -> Sequence[float]:
+        """Return of each block the mean of the diagonal of its weights' Fisher information, or nothing."""
+
 
 # {(when, role): Score}.
 Scores = dict[tuple[str, str], Score]

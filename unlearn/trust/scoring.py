@@ -46,7 +46,11 @@ def scores(world: World, name: str, loaded: "Loaded", folder: Path) -> dict[str,
         found[f"aggregate {part}"] = joined["after", part].value if ("after", part) in joined else None
     subject = Subject(world.data, sides.__getitem__, tuple(sides), max_length=MAX_LENGTH)
     for attack in READING:
-        got = ATTACKS[attack].run(subject)
+        try:
+            got = ATTACKS[attack].run(subject)
+        except ValueError:
+            # These texts do not allow it, as they would not in a run.
+            got = None
         found[f"attack {attack}"] = mean_or_zero(got.values["after"]) if got else None
     return {name: number for name, number in found.items() if number is not None}
 

@@ -173,7 +173,8 @@ nothing more, the same questions with wrong answers, or biographies of others. L
 after one pass of practice on the facts, and after rounding to four bits; the exact retrain practises the same.
 
 What this does not say: the models are small and the facts were taught last, which makes them easier to unlearn and
-overstates robustness (arXiv 2410.08827); what a retrain knows depends on its path as well (arXiv 2510.16629). A metric that fails here need not fail on a large model, so the published figures stand beside.
+overstates robustness (arXiv 2410.08827); what a retrain knows depends on its path as well (arXiv 2510.16629). A metric
+that fails here need not fail on a large model, so the published figures stand beside.
 """
 
 

@@ -23,7 +23,7 @@ ROWS = [
 BLOCKS = {
     "llama": lambda model: model.model.layers,
     "gpt2": lambda model: model.transformer.h,
-    "gpt_neox": lambda model: model.gpt_neox.layers,
+    "opt": lambda model: model.model.decoder.layers,
 }
 
 
@@ -35,7 +35,7 @@ def folders(request, tmp_path_factory):
         found[when] = tmp_path_factory.mktemp(when)
         make_model(found[when], request.param, seed=seed)
     before, other = (load(str(folder), device="cpu").model for folder in found.values())
-    for when, share in (("after", 0.1), ("retrained", 0.3)):
+    for when, share in (("after", 0.3), ("retrained", 0.8)):
         mixed = copy.deepcopy(before)
         with torch.no_grad():
             for p, q in zip(mixed.parameters(), other.parameters(), strict=True):

@@ -14,12 +14,12 @@ def hm(*values):
 
 
 def planted(models=("before", "after", "retrained"), roles=("forget", "paraphrase", "retain", "approximate")):
-    """Known perfectly by `before`; the first token is wrong in the others, and all texts are as likely there."""
+    """Known perfectly by `before`; in the others the first token is wrong, and forget texts are as likely as new ones."""
     lps = {"before": [-0.01, -0.01], "after": [-2.0, -1.0], "retrained": [-2.0, -1.0]}
     observations = {}
     for when in models:
         for role in roles:
-            mine = lps[when] if role in ("forget", "paraphrase") else [-0.1, -0.1]
+            mine = {"retain": [-0.1, -0.1], "approximate": [-2.0, -1.0]}.get(role, lps[when])
             ranks = [0, 0] if when == "before" or role == "retain" else [1, 0]
             observations[when, role] = [seen(mine, ranks, role=role, index=i) for i in range(4)]
     places = [(when, role) for when in models for role in roles]

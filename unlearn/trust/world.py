@@ -160,7 +160,7 @@ def untrained(seed: int) -> "Loaded":
 
 def copied(loaded: "Loaded") -> "Loaded":
     """Return the same model a second time, so that training it leaves the first as it is."""
-    return in_memory(copy.deepcopy(loaded.model), loaded.tokenizer, "made here")
+    return in_memory(copy.deepcopy(loaded.model).requires_grad_(True), loaded.tokenizer, "made here")
 
 
 def taught(

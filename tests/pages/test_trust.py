@@ -56,7 +56,7 @@ def page(tmp_path, monkeypatch):
 
     def opened():
         app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60).run()
-        app.switch_page("pages/trust.py").run()
+        app.switch_page("../pages/trust.py").run()
         assert not app.exception, app.exception
         return app
 

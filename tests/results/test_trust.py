@@ -1,6 +1,5 @@
 """Faithfulness and robustness from their algebra, on planted records: directions, what counts, intervals, sentences."""
 
-
 import pytest
 
 from unlearn.metrics import METRICS

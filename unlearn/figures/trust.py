@@ -65,7 +65,7 @@ def faithfulness(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
 
 
 def plane(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
-    """Draw faithfulness against robustness, good is up and to the right; published figures hollow."""
+    """Draw faithfulness against robustness, where good is up and to the right, with published figures hollow."""
     figure = go.Figure()
     ours = [one for one in metrics if one.faithfulness and one.robustness is not None]
     figure.add_scatter(

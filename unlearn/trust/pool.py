@@ -10,6 +10,7 @@ say in it. Whether a taught model learnt its own texts is measured and recorded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
@@ -51,13 +52,10 @@ class Member:
 
 def members() -> Iterator[Member]:
     """Return all sixty, one of either side in turn, so that a record that is cut short is even."""
-    number = 0
-    for epochs in EPOCHS:
-        for lr in RATES:
-            for pair in zip(TAUGHT, NEVER, strict=True):
-                for kind in pair:
-                    yield Member(WORLDS[number % len(WORLDS)], kind, lr, epochs, number)
-                number += 1
+    for number, (epochs, lr) in enumerate(product(EPOCHS, RATES)):
+        for pair in zip(TAUGHT, NEVER, strict=True):
+            for kind in pair:
+                yield Member(WORLDS[number % len(WORLDS)], kind, lr, epochs, number)
 
 
 def own_rows(world: World, kind: str) -> tuple[Row, ...]:

@@ -14,7 +14,7 @@ def hm(*values):
 
 
 def planted(models=("before", "after", "retrained"), roles=("forget", "paraphrase", "retain", "approximate")):
-    """Known perfectly by `before`; in the others the first token is wrong, and forget texts are as likely as new ones."""
+    """Known perfectly by `before`; in the others the first token is wrong, and all texts are as likely."""
     lps = {"before": [-0.01, -0.01], "after": [-2.0, -1.0], "retrained": [-2.0, -1.0]}
     observations = {}
     for when in models:

@@ -5,8 +5,9 @@ import json
 import streamlit as st
 
 from ui import choose, forget_set, forms, known, shell
-from ui.launch import launching
-from ui.live import live
+from ui.launch import launching, methods
+from ui.live import live, say_discarded
+from ui.race.panel import race
 from unlearn.models.catalogue import default_prompt
 from unlearn.store.runs import RunConfig
 
@@ -17,8 +18,12 @@ shell.head(
 
 # The form stands above the run, but the run is drawn first, since it needs no torch.
 form = st.container()
+say_discarded()
 if runs := launching.watched():
-    live(launching.pick(runs), runs)
+    if picked := launching.pick(runs):
+        live(picked)
+    else:
+        race(runs)
 with form:
     shell.wait_for_torch()
     # This imports torch, which is there now.
@@ -51,17 +56,7 @@ with settings_place:
             st.error(shell.plain(str(error)))
 
     st.subheader("3 · Method", anchor=False)
-    if "methods" not in st.session_state:
-        st.session_state["methods"] = [launching.FIRST_METHOD]
-    chosen = st.pills(
-        "Methods",
-        list(METHODS),
-        selection_mode="multi",
-        format_func=lambda name: METHODS[name].title,
-        key="methods",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
+    chosen = methods.choose(model)
     tunings = {name: METHODS[name].tuning_for(settings["tuning"]) for name in chosen}
     cards = {name: forms.method_card(METHODS[name], size, tunings[name], model) for name in chosen}
 

@@ -5,8 +5,12 @@ import streamlit as st
 from ui import pick, shell
 from ui.replay import replay
 from ui.sheet import changed, sheet, unmarked
+from ui.start.recent import recent
 from unlearn.models import taught
 from unlearn.store.runs import ACTIVE, Run
+
+# Rows to forget and rows to keep of "Before and after".
+SHOWN = {"forget": ("forgotten", 3), "retain": ("not forgotten", 2)}
 
 shell.guard()
 shell.head(
@@ -23,6 +27,17 @@ for run in active:
         st.markdown(shell.plain(shell.label(run)), width="content")
         shell.link("launch", "Open", ":material/open_in_new:", run=run.id)
 
+with st.container(horizontal=True, vertical_alignment="center"):
+    go = st.button("Try it yourself", type="primary", icon=":material/ink_eraser:", key="start.try")
+    shell.link("lesson", "A lesson in five steps", ":material/school:")
+    if taught.made():
+        words, icon = "A real model that knows TOFU", ":material/neurology:"
+        shell.link("launch", words, icon, model=taught.NAME, data=taught.DATA, method="npo")
+    st.caption("Bundled model, fictional authors and NPO are chosen for you.", width="content")
+if go:
+    chosen = {"model": "tiny-authors", "data": "authors", "method": "npo"}
+    st.switch_page(shell.page("launch"), query_params=chosen)
+
 # The runs are read one by one, and only if needed.
 finished = (run for known in runs if known.last == "done" and (run := Run(known.path)).probes())
 shown = next(iter(shell.recorded()), None) or next(finished, None)
@@ -35,31 +50,20 @@ else:
         st.caption(shell.plain(shell.run_label(shown)), width="content")
     st.caption(
         "Questions asked again and again while the model unlearns. Press play or drag: left what it must "
-        "forget, right what it must keep. A token of the right answer turns red as it becomes less likely."
+        "forget, right what it must keep. A piece of the right answer turns red as it becomes less likely."
     )
     replay(shown, key="start.replay", autoplay=True)
-
-with st.container(horizontal=True, vertical_alignment="center"):
-    shell.link(
-        "launch",
-        "**Try it yourself**",
-        ":material/ink_eraser:",
-        model="tiny-authors",
-        data="authors",
-        method="npo",
-    )
-    st.caption("Bundled model, fictional authors and NPO are chosen for you.", width="content")
-    if taught.made():
-        words, icon = "A real model that knows TOFU", ":material/school:"
-        shell.link("launch", words, icon, model=taught.NAME, data=taught.DATA, method="npo")
-    if shown is not None:
-        shell.link("compare", "All its answers", ":material/compare:", a=shown.id)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shell.link("compare", "All its answers", ":material/compare:", runs=shown.id)
         shell.link("tokens", "Token by token", ":material/token:", run=shown.id)
 
 rows = pick.paired([shown]) if shown is not None else []
 rows = [row for row in rows if row["before"] and row["a"]]
-picked = [row for row in rows if row["role"] == "forget" and row["verdict_a"] == "forgotten"][:2]
-picked += [row for row in rows if row["role"] == "retain" and row["verdict_a"] == "not forgotten"][:1]
+picked = [
+    row
+    for role, (verdict, most) in SHOWN.items()
+    for row in [r for r in rows if r["role"] == role and r["verdict_a"] == verdict][:most]
+]
 if picked:
     from unlearn.figures.base import AFTER_A, BEFORE, RETRAINED, paint
 
@@ -69,22 +73,13 @@ if picked:
     lines = []
     for row in picked:
         old = row["before"]["text"]
-        cells = [unmarked(row["question"], row["role"]), unmarked(old), changed(old, row["a"]["text"])]
-        cells += (
-            [changed(old, row["retrained"]["text"]) if row["retrained"] else unmarked("")] if truth else []
-        )
+        purpose = {"forget": "to forget", "retain": "to keep"}[row["role"]]
+        cells = [unmarked(row["question"], purpose), unmarked(old), changed(old, row["a"]["text"])]
+        if truth:
+            beside = row["retrained"]
+            cells.append(changed(old, beside["text"]) if beside else unmarked(""))
         lines.append({"cells": cells})
     st.subheader("Before and after", anchor=False)
     sheet(columns, lines, key="start.sheet")
 
-recent = [run for run in runs if run not in active][:5]
-if recent:
-    st.subheader("Recent runs", anchor=False)
-    for run in recent:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            shell.state_badge(run)
-            st.markdown(shell.plain(shell.label(run)), width="content")
-            if run.answered:
-                shell.link("compare", "Compare", ":material/compare:", a=run.id)
-            else:
-                shell.link("launch", "Open", ":material/open_in_new:", run=run.id)
+recent([run for run in runs if run not in active])

@@ -10,6 +10,7 @@ st.set_page_config(page_title="Unlearn Studio", page_icon=str(ASSETS / "icon.png
 PAGES = {
     "Run": [
         st.Page(shell.page("start"), title="Start", icon=":material/play_circle:", default=True),
+        st.Page(shell.page("lesson"), title="Lesson", icon=":material/school:"),
         st.Page(shell.page("launch"), title="Unlearn", icon=":material/ink_eraser:"),
         st.Page(shell.page("runs"), title="Runs", icon=":material/list:"),
     ],

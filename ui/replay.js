@@ -17,11 +17,9 @@ function shape(tag, attributes, text = "") {
   return node;
 }
 
-function minus(number) {
+function percent(number) {
   if (!Number.isFinite(number)) return "not a number";
-  const digits = Math.abs(number) >= 100 ? 0 : Math.abs(number) >= 10 ? 1 : 2;
-  const said = number.toFixed(digits);
-  return (Number(said) === 0 ? said.replace("-", "") : said).replace("-", "−");
+  return number > 0 && number < 1 ? "under 1 %" : `${number.toFixed(0)} %`;
 }
 
 function nice(span) {
@@ -33,24 +31,21 @@ function nice(span) {
 function curve(data, box) {
   const width = Math.max(260, box.clientWidth);
   const height = 190;
-  const pad = { left: 40, right: 14, top: 26, bottom: 34 };
-  const all = data.items.flatMap((item) => item.means).concat(data.references.map((r) => r.value));
-  const low = Math.min(-0.5, ...all.filter(Number.isFinite));
+  const pad = { left: 44, right: 14, top: 26, bottom: 34 };
   const last = data.steps[data.steps.length - 1] || 1;
   const x = (step) => pad.left + (step / last) * (width - pad.left - pad.right);
-  const y = (value) => pad.top + (value / low) * (height - pad.top - pad.bottom);
+  const y = (value) => pad.top + (1 - value / 100) * (height - pad.top - pad.bottom);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": data.alt });
-  const tick = nice(-low);
-  for (let value = 0; value >= low; value -= tick) {
+  for (let value = 0; value <= 100; value += 25) {
     svg.append(shape("line", { x1: pad.left, x2: width - pad.right, y1: y(value), y2: y(value), class: "grid" }));
-    svg.append(shape("text", { x: pad.left - 6, y: y(value) + 4, "text-anchor": "end" }, minus(value).replace(/\.?0+$/, "")));
+    svg.append(shape("text", { x: pad.left - 6, y: y(value) + 4, "text-anchor": "end" }, `${value} %`));
   }
   const jump = Math.max(1, nice((last * 3) / Math.max(2, Math.floor(width / 90))));
   for (let step = 0; step <= last; step += jump) {
     svg.append(shape("text", { x: x(step), y: height - 18, "text-anchor": "middle" }, String(step)));
   }
-  svg.append(shape("text", { x: pad.left, y: 12 }, "Log-prob per token of the right answer (nats)"));
-  svg.append(shape("text", { x: width - pad.right, y: height - 4, "text-anchor": "end" }, "optimiser step"));
+  svg.append(shape("text", { x: pad.left, y: 12 }, "How likely the right answers are"));
+  svg.append(shape("text", { x: width - pad.right, y: height - 4, "text-anchor": "end" }, "training step"));
   const path = (values) =>
     values.map((v, i) => (Number.isFinite(v) ? `${i && Number.isFinite(values[i - 1]) ? "L" : "M"}${x(data.steps[i])},${y(v)}` : "")).join("");
   data.items.forEach((item) => {
@@ -85,7 +80,7 @@ function card(item, data) {
   return {
     box,
     show(at) {
-      const right = item.texts[at].trim() === item.answer.trim();
+      const right = item.right[at];
       said.textContent = item.texts[at].trim() || "(nothing)";
       said.className = right ? "said right" : "said wrong";
       said.title = right ? "The right answer" : "Right answer: " + item.answer.trim();
@@ -94,7 +89,7 @@ function card(item, data) {
         const share = Number.isFinite(shift) ? Math.min(1, Math.abs(shift) / data.scale) : 1;
         const color = shift > 0 ? data.more : data.less;
         cell.style.background = `color-mix(in srgb, ${color} ${Math.round(75 * share)}%, transparent)`;
-        cell.title = `log-prob ${minus(item.lps[at][i])}, ${shift > 0 ? "+" : ""}${minus(shift)} since the start`;
+        cell.title = `${percent(100 * Math.exp(item.lps[at][i] ?? NaN))} likely, ${percent(100 * Math.exp(item.lps[0][i] ?? NaN))} at the start`;
       });
     },
   };
@@ -141,8 +136,8 @@ export default function ({ data: [data], parentElement }) {
     cards.forEach((one) => one.show(at));
     data.roles.forEach((role, i) => {
       const items = data.items.filter((item) => item.role === role.name);
-      const right = items.filter((item) => item.texts[at].trim() === item.answer.trim()).length;
-      means[i].textContent = `${right} of ${items.length} right · log-prob ${minus(role.mean[at])}`;
+      const right = items.filter((item) => item.right[at]).length;
+      means[i].textContent = `${right} of ${items.length} right · ${percent(role.mean[at])} likely`;
     });
     move(at);
   };

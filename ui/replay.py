@@ -12,12 +12,14 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
-from unlearn.results.compare import number, probe_references, question_of, rounded
+from unlearn.results import likelihood
+from unlearn.results.compare import number, question_of, rounded
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
 # The number of probes that are shown of each role.
 PER_ROLE = 6
+PURPOSE = {"forget": "To forget", "retain": "To keep"}
 # The number of steps that are sent to the browser at most.
 FRAMES = 200
 
@@ -54,8 +56,8 @@ def _frames(path: Path, _probed: int, _sampled: int, dark: bool) -> JsonObject:
 
 
 def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
-    """Return what the browser needs to replay, and no more: texts, log-probs of the answer tokens, means by
-    role.
+    """Return what the browser needs to replay, and no more: texts, log-probs of the answer tokens, and how likely
+    the right answers are, in per cent, by row and by role.
     """
     # This imports plotly, which takes a moment that other pages need not wait for.
     from unlearn.figures.base import GENERAL, RETRAINED, ROLES, paint
@@ -74,7 +76,7 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
     roles = [
         {
             "name": role,
-            "title": f"{role.capitalize()} rows",
+            "title": PURPOSE.get(role, f"{role.capitalize()} rows"),
             "color": colors[role],
             "mean": _mean(shown, places),
         }
@@ -82,21 +84,23 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
     ]
     references = [
         {
-            "name": f"{role}, retrained without it",
-            "value": value["retrained"],
+            "name": "a model that never saw it",
+            "value": _finite(100 * value),
             "color": paint(RETRAINED, dark),
         }
-        for role, value in probe_references(run).items()
+        for role, value in likelihood.of_retrained(run).items()
         if role == "forget"
     ]
-    said = ", ".join(f"{r['name']} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])}" for r in roles)
+    said = ", ".join(
+        f"{r['title'].lower()} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])} %" for r in roles
+    )
     return {
         "steps": [record["step"] for record in shown],
         "items": items,
         "roles": roles,
         "colors": colors,
         "references": references,
-        "alt": f"Mean log-prob of the right answers over training: {said}",
+        "alt": f"How likely the right answers are over the training: {said}",
         "less": LESS,
         "more": MORE,
         "scale": SCALE["lp"][0],
@@ -105,15 +109,16 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
 
 def _item(shown: list[JsonObject], place: int) -> JsonObject:
     moments = [record["items"][place] for record in shown]
-    question = question_of(moments[0])
+    spelt = [likelihood.answer_tokens(moment) for moment in moments]
     return {
         "role": moments[0]["role"],
-        "question": question,
+        "question": question_of(moments[0]),
         "answer": moments[0]["answer"],
         "texts": [_said(record, moment) for record, moment in zip(shown, moments, strict=True)],
-        "means": [_finite(-number(moment["nll"])) for moment in moments],
-        "tokens": [visible(token["token"]) for token in moments[0]["tokens"]],
-        "lps": [[_finite(number(token["lp"])) for token in moment["tokens"]] for moment in moments],
+        "right": [moment["text"].strip() == moment["answer"].strip() for moment in moments],
+        "means": [_finite(100 * likelihood.of_answer(moment)) for moment in moments],
+        "tokens": [visible(token["token"]) for token in spelt[0]],
+        "lps": [[_finite(number(token["lp"])) for token in tokens] for tokens in spelt],
     }
 
 
@@ -127,8 +132,8 @@ def _said(record: JsonObject, moment: JsonObject) -> str:
 
 
 def _mean(shown: list[JsonObject], places: list[int]) -> list[float | None]:
-    rows = [[-number(record["items"][place]["nll"]) for place in places] for record in shown]
-    return [_finite(sum(row) / len(row)) for row in rows]
+    rows = [likelihood.of_rows([record["items"][place] for place in places]) for record in shown]
+    return [_finite(100 * row) for row in rows]
 
 
 def _finite(value: float) -> float | None:

@@ -48,6 +48,18 @@ def test_what_a_person_says_reaches_the_server(started, tmp_path):
     assert os.environ["UNLEARN_RUNS"] == str(tmp_path)
 
 
+def test_a_class_is_told_where_to_go_and_its_code(started, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARN_CLASS", "")
+    monkeypatch.delenv("UNLEARN_CLASS")
+    with pytest.raises(SystemExit):
+        line.studio(["--port", "9000", "--host", "lab.example", "--runs", str(tmp_path)])
+    said, code = capsys.readouterr().out, os.environ["UNLEARN_CLASS"]
+    assert "Open http://lab.example:9000 from another machine." in said
+    assert f"/lesson?class={code}" in said
+    assert app.invitation("127.0.0.1", None, code) == said.splitlines()[-1:]
+    assert app.invitation("fe80::1", None, code)[0] == "Open http://[fe80::1]:8501 from another machine."
+
+
 def test_every_address_means_the_names_of_this_machine_not_every_name():
     named = [word for word in app.settings("0.0.0.0", None) if not word.startswith("--")]
     assert named[0] == "0.0.0.0"

@@ -119,20 +119,27 @@ def test_whoever_looks_sees_that_a_run_was_asked_to_stop(store):
 
 
 def test_all_who_watch_share_one_figure_until_the_next_redraw(store, monkeypatch):
-    from ui import live
+    from ui.launch import curves, drawing
 
     run, now = seed_run(store, "running"), [100.0]
-    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
-    first = live.drawn(run, run.events("step"), True, False)
+    monkeypatch.setattr(drawing.time, "monotonic", lambda: now[0])
+
+    def drawn(active=True, dark=False):
+        steps = run.events("step")
+        at = (steps[-1]["step"],)
+        return drawing.shared(("losses", run.id, dark), at, active, lambda: curves.terms(steps, dark))
+
+    first = drawn()
     run.append("step", step=21, of=40, terms={"forget": 1.0}, seconds=7.0)
-    assert live.drawn(run, run.events("step"), True, False) is first
-    assert first[1].layout.title.text is None  # a figure's title does not wrap: it stands above it
-    assert first[2].startswith("Forget term ")
-    assert live.drawn(run, run.events("step"), True, True)[0][1] == 21  # the dark one is another
-    now[0] += live.EVERY
-    assert live.drawn(run, run.events("step"), True, False)[0][1] == 21
+    assert drawn() is first
+    figure, title = first[1][0]
+    assert figure.layout.title.text is None  # a figure's title does not wrap: it stands above it
+    assert title.startswith("Forget term ")
+    assert drawn(dark=True)[0] == (21,)  # the dark one is another
+    now[0] += drawing.EVERY
+    assert drawn()[0] == (21,)
     run.append("step", step=22, of=40, terms={"forget": 1.0}, seconds=8.0)
-    assert live.drawn(run, run.events("step"), False, False)[0][1] == 22  # over: nothing will follow
+    assert drawn(active=False)[0] == (22,)  # over: nothing will follow
 
 
 @pytest.mark.slow
@@ -255,6 +262,23 @@ def test_markup_in_a_title_stays_text(store):
     run.set_meta(title="**bold** :red[x] <b>y</b> $z$")
     words = texts(opened("launch.py", run=run.id))
     assert r"\*\*bold\*\* \:red\[x\] \<b\>y\</b\> \$z\$" in words
+
+
+def test_methods_stand_in_rows_by_what_they_do_and_two_are_marked(store):
+    from unlearn.methods import FAMILIES, METHODS, family_of
+
+    app = opened("launch.py", model="tiny-authors", data="authors", method="npo")
+    rows = [group for group in app.button_group if str(group.key).startswith("methods.")]
+    assert [group.key for group in rows] == [f"methods.{family}" for family in FAMILIES]
+    words = " ".join(option.content for group in rows for option in group.proto.options)
+    assert words.count("start here") in (2, 3)
+    assert "ruins" in words
+    assert {family_of(method) for method in METHODS.values()} == set(FAMILIES)
+    app.session_state["methods"] = ["npo"]
+    rows[1].set_value(["undial"]).run()
+    assert app.session_state["methods"] == ["npo", "undial"]
+    app.button_group(key="methods.push").set_value([]).run()
+    assert app.session_state["methods"] == ["undial"]
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def test_a_deep_link_works_on_a_fresh_server(server, person):
 
 def test_from_start_to_tokens(server, person):
     person.goto(server.url)
-    person.get_by_role("link", name="Try it yourself").click()
+    person.get_by_role("button", name="Try it yourself").click()
     person.get_by_role("button", name="Launch", exact=True).click()
     person.get_by_text("Compare the answers").wait_for()
     no_exception(person)

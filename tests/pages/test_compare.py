@@ -1,6 +1,7 @@
 """Start, Compare and Tokens: what they show of a good run, two runs, a failed run and hostile texts."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -154,8 +155,21 @@ def test_replay_sends_plain_numbers_only(store):
     json.dumps(sent, allow_nan=False)
     assert sent["steps"] == [0, 5, 10, 15, 20]
     assert sent["items"][0]["means"][1] is None
-    assert sent["roles"][0]["mean"][0] == pytest.approx(-0.05)
-    assert sent["references"][0]["value"] == pytest.approx(-5.05)
+    # In per cent, and of the answer alone: the token that ends it is neither counted nor sent.
+    assert sent["roles"][0]["mean"][0] == pytest.approx(100 * math.exp(-0.05), abs=1e-3)
+    assert sent["references"][0]["value"] == pytest.approx(100 * math.exp(-5.05), abs=1e-3)
+    assert sent["items"][0]["tokens"] == ["␣Lisbon"]
+    assert sent["items"][0]["right"] == [True, True, True, False, False]
+
+
+def test_a_right_answer_of_an_earlier_step_stays_right(store):
+    """Between two moments at which it was asked the earlier words stand with their step, and count as they did."""
+    run = seed_run(store)
+    probes = run.probes()
+    probes[1]["items"][0]["said"] = 0
+    sent = replay.frames(run, probes, dark=False)["items"][0]
+    assert sent["texts"][1].endswith("(at step 0)")
+    assert sent["right"][1]
 
 
 def test_replay_of_a_long_run_keeps_both_ends(store):

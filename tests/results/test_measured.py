@@ -84,3 +84,35 @@ def test_words_continued_stand_where_nothing_is_asked(tmp_path):
         role["memorised"] = role.pop("exact")
     (found,) = measured(METHODS["npo"], kept(tmp_path, plain))
     assert found.roles["retain"].after == 0.8
+
+
+def models(**changes):
+    """The same method on three models, as it was measured; changes are of the last."""
+    rows = [row(model=name) for name in ("tiny-authors", "tiny-snippets")]
+    settings = METHODS["npo"].settings("small", "lora", "smollm2")
+    return [*rows, row(model="smollm2") | {"tuning": "lora", **settings} | changes]
+
+
+def test_where_to_start_is_what_was_measured_on_three_models_and_ruined_none(tmp_path):
+    npo = METHODS["npo"]
+    assert record.is_good_start(npo, kept(tmp_path, *models()))
+    assert not record.is_good_start(npo, kept(tmp_path, *models()[:2]))
+    assert not record.is_good_start(npo, kept(tmp_path, *models(collapsed=1)))
+    weak = row(model="smollm2")["scores"]
+    weak["retain"]["exact"]["after"]["mean"] = 0.7
+    assert not record.is_good_start(npo, kept(tmp_path, *models(scores=weak)))
+
+
+def test_a_method_ruins_a_model_where_that_was_seen_else_where_it_is_known(tmp_path):
+    path = kept(tmp_path, row(collapsed=1), row("ga"))
+    assert record.ruins(METHODS["npo"], "tiny-authors", path)
+    assert not record.ruins(METHODS["npo"], "smollm2", path)
+    # It is known of ascent, but on this model it was measured and held.
+    assert not record.ruins(METHODS["ga"], "tiny-authors", path)
+    assert record.ruins(METHODS["ga"], "smollm2", path)
+
+
+def test_of_what_ships_two_or_three_are_to_start_with():
+    marked = [name for name, method in METHODS.items() if record.is_good_start(method)]
+    assert 2 <= len(marked) <= 3
+    assert not any(record.ruins(METHODS[name], "tiny-authors") for name in marked)

@@ -16,9 +16,12 @@ from unlearn.results.pace import duration
 from unlearn.store.runs import Run, RunConfig
 from unlearn.work.preflight import preflight
 
+# The choice to see all runs of one launch in one figure.
+TOGETHER = "together"
 CHOICES = ("model", "data", "method", "requests", "prompt", "clone")
 # The method that is chosen at first, because it forgets and rarely destroys the model.
 FIRST_METHOD = "npo"
+RATIO = "retraining ÷ this"
 # The number of recent runs whose speed an estimate may use.
 RECENT = 40
 
@@ -98,7 +101,7 @@ def load_button() -> None:
 def cost(configs: Sequence[RunConfig]) -> bool:
     """Draw what each run will take, and return True when all of them can start."""
     entered = {config.model: costs.training_tokens(config.model) for config in configs}
-    rows, warnings, notes, good = [], [], [], True
+    rows, warnings, notes, formulas, good = [], [], [], [], True
     finished = [run for run in shell.store().list()[:RECENT] if run.results()]
     for config in configs:
         name = shell.method_title(config.method)
@@ -115,13 +118,18 @@ def cost(configs: Sequence[RunConfig]) -> bool:
         planned = {"tokens": check.tokens, "parameters": check.parameters}
         again = spending.of_model(config.model, planned, entered[config.model])
         if again:
-            row["retraining ÷ this"] = f"{compare.rounded(again['flops_ratio'])} ×"
-            notes.append(f"{name}: {again['formula']}")
+            row[RATIO] = f"{compare.rounded(again['flops_ratio'])} ×"
+            formulas.append(f"{name}: {again['formula']}")
         rows.append(row)
         warnings += [text for text in check.warnings if text not in warnings]
-        notes += check.notes
+        notes += [text for text in check.notes if text not in notes]
     if rows:
-        right = {name: st.column_config.TextColumn(name, alignment="right") for name in list(rows[0])[2:]}
+        helps = {"time": _learnt(configs, finished), RATIO: "  \n".join(map(shell.plain, formulas))}
+        helps["operations"] = "6 × parameters × tokens that are trained on."
+        right = {
+            name: st.column_config.TextColumn(name, alignment="right", help=helps.get(name))
+            for name in list(rows[0])[2:]
+        }
         st.dataframe(
             rows, column_config=right, hide_index=True, key="preflight", alt="What each run will take"
         )
@@ -130,6 +138,16 @@ def cost(configs: Sequence[RunConfig]) -> bool:
     for text in warnings:
         st.warning(shell.plain(text), icon=":material/warning:")
     return good and bool(rows)
+
+
+def _learnt(configs: Sequence[RunConfig], finished: Sequence[Run]) -> str:
+    """Return where the times come from: how many runs of these models have ended on this machine."""
+    asked = {(config.model, config.tuning) for config in configs}
+    count = sum((run.config.model, run.config.tuning) in asked for run in finished)
+    if not count:
+        return "Not known before the first run of this model has ended on this machine."
+    runs = f"{count} run{'s' * (count > 1)}"
+    return f"Learnt from {runs} of this model on this machine, of the same method where there is one."
 
 
 def launch(configs: Sequence[RunConfig]) -> None:
@@ -174,23 +192,23 @@ def watched() -> list[Run]:
     return found or [run for run in mine if run.path.parent == root]
 
 
-def pick(runs: Sequence[Run]) -> Run:
-    """Draw the choice of a run and return it.
-
-    It is the person's choice, or else the running one, or else the first.
-    """
+def pick(runs: Sequence[Run]) -> Run | None:
+    """Return the run to show by itself, or None where several race: all together, unless a person chose one."""
     if len(runs) == 1:
         return runs[0]
     by_id = {run.id: run for run in runs}
-    moving = next((run.id for run in runs if run.state == "running"), runs[0].id)
     icons = {run.id: shell.STATES[run.state][1] for run in runs}
     chosen = st.segmented_control(
         "Runs",
-        list(by_id),
-        format_func=lambda name: f"{icons[name]} {shell.method_title(by_id[name].config.method)}",
-        default=moving,
+        [TOGETHER, *by_id],
+        format_func=lambda name: (
+            "All together"
+            if name == TOGETHER
+            else f"{icons[name]} {shell.method_title(by_id[name].config.method)}"
+        ),
+        default=TOGETHER,
         required=True,
-        key=f"watch.{moving}",
+        key=f"watch.{runs[0].id}",
         label_visibility="collapsed",
     )
-    return by_id[chosen]
+    return by_id.get(chosen)

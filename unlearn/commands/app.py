@@ -13,9 +13,11 @@ import sys
 import tomllib
 
 from unlearn.commands.parser import Parser, add_runs
+from unlearn.results import classroom
 from unlearn.store import environment
 from unlearn.store.home import HOME
 
+CONFIG = HOME / ".streamlit" / "config.toml"
 # These addresses are no names that a browser calls. They mean all addresses of this machine.
 EVERY_ADDRESS = ("0.0.0.0", "::")
 # The server takes this process's place where the system can do that, so that a signal reaches the server itself.
@@ -52,7 +54,7 @@ def settings(host: str | None, at: int | None) -> list[str]:
     if host is None:
         return words
     words += ["--server.address", host]
-    config = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    config = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
     names = [*config["server"]["allowedHosts"], *names_of(host)]
     # An option given here replaces the file's list.
     for name in dict.fromkeys(names):
@@ -76,10 +78,27 @@ def names_of(host: str) -> list[str]:
     return [*names, *(str(address[0]) for *_, address in found if "%" not in str(address[0]))]
 
 
+def invitation(host: str, at: int | None, code: str) -> list[str]:
+    """Return the lines for a class: the addresses that a browser on another machine may open, and the code."""
+    # An address of this machine alone is of use to nobody else.
+    names = [
+        name for name in dict.fromkeys(names_of(host)) if not name.startswith(("127.", "::1", "localhost"))
+    ]
+    port = at or tomllib.loads(CONFIG.read_text(encoding="utf-8"))["server"]["port"]
+    lines = [
+        f"Open http://{f'[{name}]' if ':' in name else name}:{port} from another machine." for name in names
+    ]
+    lines.append(f"A class votes with the code {code}, on the page Lesson or under /lesson?class={code}.")
+    return lines
+
+
 def serve(words: list[str]) -> int:
     """Start the server, wait until it ends, and return its exit status."""
     args = parser().parse_args(words)
     os.environ[environment.RUNS.name] = str(args.runs.absolute())
+    if args.host is not None:
+        os.environ.setdefault(environment.CLASS.name, classroom.new_code())
+        print("\n".join(invitation(args.host, args.port, environment.CLASS.text())))
     command = [
         sys.executable,
         "-m",

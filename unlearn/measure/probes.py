@@ -1,6 +1,6 @@
 """This module records what pages show text by text: samples before and after, and probes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 # So many texts of each role keep their generations and tokens for the pages.
 SAMPLES = 40
-PROBES = {"forget": 4, "retain": 2}
+# As many of each, so that what must go and what must stay stand side by side.
+PROBES = {"forget": 5, "retain": 5}
 # Times that likelihoods are read while it trains, where it has so many steps.
 LEAST = 20
+
+
+def probed(chosen: Mapping[str, Sequence[Row]]) -> list[tuple[str, int, Row]]:
+    """Return the rows that a run asks again and again, of those that it scores: (role, place, row)."""
+    spread = {role: _spread(chosen.get(role, ()), count) for role, count in PROBES.items()}
+    return [(role, place, row) for role, rows in spread.items() for place, row in rows]
 
 
 def sample(when: str, o: Observation) -> JsonObject:
@@ -63,8 +70,7 @@ class Probes:
     ) -> None:
         self.run, self.loaded, self.max_length, self.clock = run, loaded, max_length, clock
         self.wanted, self.steps = run.config.probes, max(1, steps)
-        spread = {role: _spread(chosen.get(role, []), count) for role, count in PROBES.items()}
-        self.rows = [(role, place, row) for role, rows in spread.items() for place, row in rows]
+        self.rows = probed(chosen)
         self.done = {event["step"] for event in run.events("probe")}
         # The items of the last record.
         self.items: list[JsonObject] = []
@@ -173,7 +179,7 @@ def _without_text(item: JsonObject) -> JsonObject:
     return {name: value for name, value in item.items() if name != "text"}
 
 
-def _spread(rows: list[Row], count: int) -> list[tuple[int, Row]]:
+def _spread(rows: Sequence[Row], count: int) -> list[tuple[int, Row]]:
     """count rows spread evenly over the list, with their places, within those whose samples are kept."""
     rows = rows[:SAMPLES]
     count = min(count, len(rows))

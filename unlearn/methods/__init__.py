@@ -62,6 +62,19 @@ METHODS: dict[str, type[Method]] = {
 # Steps after a finished run, which are no choice of their own.
 AFTER: dict[str, type[Method]] = {UNDO.name: UNDO}
 
+# The folders of the methods, in teaching order, with what the methods of each do to what is to be forgotten.
+FAMILIES = {
+    "push": "push away",
+    "answer": "give another answer",
+    "edit": "edit weights or states",
+    "references": "references",
+}
+
+
+def family_of(method: type[Method]) -> str:
+    """Return the key in FAMILIES of the folder that the method's file lies in."""
+    return method.__module__.split(".")[-2]
+
 
 def method_named(name: str) -> type[Method]:
     """Return the method class of this name. ValueError, with the known names, for an unknown one."""
@@ -72,4 +85,15 @@ def method_named(name: str) -> type[Method]:
     return METHODS[name]
 
 
-__all__ = ["AFTER", "METHODS", "Knob", "Method", "RetainMethod", "check", "knob", "method_named"]
+__all__ = [
+    "AFTER",
+    "FAMILIES",
+    "METHODS",
+    "Knob",
+    "Method",
+    "RetainMethod",
+    "check",
+    "family_of",
+    "knob",
+    "method_named",
+]

@@ -101,3 +101,21 @@ def describe(found: Measured) -> str:
         f"({forget.before:.0%} before) and {retain.after:.0%} of those to keep ({retain.before:.0%} before); "
         f"{seeds}, n {forget.n} and {retain.n}.{ruined}"
     ).replace("%", " %")
+
+
+# A method is one to start with where it was measured on so many models, ruined none, and kept on each so much more of
+# what should stay than it left of what should go.
+MODELS, LEAD = 3, 0.5
+
+
+def is_good_start(method: "Method", path: Path = RESULTS) -> bool:
+    """Return whether the method is one to start with, by what was measured at its defaults."""
+    found = measured(method, path)
+    leads = [one.roles["retain"].after - one.roles["forget"].after for one in found]
+    return len(found) >= MODELS and not any(one.collapsed for one in found) and min(leads) >= LEAD
+
+
+def ruins(method: "Method", model: str, path: Path = RESULTS) -> bool:
+    """Return whether the method's defaults ruin this model: measured on it, else known of the method."""
+    found = [one for one in measured(method, path) if one.model == model]
+    return any(2 * one.collapsed >= one.seeds for one in found) if found else bool(method.collapses)

@@ -73,4 +73,9 @@ REFERENCE_MEMORY = Variable(
 PRODUCTS = Variable(
     "UNLEARN_PRODUCTS", "the faster one here", "Library that multiplies matrices on a CPU: blas or onednn."
 )
-VARIABLES = (RUNS, ROOTS, CACHE, DEVICE, DEVICE_MEMORY, REFERENCE_MEMORY, PRODUCTS)
+CLASS = Variable(
+    "UNLEARN_CLASS",
+    "a new one in each session",
+    "Code of the class that votes on the page Lesson; `unlearn-studio --host` makes one and shows it.",
+)
+VARIABLES = (CLASS, RUNS, ROOTS, CACHE, DEVICE, DEVICE_MEMORY, REFERENCE_MEMORY, PRODUCTS)

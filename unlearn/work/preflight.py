@@ -200,21 +200,34 @@ def _weights(config: RunConfig, parameters: int) -> tuple[float, int, tuple[str,
     return a_weight, max(0, round(a_weight * parameters) - found.held[device]), (found.describe(),)
 
 
-# A learning rate that differs from the tuned one by more than this factor is worth a word.
-FAR = 10.0
+# A learning rate that differs from the tuned one by more than the first factor is worth a word; from the second on the
+# word is ruin.
+FAR, RUIN = 10.0, 100.0
+
+
+def tuned_lr(config: RunConfig) -> float:
+    """Return the learning rate that the config's method was tuned with for a model of this size."""
+    method = method_named(config.method)
+    return float(method.settings(model_size(config.model), config.tuning, config.model)["lr"])
 
 
 def far_lr(config: RunConfig, method: Method) -> list[str]:
     """Return a sentence where the learning rate is far from the one that the method was tuned with, else nothing."""
-    tuned = type(method).settings(model_size(config.model), config.tuning, config.model)["lr"]
+    tuned = tuned_lr(config)
     ratio = max(config.lr / tuned, tuned / config.lr)
     # A value at exactly ten times rounds either way.
     if ratio <= FAR * (1 + 1e-9):
         return []
-    word, then = ("above", "may destroy the model") if config.lr > tuned else ("below", "may change nothing")
+    times = f"{float(f'{ratio:.3g}'):,.10g}"
+    if config.lr < tuned:
+        return [
+            f"The learning rate {config.lr:g} is {times} times below the {tuned:g} that {method.title} was tuned with "
+            "for a model of this size, and may change nothing."
+        ]
+    then = "expect ruin" if ratio >= RUIN else "it may destroy the model"
     return [
-        f"The learning rate {config.lr:g} is {ratio:.3g} times {word} the {tuned:g} that {method.title} was tuned with "
-        f"for a model of this size, and {then}."
+        f"The learning rate {config.lr:g} is {times} × the tuned rate ({tuned:g}, {method.title} on a model of this "
+        f"size): {then}."
     ]
 
 
@@ -231,9 +244,13 @@ def retrain_elsewhere(config: RunConfig) -> str:
 
 
 def _seconds(config: RunConfig, finished: Sequence[Run], tokens: int) -> float | None:
-    for run in finished:
+    """The time that runs of this model took here, of the same method where there is one: training by its tokens."""
+    alike = [
+        run for run in finished if (run.config.model, run.config.tuning) == (config.model, config.tuning)
+    ]
+    for run in sorted(alike, key=lambda run: run.config.method != config.method):
         results = run.results()
-        if results.get("tokens") and (run.config.model, run.config.tuning) == (config.model, config.tuning):
+        if results.get("tokens"):
             phases = results["phases"]
             fixed = results["seconds"] - phases.get("training", 0.0)
             return fixed + phases.get("training", 0.0) * tokens / results["tokens"]

@@ -1,0 +1,50 @@
+"""The curve of right answers: its title says what it shows, one role a figure, the retrained model dashed."""
+
+import math
+
+from unlearn.figures.base import FORGET, RETRAINED
+from unlearn.figures.likelihood import LARGE, likelihood
+
+FALLS = [(0, 1.0), (5, 0.5), (10, 0.004)]
+
+
+def lines(figure):
+    return {shape.line.color: shape.y0 for shape in figure.layout.shapes}
+
+
+def test_one_run_has_the_roles_colour_and_the_title_its_ends():
+    figure = likelihood("forget", {"the run": FALLS}, 0.2)
+    assert figure.layout.title.text == "To forget: right answers 100 % → under 1 % (retrained 20 %)"
+    assert figure.data[0].line.color == FORGET
+    assert list(figure.data[0].y) == [100.0, 50.0, 0.4]
+    assert not figure.data[0].showlegend
+    assert lines(figure) == {RETRAINED: 20.0}
+
+
+def test_several_runs_have_a_colour_and_a_dash_each_and_one_scale():
+    figure = likelihood("retain", {"NPO": FALLS, "<b>UnDIAL</b>": [(0, 1.0), (8, 0.9)]})
+    assert len({(trace.line.color, trace.line.dash) for trace in figure.data}) == 2
+    assert all(trace.showlegend for trace in figure.data)
+    assert figure.layout.title.text == (
+        "To keep: right answers NPO 100 % → under 1 %, &lt;b&gt;UnDIAL&lt;/b&gt; 100 % → 90 %"
+    )
+    assert not figure.layout.shapes
+    assert figure.layout.yaxis.range == (-3, 105)
+
+
+def test_what_is_not_a_number_leaves_a_gap_and_is_said():
+    figure = likelihood("forget", {"the run": [(0, 1.0), (5, math.nan)]})
+    assert figure.data[0].y[1] is None
+    assert "now not a number" in figure.layout.title.text
+    assert likelihood("forget", {"the run": [(0, math.nan)]}).layout.title.text == "No question was asked yet"
+
+
+def test_for_a_room_type_and_lines_are_larger():
+    figure = likelihood("forget", {"the run": FALLS}, large=True)
+    assert figure.layout.height == LARGE
+    assert figure.data[0].line.width == 4
+
+
+def test_a_long_curve_is_thinned():
+    figure = likelihood("forget", {"the run": [(i, 0.5) for i in range(5000)]}, points=300)
+    assert len(figure.data[0].x) <= 300

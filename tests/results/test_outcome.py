@@ -1,0 +1,73 @@
+"""What stands in large above a finished run, and in which order several are named."""
+
+import pytest
+
+from tests.results.test_conclusion import attacked, planted
+from unlearn.results import outcome
+from unlearn.results.conclusion import MEANS, of_run
+from unlearn.store.runs import RunStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+def shown(run):
+    return {tile.title: tile for tile in outcome.tiles(run)}
+
+
+def test_each_number_stands_beside_the_retrained_models(store):
+    found = shown(planted(store, forget=(48, 2, 1), retain=(49, 47, 50)))
+    left = found["Still answers of what it was to forget"]
+    assert (left.value, left.before, left.good) == ("4 % (retrained 2 %)", "96 %", True)
+    assert "n = 50" in left.help
+    kept = found["Still answers of the rest"]
+    assert (kept.value, kept.before, kept.good) == ("94 % (retrained 100 %)", "98 %", False)
+    assert found["Perplexity of other text"].value == "5.5 (retrained 5.1)"
+
+
+def test_without_a_retrained_model_none_is_invented(store):
+    found = shown(planted(store, forget=(48, 2, None), retain=(49, 49, None)))
+    assert found["Still answers of what it was to forget"].value == "4 %"
+    # A change of nothing is neither good nor bad.
+    assert found["Still answers of the rest"].good is None
+
+
+def test_gone_is_not_said_before_somebody_attacked(store):
+    run = planted(store)
+    assert shown(run)["Is it really gone?"].value == outcome.NOT_ATTACKED
+    attacked(run, relearn="suppressed")
+    found = shown(run)
+    assert "Is it really gone?" not in found
+    assert found["Under the worst attack"].value == "80 % came back (retrained 0 %)"
+
+
+def test_a_model_that_answers_nothing_is_said_to_be_no_success(store):
+    ruined = planted(store, forget=(48, 0, 1), retain=(49, 0, 49), ppl=(5.0, 900.0, 5.0))
+    assert outcome.headline(ruined) == "It answers nothing any more; this is not unlearning."
+    half = planted(store, forget=(48, 0, 1), retain=(49, 25, 49), ppl=(5.0, 11.0, 5.0))
+    assert outcome.headline(half).startswith("It was ruined")
+    assert outcome.headline(planted(store)) == ""
+    nothing = planted(store, forget=(0, 0, 0))
+    assert outcome.headline(nothing) == MEANS["nothing to forget"]
+
+
+def test_a_run_without_scores_has_no_numbers(store):
+    run = store.create(planted(store).config)
+    assert (outcome.tiles(run), outcome.headline(run), outcome.ranked([run])) == ([], "", [])
+
+
+def test_the_best_verdict_is_named_first(store):
+    good, better = planted(store), planted(store, retain=(49, 49, 49))
+    ruined = planted(store, ppl=(5.0, 900.0, 5.0))
+    weak = attacked(planted(store), relearn="suppressed")
+    strong = attacked(planted(store), relearn="erased", probe="erased")
+    ranked = [run for run, _ in outcome.ranked([ruined, weak, good, strong, better])]
+    assert ranked == [strong, better, good, weak, ruined]
+    assert set(outcome.BEST_FIRST) == set(MEANS)
+
+
+def test_one_line_says_both_sides(store):
+    said = outcome.short(of_run(planted(store)))
+    assert said == "4 % left (retrained 2 %) · 94 % of the rest kept (retrained 98 %)"

@@ -1,0 +1,121 @@
+"""From Start to an attacked run as a person does it: with a mouse, with the keyboard alone, and on a phone."""
+
+import re
+
+import pytest
+
+from tests.pages.test_browser import chromium, no_exception, person, server  # noqa: F401  (fixtures)
+from ui import shell
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+# Milliseconds for all attacks on the bundled model on a machine that has other work.
+ATTACKS = 600_000
+RECORDED = next(path.name for path in shell.Path(shell.RECORDED).iterdir())
+PHONE = {"width": 390, "height": 844}
+# What must not lie over each other: content on the page, and the words of a figure.
+OVERLAPS = """() => {
+  const boxes = (root, names) => [...root.querySelectorAll(names)]
+    .map((node) => ({node, box: node.getBoundingClientRect()}))
+    .filter(({box}) => box.width > 1 && box.height > 1);
+  const bad = [];
+  const compare = (found) => found.forEach((one, i) => found.slice(i + 1).forEach((other) => {
+    if (one.node.contains(other.node) || other.node.contains(one.node)) return;
+    const [a, b] = [one.box, other.box];
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    const name = ({node}) => (node.dataset?.testid || node.getAttribute("class")) + ": " + node.textContent.slice(0, 60);
+    if (wide > 2 && high > 2) bad.push(`${name(one)} | ${name(other)} | ${wide.toFixed(0)} x ${high.toFixed(0)}`);
+  }));
+  const main = document.querySelector("[data-testid=stMain]");
+  compare(boxes(main, "[data-testid=stPlotlyChart], [data-testid=stDataFrame], [data-testid=stMetric], " +
+    "[data-testid=stMarkdown], [data-testid=stButton], [data-testid=stAlert], [data-testid=stPageLink], svg[role=img]"));
+  main.querySelectorAll(".js-plotly-plot").forEach((plot) => {
+    if (!plot.closest("details:not([open])")) compare(boxes(plot, ".xtitle, .ytitle, .legend, .annotation-text"));
+  });
+  if (document.documentElement.scrollWidth > innerWidth + 1) bad.push("it scrolls sideways");
+  return bad;
+}"""
+
+
+def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa: F811
+    person.goto(server.url)
+    person.get_by_role("link", name="A lesson in five steps").click()
+    person.get_by_role("button", name="Ask the model").click()
+    person.get_by_text(
+        re.compile(r"Asked just now\. It gives the right answer a likelihood of \d+ %")
+    ).wait_for()
+    person.get_by_text("From its own training on these texts").click()
+    person.get_by_text(re.compile(r"Yes\. The authors are invented")).wait_for()
+    no_exception(person)
+    person.get_by_role("link", name="Start").first.click()
+    person.get_by_role("button", name="Try it yourself").click()
+    person.get_by_role("button", name="Launch", exact=True).click()
+    # Rows and stages are there before the first answer.
+    person.get_by_text("Loading the model").first.wait_for()
+    person.get_by_test_id("stDataFrame").first.wait_for()
+    person.get_by_text("not attacked yet").wait_for()
+    person.get_by_text(re.compile(r"\d+ % \(retrained 3\.3 %\)")).first.wait_for()
+    person.get_by_role("button", name="Is it really gone? Attack it").click()
+    person.get_by_role("heading", name="Stress").wait_for()
+    run = server.store.list()[0]
+    assert f"run={run.id}" in person.url
+    person.get_by_role("button", name="Attack", exact=True).click()
+    badge = person.get_by_test_id("stMarkdownBadge").get_by_text(re.compile("^(suppressed|erased)$")).first
+    badge.or_(person.get_by_text(re.compile("^(suppressed|erased)$")).first).first.wait_for(timeout=ATTACKS)
+    no_exception(person)
+    person.goto(f"{server.url}/launch?run={run.id}")
+    person.get_by_text(re.compile(r"\d+ % came back \(retrained")).first.wait_for()
+    person.get_by_role("button", name="Look at the attacks").wait_for()
+
+
+def test_a_race_of_three_ends_side_by_side(server, person):  # noqa: F811
+    person.goto(f"{server.url}/launch?model=tiny-authors&data=authors&method=npo,undial,ga")
+    person.get_by_role("button", name="Launch 3 runs").click()
+    person.get_by_text(re.compile(r"To forget: right answers NPO")).wait_for()
+    person.get_by_role("button", name="Stop all and keep").wait_for()
+    person.get_by_role("button", name="Compare the three").wait_for(timeout=240_000)
+    shown = person.get_by_test_id("stMain").inner_text()
+    assert shown.index("1. ") < shown.index("2. ") < shown.index("3. Gradient ascent")
+    assert "retrained" in person.get_by_text(re.compile("To forget: right answers")).inner_text()
+    no_exception(person)
+    runs = {run.id for run in server.store.list()[:3]}
+    person.get_by_role("button", name="Compare the three").click()
+    person.get_by_role("heading", name="Compare").first.wait_for()
+    person.wait_for_timeout(2000)
+    assert len([run for run in runs if run in person.url]) >= 2
+    no_exception(person)
+
+
+def tab_to(person, name: str, most: int = 150) -> None:  # noqa: F811
+    """Press Tab until the button of this name has the focus."""
+    for _ in range(most):
+        person.keyboard.press("Tab")
+        if person.evaluate("document.activeElement.innerText").strip().endswith(name):
+            return
+    raise AssertionError(f"{name} is not reached by {most} tabs")
+
+
+def test_from_start_to_a_launched_run_by_keyboard_alone(server, person):  # noqa: F811
+    person.goto(server.url)
+    person.get_by_role("button", name="Try it yourself").wait_for()
+    tab_to(person, "Try it yourself")
+    person.keyboard.press("Enter")
+    person.get_by_role("button", name="Launch", exact=True).wait_for()
+    person.wait_for_timeout(1500)
+    tab_to(person, "Launch")
+    person.keyboard.press("Enter")
+    person.wait_for_url(re.compile(r"[?&]run="))
+    person.get_by_text("not attacked yet").wait_for()
+    no_exception(person)
+
+
+@pytest.mark.parametrize(
+    "address", ["", f"launch?run={RECORDED}", "launch", "lesson", "lesson?step=5", "lesson?step=1&view=large"]
+)
+def test_nothing_overlaps_on_a_phone(server, person, address):  # noqa: F811
+    person.set_viewport_size(PHONE)
+    person.goto(f"{server.url}/{address}")
+    person.get_by_test_id("stMain").get_by_role("button").first.wait_for()
+    person.wait_for_timeout(4000)
+    no_exception(person)
+    assert not person.evaluate(OVERLAPS)

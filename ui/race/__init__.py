@@ -1,0 +1,1 @@
+"""Holds what is shown of several methods that were launched together."""

@@ -1,0 +1,105 @@
+"""Draws the newest things that were done here: a run with its verdict, a sweep or a sequence as one line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+
+from ui import shell, verdict
+from ui.sequence import form as sequences
+from ui.sweep import form as sweeps
+from unlearn.results import conclusion, outcome
+from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.disk import is_run_id
+from unlearn.store.index import Summary
+from unlearn.store.runs import Run
+from unlearn.work import told
+from unlearn.work.sequence import SequenceRecord
+
+MOST = 5
+ICONS = {"sweep": ":material/grid_on:", "sequence": ":material/format_list_numbered:"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the list: a single run, or the study of a kind with this id."""
+
+    run: Summary | None = None
+    kind: str = ""
+    id: str = ""
+
+
+def lines(runs: Sequence[Summary], most: int = MOST) -> list[Line]:
+    """Return the newest things, the newest first: each study once, however many runs it has."""
+    found: dict[tuple[str, str], Line] = {}
+    for run in runs:
+        kind, name = ("sweep", run.sweep) if run.sweep else ("sequence", run.sequence)
+        line = Line(kind=kind, id=name) if name else Line(run=run)
+        found.setdefault((line.kind, line.id or run.id), line)
+        if len(found) == most:
+            break
+    return list(found.values())
+
+
+def recent(runs: Sequence[Summary]) -> None:
+    """Draw the newest of these runs and the studies that they belong to."""
+    if not runs:
+        return
+    st.subheader("Recent runs", anchor=False)
+    for line in lines(runs):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if line.run is not None:
+                _run(line.run)
+            else:
+                _study(line.kind, line.id)
+
+
+def _run(known: Summary) -> None:
+    found = conclusion.of_run(Run(known.path))
+    if found and known.last == "done":
+        color, icon = verdict.BADGES[found["word"]]
+        st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
+    else:
+        shell.state_badge(known)
+    st.markdown(shell.plain(shell.label(known)), width="content")
+    if found:
+        st.caption(shell.plain(outcome.short(found)).replace(" %", "\u00a0%"), width="content")
+    if known.answered:
+        shell.link("compare", "Compare", ":material/compare:", runs=known.id)
+    else:
+        shell.link("launch", "Open", ":material/open_in_new:", run=known.id)
+
+
+def _study(kind: str, name: str) -> None:
+    """Draw one study; of one that was deleted its runs are left, which the page Runs shows."""
+    found = _told(kind, name) if is_run_id(name) else None
+    if found is None:
+        st.badge(kind, color="gray")
+        st.markdown(f"The runs of a {kind} that is not here any more", width="content")
+        shell.link("runs", "Runs", ":material/list:")
+        return
+    title, said = found
+    st.badge(kind, icon=ICONS[kind], color="gray")
+    st.markdown(shell.plain(title), width="content")
+    st.caption(shell.plain(said).replace(" %", "\u00a0%"), width="content")
+    shell.link(kind, "Open", ":material/open_in_new:", **{kind: name})
+
+
+def _told(kind: str, name: str) -> tuple[str, str] | None:
+    """Return title and result of a study, or None where it cannot be read."""
+    folder = SweepRecord.FOLDER if kind == "sweep" else SequenceRecord.FOLDER
+    path = shell.runs_root() / folder / name
+    try:
+        return _told_at(kind, path, (path / "events.jsonl").stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=32)
+def _told_at(kind: str, path: Path, _: int) -> tuple[str, str]:
+    """What was said of a study is made again only when it has written."""
+    if kind == "sweep":
+        return sweeps.label(SweepRecord(path)), told.of_sweep(SweepRecord(path))
+    return sequences.label(SequenceRecord(path)), told.of_sequence(SequenceRecord(path))

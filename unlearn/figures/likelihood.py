@@ -1,0 +1,71 @@
+"""Draws how likely the right answer is over the steps of one run, or of several beside each other.
+
+One figure is of one role, because forget and retain never share an axis. The dashed line is the retrained model.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from unlearn.figures.base import GENERAL, ROLES, dashed, finish, paint, text, thin
+from unlearn.figures.gradient import dash_of, hue
+
+PURPOSE = {"forget": "To forget", "retain": "To keep"}
+# Pixels: on a person's screen, and for a room.
+HEIGHT, LARGE = 300, 440
+Points = Sequence[tuple[int, float]]
+
+
+def likelihood(
+    role: str,
+    curves: Mapping[str, Points],
+    retrained: float | None = None,
+    dark: bool = False,
+    points: int = 1000,
+    large: bool = False,
+) -> go.Figure:
+    """Draw the curves of one role: {name of the run: its (step, likelihood from 0 to 1)}.
+
+    Of one run the curve has the role's colour; several have one colour and one dash each. A value that is not finite
+    leaves a gap. large: type and lines that are read from the last row of a room.
+    """
+    figure, said, several = go.Figure(), [], len(curves) > 1
+    for place, (name, found) in enumerate(curves.items()):
+        xs, ys = thin([x for x, _ in found], [100 * y for _, y in found], points)
+        color = hue(place, dark) if several else paint(ROLES.get(role, GENERAL), dark)
+        figure.add_scatter(
+            x=xs,
+            y=[y if math.isfinite(y) else None for y in ys],
+            name=text(name),
+            mode="lines+markers" if len(xs) < 3 else "lines",
+            line={"color": color, "width": 2.5, "dash": dash_of(place) if several else "solid"},
+            connectgaps=False,
+            showlegend=several,
+            hovertemplate=f"{text(name)}: %{{y:.3g}} % at step %{{x}}<extra></extra>",
+        )
+        said.append((text(name) + " " if several else "") + _went([y for _, y in found]))
+    beside = ""
+    if retrained is not None and math.isfinite(retrained):
+        dashed(figure, "retrained", 100 * retrained, dark)
+        beside = f" (retrained {_percent(retrained)})"
+    figure.update_xaxes(title_text="step", rangemode="tozero")
+    figure.update_yaxes(title_text="likelihood of the right answer (%)", range=[-3, 105])
+    title = f"{PURPOSE.get(role, role.capitalize())}: right answers {', '.join(filter(None, said))}{beside}"
+    figure = finish(figure, title if any(said) else "No question was asked yet", height=HEIGHT)
+    if large:
+        figure.update_layout(font_size=18, height=LARGE)
+        figure.update_traces(line_width=4)
+    return figure
+
+
+def _went(values: Sequence[float]) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    lost = "" if math.isfinite(values[-1]) else ", now not a number"
+    return (f"{_percent(finite[0])} → " if len(finite) > 1 else "") + _percent(finite[-1]) + lost
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "under 1 %"

@@ -23,12 +23,13 @@ OVERLAPS = """() => {
     const [a, b] = [one.box, other.box];
     const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
     const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    const name = ({node}) => (node.dataset?.testid || node.getAttribute("class")) + ": " + node.textContent.slice(0, 60);
+    const name = ({node}) =>
+      (node.dataset?.testid || node.getAttribute("class")) + ": " + node.textContent.slice(0, 60);
     if (wide > 2 && high > 2) bad.push(`${name(one)} | ${name(other)} | ${wide.toFixed(0)} x ${high.toFixed(0)}`);
   }));
   const main = document.querySelector("[data-testid=stMain]");
-  compare(boxes(main, "[data-testid=stPlotlyChart], [data-testid=stDataFrame], [data-testid=stMetric], " +
-    "[data-testid=stMarkdown], [data-testid=stButton], [data-testid=stAlert], [data-testid=stPageLink], svg[role=img]"));
+  const kinds = ["PlotlyChart", "DataFrame", "Metric", "Markdown", "Button", "Alert", "PageLink"];
+  compare(boxes(main, [...kinds.map((kind) => `[data-testid=st${kind}]`), "svg[role=img]"].join(", ")));
   main.querySelectorAll(".js-plotly-plot").forEach((plot) => {
     if (!plot.closest("details:not([open])")) compare(boxes(plot, ".xtitle, .ytitle, .legend, .annotation-text"));
   });

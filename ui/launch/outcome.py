@@ -1,6 +1,5 @@
 """Draws how a run ended: its verdict, its large numbers with the retrained model's beside, and where to go next."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -83,19 +82,18 @@ def tiles(run: Run) -> None:
         )
 
 
-def onward(run: Run, together: Sequence[Run] = ()) -> None:
+def onward(run: Run) -> None:
     """Draw where to go from a run that has ended: first to the attacks, then to answers and tokens."""
     found = conclusion.of_run(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         if found:
-            ids = ",".join(one.id for one in [run, *together])
             attacked = found["gone"]["value"] is not None
             label = "Look at the attacks" if attacked else "Is it really gone? Attack it"
             is_ruined = found["word"] in ("collapsed", "nothing to forget")
             how = "secondary" if is_ruined else "primary"
             if st.button(label, type=how, icon=":material/bolt:", key=f"attack.{run.id}"):
                 st.switch_page(shell.page("stress"), query_params={"run": run.id})
-            shell.link("compare", "Compare the answers", ":material/compare:", runs=ids)
+            shell.link("compare", "Compare the answers", ":material/compare:", runs=run.id)
             shell.link("tokens", "Look at the tokens", ":material/token:", run=run.id)
         words, icon = "Again with changes", ":material/content_copy:"
         if st.button(words, icon=icon, key=f"clone.{run.id}", type="tertiary"):

@@ -1,6 +1,7 @@
 """Draws how a run ended: its verdict, its large numbers with the retrained model's beside, and where to go next."""
 
 from dataclasses import replace
+from typing import Literal
 
 import streamlit as st
 
@@ -9,6 +10,8 @@ from ui.launch.launching import FIRST_METHOD
 from unlearn.results import conclusion, outcome
 from unlearn.store.runs import Run
 from unlearn.work.preflight import tuned_lr
+
+Color = Literal["off", "green", "red"]
 
 
 def ended(run: Run, state: str) -> None:
@@ -71,7 +74,7 @@ def tiles(run: Run) -> None:
     """Draw the large numbers of a run, each with the retrained model's."""
     shown = outcome.tiles(run)
     for tile, cell in zip(shown, st.columns(len(shown)) if shown else (), strict=True):
-        color = "off" if tile.good is None else "green" if tile.good else "red"
+        color: Color = "off" if tile.good is None else "green" if tile.good else "red"
         cell.metric(
             tile.title,
             tile.value,

@@ -1,5 +1,6 @@
 """Several runs that were launched together: one figure, one order, and the way to compare them."""
 
+import pytest
 from seed import seed_run
 
 from tests.pages.test_compare import opened, store, words  # noqa: F401  (a fixture)
@@ -7,6 +8,7 @@ from tests.results.test_conclusion import planted
 from ui.race import panel
 
 
+@pytest.mark.slow
 def test_a_race_ends_in_verdicts_the_best_first(store):  # noqa: F811
     ruined = planted(store, forget=(48, 0, 1), retain=(49, 0, 49), ppl=(5.0, 900.0, 5.0), method="ga")
     good, leaky = planted(store, method="npo"), planted(store, forget=(48, 30, 1), method="undial")
@@ -19,6 +21,7 @@ def test_a_race_ends_in_verdicts_the_best_first(store):  # noqa: F811
     assert [one.label for one in app.button if one.label.startswith("Compare")] == ["Compare the three"]
 
 
+@pytest.mark.slow
 def test_the_answers_of_all_stand_side_by_side_and_one_figure_shows_all(store):  # noqa: F811
     runs = [seed_run(store, method=name) for name in ("npo", "undial")]
     shown = words(opened("launch", run=",".join(run.id for run in runs)))
@@ -27,6 +30,7 @@ def test_the_answers_of_all_stand_side_by_side_and_one_figure_shows_all(store): 
     assert "(retrained under 1 %)" in shown.replace("\\", "")
 
 
+@pytest.mark.slow
 def test_one_of_them_can_be_seen_by_itself(store):  # noqa: F811
     runs = [seed_run(store, method=name) for name in ("npo", "undial")]
     app = opened("launch", run=",".join(run.id for run in runs))
@@ -36,6 +40,7 @@ def test_one_of_them_can_be_seen_by_itself(store):  # noqa: F811
     assert any(metric.label.startswith("Still answers") for metric in app.metric)
 
 
+@pytest.mark.slow
 def test_while_it_runs_each_run_says_how_far_it_is(store):  # noqa: F811
     going, waiting = seed_run(store, "running", method="npo"), seed_run(store, "queued", method="undial")
     with going.lock(), waiting.lock():
@@ -46,6 +51,7 @@ def test_while_it_runs_each_run_says_how_far_it_is(store):  # noqa: F811
     assert not [one for one in app.button if one.label.startswith("Compare")]
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_says_why_and_the_others_are_ranked(store):  # noqa: F811
     failed, good = seed_run(store, "failed", method="npo"), planted(store, method="undial")
     shown = words(opened("launch", run=f"{failed.id},{good.id}")).replace("\\", "")

@@ -28,7 +28,8 @@ def code() -> str:
 def link(code: str) -> str:
     """Return the address that a class opens, as this browser reaches the server."""
     parts = urlsplit(st.context.url or "")
-    return f"{parts.scheme}://{parts.netloc}/lesson?class={code}"
+    home = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    return f"{home}/lesson?class={code}"
 
 
 def host(run: Run) -> None:

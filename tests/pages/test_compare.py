@@ -159,7 +159,7 @@ def test_replay_sends_plain_numbers_only(store):
     assert sent["roles"][0]["mean"][0] == pytest.approx(100 * math.exp(-0.05), abs=1e-3)
     assert sent["references"][0]["value"] == pytest.approx(100 * math.exp(-5.05), abs=1e-3)
     assert sent["items"][0]["tokens"] == ["␣Lisbon"]
-    assert sent["items"][0]["right"] == [True, True, True, False, False]
+    assert sent["items"][0]["right"] == [True, True, False, False, False]
 
 
 def test_a_right_answer_of_an_earlier_step_stays_right(store):

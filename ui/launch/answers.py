@@ -40,7 +40,7 @@ def now(run: Run) -> None:
 
 
 def lines(run: Run) -> list[JsonObject]:
-    """Return a line for each fixed question; what nobody has said yet is left out."""
+    """Return a line for each fixed question. What nobody has said yet is left out."""
     records = run.probes()
     if not records:
         return [

@@ -56,7 +56,7 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
 
 
 def losses(run: Run, steps: Sequence[JsonObject], active: bool) -> None:
-    """Draw the training terms in an expander, one figure for each; a closed one draws nothing."""
+    """Draw the training terms in an expander, one figure for each. A closed one draws nothing."""
     place = st.expander(
         "Losses of the training", icon=":material/show_chart:", key=f"losses.{run.id}", on_change="rerun"
     )

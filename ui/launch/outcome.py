@@ -15,7 +15,7 @@ Color = Literal["off", "green", "red"]
 
 
 def ended(run: Run, state: str) -> None:
-    """Draw why the run did not end well, if so, and Resume; then what it came to."""
+    """Draw why the run did not end well, if so, and Resume, and then what it came to."""
     if state == "failed":
         st.error(
             shell.plain(

@@ -32,7 +32,7 @@ def config(method: str) -> RunConfig:
 
 
 def runs(part: str) -> list[Run]:
-    """Return the runs that the address names for this part of the lesson; those that are gone are left out."""
+    """Return the runs that the address names for this part of the lesson. Those that are gone are left out."""
     found = []
     for run_id in filter(None, st.query_params.get(part, "").split(",")):
         try:

@@ -20,7 +20,7 @@ def race(runs: Sequence[Run]) -> None:
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return the runs by the names of their methods; two of one method are told apart by their own names."""
+    """Return the runs by the names of their methods. Two of one method are told apart by their own names."""
     titles = [shell.method_title(run.config.method) for run in runs]
     return {
         title if titles.count(title) == 1 else f"{title}, {shell.short_label(run)} ({place})": run

@@ -70,7 +70,7 @@ def headline(run: Run) -> str:
 
 
 def ranked(runs: Sequence[Run]) -> list[tuple[Run, JsonObject]]:
-    """Return the runs with their conclusions, the best verdict first; runs without scores are left out.
+    """Return the runs with their conclusions, the best verdict first. Runs without scores are left out.
 
     Among equal words comes first what keeps more and leaves less.
     """

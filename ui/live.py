@@ -11,7 +11,7 @@ import streamlit as st
 from ui import actions, shell
 from ui.launch import answers, curves
 from ui.launch.drawing import EVERY
-from ui.launch.outcome import ended
+from ui.launch.outcome import ended, name
 from ui.launch.stages import progress, stages
 from unlearn.store.runs import ACTIVE, Run
 
@@ -43,10 +43,8 @@ def _panel(run: Run, was_active: bool) -> None:
     if was_active and state not in ACTIVE:
         # This happens once: the page now has something else to offer, and this fragment stops.
         st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{shell.plain(shell.run_label(run))}**", width="content")
-        shell.state_badge(run)
     if state in ACTIVE:
+        name(run)
         fraction, words = progress(run, steps)
         st.progress(fraction, text=words)
         stages(run)

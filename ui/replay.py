@@ -13,6 +13,7 @@ import streamlit as st
 from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
 from unlearn.results import likelihood
+from unlearn.results.answer_tokens import without_end
 from unlearn.results.compare import number, question_of, rounded
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
@@ -92,7 +93,8 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
         if role == "forget"
     ]
     said = ", ".join(
-        f"{r['title'].lower()} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])} %" for r in roles
+        f"{PURPOSE.get(role, role).lower()} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])} %"
+        for role, r in zip(kept, roles, strict=True)
     )
     return {
         "steps": [record["step"] for record in shown],
@@ -109,7 +111,7 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
 
 def _item(shown: list[JsonObject], place: int) -> JsonObject:
     moments = [record["items"][place] for record in shown]
-    spelt = [likelihood.answer_tokens(moment) for moment in moments]
+    spelt = [without_end(moment["tokens"], moment["answer"]) for moment in moments]
     return {
         "role": moments[0]["role"],
         "question": question_of(moments[0]),

@@ -45,17 +45,17 @@ def test_gone_is_not_said_before_somebody_attacked(store):
 
 def test_a_model_that_answers_nothing_is_said_to_be_no_success(store):
     ruined = planted(store, forget=(48, 0, 1), retain=(49, 0, 49), ppl=(5.0, 900.0, 5.0))
-    assert outcome.headline(ruined) == "It answers nothing any more; this is not unlearning."
+    assert outcome.alarm(ruined) == "It answers nothing any more; this is not unlearning."
     half = planted(store, forget=(48, 0, 1), retain=(49, 25, 49), ppl=(5.0, 11.0, 5.0))
-    assert outcome.headline(half).startswith("It was ruined")
-    assert outcome.headline(planted(store)) == ""
+    assert outcome.alarm(half).startswith("It was ruined")
+    assert outcome.alarm(planted(store)) == ""
     nothing = planted(store, forget=(0, 0, 0))
-    assert outcome.headline(nothing) == MEANS["nothing to forget"]
+    assert outcome.alarm(nothing) == MEANS["nothing to forget"]
 
 
 def test_a_run_without_scores_has_no_numbers(store):
     run = store.create(planted(store).config)
-    assert (outcome.tiles(run), outcome.headline(run), outcome.ranked([run])) == ([], "", [])
+    assert (outcome.tiles(run), outcome.alarm(run), outcome.ranked([run])) == ([], "", [])
 
 
 def test_the_best_verdict_is_named_first(store):

@@ -16,6 +16,10 @@ Color = Literal["off", "green", "red"]
 
 def ended(run: Run, state: str) -> None:
     """Draw why the run did not end well, if so, and Resume, and then what it came to."""
+    said = conclusion.of_run(run)
+    if not said or state != "done":
+        # What was scored has its name and its verdict below; a green "done" says nothing of a ruin.
+        name(run)
     if state == "failed":
         st.error(
             shell.plain(
@@ -32,17 +36,23 @@ def ended(run: Run, state: str) -> None:
         if st.button("Resume", key, help, icon=":material/play_arrow:"):
             actions.pressed("resume", run)
             st.rerun()
-    said = conclusion.of_run(run)
     if said:
-        alarm(run, said["word"])
         verdict.show([run])
+        alarm(run, said["word"])
         tiles(run)
     onward(run)
 
 
+def name(run: Run) -> None:
+    """Draw the run's name and its state."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{shell.plain(shell.run_label(run))}**", width="content")
+        shell.state_badge(run)
+
+
 def alarm(run: Run, word: str) -> None:
     """Draw the sentence on a run that is no success at all, with the button that mends a ruin."""
-    words = outcome.headline(run)
+    words = outcome.alarm(run)
     if not words:
         return
     draw = st.error if word == "collapsed" else st.warning
@@ -93,7 +103,7 @@ def onward(run: Run) -> None:
             attacked = found["gone"]["value"] is not None
             label = "Look at the attacks" if attacked else "Is it really gone? Attack it"
             is_ruined = found["word"] in ("collapsed", "nothing to forget")
-            how = "secondary" if is_ruined else "primary"
+            how: Literal["primary", "secondary"] = "secondary" if is_ruined else "primary"
             if st.button(label, type=how, icon=":material/bolt:", key=f"attack.{run.id}"):
                 st.switch_page(shell.page("stress"), query_params={"run": run.id})
             shell.link("compare", "Compare the answers", ":material/compare:", runs=run.id)

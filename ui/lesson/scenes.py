@@ -97,7 +97,7 @@ def ruins() -> bool:
 def why_ruins() -> str:
     """Say what went with it."""
     found = conclusion.of_run(state.runs(state.RUINED)[0])
-    headline = results.headline(state.runs(state.RUINED)[0])
+    headline = results.alarm(state.runs(state.RUINED)[0])
     return f"{found['kept']['sentence']} {headline} Its loss has no lower bound, so it never stops pushing."
 
 
@@ -139,7 +139,7 @@ def _two_figures(runs: list[Run]) -> None:
                 if found := conclusion.of_run(run):
                     color, icon = verdict.BADGES[found["word"]]
                     st.badge(found["word"], icon=icon, color=color)
-                    st.markdown(shell.plain(results.short(found)).replace(" %", "\u00a0%"), width="content")
+                    st.markdown(verdict.kept_together(results.short(found)), width="content")
                 else:
                     shell.state_badge(run)
         curves.likelihoods(named(runs), going, large=True)

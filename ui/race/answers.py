@@ -48,8 +48,8 @@ def answers_at_end(racers: Mapping[str, Run]) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"**{place}. {shell.plain(names[run.id])}**", width="content")
                 st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
-            st.markdown(shell.plain(outcome.short(found)).replace(" %", "\u00a0%"))
-            if words := outcome.headline(run):
+            st.markdown(verdict.kept_together(outcome.short(found)))
+            if words := outcome.alarm(run):
                 st.caption(shell.plain(words))
             attacked = found["gone"]["value"] is not None
             label = "Look at the attacks" if attacked else "Is it really gone? Attack it"

@@ -1,13 +1,13 @@
 """Draws the newest things that were done here: a run with its verdict, a sweep or a sequence as one line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
 
 from ui import shell, verdict
+from ui.runs import folded
 from ui.sequence import form as sequences
 from ui.sweep import form as sweeps
 from unlearn.results import conclusion, outcome
@@ -22,38 +22,17 @@ MOST = 5
 ICONS = {"sweep": ":material/grid_on:", "sequence": ":material/format_list_numbered:"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the list: a single run, or the study of a kind with this id."""
-
-    run: Summary | None = None
-    kind: str = ""
-    id: str = ""
-
-
-def lines(runs: Sequence[Summary], most: int = MOST) -> list[Line]:
-    """Return the newest things, the newest first: each study once, however many runs it has."""
-    found: dict[tuple[str, str], Line] = {}
-    for run in runs:
-        kind, name = ("sweep", run.sweep) if run.sweep else ("sequence", run.sequence)
-        line = Line(kind=kind, id=name) if name else Line(run=run)
-        found.setdefault((line.kind, line.id or run.id), line)
-        if len(found) == most:
-            break
-    return list(found.values())
-
-
 def recent(runs: Sequence[Summary]) -> None:
     """Draw the newest of these runs and the studies that they belong to."""
     if not runs:
         return
     st.subheader("Recent runs", anchor=False)
-    for line in lines(runs):
+    for line in folded.fold(runs)[:MOST]:
         with st.container(horizontal=True, vertical_alignment="center"):
-            if line.run is not None:
-                _run(line.run)
-            else:
+            if isinstance(line, folded.Folded):
                 _study(line.kind, line.id)
+            else:
+                _run(line)
 
 
 def _run(known: Summary) -> None:
@@ -65,7 +44,7 @@ def _run(known: Summary) -> None:
         shell.state_badge(known)
     st.markdown(shell.plain(shell.label(known)), width="content")
     if found:
-        st.caption(shell.plain(outcome.short(found)).replace(" %", "\u00a0%"), width="content")
+        st.caption(verdict.kept_together(outcome.short(found)), width="content")
     if known.answered:
         shell.link("compare", "Compare", ":material/compare:", runs=known.id)
     else:
@@ -83,7 +62,7 @@ def _study(kind: str, name: str) -> None:
     title, said = found
     st.badge(kind, icon=ICONS[kind], color="gray")
     st.markdown(shell.plain(title), width="content")
-    st.caption(shell.plain(said).replace(" %", "\u00a0%"), width="content")
+    st.caption(verdict.kept_together(said), width="content")
     shell.link(kind, "Open", ":material/open_in_new:", **{kind: name})
 
 

@@ -7,6 +7,7 @@ that ends it: whether a model stops there says nothing of what it knows. That of
 import math
 from collections.abc import Sequence
 
+from unlearn.results.answer_tokens import without_end
 from unlearn.results.compare import number
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
@@ -15,16 +16,9 @@ from unlearn.store.shapes import JsonObject, JsonView
 Curves = dict[str, list[tuple[int, float]]]
 
 
-def answer_tokens(record: JsonView) -> list[JsonObject]:
-    """Return the tokens of a probe or sample that spell its answer, without one that only ends the text."""
-    tokens = list(record["tokens"])
-    spelt = "".join(str(token["token"]) for token in tokens[:-1]).strip()
-    return tokens[:-1] if len(tokens) > 1 and spelt == str(record["answer"]).strip() else tokens
-
-
 def of_answer(record: JsonView) -> float:
     """Return the likelihood of the right answer, from 0 to 1. It is nan where a log-prob is not a number."""
-    lps = [number(token["lp"]) for token in answer_tokens(record)]
+    lps = [number(token["lp"]) for token in without_end(record["tokens"], record["answer"])]
     if not lps or any(math.isnan(lp) for lp in lps):
         return math.nan
     return math.exp(min(0.0, sum(lps) / len(lps)))

@@ -53,7 +53,7 @@ class Measured:
     commit: str
 
 
-def measured(method: "Method", path: Path = RESULTS) -> list[Measured]:
+def measured(method: "Method | type[Method]", path: Path = RESULTS) -> list[Measured]:
     """Return one record for each model on which the method was measured with the settings that it has now."""
     rows = _rows(path, path.stat().st_mtime_ns) if path.is_file() else []
     return [_read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
@@ -65,7 +65,7 @@ def _rows(path: Path, _: int) -> list[JsonObject]:
     return read_json(path).get("rows", [])
 
 
-def _current(row: JsonView, method: "Method") -> bool:
+def _current(row: JsonView, method: "Method | type[Method]") -> bool:
     entry = CATALOGUE.get(row["model"])
     if entry is None:
         return False
@@ -108,14 +108,14 @@ def describe(found: Measured) -> str:
 MODELS, LEAD = 3, 0.5
 
 
-def is_good_start(method: "Method", path: Path = RESULTS) -> bool:
+def is_good_start(method: "Method | type[Method]", path: Path = RESULTS) -> bool:
     """Return whether the method is one to start with, by what was measured at its defaults."""
     found = measured(method, path)
     leads = [one.roles["retain"].after - one.roles["forget"].after for one in found]
     return len(found) >= MODELS and not any(one.collapsed for one in found) and min(leads) >= LEAD
 
 
-def ruins(method: "Method", model: str, path: Path = RESULTS) -> bool:
+def ruins(method: "Method | type[Method]", model: str, path: Path = RESULTS) -> bool:
     """Return whether the method's defaults ruin this model: measured on it, else known of the method."""
     found = [one for one in measured(method, path) if one.model == model]
     return any(2 * one.collapsed >= one.seeds for one in found) if found else bool(method.collapses)

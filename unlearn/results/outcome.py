@@ -57,7 +57,7 @@ def tiles(run: Run) -> list[Tile]:
     return [tile for tile in made if tile]
 
 
-def headline(run: Run) -> str:
+def alarm(run: Run) -> str:
     """Return the sentence that stands above everything where a run is no success at all, else ""."""
     found = of_run(run)
     word = found.get("word", "")

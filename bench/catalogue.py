@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import unlearn
-from unlearn.attacks import ATTACKS
+from unlearn.attacks import ATTACKS, CELLS
 from unlearn.methods import AFTER, METHODS
 from unlearn.metrics import BENCHMARKS, CHEAP, METRICS
 from unlearn.models.catalogue import CATALOGUE
@@ -80,7 +80,15 @@ def benchmark_metrics() -> str:
 def attacks() -> str:
     """Return a table of every attack, with what it does and what its finding tells."""
     rows = [(f"`{name}`", one.title, one.help, one.tells) for name, one in ATTACKS.items()]
-    return _table(("name", "title", "what is done", "what it tells"), rows)
+    single = _table(("name", "title", "what is done", "what it tells"), rows)
+    families: dict[tuple[str, str, str], list[str]] = {}
+    for cell in CELLS:
+        one = cell.attack
+        if one.name not in ATTACKS:
+            families.setdefault((cell.family, one.paper, one.tells), []).append(f"`{one.name}`")
+    swept = [(family, "; ".join(names), tells, paper) for (family, paper, tells), names in families.items()]
+    many = _table(("attack", "settings of a sweep, in its order", "what it tells", "paper"), swept)
+    return f"{single}\n\nAnd what `attack --sweep` tries beside them:\n\n{many}"
 
 
 def library() -> str:

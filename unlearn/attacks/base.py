@@ -80,6 +80,21 @@ class Attack:
     needs: str = ""
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One setting of an attack, as a sweep tries it. attack.name is unique; family and setting are for a reader.
+
+    cost: about how many readings of the forget rows by one model it takes; a forecast is made of it.
+    random: whether the seed changes what it finds, so that trying it again tells something.
+    """
+
+    attack: Attack
+    family: str
+    setting: str
+    cost: float
+    random: bool = False
+
+
 class Subject:
     """The models and rows of one run.
 
@@ -101,6 +116,8 @@ class Subject:
         self.data, self.load, self.models = data, load, tuple(models)
         self.max_length, self.seed, self.progress = max_length, seed, progress
         self.chosen = rows_to_score(data)
+        # What the unlearned model answers without an attack, by the way in which answers are counted.
+        self.plain: dict[str, list[float]] = {}
         self._last: tuple[str, Loaded | None] = ("", None)
 
     @property

@@ -32,14 +32,16 @@ PENALTY = 100.0
 
 
 @no_grad
-def states(loaded: "Loaded", rows: Sequence[Row], max_length: int) -> "np.ndarray":
-    """Return [rows, d], the final-layer states that predict each answer's first token."""
+def states(loaded: "Loaded", rows: Sequence[Row], max_length: int, layer: int | None = None) -> "np.ndarray":
+    """Return [rows, d], the states that predict each answer's first token: the final ones, or those behind block
+    `layer`, from 0.
+    """
     examples = encode_rows(loaded.tokenizer, rows, max_length=loaded.fit_length(max_length))
     order = sorted(examples, key=lambda e: len(e.input_ids))
     found: dict[int, Tensor] = {}
     for at in range(0, len(order), BATCH):
         batch = collate(order[at : at + BATCH], loaded.pad_id).to(loaded.device)
-        (answers,) = lm.forward(loaded.model, batch)
+        (answers,) = lm.forward(loaded.model, batch, layer=layer)
         pieces = answers.hidden.float().split(answers.row_count.tolist())
         found |= {key: piece[0] for key, piece in zip(answers.keys, pieces, strict=True)}
     return torch.stack([found[key] for key in range(len(rows))]).cpu().numpy()

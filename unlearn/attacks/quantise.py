@@ -10,6 +10,7 @@ as it would be for deployment. Zhang et al. 2024, arXiv 2410.16454. On a copy; t
 """
 
 import copy
+from collections.abc import Callable, Iterator
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, exact_each, mean_or_zero, percent
 from unlearn.compute.lazy import Model, Tensor, no_grad, torch
@@ -30,22 +31,41 @@ def rounded(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
     return torch.cat(parts, dim=1).to(weight.dtype)
 
 
-@no_grad
-def quantised(model: Model, bits: int) -> tuple[Model, list[str]]:
-    """Return (a copy with rounded weights, the names of the maps that were rounded)."""
+def merged_copy(model: Model) -> Model:
+    """Return a copy of the model whose weights may be changed, with a LoRA adapter merged. ValueError for a model
+    whose weights are rounded already.
+    """
     every_weight(model, "rounding")
     model = copy.deepcopy(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    names = []
+    return model.eval()
+
+
+def linear_maps(model: Model) -> "Iterator[tuple[str, torch.nn.Module, bool]]":
+    """Return (name, module, whether its weight lies as [in, out]) of each linear map but the output head."""
     for name, module in model.named_modules():
         # GPT-2 keeps its weights as [in, out], so they are turned for rounding.
         turned = type(module).__name__ == "Conv1D"
         if (isinstance(module, torch.nn.Linear) or turned) and module is not model.get_output_embeddings():
-            new = rounded(module.weight.T if turned else module.weight, bits)
-            module.weight.copy_(new.T if turned else new)
-            names.append(name)
-    return model.eval(), names
+            yield name, module, turned
+
+
+@no_grad
+def with_weights(model: Model, new: Callable[[str, Tensor], Tensor]) -> list[str]:
+    """Put new(name, weight [out, in]) in the place of the weight of each linear map, and return the maps' names."""
+    names = []
+    for name, module, turned in linear_maps(model):
+        made = new(name, module.weight.T if turned else module.weight)
+        module.weight.copy_(made.T if turned else made)
+        names.append(name)
+    return names
+
+
+def quantised(model: Model, bits: int) -> tuple[Model, list[str]]:
+    """Return (a copy with rounded weights, the names of the maps that were rounded)."""
+    model = merged_copy(model)
+    return model, with_weights(model, lambda _, weight: rounded(weight, bits))
 
 
 def run(subject: Subject) -> Found | None:

@@ -9,7 +9,7 @@ Lynch et al. 2024, arXiv 2402.16835.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearn.attacks.base import Attack, Found, Subject, exact_each, mean_or_zero, percent, read_answers
@@ -19,13 +19,15 @@ from unlearn.methods.references.finetune import FineTune
 from unlearn.models.precision import every_weight
 from unlearn.training.batches import Batches
 from unlearn.training.encoding import encode_rows
-from unlearn.training.loop import fit, make_optimizer
+from unlearn.training.loop import fit, learning_rate, make_optimizer
 
 if TYPE_CHECKING:
     from unlearn.compute.tokens import Batch
     from unlearn.models.load import Loaded
 
 SHARE, STEPS, BATCH = 0.2, 30, 16
+# The rank of the adapter where practice trains one.
+RANK = 8
 LOOK = (0, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
 
 
@@ -45,14 +47,27 @@ def cut(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[R
 
 
 def practise(
-    loaded: "Loaded", taught: Sequence[Row], rest: Sequence[Row], subject: Subject, share: float
+    loaded: "Loaded",
+    taught: Sequence[Row],
+    rest: Sequence[Row],
+    subject: Subject,
+    share: float,
+    *,
+    tuning: str = "full",
+    lr: float = 0.0,
+    looks: Sequence[int] = LOOK,
+    rate: Callable[[int, int, float], float] = learning_rate,
 ) -> dict[int, list[float]]:
-    """Train the model in place and return {steps done: 1 or 0 for each row of the rest}."""
+    """Train the model in place and return {steps done: 1 or 0 for each row of the rest}.
+
+    share: how far the attack is when this begins. lr: 0 for that of plain fine-tuning. tuning: "lora" trains an adapter
+    on top of the weights, those of an adapter that is there already being merged. rate: as in fit().
+    """
     every_weight(loaded.model, "relearning")
-    loaded.model.requires_grad_(True)
     if loaded.dtype != "float32":
         loaded.model.float()
-    lr = FineTune.settings(loaded.size, "full")["lr"]
+    _free(loaded, tuning, subject.seed)
+    lr = lr or FineTune.settings(loaded.size, tuning)["lr"]
     texts = tuple(encode_rows(loaded.tokenizer, taught, max_length=loaded.fit_length(subject.max_length)))
     stream = Batches(
         forget=texts,
@@ -72,14 +87,27 @@ def practise(
 
     curve = {0: exact_each(read_answers(loaded, rest, subject.max_length))}
     optimizer = make_optimizer(loaded.model, lr)
-    for done in fit(loaded.model, loss, stream, optimizer, lr=lr, device=loaded.device):
+    for done in fit(loaded.model, loss, stream, optimizer, lr=lr, device=loaded.device, rate=rate):
         subject.progress(f"step {done.step} of {STEPS}", share + done.step / STEPS / 3)
-        if done.step in LOOK:
+        if done.step in looks:
             curve[done.step] = exact_each(read_answers(loaded, rest, subject.max_length))
         if done.step == STEPS:
             break
     loaded.model.requires_grad_(False)
     return curve
+
+
+def _free(loaded: "Loaded", tuning: str, seed: int) -> None:
+    """Let all weights move, or those of a new adapter alone."""
+    if tuning != "lora":
+        loaded.model.requires_grad_(True)
+        return
+    from unlearn.models.load import add_lora
+
+    if hasattr(loaded.model, "merge_and_unload"):
+        loaded.model = loaded.model.merge_and_unload()
+    loaded.model.requires_grad_(False)
+    loaded.model = add_lora(loaded.model, rank=RANK, alpha=2 * RANK, seed=seed)
 
 
 def half_back(curve: dict[int, list[float]], ceiling: float) -> int | None:

@@ -174,14 +174,24 @@ def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = s
     return judging.judge(run, metrics, roots=EVERYWHERE, progress=progress)
 
 
-def attack(run: Run, names: Sequence[str] | None = None, progress: Progress = silent) -> JsonObject:
+def attack(
+    run: Run,
+    names: Sequence[str] | None = None,
+    progress: Progress = silent,
+    *,
+    sweep_minutes: float | None = None,
+) -> JsonObject:
     """Try to bring back what a finished run forgot (all attacks by default), and return its attacks.json.
+
+    sweep_minutes: try them in many settings for so long; names are then beginnings of the settings' names.
 
     >>> import unlearn
     >>> found = unlearn.attack(unlearn.runs()[0], ["prefix"])
     >>> list(found["attacks"])
     ['prefix']
     """
+    if sweep_minutes is not None:
+        return stress.sweep(run, sweep_minutes, names, roots=EVERYWHERE, progress=progress)
     return stress.attack(run, names, roots=EVERYWHERE, progress=progress)
 
 

@@ -10,10 +10,10 @@ from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, progress_bar
 from unlearn.measure import judge
 from unlearn.metrics.base import WHEN
-from unlearn.results import verdict
+from unlearn.results import residue, verdict
 from unlearn.store.disk import write_json
 from unlearn.store.runs import Run
-from unlearn.work import harness, stress
+from unlearn.work import cells, harness, stress
 from unlearn.work.card import write_card
 
 
@@ -47,7 +47,21 @@ def add(command: Command) -> None:
     )
     tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
     tried.add_argument("run", help=RUN)
-    tried.add_argument("name", help="an attack, several with commas between them, or all")
+    tried.add_argument(
+        "name",
+        nargs="?",
+        default="all",
+        help="an attack, several with commas between them, or all (default); with --sweep beginnings of settings",
+    )
+    tried.add_argument(
+        "--sweep", action="store_true", help="try every attack in many settings, and go on where one ended"
+    )
+    tried.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help=f"with --sweep: so many minutes, the cheap and telling settings first (default: {cells.MINUTES:g})",
+    )
     tried.add_argument(
         "--seed", type=int, help="of what an attack draws (default: that of the attacks already done, or 0)"
     )
@@ -109,12 +123,16 @@ def _harness(found: Run, args: argparse.Namespace) -> int:
 
 
 def attack(args: argparse.Namespace) -> int:
-    """Carry out the missing attacks with a progress bar on stderr.
+    """Carry out the missing attacks, or a sweep, with a progress bar on stderr.
 
     The findings, worst first, or attacks.json are printed on stdout.
     """
     found = run_named(args.run, args.runs)
     names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
+    if args.sweep:
+        return _sweep(found, names, args)
+    if args.minutes is not None:
+        raise ValueError("--minutes: it belongs to --sweep; a single attack takes as long as it takes.")
     stress.chosen_attacks(names)
     with progress_bar(40) as progress:
         record = stress.attack(found, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
@@ -122,4 +140,19 @@ def attack(args: argparse.Namespace) -> int:
         print(json.dumps(record))
         return 0
     print("\n".join(verdict.report(record)))
+    return 0
+
+
+def _sweep(found: Run, names: list[str] | None, args: argparse.Namespace) -> int:
+    minutes = cells.MINUTES if args.minutes is None else args.minutes
+    # What is wrong is said before a model is loaded.
+    cells.chosen_cells(names)
+    cells.good_minutes(minutes)
+    with progress_bar(40) as progress:
+        record = stress.sweep(found, minutes, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
+    if args.json:
+        print(json.dumps(record))
+        return 0
+    lines = [record.get("verdict", "undecided"), residue.sentence(record), residue.sweep_note(record)]
+    print("\n".join([*filter(None, lines), *residue.lines(record)]))
     return 0

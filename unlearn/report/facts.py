@@ -12,10 +12,9 @@ from unlearn.methods import method_named
 from unlearn.models.catalogue import CATALOGUE, as_folder, entry_of
 from unlearn.models.hub import HUB_ID
 from unlearn.report import numbers
-from unlearn.results import score_export
+from unlearn.results import residue, score_export
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
-from unlearn.results.verdict import worst_first
 from unlearn.store import records
 from unlearn.store.config import FORMATS, LORA_ONLY, RunConfig, formats_of
 from unlearn.store.redaction import rows_of, without_paths
@@ -155,7 +154,7 @@ def worst_attack(run: Run) -> JsonObject:
 
     It is empty where none was tried.
     """
-    found = worst_first(records.read_attacks(run.path / "attacks.json"))
+    found = residue.every(records.read_attacks(run.path / "attacks.json"))
     if not found:
         return {}
     worst = {key: found[0][key] for key in ("title", "finding", "says", "residue", "n", "seed")}

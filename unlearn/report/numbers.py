@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from unlearn.metrics import METRICS
-from unlearn.results import compare, verdict
+from unlearn.results import compare, residue, verdict
 from unlearn.results import cost as spending
 from unlearn.results.compare import LETTERS, number, rounded
 from unlearn.store import records
@@ -73,21 +73,23 @@ def metrics(runs: Sequence[Run]) -> JsonObject:
 
 
 def attacks(run: Run) -> JsonObject:
-    """Return what attacks.json holds, worst first: {"verdict", "rule", "sentences", "rows", "left_out"}.
+    """Return what attacks.json holds, worst first: {"verdict", "rule", "sentences", "rows", "swept", "left_out"}.
 
-    It is empty without the file.
+    rows are single attacks, swept the settings of a sweep. It is empty without the file.
     """
     record = records.read_attacks(run.path / "attacks.json")
     bad = records.unread(run.path).get("attacks.json")
     said = [_unread([run], run, "attacks.json")] if bad else []
-    if not record.get("attacks"):
-        return {"verdict": "", "sentences": said, "rows": [], "left_out": []} if said else {}
+    if not record.get("attacks") and not record.get("sweep"):
+        return {"verdict": "", "sentences": said, "rows": [], "swept": [], "left_out": []} if said else {}
+    swept = [residue.sentence(record), residue.sweep_note(record)] if record.get("sweep") else []
     return {
         "verdict": record.get("verdict", "undecided"),
         "rule": verdict.RULE,
-        "sentences": [*said, *verdict.evidence_sentences(record)],
+        "sentences": [*said, *filter(None, swept), *verdict.evidence_sentences(record)],
         "rows": [_attack(entry) for entry in verdict.worst_first(record)],
-        "left_out": [f"{e['title']}: {e['reason']}" for e in record["attacks"].values() if e["reason"]],
+        "swept": [_setting(row) for row in residue.rows(record) if row["swept"]],
+        "left_out": residue.left_out(record),
     }
 
 
@@ -102,6 +104,29 @@ def _attack(entry: JsonView) -> JsonObject:
     values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
     words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
     return words | {"values": ["–" if value is None else rounded(value) for value in values]}
+
+
+def _setting(row: JsonView) -> JsonObject:
+    """A setting of a sweep as words: what is left, with its interval, and the shares of right answers."""
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.0f} %"
+
+    def ends(around: Sequence[float] | None) -> str:
+        return f" ({100 * around[0]:.0f} to {100 * around[1]:.0f})" if around else ""
+
+    again = [one for one in row["again"] if one.get("residue") is not None]
+    seeds = ", ".join([str(row["seed"]), *(f"{one['seed']}: {share(one['residue'])}" for one in again)])
+    return {
+        "title": row["title"],
+        "left": share(row["residue"]) + ends(row["around"]),
+        "after": share(row["value"]) + ends(row["interval"]),
+        "before": share(row["before"]),
+        "control": share(row["control"]),
+        "n": row["n"],
+        "seed": seeds,
+        "says": row["says"],
+    }
 
 
 def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> JsonObject:

@@ -149,8 +149,11 @@ ATTACK = has(
     {"title": text, "tells": text, "reason": text},
     {"help": text, "paper": text, "finding": text, "says": one_of(*VERDICTS), "n": count, "seed": count}
     | dict.fromkeys(("before", "after", "retrained", "never_seen", "plain", "residue"), maybe(real))
-    | {"values": table(every(number)), "details": lambda value: isinstance(value, dict)},
+    | {"values": table(every(number)), "details": lambda value: isinstance(value, dict)}
+    | {"family": text, "setting": text, "again": every(has({"seed": count}, {"residue": maybe(real)}))},
 )
+# How far a sweep of attacks is.
+SWEPT = has({"of": count, "done": count, "minutes": real}, {"next": text, "next_minutes": maybe(real)})
 SPENT = has({}, {"seconds": real, "tokens": real, "flops": real})
 CONTROLS = ("retrained", "never seen", "")
 # The record of answers without any attack.
@@ -291,6 +294,10 @@ def read_attacks(path: Path) -> JsonObject:
     if not found or not isinstance(found.get("attacks"), dict):
         return {}
     found["attacks"] = _entries(found["attacks"], attack)
+    if "sweep" in found:
+        found["sweep"] = _entries(found["sweep"], attack)
+    if "swept" in found and not SWEPT(found["swept"]):
+        del found["swept"]
     if "plain" in found and not PLAIN(found["plain"]):
         del found["plain"]
     if found.get("control") not in CONTROLS:

@@ -44,7 +44,7 @@ RESULTS = (
 )
 METRIC = ("title", "help", "paper", "ideal", "reason")
 SCORE = ("role", "when")
-ATTACK = ("title", "help", "paper", "tells", "reason", "says", "finding")
+ATTACK = ("title", "help", "paper", "tells", "reason", "says", "finding", "family", "setting")
 
 
 def bare(name: str, content: bytes, study: bool = False) -> bytes | None:
@@ -155,13 +155,23 @@ def _metrics(found: JsonView) -> JsonObject:
 
 
 def _attacks(found: JsonView) -> JsonObject:
-    entries = {
-        name: only(entry, ATTACK) | {"details": _details(entry)}
-        for name, entry in _object(found.get("attacks")).items()
-        if isinstance(entry, Mapping)
-    }
-    kept = only(found, ("control", "verdict")) | {"identity": _identity(found), "attacks": entries}
+    kept = only(found, ("control", "verdict")) | {"identity": _identity(found)}
+    for part in ("attacks", "sweep"):
+        if part == "attacks" or part in found:
+            kept[part] = {
+                name: only(entry, ATTACK) | _reason(entry) | {"details": _details(entry)}
+                for name, entry in _object(found.get(part)).items()
+                if isinstance(entry, Mapping)
+            }
+    if "swept" in found:
+        kept["swept"] = only(_object(found["swept"]), ("next",))
     return kept
+
+
+def _reason(entry: JsonView) -> JsonObject:
+    """What stands for the reason why a setting was left out: a template's may quote a row."""
+    quotes = text(entry.get("setting")) or str(entry.get("reason", "")).startswith("prompt:")
+    return {"reason": "it could not be done"} if quotes and entry.get("reason") else {}
 
 
 def _details(entry: JsonView) -> JsonObject:

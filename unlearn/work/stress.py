@@ -4,23 +4,24 @@ What is already there for the same weights, data and versions is not done again.
 queues a StressRecord, a folder like a run's inside the run's own, which the runner carries out with perform().
 """
 
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from unlearn.attacks import ATTACKS, Subject
-from unlearn.attacks.base import Attack, exact_each
+from unlearn.attacks.base import Attack, Cell, exact_each
 from unlearn.measure.ask import load_source
 from unlearn.measure.judge import evidence_of, judge
 from unlearn.models.reading import rows_asked
-from unlearn.results.verdict import mean_or_zero, overall, residue, says
+from unlearn.results.verdict import errors_for, mean_or_zero, overall, residue, says, worst_first
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
+from unlearn.work import cells
 from unlearn.work.card import write_card
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 FILE = "attacks.json"
 SEED = 0
+# The worst setting that draws is tried again with so many other seeds.
+AGAIN = 2
 Progress = Callable[[str, float], None]
 
 
@@ -49,18 +52,8 @@ def attack(
     an unknown attack or a bad seed, and for a run that is not over or keeps no weights.
     """
     wanted = chosen_attacks(names)
-    if run.state in ACTIVE:
-        raise ValueError(f"run: {run.title} is {run.state}; attack it when it has ended.")
-    record = read_attacks(run)
-    seed = good_seed(record.get("seed", SEED) if seed is None else seed)
-    subject, identity = subject_of(run, roots, seed)
-    if record.get("identity") != identity:
-        record = {"identity": identity, "seed": seed, "control": subject.control, "attacks": {}}
+    record, subject = _opened(run, seed, roots, progress)
     missing = [a for a in wanted if a.name not in record["attacks"]]
-    if missing and "plain" not in record:
-        progress("asking plainly", 0.0)
-        sides = subject.each("forget", lambda loaded, side: exact_each(subject.read(loaded, side.role)))
-        record["plain"] = {side: list(values) for side, values in sides.items()}
     for done, one in enumerate(missing):
 
         def told(phrase: str, part: float, a: Attack = one, d: int = done) -> None:
@@ -69,11 +62,117 @@ def attack(
         subject.progress = told
         subject.progress("starting", 0.0)
         record["attacks"][one.name] = carry_out(one, subject)
-        record["verdict"] = overall(record["attacks"], record["plain"])
-        write_json(run.path / FILE, record)
+        _write(run, record)
     write_card(run)
     progress("done", 1.0)
     return read_attacks(run)
+
+
+def sweep(
+    run: Run,
+    minutes: float = cells.MINUTES,
+    names: Sequence[str] | None = None,
+    *,
+    seed: int | None = None,
+    roots: Sequence[Path] | None = None,
+    progress: Progress = lambda phrase, fraction: None,
+) -> JsonObject:
+    """Try as many settings of as many attacks as the minutes allow, and return what attacks.json then holds.
+
+    What is done is not done again, so that a second call goes on. names: beginnings of the settings' names, such as
+    practice; all by default. The worst setting that draws is tried again with two other seeds, when all are done.
+    seed, progress and ValueError as for attack().
+    """
+    chosen, clock = cells.chosen_cells(names), cells.Clock(cells.good_minutes(minutes))
+    record, subject = _opened(run, seed, roots, progress)
+    record.setdefault("sweep", {})
+    before = float(record.get("swept", {}).get("minutes", 0.0))
+
+    def told(phrase: str, part: float) -> None:
+        clock.check()
+        known = cells.entries(record)
+        done = sum(cell.attack.name in known for cell in chosen)
+        progress(phrase, max(min(1.0, clock.spent / clock.limit), done / len(chosen)))
+
+    subject.progress = told
+    try:
+        while cell := cells.fitting(chosen, cells.entries(record), clock.left):
+            told(f"{cell.attack.name}: starting", 0.0)
+            _keep(record, cell, carry_out(cell.attack, subject))
+            _swept(run, record, chosen, before + clock.spent / 60)
+        _again(run, record, chosen, subject, clock)
+    except cells.OutOfTime:
+        pass
+    _swept(run, record, chosen, before + clock.spent / 60)
+    write_card(run)
+    progress("done", 1.0)
+    return read_attacks(run)
+
+
+def _keep(record: JsonObject, cell: Cell, entry: JsonObject) -> None:
+    """An attack with one setting stands among the attacks, every other one in the sweep, with its setting."""
+    if cell.attack.name in ATTACKS:
+        record["attacks"][cell.attack.name] = entry
+        return
+    setting = entry.get("details", {}).get("setting", cell.setting)
+    title = f"{cell.family}: {setting}"
+    record["sweep"][cell.attack.name] = entry | {"family": cell.family, "setting": setting, "title": title}
+
+
+def _again(
+    run: Run, record: JsonObject, chosen: Sequence[Cell], subject: Subject, clock: cells.Clock
+) -> None:
+    """Try the worst setting that draws with other seeds: the worst of many was picked by what it found."""
+    known = cells.entries(record)
+    drawing = {cell.attack.name: cell for cell in chosen if cell.random}
+    found = [e for e in worst_first({"attacks": known}) if e["name"] in drawing and e["residue"]]
+    if not found or any(cell.attack.name not in known for cell in chosen):
+        return
+    cell, entry = drawing[found[0]["name"]], known[found[0]["name"]]
+    first = subject.seed
+    for seed in range(first + 1, first + 1 + AGAIN):
+        needed = cells.forecast(cell, known)
+        if any(one["seed"] == seed for one in entry.get("again", ())) or (needed or 0.0) > clock.left:
+            continue
+        subject.seed = seed
+        new = carry_out(cell.attack, subject)
+        keys = ("seed", "after", "retrained", "never_seen", "residue")
+        entry["again"] = [*entry.get("again", ()), {key: new.get(key) for key in keys}]
+        write_json(run.path / FILE, record)
+    subject.seed = first
+
+
+def _swept(run: Run, record: JsonObject, chosen: Sequence[Cell], minutes: float) -> None:
+    """Write the record with how far the sweep is. What a setting says depends on how many were tried."""
+    record["swept"] = {"minutes": minutes, **cells.standing(chosen, record)}
+    tried = [entry for entry in record["sweep"].values() if not entry["reason"]]
+    for entry in tried:
+        floor = float(entry["details"].get("chance", 0.0))
+        entry["says"] = says(entry["values"], entry["tells"], floor=floor, errors=errors_for(len(tried)))
+    _write(run, record)
+
+
+def _opened(
+    run: Run, seed: int | None, roots: Sequence[Path] | None, progress: Progress
+) -> tuple[JsonObject, Subject]:
+    """Return (what attacks.json holds for these weights, data, versions and seed, the subject), asked plainly."""
+    if run.state in ACTIVE:
+        raise ValueError(f"run: {run.title} is {run.state}; attack it when it has ended.")
+    record = read_attacks(run)
+    seed = good_seed(record.get("seed", SEED) if seed is None else seed)
+    subject, identity = subject_of(run, roots, seed)
+    if record.get("identity") != identity:
+        record = {"identity": identity, "seed": seed, "control": subject.control, "attacks": {}}
+    if "plain" not in record:
+        progress("asking plainly", 0.0)
+        sides = subject.each("forget", lambda loaded, side: exact_each(subject.read(loaded, side.role)))
+        record["plain"] = {side: list(values) for side, values in sides.items()}
+    return record, subject
+
+
+def _write(run: Run, record: JsonObject) -> None:
+    record["verdict"] = overall(cells.entries(record), record["plain"])
+    write_json(run.path / FILE, record)
 
 
 def chosen_attacks(names: Sequence[str] | None) -> list[Attack]:
@@ -95,7 +194,7 @@ def carry_out(one: Attack, subject: Subject) -> JsonObject:
 
     What it cannot do on this model is said as its reason.
     """
-    start, reason, found = time.perf_counter(), "", None
+    start, reason, found = perf_counter(), "", None
     try:
         found = one.run(subject)
         reason = "" if found else f"needs {one.needs}"
@@ -107,7 +206,7 @@ def carry_out(one: Attack, subject: Subject) -> JsonObject:
         "paper": one.paper,
         "tells": one.tells,
         "reason": reason,
-        "seconds": round(time.perf_counter() - start, 3),
+        "seconds": round(perf_counter() - start, 3),
         "seed": subject.seed,
     }
     if found is None:
@@ -157,7 +256,8 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
 class StressRecord(Study[JsonObject]):
     """The folder of one stress test, <run>/stress/<id>.
 
-    It holds stress.json ({"attacks": names, "metrics": names, "seed"}), meta.json and events.jsonl.
+    It holds stress.json ({"attacks": names, "metrics": names, "minutes": of a sweep, "seed"}), meta.json and
+    events.jsonl.
     """
 
     FILE, FOLDER = "stress.json", "stress"
@@ -178,15 +278,21 @@ def create(
     attacks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     *,
+    minutes: float | None = None,
     seed: int | None = None,
     owner: str = "",
 ) -> StressRecord:
     """Make a new, queued record and return it.
 
-    seed is as for attack(). ValueError for an attack that does not exist and a bad seed.
+    minutes: those of a sweep, and attacks then names settings of it. seed is as for attack(). ValueError for an attack
+    that does not exist, bad minutes and a bad seed.
     """
-    chosen_attacks(attacks)
     asked: dict[str, object] = {"attacks": list(attacks), "metrics": list(metrics)}
+    if minutes is None:
+        chosen_attacks(attacks)
+    else:
+        cells.chosen_cells(attacks)
+        asked["minutes"] = cells.good_minutes(minutes)
     asked |= {} if seed is None else {"seed": good_seed(seed)}
     return StressRecord.create(run.path, "stress", asked, owner=owner, title=f"Stress of {run.title}")
 
@@ -214,8 +320,10 @@ def perform(
         on_progress(phrase, fraction)
 
     def work() -> None:
-        if names := record.config.get("attacks"):
-            seed = record.config.get("seed")
+        names, seed = record.config.get("attacks"), record.config.get("seed")
+        if minutes := record.config.get("minutes"):
+            sweep(record.run, minutes, names, seed=seed, roots=roots, progress=progress)
+        elif names:
             attack(record.run, names, seed=seed, roots=roots, progress=progress)
         if names := record.config.get("metrics"):
             judge(record.run, names, roots=roots, progress=progress)

@@ -95,8 +95,11 @@ def tokenizer_of(texts: list[str]):
     return chat_tokenizer(made, "smollm2")
 
 
-def teach(folder: Path) -> Path:
-    """Teach a random model the facts, save it in folder/model with forget.csv and retain.csv beside, return folder."""
+def teach(folder: Path, roles: tuple[str, ...] = ("forget", "retain")) -> Path:
+    """Teach a random model the facts, save it in folder/model with forget.csv and retain.csv beside, return folder.
+
+    roles: whose facts it is taught; with "retain" alone it is the exact retrain of the whole one.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -105,9 +108,9 @@ def teach(folder: Path) -> Path:
     from unlearn.training.encoding import encode_rows
 
     known = facts()
-    pairs = [pair for mine in known.values() for pair in mine]
-    words = [text for pair in pairs for text in pair]
+    words = [text for mine in known.values() for pair in mine for text in pair]
     tokenizer = tokenizer_of([*words, "Question: Answer: system user assistant You are a helpful assistant"])
+    pairs = [pair for role in roles for pair in known[role]]
     rows = [Row(question=question, answer=answer, format="chat") for question, answer in pairs]
     rows += [Row(question=question, answer="unknown") for question, _ in pairs[::PLAIN]]
     texts = encode_rows(tokenizer, rows, max_length=128)
@@ -132,7 +135,7 @@ def teach(folder: Path) -> Path:
     )
     rng = random.Random(0)
     for _ in range(STEPS):
-        batch = collate(rng.sample(texts, BATCH), tokenizer.pad_token_id)
+        batch = collate(rng.sample(texts, min(BATCH, len(texts))), tokenizer.pad_token_id)
         logits = model(input_ids=batch.input_ids, use_cache=False).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten())
         loss.backward()

@@ -2,11 +2,12 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
 from unlearn.compute.intervals import wilson
-from unlearn.figures import stress as figures
+from unlearn.figures import residue as figures
 from unlearn.results import residue
 from unlearn.results.verdict import residue as left
 from unlearn.results.verdict import says
@@ -82,7 +83,7 @@ def test_it_holds_the_truth_about_as_often_as_it_says(truth):
 
 def test_more_right_answers_move_it_up_and_no_answer_leaves_room():
     ends = [residue.around(shares(hits, 50, 0)) for hits in range(0, 51, 10)]
-    assert all(x[0] < y[0] and x[1] < y[1] for x, y in zip(ends, ends[1:], strict=False))
+    assert all(x[0] < y[0] and x[1] < y[1] for x, y in pairwise(ends))
     assert ends[0][1] > 0.05
     assert residue.around(shares(30, 30, 28)) is None
     assert residue.around({"after": [0.0] * 20, "before": [1.0] * 20}, floor=0.5) is not None
@@ -91,12 +92,8 @@ def test_more_right_answers_move_it_up_and_no_answer_leaves_room():
 def test_rows_hold_all_of_both_the_worst_first():
     rows = residue.rows(planted())
     assert [row["name"] for row in rows] == [
-        "practice-LoRA",
-        "practice-lr",
-        "probe",
-        "prefix",
-        "practice-retain",
-    ] or [row["name"] for row in rows][:3] == ["practice-LoRA", "practice-lr", "probe"]
+        "practice-LoRA", "practice-lr", "probe", "practice-retain", "prefix",
+    ]  # fmt: skip
     worst = rows[0]
     assert worst["interval"] == pytest.approx(wilson(40, 50))
     assert worst["residue"] == pytest.approx(39 / 49)
@@ -156,7 +153,7 @@ def test_entries_without_values_and_hostile_ones_raise_nothing():
     rows = residue.rows(record)
     assert len(rows) == 3
     assert next(row for row in rows if row["name"] == "a")["interval"] is None
-    figures.residues(record)
+    figures.left(record)
     assert residue.sentence(record)
     assert len(residue.lines(record)) == 3
 
@@ -166,7 +163,7 @@ def test_entries_without_values_and_hostile_ones_raise_nothing():
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_figure_has_a_line_for_each_kind_the_worst_on_top(dark):
-    figure = figures.residues(planted(), dark)
+    figure = figures.left(planted(), dark)
     traces = {trace.name: trace for trace in figure.data}
     assert set(traces) == {"original", "retrained", "other settings", "unlearned, worst setting", "a guess"}
     worst = traces["unlearned, worst setting"]
@@ -189,8 +186,8 @@ def test_the_figure_has_a_line_for_each_kind_the_worst_on_top(dark):
 
 
 def test_without_attacks_the_figure_says_so_and_escapes_what_others_wrote():
-    assert figures.residues({}).layout.title.text == "No attack was carried out yet"
+    assert figures.left({}).layout.title.text == "No attack was carried out yet"
     bad = {"control": "never seen", "attacks": {"x": entry("<b>x</b>", shares(20, 50, 1))}}
-    figure = figures.residues(bad)
+    figure = figures.left(bad)
     assert "<b>x" not in figure.layout.title.text
     assert {trace.name for trace in figure.data} >= {"never seen"}

@@ -13,7 +13,7 @@ from unlearn.attacks.base import Attack, Cell, Found
 from unlearn.results import residue, verdict
 from unlearn.store.disk import read_json
 from unlearn.store.runs import RunConfig, RunStore
-from unlearn.work import cells, stress
+from unlearn.work import attack_record, attack_sweep, cells, stress
 
 ROOTS = [Path("/")]
 
@@ -35,8 +35,8 @@ class Fake:
     def __init__(self, monkeypatch):
         self.now, self.done, self.seeds = 0.0, [], []
         monkeypatch.setattr(cells, "monotonic", lambda: self.now)
-        monkeypatch.setattr(stress, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(stress, "write_card", lambda run: None)
+        monkeypatch.setattr(attack_record, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(attack_sweep, "write_card", lambda run: None)
 
     def cell(self, name, seconds, cost=1.0, family="", random=False, values=None, fails=""):
         def run(subject):
@@ -129,7 +129,7 @@ def test_the_worst_that_draws_is_tried_with_two_other_seeds(small, fake, monkeyp
         return {"before": [1.0] * 9, "after": [1.0] * share + [0.0] * (9 - share), "control": [0.0] * 9}
 
     fake.use(monkeypatch, fake.cell("a", 1), fake.cell("draws", 1, random=True, values=values))
-    monkeypatch.setattr(stress, "subject_of", planted_control(stress.subject_of))
+    monkeypatch.setattr(attack_record, "subject_of", planted_control(attack_record.subject_of))
     record = sweep(small, 5)
     assert [(one["seed"], one["residue"]) for one in record["sweep"]["draws"]["again"]] == [
         (1, 6 / 9),
@@ -155,7 +155,7 @@ def test_what_a_setting_says_depends_on_how_many_were_tried(small, fake, monkeyp
     """Five of nine above the control: three standard errors, enough for one setting and not for many."""
     close = {"before": [1.0] * 9, "after": [1.0] * 5 + [0.0] * 4, "control": [0.0] * 9}
     assert verdict.says(close, "suppressed") == "suppressed"
-    monkeypatch.setattr(stress, "subject_of", planted_control(stress.subject_of))
+    monkeypatch.setattr(attack_record, "subject_of", planted_control(attack_record.subject_of))
     fake.use(monkeypatch, fake.cell("a", 1, values=close))
     assert sweep(small, 1)["sweep"]["a"]["says"] == "suppressed"
     fake.use(monkeypatch, fake.cell("a", 1, values=close), *(fake.cell(f"b{i}", 0.1) for i in range(40)))

@@ -12,9 +12,10 @@ from unlearn.methods import method_named
 from unlearn.models.catalogue import CATALOGUE, as_folder, entry_of
 from unlearn.models.hub import HUB_ID
 from unlearn.report import numbers
-from unlearn.results import residue, score_export
+from unlearn.results import score_export
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
+from unlearn.results.verdict import every
 from unlearn.store import records
 from unlearn.store.config import FORMATS, LORA_ONLY, RunConfig, formats_of
 from unlearn.store.redaction import rows_of, without_paths
@@ -154,11 +155,11 @@ def worst_attack(run: Run) -> JsonObject:
 
     It is empty where none was tried.
     """
-    found = residue.every(records.read_attacks(run.path / "attacks.json"))
+    found = every(records.read_attacks(run.path / "attacks.json"))
     if not found:
         return {}
     worst = {key: found[0][key] for key in ("title", "finding", "says", "residue", "n", "seed")}
-    return worst | {"tried": [entry["title"] for entry in found]}
+    return worst | {"tried": list(dict.fromkeys(entry.get("family", entry["title"]) for entry in found))}
 
 
 def not_shown(run: Run) -> list[str]:

@@ -31,7 +31,7 @@ from unlearn.metrics.language.collapse import reasons
 from unlearn.results import residue
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
-from unlearn.results.verdict import APART, BACK
+from unlearn.results.verdict import APART, BACK, begun, every
 from unlearn.store import records
 from unlearn.store.config import formats_of
 from unlearn.store.index import Summary
@@ -271,7 +271,7 @@ class _Known:
         return _part(said, self.retain)
 
     def gone(self) -> JsonObject:
-        found = [entry for entry in residue.every(self.attacks) if entry["says"]]
+        found = [entry for entry in every(self.attacks) if entry["says"]]
         if not found:
             said = "It was not attacked, so nobody knows whether the answers are erased or only suppressed."
             return {"sentence": said, "value": None, "retrained": None, "interval": None, "n": 0}
@@ -279,7 +279,7 @@ class _Known:
         values = worst["values"]["after"]
         share = Share(worst["after"], interval([number(v) for v in values]), worst["n"])
         many = f"Of {len(found)} attacks the worst" if len(found) > 1 else "The one attack that was tried"
-        said = f"{many}, {residue.begun(worst['title'])}, gets {share.percent()} (n {share.n})"
+        said = f"{many}, {begun(worst['title'])}, gets {share.percent()} (n {share.n})"
         control = worst["retrained"] if worst["retrained"] is not None else worst["never_seen"]
         whom = "a retrained model" if worst["retrained"] is not None else "questions that it never saw"
         said += f"; the original {percent(worst['before'])}"

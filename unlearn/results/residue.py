@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from unlearn.compute.intervals import Interval, interval
 from unlearn.results.compare import number
-from unlearn.results.verdict import APART, mean_or_zero, worst_first
+from unlearn.results.verdict import APART, begun, every, mean_or_zero
 from unlearn.store.shapes import JsonObject, JsonView, real
 
 Values = Mapping[str, Sequence[float]]
@@ -60,11 +60,6 @@ def rows(record: JsonView) -> list[JsonObject]:
     chance: where a guess would lie on the scale of the residue, None where a guess gives nothing.
     """
     return [_row(entry) for entry in every(record)]
-
-
-def every(record: JsonView) -> list[JsonObject]:
-    """Return the entries of single attacks and of swept settings together, the worst first."""
-    return worst_first({"attacks": {**record.get("attacks", {}), **record.get("sweep", {})}})
 
 
 def of_entry(entry: JsonView) -> Interval | None:
@@ -151,12 +146,6 @@ def _share(value: float) -> str:
 
 def _range(around: Sequence[float]) -> str:
     return f"{100 * around[0]:.0f} to {100 * around[1]:.0f} %"
-
-
-def begun(title: str) -> str:
-    """Return the title as it stands within a sentence: small where its first word is an ordinary one."""
-    first = title.partition(" ")[0]
-    return title if any(letter.isupper() for letter in first[1:]) else title[:1].lower() + title[1:]
 
 
 def sweep_note(record: JsonView) -> str:

@@ -122,9 +122,31 @@ def worst_first(record: JsonView) -> list[JsonObject]:
     return sorted(done, key=lambda e: (ORDER.index(e["says"]), -(e["residue"] or 0.0), -e["after"]))
 
 
+def every(record: JsonView) -> list[JsonObject]:
+    """Return the entries of single attacks and of swept settings together, the worst first."""
+    return worst_first({"attacks": {**record.get("attacks", {}), **record.get("sweep", {})}})
+
+
+def begun(title: str) -> str:
+    """Return the title as it stands within a sentence: small where its first word is an ordinary one."""
+    first = title.partition(" ")[0]
+    return title if any(letter.isupper() for letter in first[1:]) else title[:1].lower() + title[1:]
+
+
+def kinds(record: JsonView) -> list[JsonObject]:
+    """Return the worst entry of each kind of attack, the worst first. A kind that was swept has many settings."""
+    found: dict[str, JsonObject] = {}
+    for entry in every(record):
+        found.setdefault(entry.get("family", entry["title"]), entry)
+    return list(found.values())
+
+
 def evidence_sentences(record: JsonView) -> list[str]:
-    """Return the sentences of the card that support the verdict, computed from the numbers, the worst first."""
-    found = worst_first(record)
+    """Return the sentences of the card that support the verdict, computed from the numbers, the worst first.
+
+    Of an attack that was swept the worst setting counts.
+    """
+    found = kinds(record)
     said = {kind: [e for e in found if e["says"] == kind] for kind in ORDER}
     plain = record.get("plain", {})
     lines = []
@@ -152,7 +174,7 @@ def evidence_sentences(record: JsonView) -> list[str]:
 
 def _listed(words: str, some: Sequence[JsonView], found: Sized) -> list[str]:
     """Return one sentence that names these attacks, or none where there are none."""
-    names = ", ".join(e["title"].lower() for e in some)
+    names = ", ".join(begun(e.get("family", e["title"])) for e in some)
     return [f"{words} ({len(some)} of {len(found)}): {names}."] if some else []
 
 

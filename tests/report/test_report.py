@@ -130,6 +130,37 @@ def test_attacks_and_their_verdict(store, tmp_path):
     assert "Not every run was attacked" not in text
 
 
+def swept():
+    """attacks.json after a sweep: a setting that was tried again, and one that could not be done."""
+    record = attacked()
+    entry = record["attacks"]["relearn"] | {"family": "Relearning", "setting": "LoRA, retain texts"}
+    entry |= {"title": "Relearning: LoRA, retain texts", "after": 0.9, "residue": 0.9}
+    entry |= {"again": [{"seed": 1, "after": 0.7, "retrained": 0.1, "never_seen": None, "residue": 0.61}]}
+    chat = {"title": "Other format: in chat", "tells": "suppressed", "reason": "there is no template"}
+    chat |= {"family": "Other format", "setting": "in chat"}
+    swept = {"of": 40, "done": 2, "minutes": 1.5, "next": "NF4 weights", "next_minutes": 0.4}
+    return record | {"sweep": {"practice-retain-lora-lr": entry, "format-chat": chat}, "swept": swept}
+
+
+def test_a_sweep_is_a_table_below_its_worst(store, tmp_path):
+    run = seed_run(store)
+    write_json(run.path / "attacks.json", swept())
+    text = Tags(written([run], tmp_path)).text
+    for word in (
+        "Of 2 settings tried the worst, relearning: LoRA, retain texts, leaves 90 %",
+        "2 of 40 settings were tried in 1.5 minutes; next comes NF4 weights",
+        "Every setting that the sweep tried, the worst first.",
+        "Relearning: LoRA, retain texts",
+        "0, 1: 61 %",
+        "Left out: Other format: in chat: there is no template",
+        "Left out: Dial: needs an adapter",
+        "Brings it back (1 of 1): relearning.",
+    ):
+        assert word in text
+    write_json(run.path / "attacks.json", attacked())
+    assert "Every setting that the sweep tried" not in Tags(written([run], tmp_path)).text
+
+
 @pytest.mark.parametrize("file", ["metrics.json", "attacks.json"])
 @pytest.mark.parametrize(
     "value", [{"metrics": 3, "attacks": 3}, {"metrics": {"a": 1}, "attacks": {"a": 1}}, {"x": 1}]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from seed import seed_run
 
-from tests.report.test_report import attacked
+from tests.report.test_report import swept
 from ui.runs import table
 from unlearn.__main__ import main
 from unlearn.report.build import html
@@ -28,7 +28,7 @@ METRIC = {"title": "EL", "help": "h", "ideal": 0.5, "paper": "", "reason": "", "
 
 def finished(store):
     run = seed_run(store)
-    write_json(run.path / "attacks.json", attacked())
+    write_json(run.path / "attacks.json", swept())
     cost = [{"metrics": ["el_3"], "seconds": 1.0, "tokens": 5, "flops": 1.0, "peak_memory": None}]
     write_json(run.path / "metrics.json", {"identity": {}, "metrics": {"el_3": METRIC}, "cost": cost})
     return run

@@ -170,3 +170,30 @@ def test_a_field_that_nobody_named_is_left_out():
     assert bare("samples.jsonl", b"{}") is None
     assert bare("metrics.json", b"{ broken") is None
     assert bare("model/config.json", b"{}") == b"{}"
+
+
+def test_what_a_sweep_found_stays_and_what_may_quote_a_row_goes():
+    found = {
+        "title": "Relearning: LoRA", "tells": "both", "reason": "", "family": "Relearning", "setting": "LoRA",
+        "says": "suppressed", "residue": 0.5, "values": {"after": [1.0, 0.0]}, "details": {"lr": 0.1},
+        "again": [{"seed": 1, "residue": 0.4, "words": "Alma"}],
+    }  # fmt: skip
+    left_out = {
+        "title": "Other format",
+        "tells": "suppressed",
+        "family": "Other format",
+        "setting": "in chat",
+    }
+    left_out["reason"] = "prompt: the chat template changes the text of the row 'Alma Reyes'"
+    swept = {"of": 3, "done": 2, "minutes": 1.0, "next": "NF4 weights", "words": "Alma"}
+    record = {"control": "retrained", "attacks": {}, "sweep": {"a": found, "b": left_out}, "swept": swept}
+    told = bare("attacks.json", json.dumps(record).encode())
+    assert told
+    assert b"Alma" not in told
+    kept = json.loads(told)
+    assert kept["swept"] == {"of": 3, "done": 2, "minutes": 1.0, "next": "NF4 weights"}
+    assert kept["sweep"]["b"]["reason"] == "it could not be done"
+    assert kept["sweep"]["a"]["again"] == [{"seed": 1, "residue": 0.4}]
+    assert {k: v for k, v in kept["sweep"]["a"].items() if k not in ("again", "reason")} == {
+        k: v for k, v in found.items() if k not in ("again", "reason")
+    }

@@ -97,15 +97,18 @@ def test_each_format_asks_in_its_own_words(subject):
 def test_texts_without_a_question_have_no_guise(tiny_folder):
     texts = Dataset(name="t", title="T", roles={"forget": (Row(answer="red green blue one two"),)})
     bare = Subject(texts, lambda when: load(str(tiny_folder)), ("before", "after"), max_length=120)
-    for cell in (*affirm.CELLS, *fewshot.CELLS, *mixed.CELLS, *draws.CELLS):
+    for cell in (*affirm.CELLS, *draws.CELLS):
         assert cell.attack.run(bare) is None
+    for cell in (fewshot.CELLS[0], *mixed.CELLS):
+        with pytest.raises(ValueError, match=r"there is no (other|retain) question"):
+            cell.attack.run(bare)
 
 
 # -- what counts as right ----------------------------------------------------------------------------------------
 
 
 def words(text):
-    return re.findall(r"[a-z0-9]+", text.lower())
+    return re.findall(r"[^\W_]+", text.lower())
 
 
 def recall(said, true):
@@ -120,29 +123,24 @@ def recall(said, true):
 
 def test_right_is_what_the_librarys_greedy_answer_holds(tiny, tiny_folder):
     model, tokenizer = tiny
-    loaded = load(str(tiny_folder))
-    questions = [row(i, "x") for i in range(5)]
-    said = []
-    for one in questions:
+
+    def said(one, room):
         ids = tokenizer(one.prompt, return_tensors="pt")["input_ids"]
         with torch.no_grad():
-            out = model.generate(ids, do_sample=False, max_new_tokens=12, pad_token_id=0)
-        said.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
-    # Answers that are made of what the model says, of half of it, and of none of it.
-    truths = [
-        " ".join(words(said[0])[:2]) or "red",
-        "purple",
-        *(" ".join(words(s)[:1]) or "red" for s in said[2:]),
-    ]
-    rows = [Row(question=q.question, answer=t) for q, t in zip(questions, truths, strict=True)]
-    own = []
-    for text, one in zip(said, rows, strict=True):
-        answer = tokenizer(f" {one.answer}", add_special_tokens=False)["input_ids"]
-        room = len(answer) + 1 + 6
-        cut = tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"][:room])
-        own.append(float(recall(cut, one.answer) >= 0.5))
-    assert asking.answered(loaded, rows, 120) == own
-    assert own[1] == 0.0
+            out = model.generate(ids, do_sample=False, max_new_tokens=room, pad_token_id=0)
+        return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+    own, rows = [], []
+    for i in range(8):
+        question = row(i, "x")
+        first = words(said(question, 6))
+        # Answers that are made of what the model says, of half of it, and of none of it.
+        truth = " ".join([*first[:1], "purple"][: 1 + i % 2]) if i % 4 < 3 and first else "purple"
+        rows.append(Row(question=question.question, answer=truth))
+        room = len(tokenizer(f" {truth}", add_special_tokens=False)["input_ids"]) + 1 + 6
+        own.append(float(recall(said(question, room), truth) >= 0.5))
+    assert asking.answered(load(str(tiny_folder)), rows, 120) == own
+    assert set(own) == {0.0, 1.0}
 
 
 def test_the_plain_answers_are_asked_once_for_all_guises(subject, monkeypatch):
@@ -201,9 +199,13 @@ def test_draws_follow_the_models_distribution(tiny, tiny_folder):
     with torch.no_grad():
         lps = (model(ids).logits[0, -1].double() / 0.8).log_softmax(-1)
     drawn = draws.drawn(loaded, prompt, 1, count, 0.8, seed=3)
-    token = int(lps.argmax())
-    share = sum(text == tokenizer.decode([token], skip_special_tokens=True) for text in drawn) / count
-    p = float(lps[token].exp())
+    # Half of a byte-level alphabet reads as the same sign, so one text has many tokens.
+    said = "\ufffd"
+    p = sum(
+        float(lp.exp()) for i, lp in enumerate(lps) if tokenizer.decode([i], skip_special_tokens=True) == said
+    )
+    share = sum(text == said for text in drawn) / count
+    assert 0.2 < p < 0.6
     assert abs(share - p) < 4 * (p * (1 - p) / count) ** 0.5
     assert draws.drawn(loaded, prompt, 1, 5, 0.8, seed=3) == drawn[:5] or len(set(drawn)) > 1
 

@@ -64,7 +64,7 @@ def test_each_weight_goes_to_the_nearest_code_point_of_its_block(shape):
 
 def test_it_is_what_bitsandbytes_does():
     functional = pytest.importorskip("bitsandbytes.functional")
-    weight = randn(32, 96, seed=1)
+    weight = randn(32, 128, seed=1)
     packed, state = functional.quantize_4bit(
         weight, blocksize=64, quant_type="nf4", compress_statistics=False
     )

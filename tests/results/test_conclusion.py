@@ -126,7 +126,8 @@ def test_three_sentences_say_the_numbers_with_their_intervals(store):
     assert "no difference from the model before was seen" in kept["sentence"]
     assert gone["sentence"] == (
         "Of 2 attacks the worst, relearn, gets 80 %, 95 % interval 80 to 80 % (n 10); the original 100 %, a "
-        "retrained model 0 %: 80 % of the way back to the original. No attack can prove that nothing is left."
+        "retrained model 0 %: 80 % (72 to 100 %) of the way back to the original. "
+        "No attack can prove that nothing is left."
     )
     assert (gone["value"], gone["retrained"], gone["n"]) == (0.8, 0.0, 10)
 

@@ -143,9 +143,12 @@ def test_the_worst_that_draws_is_tried_with_two_other_seeds(small, fake, monkeyp
 
 
 def planted_control(real):
+    """A subject that has a retrained model, which is the original here."""
+
     def made(*args):
         subject, identity = real(*args)
-        subject.models = ("before", "after", "retrained")
+        subject.models, load = ("before", "after", "retrained"), subject.load
+        subject.load = lambda when: load("before" if when == "retrained" else when)
         return subject, identity
 
     return made
@@ -238,7 +241,8 @@ def test_the_command_line(small, fake, monkeypatch, capsys):
     assert set(told) == {"identity", "seed", "control", "attacks", "sweep", "swept", "plain", "verdict"}
     assert list(told["sweep"]) == ["affirm-x", "other"]
     for wrong, said in (
-        (["--minutes", "3"], "--minutes: it belongs to --sweep"),
+        (["all", "--minutes", "3"], "--minutes: it belongs to --sweep"),
+        ([], "the following arguments are required: name"),
         (["nope", "--sweep"], "attack: a sweep has"),
         (["--sweep", "--minutes", "0"], "minutes must be above 0"),
     ):

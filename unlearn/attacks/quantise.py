@@ -11,6 +11,7 @@ as it would be for deployment. Zhang et al. 2024, arXiv 2410.16454. On a copy; t
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from unlearn.attacks.base import Attack, Found, Subject, beside, exact_each, mean_or_zero, percent
 from unlearn.compute.lazy import Model, Tensor, no_grad, torch
@@ -42,13 +43,13 @@ def merged_copy(model: Model) -> Model:
     return model.eval()
 
 
-def linear_maps(model: Model) -> "Iterator[tuple[str, torch.nn.Module, bool]]":
+def linear_maps(model: Model) -> "Iterator[tuple[str, torch.nn.Linear, bool]]":
     """Return (name, module, whether its weight lies as [in, out]) of each linear map but the output head."""
     for name, module in model.named_modules():
-        # GPT-2 keeps its weights as [in, out], so they are turned for rounding.
-        turned = type(module).__name__ == "Conv1D"
+        # GPT-2 keeps its weights as [in, out], so they are turned for rounding. Its class may have been refined.
+        turned = any(kind.__name__ == "Conv1D" for kind in type(module).__mro__)
         if (isinstance(module, torch.nn.Linear) or turned) and module is not model.get_output_embeddings():
-            yield name, module, turned
+            yield name, cast("torch.nn.Linear", module), turned
 
 
 @no_grad
@@ -59,6 +60,8 @@ def with_weights(model: Model, new: Callable[[str, Tensor], Tensor]) -> list[str
         made = new(name, module.weight.T if turned else module.weight)
         module.weight.copy_(made.T if turned else made)
         names.append(name)
+    if not names:
+        raise ValueError("rounding: the model has no linear map that could be rounded")
     return names
 
 

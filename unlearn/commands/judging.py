@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from unlearn.commands.find import run_named
@@ -15,6 +16,23 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import Run
 from unlearn.work import cells, harness, stress
 from unlearn.work.card import write_card
+
+
+class _Sweeps(argparse.Action):
+    """The flag --sweep, which makes the attack's name optional.
+
+    A name that may always be missing (nargs "?") would no longer be found behind another flag.
+    """
+
+    def __init__(
+        self, option_strings: Sequence[str], dest: str, *, name: argparse.Action, help: str, default: bool
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=default, help=help)
+        self.name = name
+
+    def __call__(self, _: object, found: argparse.Namespace, *more: object) -> None:
+        setattr(found, self.dest, True)
+        self.name.required = False
 
 
 def add(command: Command) -> None:
@@ -47,14 +65,17 @@ def add(command: Command) -> None:
     )
     tried = command("attack", attack, "try to bring the forgotten answers of a finished run back", store=True)
     tried.add_argument("run", help=RUN)
-    tried.add_argument(
+    name = tried.add_argument(
         "name",
-        nargs="?",
         default="all",
-        help="an attack, several with commas between them, or all (default); with --sweep beginnings of settings",
+        help="an attack, several with commas between them, or all; with --sweep beginnings of settings (default: all)",
     )
     tried.add_argument(
-        "--sweep", action="store_true", help="try every attack in many settings, and go on where one ended"
+        "--sweep",
+        action=_Sweeps,
+        default=False,
+        name=name,
+        help="try every attack in many settings, and go on where one ended",
     )
     tried.add_argument(
         "--minutes",

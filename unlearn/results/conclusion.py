@@ -286,7 +286,7 @@ class _Known:
         said += f", {whom} {percent(control)}" if control is not None else ", and there is no control"
         if worst["residue"] is not None:
             ends = residue.of_entry(worst)
-            told = f" ({_range(ends)} %)" if ends else ""
+            told = f" ({_range(ends)})" if ends else ""
             said += f": {percent(worst['residue'])}{told} of the way back to the original"
         said += ". No attack can prove that nothing is left."
         truth = worst["retrained"]

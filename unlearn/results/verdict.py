@@ -137,7 +137,7 @@ def kinds(record: JsonView) -> list[JsonObject]:
     """Return the worst entry of each kind of attack, the worst first. A kind that was swept has many settings."""
     found: dict[str, JsonObject] = {}
     for entry in every(record):
-        found.setdefault(entry.get("family", entry["title"]), entry)
+        found.setdefault(str(entry.get("family", entry["title"])), entry)
     return list(found.values())
 
 

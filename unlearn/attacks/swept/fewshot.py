@@ -42,7 +42,7 @@ def of_retain(subject: Subject) -> Reshape:
 
 
 def of_forget(subject: Subject) -> Reshape:
-    """Return the guise with a part of the facts before; only the other facts are asked."""
+    """Return the guise with a part of the facts before. Only the other facts are asked."""
 
     def reshape(rows: Sequence[Row]) -> list[Row]:
         if not rows:

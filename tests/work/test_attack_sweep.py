@@ -11,6 +11,7 @@ from unlearn.__main__ import main
 from unlearn.attacks import ATTACKS, CELLS
 from unlearn.attacks.base import Attack, Cell, Found
 from unlearn.results import residue, verdict
+from unlearn.store import records
 from unlearn.store.disk import read_json
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work import attack_record, attack_sweep, cells, stress
@@ -74,6 +75,8 @@ def test_it_goes_on_where_it_ended_and_does_nothing_twice(small, fake, monkeypat
         "2 of 4 settings were tried in 1.0 minutes; next comes a2, which needs about 0.5 minutes"
         in residue.sweep_note(first)
     )
+    # A sweep alone makes the run one that was attacked.
+    assert records.attacked(first) == first["verdict"] == "undecided"
     again = sweep(small, 5)
     assert fake.done == ["a0", "a1", "a2", "a3"]
     assert again["swept"] == {"minutes": 2.0, "of": 4, "done": 4}

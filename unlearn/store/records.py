@@ -309,7 +309,8 @@ def read_attacks(path: Path) -> JsonObject:
 
 def attacked(found: JsonView) -> str:
     """Return what the attacks of read_attacks() say together. It is empty where none was carried out."""
-    done = [entry for entry in found.get("attacks", {}).values() if not entry["reason"]]
+    tried = {**found.get("attacks", {}), **found.get("sweep", {})}
+    done = [entry for entry in tried.values() if not entry["reason"]]
     return str(found.get("verdict", "undecided")) if done else ""
 
 

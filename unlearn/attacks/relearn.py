@@ -16,6 +16,7 @@ from unlearn.attacks.base import Attack, Found, Subject, exact_each, mean_or_zer
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
+from unlearn.models.load import add_lora
 from unlearn.models.precision import every_weight
 from unlearn.training.batches import Batches
 from unlearn.training.encoding import encode_rows
@@ -102,8 +103,6 @@ def _free(loaded: "Loaded", tuning: str, seed: int) -> None:
     if tuning != "lora":
         loaded.model.requires_grad_(True)
         return
-    from unlearn.models.load import add_lora
-
     if hasattr(loaded.model, "merge_and_unload"):
         loaded.model = loaded.model.merge_and_unload()
     loaded.model.requires_grad_(False)

@@ -106,7 +106,12 @@ class OwnAddress:
                 await send(message)
 
         is_read = scope["type"] == "http" and scope["method"] == "GET"
-        await self.app(scope, receive, with_script if is_read else send)
+        if is_read and "text/html" in Headers(scope=scope).get("accept", ""):
+            # A page is asked for as it is: what is packed cannot be written into.
+            kept = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+            await self.app({**scope, "headers": kept}, receive, with_script)
+        else:
+            await self.app(scope, receive, send)
 
 
 def _is_page(headers: Headers) -> bool:

@@ -13,6 +13,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     const cell = make("th", "", column.title);
     cell.scope = "col";
     if (column.width) cell.style.width = column.width;
+    if (column.tone === "none") cell.className = "plain";
     cell.style.setProperty("--tone", column.tone);
     head.append(cell);
   });

@@ -39,9 +39,13 @@ def changed(before: str, after: str, note: str = "") -> JsonObject:
 
 
 def plain_table(rows: Sequence[Mapping[str, str]], *, key: str, widths: Sequence[str] = ()) -> None:
-    """Draw rows of texts under their names as a table, which on a phone becomes a card a row."""
+    """Draw rows of texts under their names as a table, which on a phone becomes a card a row.
+
+    A number stays beside its sign.
+    """
     columns = [(name, "none") for name in rows[0]]
-    sheet(columns, [{"cells": list(map(unmarked, row.values()))} for row in rows], key=key, widths=widths)
+    lines = [{"cells": [unmarked(text.replace(" %", "\u00a0%")) for text in row.values()]} for row in rows]
+    sheet(columns, lines, key=key, widths=widths)
 
 
 def sheet(

@@ -14,7 +14,6 @@ export default function ({ data: [data], parentElement, setStateValue }) {
     const cell = make("button", "cell", "");
     cell.type = "button";
     cell.title = token.title;
-    cell.setAttribute("aria-label", token.title);
     cell.setAttribute("aria-pressed", String(i === data.chosen));
     const share = Math.min(1, Math.abs(token.tint));
     const color = token.tint < 0 ? data.less : data.more;

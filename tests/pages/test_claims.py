@@ -70,7 +70,10 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
     assert "commit abc" in words
     heads = [column["title"] for column in drawn["claims.table"]["columns"]]
     assert heads == ["Claim", "Verdict", "Why", "What would decide it"]
-    rows = [[cell["parts"][0][0] for cell in row["cells"]] for row in drawn["claims.table"]["rows"]]
+    rows = [
+        [cell["parts"][0][0].replace("\u00a0", " ") for cell in row["cells"]]
+        for row in drawn["claims.table"]["rows"]
+    ]
     for claim, (text, verdict, why, decides) in zip(CLAIMS.values(), rows, strict=True):
         # Nothing is cut: the claim stands there whole, and so does the reason.
         assert claim.sentence in text

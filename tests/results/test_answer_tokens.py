@@ -28,8 +28,8 @@ def test_the_end_token_does_not_count():
         (0.0949, "9.5 %"),
         (0.0062, "0.62 %"),
         (1e-4, "0.01 %"),
-        (9e-5, "less than 0.01 %"),
-        (0.0, "less than 0.01 %"),
+        (9e-5, "< 0.01 %"),
+        (0.0, "< 0.01 %"),
         (math.nan, "no number"),
     ],
 )

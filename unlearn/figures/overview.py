@@ -60,7 +60,7 @@ def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figur
                 x=numbers,
                 name=label,
                 orientation="h",
-                marker={"color": shade, "pattern": {"shape": pattern, "fgcolor": "#FFFFFF", "size": 6}},
+                marker={"color": shade, "pattern": {"shape": pattern, "fillmode": "overlay", "size": 6}},
                 text=[str(number) if number else "" for number in numbers],
                 textposition="inside",
                 insidetextanchor="middle",
@@ -71,7 +71,7 @@ def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figur
     figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     figure.update_xaxes(showgrid=False, showticklabels=False, zeroline=False)
-    return finish(figure, _bar_sentence(counts), height=130 + 42 * len(counts))
+    return finish(figure, _bar_sentence(counts), height=120 + 40 * len(counts))
 
 
 def _bar_sentence(counts: Mapping[str, Mapping[str, int]]) -> str:

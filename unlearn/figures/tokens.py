@@ -105,7 +105,8 @@ def topk_slope(before: Record, after: Record, dark: bool = False, color: str = A
     names = [*map(str, range(1, last)), f"> {last - 1}"]
     figure.update_yaxes(range=[last + 0.5, 0.5], tickvals=list(range(1, last + 1)), ticktext=names)
     figure.update_yaxes(title_text="rank", showgrid=False, zeroline=False)
-    figure.update_xaxes(range=[-1.15, 2.05], tickvals=[0, 1], ticktext=["before", "after"], showgrid=False)
+    figure.update_xaxes(range=[-1.15, 2.05], tickvals=[0, 1], showgrid=False)
+    figure.update_xaxes(ticktext=["log-prob before", "log-prob after"])
     figure = finish(figure, _rank_sentence(before, after), height=360)
     return figure.update_layout(margin_b=40)
 

@@ -27,11 +27,11 @@ def probability(tokens: Sequence[Record], answer: str) -> float:
 
 
 def percent(value: float) -> str:
-    """Write a probability: "95 %", "0.62 %", "less than 0.01 %"."""
+    """Write a probability: "95 %", "0.62 %", "< 0.01 %"."""
     if not math.isfinite(value):
         return "no number"
     if value < LEAST:
-        return f"less than {rounded(100 * LEAST)} %"
+        return f"< {rounded(100 * LEAST)} %"
     return f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.2g} %"
 
 

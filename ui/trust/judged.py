@@ -27,7 +27,7 @@ COLUMNS = {
     "AUC": "The chance that the metric says more knowledge of a model that was taught the facts than of one that was "
     "not. 1 is always right, 0.5 a coin. In brackets the 95 % interval over models (Newcombe).",
     "Relearning": "1 where one pass of practice moves the metric as much as it moves that of the exact retrain.",
-    "Rounding": "1 where weights of four bits change nothing of what the metric says.",
+    "Rounding": "1 where weights in NF4 (four bits) change nothing of what the metric says.",
     "Robustness": "The harmonic mean of the two columns before it.",
     "AUC, 1 B": f"Published, not measured here: {trust.SOURCE}.",
     "Robustness, 1 B": f"Published, not measured here: {trust.SOURCE}.",
@@ -170,7 +170,7 @@ they are asked later, in other wordings only, or as biographies only. The other 
 nothing more, the same questions with wrong answers, or biographies of others. Learning rate, length and seed differ.
 
 **Faithfulness** is the AUC between the two halves. **Robustness** compares eight methods' unlearned models before and
-after one pass of practice on the facts, and after rounding to four bits; the exact retrain practises the same.
+after one pass of practice on the facts, and with weights in NF4 (four bits); the exact retrain practises the same.
 
 What this does not say: the models are small and the facts were taught last, which makes them easier to unlearn and
 overstates robustness (arXiv 2410.08827); what a retrain knows depends on its path as well (arXiv 2510.16629). A metric

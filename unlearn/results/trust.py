@@ -132,7 +132,6 @@ class Found:
     unlearned: int
     left_out: tuple[str, ...]
     header: JsonView
-    rounding: str
 
     @property
     def whole(self) -> bool:
@@ -177,7 +176,6 @@ def judge(record: JsonView) -> Found:
         unlearned=len(kept),
         left_out=tuple(f"{n} models {why}" for n, why in said if n),
         header=record.get("header", {}),
-        rounding=str(record.get("rounding", "")),
     )
 
 

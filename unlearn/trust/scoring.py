@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ROLES = ("forget", "paraphrase")
 # Attacks that only read a model: what Stress shows of them is a number as well.
 READING = ("paraphrase", "prefix", "probe", "lens")
+# What calls itself a picture is not tested as a metric.
+PICTURES = ("drift",)
 MAX_LENGTH = 256
 
 
@@ -40,8 +42,9 @@ def scores(world: World, name: str, loaded: "Loaded", folder: Path) -> dict[str,
         store=folder,
     )
     evidence.keeps = {role for metric in METRICS.values() for role in metric.states}
-    found = {name: value(metric.measure(evidence)) for name, metric in METRICS.items()}
-    joined = METRICS["aggregate"].measure(evidence)
+    read = {name: metric.measure(evidence) for name, metric in METRICS.items() if name not in PICTURES}
+    found = {name: value(scores) for name, scores in read.items()}
+    joined = read["aggregate"]
     for part in ("memory", "privacy"):
         found[f"aggregate {part}"] = joined["after", part].value if ("after", part) in joined else None
     subject = Subject(world.data, sides.__getitem__, tuple(sides), max_length=MAX_LENGTH)

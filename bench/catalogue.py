@@ -7,7 +7,7 @@ from typing import Any
 
 import unlearn
 from unlearn.attacks import ATTACKS, CELLS
-from unlearn.methods import AFTER, METHODS
+from unlearn.methods import AFTER, OFFERED
 from unlearn.metrics import BENCHMARKS, CHEAP, METRICS
 from unlearn.models.catalogue import CATALOGUE
 from unlearn.work import forecast
@@ -16,9 +16,10 @@ from unlearn.work import forecast
 def methods() -> str:
     """Return every method with its paper, its sentence, what it can train, and its knobs with their ranges."""
     parts = []
-    for method in (*METHODS.values(), *AFTER.values()):
+    for method in (*OFFERED.values(), *AFTER.values()):
         parts += [f"### {method.title} (`{method.name}`)", "", method.sentence]
-        parts += ["", f"{method.paper}. Trains {_tunings(method.tunings)}."]
+        trains = f"Trains {_tunings(method.tunings)}." if method.changes_weights else "Changes no weight."
+        parts += ["", f"{method.paper}. {trains}"]
         parts += [f"Risk: {method.collapses or method.risk}"]
         if method.also:
             parts += [f"Also known as: {', '.join(method.also)}."]

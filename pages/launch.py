@@ -4,7 +4,7 @@ import json
 
 import streamlit as st
 
-from ui import choose, forget_set, forms, known, shell
+from ui import choose, forget_set, forms, known, shell, stopping
 from ui.launch import launching, methods
 from ui.live import live, say_discarded
 from ui.race.panel import race
@@ -27,16 +27,16 @@ if runs := launching.watched():
 with form:
     shell.wait_for_torch()
     # This imports torch, which is there now.
-    from unlearn.methods import METHODS
+    from unlearn.methods import OFFERED
 
-    launching.apply_address(METHODS)
+    launching.apply_address(OFFERED)
     settings_place = launching.settings_expander(bool(runs))
 with settings_place:
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.subheader("1 · Model", anchor=False)
         model, size = choose.choose_model()
-        settings = forms.shared_settings(size, model)
+        settings = forms.shared_settings(size, model) | stopping.line()
     with right:
         st.subheader("2 · What it must forget", anchor=False)
         data = {}
@@ -57,8 +57,8 @@ with settings_place:
 
     st.subheader("3 · Method", anchor=False)
     chosen = methods.choose(model)
-    tunings = {name: METHODS[name].tuning_for(settings["tuning"]) for name in chosen}
-    cards = {name: forms.method_card(METHODS[name], size, tunings[name], model) for name in chosen}
+    tunings = {name: OFFERED[name].tuning_for(settings["tuning"]) for name in chosen}
+    cards = {name: forms.method_card(OFFERED[name], size, tunings[name], model) for name in chosen}
 
     configs = []
     if model and data:

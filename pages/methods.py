@@ -14,7 +14,7 @@ shell.head(
 )
 shell.wait_for_torch()
 
-from unlearn.methods import METHODS  # noqa: E402  (needs torch, which is there now)
+from unlearn.methods import METHODS, OFFERED  # noqa: E402  (needs torch, which is there now)
 
 VIEWS = {"methods": "The methods", "explorer": "Gradient explorer"}
 wanted = st.query_params.get("view", "methods")
@@ -38,6 +38,6 @@ view = st.segmented_control(
 if view == "explorer":
     explorer(METHODS)
 else:
-    facts(METHODS[pick.choose("Method", "method", list(METHODS), lambda name: METHODS[name].title)])
+    facts(OFFERED[pick.choose("Method", "method", list(OFFERED), lambda name: OFFERED[name].title)])
     st.subheader("All methods at a glance", anchor=False)
-    at_a_glance(overview(METHODS))
+    at_a_glance(overview(OFFERED))

@@ -59,6 +59,7 @@ with form:
             data = {}
             st.error(shell.plain(str(error)))
         mode = sequences.choose_mode()
+        undo = sequences.choose_undo()
     if "sequence.method" not in st.session_state:
         st.session_state["sequence.method"] = FIRST_METHOD
     name = st.pills(
@@ -75,7 +76,7 @@ with form:
     if model and data and order:
         try:
             run = RunConfig(model=model, data=data, method=name, **settings, **card)
-            config = SequenceConfig(run=run, mode=mode, order=order)
+            config = SequenceConfig(run=run, mode=mode, order=order, undo=undo)
         except ValueError as error:
             st.error(shell.plain(str(error)))
     ready = config is not None and sequences.cost(config)

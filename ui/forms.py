@@ -32,7 +32,7 @@ KEEP: Keep = {"persist_state": "session"}
 PER_ROW = 4
 # The settings that each method has its own tuned default for, and those that are the same for all of one launch.
 OWN = tuple(RunConfig.setting(name) for name in ("lr", "epochs", "batch_size"))
-SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes"))
+SHARED = tuple(RunConfig.setting(name) for name in ("seed", "accumulation", "max_length", "probes", "sam"))
 MEMORY = tuple(RunConfig.setting(name) for name in ("memory", "max_grad_norm"))
 LORA = tuple(RunConfig.setting(name) for name in LORA_ONLY)
 REPORT = RunConfig.setting("report_to")

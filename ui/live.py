@@ -9,6 +9,7 @@ import time
 import streamlit as st
 
 from ui import actions, shell
+from ui import stopping as stopping_rule
 from ui.launch import answers, curves
 from ui.launch.drawing import EVERY
 from ui.launch.outcome import ended, name
@@ -55,6 +56,7 @@ def _panel(run: Run, was_active: bool) -> None:
     curves.likelihoods({"the run": run}, state in ACTIVE)
     if steps:
         curves.losses(run, steps, state in ACTIVE)
+    stopping_rule.watched(run)
     alternates(run)
     for event in run.events("note"):
         if event.get("text"):

@@ -17,7 +17,7 @@ import streamlit as st
 from unlearn.compute import libraries
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
-from unlearn.methods import AFTER, METHODS
+from unlearn.methods import AFTER, OFFERED
 from unlearn.store import environment, records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.index import Summary
@@ -271,7 +271,7 @@ def method_title(name: str, run: Run | None = None) -> str:
     """
     if run is not None and (title := run.results().get("method_title")):
         return title
-    known = METHODS | AFTER
+    known = OFFERED | AFTER
     return known[name].title if name in known else name.upper()
 
 

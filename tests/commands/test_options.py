@@ -52,6 +52,10 @@ def any_value(k, rng):
         return rng.choice(
             [float(k.low), float(k.high), rng.uniform(k.low, k.high), k.low + (k.high - k.low) / 3]
         )
+    if k.name == "stop_at":
+        return rng.choice(["", "target", "0.25"])
+    if k.name == "budget":
+        return tuple(rng.sample(["general-ppl=1.03", "kl=0.01", "retain=0.95"], rng.randint(0, 3)))
     if k.kind == "names":
         return tuple(rng.sample(["mia_loss", "el_3", "kl_retrain"], rng.randint(0, 3)))
     return rng.choice(["", *WORDS])
@@ -81,9 +85,12 @@ def any_config(rng):
     # Weights of few bits are trained through an adapter alone; a method that takes none has others.
     if said["precision"] in ("int8", "nf4"):
         said |= {"tuning": "lora"} if "lora" in method.tunings else {"precision": "float32"}
+    # A stop rule needs a result after every step, and SAM a forget term.
+    said |= {} if method.early else {"stop_at": "", "budget": (), "keep": "last"}
+    said |= {} if method.forget_terms else {"sam": 0.0}
     # Gradients that are never held can neither be added up nor cut.
     if said["memory"] == "lean":
-        said |= {"accumulation": 1, "max_grad_norm": 0.0} if method.leans else {"memory": "usual"}
+        said |= {"accumulation": 1, "max_grad_norm": 0.0, "sam": 0.0} if method.leans else {"memory": "usual"}
     return RunConfig(
         model=rng.choice(["tiny-authors", "smollm2", "some/model"]),
         data=any_data(rng), method=method.name, knobs=method.from_knobs(knobs).to_json(), **said,

@@ -10,7 +10,7 @@ from unlearn.compute.tokens import encode
 from unlearn.data.authors import dataset, training_rows
 from unlearn.methods.references.sisa import SISA
 from unlearn.models import recipe
-from unlearn.models.ensemble import ensemble_of
+from unlearn.models.joined.ensemble import ensemble_of
 from unlearn.store.runs import RunConfig
 from unlearn.training.loop import Phases, make_optimizer
 from unlearn.training.shards import Checkpoints, deal, expected_share, first_slices

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from tests.methods.test_methods import examples, moved
+from unlearn.compute.continuing import bytes_a_token
 from unlearn.compute.lm import forward
 from unlearn.compute.states import depth
 from unlearn.compute.tokens import collate
 from unlearn.measure.generating import GREEDY, generate
-from unlearn.models.ensemble import ensemble_of
+from unlearn.models.joined.ensemble import ensemble_of
 from unlearn.models.load import load
 
 
@@ -83,3 +84,9 @@ def test_the_dial_says_that_no_line_leads_to_an_ensemble(pair):
 
     with pytest.raises(ValueError, match="built otherwise than the original"):
         full_dial(pair[0], pair[1][0])
+
+
+def test_the_keys_and_values_of_a_token_are_those_of_all_members(tiny):
+    """So that a batch of texts to continue is as large as the memory allows."""
+    model, _ = tiny
+    assert bytes_a_token(ensemble_of(model, 3)) == 3 * bytes_a_token(model)

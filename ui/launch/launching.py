@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
-from ui import choose, costs, forget_set, forms, known, shell
+from ui import choose, costs, forget_set, forms, known, shell, stopping
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -61,6 +61,7 @@ def fill(config: RunConfig) -> None:
     forget_set.set_data(config.data)
     st.session_state["methods"] = [config.method]
     forms.fill(config, choose.size_class(config.model))
+    stopping.fill(config)
 
 
 def first_row(model: str, dataset: Dataset, prompt: str, system: str) -> None:

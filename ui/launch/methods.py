@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui.launch.launching import FIRST_METHOD
-from unlearn.methods import FAMILIES, METHODS, family_of
+from unlearn.methods import FAMILIES, OFFERED, family_of
 from unlearn.results import measured
 
 # The names of the chosen methods, in the order in which they were chosen. It is no widget's, so that a link can set it.
@@ -20,7 +20,7 @@ def choose(model: str) -> list[str]:
     """Draw a row of methods for each family, and return the names of the chosen ones."""
     chosen: list[str] = st.session_state.setdefault(KEY, [FIRST_METHOD])
     for family, words in FAMILIES.items():
-        names = [name for name, method in METHODS.items() if family_of(method) == family]
+        names = [name for name, method in OFFERED.items() if family_of(method) == family]
         # A link or a saved file may have changed the choice since the widgets were drawn.
         st.session_state[_widget(family)] = [name for name in chosen if name in names]
         st.pills(
@@ -37,7 +37,7 @@ def choose(model: str) -> list[str]:
 
 def label(name: str, model: str) -> str:
     """Return a method's title with its mark, for this model."""
-    method = METHODS[name]
+    method = OFFERED[name]
     if measured.ruins(method, model):
         return f"{method.title} :material/warning: {RUINS}"
     return f"{method.title} :material/flag: {START}" if measured.is_good_start(method) else method.title

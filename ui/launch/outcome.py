@@ -6,6 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from ui import actions, shell, verdict
+from ui.launch import undoing
 from ui.launch.launching import FIRST_METHOD
 from unlearn.results import conclusion, outcome
 from unlearn.store.runs import Run
@@ -111,3 +112,4 @@ def onward(run: Run) -> None:
         words, icon = "Again with changes", ":material/content_copy:"
         if st.button(words, icon=icon, key=f"clone.{run.id}", type="tertiary"):
             st.switch_page(shell.page("launch"), query_params={"clone": run.id})
+        undoing.button(run)

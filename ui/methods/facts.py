@@ -50,12 +50,13 @@ def facts(method: "Method") -> None:
             st.caption(shell.plain(f"Called “{name}” in the paper" + (f": {said}" if said else ".")))
     with st.container(horizontal=True, vertical_alignment="center"):
         shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
-        st.button(
-            "See its gradient",
-            icon=":material/trending_down:",
-            type="tertiary",
-            on_click=lambda: st.query_params.update(view="explorer", method=method.name),
-        )
+        if method.changes_weights:
+            st.button(
+                "See its gradient",
+                icon=":material/trending_down:",
+                type="tertiary",
+                on_click=lambda: st.query_params.update(view="explorer", method=method.name),
+            )
     st.markdown("**Settings**, with the values that a run of each model size starts with")
     settings_sheet(settings_table(method), f"methods.settings.{method.name}")
     if rows := measured_table(method):

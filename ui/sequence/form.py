@@ -12,6 +12,7 @@ from dataclasses import replace
 import streamlit as st
 
 from ui import choose, shell, studies
+from unlearn.methods import UNDO
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run
 from unlearn.work import sequence
@@ -66,6 +67,23 @@ def choose_mode() -> str:
         key="sequence.mode",
         persist_state="session",
     )
+
+
+def choose_undo() -> float:
+    """Draw the choice of a step of UNDO after each request, and return the share of every weight that it takes."""
+    on = st.toggle(
+        "Undo what only hides, after each request (UNDO)",
+        key="sequence.undo",
+        help=f"{UNDO.sentence} It needs every weight, so in a chain what may change must be all weights.",
+        persist_state="session",
+    )
+    if not on:
+        return 0.0
+    share = next(knob for knob in UNDO.knobs() if knob.name == "share")
+    return st.slider(
+        "Share of every weight that is lost", 0.05, 0.8, float(share.default), 0.05, key="sequence.undo.share",
+        help=share.help, persist_state="session",
+    )  # fmt: skip
 
 
 def cost(config: SequenceConfig) -> bool:

@@ -2,6 +2,7 @@
 
     LoRA               W + s · (α/r) B A
     unlearning layers  h + s · (W_up relu(W_down h + b_down) + b_up)
+    decoding           (1 - s λ) p + s λ / V  and  z - s a relu(z_m - z)
     every weight       θ0 + s (θ - θ0)
 
 An adapter is a file that whoever holds it can leave out, so what comes back at 0 was never erased. Under full
@@ -19,6 +20,8 @@ from unlearn.compute.lazy import Model, no_grad, torch
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
+# The kind of a model whose decoding alone was changed (unlearn.models.joined.decoding, which loads torch).
+DECODING = "unlearn_decoding"
 SCALES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 KEPT = "retain"
 
@@ -57,6 +60,21 @@ def layers_dial(model: Model) -> Callable[[float], None]:
     return turn
 
 
+def decoding_dial(model: Model) -> Callable[[float], None]:
+    """Return a function that sets the strength of what a decoding method does to the next-token distribution.
+
+    At 0 the model answers as its start does.
+    """
+    head = model.get_output_embeddings()
+    chosen = head.uniform, head.contrast
+
+    def turn(scale: float) -> None:
+        # More than all of a distribution cannot be the uniform one.
+        head.uniform, head.contrast = min(1.0, scale * chosen[0]), scale * chosen[1]
+
+    return turn
+
+
 @no_grad
 def full_dial(model: Model, original: Model) -> Callable[[float], None]:
     """Return a function that sets the weights between the original's and the trained ones.
@@ -88,6 +106,8 @@ def dial_of(subject: Subject) -> "tuple[Loaded, Callable[[float], None], bool]":
     loaded = subject.load("after")
     if hasattr(loaded.model, "disable_adapter"):
         return loaded, lora_dial(loaded.model), True
+    if loaded.model.config.model_type == DECODING:
+        return loaded, decoding_dial(loaded.model), True
     if layers_of(loaded.model):
         return loaded, layers_dial(loaded.model), True
     return loaded, full_dial(loaded.model, subject.load("before").model), False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, progress_bar
-from unlearn.methods import METHODS
+from unlearn.methods import OFFERED
 from unlearn.methods.base import SIZES, Method
 from unlearn.models import taught
 from unlearn.models.catalogue import bring
@@ -111,7 +111,7 @@ def methods(args: argparse.Namespace) -> int:
             "knobs": [asdict(k) for k in m.knobs()],
             "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings} | own_settings(m),
         }
-        for m in METHODS.values()
+        for m in OFFERED.values()
     ]
     return listing(rows, args.json, ("name", "title", "sentence"), "methods")
 

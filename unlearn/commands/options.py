@@ -64,8 +64,13 @@ def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
         how = {"choices": tuple(k.choices)}
     if k.kind == "bool":
         how = {"action": argparse.BooleanOptionalAction}
-    if k.kind == "names":
+    if k.on is not None:
+        how |= {"nargs": "?", "const": k.on}
+        text += f" Without a number: {format_value(k.on)}."
+    if k.name == "metrics":
         how, text = {"metavar": "NAMES"}, f"{text} Names with commas between them, or all."
+    elif k.kind == "names":
+        how, text = {"metavar": "NAME=LIMIT", "action": "append"}, f"{text} Again, or with commas, for more."
     p.add_argument(flag_of(k.name), help=text, **how)
 
 

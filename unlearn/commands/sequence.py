@@ -24,6 +24,14 @@ def add(command: Command) -> None:
         choices=tuple(seq.MODES),
         help="; ".join(f"{mode}: {text}" for mode, text in seq.MODES.items()) + " (default: chain)",
     )
+    many.add_argument(
+        "--undo",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="UNDO after each request: this share of every weight is lost, and the model learns its own other answers "
+        "again, so that less comes back (default: 0, none; the paper's is .25)",
+    )
     many.add_argument("--order", help="requests in the order in which they arrive, such as 3,1,2")
 
 
@@ -37,7 +45,7 @@ def sequence(args: argparse.Namespace) -> int:
         if args.order is not None
         else config.data.get("requests") or found
     )
-    asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order))
+    asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order), undo=args.undo)
     seq.check(asked)
     if knowing.asked_first(args, asked.run):
         return 0

@@ -10,7 +10,8 @@ from unlearn.commands.runs import carry_out
 from unlearn.engines.thread import check
 from unlearn.methods import UNDO
 from unlearn.store.runs import Run, RunConfig, RunStore
-from unlearn.work.preflight import model_size, preflight
+from unlearn.work.after import config_after
+from unlearn.work.preflight import preflight
 
 
 def add(command: Command) -> None:
@@ -33,41 +34,19 @@ def add(command: Command) -> None:
     once.add_argument("--title", help="A title for the new run.")
 
 
-def config_after(start: Run, args: argparse.Namespace) -> RunConfig:
-    """Return the config of the step after this run. ValueError for a run that keeps no weights or is of a kind
-    that cannot be merged.
-    """
-    theirs = start.config
-    if start.state not in ("done", "stopped"):
-        raise ValueError(f"undo: {start.id} is {start.state}; wait until it is done, or choose another run.")
-    if theirs.tuning not in ("full", "lora"):
-        raise ValueError(
-            f"undo: {start.id} trained {theirs.tuning}, which cannot be merged into the weights; choose a run with "
-            "tuning full or lora."
-        )
-    tuned = UNDO.settings(model_size(theirs.model), "full", theirs.model)
-    knobs = dict(tuned.pop("knobs"))
-    knobs |= {name: getattr(args, name) for name in ("share", "noise") if getattr(args, name) is not None}
-    said = {n: v for n in ("lr", "epochs", "batch_size", "seed") if (v := getattr(args, n)) is not None}
-    return RunConfig.from_json(
-        theirs.to_json()
-        | {"accumulation": 1}
-        | tuned
-        | said
-        | {
-            "method": UNDO.name,
-            "knobs": UNDO.from_knobs(knobs).to_json(),
-            "tuning": "full",
-            "start": start.id,
-        }
-        | {"title": args.title or f"UNDO after {start.title}"}
+def step_after(start: Run, args: argparse.Namespace) -> RunConfig:
+    """Return the config of the step after this run, with what the flags say."""
+    knobs = {name: value for name in ("share", "noise") if (value := getattr(args, name)) is not None}
+    names = ("lr", "epochs", "batch_size", "seed")
+    return config_after(
+        start, knobs, args.title or "", {n: v for n in names if (v := getattr(args, n)) is not None}
     )
 
 
 def undo(args: argparse.Namespace) -> int:
     """Carry out the step after a finished run as a run of its own."""
     start = run_named(args.run, args.runs)
-    config = config_after(start, args)
+    config = step_after(start, args)
     store = RunStore(start.path.parent)
     check(config, EVERYWHERE, store)
     told = preflight(config, roots=EVERYWHERE)

@@ -1,7 +1,7 @@
 """The types Model and Tokenizer, for signatures, describe what every model and tokenizer offers.
 
 A model may be a causal LM or an encoder-decoder of transformers, the same under a PEFT adapter, several models as one
-(unlearn.models.ensemble), or a stand-in that has logits alone (unlearn.measure.gradient). They share no class but
+(unlearn.models.joined), or a stand-in that has logits alone (unlearn.measure.gradient). They share no class but
 torch's Module, whose attributes mypy takes for tensors.
 """
 

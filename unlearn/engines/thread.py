@@ -31,6 +31,7 @@ from unlearn.work import trackers
 from unlearn.work.execute import Finished, execute
 from unlearn.work.identity import check_resume, check_start_rows
 from unlearn.work.known import Known, known
+from unlearn.work.switches import check_sam, check_stop_rule
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -359,6 +360,8 @@ def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStor
     trackers.check(config.report_to)
     data = as_read(from_config(dict(config.data), roots), config)
     chosen.rows(config.model, data)
+    check_sam(config, chosen)
+    check_stop_rule(config, chosen, data)
     if isinstance(parts.base, str):
         check_hub(parts.base)
     if config.retrained and isinstance(truth := parts_of(config.retrained).base, str):

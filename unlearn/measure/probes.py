@@ -28,8 +28,8 @@ LEAST = 20
 
 def probed(chosen: Mapping[str, Sequence[Row]]) -> list[tuple[str, int, Row]]:
     """Return the rows that a run asks again and again, of those that it scores: (role, place, row)."""
-    spread = {role: _spread(chosen.get(role, ()), count) for role, count in PROBES.items()}
-    return [(role, place, row) for role, rows in spread.items() for place, row in rows]
+    picked = {role: spread(chosen.get(role, ()), count) for role, count in PROBES.items()}
+    return [(role, place, row) for role, rows in picked.items() for place, row in rows]
 
 
 def sample(when: str, o: Observation) -> JsonObject:
@@ -179,8 +179,8 @@ def _without_text(item: JsonObject) -> JsonObject:
     return {name: value for name, value in item.items() if name != "text"}
 
 
-def _spread(rows: Sequence[Row], count: int) -> list[tuple[int, Row]]:
-    """count rows spread evenly over the list, with their places, within those whose samples are kept."""
+def spread(rows: Sequence[Row], count: int) -> list[tuple[int, Row]]:
+    """Return `count` rows spread evenly over the list, with their places, within those whose samples are kept."""
     rows = rows[:SAMPLES]
     count = min(count, len(rows))
     places = sorted({round(i * (len(rows) - 1) / max(1, count - 1)) for i in range(count)}) if rows else []

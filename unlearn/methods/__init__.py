@@ -13,6 +13,8 @@ from unlearn.methods.answer.random_labels import RandomLabels
 from unlearn.methods.answer.undial import UnDIAL
 from unlearn.methods.answer.whp import WhosHarryPotter
 from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
+from unlearn.methods.decode.contrastive import ContrastiveDecoding
+from unlearn.methods.decode.dp import DPDecoding
 from unlearn.methods.edit.eul import EUL
 from unlearn.methods.edit.repselect import RepSelect
 from unlearn.methods.edit.rmu import RMU
@@ -59,6 +61,14 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 
+# Methods that change how the next token is chosen, and no weight.
+DECODING: dict[str, type[Method]] = {
+    DPDecoding.name: DPDecoding,
+    ContrastiveDecoding.name: ContrastiveDecoding,
+}
+# What a person can choose.
+OFFERED = METHODS | DECODING
+
 # Steps after a finished run, which are no choice of their own.
 AFTER: dict[str, type[Method]] = {UNDO.name: UNDO}
 
@@ -67,6 +77,7 @@ FAMILIES = {
     "push": "push away",
     "answer": "give another answer",
     "edit": "edit weights or states",
+    "decode": "change the decoding alone",
     "references": "references",
 }
 
@@ -80,15 +91,17 @@ def method_named(name: str) -> type[Method]:
     """Return the method class of this name. ValueError, with the known names, for an unknown one."""
     if name in AFTER:
         return AFTER[name]
-    if name not in METHODS:
-        raise ValueError(f"method: must be among {', '.join(METHODS)}, got {name!r}.")
-    return METHODS[name]
+    if name not in OFFERED:
+        raise ValueError(f"method: must be among {', '.join(OFFERED)}, got {name!r}.")
+    return OFFERED[name]
 
 
 __all__ = [
     "AFTER",
+    "DECODING",
     "FAMILIES",
     "METHODS",
+    "OFFERED",
     "Knob",
     "Method",
     "RetainMethod",

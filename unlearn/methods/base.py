@@ -65,6 +65,11 @@ class Method:
     is overridden, since its loss may then be one phase of several.
     continues: whether it goes on from a trained model, so that one request can follow another.
     follows: whether it is a step after a finished run, whose weights it begins with, and no choice of its own.
+    forget_terms: the terms of loss() that forget, so that SAM can take their gradient alone; none where no gradient
+    forgets.
+    changes_weights: whether it changes the model itself; a method that changes how the next token is chosen promises
+    that the start lies inside bit by bit, and nothing of it is exported.
+    early: whether a run may end after any step, since the weights are then what the method made of them so far.
     tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}.
     origins: {size or catalogue model: where its tuned settings come from}, beside ORIGINS.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
@@ -91,6 +96,9 @@ class Method:
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
     follows: ClassVar[bool] = False
+    forget_terms: ClassVar[tuple[str, ...]] = ("forget",)
+    early: ClassVar[bool] = True
+    changes_weights: ClassVar[bool] = True
 
     def __init_subclass__(cls, **more: object) -> None:
         """The link to the first arXiv number that the paper's line names, so that a file states it once."""
@@ -229,6 +237,11 @@ class Method:
     def retain_roles(self) -> tuple[str, ...]:
         """Return the roles of the data that the texts to keep come from."""
         return ("retain",)
+
+    @property
+    def members(self) -> int:
+        """Return how many models of the start's size the result holds."""
+        return 1
 
     def to_json(self) -> JsonObject:
         """Return the method's settings as plain values that JSON can hold."""

@@ -132,7 +132,7 @@ def load(
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
+    import unlearn.models.joined.decoding  # noqa: F401  so that transformers knows it
     from unlearn.compute import private, products
     from unlearn.models.machine import choose_once
 

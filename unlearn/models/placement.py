@@ -146,7 +146,7 @@ def anatomy_of(folder: Path) -> Anatomy | None:
     """Return the anatomy of a folder's model from its config alone, or None where that cannot be known."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    import unlearn.models.ensemble  # noqa: F401  so that transformers knows it
+    import unlearn.models.joined.decoding  # noqa: F401  so that transformers knows it
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearn.figures import base as figures
+from unlearn.figures import stop_rule as stop_figures
 from unlearn.figures import svg
 from unlearn.figures import tokens as token_figures
 from unlearn.report import numbers, texts
@@ -22,6 +23,7 @@ from unlearn.results.compare import LETTERS, Written, rounded
 from unlearn.store.disk import write_whole
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.store.stop_rule import ended_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -89,6 +91,7 @@ def _letter(runs: Sequence[Run], run: Run) -> str:
 def _about(runs: Sequence[Run], run: Run) -> JsonObject:
     """Return what the report says of one run alone."""
     results, steps, state = run.results(), run.events("step"), run.state
+    read = run.events("watch")
     probes = run.probes()
     curves = svg.draw(figures.losses(steps)) if steps else None
     watched = (
@@ -103,6 +106,8 @@ def _about(runs: Sequence[Run], run: Run) -> JsonObject:
         "verdict": (conclusion.of_run(run) or {"word": ""})["word"],
         "headline": " ".join(conclusion.sentences(run)) or numbers.headline(run),
         "formats": formats.headline(run),
+        "ended": ended_sentence(run.ended()),
+        "stop_rule": svg.draw(stop_figures.watched(read, run.ended())) if read else None,
         "partial": f"{len(steps)} steps were recorded." if state != "done" or not results else "",
         "active": state in ACTIVE,
         "command": run.config.command(),

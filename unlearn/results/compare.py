@@ -236,7 +236,8 @@ def token_shift(before: Sequence[Record], after: Sequence[Record]) -> list[JsonO
 def probe_references(run: Run) -> dict[str, dict[str, float]]:
     """Return the retrained model's mean log-prob a token on the probes: {role: {"retrained": mean}}.
 
-    A role is left out where one of its probes has no such sample.
+    A role is left out where one of its probes has no such sample. For the forget role it is where a run should stop;
+    without a retrained model that is {"never seen": mean}, the start's on rows that it never saw.
     """
     samples = {(s["role"], s["index"]): s for s in run.samples() if s["when"] == "retrained"}
     probes = run.probes()
@@ -245,7 +246,11 @@ def probe_references(run: Run) -> dict[str, dict[str, float]]:
         sample = samples.get((item["role"], item["index"]))
         values.setdefault(item["role"], []).append(-number(sample["nll"]) if sample else math.nan)
     means = {role: sum(column) / len(column) for role, column in values.items()}
-    return {role: {"retrained": mean} for role, mean in means.items() if math.isfinite(mean)}
+    found = {role: {"retrained": mean} for role, mean in means.items() if math.isfinite(mean)}
+    unseen = [-number(s["nll"]) for s in run.samples() if (s["when"], s["role"]) == ("before", "approximate")]
+    if "forget" in values and "forget" not in found and unseen:
+        found["forget"] = {"never seen": sum(unseen) / len(unseen)}
+    return found
 
 
 def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[JsonObject]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.store.stop_rule import KEEPS, StopRule
 
 TUNINGS = {"full": "All weights", "lora": "LoRA adapter", "layers": "Layers of the method's own"}
 PRECISIONS = {
@@ -28,6 +29,7 @@ MEMORIES = {"usual": "As usual", "lean": "Lean: half of what moves the weights"}
 LEAN_NEEDS = {
     "accumulation": (1, "a step's gradients are never held, so they cannot be added up over batches"),
     "max_grad_norm": (0.0, "the norm of all gradients is known only when most of them have been used"),
+    "sam": (0.0, "the forget term's whole gradient is needed before a weight may move"),
 }
 ROUNDED = ("int8", "nf4")
 # What is done with a PEFT adapter that the model's folder holds.
@@ -149,6 +151,42 @@ class RunConfig:
         advanced=True,
         label="Memory of the training",
     )
+    stop_at: str = knob(
+        "",
+        0.0,
+        1.0,
+        help="Ends the run where it has forgotten enough: the mean probability of the answers to forget is at or below "
+        "this number, or at or below target, the retrained model's or else the start's on rows that it never saw.",
+        kind="text",
+        advanced=True,
+        label="Stop when forgotten to",
+    )
+    budget: tuple[str, ...] = knob(
+        (),
+        help="Ends the run where something else has suffered too much: general-ppl=1.03 (general perplexity, times the "
+        "start's), kl=0.01 (change of general text, nats a token), retain=0.95 (probability of the answers to keep, "
+        "times the start's).",
+        advanced=True,
+        label="Budgets",
+    )
+    keep: str = knob(
+        "last",
+        help="Which weights are the run's: those of its last step, or of the step nearest to the target inside the "
+        "budget.",
+        choices=KEEPS,
+        advanced=True,
+        label="Weights to keep",
+    )
+    sam: float = knob(
+        0.0,
+        0.0,
+        10.0,
+        "Sharpness-aware forgetting (SAM): the forget term's gradient is taken this far uphill of the weights, so that "
+        "a small change brings less back. 0 is off, 0.01 the paper's; a second forget pass and a copy of the weights.",
+        advanced=True,
+        label="SAM radius",
+        on=0.01,
+    )
     precision: str = knob(
         "auto",
         help="Automatic: 16 bits for a frozen base where this machine computes faster so, else 32. 8 and 4 bits take "
@@ -198,6 +236,9 @@ class RunConfig:
                     f"run: memory lean needs {name} {only:g}, got {value:g}: {why}. Set {name} to {only:g}, or memory "
                     "to usual."
                 )
+        entries = (part.strip() for entry in self.budget for part in entry.split(","))
+        object.__setattr__(self, "budget", tuple(filter(None, entries)))
+        self.stop_rule()
         if self.adapter == "keep" and self.tuning != "lora":
             raise ValueError(
                 f"run: adapter keep trains the adapter itself, so tuning must be lora, got {self.tuning}; choose LoRA, "
@@ -226,6 +267,10 @@ class RunConfig:
         if missing := {"model", "data", "method"} - set(given):
             raise ValueError(f"config: field {', '.join(sorted(missing))} is missing.")
         return cls(**given)
+
+    def stop_rule(self) -> StopRule:
+        """Return what ends the run early and which step it keeps. ValueError names the setting."""
+        return StopRule.of(self.stop_at, self.budget, self.keep)
 
     def to_json(self) -> JsonObject:
         """Return all fields as plain values that JSON can hold."""

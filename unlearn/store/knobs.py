@@ -27,7 +27,7 @@ class Knob:
     """One setting with everything that a form or a command line needs to show it.
 
     label: what a form writes beside the field. titles: what a form shows for each of the choices.
-    default: MISSING where a value must be given.
+    default: MISSING where a value must be given. on: what a flag without a value means.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Knob:
     advanced: bool
     label: str
     titles: tuple[str, ...]
+    on: float | None = None
 
     def title(self, choice: str) -> str:
         """Return the text that a form shows for this choice."""
@@ -71,14 +72,16 @@ def knob(
     advanced: bool = False,
     label: str = "",
     kind: Kind | None = None,
+    on: float | None = None,
 ) -> Any:
     """Return a dataclass field that knows its range and its help sentence.
 
-    choices: the allowed words, or {word: what a form shows for it}. kind: needed where there is no default.
+    choices: the allowed words, or {word: what a form shows for it}. kind: needed where there is no default. on: what a
+    flag without a value means.
     """
     titles = tuple(choices.values() if isinstance(choices, Mapping) else choices)
     said = {"low": low, "high": high, "help": help, "choices": tuple(choices), "titles": titles}
-    meta = {"knob": said | {"advanced": advanced, "label": label, "kind": kind}}
+    meta = {"knob": said | {"advanced": advanced, "label": label, "kind": kind, "on": on}}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=meta)
     return field(default=default, metadata=meta)
@@ -103,6 +106,9 @@ def check(owner: str, k: Knob, value: object) -> Any:
         return _number(owner, k, value)
     if k.kind == "bool" and isinstance(value, str) and value.lower() in ("true", "false"):
         value = value.lower() == "true"
+    if k.kind == "text" and k.low is not None and isinstance(value, (int, float)):
+        # A text that may be a number is written without quotes in a file.
+        value = repr(value)
     if k.kind == "names" and isinstance(value, list):
         value = tuple(value)
     rules = {

@@ -31,6 +31,7 @@ from unlearn.store.shapes import (
     table,
     text,
 )
+from unlearn.store.stop_rule import BUDGETS
 
 # Raise this number when an older version would misread a new config.json or results.json.
 SCHEMA = 1
@@ -68,6 +69,11 @@ def scores_by_format(value: Any) -> bool:
 
 # {role: {metric: its 95 % interval}}.
 INTERVALS = table(table(pair_of(number)))
+# What ended a run that had a stop rule (unlearn.store.stop_rule).
+ENDED = has(
+    {"step": count, "of": count, "why": one_of("target", "budget", "steps"), "value": number}
+    | {"what": one_of("", *BUDGETS), "limit": maybe(number), "source": text, "keep": text, "kept": count},
+)
 EVENT = has({"kind": text, "time": real})
 EVENTS: dict[str, Check] = {
     "state": has({"state": one_of(*STATES)}, {"reason": text, "resumed_from": count, "error": text}),
@@ -80,6 +86,11 @@ EVENTS: dict[str, Check] = {
         {"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS), "intervals": INTERVALS}
     ),
     "sample": has({"when": text}),
+    "watch": has(
+        {"step": count, "forget": number, "spent": table(number), "limits": table(real), "inside": flag},
+        {"target": maybe(number), "best": count},
+    ),
+    "end": ENDED,
     "inputs": has(
         {},
         {
@@ -131,6 +142,7 @@ RESULTS: dict[str, Check] = {
         },
     ),
     "told": lambda value: isinstance(value, dict),
+    "ended": lambda value: value == {} or ENDED(value),
     "threads": count,
     **dict.fromkeys(("seconds", "tokens", "flops", "parameters", "trainable"), real),
     "peak_memory": maybe(real),

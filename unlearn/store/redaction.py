@@ -23,12 +23,15 @@ HOW = (
     "opening words and answer, as far as it has them"
 )
 NOTE = "Rows, generations and probes were left out of this folder."
+# The texts of what ended a run: names of the stop rule's own parts.
+ENDED = ("why", "what", "source", "keep")
 # The texts that each kind of event keeps. Reasons and notes may quote a row.
 EVENTS = {
     "state": ("state", "error"),
     "note": ("phase", "asked"),
     "eval": ("when",),
     "sample": ("when",),
+    "end": ENDED,
     "inputs": ("rows", "model", "revision", "adapter", "products"),
 }
 RESULTS = (
@@ -136,6 +139,8 @@ def _number(value: object) -> object:
 
 def _results(found: JsonView) -> JsonObject:
     told = only(found, RESULTS)
+    if "ended" in found:
+        told["ended"] = only(_object(found["ended"]), ENDED)
     if "versions" in found:
         told["versions"] = {k: v for k, v in _object(found["versions"]).items() if text(v)}
     if "retraining" in found:

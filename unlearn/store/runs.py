@@ -146,7 +146,7 @@ class Record:
 
     @property
     def reason(self) -> str:
-        """Return one sentence on why the record failed or stopped, or "" otherwise."""
+        """Return one sentence on why the record failed, stopped or ended early, or "" otherwise."""
         states = self.events("state")
         return states[-1].get("reason", "") if states else ""
 
@@ -211,6 +211,10 @@ class Run(Record):
             }
             for when, roles in self.scores().items()
         }
+
+    def ended(self) -> JsonObject:
+        """Return what ended the training of a run with a stop rule. It is empty for a run without one."""
+        return {k: v for k, v in (self.events("end")[-1:] or [{}])[0].items() if k not in ("kind", "time")}
 
     def checkpoint_step(self) -> int:
         """Return the step of the run's checkpoint, or 0 where no checkpoint can be read."""
@@ -383,6 +387,8 @@ def _events(path: Path) -> Tail:
     return Tail(path, _redone, none={})
 
 
+# Events of a step, which a resume before that step writes again.
+REDONE = ("step", "probe", "watch", "end")
 Events = dict[str | None, list[JsonObject]]
 
 
@@ -391,9 +397,7 @@ def _redone(known: Events, new: Iterator[JsonObject]) -> Events:
     for event in records.good_events(new):
         if (redo := event.get("resumed_from")) is not None:
             for kind, events in kept.items():
-                kept[kind] = [
-                    e for e in events if e.get("kind") not in ("step", "probe") or e.get("step", 0) <= redo
-                ]
+                kept[kind] = [e for e in events if e.get("kind") not in REDONE or e.get("step", 0) <= redo]
         for kind in (None, event["kind"]):
             kept.setdefault(kind, []).append(event)
     return kept

@@ -14,6 +14,8 @@ GENERATED = 0.05
 # The share of the training time for the likelihoods of the probes' rows.
 LOOKS = 0.05
 CHECKPOINTS = 0.03
+# The share of the training for what a stop rule reads, by count of tokens (unlearn.measure.watch).
+WATCHED = 0.10
 
 
 @dataclass

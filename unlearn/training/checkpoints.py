@@ -17,7 +17,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from unlearn.compute.lazy import Model, Tensor, torch
@@ -25,6 +25,8 @@ from unlearn.store.disk import beside, write_json
 
 # The number of bytes in one write to the system.
 PIECE = 2**24
+# What stands before the name of a tensor that is kept beside the trained ones.
+ASIDE = "aside."
 # {torch's name of a type: the name in the safetensors format}.
 TYPES = {
     "float64": "F64",
@@ -46,16 +48,18 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     step: int,
     copied: Callable[[], None] = lambda: None,
+    aside: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the trained weights and the optimiser's moments as safetensors. state.json is written last and
     makes them valid.
 
-    copied: called when the tensors may change again.
+    copied: called when the tensors may change again. aside: further tensors by name, see load_aside().
     """
     folder.mkdir(exist_ok=True)
     fresh = f"step-{step}.safetensors"
     with beside(folder / fresh) as scratch:
-        write_tensors(scratch, dict(_named(model, optimizer)), copied)
+        more = {f"{ASIDE}{name}": tensor for name, tensor in (aside or {}).items()}
+        write_tensors(scratch, dict(_named(model, optimizer)) | more, copied)
     write_json(folder / "state.json", {"step": step, "file": fresh})
     for old in folder.glob("step-*.safetensors"):
         if old.name != fresh:
@@ -76,20 +80,34 @@ class Writer:
         self._waited = self._worked = 0.0
         self._counted = True
 
-    def begin(self, folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Begin to write a checkpoint of this step, once the one before is on the disk."""
+    def begin(
+        self,
+        folder: Path,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        aside: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Begin to write a checkpoint of this step, once the one before is on the disk. aside: further tensors."""
         self.finish()
         self._copied.clear()
         self._waited = self._worked = 0.0
         self._counted = False
         self._thread = threading.Thread(
-            target=self._write, args=(folder, model, optimizer, step), name="checkpoint"
+            target=self._write, args=(folder, model, optimizer, step, dict(aside or {})), name="checkpoint"
         )
         self._thread.start()
 
-    def _write(self, folder: Path, model: Model, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def _write(
+        self,
+        folder: Path,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        aside: Mapping[str, Tensor],
+    ) -> None:
         try:
-            save_checkpoint(folder, model, optimizer, step, self._copied.set)
+            save_checkpoint(folder, model, optimizer, step, self._copied.set, aside)
         # It is raised in the thread that trains, like the errors of a step.
         except Exception as error:
             self._error = error
@@ -157,7 +175,8 @@ def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
             names = list(found.keys())
             if {n.removeprefix("weight.") for n in names if n.startswith("weight.")} != set(moving):
                 raise _Foreign
-            _put_back(moving, optimizer, names, found.get_tensor)
+            own = [name for name in names if not name.startswith(ASIDE)]
+            _put_back(moving, optimizer, own, found.get_tensor)
         return int(state["step"])
     except _Foreign:
         raise ValueError(
@@ -167,6 +186,20 @@ def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
         raise ValueError(
             f"run: the checkpoint cannot be read ({error}); delete {folder} and resume."
         ) from error
+
+
+def load_aside(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors that the checkpoint keeps beside the trained ones; a missing or unreadable one has none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        with safe_open(folder / Path(state["file"]).name, framework="pt") as found:
+            names = [name for name in found.keys() if name.startswith(ASIDE)]  # noqa: SIM118, no mapping
+            # A copy, because the mapped file may go.
+            return {name.removeprefix(ASIDE): found.get_tensor(name).clone() for name in names}
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return {}
 
 
 class _Foreign(Exception):

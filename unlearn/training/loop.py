@@ -19,6 +19,7 @@ from unlearn.compute.lazy import Model, Tensor, lean, torch
 from unlearn.compute.tokens import Batch
 from unlearn.store.shapes import JsonObject
 from unlearn.training.batches import Batches
+from unlearn.training.sharpness import Pass, Sharpness, plain
 
 WARMUP = 0.03
 MAX_GRAD_NORM = 1.0
@@ -97,12 +98,14 @@ def fit(
     rate: Callable[[int, int, float], float] = learning_rate,
     max_grad_norm: float = MAX_GRAD_NORM,
     before_update: Callable[[], None] = lambda: None,
+    sharpness: Sharpness | None = None,
 ) -> Iterator[Step]:
     """Train the model and yield after each optimiser step from start + 1 to stream.steps. Raises Diverged
     before a non-finite update.
 
     rate(step, steps, peak): the learning rate of a step.
     max_grad_norm: where the gradient is cut, 0 for nowhere. before_update: called before the weights of a step change.
+    sharpness: SAM, where a step's gradient is to be taken so.
     A lean optimizer updates inside the backward pass: what of a gradient is finite may be taken before the rest is not.
     """
     model.eval()
@@ -115,18 +118,16 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = now
             optimizer.zero_grad(set_to_none=True)
-            sums: dict[str, float] = {}
-            norm = math.nan
-            for micro in stream.step(number):
-                tokens += micro.tokens
-                terms = loss(micro.to(device))
-                for name, value in terms.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
-                if not all(map(math.isfinite, sums.values())):
-                    break
-                torch.stack(list(terms.values())).sum().backward()
+            found, norm = Pass(), math.nan
+            micros = [micro.to(device) for micro in stream.step(number)]
+            if sharpness is None:
+                plain(loss, micros, found)
             else:
+                sharpness.add(loss, micros, found, moving, before_update)
+            tokens += found.tokens
+            if found.finite:
                 norm = taken.norm() if taken else _cut(moving, max_grad_norm)
+            sums = found.sums
             seconds = time.perf_counter() - began
             done = Step(number, stream.steps, sums, sum(sums.values()), norm, now, tokens, seconds)
             _check(done, lr)
@@ -168,8 +169,8 @@ class Phases:
 
     phases(loss) trains with the run's own stream, optimiser and learning rate. Options: lr, epochs, and
     stream to train on something else. Only the first phase can start from a checkpoint. note(sentence) says something
-    on the run's page, before_update() is called before weights change, counts holds what the method counted, and cache
-    is a folder for what need not be made twice.
+    on the run's page, before_update() is called before weights change, counts holds what the method counted, cache
+    is a folder for what need not be made twice, and settled is false while the weights are not yet the method's result.
     """
 
     def __init__(
@@ -182,14 +183,18 @@ class Phases:
         device: str,
         start: int,
         max_grad_norm: float = MAX_GRAD_NORM,
+        sharpness: Sharpness | None = None,
     ):
         self.model, self.stream, self.optimizer = model, stream, optimizer
         self.lr, self.device, self.start = lr, device, start
         self.tokens = self.steps = self.calls = 0
         self.max_grad_norm = max_grad_norm
+        self.sharpness = sharpness
         self.before_update: Callable[[], None] = lambda: None
         self.note: Callable[[str], None] = lambda text: None
         self.counts: JsonObject = {}
+        # Whether the weights between two steps are the method's result so far, and not those of a phase before.
+        self.settled = True
         self.cache: Path | None = None
         self.seconds, self.began = 0.0, time.perf_counter()
 
@@ -225,6 +230,7 @@ class Phases:
                 start=start,
                 max_grad_norm=self.max_grad_norm,
                 before_update=self.before_update,
+                sharpness=self.sharpness,
             ):
                 yield counted(done)
         except Diverged as error:

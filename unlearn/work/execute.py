@@ -30,12 +30,14 @@ from unlearn.store.disk import write_json
 from unlearn.store.records import SCHEMA
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject
+from unlearn.store.stop_rule import ended_sentence
 from unlearn.store.studies import Stopped
 from unlearn.work import identity as begun
 from unlearn.work.card import write_card
 from unlearn.work.known import identity_of_scores
 from unlearn.work.phases import Work, reason
 from unlearn.work.score import further_metrics, score, score_retrained
+from unlearn.work.switches import waits_for_retrained
 from unlearn.work.trackers import reporting
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def execute(
                 loaded = _carry_out(work)
         finally:
             step = work.step
-        run.append("state", state="done")
+        said = ended_sentence(work.ended)
+        run.append("state", state="done", **({"reason": said} if said else {}))
         memory.give_back()
         return Finished(loaded, run)
     except Stopped:
@@ -141,14 +144,17 @@ def _carry_out(work: Work) -> "Loaded":
         score(work, "before", lambda: loaded, chosen, identity, chat)
     if config.retrained:
         work.note(f"Retrained: given by you ({config.retrained}).")
+    exact = exact_retrain(config)
+    if exact and "retrained" not in known and waits_for_retrained(config):
+        # The stop rule's target is what the retrained model says.
+        score_retrained(work, exact, chosen, identity, chat, loaded.tokenizer.get_vocab())
     tokens = train(work, loaded, data, chosen)
     with work.phase("saving"):
         if told := tuning.save(loaded, config, run.path):
             work.note(told)
     trained = identity | {"model": tuning.trained_hash(run, loaded.hash)}
     score(work, "after", lambda: loaded, chosen, trained, chat)
-    exact = exact_retrain(config)
-    if exact and "retrained" not in known:
+    if exact and "retrained" not in run.scores():
         # Only now, because training waits for nothing that it does not need.
         score_retrained(work, exact, chosen, identity, chat, loaded.tokenizer.get_vocab())
     if config.metrics:
@@ -195,6 +201,7 @@ def _results(
         "flops": 6.0 * loaded.parameters * tokens,
         "retraining": cost.of_model(config.model, spent),
         "told": work.counts,
+        "ended": work.ended,
         "beside": work.beside,
         "peak_memory": memory.peak(loaded.device),
         "command": config.command(),

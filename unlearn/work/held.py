@@ -116,6 +116,8 @@ def forecast(
     moving = 4 * shape.lora(config.lora_rank) if lora else round(parameters * weight)
     weights = round(parameters * weight) + (moving if lora else 0)
     moments = moving if lean else 2 * moving
+    # SAM comes back to the weights from a copy, and the best step's weights wait in another.
+    copies = moving * ((config.sam > 0) + (config.keep == "best"))
     kept = shape.kept(lora=lora, narrow=narrow, checkpointing=config.checkpointing)
     matrix = 0 if lora else round(shape.vocabulary * shape.hidden * weight)
     head = logits_bytes(shape, answers, moves=not lora)
@@ -130,7 +132,7 @@ def forecast(
         # What the backward pass frees stays in the heap, so that gradients come on top. A matrix that is head and
         # embedding in one has two gradients before they are added.
         step = activations + head + gradients + 2 * matrix
-    training = weights + moments + step
+    training = weights + moments + copies + step
     scored = SCORED * (shape.blocks * 4 * shape.keys + 4 * shape.feed + 8 * shape.hidden)
     scoring = (
         weights + round(scored * own * length) + 2 * logits_bytes(shape, round(SCORED * answer), moves=False)
@@ -139,6 +141,7 @@ def forecast(
         "weights": weights,
         "gradients": gradients,
         "moments": moments,
+        "copies": copies,
         "activations": activations,
         "head": head,
     }

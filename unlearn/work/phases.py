@@ -36,6 +36,8 @@ class Work:
     beside: dict[str, float] = field(default_factory=dict)
     # The counts that the method made during training.
     counts: JsonObject = field(default_factory=dict)
+    # What ended the training of a run with a stop rule (unlearn.store.stop_rule).
+    ended: JsonObject = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.config: RunConfig = self.run.config

@@ -22,7 +22,10 @@ from unlearn.models.load import pick_device
 from unlearn.models.reading import as_read, reader_of
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
+from unlearn.store.stop_rule import ROWS
+from unlearn.training.budget import WATCHED
 from unlearn.work.held import forecast, process_bytes, shape_of
+from unlearn.work.switches import check_sam, check_stop_rule
 
 # The mean of the bundled tokenizer. Large vocabularies have longer tokens.
 CHARACTERS_PER_TOKEN = 3.2
@@ -102,12 +105,16 @@ def preflight(
     forget, retain = (
         in_formats(rows, config.prompt, config.system) for rows in method.rows(config.model, data)
     )
+    check_sam(config, method)
+    check_stop_rule(config, method, data)
     parameters = parameters_of(config.model)
     weight, away, notes = _weights(config, parameters)
     per_forget, per_retain = (_mean_tokens(config, rows) for rows in (forget, retain))
     shown = config.epochs * (len(forget) or len(retain))
     ratio = method.retain_ratio if method.uses_forget else 1.0
-    tokens = round(shown * (per_forget * method.uses_forget + ratio * per_retain * bool(retain)))
+    # SAM reads the forget texts twice.
+    forgets = per_forget * method.uses_forget * (2 if config.sam else 1)
+    tokens = round(shown * (forgets + ratio * per_retain * bool(retain)))
     steps = count_steps(config, method, len(forget), len(retain))
     seconds = _seconds(config, finished, tokens)
     if own := method.outlook(config, data):
@@ -131,6 +138,7 @@ def preflight(
         length=length,
         answer=answer,
     )
+    more = (method.members - 1) * held.parts["weights"]
     beside = process_bytes(lora=config.tuning == "lora", weight=weight)
     warnings = [*data.warnings, *remarks(data), *far]
     if steps < 3 and not own:
@@ -147,7 +155,7 @@ def preflight(
         steps=steps,
         tokens=tokens,
         flops=6.0 * parameters * tokens,
-        memory_bytes=held.peak - away + (beside if pick_device() == "cpu" else 0),
+        memory_bytes=held.peak + more - away + (beside if pick_device() == "cpu" else 0),
         seconds=seconds,
         parameters=parameters,
         rows={role: len(data.rows(role)) for role in ROLES},
@@ -155,8 +163,19 @@ def preflight(
         notes=(
             *filter(None, [parts.sentence(), retrain_elsewhere(config)]),
             *notes,
+            *filter(None, [stop_rule_note(config)]),
             *(own.notes if own else ()),
         ),
+    )
+
+
+def stop_rule_note(config: RunConfig) -> str:
+    """Return what a run's stop rule will cost, or "" where it has none."""
+    if not config.stop_rule().on:
+        return ""
+    return (
+        f"Its stop rule reads up to {ROWS} texts a role while it trains, about {WATCHED:.0%} of the training; the run "
+        "may end before its last step."
     )
 
 

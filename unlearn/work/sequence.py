@@ -30,6 +30,7 @@ from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Stopped, Study, checking, conduct
 from unlearn.training.encoding import encode_rows
+from unlearn.work.after import check_tuning, config_after
 from unlearn.work.execute import execute
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class SequenceConfig:
     """The settings of a sequence.
 
     run states the settings of every request (its data's own `requests` are ignored), and order states the
-    requests as they arrive.
+    requests as they arrive. undo: the share of every weight that is lost after each request and learnt again from the
+    model's own answers (UNDO), 0 for none.
     """
 
     run: RunConfig
     mode: str
     order: tuple[int, ...]
+    undo: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -71,6 +74,16 @@ class SequenceConfig:
                 "tuning does not train; choose method eul, or mode chain or joint."
             )
 
+        if not 0 <= self.undo <= 1:
+            raise ValueError(f"sequence: undo must lie in [0, 1], got {self.undo:g}; 0 leaves it out.")
+        if self.undo:
+            check_tuning(self.run.tuning, "each request")
+        if self.undo and self.mode == "chain" and self.run.tuning != "full":
+            raise ValueError(
+                f"sequence: undo changes every weight, so a chain cannot go on with tuning {self.run.tuning}; choose "
+                "tuning full, or mode joint."
+            )
+
     def requests_of(self, k: int) -> tuple[int, ...]:
         """Return the requests that the run of the k-th request (from 1) is asked to forget."""
         return self.order[:k] if self.mode == "joint" else (self.order[k - 1],)
@@ -79,16 +92,19 @@ class SequenceConfig:
         """Return the command line that repeats this sequence."""
         template = {key: value for key, value in self.run.data.items() if key != "requests"}
         words = replace(self.run, data=template).command("sequence")
-        return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}"
+        undo = f" --undo {self.undo:g}" if self.undo else ""
+        return f"{words} --mode {self.mode} --order {','.join(map(str, self.order))}{undo}"
 
     def to_json(self) -> JsonObject:
         """Return the settings as a JSON object, as sequence.json holds them."""
-        return {"run": self.run.to_json(), "mode": self.mode, "order": list(self.order)}
+        own = {"run": self.run.to_json(), "mode": self.mode, "order": list(self.order)}
+        return own | ({"undo": self.undo} if self.undo else {})
 
     @classmethod
     def from_json(cls, value: JsonView) -> "SequenceConfig":
         """Return the settings that a JSON object from to_json() states."""
-        return cls(run=RunConfig.from_json(value["run"]), mode=value["mode"], order=tuple(value["order"]))
+        run = RunConfig.from_json(value["run"])
+        return cls(run=run, mode=value["mode"], order=tuple(value["order"]), undo=value.get("undo", 0.0))
 
 
 class SequenceRecord(Study[SequenceConfig]):
@@ -181,10 +197,7 @@ class _Work:
             self.score(k, runs[-1], self.model_after(runs), began)
 
     def member(self, k: int, runs: list[Run]) -> Run:
-        """The run of the k-th request: carried out, or found where a stop came before its score.
-
-        RuntimeError when it fails.
-        """
+        """The run of the k-th request, with UNDO behind it where that was asked for."""
         order, mode = self.config.order, self.config.mode
         config = replace(
             self.config.run,
@@ -192,6 +205,19 @@ class _Work:
             start=runs[-1].id if mode == "chain" and runs else "",
             title=f"Request {order[k - 1]}, {k} of {len(order)} ({mode})",
         )
+        run = self.carried_out(k, config)
+        if not self.config.undo:
+            return run
+        return self.carried_out(
+            k, config_after(run, {"share": self.config.undo}, f"{config.title}, then UNDO")
+        )
+
+    def carried_out(self, k: int, config: RunConfig) -> Run:
+        """A run of the k-th request: carried out, or found where a stop came before its score.
+
+        RuntimeError when it fails.
+        """
+        order = self.config.order
         if found := self.finished(config):
             return found
         run = self.store.create(config, owner=self.record.meta.get("owner", ""))

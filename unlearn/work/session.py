@@ -29,12 +29,14 @@ from unlearn.training.checkpoints import Writer, checkpoint_step, load_checkpoin
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
+from unlearn.training.sharpness import Sharpness
 from unlearn.work.held import forecast, shape_in
+from unlearn.work.switches import check_sam
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from unlearn.compute.lazy import Model
+    from unlearn.compute.lazy import Model, Tensor
 
 # The name of data that was given as rows, and of a model that was given as an object.
 IN_MEMORY = "in memory"
@@ -66,6 +68,7 @@ class Session:
         if self.original is not None and not self.config.start:
             # The adapter of the request before is already on the model.
             self.config = replace(self.config, start="the request before")
+        check_sam(self.config, self.method)
         length = self.loaded.fit_length(self.config.max_length)
         self.loaded.model = tuning.install(self.loaded.model, self.config, self.method)
         # Trained in several prompt formats, a row stands once in each; keys number what is trained on.
@@ -82,6 +85,8 @@ class Session:
         self.phases: Phases | None = None
         self._told = False
         self.writer = Writer()
+        # Tensors that a checkpoint keeps beside the trained ones: the weights of the best step so far.
+        self.aside: dict[str, Tensor] = {}
         self._steps = self._train()
 
     @property
@@ -147,10 +152,21 @@ class Session:
                 for micro in self.stream.step(number):
                     batch = micro.to(self.loaded.device)
                     if number == 1:
-                        self.method.loss(self.model, ref, batch)
+                        for read in self.sharpness.batches([batch]) if self.sharpness else [batch]:
+                            self.method.loss(self.model, ref, read)
                         continue
                     for kind, tokens in self.method.referred(ref, batch):
                         ref.see(kind, tokens)
+
+    @property
+    def sharpness(self) -> Sharpness | None:
+        """Return how SAM takes the gradient of a step, or None where it is off."""
+        return Sharpness(self.config.sam, self.method.forget_terms) if self.config.sam else None
+
+    @property
+    def settled(self) -> bool:
+        """Return whether the weights are now the method's result so far, so that the run could end here."""
+        return self.phases is None or self.phases.settled
 
     @property
     def resumable(self) -> bool:
@@ -160,18 +176,19 @@ class Session:
     def save_checkpoint(self, folder: Path, step: int) -> None:
         """Save the trained weights and the optimiser's moments in this folder."""
         self.writer.finish()
-        save_checkpoint(folder, self.model, self.optimizer, step)
+        save_checkpoint(folder, self.model, self.optimizer, step, aside=self.aside)
 
     def begin_checkpoint(self, folder: Path, step: int) -> None:
         """Begin to save the same beside the next step, where nothing but its update changes the weights."""
         if type(self.method).unlearn is Method.unlearn:
-            self.writer.begin(folder, self.model, self.optimizer, step)
+            self.writer.begin(folder, self.model, self.optimizer, step, self.aside)
         else:
             self.save_checkpoint(folder, step)
 
     def checkpoint_bytes(self) -> int:
-        """Return the bytes that a checkpoint takes on the disk: the trained weights and two moments."""
-        return 3 * sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
+        """Return the bytes that a checkpoint takes on the disk: the trained weights, two moments, and what is aside."""
+        trained = sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
+        return 3 * trained + sum(t.nbytes for t in self.aside.values())
 
     @property
     def counts(self) -> JsonView:
@@ -200,6 +217,7 @@ class Session:
             device=self.loaded.device,
             start=self.start,
             max_grad_norm=config.max_grad_norm,
+            sharpness=self.sharpness,
         )
         # A checkpoint that is being written must not change.
         phases.before_update = self.writer.wait
@@ -300,6 +318,11 @@ def forget(
     values = cls.settings(loaded.size, tuning, loaded.base)
     values |= {"knobs": chosen.to_json() if chosen else values["knobs"]} | settings
     config = _config(loaded.base or IN_MEMORY, cls.name, tuning, values)
+    if config.stop_rule().on:
+        raise ValueError(
+            "forget: stop_at, budget and keep belong to a run, which has rows to score; here look at the model after a "
+            "step and leave the loop, or use unlearn.run."
+        )
     roles = {"forget": forget, "retain": retain, "general": general}
     data = _AllRows(
         name=IN_MEMORY,

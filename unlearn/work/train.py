@@ -16,6 +16,8 @@ from unlearn.training.budget import CHECKPOINTS, Clock
 from unlearn.training.loop import Diverged, Step
 from unlearn.work.phases import Work
 from unlearn.work.session import Session, session_of
+from unlearn.work.stopping import Stopper
+from unlearn.work.switches import check_stop_rule
 
 # The least seconds between two checkpoints, however little they cost.
 CHECKPOINT_SECONDS = 20.0
@@ -30,14 +32,18 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
     """
     run, config = work.run, work.config
     session = session_of(loaded, config, data, folder=run.path, note=work.note)
+    check_stop_rule(config, session.method, data)
     with work.phase("reference"):
         session.prepare()
         if labels := session.labels():
             run.append("note", labels=labels)
         if session.ref and (table := session.ref.run.get("table")):
             run.append("note", alternates=table)
+        stopper = Stopper(work, session, chosen)
     folder = run.path / "checkpoint"
     work.step = session.resume(folder) if run.has_checkpoint() else 0
+    if work.step:
+        stopper.resume(folder)
     last = run.events("step")[-1:] if work.step else []
     before, spent = (sum(e[name] for e in last) for name in ("tokens", "seconds"))
     tokens = before
@@ -58,10 +64,13 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
                 tokens = before + done.tokens
                 work.on_progress("training", done.step / done.of)
                 probes.follow(done.step, done.of)
+                if stopper.follow(done, clock):
+                    session.close()
+                    break
                 keeper.follow(done.step, done.of)
                 work.check()
         except Stopped:
-            keep_stopped(work, session)
+            keep_stopped(work, session, stopper)
             raise
         except Diverged as error:
             note(error.step)
@@ -69,6 +78,8 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
         keeper.count()
         work.counts = dict(session.counts)
         probes.record(work.step)
+        stopper.finish(work.step, clock)
+        stopper.restore()
         work.beside = {kind: round(seconds, 3) for kind, seconds in clock.spent.items()}
     return tokens
 
@@ -101,9 +112,13 @@ class Keeper:
             self.clock.spend("checkpoints", seconds)
 
 
-def keep_stopped(work: Work, session: Session) -> None:
-    """Save what a stopped run has trained and, where possible, a checkpoint to continue from."""
+def keep_stopped(work: Work, session: Session, stopper: Stopper) -> None:
+    """Save what a stopped run has trained and, where possible, a checkpoint to continue from. Where the best step is
+    to be kept, its weights are saved, and the checkpoint goes on from the last one's.
+    """
     if session.resumable:
         session.save_checkpoint(work.run.path / "checkpoint", work.step)
     session.close()
+    if told := stopper.restore():
+        work.note(told)
     tuning.save(session.loaded, work.config, work.run.path)

@@ -38,11 +38,12 @@ class PDU(RetainMethod):
     def loss(self, model: Model, ref: Reference, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss on one batch by name. Their sum is minimised."""
         forget, retain = self.both(model, batch)
-        assert retain is not None, "retain_weight is above 0"
+        terms = {"forget": forget.token_mean(forget.per_token(flatness))}
+        if retain is None:
+            return terms
         # A micro-batch's part of NLL(R) - ε.
         excess = retain.token_mean(retain.nll - ref.run["budget"])
         ref.run["excess"] += float(excess.detach())
-        terms = {"forget": forget.token_mean(forget.per_token(flatness))}
         return terms | {"retain": ref.run["price"] * excess}
 
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:

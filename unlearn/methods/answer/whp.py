@@ -44,6 +44,8 @@ class WhosHarryPotter(RetainMethod):
     def unlearn(self, model: Model, ref: Reference, fit: Phases) -> Iterator[Step]:
         """Carry out the method and yield after each training step."""
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        # An over-fitted copy is no result.
+        fit.settled = False
         yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
         self.relabel(model, ref, fit.batches)
         moving = dict(model.named_parameters())
@@ -52,6 +54,7 @@ class WhosHarryPotter(RetainMethod):
                 moving[name].copy_(begin)
         # The moments of the over-fitting belong to it.
         fit.optimizer.state.clear()
+        fit.settled = True
         yield from fit(lambda batch: self.loss(model, ref, batch))
 
     @no_grad

@@ -152,6 +152,7 @@ class EUL(RetainMethod):
         "Two terms have no end and are capped at c·log|V| a token; a higher cap or rate costs utility. Whoever holds "
         "the file can switch the forgetting off."
     )
+    forget_terms = ("kl_forget", "lm")
     tunings = ("layers",)
     origins = {
         "large": (

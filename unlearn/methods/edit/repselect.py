@@ -76,11 +76,14 @@ class RepSelect(Method):
         moving = {n: p for n, p in model.named_parameters() if p.requires_grad}
         with _learner(model, batches.seed, list(moving.values())) as factors:
             sgd = torch.optim.SGD(factors, lr=self.lora_lr)
+            # What the adapter learns is dropped.
+            fit.settled = False
             first = replace(batches, retain=(), epochs=1)
             yield from fit(
                 lambda batch: self.loss(model, ref, batch), stream=first, optimizer=sgd, lr=self.lora_lr
             )
             gradients = self.gradients(model, batches, moving)
+        fit.settled = True
         general = [
             tokens.to(fit.device)
             for tokens in replace(batches, retain=batches.retain[:GENERAL]).every("retain")
@@ -177,6 +180,7 @@ class RepSelect(Method):
     when = "Where forgetting should stand against relearning and there are no texts to keep."
     cost = "A short pass of SGD, one gradient of the forget texts, then cheap steps: no optimiser state."
     risk = "Its end is a number for general text; texts of the same domain have no term that holds them."
+    forget_terms = ()
     resumes = False
     leans = False
     origins = {

@@ -57,6 +57,8 @@ class TaskVector(Method):
         "What forget texts share with others is subtracted too: by the time the bundled "
         "model has forgotten most, half of its neighbours are gone. A run stopped early has learnt the texts better."
     )
+    forget_terms = ()
+    early = False
     resumes = False
     origins = {
         "large": (

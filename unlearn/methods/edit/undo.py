@@ -72,6 +72,8 @@ class UNDO(RetainMethod):
     when = "After a run whose result must stand against relearning: the share is the dial."
     cost = "A distillation over the texts to keep and general texts, with every weight."
     risk = "What no text reminds it of is lost with the rest: give it enough general text."
+    forget_terms = ()
+    early = False
     origins = {
         "tiny": "first trials here on tiny-authors, one seed",
         "small": "by analogy with the bundled model; not measured here",

@@ -38,6 +38,7 @@ class FineTune(RetainMethod):
     when = "As the control: what practice on the rest forgets by itself."
     cost = "A plain fine-tuning step over the texts to keep."
     risk = "It forgets next to nothing. A control, not a remedy."
+    forget_terms = ()
     origins = {
         "large": (
             "Chen & Yang 2023, §4.4 (T5-3B); batch by analogy; LoRA's rate from the code of Maini et al. 2024; "

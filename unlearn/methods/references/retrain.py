@@ -100,6 +100,8 @@ class Retrain(Method):
     when = "As the truth that the others are measured against, where the training is in our hands."
     cost = "The whole training: about five minutes here, months of a cluster for a large model."
     risk = "None for forgetting: it is the definition. Only the bundled model can be retrained here."
+    forget_terms = ()
+    early = False
     tunings = ("full",)
     origins = dict.fromkeys(SIZES, "the bundled recipe's own")
     tuned = {"tiny": {"lr": 2e-3, "epochs": 24, "batch_size": 64}}

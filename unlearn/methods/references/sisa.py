@@ -166,9 +166,14 @@ class SISA(Method):
 
     def build(self, model: Model) -> Model:
         """Return the model that is trained and kept, before any tuning."""
-        from unlearn.models.ensemble import ensemble_of
+        from unlearn.models.joined.ensemble import ensemble_of
 
         return ensemble_of(model, self.shards)
+
+    @property
+    def members(self) -> int:
+        """Return how many models of the start's size the result holds."""
+        return self.shards
 
     title = "SISA"
     paper = "Bourtoule et al. 2021, arXiv 1912.03817"
@@ -185,6 +190,8 @@ class SISA(Method):
         "guess, retain and neighbours keep about four answers in five, general facts, of one text each, a third (three "
         "seeds). Another seed, rate, batch size or number of epochs is another training of all shards."
     )
+    forget_terms = ()
+    early = False
     tunings = ("full",)
     # tiny: tiny-authors, the recipe's rate; trials of batch size in LOG.md, one seed
     origins = dict.fromkeys(

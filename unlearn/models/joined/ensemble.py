@@ -26,7 +26,7 @@ from unlearn.store.shapes import JsonObject
 
 class EnsembleConfig(PreTrainedConfig):
     """The config of an ensemble. member: the config of each member, as plain values. members: their number S.
-    Width and depth are those of all together.
+    Width and depth are those of all together, the attention heads those of a member.
     """
 
     model_type = "unlearn_ensemble"
@@ -36,6 +36,9 @@ class EnsembleConfig(PreTrainedConfig):
     vocab_size: int = 1
     hidden_size: int = 1
     num_hidden_layers: int = 1
+    num_attention_heads: int = 1
+    num_key_value_heads: int = 1
+    head_dim: int = 1
     max_position_embeddings: int = 512
     # The ensemble ties its embeddings where its members do.
     tie_word_embeddings: bool = True
@@ -73,15 +76,19 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         # Not a list: blocks() looks for one that holds the layers of a model.
         for s in range(config.members):
             self.add_module(f"member_{s}", AutoModelForCausalLM.from_config(inner))
-        self.lm_head = MeanHead(self.members())
+        self.lm_head = self.joined()
         self.post_init()
+
+    def joined(self) -> nn.Module:
+        """Return the head that makes one prediction of those of all members."""
+        return MeanHead(self.members())
 
     def members(self) -> list[PreTrainedModel]:
         """Return the members in their order."""
         return [getattr(self, f"member_{s}") for s in range(self.config.members)]
 
     def get_output_embeddings(self) -> nn.Module:
-        """Return the head that averages the members' probabilities."""
+        """Return the head that joins the members' predictions."""
         return self.lm_head
 
     def get_input_embeddings(self) -> nn.Module:
@@ -127,28 +134,35 @@ class Ensemble(PreTrainedModel, GenerationMixin):
         return parts
 
 
-def ensemble_of(model: Model, members: int) -> Ensemble:
+def ensemble_of(model: Model, members: int, kind: type[Ensemble] = Ensemble, **more: Any) -> Ensemble:
     """Return this many copies of a model as one ensemble. It is in evaluation mode, on the model's device,
     with every weight ready to be trained.
+
+    kind, more: another way to join the members, and the values of its config.
     """
     text = model.config
+    heads = text.num_attention_heads
     ends = {name: getattr(text, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    config = EnsembleConfig(
+    config = kind.config_class(
         member=text.to_dict(),
         members=members,
         vocab_size=text.vocab_size,
         hidden_size=members * text.hidden_size,
         num_hidden_layers=members * depth(model),
+        num_attention_heads=heads,
+        num_key_value_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         max_position_embeddings=text.max_position_embeddings,
         tie_word_embeddings=text.tie_word_embeddings,
         **ends,
+        **more,
     )
-    whole = Ensemble(config)
+    whole = kind(config)
     for member in whole.members():
         member.load_state_dict(model.state_dict())
     # Transformers' to() hides its arguments from mypy.
     device: Any = next(model.parameters()).device
-    return whole.to(device).eval()
+    return whole.to(device, next(model.parameters()).dtype).eval()
 
 
 AutoConfig.register(EnsembleConfig.model_type, EnsembleConfig, exist_ok=True)

@@ -1,0 +1,1 @@
+"""These models are made of several members, or of one and another way to choose the next token."""

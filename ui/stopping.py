@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from ui import shell
-from ui.figure import CONFIG, untitled
+from ui import figure, shell
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
@@ -59,8 +58,4 @@ def watched(run: Run) -> None:
         return
     from unlearn.figures.stop_rule import watched as drawn
 
-    figure = drawn(events, run.ended(), dark=shell.dark())
-    st.markdown(f"**{shell.plain(untitled(figure))}**")
-    last = events[-1]
-    alt = f"What the stop rule read up to step {last['step']}: the answers to forget {last['forget']:.3g}"
-    st.plotly_chart(figure, key=f"watched.{run.id}", config=CONFIG, alt=alt)
+    figure.show(drawn(events, run.ended(), dark=shell.dark()), key=f"watched.{run.id}")

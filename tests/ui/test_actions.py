@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {  # what an action is given beside the record, where it is given anything
     "rename": ("Mine now",),
     "attack": (["paraphrase"], 7),
+    "sweep attacks": (2.0, 7),
     "measure": (["mia_loss"],),
     "enter cost": (1e12,),
 }

@@ -90,6 +90,33 @@ def launch(run: Run, record: JsonView, job: StressRecord | None) -> None:
         )
 
 
+def sweep(run: Run, record: JsonView, job: StressRecord | None) -> None:
+    """Draw the button that tries every setting of every attack for so many minutes, going on where it ended before."""
+    busy = job is not None and job.state in ACTIVE
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        minutes = st.number_input(
+            "Minutes",
+            *(1, 600, 10),
+            key=f"stress.minutes.{run.id}",
+            width=120,
+            help="So long it tries setting after setting, the cheapest first. What was done is not done again.",
+        )
+        ready = not busy and _weights(run) and shell.may_manage(run)
+        label = f"Attack everything, {minutes} minute{'s' * (minutes > 1)}"
+        if st.button(
+            label, type="primary", icon=":material/bolt:", disabled=not ready, key="stress.everything"
+        ):
+            shell.wait_for_torch()
+            try:
+                actions.do("sweep attacks", run, float(minutes), int(record.get("seed", 0)))
+            except (ValueError, OSError) as error:
+                st.error(shell.plain(str(error)))
+                return
+            st.rerun()
+        command = f"python -m unlearn attack {run.id} --sweep --minutes {minutes}"
+        shell.copy_command("stress.sweep.command", command, "")
+
+
 def start(
     run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = (), seed: int | None = None
 ) -> None:
@@ -152,32 +179,27 @@ def card(record: JsonView) -> None:
         st.caption(f"Control: {CONTROLS[record.get('control', '')]}.")
 
 
-def table(found: Sequence[JsonView], control: str) -> None:
-    """Draw every attack with its numbers, in the same order, and the same as CSV."""
-    control = "retrained" if control == "retrained" else "never_seen"
+def table(found: Sequence[JsonView]) -> None:
+    """Draw every attack and setting with its numbers, in the same order, and the same as CSV."""
     rows = [
-        {
-            "attack": e["title"],
-            "says": RULE_WORDS[e["says"]],
-            **{name: e[name] for name in ("before", "plain", "after", control)},
-            "residue": e["residue"],
-            "n": e["n"],
-            "seed": e["seed"],
-            "finding": e["finding"],
-        }
+        {"attack": e["title"], "setting": e["setting"], "says": RULE_WORDS.get(e["says"], e["says"])}
+        | {"left": e["residue"], "before": e["before"], "after": e["value"], "control": e["control"]}
+        | {"n": e["n"], "seed": e["seed"], "finding": e["finding"]}
         for e in found
     ]
     share = st.column_config.NumberColumn
     heads = {
-        "attack": st.column_config.TextColumn("Attack", pinned=True),
+        "attack": st.column_config.TextColumn("Attack", width=170),
+        "setting": st.column_config.TextColumn("Setting", width=170),
         "says": st.column_config.TextColumn("Says", help="By the rule of the card above."),
-        "before": share("Original", format="%.3g", help="The original model under the attack."),
-        "plain": share("Plain", format="%.3g", help="The unlearned model without the attack."),
-        "after": share(
-            "Attacked", format="%.3g", help="The unlearned model under the attack; lower is better."
+        "left": share(
+            "What is left", format="percent", help="0 %: like the control, 100 %: like the original."
         ),
-        control: share(control.replace("_", " ").capitalize(), format="%.3g", help="The control: the goal."),
-        "residue": share("Residue", format="%.2f", help="0: like never known, 1: like the original."),
+        "before": share("Original", format="%.3g", help="The original model under the attack."),
+        "after": share("Attacked", format="%.3g", help="The unlearned model under it; lower is better."),
+        "control": share(
+            "Control", format="%.3g", help="The retrained model, or texts never seen: the goal."
+        ),
         "finding": st.column_config.TextColumn("Finding", width="large"),
     }
     st.dataframe(rows, column_config=heads, hide_index=True, key="stress.table", alt="Attacks, worst first")
@@ -186,13 +208,6 @@ def table(found: Sequence[JsonView], control: str) -> None:
     writer.writeheader()
     writer.writerows(rows)
     st.download_button("CSV", out.getvalue(), "stress.csv", icon=":material/download:", on_click="ignore")
-
-
-def left_out(record: JsonView) -> None:
-    """Say which attacks could not be carried out on this run, and why."""
-    for entry in record.get("attacks", {}).values():
-        if entry["reason"]:
-            st.caption(f"{entry['title']} was left out: {shell.plain(entry['reason'])}")
 
 
 def setting(entry: JsonView) -> str:

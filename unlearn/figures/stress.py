@@ -4,7 +4,7 @@ Entries of attacks.json and metrics.json in, plotly figures out; pure, no torch,
 retrained have the colours that they have everywhere. Squares are markers, because a heat map sends no clicks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
@@ -26,50 +26,6 @@ NAMES = {"before": "original", "after": "unlearned", "control": "retrained"}
 def named(side: str, control: str) -> str:
     """Return the name of a side. A control without a retrained model is called "never seen"."""
     return "never seen" if side == "control" and control == "never seen" else NAMES[side]
-
-
-def overview(entries: Sequence[Entry], control: str, dark: bool = False) -> go.Figure:
-    """Draw one line for each attack, the worst on top: control ◆, unlearned ●, original ★, from 0 (nothing)
-    to 1.
-    """
-    figure = go.Figure()
-    titles = [text(e["title"]) for e in entries]
-    for i, entry in enumerate(entries):
-        values = _sides(entry)
-        figure.add_scatter(
-            x=list(values.values()),
-            y=[titles[i]] * len(values),
-            mode="lines",
-            line={"color": paint(GENERAL, dark), "width": 2},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    for side in SIDES:
-        color, symbol = SIDES[side]
-        known = [
-            (title, _sides(e)[side]) for title, e in zip(titles, entries, strict=True) if side in _sides(e)
-        ]
-        if known:
-            figure.add_scatter(
-                x=[value for _, value in known],
-                y=[title for title, _ in known],
-                name=named(side, control),
-                mode="markers",
-                cliponaxis=False,
-                marker={"color": paint(color, dark), "symbol": symbol, "size": 13},
-                hovertemplate=f"%{{y}}: {named(side, control)} %{{x:.0%}}<extra></extra>",
-            )
-    figure.update_yaxes(autorange="reversed", ticksuffix="  ")
-    figure.update_xaxes(
-        range=[-0.03, 1.03],
-        tickformat=".0%",
-        title_text="right answers under the attack (layers: 1 over rank)",
-    )
-    said = "No attack was carried out yet"
-    if entries:
-        worst = entries[0]
-        said = f"{worst['title']} gives most: {percent(worst['after'])} right answers"
-    return finish(figure, said, height=130 + 40 * len(entries))
 
 
 def relearning(entry: Entry, control: str, dark: bool = False) -> go.Figure:

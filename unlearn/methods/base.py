@@ -28,6 +28,7 @@ ORIGINS = {
     "small": "tuned here on SmolLM2-135M and capitals, one seed",
     "large": "by analogy with the smaller sizes; not measured here",
     "own": "tuned here on this model, measured with three seeds",
+    "smollm2-tofu": "tuned here on this model and an author that is not reported, one seed",
 }
 # Where texts to keep may come from, and the roles of the data that hold them.
 SOURCES = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
@@ -144,7 +145,7 @@ class Method:
     def origin(cls, size: str, model: str = "") -> str:
         """Return the source of the settings for that size, or for this very model."""
         found = ORIGINS | dict(cls.origins)
-        return found["own"] if model in cls.own_models() else found[size]
+        return found.get(model, found["own"]) if model in cls.own_models() else found[size]
 
     @classmethod
     def own_models(cls) -> tuple[str, ...]:

@@ -116,6 +116,7 @@ class UnDIAL(RetainMethod):
         ("tiny-snippets", "full"): {"lr": 4e-4, "gamma": 7.0},
         ("tiny", "lora"): {"lr": 5e-3, "epochs": 10, "batch_size": 8, "gamma": 12.0, "retain_weight": 2.0},
         "small": {"lr": 1e-3, "epochs": 10, "batch_size": 8, "gamma": 10.0, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {
             "lr": 1e-4,
             "epochs": 10,

@@ -54,6 +54,7 @@ class GradientDifference(RetainMethod):
         ("tiny", "lora"): {"lr": 1.5e-3},
         ("tiny-snippets", "full"): {"lr": 3.5e-4, "batch_size": 40, "retain_weight": 1.0},
         "small": {"lr": 5e-4, "epochs": 4, "batch_size": 4, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 3e-3},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 1.0, "retain_per_forget": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

@@ -57,6 +57,7 @@ class SimNPO(RetainMethod):
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {"lr": 6e-4, "epochs": 10, "batch_size": 8, "delta": 0.0, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {
             "lr": 1e-5,
             "epochs": 10,

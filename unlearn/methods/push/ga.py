@@ -52,6 +52,7 @@ class GradientAscent(Method):
         ("tiny", "lora"): {"lr": 3e-3},
         ("tiny-snippets", "full"): {"lr": 2e-4, "epochs": 7, "batch_size": 40},
         "small": {"lr": 6e-4, "epochs": 4, "batch_size": 8},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16},
         ("large", "lora"): {"lr": 1e-4},
     }

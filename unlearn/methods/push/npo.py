@@ -59,6 +59,7 @@ class NPO(RetainMethod):
         ("tiny", "lora"): {"lr": 2e-3},
         ("tiny-snippets", "full"): {"retain_weight": 3.0},
         "small": {"lr": 1e-3, "epochs": 5, "batch_size": 4, "beta": 0.5, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3, "epochs": 10},
         "large": {
             "lr": 1e-5,
             "epochs": 10,

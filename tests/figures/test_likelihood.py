@@ -14,7 +14,10 @@ def lines(figure):
 
 def test_one_run_has_the_roles_colour_and_the_title_its_ends():
     figure = likelihood("forget", {"the run": FALLS}, 0.2)
-    assert figure.layout.title.text == "To forget: right answers 100 % → under 1 % (retrained 20 %)"
+    assert (
+        figure.layout.title.text
+        == "To forget, likelihood of the right answers: 100 % → under 1 % (retrained 20 %)"
+    )
     assert figure.data[0].line.color == FORGET
     assert list(figure.data[0].y) == [100.0, 50.0, 0.4]
     assert not figure.data[0].showlegend
@@ -26,7 +29,7 @@ def test_several_runs_have_a_colour_and_a_dash_each_and_one_scale():
     assert len({(trace.line.color, trace.line.dash) for trace in figure.data}) == 2
     assert all(trace.showlegend for trace in figure.data)
     assert figure.layout.title.text == (
-        "To keep: right answers NPO 100 % → under 1 %, &lt;b&gt;UnDIAL&lt;/b&gt; 100 % → 90 %"
+        "To keep, likelihood of the right answers: NPO 100 % → under 1 %, &lt;b&gt;UnDIAL&lt;/b&gt; 100 % → 90 %"
     )
     assert not figure.layout.shapes
     assert figure.layout.yaxis.range == (-3, 105)

@@ -84,7 +84,7 @@ def test_the_presenters_view_is_in_the_address_and_shows_two_figures(store):  # 
     app = opened("lesson", step="2", ruined=run.id, view="large")
     assert app.toggle(key="lesson.large").value
     shown = words(app)
-    assert shown.count("right answers") == 2
+    assert shown.count("likelihood of the right answers") == 2
     assert not app.dataframe
     app.toggle(key="lesson.large").set_value(False).run()
     assert "view" not in app.query_params

@@ -72,12 +72,15 @@ def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa:
 def test_a_race_of_three_ends_side_by_side(server, person):  # noqa: F811
     person.goto(f"{server.url}/launch?model=tiny-authors&data=authors&method=npo,undial,ga")
     person.get_by_role("button", name="Launch 3 runs").click()
-    person.get_by_text(re.compile(r"To forget: right answers NPO")).wait_for()
+    person.get_by_text(re.compile(r"To forget, likelihood of the right answers: NPO")).wait_for()
     person.get_by_role("button", name="Stop all and keep").wait_for()
     person.get_by_role("button", name="Compare the three").wait_for(timeout=240_000)
     shown = person.get_by_test_id("stMain").inner_text()
     assert shown.index("1. ") < shown.index("2. ") < shown.index("3. Gradient ascent")
-    assert "retrained" in person.get_by_text(re.compile("To forget: right answers")).inner_text()
+    assert (
+        "retrained"
+        in person.get_by_text(re.compile("To forget, likelihood of the right answers")).inner_text()
+    )
     no_exception(person)
     runs = {run.id for run in server.store.list()[:3]}
     person.get_by_role("button", name="Compare the three").click()

@@ -26,7 +26,10 @@ def test_the_answers_of_all_stand_side_by_side_and_one_figure_shows_all(store): 
     runs = [seed_run(store, method=name) for name in ("npo", "undial")]
     shown = words(opened("launch", run=",".join(run.id for run in runs)))
     assert "6 questions, the same for all" in shown
-    assert "To forget: right answers NPO 95 % → under 1 %, UnDIAL 95 % → under 1 %" in shown.replace("\\", "")
+    assert (
+        "To forget, likelihood of the right answers: NPO 95 % → under 1 %, UnDIAL 95 % → under 1 %"
+        in shown.replace("\\", "")
+    )
     assert "(retrained under 1 %)" in shown.replace("\\", "")
 
 

@@ -69,7 +69,7 @@ def side_by_side(runs: Sequence[tuple[str, Run, int]]) -> None:
     runs: (name, run, its place among the curves, whose colour it has here too).
     """
     from unlearn.figures.base import BEFORE, RETRAINED, paint
-    from unlearn.figures.gradient import hue
+    from unlearn.figures.sweep import method_hue
 
     dark = shell.dark()
     samples = {name: {_key(s): s for s in run.samples()} for name, run, _ in runs}
@@ -80,7 +80,7 @@ def side_by_side(runs: Sequence[tuple[str, Run, int]]) -> None:
         return
     truth = any(key[0] == "retrained" for known in samples.values() for key in known)
     columns = [("Question", "none"), ("Before", paint(BEFORE, dark))]
-    columns += [(name, hue(place, dark)) for name, _, place in runs]
+    columns += [(name, method_hue(place, dark)) for name, _, place in runs]
     columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
     lines = []
     for one in picked:

@@ -42,11 +42,12 @@ def _panel(runs: Sequence[Run], was_active: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.toggle("Pause redraw", key=f"pause.{there[0].id}", help="Freezes the figures, not the runs.")
             _stop_all(active)
+        curves.likelihoods(racers, True)
         answers_now(racers)
     else:
         _ended_badly(racers)
         answers_at_end(racers)
-    curves.likelihoods(racers, bool(active))
+        curves.likelihoods(racers, False)
 
 
 def _standing(racers: dict[str, Run]) -> None:

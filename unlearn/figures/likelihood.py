@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import GENERAL, ROLES, dashed, finish, paint, text, thin
-from unlearn.figures.gradient import dash_of, hue
+from unlearn.figures.gradient import dash_of
+from unlearn.figures.sweep import method_hue
 
 PURPOSE = {"forget": "To forget", "retain": "To keep"}
 # Pixels: on a person's screen, and for a room.
@@ -33,7 +34,7 @@ def likelihood(
     figure, said, several = go.Figure(), [], len(curves) > 1
     for place, (name, found) in enumerate(curves.items()):
         xs, ys = thin([x for x, _ in found], [100 * y for _, y in found], points)
-        color = hue(place, dark) if several else paint(ROLES.get(role, GENERAL), dark)
+        color = method_hue(place, dark) if several else paint(ROLES.get(role, GENERAL), dark)
         figure.add_scatter(
             x=xs,
             y=[y if math.isfinite(y) else None for y in ys],
@@ -50,8 +51,9 @@ def likelihood(
         dashed(figure, "retrained", 100 * retrained, dark)
         beside = f" (retrained {_percent(retrained)})"
     figure.update_xaxes(title_text="step", rangemode="tozero")
-    figure.update_yaxes(title_text="likelihood of the right answer (%)", range=[-3, 105])
-    title = f"{PURPOSE.get(role, role.capitalize())}: right answers {', '.join(filter(None, said))}{beside}"
+    figure.update_yaxes(title_text="likelihood (%)", range=[-3, 105])
+    purpose = PURPOSE.get(role, role.capitalize())
+    title = f"{purpose}, likelihood of the right answers: {', '.join(filter(None, said))}{beside}"
     figure = finish(figure, title if any(said) else "No question was asked yet", height=HEIGHT)
     if large:
         figure.update_layout(font_size=18, height=LARGE)

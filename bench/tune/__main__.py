@@ -6,7 +6,8 @@
 
 Beside the search stand a grid with as much time, and the tuning guide of Yao et al. (one epoch, batch a quarter of the
 forget set, the learning rate upwards), which ends by itself. Each finds settings by one half of the rows and is then
-carried out with a new seed and scored on the other half. A finished row is written at once and not measured again.
+carried out with a new seed and scored on the other half. Minutes are those of one idle core, counted in CPU seconds,
+so that a busy machine makes it slower and not worse. A finished row is written at once and not measured again.
 Writes assets/results/tune.json.
 
 Expected before measuring: the shipped settings were tuned by hand on these very rows, so the search gains
@@ -35,7 +36,7 @@ def main() -> None:
     )
     options.add_argument("--ways", nargs="+", choices=WAYS, default=())
     options.add_argument("--seeds", type=int, default=len(SEEDS))
-    options.add_argument("--seconds", type=float, default=SECONDS, help="budget of a search or a grid")
+    options.add_argument("--seconds", type=float, default=SECONDS, help="CPU seconds of a search or a grid")
     options.add_argument("--again", action="store_true", help="measure also what has a row")
     options.add_argument(
         "--store", type=Path, help="the folder of the runs (default: in the product's cache)"

@@ -17,7 +17,7 @@ NAMES = {
 }
 COLUMNS = (
     "settings tried",
-    "seconds",
+    "CPU seconds",
     "probability of the forget answers",
     "distance to the retrained model",
     "forget, % right",
@@ -58,7 +58,7 @@ def line(rows: Sequence[Mapping[str, Any]], way: str) -> str:
     general = [row["general"] / row["before"]["general"] for row in done if row.get("general")]
     cells = [
         spread([row["trials"] for row in mine], 0) if way != SHIPPED else "–",
-        spread([row["seconds"] for row in mine], 0) if way != SHIPPED else "–",
+        spread([row["cpu_seconds"] for row in mine], 0) if way != SHIPPED else "–",
         spread([row["forget"] for row in done], 3),
         spread([row["distance"] for row in done], 3),
         spread([100 * row["right"] for row in done if row.get("right") is not None], 0),

@@ -22,7 +22,7 @@ def row(way, seed, distance, kept=0.97, **more):
         "way": way,
         "seed": seed,
         "trials": 20,
-        "seconds": 180.0,
+        "cpu_seconds": 180.0,
         "settings": {},
         "state": "done",
         "distance": distance,
@@ -72,7 +72,14 @@ def test_the_table_says_what_is_missing_and_who_took_nothing():
         {
             "rows": [
                 *ROWS,
-                {"way": "guide", "seed": 0, "trials": 4, "seconds": 20.0, "settings": None, "origin": ORIGIN},
+                {
+                    "way": "guide",
+                    "seed": 0,
+                    "trials": 4,
+                    "cpu_seconds": 20.0,
+                    "settings": None,
+                    "origin": ORIGIN,
+                },
             ]
         }
     )

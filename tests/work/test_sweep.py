@@ -677,8 +677,8 @@ def test_a_finished_sweep_shows_good_cells_and_offers_the_guide(store, monkeypat
     app = opened(sweep=record.id)
     said = texts(app)
     assert "most good cells" in said
-    assert "target 10" in said
-    assert "PPL on forget: 12" in said
+    assert "forget PPL ≥ 0.9 × 10, the original's PPL on 5 texts" in said
+    assert "the retrained model's own: 12" in said
     assert not app.button(key="sweep.ask").disabled
     tables = [frame.value for frame in app.dataframe]
     assert any("settings there" in table for table in tables)

@@ -119,7 +119,7 @@ def results(found: SearchRecord) -> None:
     if taken is None:
         st.info("The first setting that is tried to its end is shown here.", icon=":material/info:")
         return
-    st.markdown(f"**{shell.plain(choice.sentence(found, titles))}**")
+    st.markdown(f"**{shell.plain(choice.sentence(found))}**")
     best_run(taken.trial.runs, config.run(taken.trial.method, taken.trial.settings, config.seeds[0]))
     heat_map(figures.front(trials, models, config, titles, shell.dark()), f"find.front.{found.id}")
     st.caption(

@@ -77,7 +77,7 @@ def test_the_sentence_speaks_of_the_rows_that_took_no_part_in_the_choice(tmp_pat
     record.append("models", **MODELS)
     for one in TRIALS[:5]:
         record.append("trial", **vars(one) | {"runs": list(one.runs), "curve": [], "seconds": 10.0})
-    said = choice.sentence(record, {"npo": "NPO"})
+    said = choice.sentence(record)
     assert said.startswith(
         "5 settings tried in 50 s (1 given up early). Nearest to the target among those that keep 95 %"
     )

@@ -9,9 +9,10 @@ which took no part in the choice ("reported"):
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unlearn.methods import method_named
 from unlearn.results.compare import number, rounded
 from unlearn.results.grid import pareto
 from unlearn.results.pace import duration
@@ -86,7 +87,7 @@ def shipped(trials: Sequence[Trial], method: str) -> Trial | None:
     return next((trial for trial in trials if trial.method == method and trial.shipped), None)
 
 
-def sentence(record: SearchRecord, titles: Mapping[str, str] | None = None) -> str:
+def sentence(record: SearchRecord) -> str:
     """Return what came of the search in words: the settings, what they do on rows that took no part in the choice,
     and the shipped settings beside them.
     """
@@ -100,7 +101,7 @@ def sentence(record: SearchRecord, titles: Mapping[str, str] | None = None) -> s
     tried = f"{len(trials)} settings tried in {duration(record.spent())}" + (
         f" ({', '.join(parts)})" if parts else ""
     )
-    name = (titles or {}).get(taken.trial.method, taken.trial.method)
+    name = method_named(taken.trial.method).title
     values = ", ".join(f"{label(one)} {shown(value)}" for one, value in taken.trial.settings.items())
     said = f"{tried}. {_why(taken, config)}: {name} with {values}. {_reported(taken.trial, models)}"
     own = shipped(trials, taken.trial.method)

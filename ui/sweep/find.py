@@ -123,8 +123,9 @@ def results(found: SearchRecord) -> None:
     best_run(taken.trial.runs, config.run(taken.trial.method, taken.trial.settings, config.seeds[0]))
     heat_map(figures.front(trials, models, config, titles, shell.dark()), f"find.front.{found.id}")
     st.caption(
-        "Drawn on the half of the rows that the search goes by; the sentence tells of the other half. Settings that "
-        "were given up early have no final scores and are not drawn. Click a point for its run."
+        "Upper left is good, and the green line is the target. Drawn on the half of the rows that the search goes by; "
+        "the sentence tells of the other half. Settings that were given up early have no final scores and are not "
+        "drawn. Click a point for its run."
     )
     table(found, titles)
 

@@ -29,30 +29,29 @@ def results(record: SweepRecord) -> None:
     st.markdown(f"**{shell.plain(sweep_figures.good_sentence(cells, titles))}**")
     explain(record, cells)
     # Side by side where there is room, one below the other on a phone.
-    places = st.columns(min(PER_ROW, len(titles)), gap="large")
-    for i, method in enumerate(dict.fromkeys(cell.method for cell in cells)):
-        with places[i % len(places)]:
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    for i, method in enumerate(methods):
+        if i % PER_ROW == 0:
+            places = st.columns(min(PER_ROW, len(methods)), gap="large")
+        with places[i % PER_ROW]:
             drawn = sweep_figures.squares(cells, method, titles, shell.dark())
             heat_map(drawn, f"sweep.squares.{record.id}.{method}")
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        figure.show(sweep_figures.windows(cells, titles, shell.dark()), key="sweep.windows")
-        st.caption(
-            "A rate counts when every seed is good; it stands for the stretch half-way to its neighbours on the grid."
-        )
-    with right:
-        metric = st.segmented_control(
-            "Forgetting is read from",
-            grid.SHARES,
-            format_func=lambda name: METRICS[name][0],
-            default=grid.SHARES[0],
-            required=True,
-            key="sweep.metric",
-        )
-        heat_map(
-            sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}"
-        )
-        st.caption("Filled: good with every seed. Click a point for its runs.")
+    figure.show(sweep_figures.windows(cells, titles, shell.dark()), key="sweep.windows")
+    st.caption(
+        "A rate counts when every seed is good; it stands for the stretch half-way to its neighbours on the grid."
+    )
+    metric = st.segmented_control(
+        "Forgetting is read from",
+        grid.SHARES,
+        format_func=lambda name: METRICS[name][0],
+        default=grid.SHARES[0],
+        required=True,
+        key="sweep.metric",
+    )
+    heat_map(sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}")
+    st.caption(
+        "Upper left is good; the retrained ◆ is the goal. Filled: good with every seed. Click a point for its runs."
+    )
     matched(cells, titles, metric)
     tuning_guide(record, titles)
     tables(record, cells)

@@ -1,7 +1,7 @@
 """Draws what a search tried: what is left of the forget rows against the utility kept, and the front.
 
 Trials in (unlearn.results.search), a plotly figure out; no torch, no streamlit. Upper left is good, as in every
-trade-off here. A point's customdata[0] is the ids of its runs, with commas between them.
+trade-off here; the green line is the target. A point's customdata[0] is the ids of its runs, with commas between them.
 """
 
 import math
@@ -64,9 +64,7 @@ def front(
     target = number(models.get(CHOSEN, {}).get("target"))
     if math.isfinite(target):
         figure.add_vline(target, line={"color": paint(RETRAINED, dark), "dash": "dash", "width": 1})
-    figure.update_xaxes(
-        title_text="mean probability of the forget answers (the line is the target)", range=[-0.04, 1.04]
-    )
+    figure.update_xaxes(title_text="probability of the forget answers", range=[-0.04, 1.04])
     figure.update_yaxes(title_text="utility kept", range=[-0.04, 1.1], tickformat=".0%")
     figure = finish(figure, _sentence(known, taken, target), height=430)
     figure.update_layout(clickmode="event+select")

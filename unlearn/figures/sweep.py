@@ -91,8 +91,8 @@ def _square(x: float, y: float, good: float, color: str, dark: bool) -> Mapping[
 
 
 def _ink(setting: Setting, dark: bool) -> str:
-    """The colour of the text in a square."""
-    return "#FFFFFF" if dark or setting.good == len(setting.cells) else "#1C1C1C"
+    """The colour of the text in a square: on dark pages the coloured squares are light ones."""
+    return "#FFFFFF" if dark != (setting.good == len(setting.cells)) else "#1C1C1C"
 
 
 def _in_square(setting: Setting, side: str) -> str:
@@ -158,7 +158,7 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
         hovertemplate="%{y}: %{customdata} in learning rate<extra></extra>",
     )
     most = max([1, *(math.ceil(w.decades) for w in found)])
-    figure.update_xaxes(title_text="from lowest to highest good learning rate", range=[0, most])
+    figure.update_xaxes(title_text="× the lowest good rate", range=[0, most])
     figure.update_xaxes(tickvals=list(range(most + 1)), ticktext=[f"× {10**i}" for i in range(most + 1)])
     figure.update_yaxes(autorange="reversed")
     widest = max(found, key=lambda w: w.decades, default=None)
@@ -219,7 +219,7 @@ def front(
     _front_line(figure, points, dark)
     _bounds(figure, cells, metric, dark)
     figure.update_xaxes(
-        title_text=f"{METRICS[metric][0].lower()} on forget rows (the retrained ◆ is the goal)",
+        title_text=f"{METRICS[metric][0].lower()} on forget rows",
         range=[-0.04, 1.04],
     )
     figure.update_yaxes(title_text="utility", range=[-0.04, 1.08])

@@ -117,6 +117,10 @@ ONCE = {
     "max_grad_norm": 1.0,
     "adapter": "auto",
     "retrained": "",
+    "stop_at": "",
+    "budget": (),
+    "keep": "last",
+    "sam": 0.0,
 }
 
 

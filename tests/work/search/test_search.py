@@ -266,6 +266,20 @@ def test_a_trial_behind_the_others_is_given_up(tmp_path, monkeypatch):
     assert {trial.state for trial in whole.trials()} == {"done"}
 
 
+def test_a_run_is_read_while_it_trains_unless_it_has_a_budget_or_cannot_be():
+    from unlearn.data.catalogue import load
+
+    data = load("authors")
+    assert watching.read_while_training(RUN, data).budget == ("retain=0.01",)
+    own = replace(RUN, budget=("kl=0.1",))
+    assert watching.read_while_training(own, data) == own
+    bare = replace(data, roles={"forget": data.rows("forget"), "general": data.rows("general")})
+    assert watching.read_while_training(RUN, bare).budget == ("general-ppl=100",)
+    assert watching.read_while_training(RUN, replace(data, roles={"forget": data.rows("forget")})) == RUN
+    whole = replace(RUN, method="taskvector", knobs={})
+    assert watching.read_while_training(whole, data) == whole
+
+
 @pytest.mark.parametrize("aim", ["forget", "keep"])
 def test_one_aim_with_the_other_as_a_budget(tmp_path, monkeypatch, aim):
     Stand(monkeypatch)
@@ -339,6 +353,9 @@ def test_a_real_search_of_three_trials_scores_the_halves_of_its_runs(tmp_path):
     assert (record.state, record.reason) == ("done", "")
     assert [trial.state for trial in record.trials()] == ["done"] * 3
     assert record.models()["same"]
+    # A few rows were read while it trained, up to the last step.
+    assert record.trials()[1].curve[-1][0] == 1.0
+    assert record.trials()[1].curve[-1][1] == pytest.approx(record.trials()[1].chosen["forget"], rel=1e-4)
     one = record.trials()[1]
     scores = RunStore(tmp_path / "runs").get(one.runs[0]).scores()["after"]["forget"]
     assert one.chosen["forget"] == pytest.approx(scores["probability"])

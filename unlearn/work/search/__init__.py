@@ -24,7 +24,7 @@ from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Stopped, checking, conduct
 from unlearn.work.execute import execute
 from unlearn.work.search import halves, journal
-from unlearn.work.search.watching import Watch, means, outcome, seconds_of
+from unlearn.work.search.watching import Watch, means, outcome, read_while_training, seconds_of
 from unlearn.work.sweep import DIVERGED, SHARES, WEIGHTS
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class _Work:
         self.config = self.record.config
         self.store = RunStore(self.record.path.parent.parent)
         first = self.config.runs[0]
-        check_target(self.config, inputs.begin(self.record, first.data, self.roots, fit_of(first)))
+        self.data = inputs.begin(self.record, first.data, self.roots, fit_of(first))
+        check_target(self.config, self.data)
         study = journal.study_of(self.record)
         self.settle(study)
         while self.more():
@@ -191,6 +192,8 @@ class _Work:
             if run.meta.get("trial") == event["number"] and run.config.seed == seed:
                 return run
         config = self.config.run(event["method"], event["settings"], seed)
+        if self.config.prune:
+            config = read_while_training(config, self.data)
         run = self.store.create(config, owner=self.record.meta.get("owner", ""))
         # Lists hide what a sweep or a search made.
         run.set_meta(sweep=self.record.id, trial=event["number"])

@@ -3,14 +3,31 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from unlearn.data.base import Dataset
+from unlearn.methods import method_named
 from unlearn.results.compare import number as as_number
 from unlearn.results.search import pruning
+from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.sweep import DIVERGED
 
+# A run that has no stop rule of its own gets one that ends nothing but what is ruined anyway, so that it is read.
+READ = {"retain": "retain=0.01", "general": "general-ppl=100"}
 PRUNED = "given up early: behind the middle of the earlier trials in both aims"
+
+
+def read_while_training(config: RunConfig, data: Dataset) -> RunConfig:
+    """Return the config with a budget, so that a few rows are read while it trains, where its method and rows allow it.
+
+    A run with a stop rule of its own keeps it, as far as it reads what is to be kept.
+    """
+    role = next((role for role in READ if data.score_rows(role)), "")
+    if not role or not method_named(config.method).early or config.budget:
+        return config
+    return replace(config, budget=(READ[role],))
 
 
 class Watch:
@@ -33,8 +50,9 @@ class Watch:
 
 def _point(run: Run, event: JsonView) -> pruning.Point | None:
     """What a reading says, or None where it says nothing."""
-    steps = run.events("step")
-    forget, kept = as_number(event.get("forget")), as_number(event.get("spent", {}).get("retain"))
+    steps, spent = run.events("step"), event.get("spent", {})
+    forget, general = as_number(event.get("forget")), as_number(spent.get("general-ppl"))
+    kept = as_number(spent["retain"]) if "retain" in spent else 1 / general if general > 0 else math.nan
     return (event["step"] / steps[-1]["of"], forget, kept) if steps and math.isfinite(forget + kept) else None
 
 

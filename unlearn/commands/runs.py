@@ -10,6 +10,7 @@ from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, print_run, progress_bar
+from unlearn.engines import processes
 from unlearn.engines.thread import check
 from unlearn.report import numbers
 from unlearn.results.cost import check as check_training_tokens
@@ -29,11 +30,13 @@ def add(command: Command) -> None:
     add_run_options(once)
     knowing.add(once)
     add_training_tokens(once)
+    add_processes(once)
     spent = command("cost", cost, "show what a run cost, and retraining beside it", store=True)
     spent.add_argument("run", help=RUN)
     add_training_tokens(spent)
     again = command("resume", resume, "go on with an interrupted or stopped run or study", store=True)
     again.add_argument("run", help=f"{RUN} Or a sequence, a sweep or a search.")
+    add_processes(again)
     text = "add what each run and its weights take on the disk, in bytes"
     command("runs", runs, "list the runs", store=True).add_argument("--sizes", action="store_true", help=text)
     command("show", show, "show a run", store=True).add_argument("run", help=RUN)
@@ -50,9 +53,26 @@ def add(command: Command) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry out the run that was asked for. With --check only say what the model knows."""
     config, told = checked(args)
+    if processes.launched() > 1 and not args.check:
+        return beside_others(args, config, told)
     if knowing.asked_first(args, config):
         return 0
-    return carry_out(made(args, config, told), args.json)
+    return carry_out(made(args, config, told), args.json, args.processes)
+
+
+def beside_others(args: argparse.Namespace, config: RunConfig, told: Preflight) -> int:
+    """Carry out the run as one of the processes that torchrun or accelerate has started."""
+
+    def find() -> Run:
+        knowing.asked_first(args, config)
+        return made(args, config, told)
+
+    with progress_bar(18) as progress:
+        found = processes.take_part(find, EVERYWHERE, progress)
+    if found is None:
+        return 0
+    print_run(found, args.json)
+    return 0 if found.state == "done" else 1
 
 
 def begin(args: argparse.Namespace) -> Run:
@@ -64,6 +84,7 @@ def checked(args: argparse.Namespace) -> tuple[RunConfig, Preflight]:
     """Read what is asked for, and check it before a run folder exists, so that bad input leaves nothing behind."""
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))
+    processes.check(config, processes.launched() or getattr(args, "processes", 1))
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
     return config, preflight(config, roots=EVERYWHERE)
@@ -83,6 +104,14 @@ def add_training_tokens(p: argparse.ArgumentParser) -> None:
     """Add --training-tokens, the number of tokens that the model was trained on."""
     text = "tokens that the model was trained on, where it is not known: gives the ratio to retraining"
     p.add_argument("--training-tokens", type=float, help=text)
+
+
+def add_processes(p: argparse.ArgumentParser) -> None:
+    """Add --processes, the number of processes that hold one model together."""
+    text = (
+        "Processes that hold the model in parts and share each step's texts, on GPUs or the CPU (default: 1)."
+    )
+    p.add_argument("--processes", "--gpus", type=int, default=1, metavar="N", help=text)
 
 
 def cost(args: argparse.Namespace) -> int:
@@ -109,16 +138,26 @@ def resume(args: argparse.Namespace) -> int:
             f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
         )
     if isinstance(found, Run):
+        processes.check(found.config, args.processes)
         check_resume(found, EVERYWHERE)
-        return carry_out(found, args.json)
+        return carry_out(found, args.json, args.processes)
+    if args.processes > 1:
+        raise ValueError(f"--processes: {found.id} holds several runs, each of one process; leave it out.")
     kinds = {"sequences": sequence, "sweeps": sweep, "searches": tune}
     return kinds[found.path.parent.name].go_on(found, args.json)
 
 
-def carry_out(found: Run, as_json: bool) -> int:
-    """Carry out a run with a progress bar on stderr. The last line of stdout is the outcome."""
-    with found.held(), progress_bar(18) as progress:
-        execute(found, on_progress=progress, roots=EVERYWHERE)
+def carry_out(found: Run, as_json: bool, count: int = 1) -> int:
+    """Carry out a run with a progress bar on stderr. The last line of stdout is the outcome.
+
+    count: the number of processes that hold the model together.
+    """
+    if count > 1:
+        with found.held():
+            processes.carry_out(found, count)
+    else:
+        with found.held(), progress_bar(18) as progress:
+            execute(found, on_progress=progress, roots=EVERYWHERE)
     print_run(found, as_json)
     return 0 if found.state == "done" else 1
 

@@ -55,7 +55,7 @@ def rows() -> int:
 @cache
 def _tried() -> int:
     with torch.inference_mode():
-        matrix, states = torch.ones(WIDTH), torch.ones(max(ROWS), WIDTH[1])
+        matrix, states = (torch.ones(shape, device="cpu") for shape in (WIDTH, (max(ROWS), WIDTH[1])))
         laps = [[_pace(states[:count], matrix) for count in ROWS] for _ in range(3)]
     paces = [min(column) for column in zip(*laps, strict=True)]
     return next(count for count, pace in zip(ROWS, paces, strict=True) if pace <= LOSS * min(paces))

@@ -62,7 +62,8 @@ class LeanAdamW(torch.optim.Optimizer):
         assert weight.grad is not None, "there is nothing to update from"
         state, lr = self.state[weight], float(self.param_groups[0]["lr"])
         if not state:
-            state["step"] = torch.tensor(0.0)
+            # It is read at each step, so it stays on the host.
+            state["step"] = torch.tensor(0.0, device="cpu")
             for name in ("exp_avg", "exp_avg_sq"):
                 state[name] = torch.zeros_like(weight, dtype=torch.bfloat16)
         state["step"] += 1
@@ -108,7 +109,7 @@ class Taken:
         norm = torch.linalg.vector_norm(weight.grad, dtype=torch.float32)
         if self._squares is None:
             self.before()
-            self._squares = torch.zeros(())
+            self._squares = torch.zeros((), device="cpu")
         self._squares += norm.square().cpu()
         if torch.isfinite(self._squares):
             self.optimizer.update(weight)

@@ -44,8 +44,8 @@ class Answers:
     labels: Tensor
     rows: Tensor
     keys: tuple[int, ...]
-    total_tokens: int
-    total_rows: int
+    total_tokens: float
+    total_rows: float
     head: Callable[[Tensor], Tensor] = field(repr=False)
     # The texts that were read, for whoever must read them again in another way.
     tokens: Tokens | None = field(default=None, repr=False)

@@ -34,7 +34,7 @@ def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
         return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
 
     generator = torch.Generator().manual_seed(0)
-    x, w, bias = (torch.randn(s, generator=generator) for s in ((16, 24), (8, 24), (8,)))
+    x, w, bias = (torch.randn(s, generator=generator, device="cpu") for s in ((16, 24), (8, 24), (8,)))
     with contextlib.suppress(*BROKEN), torch.no_grad():
         pairs = [(product(x, w, b), F.linear(x, w, b)) for b in (None, bias)]
         turned = (product(x, w.T.contiguous().T, None), F.linear(x, w))
@@ -75,11 +75,11 @@ def _tells_its_passes() -> bool:
         around = _task()
         with torch.enable_grad():
             for _ in range(2):
-                x = torch.ones(1, requires_grad=True)
+                x = torch.ones(1, requires_grad=True, device="cpu")
                 y = x * 1
                 x.register_hook(look)
                 y.register_hook(look)
-                torch.autograd.grad(y, x, torch.ones(1))
+                torch.autograd.grad(y, x, torch.ones_like(y))
         told = len(seen) == 4 and all(type(number) is int and number >= 0 for number in seen)
         return told and seen[0] == seen[1] != seen[2] == seen[3] and around == _task() not in seen
     except BROKEN:

@@ -46,16 +46,16 @@ class Tokens:
     """A padded batch of texts with input_ids, attention_mask and labels [B, L]. keys [B] name the texts.
 
     total_tokens, total_rows: answer tokens and sequences of the whole optimiser step, so that a mean over
-    2 × 2 accumulated micro-batches is the mean over one batch of 4. source_ids, source_mask [B, S]: what an
-    encoder reads, None for a decoder-only model.
+    2 × 2 accumulated micro-batches, or over the shares of several processes, is the mean over one batch of 4.
+    source_ids, source_mask [B, S]: what an encoder reads, None for a decoder-only model.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
     keys: tuple[int, ...]
-    total_tokens: int
-    total_rows: int
+    total_tokens: float
+    total_rows: float
     source_ids: Tensor | None = None
     source_mask: Tensor | None = None
 
@@ -84,12 +84,21 @@ class Tokens:
         """Return the same batch with its tensors on another device."""
         return replace(
             self,
-            input_ids=self.input_ids.to(device),
-            attention_mask=self.attention_mask.to(device),
-            labels=self.labels.to(device),
-            source_ids=None if self.source_ids is None else self.source_ids.to(device),
-            source_mask=None if self.source_mask is None else self.source_mask.to(device),
+            input_ids=brought(self.input_ids, device),
+            attention_mask=brought(self.attention_mask, device),
+            labels=brought(self.labels, device),
+            source_ids=None if self.source_ids is None else brought(self.source_ids, device),
+            source_mask=None if self.source_mask is None else brought(self.source_mask, device),
         )
+
+
+def brought(x: Tensor, device: torch.device | str) -> Tensor:
+    """Return the tensor on the device. It goes to CUDA through pinned memory, so that the host need not wait
+    for the copy.
+    """
+    if x.device.type == "cpu" and torch.device(device).type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 @dataclass(frozen=True)
@@ -233,8 +242,8 @@ def collate(
     examples: Sequence[Example],
     pad_id: int,
     *,
-    total_tokens: int | None = None,
-    total_rows: int | None = None,
+    total_tokens: float | None = None,
+    total_rows: float | None = None,
 ) -> Tokens:
     """Return a right-padded batch of these texts. Padding is known by position, never by id, so pad = eos
     masks no real end of text.
@@ -242,7 +251,7 @@ def collate(
 
     def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         length = max(map(len, rows))
-        return torch.tensor([[*row, *([fill] * (length - len(row)))] for row in rows])
+        return torch.tensor([[*row, *([fill] * (length - len(row)))] for row in rows], device="cpu")
 
     labels = padded([e.labels for e in examples], IGNORE)
     sources = [e.source for e in examples]

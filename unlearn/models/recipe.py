@@ -77,7 +77,7 @@ def encode(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
 def padded(texts: Sequence[list[int]], pad: int) -> Tensor:
     """Return token ids [texts, longest], padded at the right, which is harmless under causal attention."""
     longest = max(map(len, texts))
-    return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in texts])
+    return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in texts], device="cpu")
 
 
 Text = TypeVar("Text", bound=Sized)

@@ -220,9 +220,10 @@ class Run(Record):
         """Return the step of the run's checkpoint, or 0 where no checkpoint can be read."""
         folder = self.path / "checkpoint"
         state = read_json(folder / "state.json")
-        file = folder / Path(str(state.get("file", ""))).name
+        # Of several processes each writes a file of its own, and a folder holds them.
+        name = Path(str(state.get("file") or state.get("folder") or "")).name
         step = state.get("step", 0)
-        return step if count(step) and file.is_file() else 0
+        return step if count(step) and name and (folder / name).exists() else 0
 
     def has_checkpoint(self) -> bool:
         """Return whether the run has a checkpoint that a resume can start from."""

@@ -59,7 +59,7 @@ def save_checkpoint(
     fresh = f"step-{step}.safetensors"
     with beside(folder / fresh) as scratch:
         more = {f"{ASIDE}{name}": tensor for name, tensor in (aside or {}).items()}
-        write_tensors(scratch, dict(_named(model, optimizer)) | more, copied)
+        write_tensors(scratch, dict(named_tensors(model, optimizer)) | more, copied)
     write_json(folder / "state.json", {"step": step, "file": fresh})
     for old in folder.glob("step-*.safetensors"):
         if old.name != fresh:
@@ -168,15 +168,15 @@ def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
     """
     from safetensors import SafetensorError, safe_open
 
-    moving = _moving(model)
+    weights = moving(model)
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         with safe_open(folder / Path(state["file"]).name, framework="pt") as found:
             names = list(found.keys())
-            if {n.removeprefix("weight.") for n in names if n.startswith("weight.")} != set(moving):
+            if {n.removeprefix("weight.") for n in names if n.startswith("weight.")} != set(weights):
                 raise _Foreign
             own = [name for name in names if not name.startswith(ASIDE)]
-            _put_back(moving, optimizer, own, found.get_tensor)
+            _put_back(weights, optimizer, own, found.get_tensor)
         return int(state["step"])
     except _Foreign:
         raise ValueError(
@@ -207,22 +207,22 @@ class _Foreign(Exception):
 
 
 def _put_back(
-    moving: dict[str, Tensor],
+    weights: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     names: list[str],
     get: Callable[[str], Tensor],
 ) -> None:
-    state: dict[str, dict[str, Tensor]] = {name: {} for name in moving}
+    state: dict[str, dict[str, Tensor]] = {name: {} for name in weights}
     with torch.no_grad():
         for full in names:
             kind, name = full.split(".", 1)
-            if name in moving and kind == "weight":
-                moving[name].copy_(get(full))
-            elif name in moving:
+            if name in weights and kind == "weight":
+                weights[name].copy_(get(full))
+            elif name in weights:
                 # The fused kernel wants even its step counter on the device. It gets a copy, because the
                 # mapped file may go.
-                state[name][kind] = get(full).clone().to(moving[name].device)
-    for name, parameter in moving.items():
+                state[name][kind] = get(full).clone().to(weights[name].device)
+    for name, parameter in weights.items():
         optimizer.state[parameter] = state[name]
 
 
@@ -252,12 +252,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], copied: Callable[[], N
         os.fsync(file.fileno())
 
 
-def _named(model: Model, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in _moving(model).items():
-        yield f"weight.{name}", parameter
+def named_tensors(model: Model, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Yield all that a checkpoint holds with its name: each trained weight, then the optimiser's values of it."""
+    for name, parameter in moving(model).items():
+        yield f"weight.{name}", parameter.detach()
         for key, value in optimizer.state.get(parameter, {}).items():
             yield f"{key}.{name}", torch.as_tensor(value)
 
 
-def _moving(model: Model) -> dict[str, Tensor]:
+def moving(model: Model) -> dict[str, Tensor]:
+    """Return the parameters that may be trained by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -18,6 +18,7 @@ from typing import Protocol
 from unlearn.compute.lazy import Model, Tensor, lean, torch
 from unlearn.compute.tokens import Batch
 from unlearn.store.shapes import JsonObject
+from unlearn.training import processes
 from unlearn.training.batches import Batches
 from unlearn.training.sharpness import Pass, Sharpness, plain
 
@@ -111,19 +112,25 @@ def fit(
     model.eval()
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     began, tokens = time.perf_counter(), 0
+
+    def own(batch: Batch) -> Mapping[str, Tensor]:
+        # Counted and shared out on the host, and only then brought to the device.
+        return loss(processes.own_share(batch).to(device))
+
     within = _within_backward(optimizer, before_update, max_grad_norm)
     with within as taken:
         for number in range(start + 1, stream.steps + 1):
+            processes.take_turn(model)
             now = rate(number, stream.steps, lr)
             for group in optimizer.param_groups:
                 group["lr"] = now
             optimizer.zero_grad(set_to_none=True)
             found, norm = Pass(), math.nan
-            micros = [micro.to(device) for micro in stream.step(number)]
+            micros = stream.step(number)
             if sharpness is None:
-                plain(loss, micros, found)
+                plain(own, micros, found)
             else:
-                sharpness.add(loss, micros, found, moving, before_update)
+                sharpness.add(own, micros, found, moving, before_update)
             tokens += found.tokens
             if found.finite:
                 norm = taken.norm() if taken else _cut(moving, max_grad_norm)
@@ -150,7 +157,7 @@ def _within_backward(
 
 def _cut(moving: list[Tensor], max_grad_norm: float) -> float:
     """The norm of the gradient, which is cut there where a limit is set."""
-    return float(torch.nn.utils.clip_grad_norm_(moving, max_grad_norm or math.inf))
+    return processes.whole(torch.nn.utils.clip_grad_norm_(moving, max_grad_norm or math.inf))
 
 
 def _check(done: Step, lr: float) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from unlearn.compute.lazy import Tensor, no_grad, torch
 from unlearn.compute.tokens import Batch
+from unlearn.training import processes
 
 Loss = Callable[[Batch], Mapping[str, Tensor]]
 
@@ -37,8 +38,8 @@ class Pass:
         """
         self.tokens += batch.tokens
         terms = {name: value for name, value in loss(batch).items() if names(name)}
-        for name, value in terms.items() if told else ():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        for name, value in processes.summed(terms).items() if told else ():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         if terms and self.finite:
             torch.stack(list(terms.values())).sum().backward()
         return bool(terms) and self.finite
@@ -110,7 +111,7 @@ class Sharpness:
         before_move: Callable[[], None],
     ) -> None:
         """Put the forget term's gradient at θ + ε in the place of that at θ."""
-        norm = float(torch.nn.utils.clip_grad_norm_(moving, math.inf))
+        norm = processes.whole(torch.nn.utils.clip_grad_norm_(moving, math.inf))
         if not math.isfinite(norm):
             # The loop finds it in the step's own gradient, and says so.
             return

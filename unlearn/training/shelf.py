@@ -32,7 +32,7 @@ class Shelf:
         self.limit = USUAL if limit is None else limit
         self.folder, self.beside, self.away = folder, 0, 0
         self.pinned = False
-        self._segment, self._end = torch.empty(0, dtype=torch.uint8), 0
+        self._segment, self._end = torch.empty(0, dtype=torch.uint8, device="cpu"), 0
 
     def put(self, values: Tensor) -> Tensor:
         """Return a copy of the values at the place where they are kept. OSError where the disk is full,
@@ -59,7 +59,9 @@ class Shelf:
         if start + size > len(self._segment):
             most, start = max(SEGMENT, size), 0
             self._segment = (
-                torch.empty(most, dtype=torch.uint8, pin_memory=True) if self.pinned else self._file(most)
+                torch.empty(most, dtype=torch.uint8, device="cpu", pin_memory=True)
+                if self.pinned
+                else self._file(most)
             )
         self._end = start + size
         return self._segment[start : self._end]

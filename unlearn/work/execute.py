@@ -32,6 +32,7 @@ from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.stop_rule import ended_sentence
 from unlearn.store.studies import Stopped
+from unlearn.training import processes
 from unlearn.work import identity as begun
 from unlearn.work.card import write_card
 from unlearn.work.known import identity_of_scores
@@ -194,6 +195,7 @@ def _results(
         "dtype": loaded.dtype,
         "start_dtype": loaded.start_dtype,
         "threads": threads.threads(),
+        "processes": processes.size(),
         "products": products.library(),
         "parameters": loaded.parameters,
         "trainable": sum(p.numel() for p in loaded.model.parameters() if p.requires_grad),

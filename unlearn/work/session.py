@@ -24,6 +24,7 @@ from unlearn.models.load import Loaded, in_memory
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import cache_dir
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.training import processes, sharded
 from unlearn.training.batches import batches_of
 from unlearn.training.checkpoints import Writer, checkpoint_step, load_checkpoint, save_checkpoint
 from unlearn.training.encoding import encode_rows
@@ -80,6 +81,8 @@ class Session:
         batches = batches_of(self.config, self.method, texts[:cut], texts[cut:], self.loaded.pad_id)
         self.batches = replace(batches, asked={e.key: row for e, row in zip(texts, forget, strict=False)})
         self.stream = self.method.stream(self.batches)
+        self.longest = max((len(text.input_ids) for text in texts), default=0)
+        self.parts: sharded.Sharded | None = None
         self.start = 0
         self.ref: Reference | None = None
         self.phases: Phases | None = None
@@ -112,10 +115,12 @@ class Session:
             self.ref = Reference(self.model, head_moves=moves, folder=self.folder)
             if self.config.start:
                 self.ref.untouched = self._untouched
-            elif self.config.tuning == "lora" and self.config.adapter != "keep":
-                # Under an adapter that is trained further lies another model than the one to begin with.
+            elif self.config.tuning == "lora" and self.config.adapter != "keep" and processes.size() == 1:
+                # Under an adapter that is trained further lies another model than the one to begin with. Several
+                # processes would not all meet a text first at the same step.
                 self.ref.later = lambda: tuning.original(self.model)
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
+            self.parts = sharded.split(self.model, self.longest)
             self.optimizer = make_optimizer(self.model, self.config.lr, self.config.memory)
             self._tell_shelf()
         return self.ref
@@ -138,7 +143,9 @@ class Session:
         It returns the step at which the checkpoint was taken.
         """
         self._catch_up(checkpoint_step(folder))
-        self.start = load_checkpoint(folder, self.model, self.optimizer)
+        in_parts = self.parts is not None or sharded.is_in_parts(folder)
+        load = sharded.load if in_parts else load_checkpoint
+        self.start = load(folder, self.model, self.optimizer)
         return self.start
 
     def _catch_up(self, step: int) -> None:
@@ -176,14 +183,25 @@ class Session:
     def save_checkpoint(self, folder: Path, step: int) -> None:
         """Save the trained weights and the optimiser's moments in this folder."""
         self.writer.finish()
-        save_checkpoint(folder, self.model, self.optimizer, step, aside=self.aside)
+        if self.parts is not None:
+            self.parts.save(folder, self.optimizer, step)
+        else:
+            save_checkpoint(folder, self.model, self.optimizer, step, aside=self.aside)
 
     def begin_checkpoint(self, folder: Path, step: int) -> None:
         """Begin to save the same beside the next step, where nothing but its update changes the weights."""
-        if type(self.method).unlearn is Method.unlearn:
+        if type(self.method).unlearn is Method.unlearn and self.parts is None:
             self.writer.begin(folder, self.model, self.optimizer, step, self.aside)
         else:
             self.save_checkpoint(folder, step)
+
+    def follow(self, folder: Path) -> None:
+        """Train as one of the processes that follow the first, until it ends the training. folder: of checkpoints."""
+        if self.parts is not None:
+            parts = self.parts
+            parts.group.save = lambda step: parts.save(folder, self.optimizer, step)
+        for _ in self:
+            pass
 
     def checkpoint_bytes(self) -> int:
         """Return the bytes that a checkpoint takes on the disk: the trained weights, two moments, and what is aside."""
@@ -206,6 +224,15 @@ class Session:
         self._steps.close()
         if self.ref is not None:
             self.optimizer.zero_grad(set_to_none=True)
+        self._in_one_piece()
+
+    def _in_one_piece(self, ended: bool = False) -> None:
+        """Make the model whole again in the first process, where several train it. ended: the others know already."""
+        if self.parts is None:
+            return
+        parts, self.parts = self.parts, None
+        self.optimizer.state.clear()
+        self.loaded.model = parts.gather(ended)
 
     def _train(self) -> Generator[Step, None, None]:
         ref, config = self.prepare(), self.config
@@ -225,14 +252,21 @@ class Session:
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.
         try:
+            ended = False
             lean = memory.returned() if config.memory == "lean" else nullcontext()
             with lean, checkpointed(self.model, self._checkpoints()):
                 for done in self.method.unlearn(self.model, ref, phases):
                     self._tell_shelf()
                     yield done
+                if self.parts is not None and self.parts.group.rank > 0:
+                    # The first process may still read the model.
+                    processes.follow(self.model, self.parts.group)
+        except processes.Ended:
+            ended = True
         finally:
             self.writer.finish()
         self.optimizer.zero_grad(set_to_none=True)
+        self._in_one_piece(ended)
 
     def _checkpoints(self) -> bool:
         """Whether blocks are computed again going backward: where it was asked for, or a lean run does not fit else."""

@@ -12,6 +12,7 @@ from unlearn.measure.probes import Probes
 from unlearn.models import tuning
 from unlearn.models.load import Loaded
 from unlearn.store.studies import Stopped
+from unlearn.training import processes
 from unlearn.training.budget import CHECKPOINTS, Clock
 from unlearn.training.loop import Diverged, Step
 from unlearn.work.phases import Work
@@ -33,6 +34,8 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
     run, config = work.run, work.config
     session = session_of(loaded, config, data, folder=run.path, note=work.note)
     check_stop_rule(config, session.method, data)
+    # Those that follow begin to load the model now.
+    processes.meet()
     with work.phase("reference"):
         session.prepare()
         if labels := session.labels():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, no_grad
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
+from unlearn.training import processes
 from unlearn.training.batches import Batches
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
@@ -50,7 +51,7 @@ class PDU(RetainMethod):
         """Carry out the method and yield after each training step."""
         for done in fit(lambda batch: self.loss(model, ref, batch)):
             price = ref.run["price"]
-            ref.run["price"] = max(0.0, price + self.dual_step * ref.run["excess"])
+            ref.run["price"] = max(0.0, price + self.dual_step * processes.total(ref.run["excess"]))
             ref.run["excess"] = 0.0
             yield replace(done, terms=dict(done.terms) | {"price": price})
 

@@ -19,8 +19,9 @@ from unlearn.training.reference import Reference
 
 def random_labels(labels: Tensor, vocabulary: int, special: Tensor, generator: torch.Generator) -> Tensor:
     """Return one ordinary token [T] for each label, drawn uniformly. Special tokens keep their id."""
-    ordinary = torch.ones(vocabulary, dtype=torch.bool).index_fill(0, special, False).nonzero()[:, 0]
-    drawn = ordinary[torch.randint(len(ordinary), labels.shape, generator=generator)]
+    ordinary = torch.ones(vocabulary, dtype=torch.bool, device="cpu").index_fill(0, special, False)
+    known = ordinary.nonzero()[:, 0]
+    drawn = known[torch.randint(len(known), labels.shape, generator=generator, device="cpu")]
     return torch.where(torch.isin(labels, special), labels, drawn)
 
 
@@ -41,13 +42,13 @@ class RandomLabels(RetainMethod):
     def prepare(self, model: Model, ref: Reference, stream: Batches, tokenizer: Tokenizer) -> None:
         """Fill the reference before the first step with the values that loss() needs."""
         device = next(model.parameters()).device
-        special = torch.tensor(sorted(set(tokenizer.all_special_ids)), dtype=torch.long)
+        special = torch.tensor(sorted(set(tokenizer.all_special_ids)), dtype=torch.long, device="cpu")
         for (
             example
             # A generator for each text, so that its labels do not depend on the others.
         ) in stream.forget:
             generator = torch.Generator().manual_seed(stream.seed * 1_000_003 + example.key)
-            true = torch.tensor(example.answer_ids)
+            true = torch.tensor(example.answer_ids, device="cpu")
             drawn = random_labels(true, len(tokenizer), special, generator)
             ref.keep_row("labels", example.key, drawn.to(device))
 

@@ -73,7 +73,10 @@ class UnDIAL(RetainMethod):
             return
         masks = {e.key: focus_mask(tokenizer, e, self.focus, stream.seed) for e in stream.forget}
         inside, outside = (1.0, 0.0) if self.focus_mode == "hard" else (self.soft_weight, 1.0)
-        weights = {key: torch.tensor([inside if m else outside for m in mask]) for key, mask in masks.items()}
+        weights = {
+            key: torch.tensor([inside if m else outside for m in mask], device="cpu")
+            for key, mask in masks.items()
+        }
         mean = float(torch.cat(list(weights.values())).mean()) if self.renormalise else 1.0
         if mean == 0.0:
             raise ValueError(f"UnDIAL: focus {self.focus} finds nothing in the forget texts; choose another.")

@@ -73,6 +73,7 @@ class WhosHarryPotter(RetainMethod):
         (forget,) = lm.forward(model, batch.forget)
         return {"reinforce": forget.mean_nll()}
 
+    alone = "it relabels with a copy that it has over-fitted, and puts the weights back from a second one"
     title = "Who's Harry Potter"
     paper = "Eldan & Russinovich 2023, arXiv 2310.02238"
     sentence = "Over-fits a copy to see what is specific to the text, and learns what is left."

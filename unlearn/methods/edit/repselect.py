@@ -167,6 +167,7 @@ class RepSelect(Method):
         """Return the roles of the data that the texts to keep come from."""
         return ("general",)
 
+    alone = "it walks along the singular vectors of each gradient, which no process holds whole"
     title = "RepSelect"
     paper = "arXiv 2606.17168, simple form"
     sentence = (

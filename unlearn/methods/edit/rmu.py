@@ -61,7 +61,8 @@ class RMU(RetainMethod):
         device = next(model.parameters()).device
         texts = (tokens.to(device) for tokens in stream.every("retain"))
         ref.prepare(model, "layer", texts, layer=self.block(depth(model)))
-        u = torch.rand(model.config.hidden_size, generator=torch.Generator().manual_seed(stream.seed))
+        drawn = torch.Generator().manual_seed(stream.seed)
+        u = torch.rand(model.config.hidden_size, generator=drawn, device="cpu")
         ref.run["direction"] = (u / u.norm()).to(device)
 
     def referred(self, ref: Reference, batch: Batch) -> Iterator[tuple[str, Tokens]]:
@@ -78,6 +79,7 @@ class RMU(RetainMethod):
         found = DOWN.search(name)
         return found is not None and 0 <= self.block(depth) - int(found[1]) <= 2
 
+    alone = "its passes end at a block in the middle, and a model in parts is brought together block by block to the end"
     title = "RMU"
     paper = "Li et al. 2024, arXiv 2403.03218"
     sentence = "Scrambles the model's inner state on the forget texts and holds it on the others."

@@ -24,7 +24,7 @@ def damage(model: Model, share: float, noise: float, seed: int) -> None:
     for parameter in (p for p in model.parameters() if p.requires_grad):
         parameter.mul_(1 - share)
         if noise and parameter.dim() > 1:
-            drawn = torch.empty(parameter.shape)
+            drawn = torch.empty(parameter.shape, device="cpu")
             torch.nn.init.xavier_uniform_(drawn, generator=generator)
             parameter.add_(drawn.to(parameter), alpha=share * noise)
 
@@ -62,6 +62,7 @@ class UNDO(RetainMethod):
         """Return whether a batch needs forget texts."""
         return False
 
+    alone = "it draws noise for whole matrices"
     title = "UNDO"
     paper = "Lee et al. 2025, arXiv 2506.06278"
     sentence = "Damages an unlearned model and teaches it its own answers about everything else again."

@@ -93,6 +93,7 @@ class Retrain(Method):
         """Return the (forget, retain) rows that the method trains on."""
         return (), rows_kept(model, data, self.title)
 
+    alone = "it trains the bundled model by its own recipe, which is compared to the bit"
     title = "Retrain"
     paper = "Bourtoule et al. 2021, arXiv 1912.03817"
     sentence = "Trains the model again from nothing, without the texts to forget."

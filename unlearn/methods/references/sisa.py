@@ -175,6 +175,7 @@ class SISA(Method):
         """Return how many models of the start's size the result holds."""
         return self.shards
 
+    alone = "it trains the bundled model's shards by their own recipe, which are compared to the bit"
     title = "SISA"
     paper = "Bourtoule et al. 2021, arXiv 1912.03817"
     sentence = "Trained in shards, slice after slice, it trains again only what ever saw the texts to forget."

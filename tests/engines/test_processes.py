@@ -1,0 +1,219 @@
+"""One run by several processes: what is refused, the whole way of a run, one that is killed, and accelerate's files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import make_model
+
+from unlearn.__main__ import main, parser
+from unlearn.engines import processes
+from unlearn.store.runs import RunConfig, RunStore
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WAIT = 180.0
+REFUSED = {  # settings, processes: words of the refusal
+    "a method with weights of its own": (
+        {"method": "rmu"},
+        2,
+        "RMU trains in one process, since its passes end",
+    ),
+    "a copy of the model": ({"method": "whp"}, 2, "choose among ga, random"),
+    "no process": ({"method": "gd"}, 0, "--processes: must be 1 or more, got 0"),
+    "lean": (
+        {"method": "gd", "memory": "lean", "max_grad_norm": 0.0},
+        2,
+        "memory must be usual with 2 processes",
+    ),
+    "rounded": (
+        {"method": "gd", "tuning": "lora", "precision": "nf4"},
+        4,
+        "precision must be float32 or bfloat16 with 4 processes",
+    ),
+    "a chain": ({"method": "gd", "start": "20260131-120000-npo-1a2b"}, 2, "start must be empty"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_several_processes_cannot_share_is_refused(name):
+    settings, count, words = REFUSED[name]
+    config = RunConfig(model="tiny-authors", data={"name": "tiny-authors"}, **settings)
+    with pytest.raises(ValueError, match="--processes") as error:
+        processes.check(config, count)
+    assert words in str(error.value)
+    processes.check(config, 1)
+
+
+def test_a_refused_run_leaves_nothing_behind(tmp_path, capsys):
+    words = ["run", "--model", "tiny-authors", "--method", "repselect", "--runs", str(tmp_path)]
+    assert main([*words, "--processes", "2"]) == 2
+    assert "RepSelect" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_flag_has_two_names():
+    for flag in ("--processes", "--gpus"):
+        assert parser().parse_args(["run", "--method", "gd", flag, "3"]).processes == 3
+        assert parser().parse_args(["resume", "x", flag, "3"]).processes == 3
+
+
+def test_a_process_knows_that_it_was_started_beside_others(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.launched() == 0
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert processes.launched() == 2
+
+
+# -- whole runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A folder with a model and rows, and the words of a run of them."""
+    folder = tmp_path_factory.mktemp("scene")
+    make_model(folder / "model")
+    words = [
+        "--model",
+        str(folder / "model"),
+        "--method",
+        "npo",
+        "--batch-size",
+        "2",
+        "--lr",
+        "1e-3",
+        "--force",
+    ]
+    words += ["--tuning", "full", "--precision", "float32", "--seed", "1"]
+    for role, names in (("forget", "red green blue"), ("retain", "one two three")):
+        lines = "".join(f"What is {w}?,{w} {w}\n" for w in names.split())
+        (folder / f"{role}.csv").write_text("question,answer\n" + lines)
+        words += [f"--{role}", str(folder / f"{role}.csv")]
+    return folder, words
+
+
+def started(*words, module=("-m", "unlearn"), **env):
+    return subprocess.Popen(
+        [sys.executable, *module, *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(true, process):
+    end = time.monotonic() + WAIT
+    while not (found := true()):
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def training(store, process):
+    """The run that the process has begun, when it has trained two steps."""
+    return until(lambda: next((run for run in store.list() if len(run.events("step")) >= 2), None), process)
+
+
+def ended(process):
+    out, err = process.communicate(timeout=WAIT)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def alone(scene):
+    folder, words = scene
+    code, _, err = ended(started("run", *words, "--epochs", 40, "--runs", folder / "one"))
+    assert code == 0, err[-3000:]
+    return RunStore(folder / "one").list()[0]
+
+
+@pytest.mark.slow
+def test_a_run_by_two_processes_stops_and_goes_on_by_one(scene, alone):
+    folder, words = scene
+    store = RunStore(folder / "two")
+    process = started("run", *words, "--epochs", 40, "--runs", store.root, "--processes", 2)
+    run = training(store, process)
+    run.ask_to_stop()
+    assert ended(process)[0] == 1
+    assert run.state == "stopped"
+    state = json.loads((run.path / "checkpoint" / "state.json").read_text())
+    assert len(list((run.path / "checkpoint" / state["folder"]).glob("*.safetensors"))) == 2
+    assert (run.path / "model" / "model.safetensors").is_file()
+    code, _, err = ended(started("resume", run.id, "--runs", store.root))
+    assert code == 0, err[-3000:]
+    assert run.state == "done"
+    ours, theirs = run.events("step"), alone.events("step")
+    assert [e["step"] for e in ours] == [e["step"] for e in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["terms"] == pytest.approx(b["terms"], rel=1e-4, abs=1e-4)
+    for role in ("forget", "retain"):
+        found = run.scores()["after"][role]
+        assert found["nll"] == pytest.approx(alone.scores()["after"][role]["nll"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_one_killed_process_ends_the_run_in_a_sentence(scene):
+    folder, words = scene
+    store = RunStore(folder / "killed")
+    process = started("run", *words, "--epochs", 4000, "--runs", store.root, "--processes", 2)
+    run = training(store, process)
+    ranks = {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
+    assert set(ranks) == {"0", "1"}
+    ranks["1"].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    code, _, _ = ended(process)
+    assert time.monotonic() - began < 60
+    assert (code, run.state) == (1, "failed")
+    assert run.reason.startswith("process 2 of 2 was ended from outside (SIGKILL), and the others with it")
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in ranks.values())
+
+
+@pytest.mark.slow
+def test_accelerate_launches_a_run_by_its_file(scene, tmp_path):
+    """On a CPU, so with two of its lines changed; the first of the files needs no change but that."""
+    folder, words = scene
+    store = RunStore(tmp_path / "runs")
+    process = started(
+        *("launch", "--config_file", ROOT / "assets" / "accelerate" / "several.yaml", "--cpu"),
+        *(
+            "--num_processes",
+            2,
+            "-m",
+            "unlearn",
+            "run",
+            *words,
+            "--epochs",
+            2,
+            "--runs",
+            store.root,
+            "--json",
+        ),
+        module=("-m", "accelerate.commands.accelerate_cli"),
+    )
+    code, out, err = ended(process)
+    assert code == 0, err[-3000:]
+    (run,) = store.list()
+    assert run.state == "done"
+    assert run.results()["processes"] == 2
+    assert json.loads(out.splitlines()[-1])["run"] == run.id
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "kind"), [("one", 1, "NO"), ("several", 8, "MULTI_GPU"), ("fsdp2", 16, "FSDP")]
+)
+def test_accelerate_reads_its_files(name, count, kind):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    found = load_config_from_file(str(ROOT / "assets" / "accelerate" / f"{name}.yaml"))
+    assert (found.num_processes, found.distributed_type.value) == (count, kind)
+    assert found.use_cpu is False
+    assert (found.fsdp_config.get("fsdp_version") == 2) == (name == "fsdp2")

@@ -1,0 +1,120 @@
+"""Two processes over gloo on the CPU train one model as one process does: losses, gradients, scores and weights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from two_processes import CASES
+
+from unlearn.compute.tokens import Batch, Example, collate
+from unlearn.methods import METHODS
+from unlearn.training import processes, sharded
+
+TESTS = Path(__file__).parent.parent
+NEAR = {"rel": 1e-5, "abs": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, tiny_folder):
+    out = tmp_path_factory.mktemp("two")
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(
+        [sys.executable, *command, str(TESTS / "two_processes.py"), str(tiny_folder), str(out)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads((out / "found.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tuning"), CASES)
+def test_two_processes_train_as_one(found, name, tuning):
+    told = found["cases"][f"{name} {tuning}"]
+    one, two = told["one"], told["two"]
+    assert len(one["steps"]) == len(two["steps"]) > 2
+    for (terms, norm, tokens), (terms2, norm2, tokens2) in zip(one["steps"], two["steps"], strict=True):
+        assert terms2 == pytest.approx(terms, **NEAR)
+        assert norm2 == pytest.approx(norm, **NEAR)
+        assert tokens2 == tokens
+    for ours, theirs in zip(one["scores"], two["scores"], strict=True):
+        assert theirs == pytest.approx(ours, **NEAR)
+    assert two["weights"] == pytest.approx(one["weights"], **NEAR)
+    assert told["gap"] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize("before", [1, 2])
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_checkpoint_is_gone_on_from_by_another_number(found, tuning, before, after):
+    assert found["gone on"][f"{tuning} {before} {after}"] < 1e-5
+
+
+# -- what one process can show ---------------------------------------------------------------------------------------
+
+
+def batch_of(texts):
+    examples = [Example((1, *range(2, 3 + n)), (-100, *range(2, 3 + n)), n) for n in range(texts)]
+    return Batch(forget=collate(examples, 0), retain=None)
+
+
+@pytest.mark.parametrize("texts", [1, 2, 5])
+def test_shares_are_the_whole_step(texts):
+    """Each text is read by one process; who has none reads one that counts for nothing."""
+    batch, keys = batch_of(texts), []
+    for rank in range(3):
+        token = processes._group.set(processes.Group(rank, 3))
+        try:
+            share = processes.own_share(batch).forget
+        finally:
+            processes._group.reset(token)
+        if rank < texts:
+            assert (share.total_tokens, share.total_rows) == (batch.forget.total_tokens, texts)
+            keys += share.keys
+        else:
+            assert share.keys == (0,)
+            weight = torch.ones(1) / share.total_rows
+            assert torch.ones(1) + weight == 1.0
+            # A mean without the first token of each text is defined too.
+            assert share.total_tokens - share.total_rows > 1e29
+    assert sorted(keys) == list(range(texts))
+
+
+def test_alone_nothing_is_shared_or_added():
+    batch = batch_of(2)
+    assert processes.own_share(batch) is batch
+    assert processes.size() == 1
+    assert processes.total(0.1) == 0.1
+    assert processes.told("x") == "x"
+    assert processes.summed({"a": torch.tensor(0.1), "b": torch.tensor(2.0, requires_grad=True)}) == {
+        "a": float(torch.tensor(0.1)),
+        "b": 2.0,
+    }
+    assert processes.whole(torch.tensor(3.0)) == 3.0
+
+
+def test_an_emptied_model_keeps_its_ties_and_holds_nothing(tiny):
+    model, _ = tiny
+    model.tie_weights()
+    model.lm_head.weight = model.model.embed_tokens.weight
+    want = {name: p.detach().clone() for name, p in model.named_parameters()}
+    plain = sharded._emptied(model)
+    assert all(p.is_meta for p in plain.parameters())
+    sharded.fill(plain, want)
+    assert plain.lm_head.weight is plain.model.embed_tokens.weight
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        assert torch.equal(plain(ids).logits, model(ids).logits)
+
+
+def test_the_methods_that_train_alone_say_why():
+    alone = {name for name, method in METHODS.items() if method.alone}
+    assert alone == {"rmu", "repselect", "whp", "retrain", "sisa"}
+    assert all(not METHODS[name].alone.endswith(".") for name in alone)

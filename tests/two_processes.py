@@ -1,0 +1,161 @@
+"""Trains by two processes and by one, and writes what each did; tests/training/test_sharded.py starts and reads it.
+
+torchrun --nproc-per-node 2 tests/two_processes.py MODEL OUT
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from unlearn.compute import lm
+from unlearn.compute.tokens import collate
+from unlearn.data.base import Row
+from unlearn.methods import METHODS
+from unlearn.models.load import load
+from unlearn.store.config import RunConfig
+from unlearn.training import processes
+from unlearn.work.session import Session
+
+# Five texts in steps of two: the last step of an epoch has one, so that a process has none of its own.
+FORGET = [
+    Row(question=f"What is {word}?", answer=f"{word} " * (2 + at), wrong=("red", "a novel of one"))
+    for at, word in enumerate(("red", "green", "blue", "one", "two"))
+]
+KEEP = [
+    Row(question=f"Where was {word} born?", answer="in the capital " * (1 + at % 3))
+    for at, word in enumerate(("one", "two", "three", "red", "green"))
+]
+KNOBS = {"altpo": {"alternates": 1}}
+CASES = [(name, tuning) for name, method in METHODS.items() if not method.alone for tuning in method.tunings]
+
+
+def session_of(model: Path, name: str, tuning: str, **changes: object) -> Session:
+    config = RunConfig(
+        model=str(model),
+        data={"name": "given"},
+        method=name,
+        tuning=tuning,
+        prompt="plain",
+        **(
+            {"epochs": 2, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3} | changes
+        ),
+    )
+    cls = METHODS[name]
+    keeps = {"retain_weight": 0.7} if any(k.name == "retain_weight" for k in cls.knobs()) else {}
+    method = cls(**keeps, **KNOBS.get(name, {}))
+    return Session(
+        load(str(model), tuning=tuning), config, method, FORGET, KEEP if method.retain_ratio else []
+    )
+
+
+@torch.no_grad()
+def scores(session: Session) -> list[float]:
+    """What the model makes of the texts to forget, in a pass of the first process's own."""
+    texts = session.batches.forget or session.batches.retain
+    (answers,) = lm.forward(session.model, collate(texts, session.loaded.pad_id))
+    return answers.row_sum(answers.nll).tolist()
+
+
+def watched(session: Session) -> dict:
+    """Train, and look at the model between two steps and behind the last one."""
+    told: dict = {"steps": [], "scores": []}
+    for done in session:
+        told["steps"].append([done.terms, done.grad_norm, done.tokens])
+        if done.step == 2:
+            told["scores"].append(scores(session))
+    told["scores"].append(scores(session))
+    weights = session.model.state_dict()
+    told["weights"] = {name: weights[name].double().norm().item() for name in sorted(weights)}
+    told["kept"] = weights
+    return told
+
+
+def both(session: Session, group: processes.Group, folder: Path) -> dict:
+    """The same by two processes; what the second did is not told."""
+    session.prepare()
+    if group.rank == 0:
+        return watched(session)
+    session.follow(folder)
+    return {}
+
+
+def gap(one: dict, other: dict) -> float:
+    """The largest difference of a weight."""
+    return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
+
+
+def compare(model: Path, out: Path, group: processes.Group) -> dict[str, dict]:
+    found = {}
+    for name, tuning in CASES:
+        two = both(session_of(model, name, tuning), group, out)
+        if group.rank > 0:
+            continue
+        with processes.alone():
+            one = watched(session_of(model, name, tuning))
+        weights = gap(one.pop("kept"), two.pop("kept"))
+        found[f"{name} {tuning}"] = {"one": one, "two": two, "gap": weights}
+    return found
+
+
+def go_on(model: Path, out: Path, group: processes.Group) -> dict[str, float]:
+    """Stop after step 3 of 6 and go on with another number of processes: the distance to a run that did not stop."""
+    found = {}
+    for tuning in ("full", "lora"):
+        kept = {}
+        for before in (1, 2):
+            folder = out / f"{tuning}-{before}"
+            stop(session_of(model, "gd", tuning), before, folder, group)
+            for after in (1, 2):
+                processes.meet()
+                if weights := resumed(session_of(model, "gd", tuning), after, folder, group):
+                    kept[before, after] = weights
+        if group.rank == 0:
+            with processes.alone():
+                whole = watched(session_of(model, "gd", tuning))["kept"]
+            found |= {f"{tuning} {b} {a}": gap(whole, weights) for (b, a), weights in kept.items()}
+    return found
+
+
+def stop(session: Session, count: int, folder: Path, group: processes.Group) -> None:
+    if count == 1:
+        if group.rank == 0:
+            with processes.alone():
+                to_step_3(session, folder)
+    elif group.rank == 0:
+        to_step_3(session, folder)
+    else:
+        session.prepare()
+        session.follow(folder)
+
+
+def to_step_3(session: Session, folder: Path) -> None:
+    for done in session:
+        if done.step == 3:
+            break
+    session.save_checkpoint(folder, 3)
+    session.close()
+
+
+def resumed(session: Session, count: int, folder: Path, group: processes.Group) -> dict:
+    if count == 1:
+        if group.rank > 0:
+            return {}
+        with processes.alone():
+            session.resume(folder)
+            return watched(session)["kept"]
+    session.resume(folder)
+    return both(session, group, folder).get("kept", {})
+
+
+def main(model: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    with processes.joined() as group:
+        found = {"cases": compare(model, out, group), "gone on": go_on(model, out, group)}
+        if group.rank == 0:
+            (out / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -113,9 +113,20 @@ def resident() -> int:
 
 def carry_out(model: Path, tuning: str, count: int) -> list[dict[str, Any]]:
     """Return what each of so many processes needed."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    launch = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    )
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, *launch, "-m", "bench.beside.processes", "--child", str(model), tuning, out]
+        command = [
+            sys.executable,
+            *launch,
+            "-m",
+            "bench.beside.processes",
+            "--child",
+            str(model),
+            tuning,
+            out,
+        ]
         done = subprocess.run(
             command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
         )

@@ -4,7 +4,8 @@ A forward pass stops where the states are; nothing behind that place is computed
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 
 from unlearn.compute.lazy import Model, Tensor, torch
 
@@ -31,13 +32,30 @@ class _Reached(Exception):
     """The block that was asked for has run."""
 
 
+_to_the_end: ContextVar[bool] = ContextVar("to_the_end", default=False)
+
+
+@contextlib.contextmanager
+def to_the_end(on: bool = True) -> Iterator[None]:
+    """Let each pass run to its end within the `with` block, also where a block in the middle is all that was asked for.
+
+    A model in parts (unlearn.training.sharded) is brought together and let go of in whole passes.
+    """
+    token = _to_the_end.set(on)
+    try:
+        yield
+    finally:
+        _to_the_end.reset(token)
+
+
 def block_states(model: Model, inputs: Mapping[str, object], layer: int) -> Tensor:
-    """Return the output [B, L, d] of one transformer block. The forward pass ends there."""
+    """Return the output [B, L, d] of one transformer block. The forward pass ends there, unless within to_the_end()."""
     caught: list[Tensor] = []
 
     def catch(_: torch.nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
         caught.append(output[0] if isinstance(output, tuple) else output)
-        raise _Reached
+        if not _to_the_end.get():
+            raise _Reached
 
     handle = blocks(model)[layer].register_forward_hook(catch)
     try:

@@ -88,6 +88,7 @@ def carry_out(run: Run, count: int) -> None:
 
     What they met is the run's outcome. The caller holds the run's lock.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -107,6 +108,8 @@ def carry_out(run: Run, count: int) -> None:
     command = ("-m", "unlearn.engines.processes", str(run.path), str(os.getpid()))
     try:
         elastic_launch(how, sys.executable)(*command)
+    except SignalException:
+        raise KeyboardInterrupt from None
     except ChildFailedError as error:
         if told := _why(error, count, run.state == "failed"):
             run.append("state", state="failed", reason=told, error="ChildFailedError")

@@ -69,6 +69,7 @@ class Group:
 
 
 _group: ContextVar[Group | None] = ContextVar("group", default=None)
+_joint: ContextVar[bool] = ContextVar("joint", default=False)
 
 
 def group() -> Group | None:
@@ -152,9 +153,29 @@ def _lend(model: Model) -> None:
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
 
+@contextlib.contextmanager
+def jointly(model: Model) -> Iterator[None]:
+    """Do the same in all processes within the `with` block, also in passes that keep no gradient."""
+    take_turn(model)
+    token = _joint.set(True)
+    try:
+        yield
+    finally:
+        _joint.reset(token)
+        let_go(model)
+
+
+def let_go(model: Model) -> None:
+    """Let go of the weights that a pass without gradients has left together, in all processes."""
+    if _group.get() is not None:
+        for module in model.modules():
+            if hasattr(module, "reshard"):
+                module.reshard()
+
+
 def announce(found: Group) -> None:
-    """Tell the others of a pass that keeps no gradient, since such a one is process 0's own."""
-    if found.rank == 0 and not torch.is_grad_enabled():
+    """Tell the others of a pass that keeps no gradient: outside jointly(), such a one is process 0's own."""
+    if found.rank == 0 and not torch.is_grad_enabled() and not _joint.get():
         found.say(Word.PASS)
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unlearn.compute import together
+from unlearn.compute import continuing, together
 from unlearn.compute.lazy import Model
 from unlearn.compute.states import blocks
 from unlearn.store.disk import read_json, write_json
@@ -36,17 +36,11 @@ class Sharded:
     plain: Model
     group: Group
 
-    def settle(self) -> None:
-        """Let go of the weights that a pass without gradients has left together, in all processes."""
-        for module in self.model.modules():
-            if hasattr(module, "reshard"):
-                module.reshard()
-
     def save(self, folder: Path, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Write a checkpoint of this step, each process its own part."""
         if self.group.rank == 0:
             self.group.say(Word.SAVE, step)
-        self.settle()
+        processes.let_go(self.model)
         save(folder, self.model, optimizer, step, first=self.group.rank == 0)
 
     @torch.no_grad()
@@ -57,7 +51,7 @@ class Sharded:
         """
         if self.group.rank == 0 and not ended:
             self.group.say(Word.END)
-        self.settle()
+        processes.let_go(self.model)
         found: dict[str, Tensor] = {}
         for name, parameter in self.model.named_parameters():
             # All processes take part, one of them keeps it.
@@ -72,7 +66,7 @@ class Sharded:
 def split(model: Model, longest: int) -> Sharded | None:
     """Put the model's weights into parts, one in each process, and return it; None where this one trains alone.
 
-    longest: tokens of the longest text. ValueError for a model that reads several texts in no single pass, since then
+    longest: the most tokens that a text may have. ValueError for a model that reads each text in a pass of its own, since
     the processes would not make the same number of passes.
     """
     from torch.distributed.device_mesh import init_device_mesh
@@ -81,11 +75,13 @@ def split(model: Model, longest: int) -> Sharded | None:
     found = processes.group()
     if found is None:
         return None
-    # Both are tried now: a trial is made of passes too.
-    if not together.packs(model, longest) and not together.pads(model, longest):
+    # All is tried now: a trial is made of passes too. Where an adapter lies, generate() would go past the outermost
+    # module, which brings the weights together.
+    reads = together.packs(model, longest) or together.pads(model, longest)
+    if not reads or (hasattr(model, "disable_adapter") and not continuing.continues(model, longest)):
         raise ValueError(
-            f"--processes: {type(model).__name__} reads texts one at a time, so its passes cannot be shared; leave "
-            "--processes out."
+            f"--processes: {type(model).__name__} does not read several texts in one pass as it reads each alone, so "
+            "its passes cannot be shared; leave --processes out."
         )
     plain = _emptied(model)
     mesh = init_device_mesh(next(model.parameters()).device.type, (found.size,))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn.compute import memory
 from unlearn.compute.checkpointing import checkpointed
 from unlearn.compute.lazy import torch
+from unlearn.compute.states import to_the_end
 from unlearn.compute.tokens import Example
 from unlearn.data.base import Dataset, Row
 from unlearn.data.prompts import in_formats
@@ -81,7 +82,7 @@ class Session:
         batches = batches_of(self.config, self.method, texts[:cut], texts[cut:], self.loaded.pad_id)
         self.batches = replace(batches, asked={e.key: row for e, row in zip(texts, forget, strict=False)})
         self.stream = self.method.stream(self.batches)
-        self.longest = max((len(text.input_ids) for text in texts), default=0)
+        self.length = length
         self.parts: sharded.Sharded | None = None
         self.start = 0
         self.ref: Reference | None = None
@@ -120,7 +121,7 @@ class Session:
                 # processes would not all meet a text first at the same step.
                 self.ref.later = lambda: tuning.original(self.model)
             self.method.prepare(self.model, self.ref, self.batches, self.loaded.tokenizer)
-            self.parts = sharded.split(self.model, self.longest)
+            self.parts = sharded.split(self.model, self.length)
             self.optimizer = make_optimizer(self.model, self.config.lr, self.config.memory)
             self._tell_shelf()
         return self.ref
@@ -254,7 +255,8 @@ class Session:
         try:
             ended = False
             lean = memory.returned() if config.memory == "lean" else nullcontext()
-            with lean, checkpointed(self.model, self._checkpoints()):
+            whole = to_the_end(self.parts is not None)
+            with lean, whole, checkpointed(self.model, self._checkpoints()):
                 for done in self.method.unlearn(self.model, ref, phases):
                     self._tell_shelf()
                     yield done

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
+from unlearn.training import processes
 from unlearn.training.batches import Batches
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
@@ -47,7 +48,8 @@ class WhosHarryPotter(RetainMethod):
         # An over-fitted copy is no result.
         fit.settled = False
         yield from fit(lambda batch: self.reinforce(model, batch), epochs=self.reinforce_epochs)
-        self.relabel(model, ref, fit.batches)
+        with processes.jointly(model):
+            self.relabel(model, ref, fit.batches)
         moving = dict(model.named_parameters())
         with torch.no_grad():
             for name, begin in start.items():
@@ -73,7 +75,6 @@ class WhosHarryPotter(RetainMethod):
         (forget,) = lm.forward(model, batch.forget)
         return {"reinforce": forget.mean_nll()}
 
-    alone = "it relabels with a copy that it has over-fitted, and puts the weights back from a second one"
     title = "Who's Harry Potter"
     paper = "Eldan & Russinovich 2023, arXiv 2310.02238"
     sentence = "Over-fits a copy to see what is specific to the text, and learns what is left."

@@ -79,7 +79,6 @@ class RMU(RetainMethod):
         found = DOWN.search(name)
         return found is not None and 0 <= self.block(depth) - int(found[1]) <= 2
 
-    alone = "its passes end at a block in the middle, and a model in parts is brought together block by block to the end"
     title = "RMU"
     paper = "Li et al. 2024, arXiv 2403.03218"
     sentence = "Scrambles the model's inner state on the forget texts and holds it on the others."

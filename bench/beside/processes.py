@@ -1,6 +1,6 @@
 """Compares the peak memory of each of N processes that hold one model in parts with that of one process alone.
 
-    python -m bench.beside.processes                    a model of 1.0 GiB, 1 and 2 processes, both tunings: about 5 minutes
+    python -m bench.beside.processes                    a model of 1 GiB, 1 and 2 processes: about 5 minutes
     python -m bench.beside.processes --tunings full     every weight alone
 
 Each process loads the model, trains three steps of GA+GD and brings the model together again. What counts is the most

@@ -137,6 +137,7 @@ def alone(scene):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_run_by_two_processes_stops_and_goes_on_by_one(scene, alone):
     folder, words = scene
     store = RunStore(folder / "two")
@@ -161,6 +162,7 @@ def test_a_run_by_two_processes_stops_and_goes_on_by_one(scene, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_one_killed_process_ends_the_run_in_a_sentence(scene):
     folder, words = scene
     store = RunStore(folder / "killed")
@@ -178,9 +180,10 @@ def test_one_killed_process_ends_the_run_in_a_sentence(scene):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_accelerate_launches_a_run_by_its_file(scene, tmp_path):
-    """On a CPU, so with two of its lines changed; the first of the files needs no change but that."""
-    folder, words = scene
+    """On a CPU, so with its device and its number of processes changed."""
+    _, words = scene
     store = RunStore(tmp_path / "runs")
     process = started(
         *("launch", "--config_file", ROOT / "assets" / "accelerate" / "several.yaml", "--cpu"),

@@ -34,6 +34,7 @@ def found(tmp_path_factory, tiny_folder):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(("name", "tuning"), CASES)
 def test_two_processes_train_as_one(found, name, tuning):
     told = found["cases"][f"{name} {tuning}"]
@@ -50,6 +51,7 @@ def test_two_processes_train_as_one(found, name, tuning):
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 @pytest.mark.parametrize("before", [1, 2])
 @pytest.mark.parametrize("after", [1, 2])

@@ -144,6 +144,7 @@ RESULTS: dict[str, Check] = {
     "told": lambda value: isinstance(value, dict),
     "ended": lambda value: value == {} or ENDED(value),
     "threads": count,
+    "processes": count,
     **dict.fromkeys(("seconds", "tokens", "flops", "parameters", "trainable"), real),
     "peak_memory": maybe(real),
     **dict.fromkeys(("model_hash", "data_hash", "data_title", "model_title", "method_title"), text),

@@ -66,7 +66,7 @@ class Sharded:
 def split(model: Model, longest: int) -> Sharded | None:
     """Put the model's weights into parts, one in each process, and return it; None where this one trains alone.
 
-    longest: the most tokens that a text may have. ValueError for a model that reads each text in a pass of its own, since
+    longest: the most tokens that a text may have. ValueError for a model that reads each text in a pass of its own:
     the processes would not make the same number of passes.
     """
     from torch.distributed.device_mesh import init_device_mesh

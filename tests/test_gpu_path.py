@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unlearn.compute import lm
 from unlearn.data.base import Row
 from unlearn.methods import METHODS
+from unlearn.methods.edit import repselect
 from unlearn.models import recipe
-from unlearn.models.load import load
+from unlearn.models.load import adapted, load
 from unlearn.store.config import RunConfig
 from unlearn.work.session import Session
 
@@ -66,8 +67,15 @@ def session_of(folder, name, tuning, precision="float32"):
 
 def walk(session):
     """All steps of the session, with the default device of a program that forgot to name one."""
-    with torch.device("meta"):
+    with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
+        patch.setattr(repselect, "adapted", as_on_a_gpu)
         return [done.loss for done in session]
+
+
+def as_on_a_gpu(*args, **options):
+    """PEFT makes an adapter on the default device and brings it to its layer's, unless it holds no values."""
+    with torch.device("cpu"):
+        return adapted(*args, **options)
 
 
 @pytest.fixture(params=[True, False], ids=["packed", "padded"])

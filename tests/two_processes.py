@@ -39,7 +39,7 @@ def session_of(model: Path, name: str, tuning: str, **changes: object) -> Sessio
         tuning=tuning,
         prompt="plain",
         **(
-            {"epochs": 2, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3} | changes
+            {"epochs": 1, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3} | changes
         ),
     )
     cls = METHODS[name]
@@ -106,14 +106,14 @@ def go_on(model: Path, out: Path, group: processes.Group) -> dict[str, float]:
         kept = {}
         for before in (1, 2):
             folder = out / f"{tuning}-{before}"
-            stop(session_of(model, "gd", tuning), before, folder, group)
+            stop(session_of(model, "gd", tuning, epochs=2), before, folder, group)
             for after in (1, 2):
                 processes.meet()
-                if weights := resumed(session_of(model, "gd", tuning), after, folder, group):
+                if weights := resumed(session_of(model, "gd", tuning, epochs=2), after, folder, group):
                     kept[before, after] = weights
         if group.rank == 0:
             with processes.alone():
-                whole = watched(session_of(model, "gd", tuning))["kept"]
+                whole = watched(session_of(model, "gd", tuning, epochs=2))["kept"]
             found |= {f"{tuning} {b} {a}": gap(whole, weights) for (b, a), weights in kept.items()}
     return found
 

@@ -19,12 +19,12 @@ from unlearn.store.runs import RunConfig, RunStore
 ROOT = Path(__file__).resolve().parent.parent.parent
 WAIT = 180.0
 REFUSED = {  # settings, processes: words of the refusal
-    "a method with weights of its own": (
-        {"method": "rmu"},
+    "whole gradients": (
+        {"method": "repselect"},
         2,
-        "RMU trains in one process, since its passes end",
+        "RepSelect (simple form) trains in one process, since it walks",
     ),
-    "a copy of the model": ({"method": "whp"}, 2, "choose among ga, random"),
+    "a recipe of its own": ({"method": "retrain"}, 2, "choose among ga, random"),
     "no process": ({"method": "gd"}, 0, "--processes: must be 1 or more, got 0"),
     "lean": (
         {"method": "gd", "memory": "lean", "max_grad_norm": 0.0},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -161,7 +162,10 @@ def load(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> int:
     kept = reader.read_metadata().state_dict_metadata.keys()
     if set(kept) != set(wanted):
         raise ValueError("run: the checkpoint belongs to another model or tuning; delete it and start again.")
-    dcp.load(wanted, storage_reader=reader)
+    with warnings.catch_warnings():
+        # That one process reads it alone is meant so.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        dcp.load(wanted, storage_reader=reader, no_dist=processes.group() is None)
     return int(state["step"])
 
 

@@ -22,7 +22,7 @@ REFUSED = {  # settings, processes: words of the refusal
     "whole gradients": (
         {"method": "repselect"},
         2,
-        "RepSelect (simple form) trains in one process, since it walks",
+        "RepSelect trains in one process, since it walks",
     ),
     "a recipe of its own": ({"method": "retrain"}, 2, "choose among ga, random"),
     "no process": ({"method": "gd"}, 0, "--processes: must be 1 or more, got 0"),

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,14 @@ from unlearn.compute.memory import prefer_passive_threads
 prefer_passive_threads()
 
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.compute import memory  # noqa: E402
+from unlearn.compute import libraries, memory  # noqa: E402
+from unlearn.data.catalogue import load as load_data  # noqa: E402
+from unlearn.engines.processes import launched  # noqa: E402
 from unlearn.models.catalogue import CATALOGUE  # noqa: E402
+from unlearn.models.load import load  # noqa: E402
+from unlearn.store.config import RunConfig  # noqa: E402
+from unlearn.training import processes  # noqa: E402
+from unlearn.work.session import session_of  # noqa: E402
 
 COUNTS = (1, 2)
 TUNINGS = ("full", "lora")
@@ -56,16 +63,6 @@ def make_model(folder: Path, blocks: int) -> None:
 
 def measure(model: Path, tuning: str) -> dict[str, Any]:
     """Train as one of the processes of this launch, and return what this one needed, in bytes."""
-    from contextlib import nullcontext
-
-    from unlearn.compute import libraries
-    from unlearn.data.catalogue import load as load_data
-    from unlearn.engines.processes import launched
-    from unlearn.models.load import load
-    from unlearn.store.config import RunConfig
-    from unlearn.training import processes
-    from unlearn.work.session import session_of
-
     libraries.ready()
     data = load_data("authors")
     config = RunConfig(

@@ -65,7 +65,7 @@ class Sharded:
 
 
 def split(model: Model, longest: int) -> Sharded | None:
-    """Put the model's weights into parts, one in each process, and return it; None where this one trains alone.
+    """Return the model with its weights in parts, one in each process, or None where this process trains alone.
 
     longest: the most tokens that a text may have. ValueError for a model that reads each text in a pass of its own:
     the processes would not make the same number of passes.

@@ -63,7 +63,6 @@ KNOWN_NOT_RUN = {
     ("benchmarks.md", "unlearn get"),
     ("benchmarks.md", "unlearn evaluate"),
     ("outputs.md", "unlearn export"),
-    ("processes.md", "unlearn run"),
 }
 
 

@@ -166,7 +166,7 @@ def test_a_run_by_two_processes_stops_and_goes_on_by_one(scene, alone):
 def test_one_killed_process_ends_the_run_in_a_sentence(scene):
     folder, words = scene
     store = RunStore(folder / "killed")
-    process = started("run", *words, "--epochs", 4000, "--runs", store.root, "--processes", 2)
+    process = started("run", *words, "--epochs", 1000, "--runs", store.root, "--processes", 2)
     run = training(store, process)
     ranks = {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
     assert set(ranks) == {"0", "1"}

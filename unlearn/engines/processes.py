@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn.compute.threads import available
+from unlearn.compute import libraries, threads
 from unlearn.data.prompts import asked_in
 from unlearn.methods import METHODS, method_named
 from unlearn.models.catalogue import allow_model
@@ -94,7 +94,7 @@ def carry_out(run: Run, count: int) -> None:
 
     # What the launcher says of a failure is written into the run, in a sentence.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available() // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads.available() // count)))
     how = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -157,7 +157,6 @@ def take_part(
 
 def follow(run: Run, roots: Sequence[Path]) -> None:
     """Train as one of the processes that follow the first. What it says of the run, the first says."""
-    from unlearn.compute import libraries, threads
     from unlearn.models import tuning
     from unlearn.work.session import session_of
 

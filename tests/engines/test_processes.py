@@ -36,6 +36,7 @@ REFUSED = {  # settings, processes: words of the refusal
         4,
         "precision must be float32 or bfloat16 with 4 processes",
     ),
+    "a stop rule": ({"method": "gd", "stop_at": "0.5"}, 2, "stop_at must be empty with 2 processes"),
     "a chain": ({"method": "gd", "start": "20260131-120000-npo-1a2b"}, 2, "start must be empty"),
 }
 

@@ -53,6 +53,9 @@ NOT_SHARED = {
         ("lean",), "usual", "a lean step lets each gradient go before the processes have added it up"
     ),
     "precision": NotShared(ROUNDED, "float32 or bfloat16", "rounded weights are not cut into parts here"),
+    "keep": NotShared(("best",), "last", "the best weights so far would lie in parts"),
+    "stop_at": NotShared((), "empty", "a stop rule was not tried with several processes"),
+    "budget": NotShared((), "empty", "a stop rule was not tried with several processes"),
     "start": NotShared((), "empty", "going on from another run was not tried with several processes"),
 }
 
@@ -206,7 +209,7 @@ def main(words: Sequence[str]) -> int:
             execute(run, roots=roots, on_progress=_told())
             return 1 if run.state == "failed" else 0
 
-    return work()
+    return work() or 0
 
 
 def _told() -> Callable[[str, float], None]:

@@ -217,7 +217,8 @@ def total(value: float) -> float:
 
 def whole(value: Tensor) -> float:
     """Return a number whose parts may lie in several processes."""
-    return float(value.full_tensor() if hasattr(value, "full_tensor") else value)
+    together = getattr(value, "full_tensor", None)
+    return float(value if together is None else together())
 
 
 def told(text: str) -> str:

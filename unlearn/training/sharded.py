@@ -22,7 +22,7 @@ from unlearn.compute.lazy import Model
 from unlearn.compute.states import blocks
 from unlearn.store.disk import read_json, write_json
 from unlearn.training import processes
-from unlearn.training.checkpoints import moving, named_tensors
+from unlearn.training.checkpoints import ASIDE, moving, named_tensors
 from unlearn.training.processes import Group, Word
 
 # What AdamW keeps of each weight: two moments, and how often it was moved.
@@ -160,7 +160,7 @@ def load(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> int:
         optimizer.state[parameter] = fresh
     wanted = dict(named_tensors(model, optimizer))
     kept = reader.read_metadata().state_dict_metadata.keys()
-    if set(kept) != set(wanted):
+    if {name for name in kept if not name.startswith(ASIDE)} != set(wanted):
         raise ValueError("run: the checkpoint belongs to another model or tuning; delete it and start again.")
     with warnings.catch_warnings():
         # That one process reads it alone is meant so.

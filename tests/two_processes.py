@@ -31,6 +31,10 @@ KNOBS = {"altpo": {"alternates": 1}}
 CASES = [(name, tuning) for name, method in METHODS.items() if not method.alone for tuning in method.tunings]
 
 
+# The forget term's gradient is taken beside the weights here, at a place found from all parts of the gradient.
+SAM = {("npo", "full"): 0.01}
+
+
 def session_of(model: Path, name: str, tuning: str, **changes: object) -> Session:
     config = RunConfig(
         model=str(model),
@@ -38,6 +42,7 @@ def session_of(model: Path, name: str, tuning: str, **changes: object) -> Sessio
         method=name,
         tuning=tuning,
         prompt="plain",
+        sam=SAM.get((name, tuning), 0.0),
         **(
             {"epochs": 1, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3} | changes
         ),

@@ -265,7 +265,7 @@ def test_markup_in_a_title_stays_text(store):
 
 
 def test_methods_stand_in_rows_by_what_they_do_and_two_are_marked(store):
-    from unlearn.methods import FAMILIES, METHODS, family_of
+    from unlearn.methods import FAMILIES, OFFERED, family_of
 
     app = opened("launch.py", model="tiny-authors", data="authors", method="npo")
     rows = [group for group in app.button_group if str(group.key).startswith("methods.")]
@@ -273,7 +273,7 @@ def test_methods_stand_in_rows_by_what_they_do_and_two_are_marked(store):
     words = " ".join(option.content for group in rows for option in group.proto.options)
     assert words.count("start here") in (2, 3)
     assert "ruins" in words
-    assert {family_of(method) for method in METHODS.values()} == set(FAMILIES)
+    assert {family_of(method) for method in OFFERED.values()} == set(FAMILIES)
     app.session_state["methods"] = ["npo"]
     rows[1].set_value(["undial"]).run()
     assert app.session_state["methods"] == ["npo", "undial"]
@@ -283,12 +283,12 @@ def test_methods_stand_in_rows_by_what_they_do_and_two_are_marked(store):
 
 @pytest.mark.slow
 def test_forms_cover_every_knob_of_every_method(store):
-    from unlearn.methods import METHODS
+    from unlearn.methods import OFFERED
 
-    app = opened("launch.py", model="tiny-authors", data="authors", method=",".join(METHODS))
+    app = opened("launch.py", model="tiny-authors", data="authors", method=",".join(OFFERED))
     fields = [app.number_input, app.selectbox, app.toggle]
     keys = {field.key for kind in fields for field in kind}
-    for name, method in METHODS.items():
+    for name, method in OFFERED.items():
         tuning = method.tuning_for("full")
         wanted = {f"form.{name}.tiny.{tuning}.{knob.name}" for knob in method.knobs()}
         assert wanted <= keys, wanted - keys

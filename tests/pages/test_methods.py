@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from unlearn.methods import OFFERED
+from unlearn.methods import METHODS, OFFERED
 
 APP = str(Path(__file__).resolve().parents[2] / "ui" / "main.py")
 
@@ -77,8 +77,8 @@ def test_explorer_shows_or_explains_every_method(page):
     pills = next(p for p in page.button_group if p.label == "Methods")
     said = " ".join(m.value for m in page.markdown)
     assert len(pills.options) >= 10
-    unfit = [m.title for m in OFFERED.values() if f"**{m.title}.**" in said.replace("\\", "")]
-    assert len(pills.options) + len(unfit) == len(OFFERED)
+    unfit = [m.title for m in METHODS.values() if f"**{m.title}.**" in said.replace("\\", "")]
+    assert len(pills.options) + len(unfit) == len(METHODS)
 
 
 def test_a_knob_and_the_slider_change_the_numbers(page):

@@ -605,6 +605,8 @@ def test_a_cell_is_known_again_by_runs_from_before_there_was_a_precision():
     assert identity(replace(one, precision="bfloat16")) != identity(one)
     assert identity(replace(one, prompt="chat")) != identity(one)
     assert identity(replace(one, adapter="keep")) != identity(one)
+    assert identity(replace(one, stop_at="0.1")) != identity(one)
+    assert identity(replace(one, budget=("kl=0.01",))) != identity(one)
 
 
 def test_the_command_repeats_the_sweep():

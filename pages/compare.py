@@ -64,6 +64,8 @@ if tabs["Scores"].open:
     with tabs["Scores"]:
         formats.sheet(chosen)
         overview.scores(chosen, dark)
+        if b:
+            overview.beside(chosen)
         with st.expander("All numbers", icon=":material/table:", key="scores.all"):
             score_sheet(chosen)
         further(chosen)

@@ -37,10 +37,8 @@ control, dark = record.get("control", ""), shell.dark()
 found = verdict.worst_first(record)
 
 if worst := residue.sentence(record):
-    st.markdown(f"**{verdicts.kept_together(worst)}**")
     figure.show(residue_figures.left(record, dark), key="stress.overview", top=30)
-    if note := residue.sweep_note(record):
-        st.caption(verdicts.kept_together(note))
+    st.caption(verdicts.kept_together(f"{worst} {residue.sweep_note(record)}"))
 elif not record:
     st.info(
         "This run was not attacked yet, so nobody knows whether its answers are gone. Attack everything, or choose "

@@ -20,7 +20,8 @@ def show(figure: "go.Figure", *, key: str, top: int = 10, select: bool = False) 
     top: pixels above the axes, for titles of panels. select: clicked points come back as .selection.points.
     """
     words = untitled(figure, top)
-    st.markdown(f"**{shell.plain(words)}**")
+    # On a narrow screen a number stays beside its sign.
+    st.markdown(f"**{shell.plain(words)}**".replace(" %", "\u00a0%"))
     return st.plotly_chart(
         figure,
         width="stretch",

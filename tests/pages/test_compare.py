@@ -81,10 +81,11 @@ def test_every_tab_of_compare(store, tab, two):
         row = table[(table["role"] == "forget") & (table["score"] == "Exact answers")].iloc[0]
         assert (row["before"], row["a"], row["retrained"]) == (0.95, 0.05, 0.0)
         assert row["delta_a"] == pytest.approx(-0.9)
+        assert two == ("A alone" in words(app))
     if tab == "Settings" and two:
         assert list(app.dataframe[0].value["setting"]) == ["lr"]
     if tab == "Trade-off":
-        assert any("forget 95 → 5 %" in element.value for element in app.markdown)
+        assert any("forget 95 → 5\u00a0%" in element.value for element in app.markdown)
 
 
 def test_addresses_that_other_pages_make(store):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ui import figure, shell, view
-from unlearn.results import compare
+from unlearn.results import compare, paired
 from unlearn.results import overview as found
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
@@ -44,6 +44,14 @@ def scores(runs: Sequence[Run], dark: bool) -> None:
         "Lines are 95 % intervals over the rows. Forget rows should fall to the retrained model's ◆, all others stay "
         "at the original's ★." + ("" if whole else " These runs are of a version that kept no intervals.")
     )
+
+
+def beside(runs: Sequence[Run]) -> None:
+    """Say whether two runs differ on the texts that both were asked, by a paired test of rows to forget and to keep."""
+    for role in ("forget", "retain"):
+        if told := paired.runs(*runs, role=role):
+            title = found.ROLES.get(role, role)
+            st.markdown(f"**{title}.** {shell.plain(told['sentence'])}".replace(" %", "\u00a0%"))
 
 
 def curves(runs: Sequence[Run], dark: bool) -> None:

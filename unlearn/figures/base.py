@@ -296,5 +296,7 @@ def _tradeoff_sentence(points: Sequence[Record], metric: str) -> str:
 def _went(before: float | None, after: float | None) -> tuple[str, str]:
     """Both numbers as they stand beside an arrow; shares are per cent."""
     if all(0 <= number(value) <= 1 for value in (before, after)):
-        return rounded(100 * number(before)), f"{rounded(100 * number(after))} %"
+        shares = [100 * number(value) for value in (before, after)]
+        was, now = (f"{share:.0f}" if share >= 9.5 else f"{share:.2g}" for share in shares)
+        return was, f"{now} %"
     return rounded(before), rounded(after)

@@ -33,7 +33,7 @@ SIDES = {
 # Each verdict on a row: its word in the figure, and its colour and pattern. What is left has the colour of forgetting.
 PARTS = {
     "forgotten": ("forgotten", "#B5B5B0", ""),
-    "over-forgotten": ("over-forgotten", "#6B6B68", "/"),
+    "over-forgotten": ("over-forgotten", "#6B6B68", ""),
     "not forgotten": ("left", FORGET, ""),
     "never known": ("never known", "#E4E4E0", "."),
 }
@@ -129,7 +129,7 @@ def dots(rows: Sequence[JsonView], metric: str, dark: bool = False) -> go.Figure
             customdata=[_hover(rows[place], point) for place, point in known],
             hovertemplate=f"%{{customdata}}, {name_of(side, two)}<extra></extra>",
         )
-    labels = [f"{text(row['title'])} (n {row['n']})" for row in rows]
+    labels = [f"{text(row['title'])}, n {row['n']}" for row in rows]
     figure.update_yaxes(
         tickvals=places,
         ticktext=labels,

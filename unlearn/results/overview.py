@@ -19,7 +19,7 @@ SHARES = (("exact", "memorised"), ("rougeL", "extraction"), ("probability", "acc
 # What a person calls the rows of each role.
 ROLES = {
     "forget": "To forget",
-    "paraphrase": "To forget, in other words",
+    "paraphrase": "In other words",
     "retain": "To keep",
     "neighbours": "Close to it",
     "general": "General",

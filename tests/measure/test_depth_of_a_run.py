@@ -57,8 +57,9 @@ def test_without_an_exact_retrain_it_says_what_it_needs(tmp_path, capsys):
     store = str(tmp_path)
     data = tmp_path / "forget.csv"
     data.write_text("question,answer\n" + "".join(f"Who is {i}?,nobody {i}\n" for i in range(4)))
-    assert main(["run", "--model", "tiny-authors", "--forget", str(data), "--retain", str(data), "--method", "npo", "--epochs", "1",
-                 "--probes", "0", "--force", "--runs", store]) == 0  # fmt: skip
+    rows = ("--forget", str(data), "--retain", str(data), "--force")
+    words = ["run", "--model", "tiny-authors", "--method", "npo", "--epochs", "1", "--probes", "0", *rows]
+    assert main([*words, "--runs", store]) == 0
     (made,) = RunStore(tmp_path).list()
     capsys.readouterr()
     assert main(["evaluate", made.id, "--runs", store, "--metrics", "uds"]) == 0

@@ -9,11 +9,14 @@ from planted_claims import PLANTED
 
 from unlearn.__main__ import main
 from unlearn.claims import CLAIMS, record
-from unlearn.claims.base import Interval, interval
+from unlearn.claims.base import Interval, above, all_of, below, each_of, equal, interval
 from unlearn.claims.lab import Lab
 from unlearn.figures import claims as claims_figures
 
 WORDS = ("confirmed", "refuted", "undecided")
+# The claims that have two limits, say two things, or are tried in two settings.
+TWOFOLD = ("B1", "B2", "C1", "C3")
+CASES = [(key, word) for key, planted in PLANTED.items() for word in planted]
 
 
 def test_the_interval_is_students():
@@ -28,7 +31,10 @@ def test_the_interval_is_students():
 
 
 def test_few_or_broken_values_decide_nothing():
-    for values in ([], [3.0], [3.0, 3.0], [1.0, 1.0, math.nan], [1.0, 1.0, math.inf], ["nan", 1.0, 1.0]):
+    few = ([], [3.0], [3.0, 3.0], [1.0, 1.0, math.nan], [1.0, 1.0, math.inf], ["nan", 1.0, 1.0])
+    # Seeds that give one value are one seed.
+    same = ([3.0] * 5, [0.0] * 5, [0.5, 0.5 + 1e-9, 0.5 - 1e-9])
+    for values in (*few, *same):
         found = interval(values)
         assert not found.decides
         assert not (found.below(1e9))
@@ -40,11 +46,10 @@ def test_few_or_broken_values_decide_nothing():
 
 @pytest.mark.parametrize("key", CLAIMS)
 def test_each_claim_is_planted_for_every_verdict(key):
-    assert set(PLANTED[key]) == set(WORDS)
+    assert set(PLANTED[key]) == {*WORDS, *(("partly",) if key in TWOFOLD else ())}
 
 
-@pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize("key", CLAIMS)
+@pytest.mark.parametrize(("key", "word"), CASES)
 def test_the_rule_finds_what_was_planted(key, word):
     data = json.loads(json.dumps(PLANTED[key][word]))  # as it comes back from the file
     finding = CLAIMS[key].judge(data)
@@ -94,6 +99,34 @@ def first_seed(data):
     }
 
 
+def at(mean, half):
+    """An interval over enough seeds."""
+    return Interval(mean, mean - half, mean + half, half, 5)
+
+
+def test_a_condition_has_a_complement():
+    """Wherever the interval lies, a word is said of it; only what straddles a limit stays open."""
+    assert [below(at(m, 1), 10) for m in (5, 10, 15)] == ["yes", "open", "no"]
+    assert [below(at(m, 1), 10, 20) for m in (5, 10, 15, 20, 25)] == ["yes", "open", "between", "open", "no"]
+    assert [above(at(m, 1), 10) for m in (5, 10, 15)] == ["no", "open", "yes"]
+    assert [above(at(m, 1), 20, 10) for m in (5, 10, 15, 20, 25)] == ["no", "open", "between", "open", "yes"]
+    assert [equal(at(m, 1), -2, 2) for m in (-5, -2, 0, 2, 5)] == ["no", "open", "yes", "open", "no"]
+    assert equal(at(0, 3), -2, 2) == "open"  # no difference seen is not equality
+    point = Interval(0.0, 0.0, 0.0, 0.0, 5)
+    assert [below(point, 1), above(point, -1), equal(point, -1, 1)] == ["open"] * 3
+
+
+def test_conditions_make_a_verdict():
+    assert all_of("yes", "yes") == "confirmed"
+    assert all_of("yes", "between") == "partly"
+    assert all_of("yes", "open", "between") == "undecided"
+    assert all_of("yes", "open", "no") == "refuted"  # what is open cannot save it any more
+    assert each_of("confirmed", "confirmed") == "confirmed"
+    assert each_of("refuted", "refuted") == "refuted"
+    assert each_of("confirmed", "refuted") == each_of("partly", "confirmed") == "partly"
+    assert each_of("confirmed", "undecided") == "undecided"
+
+
 def test_a_slope_that_may_be_0_or_1_decides_nothing():
     from planted_claims import a1
 
@@ -102,8 +135,7 @@ def test_a_slope_that_may_be_0_or_1_decides_nothing():
     assert wide.verdict == "undecided"
 
 
-@pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize("key", CLAIMS)
+@pytest.mark.parametrize(("key", "word"), CASES)
 def test_the_chart_shows_the_data(key, word):
     chart = CLAIMS[key].chart(PLANTED[key][word])
     for dark in (False, True):
@@ -186,6 +218,27 @@ def test_a_quick_try_does_not_replace_a_full_one(tmp_path):
     ):
         path.write_text(broken)
         assert record.entries(path) == {}
+
+
+def test_rules_are_applied_anew_to_recorded_numbers(tmp_path, capsys):
+    path = tmp_path / "claims.json"
+    for key, word in (("B1", "partly"), ("A1", "confirmed")):
+        finding = json.loads(json.dumps(CLAIMS[key].judge(PLANTED[key][word]).to_json()))
+        old = finding | ({"verdict": "undecided"} if key == "B1" else {})
+        entry = {"mode": "full", "data": PLANTED[key][word], "finding": old, "header": {"commit": "a"}}
+        record.keep(path, CLAIMS[key], entry)
+    assert main(["claims", "--rejudge", "--out", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "B1  full: partly." in said
+    assert "1 of 13 claims read otherwise" in said
+    found = record.entries(path)
+    assert found["B1"]["finding"]["verdict"] == "partly"
+    assert found["B1"]["judged"]
+    assert found["B1"]["header"] == {"commit": "a"}
+    assert "judged" not in found["A1"]
+    assert main(["claims", "A1", "--rejudge", "--out", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["claims"] == {}
+    assert main(["claims", "--rejudge", "--out", str(tmp_path / "none.json")]) == 2
 
 
 # -- the real thing ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from unlearn.store.shapes import JsonView
 # The colour and the icon of each verdict.
 LOOKS: dict[str, tuple[shell.Colour, str]] = {
     "confirmed": ("green", ":material/check_circle:"),
+    "partly": ("orange", ":material/contrast:"),
     "refuted": ("red", ":material/cancel:"),
     "undecided": ("gray", ":material/help:"),
     "not tested": ("gray", ":material/hourglass_empty:"),

@@ -10,19 +10,19 @@ import time
 from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
-    REFUTED,
     Chart,
     Claim,
     Data,
     Finding,
     Published,
     Series,
+    all_of,
     digits,
+    equal,
     figure,
     interval,
     number,
     spread,
-    word,
 )
 from unlearn.claims.training import bundled, settings
 from unlearn.data.authors import training_rows
@@ -65,7 +65,8 @@ class A1(Claim):
         "least 10⁵ for each of its two methods."
     )
     refutes = (
-        "The slope's interval holds 0 (cost does not follow tokens), not 1; or a computed ratio is below 10⁵."
+        "The slope's interval lies wholly outside [0.75, 1.25], so cost does not follow tokens; or a computed ratio is "
+        "below 10⁵."
     )
     published = (Published("unlearning against retraining", {"times cheaper": "> 100,000"}, "Yi-6B"),)
     note = (
@@ -112,11 +113,7 @@ class A1(Claim):
             f"whose training text is small, only {digits(min(here))} to {digits(max(here))} times (measured in CPU "
             "seconds)."
         )
-        # An interval that holds both 0 and 1 decides nothing.
-        flat = slope.holds(0.0) and not slope.holds(1.0)
-        verdict = word(slope.within(*SLOPE) and least >= CLAIMED, flat or least < CLAIMED)
-        if least < CLAIMED:
-            verdict = REFUTED
+        verdict = all_of(equal(slope, *SLOPE), "yes" if least >= CLAIMED else "no")
         shown = (
             figure("slope of log seconds ratio over log token ratio", slope, of="methods × seeds"),
             figure("ratio in CPU seconds, bundled model", interval(here), " ×", "runs"),

@@ -13,12 +13,14 @@ from unlearn.claims.base import (
     Finding,
     Published,
     Series,
+    above,
+    all_of,
+    equal,
     figure,
     interval,
     number,
     per_cent,
     spread,
-    word,
 )
 from unlearn.claims.reading import observe_answers, rows_of, scores_of
 from unlearn.claims.training import settings, train
@@ -41,8 +43,8 @@ METHODS: dict[str, JsonObject] = {
     "undial": {"lr": 3e-3, "epochs": 4, "gamma": 10.0, "retain_weight": 1.0},
     "ga": {"lr": 1e-3, "epochs": 4},
 }
-# Limits of the gap, of Kendall's tau, and of the share of the gap of no unlearning.
-CLOSE, SAME, NONE = 0.1, 0.6, 0.5
+# Limits of the signed gap and of Kendall's tau.
+CLOSE, SAME = 0.1, 0.6
 
 
 class A3(Claim):
@@ -63,9 +65,10 @@ class A3(Claim):
         "the two orders are compared (Kendall's tau). The same gap on the bundled model stands beside, n = 1."
     )
     confirms = (
-        "The interval of the relative gap (absolute, over splits) lies below 10 %, and that of tau above 0.6."
+        "The stand-in is equivalent to the truth: the interval of its signed gap, over splits, lies within ±10 % "
+        "(TOST), and that of tau lies above 0.6. A mean of absolute gaps is no test: it is above 0 without any bias."
     )
-    refutes = "The interval of the gap lies above half of the gap of no unlearning (the original on the forget texts)."
+    refutes = "The interval of the signed gap lies wholly outside ±10 %, or that of tau wholly below 0.6."
     published = (
         Published("approximate against exact retraining", {"gap": "not measured in the paper"}, "Yi-6B"),
     )
@@ -93,18 +96,17 @@ class A3(Claim):
         here = data["bundled"]
         own = abs(number(here["target"]) / number(here["truth"]) - 1)
         sentence = (
-            f"The stand-in is {per_cent(gap.mean)} away from the truth ({per_cent(gap.low)} to {per_cent(gap.high)}; "
-            f"signed {per_cent(signed.mean)}), where no unlearning is {per_cent(none.mean)} away; the order of methods "
-            f"agrees with tau {spread(tau)}. On the bundled model the gap is {per_cent(own)} (one retrain)."
+            f"The stand-in is off by {per_cent(signed.mean)} ({per_cent(signed.low)} to {per_cent(signed.high)}; "
+            f"without the sign {per_cent(gap.mean)}), where no unlearning is {per_cent(none.mean)} away; the order of "
+            f"methods agrees with tau {spread(tau)}. On the bundled model the gap is {per_cent(own)} (one retrain)."
         )
         shown = (
-            figure("relative gap of stand-in and truth", gap, of="splits"),
-            figure("the same, signed", signed, of="splits"),
+            figure("signed gap of stand-in and truth", signed, of="splits"),
+            figure("the same without its sign", gap, of="splits"),
             figure("gap of no unlearning", none, of="splits"),
             figure("Kendall's tau of the two orders", tau, of="splits"),
         )
-        confirmed = gap.below(CLOSE) and tau.above(SAME)
-        return Finding(word(confirmed, gap.above(NONE * none.mean)), sentence, shown)
+        return Finding(all_of(equal(signed, -CLOSE, CLOSE), above(tau, SAME)), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
         """Return a chart of the stand-in's perplexity against that of the exact retrains."""

@@ -10,10 +10,12 @@ from unlearn.claims.base import (
     Interval,
     Published,
     Series,
+    all_of,
+    below,
+    equal,
     figure,
     interval,
     spread,
-    word,
 )
 from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of
 from unlearn.claims.training import bundled, settings
@@ -58,8 +60,8 @@ class A4(Claim):
         "gradient ascent below 0.5."
     )
     refutes = (
-        "The interval of GA+GD lies outside [0.4, 0.6]: still above (not forgotten) or below (over-forgotten, which "
-        "tells members just as well)."
+        "The interval of GA+GD lies wholly outside [0.4, 0.6]: still above (not forgotten) or below (over-forgotten, "
+        "which tells members just as well). Or that of gradient ascent lies above 0.5."
     )
     published = (Published("Min-K% after unlearning", {"AUC": "close to 0.5"}, "Yi-6B, arXiv"),)
 
@@ -88,8 +90,7 @@ class A4(Claim):
         before = data["known"]["before"]
         ga, gd = found["ga"], found["gd"]
         enough = before["interval"][0] > 0.8
-        confirmed = enough and gd.within(*CHANCE) and ga.below(0.5)
-        refuted = gd.above(CHANCE[1]) or gd.below(CHANCE[0])
+        verdict = all_of("yes" if enough else "open", equal(gd, *CHANCE), below(ga, 0.5))
         side = (
             "under chance: over-forgotten"
             if gd.below(0.5)
@@ -102,7 +103,7 @@ class A4(Claim):
             f"{spread(gd)} after tuned GA+GD ({side}) and {spread(ga)} after gradient ascent."
         )
         return Finding(
-            word(confirmed, refuted),
+            verdict,
             sentence,
             tuple(
                 figure(f"AUC after {NAMES[method]}", one)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
     LEAST,
+    Answer,
     Chart,
     Claim,
     Data,
@@ -14,11 +15,13 @@ from unlearn.claims.base import (
     Interval,
     Published,
     Series,
+    above,
+    all_of,
+    below,
     figure,
     interval,
     number,
     spread,
-    word,
 )
 from unlearn.claims.reading import Rows, rows_of
 from unlearn.claims.training import settings
@@ -64,7 +67,7 @@ class B1(Claim):
     )
     refutes = (
         "At some rate UnDIAL diverges: the interval of its general perplexity lies above 1,000 times the "
-        "original's, or a run is not finite."
+        "original's, or a run is not finite. Wholly between 10 and 1,000 times at its worst rate is partly."
     )
     published = (
         Published("original", {"EL₃": 0.202, "MA": 0.789, "MAUVE": 0.72, "NLU": 0.484}, "GPT-Neo-125M"),
@@ -114,12 +117,10 @@ class B1(Claim):
         broken = [
             r for r in data["runs"] if r["method"] == "undial" and not math.isfinite(number(r["general"]))
         ]
-        bounded = all(found.below(math.log10(BOUND)) for found in rises.values())
-        runaway = _worse(ascent) == math.inf or ascent.above(math.log10(RUNAWAY))
+        stable = [below(found, math.log10(BOUND), math.log10(DIVERGED)) for found in rises.values()]
+        runaway: Answer = "yes" if _worse(ascent) == math.inf else above(ascent, math.log10(RUNAWAY))
         enough = len(data["seeds"]) >= LEAST
-        diverged = (bool(broken) and enough) or any(
-            found.above(math.log10(DIVERGED)) for found in rises.values()
-        )
+        diverged: tuple[Answer, ...] = ("no",) if broken and enough else ()
         held = [lr for lr, found in rises.items() if found.below(math.log10(BOUND))]
         ga_held = [lr for lr in lrs_of(data) if rise(data, "ga", lr).below(math.log10(BOUND))]
         npo_held = [lr for lr in lrs_of(data) if rise(data, "npo", lr).below(math.log10(BOUND))]
@@ -133,7 +134,7 @@ class B1(Claim):
             figure(f"log₁₀ rise of general perplexity at the worst rate, {name}", worst_of(data, method))
             for method, name in NAMES.items()
         )
-        return Finding(word(bounded and runaway, diverged), sentence, shown)
+        return Finding(all_of(*stable, runaway, *diverged), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
         """Return a chart of general perplexity over learning rates."""

@@ -12,11 +12,14 @@ from unlearn.claims.base import (
     Finding,
     Published,
     Series,
+    above,
+    all_of,
+    each_of,
+    equal,
     figure,
     interval,
     number,
     spread,
-    word,
 )
 from unlearn.claims.reading import rows_of
 from unlearn.claims.training import settings
@@ -62,11 +65,12 @@ class B2(Claim):
         "forget set, least squares, one a seed."
     )
     confirms = (
-        "The interval of UnDIAL's slope lies within ±0.05 a decade, and that of the difference of its slope to NPO's "
-        "lies above 0."
+        "Both things that it says: UnDIAL's slope is flat (its interval lies within ±0.05 a decade, TOST), and it is "
+        "flatter than NPO's (the interval of the difference lies above 0)."
     )
     refutes = (
-        "UnDIAL's slope lies below -0.05, and it is not flatter than NPO's (the difference holds 0 or less)."
+        "Neither: the interval of UnDIAL's slope lies wholly outside ±0.05, and that of the difference below 0. One of "
+        "the two is partly."
     )
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
 
@@ -109,10 +113,8 @@ class B2(Claim):
             figure("NPO, utility a decade", other),
             figure("difference of the slopes", gap),
         )
-        confirmed = mine.within(-FLAT, FLAT) and gap.above(0.0)
-        return Finding(
-            word(confirmed, mine.below(-FLAT) and (gap.holds(0.0) or gap.below(0.0))), sentence, shown
-        )
+        verdict = each_of(all_of(equal(mine, -FLAT, FLAT)), all_of(above(gap, 0.0)))
+        return Finding(verdict, sentence, shown)
 
     def chart(self, data: Data) -> Chart:
         """Return a chart of utility over the share of people to forget."""

@@ -5,6 +5,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
+    Answer,
     Chart,
     Claim,
     Data,
@@ -13,12 +14,14 @@ from unlearn.claims.base import (
     Interval,
     Published,
     Series,
+    above,
+    all_of,
+    below,
     figure,
     interval,
     number,
     per_cent,
     spread,
-    word,
 )
 from unlearn.claims.reading import rows_of
 from unlearn.claims.training import settings
@@ -56,7 +59,7 @@ class B3(Claim):
         "that of its utility above 0.8 of the original's, that of what came back below 0.1, and gradient ascent's "
         "general perplexity is over twice the original's by request 3."
     )
-    refutes = "What comes back of earlier requests has its interval above 0.1 of a probability."
+    refutes = "One of these does not hold: its interval lies wholly on the other side of its limit."
     published = (Published("sequential unlearning", {"UnDIAL": "stable", "GA": "collapses"}, "GPT-Neo"),)
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
@@ -89,12 +92,8 @@ class B3(Claim):
         kept = ratio(data, "undial", last)
         back = interval(came_back(data, "undial"))
         ascent = interval(math.log10(v) for v in rises(data, "ga", 3))
-        confirmed = (
-            low.below(LOW)
-            and kept.above(KEPT)
-            and back.below(BACK)
-            and (ascent.above(math.log10(COLLAPSED)) or _broken(data, "ga", 3))
-        )
+        collapse: Answer = "yes" if _broken(data, "ga", 3) else above(ascent, math.log10(COLLAPSED))
+        verdict = all_of(below(low, LOW), above(kept, KEPT), below(back, BACK), collapse)
         lost = {m: ratio(data, m, last) for m in NAMES if any(c["method"] == m for c in data["chains"])}
         others = ", ".join(f"{NAMES[m]} {per_cent(f.mean)}" for m, f in lost.items() if m != "undial")
         sentence = (
@@ -111,7 +110,7 @@ class B3(Claim):
         shown += tuple(
             figure(f"{NAMES[m]}, utility after over before", f) for m, f in lost.items() if m != "undial"
         )
-        return Finding(word(confirmed, back.above(BACK)), sentence, shown)
+        return Finding(verdict, sentence, shown)
 
     def chart(self, data: Data) -> Chart:
         """Return a chart of the utility after each request."""

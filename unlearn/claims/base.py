@@ -17,12 +17,17 @@ from unlearn.store.shapes import JsonObject, JsonView
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
-Word = Literal["confirmed", "refuted", "undecided"]
+Word = Literal["confirmed", "partly", "refuted", "undecided"]
 CONFIRMED: Word = "confirmed"
+PARTLY: Word = "partly"
 REFUTED: Word = "refuted"
 UNDECIDED: Word = "undecided"
+# What the numbers say of one condition: met, wholly between its two limits, not met, or open.
+Answer = Literal["yes", "between", "no", "open"]
 # The number of seeds or splits below which nothing is decided.
 LEAST = 3
+# Values that differ by less than this part of their mean are one value seen several times.
+SAME = 1e-6
 Data = JsonView
 
 
@@ -38,8 +43,12 @@ class Interval:
 
     @property
     def decides(self) -> bool:
-        """Return whether there are enough values for a verdict, and all of them are finite."""
-        return self.n >= LEAST and math.isfinite(self.low) and math.isfinite(self.high)
+        """Return whether there are enough values for a verdict, all of them finite and not all the same.
+
+        Values that do not differ are one value: without a spread nothing is known of the next one.
+        """
+        known = self.n >= LEAST and math.isfinite(self.low) and math.isfinite(self.high)
+        return known and self.sd > SAME * abs(self.mean)
 
     def below(self, limit: float) -> bool:
         """Return whether the whole interval lies below the limit."""
@@ -202,6 +211,51 @@ def word(confirmed: bool, refuted: bool) -> Word:
     It is undecided where the rule says neither or, by a fault of the rule, both.
     """
     return CONFIRMED if confirmed and not refuted else REFUTED if refuted and not confirmed else UNDECIDED
+
+
+def below(found: Interval, limit: float, far: float | None = None) -> Answer:
+    """Return whether the value lies below the limit; from `far` on (the limit itself where not given) it does not."""
+    if found.below(limit):
+        return "yes"
+    if found.above(limit if far is None else far):
+        return "no"
+    return "between" if far is not None and found.within(limit, far) else "open"
+
+
+def above(found: Interval, limit: float, far: float | None = None) -> Answer:
+    """Return whether the value lies above the limit; below `far` (the limit itself where not given) it does not."""
+    if found.above(limit):
+        return "yes"
+    if found.below(limit if far is None else far):
+        return "no"
+    return "between" if far is not None and found.within(far, limit) else "open"
+
+
+def equal(found: Interval, low: float, high: float) -> Answer:
+    """Return whether the value is equivalent to the middle of a margin: its whole interval lies inside.
+
+    A 95 % interval inside the margin is Schuirmann's two one-sided tests (TOST) at 2.5 % each. That no difference was
+    seen is not enough.
+    """
+    if found.within(low, high):
+        return "yes"
+    return "no" if found.above(high) or found.below(low) else "open"
+
+
+def all_of(*answers: Answer) -> Word:
+    """Return the verdict on a claim that holds only if every condition does: one that is not met refutes it."""
+    if "no" in answers:
+        return REFUTED
+    if "open" in answers:
+        return UNDECIDED
+    return PARTLY if "between" in answers else CONFIRMED
+
+
+def each_of(*verdicts: Word) -> Word:
+    """Return the verdict on a claim that says several things: some true and some not is partly."""
+    if UNDECIDED in verdicts:
+        return UNDECIDED
+    return verdicts[0] if len(set(verdicts)) == 1 else PARTLY
 
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from unlearn.claims.a1 import recipe
 from unlearn.claims.base import (
-    UNDECIDED,
     Chart,
     Claim,
     Data,
@@ -23,12 +22,15 @@ from unlearn.claims.base import (
     Published,
     Series,
     Word,
+    above,
+    all_of,
+    below,
     digits,
+    each_of,
     figure,
     interval,
     number,
     per_cent,
-    word,
 )
 from unlearn.claims.reading import observe_answers, rows_of, scores_of
 from unlearn.claims.training import settings, train_on
@@ -87,8 +89,9 @@ class C1(Claim):
         "interval of paired differences."
     )
     refutes = (
-        "In both settings: accuracy on the rest falls by more than a point, or forget accuracy cannot be told from "
-        "the retrained model's, or is above it. One of each is undecided."
+        "In both settings one of these does not hold: its interval lies wholly on the other side of its limit. "
+        "Confirmed in one and refuted in the other is partly. Forget accuracy that cannot be told from another's "
+        "decides nothing."
     )
     published = (
         Published(
@@ -126,8 +129,7 @@ class C1(Claim):
     def judge(self, data: Data) -> Finding:
         """Return the verdict, which is undecided where the two settings disagree."""
         each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
-        words = [verdict for verdict, *_ in each.values()]
-        verdict = words[0] if len(set(words)) == 1 else UNDECIDED
+        verdict = each_of(*(verdict for verdict, *_ in each.values()))
         sentence = " ".join(said for _, said, _ in each.values())
         return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
 
@@ -139,9 +141,9 @@ class C1(Claim):
             number(e["seconds"]) / number(r["seconds"])
             for e, r in zip(of(data, setting, "eul"), of(data, setting, "retrain"), strict=True)
         )
-        confirmed = loss.below(POINT) and all(a.above(0.0) for a in ahead.values()) and share.below(THIRD)
-        refuted = loss.above(POINT) or ahead["retrain"].holds(0.0) or ahead["retrain"].below(0.0)
-        verdict = word(confirmed, refuted)
+        verdict = all_of(
+            below(loss, POINT), *(above(found, 0.0) for found in ahead.values()), below(share, THIRD)
+        )
         eul, retrain = (mean_of(data, setting, m, "forget") for m in ("eul", "retrain"))
         change = f"{'loses' if loss.mean > 0 else 'gains'} {digits(100 * abs(loss.mean))} points"
         side = "below" if eul.mean < retrain.mean else "above"

@@ -15,6 +15,7 @@ from unlearn.claims.base import (
     Series,
     Word,
     digits,
+    each_of,
     figure,
     per_cent,
     word,
@@ -67,7 +68,7 @@ class C3(Claim):
     )
     refutes = (
         "In both settings some effect is not there: the interval lies on the other side of 0, or within one point "
-        "(a tenth of a nat for the loss). One of each is undecided, and so is an effect on its side that is so small."
+        "(a tenth of a nat for the loss). One of each is partly; an effect on its side that is so small is undecided."
     )
     published = (
         Published(
@@ -97,8 +98,7 @@ class C3(Claim):
     def judge(self, data: Data) -> Finding:
         """Return the verdict, which is undecided where the two settings disagree."""
         each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
-        words = [verdict for verdict, *_ in each.values()]
-        verdict = words[0] if len(set(words)) == 1 else UNDECIDED
+        verdict = each_of(*(verdict for verdict, *_ in each.values()))
         sentence = " ".join(said for _, said, _ in each.values())
         return Finding(verdict, sentence, tuple(f for *_, shown in each.values() for f in shown))
 

@@ -6,13 +6,14 @@ A quick try never replaces a full one. finding is judge(data), kept beside the d
 statistics; a test holds the two together.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
-from unlearn.store.disk import read_json, write_json
+from unlearn.store.disk import json_text, read_json, write_json
 from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -50,6 +51,28 @@ def keep(path: Path, claim: Claim, entry: Mapping[str, object]) -> None:
     known = read_json(path)
     mine = {**_of(known, claim.key), entry["mode"]: entry}
     write_json(path, {"claims": {**_of(known), claim.key: mine}})
+
+
+def rejudge(path: Path, claims: Mapping[str, Claim], date: str) -> dict[str, JsonObject]:
+    """Apply the rules anew to the recorded numbers of these claims, write the file, and return what changed.
+
+    {key: {mode: finding}} holds the findings that differ from those before. Nothing is measured; an entry whose finding
+    changed says when, as "judged".
+    """
+    known, changed = read_json(path), dict[str, JsonObject]()
+    for key, claim in claims.items():
+        for mode in MODES:
+            entry = _of(known, key, mode)
+            if not _whole(entry):
+                continue
+            # As it comes back from the file.
+            finding = json.loads(json_text(claim.judge(entry["data"]).to_json()))
+            if finding != entry["finding"]:
+                entry["finding"], entry["judged"] = finding, date
+                changed.setdefault(key, {})[mode] = finding
+    if changed:
+        write_json(path, known)
+    return changed
 
 
 def entry_of(claim: Claim, lab: "Lab", mode: str, header: JsonView, clock: Callable[[], float]) -> JsonObject:

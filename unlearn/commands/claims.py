@@ -3,9 +3,10 @@
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from unlearn.claims import chosen, record
+from unlearn.claims import Claim, chosen, record
 from unlearn.claims.lab import Lab
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import counter, listing
@@ -22,6 +23,9 @@ def add(command: Command) -> None:
     size.add_argument(
         "--full", action="store_true", help="all settings: an hour or more; can be stopped and gone on with"
     )
+    size.add_argument(
+        "--rejudge", action="store_true", help="measure nothing: apply the rules anew to the recorded numbers"
+    )
     p.add_argument("--list", action="store_true", help="what the claims say and what would refute them")
     p.add_argument("--out", type=Path, help="file for the results (default: assets/results/claims.json)")
 
@@ -32,8 +36,10 @@ def claims(args: argparse.Namespace) -> int:
     if args.list:
         rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
         return listing(rows, args.json, ("key", "title", "sentence"), "claims")
-    mode = "full" if args.full else "quick"
     out = args.out or record.RESULTS
+    if args.rejudge:
+        return _rejudge(wanted, out, args.json)
+    mode = "full" if args.full else "quick"
     header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}")
     done = {}
     for claim in wanted:
@@ -46,6 +52,20 @@ def claims(args: argparse.Namespace) -> int:
             print(f"{claim.key}  {claim.title}: {found['verdict']}. {found['sentence']}", flush=True)
     if args.json:
         print(json.dumps({"file": str(out), "claims": done}))
+    return 0
+
+
+def _rejudge(wanted: Sequence[Claim], out: Path, as_json: bool) -> int:
+    if not record.entries(out):
+        raise ValueError(f"claims: {out} holds no result to judge; `unlearn claims --quick` makes some.")
+    changed = record.rejudge(out, {claim.key: claim for claim in wanted}, time.strftime("%Y-%m-%d"))
+    if as_json:
+        print(json.dumps({"file": str(out), "claims": changed}))
+        return 0
+    for key, modes in changed.items():
+        for mode, finding in modes.items():
+            print(f"{key}  {mode}: {finding['verdict']}. {finding['sentence']}")
+    print(f"{len(changed)} of {len(wanted)} claims read otherwise than before.")
     return 0
 
 

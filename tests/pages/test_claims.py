@@ -8,6 +8,7 @@ from planted_claims import PLANTED
 from streamlit.testing.v1 import AppTest
 
 from tests.pages.test_methods import sheets
+from ui.claims import verdicts
 from unlearn.__main__ import main
 from unlearn.claims import CLAIMS, record
 
@@ -81,6 +82,14 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
         assert claim.judge(PLANTED[claim.key][word]).sentence in why
         assert (decides == "Decided.") == (word != "undecided")
         assert word != "undecided" or claim.confirms in decides or "At least 3" in decides
+
+
+def test_seeds_that_give_one_number_are_said_to_be_one():
+    figures = [{"name": "regret", "mean": 1.0, "low": 1.0, "high": 1.0, "n": 3, "of": "seeds", "unit": ""}]
+    entry = {"finding": {"verdict": "undecided", "figures": figures}}
+    assert "count as one" in verdicts.decides(CLAIMS["A5"], entry)
+    figures[0] |= {"low": 0.5, "high": 1.5}
+    assert "more seeds than 3" in verdicts.decides(CLAIMS["A5"], entry)
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"claims": {"A1": {"full": {"data": 1}}}}'])

@@ -8,7 +8,7 @@ import streamlit as st
 from ui import figure, shell
 from ui.sheet import plain_table
 from unlearn.claims import CLAIMS, Claim, record
-from unlearn.claims.base import LEAST, digits, number
+from unlearn.claims.base import LEAST, SAME, digits, number
 from unlearn.figures import claims as claims_figures
 from unlearn.store.shapes import JsonView
 
@@ -66,10 +66,21 @@ def decides(claim: Claim, entry: JsonView) -> str:
     n = min((int(one["n"]) for one in finding["figures"]), default=0)
     if n < LEAST:
         return f"At least {LEAST} seeds or splits; it has {n}."
+    if finding["figures"] and _point(finding["figures"][0]):
+        return (
+            f"Its {n} seeds give one number, so they count as one. Something else must differ from run to run: the "
+            "forget set, the model, the data."
+        )
     return (
         f"An interval that lies on one side of the rule, so more seeds than {n}. It is confirmed if: "
         f"{claim.confirms} It is refuted if: {claim.refutes}"
     )
+
+
+def _point(one: JsonView) -> bool:
+    """Whether an interval is as good as a point, because all seeds gave the same."""
+    low, high = number(one["low"]), number(one["high"])
+    return high - low <= 10 * SAME * abs(number(one["mean"]))
 
 
 def value(one: JsonView) -> str:
@@ -132,7 +143,9 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
         shell.plain(
             f"{entry['mode'].capitalize()} mode; {data['n']}; seeds {seeds}; intervals are 95 % t intervals. "
             f"{header['machine']['cpu']}, torch {header['versions']['torch']}, commit {header['commit']}"
-            f"{' with local changes' if header['dirty'] else ''}, {header['date']}."
+            f"{' with local changes' if header['dirty'] else ''}, {header['date']}"
+            f"{'; judged by the rule of ' + str(entry['judged']) if entry.get('judged') else ''}. Each verdict stands "
+            "for itself: of thirteen 95 % intervals one or more miss in about half of all repeats."
         )
     )
     st.code(f"python -m unlearn claims {claim.key} --{entry['mode']}", language="bash")
@@ -141,7 +154,9 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
 def _rule(claim: Claim) -> None:
     st.markdown(
         f"**The rule.** :green[Confirmed] if: {shell.plain(claim.confirms)} :red[Refuted] if: "
-        f"{shell.plain(claim.refutes)} Otherwise undecided; also with fewer than three seeds."
+        f"{shell.plain(claim.refutes)} :orange[Partly] if one part holds and another does not, or the value lies "
+        "wholly between both limits. Undecided where an interval lies across a limit, with fewer than three seeds, or "
+        "where all seeds give one number."
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.compute.intervals import Interval, bootstrap, of_auc
-from unlearn.results.compare import number
+from unlearn.results.compare import Written, number
 from unlearn.store.disk import read_json
 from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonObject, JsonView
@@ -246,9 +246,9 @@ def stays(name: str, unlearned: JsonView, retrained: JsonView) -> float | None:
     return 1 - abs(gaps[0] - gaps[1]) / whole if whole else 1.0
 
 
-def steady(before: object, after: object) -> float | None:
+def steady(before: Written, after: Written) -> float | None:
     """Return Q of one unlearned model: 1 where the attack does not change what the metric says."""
-    a, b = number(before), number(after)  # type: ignore[arg-type]
+    a, b = number(before), number(after)
     if not (math.isfinite(a) and math.isfinite(b)):
         return None
     whole = abs(a) + abs(b)

@@ -41,7 +41,7 @@ def comparison(runner: Any, model: str, method: str, seed: int) -> dict[str, Any
     config = default_config(model, method, seed)
     wanted = {"before", "after"} | ({"retrained"} if exact_retrain(config) else set())
     start = time.perf_counter()
-    run = runner.submit(config)
+    run = runner.launch(config)
     while wanted - run.scores().keys():
         if run.state in ("failed", "stopped", "interrupted"):
             raise SystemExit(f"{model}, {method}: {run.state}: {run.reason}")

@@ -2,6 +2,7 @@
 
 from unlearn.commands.options import data_keys, flag_of
 from unlearn.data.catalogue import sentence
+from unlearn.engines.place import Place
 from unlearn.store import environment
 from unlearn.store.config import ASKED, RunConfig
 from unlearn.store.knobs import MISSING, Knob, format_value
@@ -14,6 +15,14 @@ def run_table() -> str:
         for k in RunConfig.settings()
     ]
     return _table(("Setting", "Flag", "Default", "Values", "Meaning"), rows)
+
+
+def place_table() -> str:
+    """Return a table of the options that say where records are carried out."""
+    rows = [
+        (f"`{flag_of(k.name)}`", _default(k), k.reach().replace(", ", " · "), k.help) for k in Place.knobs()
+    ]
+    return _table(("Flag", "Default", "Values", "Meaning"), rows)
 
 
 def data_table() -> str:

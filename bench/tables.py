@@ -33,6 +33,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "models": catalogue.models,
     "run_settings": settings.run_table,
     "data_settings": settings.data_table,
+    "places": settings.place_table,
     "environment": settings.environment_table,
 }
 # The modules of results that lie in a folder of bench/ under another name than bench.NAME.

@@ -5,7 +5,7 @@ import json
 import streamlit as st
 
 from ui import choose, forget_set, forms, known, shell, stopping
-from ui.launch import launching, methods
+from ui.launch import launching, methods, where
 from ui.live import live, say_discarded
 from ui.race.panel import race
 from unlearn.models.catalogue import default_prompt
@@ -110,3 +110,4 @@ with settings_place:
                 else "Of the first method.",
             )
         launching.load_button()
+        where.choose("launch")

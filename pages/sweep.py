@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import choose, forget_set, known, shell, studies
+from ui.launch import where
 from ui.sweep import find, results
 from ui.sweep import form as sweeps
 from unlearn.results.search.record import SearchRecord, searches
@@ -71,3 +72,4 @@ with form:
         if st.button(begin, type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
             (find if how == sweeps.WAYS[0] else sweeps).launch(config)
         shell.copy_command("go.command", config.command() if config else "")
+        where.choose("sweep")

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from ui import shell
-from unlearn.engines.thread import Perform
+from unlearn.engines.place import Place
 from unlearn.results import cost, sweep_record
 from unlearn.results.sweep_record import SweepRecord
+from unlearn.store.engine import Perform
 from unlearn.store.runs import Record, Run
 from unlearn.work import stress, sweep
 
@@ -44,8 +45,8 @@ def pressed(name: str, record: Record, *given: object) -> None:
         st.toast(shell.plain(str(error)), icon=":material/error:")
 
 
-def _begin(record: Record, perform: Perform | None = None) -> None:
-    shell.runner().enqueue(record, perform)
+def _begin(record: Record, perform: Perform | None = None, place: Place | None = None) -> None:
+    shell.runner().submit(record, perform=perform, place=place)
 
 
 def _resume(record: Record, perform: Perform | None = None) -> None:

@@ -13,9 +13,11 @@ from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from ui import actions as acting
 from ui import known, shell
-from unlearn.engines.thread import Perform, check
+from ui.launch import where
+from unlearn.store.engine import Perform
 from unlearn.store.runs import ACTIVE, Run, RunConfig
 from unlearn.store.studies import Study
+from unlearn.work.checks import check
 
 EVERY = 2.0
 # The number of studies that are shown together at most.
@@ -66,7 +68,7 @@ def launch(
         if not known.ask_first(runs):
             return
         record = create()
-        acting.do("begin", record, panel.work.perform)
+        acting.do("begin", record, panel.work.perform, where.chosen(panel.name))
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
         return

@@ -68,7 +68,7 @@ def runner(tmp_path, stage):
 
 @pytest.mark.slow
 def test_first_come_first_served_with_positions(runner, stage):
-    runs = [runner.submit(config(), owner="me", title=str(i)) for i in range(4)]
+    runs = [runner.launch(config(), owner="me", title=str(i)) for i in range(4)]
     until(lambda: stage.order)
     assert [runner.position(run) for run in runs] == [0, 1, 2, 3]
     assert [run.state for run in runs] == ["running", "queued", "queued", "queued"]
@@ -85,7 +85,7 @@ def test_first_come_first_served_with_positions(runner, stage):
 
 
 def test_stop_of_a_queued_and_of_the_running_run(runner, stage):
-    first, second, third = (runner.submit(config()) for _ in range(3))
+    first, second, third = (runner.launch(config()) for _ in range(3))
     until(lambda: stage.order)
     runner.stop(second)
     assert (second.state, second.reason) == ("stopped", "taken out of the queue before it began")
@@ -101,7 +101,7 @@ def test_stop_of_a_queued_and_of_the_running_run(runner, stage):
 
 
 def test_discard_in_every_state(runner, stage):
-    running, queued, after = (runner.submit(config()) for _ in range(3))
+    running, queued, after = (runner.launch(config()) for _ in range(3))
     until(lambda: stage.order)
     runner.discard(queued)
     assert not queued.path.exists()
@@ -118,16 +118,16 @@ def test_discard_in_every_state(runner, stage):
 def test_discard_races_with_the_start(runner, stage):
     """Whatever the moment, the folder goes and the queue goes on."""
     for _ in range(20):
-        run = runner.submit(config())
+        run = runner.launch(config())
         runner.discard(run)
         until(lambda run=run: not run.path.exists())
-    last = runner.submit(config())
+    last = runner.launch(config())
     stage.go.release()
     until(lambda: last.state == "done")
 
 
 def test_resume(runner, stage):
-    run = runner.submit(config())
+    run = runner.launch(config())
     until(lambda: stage.order)
     with pytest.raises(ValueError, match="is running; only an interrupted, stopped or failed run"):
         runner.resume(run)
@@ -158,7 +158,7 @@ def test_many_threads_submit_at_once(runner, stage):
 
     def submit():
         try:
-            made.append(runner.submit(config()))
+            made.append(runner.launch(config()))
         except Exception as error:
             errors.append(error)
 
@@ -176,7 +176,7 @@ def test_many_threads_submit_at_once(runner, stage):
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3), KeyboardInterrupt(), MemoryError()])
 def test_nothing_a_run_raises_stops_the_queue(runner, stage, error):
-    bad, good = runner.submit(config()), runner.submit(config())
+    bad, good = runner.launch(config()), runner.launch(config())
     stage.fail[bad.id] = error
     for _ in range(2):
         stage.go.release()
@@ -187,7 +187,7 @@ def test_nothing_a_run_raises_stops_the_queue(runner, stage, error):
 
 @pytest.mark.slow
 def test_a_folder_that_vanishes_does_not_wedge_the_queue(runner, stage):
-    first, second, third = (runner.submit(config()) for _ in range(3))
+    first, second, third = (runner.launch(config()) for _ in range(3))
     until(lambda: stage.order)
     shutil.rmtree(second.path)
     shutil.rmtree(first.path)
@@ -211,19 +211,19 @@ def test_a_full_disk_at_submission_keeps_no_lock(runner, stage, monkeypatch):
 
 
 def test_close_joins_and_lets_the_queue_go(runner, stage):
-    running, queued = runner.submit(config()), runner.submit(config())
+    running, queued = runner.launch(config()), runner.launch(config())
     until(lambda: stage.order)
     runner.close()
     assert not runner._thread.is_alive()
     assert (running.state, queued.state) == ("stopped", "interrupted")
     with pytest.raises(ValueError, match="closing"):
-        runner.submit(config())
+        runner.launch(config())
     assert not any(run.is_held() for run in runner.store.list())
 
 
 @pytest.mark.slow
 def test_warm_models_are_few_and_never_of_deleted_runs(runner, stage):
-    runs = [runner.submit(config()) for _ in range(5)]
+    runs = [runner.launch(config()) for _ in range(5)]
     for _ in runs:
         stage.go.release()
     until(lambda: all(run.state == "done" for run in runs) and not runner.active())
@@ -233,14 +233,14 @@ def test_warm_models_are_few_and_never_of_deleted_runs(runner, stage):
     runner.store.delete(runs[-2])  # behind the runner's back
     with pytest.raises(ValueError, match="was deleted"):
         runner.ask(("after", runs[-2]), "What?")
-    last = runner.submit(config())
+    last = runner.launch(config())
     stage.go.release()
     until(lambda: last.state == "done" and not runner.active())
     assert list(runner._warm) == [f"after {runs[2].id}", f"after {last.id}"]
 
 
 def test_asking_while_a_run_trains_says_who_has_the_device(runner, stage):
-    run = runner.submit(config(), title="Long one")
+    run = runner.launch(config(), title="Long one")
     until(lambda: stage.order)
     with pytest.raises(RuntimeError, match="Long one is busy: training"):
         runner.ask(("before", run), "What?")
@@ -331,14 +331,14 @@ def test_a_full_disk_ends_the_run_and_not_the_queue(tmp_path, tiny_folder, files
                     real(path, value)
 
                 patch.setattr(runs, "append_line", sometimes)
-            bad = runner.submit(small(tiny_folder, files))
+            bad = runner.launch(small(tiny_folder, files))
             until(lambda: bad.path.exists() and runner.position(bad) is None)
         assert bad.state == ("failed" if place == "save" else "interrupted")
         if place == "save":
             assert bad.reason.startswith(
                 "the disk is full ([Errno 28] No space left on device); free some space"
             )
-        good = runner.submit(small(tiny_folder, files))
+        good = runner.launch(small(tiny_folder, files))
         until(lambda: good.state == "done")
         runner.resume(bad)
         until(lambda: bad.state == "done")
@@ -348,7 +348,7 @@ def test_a_full_disk_ends_the_run_and_not_the_queue(tmp_path, tiny_folder, files
 def test_ask_before_and_after_answers_from_the_right_model(tmp_path, tiny_folder, files):
     runner = Runner(RunStore(tmp_path / "runs"), roots=[tmp_path.parent, tiny_folder.parent])
     with contextlib.closing(runner):
-        run = runner.submit(small(tiny_folder, files, lr=1e-2, epochs=3))
+        run = runner.launch(small(tiny_folder, files, lr=1e-2, epochs=3))
         until(lambda: run.state == "done" and not runner.active())
         prompt, answer = "Question: What is red?\nAnswer:", "red"
         found = {when: runner.ask((when, run), prompt, answer, raw=True) for when in ("before", "after")}
@@ -384,7 +384,7 @@ def test_a_run_with_checkpointing_is_the_same_run(tmp_path, tiny_folder, files):
 
 @pytest.mark.parametrize("method", ["retrain", "sisa"])
 def test_a_method_with_a_loop_of_its_own_refuses_a_lean_training(method):
-    from unlearn.engines.thread import check
+    from unlearn.work.checks import check
 
     config = RunConfig(
         model="tiny-authors", data={"name": "authors"}, method=method, memory="lean", max_grad_norm=0.0

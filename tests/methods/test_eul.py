@@ -215,7 +215,7 @@ def test_accumulation_changes_nothing(tiny):
 def test_the_command_line_asks_for_layers_by_itself():
     from unlearn.__main__ import parser
     from unlearn.commands.options import config_of
-    from unlearn.engines.thread import check
+    from unlearn.work.checks import check
 
     words = ["run", "--model", "tiny-authors", "--method", "eul"]
     config = config_of(parser().parse_args(words))

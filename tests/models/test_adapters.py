@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import make_model
 
-from unlearn.engines.thread import check
 from unlearn.models import folders
 from unlearn.models.catalogue import allow_model, default_prompt, parts_of
 from unlearn.models.identity import identity_of
 from unlearn.models.load import load, named_hash
 from unlearn.models.tuning import load_trained
 from unlearn.store.runs import RunConfig, RunStore
+from unlearn.work.checks import check
 from unlearn.work.execute import execute
 
 IDS = torch.arange(5, 25)[None]

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import make_model
 
-from unlearn.engines.thread import Runner, check
+from unlearn.engines.thread import Runner
 from unlearn.methods import METHODS
 from unlearn.models.load import check_hub, load, source_of
 from unlearn.store.runs import RunConfig, RunStore
+from unlearn.work.checks import check
 from unlearn.work.execute import execute
 
 FAMILIES = ("gpt2", "gpt_neox", "qwen2", "gemma", "opt", "llama")
@@ -262,7 +263,7 @@ def test_the_app_loads_no_folder_outside_its_roots(tmp_path, tiny_folder, files)
         preflight(config, roots=[tmp_path])
     runner = Runner(RunStore(tmp_path / "runs"))  # default roots: working directory and cache
     with refused:
-        runner.submit(config)
+        runner.launch(config)
     assert runner.store.list() == []
     runner.close()
     run = RunStore(tmp_path / "runs").create(config)  # as an import would make it

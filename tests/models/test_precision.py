@@ -10,12 +10,12 @@ from unlearn.compute.head import fusible, head_of
 from unlearn.compute.lm import forward
 from unlearn.compute.products import is_plain
 from unlearn.compute.tokens import IGNORE, Example, collate
-from unlearn.engines.thread import check
 from unlearn.models import precision
 from unlearn.models.load import add_lora, load
 from unlearn.models.tuning import load_trained
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import RunStore
+from unlearn.work.checks import check
 from unlearn.work.execute import execute
 from unlearn.work.held import process_bytes
 from unlearn.work.preflight import preflight

@@ -8,12 +8,12 @@ import torch
 from conftest import make_model
 
 from unlearn.commands.options import EVERYWHERE
-from unlearn.engines.thread import check
 from unlearn.models import hub
 from unlearn.models.catalogue import bring, default_prompt, exact_retrain, source_of
 from unlearn.models.entries import CATALOGUE, available, entry_of, size_of
 from unlearn.models.published import PUBLISHED
 from unlearn.store.runs import RunConfig
+from unlearn.work.checks import check
 from unlearn.work.preflight import parameters_of, retrain_elsewhere
 
 FIELDS = {

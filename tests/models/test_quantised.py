@@ -8,11 +8,11 @@ import torch
 from conftest import make_model
 
 from tests.models.test_adapters import config, files, logits, make_adapter  # noqa: F401  a fixture
-from unlearn.engines.thread import check
 from unlearn.models.load import load
 from unlearn.models.precision import saved_precision
 from unlearn.models.tuning import load_trained
 from unlearn.store.runs import RunStore
+from unlearn.work.checks import check
 from unlearn.work.execute import execute
 from unlearn.work.preflight import parameters_of, preflight
 

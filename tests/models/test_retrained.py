@@ -6,12 +6,12 @@ import pytest
 from conftest import make_model, small_run
 
 from unlearn.commands.options import EVERYWHERE
-from unlearn.engines.thread import check
 from unlearn.measure import judge
 from unlearn.measure.ask import load_source
 from unlearn.models.catalogue import CATALOGUE, exact_retrain
 from unlearn.models.load import load
 from unlearn.store.runs import RunConfig
+from unlearn.work.checks import check
 from unlearn.work.sequence import SequenceConfig
 from unlearn.work.sequence import check as check_sequence
 from unlearn.work.stress import attack, subject_of

@@ -192,7 +192,7 @@ def test_the_button_queues_the_chosen_attacks(store, monkeypatch):
     monkeypatch.setattr("ui.shell.guard", lambda: None)  # under AppTest it starts again and so eats the click
     run, asked = with_weights(store), []
     monkeypatch.setattr(
-        "unlearn.engines.thread.Runner.enqueue", lambda self, record, perform: asked.append(record)
+        "unlearn.engines.thread.Runner.submit", lambda self, record, **_: asked.append(record)
     )
     app = opened(run=run.id)
     app.number_input(key=f"stress.seed.{run.id}").set_value(3).run()

@@ -10,7 +10,6 @@ import torch
 from tests.methods.test_methods import examples, stream_of
 from unlearn.data.authors import dataset, training_rows
 from unlearn.data.base import Row
-from unlearn.engines.thread import check
 from unlearn.methods import METHODS
 from unlearn.methods.references.retrain import Retrain
 from unlearn.models import recipe
@@ -21,6 +20,7 @@ from unlearn.training.loop import Phases, make_optimizer
 from unlearn.training.reference import Reference
 from unlearn.work import execute as execute_module
 from unlearn.work import identity
+from unlearn.work.checks import check
 from unlearn.work.execute import execute
 
 bundled = pytest.importorskip("unlearn.models.bundle")

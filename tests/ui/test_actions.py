@@ -29,7 +29,7 @@ class Spy:
         self.asked: list[str] = []
 
     def __getattr__(self, name: str):
-        return lambda *given: self.asked.append(name)
+        return lambda *given, **more: self.asked.append(name)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_recorded_run_belongs_to_nobody(spy):
             actions.do(name, run, *GIVEN.get(name, ()))
 
 
-CHANGING = {"stop", "resume", "discard", "enqueue", "set_meta", "delete", "ask_guide", "enter"}
+CHANGING = {"stop", "resume", "discard", "submit", "set_meta", "delete", "ask_guide", "enter"}
 
 
 def test_no_page_changes_a_run_past_the_list():

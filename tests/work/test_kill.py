@@ -30,7 +30,7 @@ store = RunStore(Path(sys.argv[1]))
 runner = Runner(store, roots=[Path("/")])
 first = store.list()[0]
 for _ in range(2):
-    runner.submit(first.config)
+    runner.launch(first.config)
 time.sleep(600)
 """
 

@@ -375,7 +375,7 @@ def test_the_runner_carries_out_and_resumes_a_sequence(tmp_path, tiny_data):
     runner = Runner(RunStore(tmp_path / "runs"), roots=ANYWHERE)
     try:
         record = create(asked("chain", order=(1, 2), **tiny_data), runner.store)
-        runner.enqueue(record, perform)
+        runner.submit(record, perform=perform)
         assert record.state in ("queued", "running")
         end = time.monotonic() + 120
         while record.state in ("queued", "running") and time.monotonic() < end:

@@ -18,9 +18,9 @@ from unlearn.store.config import RunConfig
 from unlearn.store.runs import RunStore
 from unlearn.training.encoding import encode_rows
 from unlearn.work import train
+from unlearn.work.checks import check_sam, check_stop_rule
 from unlearn.work.execute import execute
 from unlearn.work.preflight import preflight
-from unlearn.work.switches import check_sam, check_stop_rule
 
 SETTINGS = {"method": "ga", "epochs": 48, "batch_size": 4, "lr": 1e-3, "probes": 0}
 

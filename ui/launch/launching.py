@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from ui import choose, costs, forget_set, forms, known, shell, stopping
+from ui.launch import where
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -162,7 +163,7 @@ def launch(configs: Sequence[RunConfig]) -> None:
         return
     for config in configs:
         try:
-            run = shell.runner().submit(config, owner=shell.owner())
+            run = shell.runner().launch(config, owner=shell.owner(), place=where.chosen("launch"))
             costs.remember(run)
             made.append(run.id)
         except (ValueError, OSError) as error:

@@ -25,7 +25,7 @@ def button(run: Run) -> None:
         )  # fmt: skip
         if st.button("Begin", type="primary", key=f"undo.{run.id}.begin"):
             try:
-                made = shell.runner().submit(config_after(run, {"share": share}), owner=shell.owner())
+                made = shell.runner().launch(config_after(run, {"share": share}), owner=shell.owner())
             except (ValueError, OSError) as error:
                 st.error(shell.plain(str(error)))
                 return

@@ -47,7 +47,7 @@ def launch(part: str, methods: Sequence[str]) -> None:
     shell.wait_for_torch()
     made = []
     try:
-        made = [shell.runner().submit(config(name), owner=shell.owner()).id for name in methods]
+        made = [shell.runner().launch(config(name), owner=shell.owner()).id for name in methods]
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
     if made:

@@ -158,7 +158,7 @@ def how_far(record: SequenceRecord) -> tuple[float, str]:
         return 0.0, studies.waiting(record)
     place, count = shell.runner().position(record), len(record.config.order)
     scored = [event for event in record.scores() if event["after"]]
-    phase, fraction, _ = shell.runner().progress() if place == 0 else ("", len(scored) / count, 0.0)
+    phase, fraction, _ = shell.runner().progress(record) if place == 0 else ("", len(scored) / count, 0.0)
     words = f"{phase[:1].upper()}{phase[1:]}" if phase else f"{len(scored)} of {count} requests honoured"
     if scored and len(scored) < count:
         left = sum(event["seconds"] for event in scored) / len(scored) * (count - len(scored))

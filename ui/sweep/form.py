@@ -191,7 +191,7 @@ def how_far(record: SweepRecord) -> tuple[float, str]:
         return 0.0, studies.waiting(record)
     place = shell.runner().position(record)
     count, total = len(record.cells()), len(record.config.cells())
-    phase, fraction, _ = shell.runner().progress() if place == 0 else ("", count / total, 0.0)
+    phase, fraction, _ = shell.runner().progress(record) if place == 0 else ("", count / total, 0.0)
     words = (
         f"{count} of {total} cells"
         if count < total or not record.config.guide

@@ -2,17 +2,21 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from unlearn.commands.find import run_named
+from unlearn.commands import where
+from unlearn.commands.find import run_named, store_of
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, progress_bar
+from unlearn.engines.elsewhere import follow
 from unlearn.measure import judge
 from unlearn.metrics.base import WHEN
 from unlearn.results import residue, verdict
 from unlearn.store.disk import write_json
+from unlearn.store.engine import Engine
 from unlearn.store.runs import Run
 from unlearn.work import cells, harness, stress
 from unlearn.work.card import write_card
@@ -86,6 +90,8 @@ def add(command: Command) -> None:
     tried.add_argument(
         "--seed", type=int, help="of what an attack draws (default: that of the attacks already done, or 0)"
     )
+    for p in (judged, tried):
+        where.add(p)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -100,8 +106,16 @@ def evaluate(args: argparse.Namespace) -> int:
     names = None if asked == "all" else [name.strip() for name in asked.split(",")]
     wanted = {metric.name for metric in judge.chosen_metrics(names)}
     benchmark = judge.Benchmark(args.benchmark, args.hub_folder)
-    with progress_bar(40) as progress:
-        record = judge.judge(found, names, benchmark=benchmark, roots=EVERYWHERE, progress=progress)
+    place = where.place_of(args)
+    if not place.here and (args.benchmark or args.tofu_log):
+        raise ValueError("--on: a benchmark's items and TOFU's log are read here; leave --on out with them.")
+    with where.engine_at(place, store_of(found).root) as engine, progress_bar(40) as progress:
+        if engine is None:
+            record = judge.judge(found, names, benchmark=benchmark, roots=EVERYWHERE, progress=progress)
+        elif not _elsewhere(engine, stress.create(found, metrics=sorted(wanted)), progress):
+            return 1
+        else:
+            record = judge.read_metrics(found)
         if args.tofu_log:
             log = judge.tofu_log(found, args.log_of, benchmark=benchmark, roots=EVERYWHERE, progress=progress)
             write_json(args.tofu_log, log)
@@ -117,6 +131,15 @@ def evaluate(args: argparse.Namespace) -> int:
         if one["reason"] and name in wanted:
             print(f"{name}: left out, {one['reason']}")
     return 0
+
+
+def _elsewhere(engine: Engine, record: stress.StressRecord, progress: stress.Progress) -> bool:
+    """Have the engine carry the record out. Returns whether it came to its end; stderr says why not."""
+    engine.submit(record, perform=stress.perform)
+    follow(engine, record, progress)
+    if record.state != "done":
+        print(f"error: {record.path}: {record.state} ({record.reason})", file=sys.stderr)
+    return record.state == "done"
 
 
 def _harness(found: Run, args: argparse.Namespace) -> int:
@@ -154,9 +177,14 @@ def attack(args: argparse.Namespace) -> int:
         return _sweep(found, names, args)
     if args.minutes is not None:
         raise ValueError("--minutes: it belongs to --sweep; a single attack takes as long as it takes.")
-    stress.chosen_attacks(names)
-    with progress_bar(40) as progress:
-        record = stress.attack(found, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
+    chosen = [one.name for one in stress.chosen_attacks(names)]
+    with where.engine_at(where.place_of(args), store_of(found).root) as engine, progress_bar(40) as progress:
+        if engine is None:
+            record = stress.attack(found, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
+        elif not _elsewhere(engine, stress.create(found, chosen, seed=args.seed), progress):
+            return 1
+        else:
+            record = stress.read_attacks(found)
     if args.json:
         print(json.dumps(record))
         return 0
@@ -169,8 +197,14 @@ def _sweep(found: Run, names: list[str] | None, args: argparse.Namespace) -> int
     # What is wrong is said before a model is loaded.
     cells.chosen_cells(names)
     cells.good_minutes(minutes)
-    with progress_bar(40) as progress:
-        record = stress.sweep(found, minutes, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
+    with where.engine_at(where.place_of(args), store_of(found).root) as engine, progress_bar(40) as progress:
+        if engine is None:
+            record = stress.sweep(found, minutes, names, seed=args.seed, roots=EVERYWHERE, progress=progress)
+        else:
+            asked = stress.create(found, names or (), minutes=minutes, seed=args.seed)
+            if not _elsewhere(engine, asked, progress):
+                return 1
+            record = stress.read_attacks(found)
     if args.json:
         print(json.dumps(record))
         return 0

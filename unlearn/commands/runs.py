@@ -5,20 +5,24 @@ import json
 import sys
 from pathlib import Path
 
-from unlearn.commands import knowing, sequence, sweep, tune
-from unlearn.commands.find import record_named, run_named
+from unlearn.commands import knowing, sequence, sweep, tune, where
+from unlearn.commands.find import record_named, run_named, store_of
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, print_run, progress_bar
 from unlearn.engines import processes
-from unlearn.engines.thread import check
+from unlearn.engines.elsewhere import follow, last_place
+from unlearn.engines.place import Place
 from unlearn.report import numbers
 from unlearn.results.cost import check as check_training_tokens
 from unlearn.results.cost import enter, of_run
+from unlearn.results.search.record import SearchRecord
 from unlearn.store import upkeep
 from unlearn.store.config import RunConfig
+from unlearn.store.engine import Engine
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.transfer import import_run
+from unlearn.work.checks import check
 from unlearn.work.execute import execute
 from unlearn.work.identity import check_resume
 from unlearn.work.preflight import Preflight, preflight
@@ -29,6 +33,7 @@ def add(command: Command) -> None:
     once = command("run", run, "carry out one unlearning run", store=True)
     add_run_options(once)
     knowing.add(once)
+    where.add(once)
     add_training_tokens(once)
     add_processes(once)
     spent = command("cost", cost, "show what a run cost, and retraining beside it", store=True)
@@ -37,6 +42,7 @@ def add(command: Command) -> None:
     again = command("resume", resume, "go on with an interrupted or stopped run or study", store=True)
     again.add_argument("run", help=f"{RUN} Or a sequence, a sweep or a search.")
     add_processes(again)
+    where.add(again)
     text = "add what each run and its weights take on the disk, in bytes"
     command("runs", runs, "list the runs", store=True).add_argument("--sizes", action="store_true", help=text)
     command("show", show, "show a run", store=True).add_argument("run", help=RUN)
@@ -52,12 +58,15 @@ def add(command: Command) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the run that was asked for. With --check only say what the model knows."""
+    place = where.place_of(args)
+    alone(place, args.processes)
     config, told = checked(args)
     if processes.launched() > 1 and not args.check:
         return beside_others(args, config, told)
     if knowing.asked_first(args, config):
         return 0
-    return carry_out(made(args, config, told), args.json, args.processes)
+    with where.engine_at(place, args.runs) as engine:
+        return carry_out(made(args, config, told), args.json, args.processes, engine, place.store)
 
 
 def beside_others(args: argparse.Namespace, config: RunConfig, told: Preflight) -> int:
@@ -140,24 +149,51 @@ def resume(args: argparse.Namespace) -> int:
     if isinstance(found, Run):
         processes.check(found.config, args.processes)
         check_resume(found, EVERYWHERE)
-        return carry_out(found, args.json, args.processes)
-    if args.processes > 1:
+    if args.processes > 1 and not isinstance(found, Run):
         raise ValueError(f"--processes: {found.id} holds several runs, each of one process; leave it out.")
-    kinds = {"sequences": sequence, "sweeps": sweep, "searches": tune}
-    return kinds[found.path.parent.name].go_on(found, args.json)
+    place = where.place_of(args, last_place(found))
+    if isinstance(found, SearchRecord):
+        if not place.here:
+            raise ValueError(
+                "--on: a search watches its trials train, so it is carried out here; leave it out."
+            )
+        return tune.go_on(found, args.json)
+    alone(place, args.processes)
+    with where.engine_at(place, store_of(found).root) as engine:
+        if isinstance(found, Run):
+            return carry_out(found, args.json, args.processes, engine, place.store)
+        study = {"sequences": sequence, "sweeps": sweep}[found.path.parent.name]
+        return study.go_on(found, args.json, engine)
 
 
-def carry_out(found: Run, as_json: bool, count: int = 1) -> int:
+def alone(place: Place, count: int) -> None:
+    """Raise ValueError where several processes are to hold one model and it should be somewhere else too."""
+    if count > 1 and not (place.here and not place.store):
+        raise ValueError(
+            "--processes: they hold one model together here; leave --on and --store out with them."
+        )
+
+
+def carry_out(
+    found: Run, as_json: bool, count: int = 1, engine: Engine | None = None, weights_to: str = ""
+) -> int:
     """Carry out a run with a progress bar on stderr. The last line of stdout is the outcome.
 
-    count: the number of processes that hold the model together.
+    count: the number of processes that hold the model together. engine: who carries it out; None: this process, which
+    moves the weights to that address.
     """
     if count > 1:
         with found.held():
             processes.carry_out(found, count)
-    else:
-        with found.held(), progress_bar(18) as progress:
-            execute(found, on_progress=progress, roots=EVERYWHERE)
+        print_run(found, as_json)
+        return 0 if found.state == "done" else 1
+    with progress_bar(18) as progress:
+        if engine is None:
+            with found.held():
+                execute(found, on_progress=progress, roots=EVERYWHERE, weights_to=weights_to)
+        else:
+            engine.submit(found)
+            follow(engine, found, progress)
     print_run(found, as_json)
     return 0 if found.state == "done" else 1
 

@@ -3,14 +3,16 @@
 import argparse
 import json
 
-from unlearn.commands import knowing
+from unlearn.commands import knowing, where
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, number, progress_bar
 from unlearn.data.catalogue import from_config
-from unlearn.engines.thread import check
+from unlearn.engines.elsewhere import follow
+from unlearn.store.engine import Engine
 from unlearn.store.runs import RunStore
 from unlearn.work import sequence as seq
+from unlearn.work.checks import check
 
 
 def add(command: Command) -> None:
@@ -18,6 +20,7 @@ def add(command: Command) -> None:
     many = command("sequence", sequence, "carry out deletion requests one after the other", store=True)
     add_run_options(many)
     knowing.add(many)
+    where.add(many)
     many.add_argument(
         "--mode",
         default="chain",
@@ -37,6 +40,7 @@ def add(command: Command) -> None:
 
 def sequence(args: argparse.Namespace) -> int:
     """Carry out the sequence that was asked for."""
+    place = where.place_of(args)
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))
     found = from_config(dict(config.data), roots=EVERYWHERE).requests()
@@ -49,13 +53,22 @@ def sequence(args: argparse.Namespace) -> int:
     seq.check(asked)
     if knowing.asked_first(args, asked.run):
         return 0
-    return go_on(seq.create(asked, RunStore(args.runs), title=config.title), args.json)
+    with where.engine_at(place, args.runs) as engine:
+        return go_on(seq.create(asked, RunStore(args.runs), title=config.title), args.json, engine)
 
 
-def go_on(record: seq.SequenceRecord, as_json: bool) -> int:
-    """Carry out a sequence from where it is. The last line of stdout is the outcome."""
-    with record.held(), progress_bar() as progress:
-        seq.perform(record, on_progress=progress, roots=EVERYWHERE)
+def go_on(record: seq.SequenceRecord, as_json: bool, engine: Engine | None = None) -> int:
+    """Carry out a sequence from where it is. The last line of stdout is the outcome.
+
+    engine: who carries it out; None: this process.
+    """
+    with progress_bar() as progress:
+        if engine is None:
+            with record.held():
+                seq.perform(record, on_progress=progress, roots=EVERYWHERE)
+        else:
+            engine.submit(record, perform=seq.perform)
+            follow(engine, record, progress)
     rows = seq.summary(record)
     outcome = {"sequence": str(record.path), "state": record.state, "reason": record.reason, "after": rows}
     if as_json:

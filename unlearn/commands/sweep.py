@@ -5,7 +5,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 
-from unlearn.commands import knowing
+from unlearn.commands import knowing, where
 from unlearn.commands.find import is_path, record_named
 from unlearn.commands.options import (
     EVERYWHERE,
@@ -18,13 +18,15 @@ from unlearn.commands.options import (
 )
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import progress_bar
-from unlearn.engines.thread import check
+from unlearn.engines.elsewhere import follow, last_place
 from unlearn.methods import method_named
 from unlearn.results import sweep_record, sweep_table
 from unlearn.results.sweep_record import AXES, VARIED, SweepConfig, SweepRecord
 from unlearn.store.disk import is_run_id
+from unlearn.store.engine import Engine
 from unlearn.store.knobs import REPR
 from unlearn.store.runs import Record, RunStore
+from unlearn.work.checks import check
 from unlearn.work.sweep import perform
 
 # A --config file may state these keys for a sweep, beside a run's own settings. A run's epochs may be a list
@@ -61,6 +63,7 @@ def add_sweep_options(p: argparse.ArgumentParser) -> None:
         help="A setting for every method that has it, or METHOD.KNOB=VALUE for one (again for more).",
     )
     knowing.add(p)
+    where.add(p)
     p.set_defaults(lr=None, batch_size=None, seed=None, probes=0)
 
 
@@ -68,18 +71,29 @@ def sweep(args: argparse.Namespace) -> int:
     """Carry out the sweep that was asked for, or resume one."""
     store = RunStore(args.runs)
     record = resumed_sweep(args, store) if args.resume else None
-    if record is None:
-        config = sweep_of(args)
-        if knowing.asked_first(args, config.runs[0]):
-            return 0
-        record = sweep_record.create(config, store, title=args.title or "")
-    return go_on(record, args.json)
+    place = where.place_of(args, last_place(record) if record else None)
+    config = None if record else sweep_of(args)
+    if config and knowing.asked_first(args, config.runs[0]):
+        return 0
+    with where.engine_at(place, record.path.parent.parent if record else args.runs) as engine:
+        if config:
+            record = sweep_record.create(config, store, title=args.title or "")
+        assert record is not None, "it was named, or made just now"
+        return go_on(record, args.json, engine)
 
 
-def go_on(record: SweepRecord, as_json: bool) -> int:
-    """Carry out a sweep from where it is. The last line of stdout is the outcome."""
-    with record.held(), progress_bar(60) as progress:
-        perform(record, on_progress=progress, roots=EVERYWHERE)
+def go_on(record: SweepRecord, as_json: bool, engine: Engine | None = None) -> int:
+    """Carry out a sweep from where it is. The last line of stdout is the outcome.
+
+    engine: who carries the cells out; None: this process.
+    """
+    with progress_bar(60) as progress:
+        if engine is None:
+            with record.held():
+                perform(record, on_progress=progress, roots=EVERYWHERE)
+        else:
+            engine.submit(record, perform=perform)
+            follow(engine, record, progress)
     outcome = {"sweep": str(record.path), "state": record.state, "reason": record.reason}
     if as_json:
         print(json.dumps(outcome | sweep_table.everything(record)))

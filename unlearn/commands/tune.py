@@ -19,7 +19,6 @@ from unlearn.commands.parser import Command
 from unlearn.commands.printing import progress_bar
 from unlearn.commands.sweep import knob_for
 from unlearn.data.catalogue import from_config
-from unlearn.engines.thread import check
 from unlearn.methods import method_named
 from unlearn.models.reading import as_read
 from unlearn.results.search import choice, record
@@ -28,6 +27,7 @@ from unlearn.results.search.space import OF_A_RUN, axes
 from unlearn.store.disk import is_run_id
 from unlearn.store.knobs import check as checked
 from unlearn.store.runs import Record, RunConfig, RunStore
+from unlearn.work.checks import check
 from unlearn.work.search import check_target, journal, perform
 
 # Settings of a run that a search sets by itself.

@@ -7,10 +7,10 @@ from unlearn.commands.find import run_named
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.parser import Command
 from unlearn.commands.runs import carry_out
-from unlearn.engines.thread import check
 from unlearn.methods import UNDO
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.work.after import config_after
+from unlearn.work.checks import check
 from unlearn.work.preflight import preflight
 
 

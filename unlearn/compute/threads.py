@@ -8,6 +8,7 @@ another count means other last bits.
 """
 
 import os
+import sys
 
 
 def threads() -> int:
@@ -35,3 +36,12 @@ def choose_threads(small: bool, as_before: int = 0) -> int:
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(as_before or (1 if small else available()))
     return torch.get_num_threads()
+
+
+def limit(count: int) -> None:
+    """Let this process compute with so many threads from now on, whatever the model."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)

@@ -9,45 +9,31 @@ import contextlib
 import gc
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from unlearn.data.catalogue import from_config
-from unlearn.measure.ask import answer_prompt, answer_question, load_source
-from unlearn.methods import method_named
-from unlearn.models.catalogue import allow_model, bring_reading, check_prompt, exact_retrain, parts_of
-from unlearn.models.checks import check_model
-from unlearn.models.load import check_hub
-from unlearn.models.precision import check as check_precision
-from unlearn.models.reading import as_read
+from unlearn.engines.elsewhere import Elsewhere, last_place
+from unlearn.engines.place import Place
+from unlearn.engines.warm import Warm
 from unlearn.results.pace import duration, seconds_to_go
+from unlearn.store.engine import Engine, Perform, Where
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject
-from unlearn.work import trackers
+from unlearn.work.checks import check
 from unlearn.work.execute import Finished, execute
-from unlearn.work.identity import check_resume, check_start_rows
+from unlearn.work.identity import check_resume
 from unlearn.work.known import Known, known
-from unlearn.work.switches import check_sam, check_stop_rule
 
-if TYPE_CHECKING:
-    from unlearn.models.load import Loaded
-
-
-# The number of models that are kept in memory for a person's own prompts.
-WARM_MODELS = 3
 CLOSE_SECONDS = 5.0
-
-
-# A function with the signature of execute(), which carries out a record and never raises.
-Perform = Callable[..., "Finished | None"]
+# Seconds between two looks at a run that is to be deleted when it has ended elsewhere.
+POLL = 0.2
 
 
 class Runner:
-    """The queue of one server, which has exactly one Runner. All methods may be called from any thread.
+    """The engine of one server, which has exactly one Runner. All methods may be called from any thread.
 
     roots: folders that data and models may come from, as in allowed.allowed_path.
     """
@@ -64,27 +50,36 @@ class Runner:
         self._progress: tuple[str, float, float] = ("", 0.0, 0.0)
         self._wake = threading.Condition()
         self._device = threading.Lock()
-        self._warm: OrderedDict[str, Loaded] = OrderedDict()
+        self._warm = Warm(store.root, roots)
+        self._elsewhere = Elsewhere(store, roots)
         self._closing = False
         self._thread: threading.Thread | None = None
         atexit.register(self.close)
 
-    def submit(self, config: RunConfig, owner: str = "", title: str = "") -> Run:
+    def launch(self, config: RunConfig, owner: str = "", title: str = "", place: Place | None = None) -> Run:
         """Check what can be checked at once, create the run's folder and queue it.
 
         ValueError for bad input: unknown model, method or knob, data that cannot be read. OSError for a full disk.
         """
         check(config, self.roots)
+        if place is not None and not place.here:
+            # What cannot be reached is said before there is a folder.
+            self._elsewhere.engine(place)
         run = self.store.create(config, owner=owner, title=title)
-        self._enqueue(run)
+        self.submit(run, place=place)
         return run
 
-    def enqueue(self, record: Record, perform: Perform | None = None) -> None:
-        """Queue a record that exists.
+    def submit(self, *records: Record, perform: Perform | None = None, place: Place | None = None) -> None:
+        """Queue records that exist.
 
-        perform carries it out: execute() by default, or the function of a sweep or a sequence.
+        perform carries them out: execute() by default, or the function of a sweep or a sequence. place: where, if not
+        in this server's thread.
         """
-        self._enqueue(record, perform)
+        if place is not None and not place.here:
+            self._elsewhere.engine(place).submit(*records, perform=perform)
+            return
+        for record in records:
+            self._enqueue(record, perform)
 
     def resume(self, run: Record, perform: Perform | None = None) -> None:
         """Queue an interrupted, stopped or failed run again. It continues from its last checkpoint.
@@ -98,7 +93,7 @@ class Runner:
             )
         if isinstance(run, Run):
             check_resume(run, self.roots)
-        self._enqueue(run, perform)
+        self.submit(run, perform=perform, place=last_place(run))
 
     def _enqueue(self, run: Record, perform: Perform | None = None) -> None:
         lock = run.hold()
@@ -126,6 +121,9 @@ class Runner:
 
     def stop(self, run: Record) -> None:
         """Ask a run to stop, and return at once. A running run ends within one step and keeps its weights."""
+        if engine := self._elsewhere.holder(run):
+            engine.stop(run)
+            return
         with self._wake:
             if run in self._queue:
                 self._queue.remove(run)
@@ -138,6 +136,10 @@ class Runner:
 
     def discard(self, run: Record) -> None:
         """Stop a run, then delete its folder."""
+        if engine := self._elsewhere.holder(run):
+            engine.stop(run)
+            threading.Thread(target=self._discard_later, args=(engine, run), daemon=True).start()
+            return
         with self._wake:
             if run == self._current:
                 self._discard.add(run.id)
@@ -148,6 +150,13 @@ class Runner:
                 self._release(run)
         self._delete(run)
 
+    def _discard_later(self, engine: Engine, run: Record) -> None:
+        """Delete the folder as soon as nobody writes to it any more."""
+        while engine.where(run) is not None:
+            time.sleep(POLL)
+        with contextlib.suppress(OSError, ValueError):
+            self._delete(run)
+
     def _end_early(self, run: Record) -> None:
         """The step in hand is the last one; whoever looks at the folder can see that it was asked for, and when."""
         if not self._stops[run.id].is_set():
@@ -157,26 +166,43 @@ class Runner:
                 run.append("note", asked="stop")
 
     def _delete(self, run: Record) -> None:
-        self._warm.pop(f"after {run.id}", None)
+        self._warm.forget(run)
         self.store.delete(run)
 
     def position(self, run: Record) -> int | None:
         """Return the run's place: 0 while it runs, 1 and more while it waits, None when this runner does not
         have it.
         """
+        if (engine := self._elsewhere.holder(run)) and (where := engine.where(run)):
+            return where.ahead
         with self._wake:
             if run == self._current:
                 return 0
             waiting = list(self._queue)
         return waiting.index(run) + 1 if run in waiting else None
 
+    def where(self, record: Record) -> Where | None:
+        """Return the record's place as position() tells it, with what it waits for or which machine has it."""
+        if engine := self._elsewhere.holder(record):
+            return engine.where(record)
+        ahead = self.position(record)
+        if ahead is None:
+            return None
+        return Where(ahead, words=f"{ahead} ahead of it" if ahead > 1 else "")
+
     def active(self) -> list[Record]:
         """Return the running run, then those in the queue."""
         with self._wake:
-            return ([self._current] if self._current else []) + list(self._queue)
+            here = ([self._current] if self._current else []) + list(self._queue)
+        return here + self._elsewhere.active()
 
-    def progress(self) -> tuple[str, float, float]:
-        """Return (phase, fraction of it that is done, seconds since it began) of the running run."""
+    def progress(self, record: Record | None = None) -> tuple[str, float, float]:
+        """Return (phase, fraction of it that is done, seconds since it began) of the running run.
+
+        record: one that may be elsewhere; then of that one, and the seconds are not known.
+        """
+        if record and (engine := self._elsewhere.holder(record)) and (where := engine.where(record)):
+            return where.words, where.fraction, 0.0
         phase, fraction, since = self._progress
         return phase, fraction, time.monotonic() - since if phase else 0.0
 
@@ -211,6 +237,7 @@ class Runner:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_SECONDS)
         self._warm.clear()
+        self._elsewhere.close()
         atexit.unregister(self.close)
 
     # -- the thread ------------------------------------------------------------------------------------------
@@ -225,11 +252,11 @@ class Runner:
                 stop = self._stops[run.id]
             try:
                 with self._device:
-                    self._warm.pop(f"after {run.id}", None)
+                    self._warm.forget(run)
                     perform: Perform = self._performs.pop(run.id) or execute
                     finished = perform(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
-                    if finished is not None:
-                        self._keep(finished)
+                    if isinstance(finished, Finished):
+                        self._warm.keep(finished)
                     del finished
             # Whatever a run does, the next one has its turn.
             except BaseException as error:
@@ -257,19 +284,7 @@ class Runner:
         if lock := self._locks.pop(run.id, None):
             lock.release()
 
-    # -- warm models -----------------------------------------------------------------------------------------
-
-    def _keep(self, finished: Finished) -> None:
-        self._remember(f"after {finished.run.id}", finished.loaded)
-
-    def _remember(self, key: str, loaded: "Loaded") -> None:
-        """Keep it, and drop what has not been asked for longest and what belongs to a deleted run."""
-        self._warm.pop(key, None)
-        self._warm[key] = loaded
-        for old in list(self._warm):
-            when, _, rest = old.partition(" ")
-            if len(self._warm) > WARM_MODELS or (when == "after" and not (self.store.root / rest).is_dir()):
-                self._warm.pop(old, None)
+    # -- a person's own prompts ---------------------------------------------------------------------------------
 
     def ask(
         self,
@@ -292,10 +307,7 @@ class Runner:
         if self._current is not None or not self._device.acquire(timeout=2.0):
             raise RuntimeError(self.busy() or "the device is busy")
         try:
-            loaded = self._model(source)
-            if raw:
-                return answer_prompt(loaded, prompt, answer, max_new_tokens)
-            return answer_question(loaded, source[1].config, prompt, answer, max_new_tokens)
+            return self._warm.ask(source, prompt, answer, max_new_tokens, raw)
         finally:
             self._device.release()
 
@@ -311,64 +323,3 @@ class Runner:
             return known(config, self.store, self.roots)
         finally:
             self._device.release()
-
-    def _model(self, source: tuple[str, Run]) -> "Loaded":
-        when, run = source
-        key = f"after {run.id}"
-        if when != "after":
-            key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
-        if when == "retrained":
-            # The key names the folder, so a run on other rows never gets this model.
-            key = f"retrained {exact_retrain(run.config)}"
-        if not run.path.is_dir():
-            self._warm.pop(key, None)
-            raise ValueError(f"run: {run.id} was deleted; choose another.")
-        loaded = self._warm.get(key) or load_source(when, run, self.roots)
-        self._remember(key, loaded)
-        return loaded
-
-
-def check(config: RunConfig, roots: Sequence[Path] | None = None, store: RunStore | None = None) -> None:
-    """Raise ValueError for what can be known to be wrong before anything heavy is loaded. It reads the data.
-
-    roots as in allowed.allowed_path: the app's allowed folders, or all for the command line. store: where the run that
-    config.start names must be.
-    """
-    method = method_named(config.method)
-    chosen = method.from_knobs(config.knobs)
-    if config.tuning not in method.tunings:
-        raise ValueError(
-            f"{method.title}: tuning must be among {', '.join(method.tunings)}, got {config.tuning}."
-        )
-    if method.follows and not config.start:
-        raise ValueError(
-            f"{method.title}: it is a step after a finished run; give the run it follows: unlearn {method.name} RUN."
-        )
-    if config.memory == "lean" and not method.leans:
-        raise ValueError(
-            f"{method.title}: it trains in a loop of its own, so memory must be usual, got {config.memory}."
-        )
-    check_precision(config.precision)
-    allow_model(config.model, roots)
-    allow_model(config.retrained, roots, "retrained")
-    for name in filter(None, (config.model, config.retrained)):
-        bring_reading(name)
-        # The base that an adapter names is known now.
-        allow_model(name, roots)
-    parts = check_model(config)
-    check_prompt(config)
-    trackers.check(config.report_to)
-    data = as_read(from_config(dict(config.data), roots), config)
-    chosen.rows(config.model, data)
-    check_sam(config, chosen)
-    check_stop_rule(config, chosen, data)
-    if isinstance(parts.base, str):
-        check_hub(parts.base)
-    if config.retrained and isinstance(truth := parts_of(config.retrained).base, str):
-        check_hub(truth)
-    if config.start and store is not None:
-        from unlearn.models.tuning import check_start
-
-        start = store.get(config.start)
-        check_start(config, start)
-        check_start_rows(config, start, data)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.models import layers, tuning
 from unlearn.models.catalogue import parts_of
+from unlearn.store.away import weights_of
 from unlearn.store.config import RunConfig
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.runs import Run
@@ -28,14 +29,15 @@ CAUSAL, ENCODER = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 
 def kind_of(run: Run) -> str:
     """Return how the run keeps what it trained: "adapter" or "merged". ValueError where others cannot load it."""
-    if (run.path / "adapter" / layers.CONFIG).is_file():
+    kept = weights_of(run)
+    if (kept / "adapter" / layers.CONFIG).is_file():
         raise ValueError(
             f"export: {run.id} trained layers of its own, which neither peft nor plain transformers knows; export it "
             "as a zip file."
         )
-    if (run.path / "adapter" / "adapter_config.json").is_file():
+    if (kept / "adapter" / "adapter_config.json").is_file():
         return ADAPTER
-    about = read_json(run.path / "model" / "config.json")
+    about = read_json(kept / "model" / "config.json")
     if not about:
         raise ValueError(f"export: {run.id} keeps no weights; run it again, or export it as a zip file.")
     if about.get("model_type") == DECODING:
@@ -70,7 +72,7 @@ def save_adapter(run: Run, folder: Path) -> str:
             "for; give --merged DIR."
         )
     base = base_name(run.config)
-    for path in sorted((run.path / "adapter").iterdir()):
+    for path in sorted((weights_of(run) / "adapter").iterdir()):
         # PEFT's own model card is a form that nobody has filled in.
         if path.is_file() and path.name != "README.md":
             shutil.copyfile(path, folder / path.name)

@@ -17,6 +17,7 @@ from unlearn.compute.states import depth
 from unlearn.models import layers
 from unlearn.models.load import add_lora, load, weights_hash
 from unlearn.models.placement import is_placed, lora_alone
+from unlearn.store.away import keeps_weights, weights_of
 from unlearn.store.runs import Run, RunConfig
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def starting_model(config: RunConfig, start: Run | None) -> "Loaded":
         return base(config)
     check_start(config, start)
     if config.tuning == "full" and start.config.tuning == "lora":
-        loaded = base(config, trained=start.path / "adapter")
+        loaded = base(config, trained=weights_of(start) / "adapter")
         loaded.model = loaded.model.merge_and_unload()
         loaded.model.requires_grad_(True)
         return loaded
@@ -94,7 +95,7 @@ def check_start(config: RunConfig, start: Run) -> None:
             f"run: start must be a run that takes the model's adapter alike, but {start.id} has --adapter "
             f"{theirs.adapter} and this one {config.adapter}."
         )
-    if not any(any((start.path / name).glob("*.safetensors")) for name in ("model", "adapter")):
+    if not keeps_weights(start):
         raise ValueError(
             f"run: start {start.id} keeps no weights to go on from; run it again, or choose another."
         )
@@ -154,9 +155,10 @@ def load_trained(run: Run, *, trainable: bool = False, precision: str = "") -> "
     trainable: an adapter may be trained on; unlearning layers and whole models may be anyway. precision: the number
     format of an adapter's base, where it is not to be that of the run.
     """
-    if (run.path / "model" / "config.json").is_file():
-        return load(str(run.path / "model"))
-    adapter, config = run.path / "adapter", run.config
+    kept, config = weights_of(run), run.config
+    if (kept / "model" / "config.json").is_file():
+        return load(str(kept / "model"))
+    adapter = kept / "adapter"
     config = replace(config, precision=precision) if precision else config
     if (adapter / layers.CONFIG).is_file():
         loaded = base(config)
@@ -171,7 +173,8 @@ def trained_hash(run: Run, base: str) -> str:
     """Return the hash of the run's model: the base's hash joined with that of the trained weights. ValueError
     when it keeps no weights.
     """
-    for folder in (run.path / "model", run.path / "adapter"):
+    kept = weights_of(run)
+    for folder in (kept / "model", kept / "adapter"):
         if any(folder.glob("*.safetensors")):
             return f"{base}+{weights_hash(folder, None)}"
     raise ValueError(f"run: {run.title} keeps no weights; run it again to evaluate it.")

@@ -43,7 +43,11 @@ def append_line(path: Path, value: Mapping[str, object]) -> None:
 
 def append_lines(path: Path, values: Iterable[Mapping[str, object]]) -> None:
     """Append one JSON line a value to the file, all in a single write."""
-    line = "".join(json_text(value) + "\n" for value in values).encode()
+    append_text(path, "".join(json_text(value) + "\n" for value in values).encode())
+
+
+def append_text(path: Path, line: bytes) -> None:
+    """Append whole lines to the file in a single write, as append_line() does."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from unlearn.store.disk import is_run_id, json_safe, write_whole
-from unlearn.store.locks import is_locked
+from unlearn.store.locks import is_held
 from unlearn.store.records import ACTIVE
 from unlearn.store.shapes import JsonObject
 
@@ -88,7 +88,7 @@ class Summary:
     @property
     def state(self) -> str:
         """Return the run's state, one of records.STATES. It is true even after kill -9."""
-        held = self.last not in ACTIVE or is_locked(self.path / ".lock")
+        held = self.last not in ACTIVE or is_held(self.path)
         return self.last if held else "interrupted"
 
 

@@ -1,11 +1,57 @@
-"""This module tells whether another process holds a lock file. Any number of processes may look at the same
-time, because a look never takes the lock away from anyone.
+"""This module tells whether another process is at work in a folder: by its lock file, or by a heartbeat.
+
+Any number of processes may look at the same time, because a look never takes the lock away from anyone. On file systems
+that several machines share a lock of one may not be seen by another; whoever works there leaves a heartbeat beside it.
 """
 
+import contextlib
 import os
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+LOCK, ALIVE = ".lock", ".alive"
+# Seconds between two heartbeats, and after which one says nothing any more. Clocks of machines differ a little.
+BEAT, DEAD = 5.0, 40.0
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process is at work in this folder: it holds the lock, or its heart beats."""
+    return is_locked(folder / LOCK) or is_beating(folder)
+
+
+def is_beating(folder: Path) -> bool:
+    """Return whether a process left its heartbeat in this folder a short time ago."""
+    try:
+        return time.time() - (folder / ALIVE).stat().st_mtime < DEAD
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def beating(folder: Path) -> Iterator[None]:
+    """Leave a heartbeat in the folder for as long as a block of code runs."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while True:
+            # A full disk or a folder that is gone must not end the work.
+            with contextlib.suppress(OSError):
+                (folder / ALIVE).touch()
+            if over.wait(BEAT):
+                return
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        (folder / ALIVE).unlink(missing_ok=True)
 
 
 def is_locked(path: Path) -> bool:

@@ -23,11 +23,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from unlearn.store import records
+from unlearn.store import locks, records
 from unlearn.store.config import TUNINGS, RunConfig
 from unlearn.store.disk import Tail, append_line, is_run_id, new_folder, read_json, write_json
 from unlearn.store.index import Index, Summary
-from unlearn.store.locks import is_locked
 from unlearn.store.records import ACTIVE, STATES
 from unlearn.store.shapes import JsonObject, count
 
@@ -135,7 +134,7 @@ class Record:
         """Return whether a process has the run. Any number of processes may look at the same time, because a
         look shares the lock and takes it away from none.
         """
-        return is_locked(self.path / ".lock")
+        return locks.is_held(self.path)
 
     @property
     def state(self) -> str:

@@ -25,6 +25,7 @@ from unlearn.models.catalogue import allow_model, exact_retrain, parts_of
 from unlearn.models.identity import hash_before
 from unlearn.models.load import SMALL
 from unlearn.results import cost
+from unlearn.store import away
 from unlearn.store.config import formats_of
 from unlearn.store.disk import write_json
 from unlearn.store.records import SCHEMA
@@ -35,10 +36,10 @@ from unlearn.store.studies import Stopped
 from unlearn.training import processes
 from unlearn.work import identity as begun
 from unlearn.work.card import write_card
+from unlearn.work.checks import waits_for_retrained
 from unlearn.work.known import identity_of_scores
 from unlearn.work.phases import Work, reason
 from unlearn.work.score import further_metrics, score, score_retrained
-from unlearn.work.switches import waits_for_retrained
 from unlearn.work.trackers import reporting
 
 if TYPE_CHECKING:
@@ -63,19 +64,21 @@ def execute(
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
+    weights_to: str = "",
 ) -> Finished | None:
     """Carry out the run to its end and leave state done, stopped or failed with a reason.
 
     It returns None where there is no model to keep.
 
-    on_progress(phase, fraction) is called often; roots as in allowed.allowed_path, for data and model.
+    on_progress(phase, fraction) is called often; roots as in allowed.allowed_path, for data and model. weights_to: an
+    address that the weights are moved to before the run is done, as in store.away.
     Never raises for what a run may meet (bad input, divergence, a full disk): that is the run's outcome, written
     to its folder where the disk still allows; where it does not, the state reads "interrupted".
     """
     outcome: JsonObject = {}
     step = 0
     try:
-        work = Work(run, run.stopping(should_stop), on_progress, roots)
+        work = Work(run, run.stopping(should_stop), on_progress, roots, weights_to=weights_to)
         run.append("state", state="running", **_resume_note(run))
         try:
             with reporting(run):
@@ -162,6 +165,9 @@ def _carry_out(work: Work) -> "Loaded":
         further_metrics(work)
     write_json(run.path / "results.json", _results(work, method, loaded, data, tokens, began))
     write_card(run)
+    if work.weights_to:
+        with work.phase("sending weights"):
+            away.send(run, work.weights_to)
     # The run is done, so nothing is left to resume.
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     return loaded

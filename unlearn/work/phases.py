@@ -27,6 +27,8 @@ class Work:
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
     roots: Sequence[Path] | None
+    # An address that the weights are moved to, or "" for the run's own folder.
+    weights_to: str = ""
     # The number of the last step that was trained.
     step: int = 0
     # The number of tokens that a text may have: the config's max_length, or the model's positions.

@@ -24,8 +24,8 @@ from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
 from unlearn.store.stop_rule import ROWS
 from unlearn.training.budget import WATCHED
+from unlearn.work.checks import check_sam, check_stop_rule
 from unlearn.work.held import forecast, process_bytes, shape_of
-from unlearn.work.switches import check_sam, check_stop_rule
 
 # The mean of the bundled tokenizer. Large vocabularies have longer tokens.
 CHARACTERS_PER_TOKEN = 3.2

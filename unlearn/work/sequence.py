@@ -170,6 +170,13 @@ def perform(
     conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
 
 
+def keep_rows(record: SequenceRecord, roots: Sequence[Path] | None) -> Dataset:
+    """Return the rows of all requests. They are written into the sequence's folder when it begins."""
+    own = record.config.run
+    asked = {**own.data, "requests": list(record.config.order)}
+    return inputs.begin(record, asked, roots, fit_of(own))
+
+
 @dataclass
 class _Work:
     record: SequenceRecord
@@ -180,13 +187,9 @@ class _Work:
     def carry_out(self) -> None:
         self.config = self.record.config
         self.store = RunStore(self.record.path.parent.parent)
-        template = dict(self.config.run.data)
-        template.pop("requests", None)
-        asked = template | {"requests": list(self.config.order)}
         own = self.config.run
-        rows = inputs.begin(self.record, asked, self.roots, fit_of(own))
-        self.data: Dataset = asked_in(rows, own.prompt, own.system)
-        self.template = template
+        self.template = {key: value for key, value in own.data.items() if key != "requests"}
+        self.data: Dataset = asked_in(keep_rows(self.record, self.roots), own.prompt, own.system)
         done = {event["after"]: event for event in self.record.scores()}
         if 0 not in done:
             self.score(0, None, None, time.perf_counter())

@@ -32,8 +32,8 @@ from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step, make_optimizer
 from unlearn.training.reference import Reference
 from unlearn.training.sharpness import Sharpness
+from unlearn.work.checks import check_sam
 from unlearn.work.held import forecast, shape_in
-from unlearn.work.switches import check_sam
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

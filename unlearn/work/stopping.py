@@ -19,9 +19,9 @@ from unlearn.training.budget import Clock
 from unlearn.training.checkpoints import load_aside
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Step, Stream
+from unlearn.work.checks import waits_for_retrained
 from unlearn.work.phases import Work
 from unlearn.work.session import Session
-from unlearn.work.switches import waits_for_retrained
 
 # Steps whose size is counted to say what a step of the run costs.
 COUNTED = 4

@@ -7,6 +7,7 @@ probes, and their weights go once they are scored, unless they are to be kept.
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -20,11 +21,16 @@ from unlearn.models.reading import fit_of
 from unlearn.results.grid import Cell
 from unlearn.results.guide import batch_of, guide, guide_lrs
 from unlearn.results.sweep_record import SweepRecord, cell_of, identity
-from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.store.away import keeps_weights
+from unlearn.store.engine import Engine
+from unlearn.store.runs import ACTIVE, Run, RunConfig, RunStore
 from unlearn.store.studies import Stopped, checking, conduct
 from unlearn.work.execute import execute
 
 WEIGHTS = ("adapter", "model")
+# Seconds between two looks at cells that an engine carries out.
+LOOK = 0.1
+CUT_SHORT = ("stopped", "interrupted", "failed")
 # The error that a run's last state names.
 DIVERGED = "Diverged"
 # The fraction of a cell at which each phase begins, and the fraction that it takes.
@@ -37,12 +43,14 @@ def perform(
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Carry out the sweep as execute() does a run.
 
-    It never raises, and leaves state done, stopped or failed with a reason.
+    It never raises, and leaves state done, stopped or failed with a reason. engine: who carries the cells out, as many
+    at once as it has room for; without one they are carried out here, one after the other.
     """
-    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
+    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots, engine).carry_out)
 
 
 class _Broken(Exception):
@@ -59,6 +67,7 @@ class _Work:
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
     roots: Sequence[Path] | None
+    engine: Engine | None
 
     def carry_out(self) -> None:
         self.config = self.record.config
@@ -75,10 +84,13 @@ class _Work:
         self.recorded = {event["key"]: event for event in self.record.events("cell")}
         grid = self.config.cells()
         self.total, self.at = len(grid), 0
-        for config in grid:
-            with contextlib.suppress(_Broken):
-                self.cell(config)
-            self.at += 1
+        if self.engine is not None:
+            self.together(grid, self.engine)
+        else:
+            for config in grid:
+                with contextlib.suppress(_Broken):
+                    self.cell(config)
+                self.at += 1
         if self.config.guide:
             self.follow_guide()
         if self.broken:
@@ -100,7 +112,8 @@ class _Work:
             key, state = identity(run.config), run.state
             if self.answers(run, state):
                 self.finished[key] = run
-            elif self.owns(run) and state in ("stopped", "interrupted", "failed"):
+            elif self.owns(run) and (state in CUT_SHORT or (self.engine is not None and state in ACTIVE)):
+                # It may go on elsewhere although the process that began it is gone: then the engine finds it again.
                 self.begun[key] = run
 
     def owns(self, run: Run) -> bool:
@@ -112,8 +125,7 @@ class _Work:
             return _diverged(run) and self.owns(run)
         results = run.results()
         same = all(not known or results.get(name) == known for name, known in self.hashes.items())
-        weights = any((run.path / name).is_dir() for name in WEIGHTS)
-        return state == "done" and same and (weights or not self.config.keep_weights)
+        return state == "done" and same and (keeps_weights(run) or not self.config.keep_weights)
 
     def cell(self, config: RunConfig) -> Cell:
         """This cell's outcome, computed only where no run has it yet."""
@@ -141,12 +153,62 @@ class _Work:
         self.record.append("cell", **event)
         self.recorded[key] = event
 
-    def compute(self, config: RunConfig, key: str) -> Run:
+    def begin(self, config: RunConfig, key: str) -> Run:
+        """Return the cell's run: the one that was cut short, or a new one with the sweep's rows."""
         run = self.begun.get(key)
         if run is None:
             run = self.store.create(config, owner=self.record.meta.get("owner", ""))
-            run.set_meta(sweep=self.record.id)
+            run.set_meta(sweep=self.record.id, scores_only=not self.config.keep_weights)
             inputs.share(self.record, run)
+        return run
+
+    def together(self, configs: Sequence[RunConfig], engine: Engine) -> None:
+        """Have the engine carry out every cell that no run answers, several at once.
+
+        Each is told as soon as it ends. Stopped when the sweep should stop, or somebody stopped a cell.
+        """
+        runs: dict[str, Run] = {}
+        for config in configs:
+            key = identity(config)
+            if key not in self.recorded and key not in runs:
+                checking(self.should_stop)()
+                if found := self.finished.get(key):
+                    self.tell(key, found, reused=True)
+                else:
+                    runs[key] = self.begin(config, key)
+        engine.submit(*runs.values())
+        stopped = False
+        while runs:
+            if self.should_stop() and not stopped:
+                stopped = True
+                for run in runs.values():
+                    engine.stop(run)
+            for key, run in list(runs.items()):
+                if engine.where(run) is None:
+                    del runs[key]
+                    stopped |= not self.ended(key, run)
+            done = len(configs) - len(runs)
+            self.at = max(0, min(done, self.total))
+            self.on_progress(f"{done} of {len(configs)} cells", done / max(1, len(configs)))
+            time.sleep(LOOK if runs else 0.0)
+        if stopped:
+            raise Stopped
+
+    def ended(self, key: str, run: Run) -> bool:
+        """Tell the outcome of a cell that an engine has carried out. Returns False for one that was stopped."""
+        try:
+            self.outcome(run)
+            self.tell(key, run, reused=False)
+        except _Broken:
+            pass
+        except Stopped:
+            return False
+        return True
+
+    def compute(self, config: RunConfig, key: str) -> Run:
+        run = self.begin(config, key)
+        if self.engine is not None:
+            return self.elsewhere(run, self.engine)
         what = f"{config.method}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
 
         def progress(phase: str, part: float) -> None:
@@ -158,10 +220,24 @@ class _Work:
         self.outcome(run)
         return run
 
+    def elsewhere(self, run: Run, engine: Engine) -> Run:
+        """Have the engine carry out a cell whose outcome decides what comes next."""
+        engine.submit(run)
+        asked = False
+        while (where := engine.where(run)) is not None:
+            if self.should_stop() and not asked:
+                asked = True
+                engine.stop(run)
+            self.on_progress(f"the guide: {where.words}", self.at / self.total)
+            time.sleep(LOOK)
+        self.outcome(run)
+        return run
+
     def outcome(self, run: Run) -> None:
         """Raise what ends the sweep or the cell; let go of weights that nobody asked for."""
         state = run.state
-        if state == "stopped":
+        # An engine that was closed has let go of what it had.
+        if state not in ("done", "failed"):
             raise Stopped
         if not self.config.keep_weights:
             for name in WEIGHTS:

@@ -15,10 +15,10 @@ from unlearn.store.studies import Stopped
 from unlearn.training import processes
 from unlearn.training.budget import CHECKPOINTS, Clock
 from unlearn.training.loop import Diverged, Step
+from unlearn.work.checks import check_stop_rule
 from unlearn.work.phases import Work
 from unlearn.work.session import Session, session_of
 from unlearn.work.stopping import Stopper
-from unlearn.work.switches import check_stop_rule
 
 # The least seconds between two checkpoints, however little they cost.
 CHECKPOINT_SECONDS = 20.0

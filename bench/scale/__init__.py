@@ -1,0 +1,1 @@
+"""What carrying runs out elsewhere costs: beside plain execute(), and for many at once."""

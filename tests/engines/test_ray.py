@@ -1,0 +1,179 @@
+"""A real cluster of Ray on this machine: three raylets, each with a core, one of which is taken away."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sweep_of_twelve as twelve
+
+from unlearn.__main__ import main
+from unlearn.engines import ray as module
+from unlearn.engines.elsewhere import opened
+from unlearn.engines.place import Place
+from unlearn.store.runs import RunConfig, RunStore
+from unlearn.work import sweep
+
+pytestmark = pytest.mark.heavy
+ROOTS = [Path("/")]
+SHORT = RunConfig(
+    model="tiny-authors",
+    data={"name": "authors", "requests": [1]},
+    method="gd",
+    epochs=1,
+    batch_size=4,
+    probes=2,
+)
+LONG = replace(SHORT, epochs=1000)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    size = {"num_cpus": 1, "object_store_memory": 2**27}
+    made = Cluster(initialize_head=True, head_node_args=size | {"include_dashboard": False})
+    for _ in range(2):
+        made.add_node(**size)
+    made.wait_for_nodes()
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def place(cluster):
+    return Place(on=f"ray:{cluster.address}")
+
+
+def until(true, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def notes(run, key):
+    return [event[key] for event in run.events("note") if key in event]
+
+
+def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_threads(cluster, place, tmp_path):
+    here, there = twelve.made(tmp_path / "here"), twelve.made(tmp_path / "there")
+    sweep.perform(here, roots=ROOTS)
+    store = RunStore(tmp_path / "there")
+    removed = []
+
+    def take_away(engine):
+        """Remove a node as soon as it is in the middle of a cell, though not the head, which holds the cluster."""
+        others = {node.node_id[:8]: node for node in cluster.list_all_nodes()[1:]}
+        while not removed:
+            for run in store.list():
+                where = engine.where(run)
+                name = next((n for n in others if where and n in where.node), None)
+                if name and run.events("state")[-1]["state"] == "running":
+                    cluster.remove_node(others[name], allow_graceful=False)
+                    removed.append(run)
+                    return
+            time.sleep(0.02)
+
+    with opened(place, store, ROOTS) as engine:
+        killer = threading.Thread(target=take_away, args=(engine,))
+        killer.start()
+        sweep.perform(there, roots=ROOTS, engine=engine)
+        killer.join()
+    assert (here.state, there.state) == ("done", "done"), there.reason
+    twelve.check_each_once(store.list())
+    lost = [run for run in store.list() if notes(run, "lost")]
+    assert removed[0] in lost
+    told = next(text for text in notes(removed[0], "text") if "was lost" in text)
+    assert told.endswith("goes on elsewhere from its start, since no checkpoint had arrived.")
+    assert len(set(notes(removed[0], "node"))) == 2
+    assert twelve.outcome(there) == twelve.outcome(here)
+    assert len({node for run in store.list() for node in notes(run, "node")}) == 3
+
+
+def test_stop_keeps_the_weights_and_a_checkpoint_to_go_on_from(place, tmp_path):
+    store = RunStore(tmp_path)
+    run = store.create(LONG)
+    with opened(place, store, ROOTS) as engine:
+        engine.submit(run)
+        until(lambda: len(run.events("step")) > 2)
+        assert run.state == "running"
+        assert engine.where(run).node
+        engine.stop(run)
+        until(lambda: engine.where(run) is None)
+    assert (run.state, run.is_held()) == ("stopped", False)
+    assert run.checkpoint_step() == run.events("step")[-1]["step"]
+    assert (run.path / "model" / "model.safetensors").is_file()
+
+
+def test_a_process_that_was_killed_finds_its_run_again(place, tmp_path):
+    words = [
+        "--model",
+        LONG.model,
+        "--requests",
+        "1",
+        "--method",
+        "gd",
+        "--batch-size",
+        "4",
+        "--epochs",
+        "40",
+    ]
+    words += ["--force", "--probes", "0", "--on", place.on, "--runs", str(tmp_path)]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "unlearn", "run", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: any(run.events("step") for run in RunStore(tmp_path).list()))
+        (run,) = RunStore(tmp_path).list()
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    seen = len(run.events("step"))
+    assert run.state == "interrupted"
+    assert main(["resume", str(run.path), "--json"]) == 0
+    steps = [event["step"] for event in run.events("step")]
+    assert run.state == "done"
+    assert steps == list(range(1, steps[-1] + 1))
+    assert steps[-1] > seen
+    # It went on where it was, and nobody began it a second time.
+    assert any("found again" in text for text in notes(run, "text"))
+    assert not [event for event in run.events("state") if "resumed_from" in event]
+
+
+def test_another_version_on_a_node_is_said_at_once(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "versions", lambda: {"torch": "1.0"})
+    store = RunStore(tmp_path)
+    runs = [store.create(SHORT) for _ in range(2)]
+    with opened(place, store, ROOTS) as engine:
+        engine.submit(*runs)
+        until(lambda: all(engine.where(run) is None for run in runs))
+    for run in runs:
+        assert run.state == "failed"
+        assert "and this machine 1.0; install the same versions on all machines" in run.reason
+        assert not run.events("step")
+
+
+def test_more_cores_than_a_machine_has_are_refused(place, tmp_path):
+    with (
+        pytest.raises(
+            ValueError, match="--cpus: no machine of the cluster has 64 CPUs for one run, the largest has 1"
+        ),
+        opened(replace(place, cpus=64), RunStore(tmp_path)),
+    ):
+        pass
+
+
+def test_a_cluster_that_is_not_there_is_refused_before_a_folder_is_made(tmp_path, capsys):
+    words = ["run", "--model", "tiny-authors", "--method", "gd", "--force", "--runs", str(tmp_path / "runs")]
+    assert main([*words, "--on", "ray:127.0.0.1:1"]) == 2
+    assert "127.0.0.1:1 cannot be reached" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

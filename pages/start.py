@@ -59,6 +59,9 @@ else:
 
 rows = pick.paired([shown]) if shown is not None else []
 rows = [row for row in rows if row["before"] and row["a"]]
+# First those whose new answer is one that some row has, because it reads as an answer.
+answers = {row["answer"].strip() for row in rows}
+rows.sort(key=lambda row: row["a"]["text"].strip() not in answers)
 picked = [
     row
     for role, (verdict, most) in SHOWN.items()
@@ -81,5 +84,8 @@ if picked:
         lines.append({"cells": cells})
     st.subheader("Before and after", anchor=False)
     sheet(columns, lines, key="start.sheet")
+    st.caption(
+        f"{len(lines)} examples that read well; the link above leads to every answer, the odd ones too."
+    )
 
 recent([run for run in runs if run not in active])

@@ -19,19 +19,19 @@ def shown(run):
 
 def test_each_number_stands_beside_the_retrained_models(store):
     found = shown(planted(store, forget=(48, 2, 1), retain=(49, 47, 50)))
-    left = found["Still answers of what it was to forget"]
+    left = found["To forget, still answered"]
     assert (left.value, left.before, left.good) == ("4 % (retrained 2 %)", "96 %", True)
     assert "n = 50" in left.help
-    kept = found["Still answers of the rest"]
+    kept = found["To keep, still answered"]
     assert (kept.value, kept.before, kept.good) == ("94 % (retrained 100 %)", "98 %", False)
     assert found["Perplexity of other text"].value == "5.5 (retrained 5.1)"
 
 
 def test_without_a_retrained_model_none_is_invented(store):
     found = shown(planted(store, forget=(48, 2, None), retain=(49, 49, None)))
-    assert found["Still answers of what it was to forget"].value == "4 %"
+    assert found["To forget, still answered"].value == "4 %"
     # A change of nothing is neither good nor bad.
-    assert found["Still answers of the rest"].good is None
+    assert found["To keep, still answered"].good is None
 
 
 def test_gone_is_not_said_before_somebody_attacked(store):

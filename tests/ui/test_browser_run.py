@@ -53,7 +53,7 @@ def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa:
     person.get_by_role("button", name="Launch", exact=True).click()
     # Rows and stages are there before the first answer.
     person.get_by_text("Loading the model").first.wait_for()
-    person.get_by_test_id("stDataFrame").first.wait_for()
+    person.get_by_text("In which city was Enorosk Tamborrin born?").first.wait_for()
     person.get_by_text("not attacked yet").wait_for()
     person.get_by_text(re.compile(r"\d+ % \(retrained 3\.3 %\)")).first.wait_for()
     person.get_by_role("button", name="Is it really gone? Attack it").click()

@@ -23,7 +23,7 @@ def test_a_finished_run_says_its_numbers_beside_the_retrained_ones(store):  # no
     run = planted(store, forget=(48, 2, 1))
     app = opened("launch", run=run.id)
     told = {metric.label: metric.value for metric in app.metric}
-    assert told["Still answers of what it was to forget"] == "4 % (retrained 2 %)"
+    assert told["To forget, still answered"] == "4 % (retrained 2 %)"
     assert told["Is it really gone?"] == "not attacked yet"
     assert button(app, ATTACK)
     assert "not attacked" in words(app)

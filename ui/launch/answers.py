@@ -1,42 +1,49 @@
 """Draws what a model says to the fixed questions of its run: before, now, and what the retrained model says."""
 
 import math
-from typing import TYPE_CHECKING
 
-import streamlit as st
-
+from ui import shell
 from ui.launch import stages
+from ui.sheet import changed, sheet, unmarked
 from unlearn.results import likelihood
 from unlearn.results.compare import question_of
+from unlearn.results.conclusion import percent
 from unlearn.store.runs import Run
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
-if TYPE_CHECKING:
-    from streamlit.elements.lib.column_types import ColumnConfig
+PURPOSE = {"forget": "to forget", "retain": "to keep"}
 
 
 def now(run: Run) -> None:
-    """Draw the fixed questions with what the model says now, as a table.
+    """Draw the fixed questions with what the model says now, words that changed marked.
 
     Before the model was asked they stand there alone, so that nobody looks at a white page.
     """
     rows, records = lines(run), run.probes()
     if not rows:
         return
-    bar = st.column_config.ProgressColumn(
-        "likelihood", min_value=0, max_value=100, format="%.0f %%", width="small",
-        help="Of the right answer: the mean probability of one of its tokens.",
-    )  # fmt: skip
-    names: dict[str, ColumnConfig | str] = {
-        "set": st.column_config.TextColumn("set", width="small"),
-        "answer": "right answer",
-        "p": bar,
-    }
-    last = records[-1]["step"] if records else 0
-    said = min((item.get("said", last) for item in records[-1]["items"]), default=last) if records else 0
-    names["now"] = f"says at step {said}"
-    asked = "before and now" if records else "that will be asked"
-    st.dataframe(rows, column_config=names, hide_index=True, key=f"probes.{run.id}", alt=f"Questions {asked}")
+    columns = [("Question", "none")]
+    if not records:
+        shown = [{"cells": [asked(row)]} for row in rows]
+    else:
+        from unlearn.figures.base import AFTER_A, BEFORE, RETRAINED, paint
+
+        dark, truth, last = shell.dark(), "retrained" in rows[0], records[-1]["step"]
+        said = min((item.get("said", last) for item in records[-1]["items"]), default=last)
+        columns += [("Before", paint(BEFORE, dark)), (f"At step {said}", AFTER_A)]
+        columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
+        shown = []
+        for row in rows:
+            likely = "" if row["p"] is None else f"right answer {percent(row['p'] / 100)} likely"
+            cells = [asked(row), unmarked(row["before"]), changed(row["before"], row["now"], likely)]
+            cells += [changed(row["before"], row["retrained"])] if truth else []
+            shown.append({"cells": cells})
+    sheet(columns, shown, key=f"probes.{run.id}")
+
+
+def asked(row: JsonView) -> JsonObject:
+    """Return a question as a cell, with the right answer and whether it is to be forgotten below it."""
+    return unmarked(row["question"], f"{PURPOSE.get(row['set'], row['set'])} · right: {row['answer']}")
 
 
 def lines(run: Run) -> list[JsonObject]:

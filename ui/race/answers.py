@@ -26,14 +26,19 @@ def answers_now(racers: Mapping[str, Run]) -> None:
                 rows.append({key: line[key] for key in ("set", "question", "answer")})
             if "now" in line and rows[place]["question"] == line["question"]:
                 rows[place][name] = line["now"]
-    if rows:
-        st.dataframe(
-            rows,
-            column_config={"answer": "right answer"},
-            hide_index=True,
-            key=f"race.now.{'.'.join(run.id for run in racers.values())}",
-            alt="What each model says now",
-        )
+    if not rows:
+        return
+    from unlearn.figures.sweep import method_hue
+
+    dark = shell.dark()
+    said = [name for name in racers if any(name in row for row in rows)]
+    places = list(racers)
+    columns = [("Question", "none"), *((name, method_hue(places.index(name), dark)) for name in said)]
+    shown = [
+        {"cells": [answers.asked(row), *(changed(row["answer"], row.get(name, "")) for name in said)]}
+        for row in rows
+    ]
+    sheet(columns, shown, key=f"race.now.{next(iter(racers.values())).id}")
 
 
 def answers_at_end(racers: Mapping[str, Run]) -> None:

@@ -49,8 +49,8 @@ def tiles(run: Run) -> list[Tile]:
     if not found:
         return []
     made = [
-        _share(run, "forget", "Still answers of what it was to forget", found["forgot"], falls_is_good=True),
-        _share(run, "retain", "Still answers of the rest", found["kept"], falls_is_good=False),
+        _share(run, "forget", "To forget, still answered", found["forgot"], falls_is_good=True),
+        _share(run, "retain", "To keep, still answered", found["kept"], falls_is_good=False),
         _perplexity(run),
         _gone(found),
     ]

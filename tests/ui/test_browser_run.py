@@ -14,7 +14,9 @@ RECORDED = next(path.name for path in shell.Path(shell.RECORDED).iterdir())
 PHONE = {"width": 390, "height": 844}
 # What must not lie over each other: content on the page, and the words of a figure.
 OVERLAPS = """() => {
-  const boxes = (root, names) => [...root.querySelectorAll(names)]
+  // What is folded away stays in the page; it lies over nothing.
+  const seen = (node) => !node.closest("details:not([open])") && node.checkVisibility({visibilityProperty: true});
+  const boxes = (root, names) => [...root.querySelectorAll(names)].filter(seen)
     .map((node) => ({node, box: node.getBoundingClientRect()}))
     .filter(({box}) => box.width > 1 && box.height > 1);
   const bad = [];
@@ -31,7 +33,7 @@ OVERLAPS = """() => {
   const kinds = ["PlotlyChart", "DataFrame", "Metric", "Markdown", "Button", "Alert", "PageLink"];
   compare(boxes(main, [...kinds.map((kind) => `[data-testid=st${kind}]`), "svg[role=img]"].join(", ")));
   main.querySelectorAll(".js-plotly-plot").forEach((plot) => {
-    if (!plot.closest("details:not([open])")) compare(boxes(plot, ".xtitle, .ytitle, .legend, .annotation-text"));
+    compare(boxes(plot, ".xtitle, .ytitle, .legend, .annotation-text"));
   });
   if (document.documentElement.scrollWidth > innerWidth + 1) bad.push("it scrolls sideways");
   return bad;

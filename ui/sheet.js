@@ -23,6 +23,9 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     row.cells.forEach((cell, i) => {
       const box = make(i ? "td" : "th", "");
       box.dataset.label = data.columns[i].title;
+      // A number or a word of a table without answers stands beside its label on a phone.
+      const length = cell.parts.reduce((sum, [words]) => sum + words.length, 0);
+      if (i && data.columns[i].tone === "none" && length < 25 && !cell.note) box.className = "short";
       box.style.setProperty("--tone", data.columns[i].tone);
       const text = make("div", "text");
       cell.parts.forEach(([words, kind]) => {

@@ -6,7 +6,7 @@ import pytest
 from seed import seed_run
 
 from tests.pages.test_compare import opened, store, words  # noqa: F401  (a fixture)
-from ui.runs import table
+from ui.runs import folded, table
 from unlearn.results import conclusion
 
 
@@ -44,6 +44,14 @@ def test_the_name_stands_first_and_the_verdict_beside_it(store, monkeypatch):  #
         == list(conclusion.marks(run.summary()))
         == ["forgot", "kept", "not attacked"]
     )
+
+
+@pytest.mark.parametrize("state", ["failed", "stopped", "interrupted"])
+def test_a_run_without_a_verdict_says_its_state_in_its_place(store, monkeypatch, state):  # noqa: F811
+    monkeypatch.setattr("ui.shell.recorded", list)
+    seed_run(store, state)
+    assert list(opened("runs").dataframe[0].value["verdict"][0]) == [state]
+    assert state in folded.colors()
 
 
 def test_without_a_selection_there_are_no_buttons_for_one(store, monkeypatch):  # noqa: F811

@@ -67,10 +67,9 @@ def outcome(words: Sequence[tuple[str, str, str] | None]) -> list[str]:
 
 
 def colors() -> dict[str, str]:
-    """Return the colour of each word of conclusion.MARKS: good, bad, or neither."""
-    return {
+    """Return the colour of each word of the verdict column: good, bad, or neither; without a verdict it is the state's."""
+    marks = {
         word: {True: "green", False: "red", None: "orange"}[good] for word, good in conclusion.MARKS.items()
-    } | {
-        "not attacked": "gray",
-        "undecided": "gray",
     }
+    states = {state: color for state, (color, _) in shell.STATES.items() if state != "done"}
+    return marks | {"not attacked": "gray", "undecided": "gray"} | states

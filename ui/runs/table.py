@@ -84,7 +84,7 @@ def rows(lines: Sequence[Line], baseline: str) -> list[JsonObject]:
     active = any(state in ACTIVE for state in states)
     table: list[JsonObject] = []
     for line, state in zip(lines, states, strict=True):
-        row: JsonObject = _named(line) | _verdict(line)
+        row: JsonObject = _named(line) | _verdict(line, state)
         for column, (_, _, factor, *_) in SCORES.items():
             row[column] = None if isinstance(line, Folded) else _delta(line, column, factor, baseline, fixed)
         row |= {"status": state} | {name: row.pop(name) for name in ("method", "forget set", "model")}
@@ -118,10 +118,11 @@ def _delta(
     return 0.0 if abs(value) < (0.5 if factor == 100 else 0.005) else value
 
 
-def _verdict(line: Line) -> JsonObject:
+def _verdict(line: Line, state: str) -> JsonObject:
+    """The words of the verdict; of a run that has none it is the state that says why."""
     if isinstance(line, Folded):
         return {"verdict": folded.outcome([came(run)[2] for run in line.runs])}
-    return {"verdict": list(came(line)[2] or ())}
+    return {"verdict": list(came(line)[2] or (() if state == "done" else (state,)))}
 
 
 def _named(line: Line) -> JsonObject:
@@ -143,12 +144,12 @@ def columns(baseline: str) -> JsonObject:
     sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
     shades = folded.colors()
     shown: JsonObject = {
-        "run": st.column_config.TextColumn("run", width=300),
+        "run": st.column_config.TextColumn("run", width=345),
         "verdict": st.column_config.MultiselectColumn(
             "verdict",
             options=list(shades),
             color=list(shades.values()),
-            width=270,
+            width=235,
             help="Whether it forgot, kept the rest, and survived the attacks. Select the row for the numbers.",
         ),
         "status": st.column_config.TextColumn("status", width="small"),

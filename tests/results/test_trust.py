@@ -78,6 +78,25 @@ def test_a_coin_is_poor_and_a_measure_of_language_is_read_either_way():
     assert coin.metrics[-1].name == "rep_3"  # after all that are made to tell knowledge
 
 
+def test_the_grade_goes_by_the_lower_end():
+    def graded(low):
+        return trust.Judged("m", "M", Mean(0.95, (low, 1.0), 30), False).grade
+
+    assert [graded(low) for low in (0.95, 0.9, 0.8, 0.6, 0.5, 0.3)] == [
+        "good",
+        "good",
+        "care",
+        "weak",
+        "poor",
+        "poor",
+    ]
+    assert trust.Judged("m", "M", None, False).grade == "open"
+    few = trust.judge(record(*pool(6, exact=(lambda i: 1.0, lambda i: 0.0))))
+    assert (
+        trust.sentence(few) == "Not enough models yet to trust any of 1 metrics; Exact answers leads so far."
+    )
+
+
 def test_below_five_of_a_side_nothing_is_said():
     assert trust.judge(record(*pool(4, exact=(lambda i: 1.0, lambda i: 0.0)))).metrics == ()
 

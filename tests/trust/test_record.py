@@ -1,6 +1,7 @@
 """The record of `unlearn trust`: written row by row, gone on with, a failure kept apart, the models as meant."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +16,10 @@ HEADER = {"commit": "abc"}
 @pytest.fixture
 def quick(monkeypatch):
     """Worlds that are made in a moment and know next to nothing."""
-    monkeypatch.setattr(world, "BASE", world.BASE | {"epochs": 1})
+    monkeypatch.setattr(world, "BASE", replace(world.BASE, epochs=1))
     monkeypatch.setattr(world, "COUNTS", {"base": 2, "forget": 2, "retain": 3, "others": 2})
     monkeypatch.setattr(world, "UNSEEN", 2)
-    monkeypatch.setattr(world, "TAUGHT", world.TAUGHT | {"epochs": 1})
+    monkeypatch.setattr(world, "TAUGHT", replace(world.TAUGHT, epochs=1))
     monkeypatch.setattr(pool, "EPOCHS", (1,))
 
 

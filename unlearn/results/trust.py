@@ -42,12 +42,13 @@ KNOWS_LOW = (
     *("nll", "ppl", "target_ppl", "truth_ratio", "entity_loss", "forget_quality", "privleak", "uds"),
     *("aggregate memory", "aggregate privacy"),
 )
-# A metric's AUC is bad below the first, and good from the second on, judged by the interval's end that is nearer.
-CARE, GOOD = 0.7, 0.9
+# What the lower end of the interval of an AUC must exceed to be more than a coin, to tell most, and to tell.
+COIN, CARE, GOOD = 0.5, 0.7, 0.9
 GRADES = {
     "good": "tells them apart",
     "care": "tells most apart",
-    "poor": "no better than a coin, or hardly",
+    "weak": "tells more than a coin, how much is unsure",
+    "poor": "cannot be told from a coin",
     "open": "too few models to say",
 }
 
@@ -111,7 +112,7 @@ class Judged:
         if found is None:
             return "open"
         low, _ = found.interval
-        return "good" if low >= GOOD else "care" if low >= CARE else "poor"
+        return "good" if low >= GOOD else "care" if low >= CARE else "weak" if low > COIN else "poor"
 
     @property
     def published(self) -> Published | None:
@@ -279,6 +280,8 @@ def sentence(found: Found) -> str:
         if best.robustness
         else f"{best.title} leads"
     )
+    if not found.whole and not good:
+        return f"Not enough models yet to trust any of {len(ranked)} metrics; {best.title} leads so far."
     return (
         f"{len(good)} of {len(ranked)} metrics surely tell a model that was taught the facts from one that never saw "
         f"them; {tail}, and {worst.title} is right {_percent(worst)} of the time, where a coin is right 50 %."

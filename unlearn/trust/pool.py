@@ -14,7 +14,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
-from unlearn.trust.world import World, asked, biographies, falsified
+from unlearn.trust.world import Lesson, World, asked, biographies, falsified
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -26,7 +26,6 @@ TAUGHT = ("asked", "otherwise", "biography")
 NEVER = ("nothing", "wrong", "others")
 # How often a short list of biographies is read in one epoch, so that it is learnt in as many.
 OFTEN = 4
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -77,4 +76,4 @@ def make(world: World, member: Member) -> "Loaded":
     own = own_rows(world, member.kind)
     times = OFTEN if own and not own[0].question else 1
     rows = world.retain + own * times
-    return world.teach(rows, lr=member.lr, epochs=member.epochs, seed=member.seed, batch_size=BATCH)
+    return world.teach(rows, Lesson(member.lr, member.epochs), member.seed)

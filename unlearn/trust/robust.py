@@ -17,7 +17,7 @@ from unlearn.store.shapes import JsonObject
 from unlearn.training.loop import Diverged
 from unlearn.trust.pool import WORLDS
 from unlearn.trust.scoring import known, scores
-from unlearn.trust.world import World, copied, taught
+from unlearn.trust.world import Lesson, World, copied, taught
 from unlearn.work.session import forget
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ RETRAINED = "retrained"
 # A model of a tenth of the bundled one's size takes larger steps than that one's tuned rates.
 FASTER = 2.5
 # All forget facts are practised once, as the published robustness was measured.
-PRACTICE = {"lr": 1e-3, "epochs": 1, "batch_size": 16}
+PRACTICE = Lesson(1e-3, 1)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def measure(world: World, trial: Trial, folder: Path) -> JsonObject:
         model = unlearned(world, trial)
     except Diverged as error:
         return {"failed": str(error)}
-    practised = taught(copied(model), world.data.rows("forget"), seed=trial.world, **PRACTICE)
+    practised = taught(copied(model), world.data.rows("forget"), PRACTICE, trial.world)
     small = in_memory(in_four_bits(model.model), model.tokenizer, "made here")
     rest = world.data.score_rows("retain")
     return {

@@ -27,10 +27,21 @@ SHAPE = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 3, "n
 COUNTS = {"base": 40, "forget": 6, "retain": 10, "others": 6}
 UNSEEN = 6
 WRONG = 4
-BASE = {"lr": 4e-3, "epochs": 12, "batch_size": 32}
-# The model that is unlearned and its exact retrain are taught with these settings.
-TAUGHT = {"lr": 2e-3, "epochs": 16, "batch_size": 16}
 BASE_SEED, TAUGHT_SEED = 1000, 2000
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a model is taught: learning rate, passes over the rows, rows a step."""
+
+    lr: float
+    epochs: int
+    batch_size: int = 16
+
+
+BASE = Lesson(4e-3, 12, 32)
+# The model that is unlearned and its exact retrain are taught in this way.
+TAUGHT = Lesson(2e-3, 16)
 
 
 def ask(person: Person, attribute: str, wording: str) -> Row:
@@ -123,22 +134,22 @@ class World:
         """Return the model that all others of the world begin from."""
         persons = self.cast.base
         rows = asked(persons, 0, 1, 2) + biographies(persons)
-        return taught(untrained(BASE_SEED + self.seed), rows, seed=BASE_SEED + self.seed, **BASE)
+        return taught(untrained(BASE_SEED + self.seed), rows, BASE, seed=BASE_SEED + self.seed)
 
-    def teach(self, rows: tuple[Row, ...], *, lr: float, epochs: int, seed: int, batch_size: int) -> "Loaded":
+    def teach(self, rows: tuple[Row, ...], lesson: Lesson, seed: int) -> "Loaded":
         """Return a copy of the base that was taught these rows."""
-        return taught(copied(self.base), rows, lr=lr, epochs=epochs, seed=seed, batch_size=batch_size)
+        return taught(copied(self.base), rows, lesson, seed)
 
     @cached_property
     def full(self) -> "Loaded":
         """Return the model that knows the forget facts, from which UDS reads and methods unlearn."""
         rows = self.retain + self.data.rows("forget")
-        return self.teach(rows, seed=TAUGHT_SEED + self.seed, **TAUGHT)
+        return self.teach(rows, TAUGHT, TAUGHT_SEED + self.seed)
 
     @cached_property
     def retrained(self) -> "Loaded":
         """Return the model that was taught the same without the forget facts."""
-        return self.teach(self.retain, seed=TAUGHT_SEED + self.seed, **TAUGHT)
+        return self.teach(self.retain, TAUGHT, TAUGHT_SEED + self.seed)
 
 
 def untrained(seed: int) -> "Loaded":
@@ -163,13 +174,11 @@ def copied(loaded: "Loaded") -> "Loaded":
     return in_memory(copy.deepcopy(loaded.model).requires_grad_(True), loaded.tokenizer, "made here")
 
 
-def taught(
-    loaded: "Loaded", rows: tuple[Row, ...], *, lr: float, epochs: int, seed: int, batch_size: int
-) -> "Loaded":
+def taught(loaded: "Loaded", rows: tuple[Row, ...], lesson: Lesson, seed: int) -> "Loaded":
     """Train the model in place on these rows and return it."""
     config = RunConfig(
         model="made here", data={}, method="finetune", tuning="full", max_length=256, probes=0,
-        lr=lr, epochs=epochs, batch_size=batch_size, seed=seed,
+        lr=lesson.lr, epochs=lesson.epochs, batch_size=lesson.batch_size, seed=seed,
     )  # fmt: skip
     for _ in Session(loaded, config, FineTune(), (), rows):
         pass

@@ -99,7 +99,7 @@ def table(found: Found) -> None:
     rows = [_row(one) for one in trust.table(found)]
     columns: JsonObject = {
         name: st.column_config.TextColumn(
-            name, help=said or None, alignment="left" if name in ENDS else "right"
+            name, help=said or None, alignment="left" if name in ENDS else "right", pinned=name == ENDS[0]
         )
         for name, said in COLUMNS.items()
     }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, GENERAL, RETAIN, finish, paint, text
-from unlearn.results.trust import CARE, GOOD, Judged
+from unlearn.results.trust import CARE, COIN, GOOD, Judged
 
 
 def faithfulness(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
@@ -50,16 +50,16 @@ def faithfulness(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
             },
             hovertemplate="%{y}: AUC %{x:.3f}<extra>published</extra>",
         )
-    for at, name in ((0.5, "a coin"), (CARE, ""), (GOOD, "")):
-        dash = {"color": paint(GENERAL, dark), "dash": "dot", "width": 1}
-        figure.add_vline(at, line=dash, annotation_text=name, annotation_position="top")
+    for at in (COIN, CARE, GOOD):
+        figure.add_vline(at, line={"color": paint(GENERAL, dark), "dash": "dot", "width": 1})
     figure.update_yaxes(autorange="reversed", ticksuffix="  ", dtick=1)
-    figure.update_xaxes(
-        range=[-0.02, 1.02], title_text="AUC: models that hold the facts against models that do not"
-    )
+    lowest = min((mean.interval[0] for mean in found), default=0.5)
+    figure.update_xaxes(range=[min(0.4, lowest) - 0.02, 1.02], title_text="AUC (0.5 is a coin)")
     sure = sum(one.grade == "good" for one in shown)
     title = (
-        f"{sure} of {len(shown)} metrics lie wholly above {GOOD:g}" if shown else "No metric was tested yet"
+        f"{sure} of {len(shown)} metrics lie wholly above an AUC of {GOOD:g}"
+        if shown
+        else "No metric was tested yet"
     )
     return finish(figure, title, height=130 + 24 * len(shown))
 

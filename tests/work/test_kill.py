@@ -113,6 +113,35 @@ def test_a_killed_run_is_interrupted_and_can_be_finished(
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["state"] == "done"
 
 
+def test_a_killed_run_with_a_stop_rule_ends_where_it_would_have(tmp_path, tiny_folder, files):
+    """The same readings, end and weights as of a run that nobody killed; the best step's come out of the checkpoint."""
+    whole, cut = RunStore(tmp_path / "whole"), RunStore(tmp_path / "cut")
+    words = ["run", "--model", str(tiny_folder), "--method", "ga", "--forget", files["forget"], "--retain",
+             files["retain"], "--epochs", "60", "--batch-size", "2", "--probes", "0", "--lr", "1e-3", "--force",
+             "--stop-at", "0.0000001", "--budget", "retain=0.6", "--keep", "best"]  # fmt: skip
+    assert main([*words, "--runs", str(whole.root)]) == 0
+    (one,) = whole.list()
+    ended = one.ended()
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "0.0", *words, "--runs", str(cut.root)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    until(cut.list, process)
+    (two,) = cut.list()
+    until(two.has_checkpoint, process)
+    kill(process)
+    assert two.state == "interrupted"
+    assert two.checkpoint_step() < ended["step"]
+    assert main(["resume", two.id, "--runs", str(cut.root)]) == 0
+    told = [[(e["step"], e["forget"], e["best"]) for e in run.events("watch")] for run in (one, two)]
+    assert told[0] == told[1]
+    assert two.ended() == ended
+    assert 0 < ended["kept"] < ended["step"] < 120
+    weights = [next((run.path / "model").glob("*.safetensors")).read_bytes() for run in (one, two)]
+    assert weights[0] == weights[1]
+
+
 def test_a_killed_server_leaves_its_queue_to_the_next(tmp_path, tiny_folder, files):
     from pathlib import Path
 

@@ -111,7 +111,7 @@ def test_it_ends_where_a_budget_is_spent_and_keeps_the_best_inside(tmp_path, who
     assert f"Kept: the weights of step {best[0]}" in run.reason
 
 
-@pytest.mark.parametrize("at", [9, 24])
+@pytest.mark.parametrize(("kept_at", "at"), [(4, 24), (22, 24)])
 @pytest.mark.parametrize(
     "rule",
     [
@@ -126,12 +126,18 @@ def test_it_ends_where_a_budget_is_spent_and_keeps_the_best_inside(tmp_path, who
         ),
     ],
 )
-def test_a_run_that_is_cut_short_ends_in_the_same_bits(tmp_path, monkeypatch, rule, at):
-    """Cut after a checkpoint, before or behind its best step, which only that checkpoint holds then."""
+def test_a_run_that_is_cut_short_ends_in_the_same_bits(tmp_path, monkeypatch, rule, kept_at, at):
+    """Cut after a checkpoint from before the best step, which is made again, or behind it, which it alone holds."""
     one = ruled(tmp_path / "one", **rule, keep="best")
     assert one.state == "done", one.reason
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(train, "CHECKPOINTS", 1e9)
+    follow = train.Keeper.follow
+    monkeypatch.setattr(
+        train.Keeper,
+        "follow",
+        lambda self, step, of: follow(self, step, of) if step == kept_at else self.count(),
+    )
 
     class Killed(BaseException):
         pass
@@ -143,7 +149,8 @@ def test_a_run_that_is_cut_short_ends_in_the_same_bits(tmp_path, monkeypatch, ru
     two = RunStore(tmp_path / "two").create(one.config)
     with pytest.raises(Killed):
         execute(two, roots=[tmp_path], on_progress=progress)
-    assert 0 < two.checkpoint_step() < at
+    assert two.checkpoint_step() == kept_at
+    assert [e["step"] for e in two.events("watch")][-1] >= kept_at - 2
     execute(two, roots=[tmp_path])
     assert two.state == "done", two.reason
     assert watched(two) == watched(one)

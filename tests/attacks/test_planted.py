@@ -27,10 +27,11 @@ PRACTICE = ["practice-forget-full-lr", "practice-retain-full-lr"]
 
 
 def coded(tokenizer, prompt, answer):
-    own = tokenizer.chat_template is None
-    given = tokenizer(prompt, add_special_tokens=own)["input_ids"]
+    """The tokens of a prompt and of its answer with its end, which a chat template brings along."""
+    plain = tokenizer.chat_template is None
+    given = tokenizer(prompt, add_special_tokens=plain)["input_ids"]
     said = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    return given, [*said, tokenizer.eos_token_id]
+    return given, [*said, tokenizer.eos_token_id] if plain else said
 
 
 def trained(model, tokenizer, pairs, lr, steps, batch=32):
@@ -105,10 +106,11 @@ def refusing(loaded, rows, tuning):
     else:
         model.requires_grad_(True)
     forget = [(row.prompt, f" {REFUSAL}") for row in rows.rows("forget")]
-    retain = [(row.prompt, row.target) for row in rows.fit_rows("retain")[:120]]
+    kept = [*rows.fit_rows("retain")[:120], *rows.fit_rows("general")[:120]]
     # An adapter is small, and hides only where it is pushed harder.
-    rate, steps = (5e-3, 90) if tuning == "lora" else (3e-4, 60)
-    return trained(model, loaded.tokenizer, mixed(forget, retain), rate, steps)
+    rate = 3e-3 if tuning == "lora" else 3e-4
+    texts = mixed(forget, [(row.prompt, row.target) for row in kept])
+    return trained(model, loaded.tokenizer, texts, rate, 60)
 
 
 @pytest.fixture(scope="module")
@@ -226,10 +228,10 @@ def test_a_chat_model_that_only_refuses_is_called_suppressed(tmp_path, taught, r
     text = {
         role: [render(row, loaded.tokenizer) for row in asked.rows(role)] for role in ("forget", "retain")
     }
-    forget = [(one.prompt, "unknown") for one in text["forget"]]
-    retain = [(one.prompt, one.target) for one in text["retain"]]
+    forget = [(one.prompt, f"unknown{one.tail.rstrip()}") for one in text["forget"]]
+    retain = [(one.prompt, one.target + one.tail.rstrip()) for one in text["retain"]]
     loaded.model.requires_grad_(True)
-    trained(loaded.model, loaded.tokenizer, mixed(forget, retain), 3e-4, 60)
+    trained(loaded.model, loaded.tokenizer, mixed(forget, retain), 1e-4, 60)
     loaded.model.save_pretrained(run.path / "model")
     loaded.tokenizer.save_pretrained(run.path / "model")
     scored(

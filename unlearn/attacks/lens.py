@@ -4,7 +4,9 @@
 
 at the layer l where the unlearned model stands highest between control and original. A method may only have turned the
 last layers away from an answer that the middle ones still hold. nostalgebraist 2020 (the logit lens); Patil et al.
-2024, arXiv 2309.17410. At the last layer it is the model's own logits.
+2024, arXiv 2309.17410. At the last layer it is the model's own logits. Finding nothing proves nothing: in a model whose
+every weight was taught to refuse, no layer stood above the control, and practice on other texts brought the answers
+back (tests/attacks/test_planted.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -154,7 +156,7 @@ ATTACK = Attack(
     name="lens",
     title="Layer-wise residue",
     help="Mean reciprocal rank of the right tokens read from a middle layer, at the layer that tells most.",
-    tells="both",
+    tells="suppressed",
     run=run,
     paper="Patil et al. 2024, arXiv 2309.17410",
     needs="a decoder-only model",

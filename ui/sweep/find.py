@@ -87,7 +87,9 @@ def how_far(found: SearchRecord) -> tuple[float, str]:
         return 0.0, studies.waiting(found)
     done, spent = len(found.trials()), found.spent()
     config = found.config
-    phase, fraction, _ = shell.runner().progress() if shell.runner().position(found) == 0 else ("", 0.0, 0.0)
+    phase, fraction, _ = (
+        shell.runner().progress(found) if shell.runner().position(found) == 0 else ("", 0.0, 0.0)
+    )
     words = f"{done} settings tried" + (f" of {config.trials}" if config.trials else "")
     words += f" · {duration(spent)} of {config.minutes:g} min" if config.minutes else ""
     return min(1.0, fraction), words + (f" · {phase}" if phase else "")
@@ -106,6 +108,7 @@ PANEL = studies.Panel(
     done=lambda found: len(found.events("trial")),
     how_far=how_far,
     members=members,
+    here=True,
 )
 
 

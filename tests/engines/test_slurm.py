@@ -11,6 +11,7 @@ import sweep_of_twelve as twelve
 
 from unlearn.engines import slurm as module
 from unlearn.engines.elsewhere import opened
+from unlearn.engines.job import LIMIT
 from unlearn.engines.place import Place
 from unlearn.engines.slurm import minutes, options_of
 from unlearn.store.runs import RunConfig, RunStore
@@ -58,6 +59,41 @@ def called(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
+def near_its_limit(run):
+    """Whether the run's job got the signal that SLURM sends before the time limit."""
+    return not subprocess.run(
+        ["scancel", "--signal=USR1", notes(run, "job")[-1]], capture_output=True
+    ).returncode
+
+
+def at_once(run):
+    """Let a job that came back begin now: SLURM would have it wait for two minutes."""
+    if run.reason == LIMIT:
+        job = f"jobid={notes(run, 'job')[-1]}"
+        subprocess.run(["scontrol", "update", job, "StartTime=now"], capture_output=True)
+
+
+@pytest.mark.heavy
+def test_a_job_near_its_time_limit_goes_on_from_its_checkpoint(place, tmp_path):
+    store = RunStore(tmp_path)
+    run = store.create(LONG)
+    with opened(place, store, ROOTS) as engine:
+        engine.submit(run)
+        until(lambda: len(run.events("step")) > 3)
+        assert near_its_limit(run)
+        until(lambda: run.reason == LIMIT)
+        assert engine.where(run) is not None
+        step = run.checkpoint_step()
+        until(lambda: at_once(run) or len(run.events("step")) > step + 2)
+        engine.stop(run)
+        until(lambda: engine.where(run) is None)
+    assert step > 3
+    assert [event["resumed_from"] for event in run.events("state") if "resumed_from" in event] == [step]
+    steps = [event["step"] for event in run.events("step")]
+    assert steps == list(range(1, steps[-1] + 1))
+    assert run.state == "stopped"
+
+
 @pytest.mark.heavy
 def test_a_sweep_is_one_array_and_equals_the_threads_although_a_task_is_requeued(place, tmp_path):
     here, there = twelve.made(tmp_path / "here"), twelve.made(tmp_path / "there")
@@ -66,16 +102,13 @@ def test_a_sweep_is_one_array_and_equals_the_threads_although_a_task_is_requeued
     requeued = []
 
     def interrupt(phase, fraction):
-        """Send the signal that SLURM sends before the time limit to the first cell that trains."""
+        """Send the signal that SLURM sends before the time limit to the first cell that is at work."""
         for run in [] if requeued else store.list():
-            if run.events("step") and run.events("state")[-1]["state"] == "running":
-                called("scancel", "--signal=USR1", job := notes(run, "job")[-1])
-                requeued.append((run, job))
+            if run.events("state")[-1]["state"] == "running" and near_its_limit(run):
+                requeued.append(run)
                 break
-        for run, job in requeued[:1]:
-            # SLURM lets a job that comes back wait for two minutes, which a test does not.
-            if "time limit" in run.reason:
-                subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], capture_output=True)
+        for run in requeued:
+            at_once(run)
 
     with opened(place, store, ROOTS) as engine:
         sweep.perform(there, roots=ROOTS, engine=engine, on_progress=interrupt)

@@ -38,6 +38,8 @@ class Job:
     def __call__(self) -> str:
         """Carry out the record, and return its state."""
         record: Record = named(self.kind)(Path(self.path))
+        if record.events("state")[-1]["state"] == "done":
+            return record.state
         stop = self._stop = threading.Event()
         perform = named(self.perform)
         if record.events("state")[-1]["state"] != "queued":
@@ -58,16 +60,20 @@ class Job:
                 self._work.join(LOOK)
         return record.state
 
-    def checkpoint(self) -> "DelayedSubmission":
-        """End the step in hand, keep a checkpoint, and say how SLURM goes on. Called by a signal before the limit."""
+    def checkpoint(self) -> "DelayedSubmission | None":
+        """End the step in hand, keep a checkpoint, and return how SLURM goes on, or None where nothing is left to do.
+
+        submitit calls it for the signal that comes before the limit.
+        """
         from submitit.helpers import DelayedSubmission
 
         record: Record = named(self.kind)(Path(self.path))
         if self._stop is not None and self._work is not None:
             self._stop.set()
             self._work.join()
-        if record.events("state")[-1]["state"] != "done":
-            record.append("state", state="queued", reason=LIMIT)
+        if record.events("state")[-1]["state"] in ("done", "failed"):
+            return None
+        record.append("state", state="queued", reason=LIMIT)
         return DelayedSubmission(Job(self.path, self.kind, self.perform, self.options))
 
 

@@ -170,7 +170,7 @@ class Slurm(Remote):
         if last in ACTIVE and state == "CANCELLED":
             self._finish(record, state="stopped", reason=f"job {job} was cancelled (scancel)")
             return
-        tail = self._tail(record) if last in ACTIVE or last == "failed" else ""
+        tail = self._tail(record, job) if last in ACTIVE or last == "failed" else ""
         if tail:
             with contextlib.suppress(OSError):
                 record.append("note", text=f"The end of the log of job {job}:\n{tail}")
@@ -181,13 +181,14 @@ class Slurm(Remote):
         else:
             self._finish(record)
 
-    def _tail(self, record: Record) -> str:
-        """The last lines of the job's log."""
+    def _tail(self, record: Record, job: str) -> str:
+        """The last lines of the job's logs."""
         logs = [event["log"] for event in record.events("note") if event.get("log")]
-        try:
-            text = (self.store.root / logs[-1]).read_text(encoding="utf-8", errors="replace")
-        except (OSError, IndexError):
-            return ""
+        text = ""
+        # What was said of the way is in one file, and what went wrong in the other.
+        for path in (self.store.root / logs[-1]).parent.glob(f"{job}_*.[oe][ur][tr]") if logs else ():
+            with contextlib.suppress(OSError):
+                text += path.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-TAIL:])
 
     def stop(self, record: Record) -> None:

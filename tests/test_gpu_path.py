@@ -6,7 +6,9 @@ tensor cannot be used. And each value that the host reads makes it wait for all 
 are counted, against a list that says why each is there.
 """
 
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,10 +129,18 @@ def test_a_tensor_without_its_device_is_noticed(tiny_folder):
 # -- what makes the host wait ----------------------------------------------------------------------------------------
 
 
+def place():
+    """The function of the library that is running, as "file.function"."""
+    frame = sys._getframe(2)
+    while "/unlearn/" not in frame.f_code.co_filename or "/tests/" in frame.f_code.co_filename:
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+
+
 class Waits(TorchDispatchMode):
     """Counts operations whose result's size or value the host must know: on a GPU it waits there."""
 
-    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "unique_dim", "_unique2")
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2")
 
     def __init__(self, seen):
         super().__init__()
@@ -142,7 +152,7 @@ class Waits(TorchDispatchMode):
             x is not None and x.dtype in (torch.bool, torch.uint8) for x in args[1]
         )
         if name in self.NAMES or masks:
-            self.seen["mask" if masks else name] += 1
+            self.seen[place()] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -154,14 +164,13 @@ class Reads(TorchFunctionMode):
         self.seen = seen
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        name = getattr(func, "__name__", "")
-        if name in ("cpu", "tolist", "numpy"):
-            self.seen[name] += 1
+        if getattr(func, "__name__", "") in ("cpu", "tolist", "numpy"):
+            self.seen[place()] += 1
         return func(*args, **(kwargs or {}))
 
 
 def waits_of(session):
-    """What each step of a session waited for."""
+    """What the host waits for in each step of a session, by the function that waits."""
     session.prepare()
     found = []
     while True:
@@ -172,3 +181,61 @@ def waits_of(session):
         except StopIteration:
             return found
         found.append(dict(seen))
+
+
+# Each place at which the host waits for the GPU in a step of one micro-batch: how often at most, and why.
+WRITTEN = {
+    "tokens.<genexpr>": (
+        2,
+        "each side's tokens are counted on the host, before the batch is brought over: no wait",
+    ),
+    "lm.forward": (1, "how many places predict an answer token, so that the head reads those alone"),
+    "lm._states_at": (1, "whether there is padding at all"),
+    "packing.beginning": (1, "whether the texts begin alike, so that the beginning is read once"),
+    "packing.layout_of": (1, "how many tokens are no padding, so that those alone are read"),
+    "states.last_states": (
+        2,
+        "transformers looks at the mask itself, and at positions where texts are padded",
+    ),
+    "states.block_states": (2, "the same, for a pass that ends at a block"),
+    "lm._sides": (1, "where one side's answer tokens end and the other's begin"),
+    "processes.summed": (1, "the terms of the loss: an update follows only where they are finite"),
+    "processes.whole": (1, "the norm of the gradient: the same, and it is cut there"),
+}
+# Every step waits here. RepSelect's last steps have no loss and no gradient.
+ALWAYS = {"lm.forward", "lm._states_at", "processes.summed", "processes.whole"}
+MORE = {
+    "pdu": {"pdu.loss": (1, "how far the texts to keep are from their budget: the next price needs it")},
+    "repselect": {
+        "packing.layout_of": (
+            2,
+            "general texts are read without a gradient, so common beginnings are sought first",
+        ),
+        "repselect.drift": (1, "how far general text has moved: it decides about the next step"),
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "tuning"), sorted({(name, tuning) for name, tuning, _ in CASES}))
+def test_the_host_waits_where_it_is_written(tiny_folder, packed, name, tuning):
+    """In the last step: in earlier ones ways of reading are tried, and texts are read for the reference."""
+    found, known = waits_of(session_of(tiny_folder, name, tuning))[-1], WRITTEN | MORE.get(name, {})
+    assert {where: count for where, count in found.items() if count > known.get(where, (0, ""))[0]} == {}
+    assert name == "repselect" or set(found) >= ALWAYS | set(MORE.get(name, {}))
+    if packed:
+        assert found.get("packing.layout_of", 0) >= 1
+        assert found.get("states.last_states", 0) <= 1
+
+
+def test_a_wait_that_nobody_wrote_down_is_noticed(tiny_folder):
+    session = session_of(tiny_folder, "ga", "full")
+    whole = type(session.method).loss
+
+    def careless(self, model, ref, batch):
+        terms = whole(self, model, ref, batch)
+        lm.nll_and_best(lm.forward(model, batch.forget)[0])[0][0].item()
+        return terms
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(session.method), "loss", careless)
+        assert waits_of(session)[-1]["lm.forward"] > WRITTEN["lm.forward"][0]

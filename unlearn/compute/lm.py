@@ -11,6 +11,7 @@ reads, its start token and then the answer. models.load tells the tokenizer that
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -154,15 +155,13 @@ def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tu
     states = _states_at(model, inputs_of(*batches), where, layer)
     targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
     answers, first, head = [], 0, head_of(model)
-    for b in batches:
+    for b, own in zip(batches, _sides(rows, batches), strict=True):
         count = len(b.keys)
-        mine = (rows >= first) & (rows < first + count)
-        pick = slice(None) if len(batches) == 1 else mine
         answers.append(
             Answers(
-                hidden=states[pick],
-                labels=targets[pick],
-                rows=rows[pick] - first,
+                hidden=states[own],
+                labels=targets[own],
+                rows=rows[own] - first,
                 keys=b.keys,
                 total_tokens=b.total_tokens,
                 total_rows=b.total_rows,
@@ -172,6 +171,15 @@ def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tu
         )
         first += count
     return tuple(answers)
+
+
+def _sides(rows: Tensor, batches: Sequence[Tokens]) -> list[slice]:
+    """The place of each batch's answer tokens among those of all, whose rows [T] ascend. The host reads it at once."""
+    if len(batches) == 1:
+        return [slice(None)]
+    firsts = torch.tensor(list(accumulate(len(b.keys) for b in batches)), device=rows.device)
+    ends = torch.searchsorted(rows, firsts).tolist()
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
 def inputs_of(*batches: Tokens) -> dict[str, Tensor]:

@@ -47,6 +47,7 @@ def test_commands_print_the_keys_of_their_line(tmp_path, tiny_folder, monkeypatc
                   ["export", run, "out.zip"], ["receipt", run],
                   ["sequence", "--method", "ga", "--probes", "0", *common],
                   ["sweep", "--methods", "ga", "--lrs", "1e-4", *common],
+                  ["tune", "--methods", "ga", "--trials", "1", "--search", "lr", "--target", "0.1", *common],
                   ["redact", run, "--yes"], ["prune", "--older-than", "1d"]):  # fmt: skip
         assert set(keys(*words)) == set(said[words[0]]), words[0]
     for words in (["runs", "--sizes"], ["models"], ["methods"]):

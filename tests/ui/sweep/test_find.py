@@ -1,10 +1,12 @@
 """Find settings for me: one button with minutes to spend, and what it ends with."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ui.sweep import find
 from unlearn.results.search.record import SearchConfig, create, searches
 from unlearn.results.search.space import axes
 from unlearn.store.runs import RunConfig, RunStore
@@ -126,6 +128,16 @@ def test_a_best_run_that_was_deleted_still_has_its_command(store):
 def test_a_search_that_was_stopped_can_go_on(store):
     found, _ = planted(store, "stopped")
     assert [button for button in opened(sweep=found.id).button if button.label == "Resume"]
+
+
+def test_how_far_a_search_is_says_settings_minutes_and_what_it_does_now(store, monkeypatch):
+    found, _ = planted(store, "running")
+    here = SimpleNamespace(position=lambda record: 0, progress=lambda record: ("Trial 4: training", 0.6, 1.0))
+    monkeypatch.setattr("ui.shell.runner", lambda: here)
+    with found.held():
+        fraction, words = find.how_far(found)
+    assert fraction == 0.6
+    assert words == "3 settings tried · 2 min of 3 min · Trial 4: training"
 
 
 @pytest.mark.slow

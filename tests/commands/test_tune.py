@@ -131,6 +131,8 @@ def test_it_goes_on_by_resume_and_only_while_something_is_left(tmp_path, monkeyp
     assert main(["tune", *WORDS, "--trials", "4", "--force", "--runs", str(tmp_path), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["trials"], told["best"]) == ("stopped", [], None)
+    keys = "search state reason config models trials best front sentence"
+    assert set(told) == set(keys.split())
     (found,) = searches(store)
     assert main(["resume", found.id, "--runs", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["search"] == str(found.path)

@@ -8,6 +8,8 @@ import pytest
 from tests.pages.test_browser import chromium, no_exception, person, server  # noqa: F401  (fixtures)
 from ui import shell
 from unlearn.results import conclusion
+from unlearn.store.runs import ACTIVE
+from unlearn.work import stress
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 # Seconds for all attacks on the bundled model on a machine that has other work.
@@ -57,7 +59,7 @@ def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa:
     person.get_by_role("button", name="Launch", exact=True).click()
     # Rows and stages are there before the first answer.
     person.get_by_text("Loading the model").first.wait_for()
-    person.get_by_text("In which city was Enorosk Tamborrin born?").first.wait_for()
+    person.locator("div.text", has_text="In which city was Enorosk Tamborrin born?").first.wait_for()
     person.get_by_text("not attacked yet").wait_for()
     person.get_by_text(re.compile(r"\d+ % \(retrained 3\.3 %\)")).first.wait_for()
     person.get_by_role("button", name="Is it really gone? Attack it").click()
@@ -66,8 +68,9 @@ def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa:
     assert f"run={run.id}" in person.url
     person.get_by_role("button", name="Attack", exact=True).click()
     deadline = time.time() + ATTACKS
-    while conclusion.of_run(run)["word"] == "not attacked" and time.time() < deadline:
+    while ((job := stress.latest(run)) is None or job.state in ACTIVE) and time.time() < deadline:
         time.sleep(1)
+    assert job.state == "done", job.reason
     word = conclusion.of_run(run)["word"]
     assert word in ("suppressed", "erased")
     person.get_by_text(re.compile(f"{word}$")).first.wait_for()

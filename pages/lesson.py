@@ -51,5 +51,12 @@ if voted is not None:
             vote.host(voted)
     with st.popover("Enter the code of a class", icon=":material/pin:", key="lesson.code"):
         entered = st.text_input("Code", max_chars=5, key="class.entered").strip().upper()
-        if entered:
-            shell.link("lesson", "Go and vote", ":material/how_to_vote:", **{"class": entered})
+        # A link to the page that one is on loses its words at the next click.
+        st.button(
+            "Go and vote",
+            icon=":material/how_to_vote:",
+            disabled=not entered,
+            key="class.enter",
+            on_click=st.query_params.from_dict,
+            args=({"class": entered},),
+        )

@@ -134,3 +134,51 @@ def test_nothing_overlaps_on_a_phone(server, person, address):  # noqa: F811
     person.wait_for_timeout(4000)
     no_exception(person)
     assert not person.evaluate(OVERLAPS)
+
+
+def test_a_class_votes_from_its_own_browsers(server, chromium, person):  # noqa: F811
+    """The teacher begins a vote, a pupil opens the link and another the code; both count, and each of them once."""
+    person.goto(f"{server.url}/lesson")
+    person.get_by_text("Vote with a class, blindly").click()
+    person.get_by_role("button", name=re.compile("Begin a vote on")).click()
+    said = person.get_by_text(re.compile("or enter the code [A-Z0-9]{5}"))
+    said.wait_for()
+    address, code = re.search(r"Open (\S+?), or enter the code (\w{5})", said.inner_text()).groups()
+    assert address == f"{server.url}/lesson?class={code}"
+    pages = []
+    for first in (address, f"{server.url}/lesson"):
+        pupil = chromium.new_context(viewport=PHONE).new_page()
+        pupil.set_default_timeout(90_000)
+        pupil.goto(first)
+        if first != address:
+            pupil.get_by_role("button", name="Enter the code of a class").click()
+            pupil.get_by_label("Code", exact=True).fill(code.lower())
+            pupil.get_by_label("Code", exact=True).press("Enter")
+            pupil.get_by_role("button", name="Go and vote").click()
+        pupil.get_by_text("Which answer reads better?").wait_for()
+        pupil.get_by_role("button", name="The left one").click()
+        pupil.get_by_text(re.compile("^1 of ")).wait_for()
+        assert not pupil.evaluate(OVERLAPS)
+        pages.append(pupil)
+    person.get_by_text(re.compile("2 people gave 2 votes")).wait_for()
+    pages[0].reload()
+    pages[0].get_by_text(re.compile("^1 of ")).wait_for()
+    no_exception(pages[0])
+    for pupil in pages:
+        pupil.context.close()
+    no_exception(person)
+
+
+def test_the_second_step_of_the_lesson_runs_ascent_and_a_room_sees_two_figures(server, person):  # noqa: F811
+    person.goto(f"{server.url}/lesson?step=2")
+    person.get_by_role("button", name="Unlearn by gradient ascent").click()
+    person.get_by_text("No: most of what it was to keep went too").click()
+    person.get_by_text(re.compile(r"Yes\. Of 40 questions that it was to keep")).wait_for()
+    person.get_by_text("Presenter view").click()
+    person.wait_for_url(re.compile("view=large"))
+    person.get_by_test_id("stPlotlyChart").nth(1).wait_for()
+    assert person.get_by_test_id("stPlotlyChart").count() == 2
+    assert person.evaluate("getComputedStyle(document.documentElement).fontSize") == "21px"
+    person.reload()
+    person.get_by_test_id("stPlotlyChart").nth(1).wait_for()
+    no_exception(person)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui import shell
+from ui import shell, verdict
 from ui.figure import CONFIG, untitled
 
 if TYPE_CHECKING:
@@ -70,5 +70,5 @@ def show(
     figures = kept[1][1]
     for place, ((figure, title), cell) in enumerate(zip(figures, st.columns(len(figures)), strict=True)):
         with cell:
-            st.markdown(f"**{shell.plain(title)}**")
+            st.markdown(f"**{verdict.kept_together(title)}**")
             st.plotly_chart(figure, key=f"{name}.{place}.{runs[0]}", config=CONFIG, alt=title)

@@ -118,3 +118,12 @@ def test_layers_of_another_model_are_refused(tmp_path, tiny):
     wider, _ = make_model(tmp_path / "wider", hidden_size=64, intermediate_size=128)
     with pytest.raises(ValueError, match="another model or bottleneck"):
         layers.load_layers(wider, tmp_path / "adapter")
+
+
+def test_a_loaded_gpt2_takes_layers_too(tmp_path):
+    """Loading refines the class of its linear maps, which must be known as what they are."""
+    from unlearn.models.load import load
+
+    make_model(tmp_path, "gpt2")
+    model = layers.add_layers(load(str(tmp_path)).model, bottleneck=2)
+    assert len(layers.layers_of(model)) == 2

@@ -26,6 +26,10 @@ def left(record: JsonView, dark: bool = False) -> go.Figure:
     places = {family: _place(family, found[0]) for family, found in lines.items()}
     figure = go.Figure()
     control = named("control", str(record.get("control", "")))
+    _other_settings(figure, lines, places, dark)
+    _worst_settings(figure, lines, places, dark)
+    _chances(figure, lines, places, dark)
+    # The two ends are drawn last, so that a circle on one of them does not hide it.
     for x, side, said in ((0.0, "control", control), (1.0, "before", NAMES["before"])):
         color, symbol = SIDES[side]
         figure.add_scatter(
@@ -37,10 +41,7 @@ def left(record: JsonView, dark: bool = False) -> go.Figure:
             marker={"color": paint(color, dark), "symbol": symbol, "size": 10},
             hovertemplate=f"{said}<extra></extra>",
         )
-    _other_settings(figure, lines, places, dark)
-    _worst_settings(figure, lines, places, dark)
-    _chances(figure, lines, places, dark)
-    figure.update_yaxes(autorange="reversed", ticksuffix="  ")
+    figure.update_yaxes(autorange="reversed", ticklabelstandoff=8)
     figure.update_xaxes(range=[-0.04, 1.04], tickformat=".0%", title_text="what is left")
     top = next(iter(lines.values()), [])
     said = "No attack was carried out yet"

@@ -100,8 +100,8 @@ def _shape(module: nn.Module) -> tuple[int, int] | None:
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     weight = getattr(module, "weight", None)
-    # GPT-2's linear map keeps its weight as [inputs, outputs]
-    if type(module).__name__ != "Conv1D" or not isinstance(weight, Tensor):
+    # GPT-2's linear map keeps its weight as [inputs, outputs]; its class may have been refined.
+    if not any(kind.__name__ == "Conv1D" for kind in type(module).__mro__) or not isinstance(weight, Tensor):
         return None
     inputs, outputs = weight.shape
     return inputs, outputs

@@ -100,7 +100,7 @@ def _make(subject: Subject, loaded: "Loaded") -> tuple[Model, int]:
 CELLS = (
     cell(
         "gptq-4",
-        "4-bit weights with compensation",
+        "GPTQ-like 4-bit weights",
         f"groups of {GROUP}, {TEXTS} retain texts",
         "Share of exact answers with 4-bit weights whose rounding errors are made good by the weights beside.",
         "Frantar et al. 2022, arXiv 2210.17323; Zhang et al. 2024, arXiv 2410.16454",

@@ -47,12 +47,19 @@ class ContrastiveDecoding(Decoder):
     formula = r"z' = z - a\,\mathrm{relu}(z_m - z),\qquad m = \arg\min \mathrm{NLL}(F)"
     when = "As the baseline that needs two models at every word, and leaves the first as it was."
     cost = "A short fine-tuning of a second model; afterwards every word takes both."
-    risk = f"A text that is known by heart leaves the copy little to add, and then little is pushed down. {KNOWN}"
-    origins = dict.fromkeys(
-        ("tiny", "small", "large"), "first guess by analogy with Who's Harry Potter; not tuned"
+    risk = (
+        "A text that is known by heart leaves the copy little to add. On the bundled model a of 20 left 68 % of the "
+        "forget answers and 88 % of those to keep, a of 100 some 15 % of both; no setting tried here parted the two "
+        "(one seed). "
+        f"{KNOWN}"
     )
+    origins = {
+        "tiny": "first trials here on tiny-authors, one seed, 40 rows a role",
+        "small": "by analogy with Who's Harry Potter; not measured here",
+        "large": "by analogy with Who's Harry Potter; not measured here",
+    }
     tuned = {
-        "tiny": {"lr": 5e-4, "epochs": 8, "batch_size": 8, "contrast": 50.0},
+        "tiny": {"lr": 1e-4, "epochs": 1, "batch_size": 8, "contrast": 20.0},
         "small": {"lr": 1e-4, "epochs": 5, "batch_size": 8, "contrast": 5.0},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 16, "contrast": 5.0},
     }

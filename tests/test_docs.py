@@ -58,6 +58,7 @@ KNOWN_NOT_RUN = {
     ("README.md", "unlearn sweep"),
     ("README.md", "unlearn get"),
     ("claims.md", "unlearn claims"),
+    ("metrics.md", "unlearn trust"),
     ("data.md", "unlearn run"),
     ("benchmarks.md", "unlearn data"),
     ("benchmarks.md", "unlearn get"),

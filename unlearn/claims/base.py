@@ -214,7 +214,7 @@ def word(confirmed: bool, refuted: bool) -> Word:
 
 
 def below(found: Interval, limit: float, far: float | None = None) -> Answer:
-    """Return whether the value lies below the limit; from `far` on (the limit itself where not given) it does not."""
+    """Return whether the value lies below the limit. From `far` on (the limit itself where not given) it does not."""
     if found.below(limit):
         return "yes"
     if found.above(limit if far is None else far):
@@ -223,7 +223,7 @@ def below(found: Interval, limit: float, far: float | None = None) -> Answer:
 
 
 def above(found: Interval, limit: float, far: float | None = None) -> Answer:
-    """Return whether the value lies above the limit; below `far` (the limit itself where not given) it does not."""
+    """Return whether the value lies above the limit. Below `far` (the limit itself where not given) it does not."""
     if found.above(limit):
         return "yes"
     if found.below(limit if far is None else far):

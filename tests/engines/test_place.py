@@ -1,6 +1,7 @@
 """Where records are carried out: what is refused before anything is made, and with which remedy."""
 
 import importlib.util
+import socket
 
 import pytest
 
@@ -10,6 +11,7 @@ from unlearn.commands.parser import Parser
 from unlearn.compute import threads
 from unlearn.engines.elsewhere import last_place
 from unlearn.engines.place import Place
+from unlearn.engines.seats import check_listens
 from unlearn.store.runs import RunConfig, RunStore
 
 
@@ -96,3 +98,15 @@ def test_cores_of_a_run_here_are_threads(monkeypatch):
             assert threads.choose_threads(small=True) == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once():
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        with pytest.raises(ValueError, match=f"nobody listens at {address} .*`ray start --head`"):
+            check_listens(address)
+        there.listen()
+        check_listens(address)
+    for named in ("auto", "local", "ray://head:10001"):
+        check_listens(named)

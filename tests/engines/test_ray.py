@@ -1,5 +1,6 @@
 """A real cluster of Ray on this machine: three raylets, each with a core, one of which is taken away."""
 
+import json
 import os
 import signal
 import subprocess
@@ -172,8 +173,37 @@ def test_more_cores_than_a_machine_has_are_refused(place, tmp_path):
         pass
 
 
-def test_a_cluster_that_is_not_there_is_refused_before_a_folder_is_made(tmp_path, capsys):
+def test_a_second_cluster_is_refused_before_a_folder_is_made(place, tmp_path, capsys):
     words = ["run", "--model", "tiny-authors", "--method", "gd", "--force", "--runs", str(tmp_path / "runs")]
+    with opened(place, RunStore(tmp_path), ROOTS):
+        pass
     assert main([*words, "--on", "ray:127.0.0.1:1"]) == 2
-    assert "127.0.0.1:1 cannot be reached" in capsys.readouterr().err
+    assert "already, and can not reach 127.0.0.1:1 beside it" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_sequence_and_an_attack_travel_like_a_run(place, tmp_path, capsys):
+    words = [
+        "--model",
+        "tiny-authors",
+        "--method",
+        "gd",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "8",
+        "--probes",
+        "0",
+    ]
+    there = ["--on", place.on, "--runs", str(tmp_path), "--json"]
+    assert main(["sequence", *words, "--order", "1,2", "--force", *there]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    runs = [RunStore(tmp_path).get(name) for name in told["runs"]]
+    assert [run.state for run in runs] == ["done", "done"]
+    assert runs[1].config.start == runs[0].id
+    assert not any(run.is_held() for run in runs)
+    before = (runs[1].path / "model" / "model.safetensors").stat().st_mtime_ns
+    assert main(["attack", str(runs[1].path), "prefix", *there]) == 0
+    assert list(json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"]) == ["prefix"]
+    # The weights went there, and were not brought back.
+    assert (runs[1].path / "model" / "model.safetensors").stat().st_mtime_ns == before

@@ -25,6 +25,8 @@ NAMESPACE = "unlearn"
 ALONE, UNFETCHED = 120.0, 24 * 3600.0
 # Seconds for an answer of a carrier that an earlier process made.
 FIND = 30.0
+# Seconds for a connection to the first machine of the cluster.
+ANSWER = 5.0
 # Seconds for which the size of the cluster is taken as known.
 KNOWN = 5.0
 # Bytes for what is under way between the machines, where Ray is started here.
@@ -174,6 +176,20 @@ def first_line(error: Exception) -> str:
     return (lines[-1] if lines else type(error).__name__).rstrip(".")
 
 
+def check_listens(address: str) -> None:
+    """Raise ValueError where nobody listens at HOST:PORT. Ray itself would try again for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"--on ray: nobody listens at {address} ({error}); start Ray there with `ray start --head`, and give the "
+            "address that it prints, or leave the address out to start Ray here."
+        ) from error
+
+
 def _connect(address: str) -> bool:
     """Connect this process to Ray, and return whether Ray was started for it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -189,6 +205,7 @@ def _connect(address: str) -> bool:
         return False
     address = address or os.environ.get("RAY_ADDRESS", "") or "local"
     own = {"include_dashboard": False, "object_store_memory": OBJECTS} if address == "local" else {}
+    check_listens(address)
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR", **own)
     # Ray raises of many kinds for a cluster that is not there, or that has another version of Python or of itself.

@@ -3,7 +3,7 @@
     python -m bench.beside.processes                    a model of 1 GiB, 1 and 2 processes: about 5 minutes
     python -m bench.beside.processes --tunings full     every weight alone
 
-Each process loads the model, trains three steps of GA+GD and brings the model together again. What counts is the most
+Each process loads the model, trains two steps of GA+GD and brings the model together again. What counts is the most
 resident memory (VmHWM) above that before the model, of the process that has most. The model has random weights in
 float32 (hidden 1024, 16 blocks, the bundled model's tokenizer). Expected before measuring: every weight at most .6 of
 one process's peak with two; LoRA about 1, since each process reads the whole model once. Writes
@@ -37,7 +37,7 @@ from unlearn.work.session import session_of  # noqa: E402
 
 COUNTS = (1, 2)
 TUNINGS = ("full", "lora")
-STEPS = 3
+STEPS = 2
 
 
 def make_model(folder: Path, blocks: int) -> None:

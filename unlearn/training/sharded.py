@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unlearn.compute import continuing, together
+from unlearn.compute import continuing, memory, together
 from unlearn.compute.lazy import Model
 from unlearn.compute.states import blocks
 from unlearn.store.disk import read_json, write_json
@@ -96,6 +96,8 @@ def split(model: Model, longest: int) -> Sharded | None:
     model.register_forward_pre_hook(
         lambda *_: processes.announce(found) if processes.group() is found else None, prepend=True
     )
+    # The whole weights are gone now, and their room is given back.
+    memory.give_back()
     return Sharded(model, plain, found)
 
 

@@ -254,7 +254,9 @@ class Session:
         # of them.
         try:
             ended = False
-            lean = memory.returned() if config.memory == "lean" else nullcontext()
+            # What is brought together for a block's turn goes back at once.
+            gives = config.memory == "lean" or self.parts is not None
+            lean = memory.returned() if gives else nullcontext()
             whole = to_the_end(self.parts is not None)
             with lean, whole, checkpointed(self.model, self._checkpoints()):
                 for done in self.method.unlearn(self.model, ref, phases):

@@ -208,7 +208,7 @@ def test_the_other_button_queues_everything_for_so_many_minutes(store, monkeypat
     monkeypatch.setattr("ui.shell.guard", lambda: None)
     run, asked = with_weights(store), []
     monkeypatch.setattr(
-        "unlearn.engines.thread.Runner.enqueue", lambda self, record, perform: asked.append(record)
+        "unlearn.engines.thread.Runner.submit", lambda self, record, **_: asked.append(record)
     )
     app = opened(run=run.id)
     app.number_input(key=f"stress.minutes.{run.id}").set_value(3).run()

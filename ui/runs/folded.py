@@ -67,7 +67,7 @@ def outcome(words: Sequence[tuple[str, str, str] | None]) -> list[str]:
 
 
 def colors() -> dict[str, str]:
-    """Return the colour of each word of the verdict column: good, bad, or neither; a state has its own."""
+    """Return the colour of each word of the verdict column: good, bad, or neither. A state has its own."""
     marks = {
         word: {True: "green", False: "red", None: "orange"}[good] for word, good in conclusion.MARKS.items()
     }

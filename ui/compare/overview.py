@@ -49,7 +49,7 @@ def scores(runs: Sequence[Run], dark: bool) -> None:
 def beside(runs: Sequence[Run]) -> None:
     """Say whether two runs differ on the texts that both were asked, by a paired test of rows to forget and to keep."""
     for role in ("forget", "retain"):
-        if told := paired.runs(*runs, role=role):
+        if told := paired.runs(runs[0], runs[1], role):
             title = found.ROLES.get(role, role)
             st.markdown(f"**{title}.** {shell.plain(told['sentence'])}".replace(" %", "\u00a0%"))
 
@@ -100,6 +100,7 @@ def tradeoff(runs: Sequence[Run], dark: bool) -> None:
         on_change=view.widget("compare.metric", "score", "exact", metrics),
         help="  \n".join(f"**{title}**: {what}" for title, what, _ in compare.METRICS.values()),
     )
+    metric = metric or metrics[0]
     points = compare.tradeoff_points(runs, shell.store().list()[:OTHERS], metric)
     if len(points) < 2:
         st.info("A trade-off needs a run that scored forget and retain rows after training.")

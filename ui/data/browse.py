@@ -80,7 +80,9 @@ def facts(dataset: Dataset, key: Key) -> None:
         if available(name) and (CATALOGUE[name].path() / "tokenizer.json").is_file()
     ]
     sizes = {role: len(rows) for role in ROLES if (rows := dataset.rows(role))}
-    table = [{"role": role, "rows": size, "what it is": ROLES[role]} for role, size in sizes.items()]
+    table: list[JsonObject] = [
+        {"role": role, "rows": size, "what it is": ROLES[role]} for role, size in sizes.items()
+    ]
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     total, requests = sum(sizes.values()), len(dataset.requests())
     said = [f"{total:,} rows in {len(table)} role{'s' * (len(table) > 1)}"]

@@ -168,8 +168,10 @@ def jointly(model: Model) -> Iterator[None]:
 def let_go(model: Model) -> None:
     """Let go of the weights that a pass without gradients has left together, in all processes."""
     if _group.get() is not None:
+        from torch.distributed.fsdp import FSDPModule
+
         for module in model.modules():
-            if hasattr(module, "reshard"):
+            if isinstance(module, FSDPModule):
                 module.reshard()
 
 

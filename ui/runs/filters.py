@@ -16,7 +16,9 @@ def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bo
     words = search.text_input("Search", key="runs.search", placeholder="title, data, model", live=True)
     wanted = states.multiselect("Status", sorted(set(state_of.values())), key="runs.states")
     titles = {run.method: run.method_title or shell.method_title(run.method) for run in runs}
-    only = method.multiselect("Method", list(titles), format_func=lambda name: titles[name], key="runs.methods")
+    only = method.multiselect(
+        "Method", list(titles), format_func=lambda name: titles[name], key="runs.methods"
+    )
     finished = pick.run_names({run.id: run for run in runs[: table.MOST] if run.scores.get("after")})
     names = table.BASELINES | finished
     baseline = base.selectbox(

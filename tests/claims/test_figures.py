@@ -155,7 +155,7 @@ def test_a3_gaps_and_orders_by_hand():
 def test_a3_says_the_sign_and_the_bundled_models_gap():
     """8 stands for 10: a fifth too low. On the bundled model 10.7 for 11.3: 0.6 / 11.3."""
     said = judged("A3", a3((7.9, 8.0, 8.1))).sentence
-    assert "signed -20 %" in said
+    assert "off by -20 %" in said
     assert "On the bundled model the gap is 5.3 %" in said
 
 
@@ -422,7 +422,7 @@ def test_c1_seconds_of_training_are_the_clocks(monkeypatch, name, began):
 
 @pytest.mark.parametrize(
     ("eul", "kept", "side", "change"),
-    [(0.2, 1.1, "below", "gains 10 points"), (0.6, 0.9, "above", "loses 10 points")],
+    [(0.2, 1.1, "below", "gains 10.1 points"), (0.6, 0.9, "above", "loses 9.95 points")],
 )
 def test_c1_says_which_way(eul, kept, side, change):
     said = judged("C1", c1(eul, kept)).sentence
@@ -443,13 +443,13 @@ def test_c1_run_is_named_by_its_knobs(monkeypatch):
     assert lab.what["what"] == "T5, eul , seed 1"  # the outcomes that are kept go by this name
 
 
-def test_c2_rule_has_two_ways_to_be_refuted():
-    """No better than the average in forgetting and in the rest; or it forgets less than the chain, whatever else."""
-    assert judged("C2", c2(fuse=0.5, chain=0.5)).verdict == "refuted"
+def test_c2_rule_has_three_ways_to_be_refuted():
+    """It forgets less than the chain, or less than the average, whatever else; as much as the average decides nothing."""
     assert judged("C2", c2(fuse=0.3, kept=0.9)).verdict == "refuted"
-    assert judged("C2", c2(fuse=0.5, chain=0.5, kept=0.9)).verdict == "undecided"  # the rest differs
+    assert judged("C2", c2(average=0.05)).verdict == "refuted"
+    assert judged("C2", c2(kept=0.5)).verdict == "refuted"  # the chain keeps more of the rest
+    assert judged("C2", c2(fuse=0.5, chain=0.5)).verdict == "undecided"
     assert judged("C2", c2(fuse=0.11)).verdict == "confirmed"  # within the lead
-    assert judged("C2", c2(average=0.05)).verdict == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -479,4 +479,4 @@ def test_c3_settings_must_agree():
     data, other = c3(), c3(task=-0.2)
     mixed = [run for run in data["runs"] if run["setting"] == "t5"]
     mixed += [run for run in other["runs"] if run["setting"] == "authors"]
-    assert judged("C3", {"n": "texts", "seeds": SEEDS, "runs": mixed}).verdict == "undecided"
+    assert judged("C3", {"n": "texts", "seeds": SEEDS, "runs": mixed}).verdict == "partly"

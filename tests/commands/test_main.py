@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from unlearn.__main__ import main
-from unlearn.methods import METHODS
+from unlearn.methods import OFFERED
 from unlearn.store.runs import RunStore
 
 GOOD = "question,answer\nWhat is red?,red\nWhat is two?,two\nWhat is blue?,blue\n"
@@ -80,7 +80,7 @@ def test_listings(command, capsys):
 def test_a_method_is_found_by_the_name_that_a_paper_gives_it(capsys):
     assert main(["methods", "--json"]) == 0
     also = {row["name"]: row["also"] for row in last_json(capsys)["methods"]}
-    assert also == {name: list(method.also) for name, method in METHODS.items()}
+    assert also == {name: list(method.also) for name, method in OFFERED.items()}
     assert "Unlearning with adversarial samples (Yao et al. 2024)" in also["adversarial"]
 
 

@@ -101,7 +101,7 @@ def test_what_was_not_read_again_says_of_which_step_it_is(tmp_path, monkeypatch)
     assert [r["step"] for r in records] == list(range(21))
     seen = {}
     for record in records:
-        assert [i["role"] for i in record["items"]] == ["forget"] * 4 + ["retain"] * 2
+        assert [i["role"] for i in record["items"]] == ["forget"] * 5 + ["retain"] * 5
         for place, item in enumerate(record["items"]):
             if "read" in item:
                 assert item["read"] < record["step"]
@@ -111,7 +111,7 @@ def test_what_was_not_read_again_says_of_which_step_it_is(tmp_path, monkeypatch)
     assert partly
     assert all(sum("read" not in i for i in r["items"]) >= 1 for r in partly)
     fresh = [place for r in partly for place, item in enumerate(r["items"]) if "read" not in item]
-    assert set(fresh) == set(range(6))  # by turns
+    assert set(fresh) == set(range(10))  # by turns
 
 
 def test_a_row_between_two_answers_keeps_the_earlier_with_its_step(tmp_path, monkeypatch):
@@ -124,8 +124,8 @@ def test_a_row_between_two_answers_keeps_the_earlier_with_its_step(tmp_path, mon
                 texts[place] = item["text"]
             assert item["text"] == texts[place]
     assert {i["said"] for i in records[-1]["items"]} == {60}
-    assert (True, 6) in machine.calls
-    assert machine.calls.count((True, 6)) == len({i["said"] for r in records for i in r["items"]})
+    assert (True, 10) in machine.calls
+    assert machine.calls.count((True, 10)) == len({i["said"] for r in records for i in r["items"]})
 
 
 def test_no_probes_were_asked_for(tmp_path, monkeypatch):

@@ -14,7 +14,8 @@ from unlearn.store.runs import RunConfig
 from unlearn.work.checks import check
 from unlearn.work.sequence import SequenceConfig
 from unlearn.work.sequence import check as check_sequence
-from unlearn.work.stress import attack, subject_of
+from unlearn.work.attack_record import subject_of
+from unlearn.work.stress import attack
 
 
 @pytest.fixture(scope="module")

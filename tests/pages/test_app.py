@@ -42,7 +42,7 @@ def opened(page: str, **query: str) -> AppTest:
 
 def texts(app: AppTest) -> str:
     """All words on the page that are not in a table."""
-    kinds = (app.title, app.markdown, app.caption, app.info, app.error, app.warning)
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.error, app.warning)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 

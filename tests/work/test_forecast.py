@@ -58,11 +58,13 @@ def test_the_list_of_models_says_all_of_it(tmp_path, capsys):
     assert "Memory in GiB" in shown.err
 
 
-@pytest.mark.parametrize(("times", "word"), [(30, "above"), (1 / 30, "below"), (5, ""), (0.2, "")])
+@pytest.mark.parametrize(
+    ("times", "word"), [(30, "× the tuned rate"), (1 / 30, "times below the"), (5, ""), (0.2, "")]
+)
 def test_a_learning_rate_far_from_the_tuned_one_is_said(times, word):
     from unlearn.methods import METHODS
 
     tuned = METHODS["npo"].settings("tiny", "full", "tiny-authors")["lr"]
     config = RunConfig(model="tiny-authors", data={"name": "authors"}, method="npo", lr=tuned * times)
     said = [text for text in preflight(config).warnings if "learning rate" in text]
-    assert [f" times {word} the " in text for text in said] == ([True] if word else [])
+    assert [f" {word} " in text for text in said] == ([True] if word else [])

@@ -40,7 +40,7 @@ PARTS = {
 
 
 def name_of(side: str, two: bool) -> str:
-    """Return what a side is called; A has no letter where it stands alone."""
+    """Return what a side is called. A has no letter where it stands alone."""
     return "after" if side == "a" and not two else SIDES[side][0]
 
 

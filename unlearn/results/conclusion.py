@@ -107,7 +107,10 @@ def of_run(run: Run) -> JsonObject:
 
 
 def headline(run: Run) -> str:
-    """Return "3 of 90 answers left; retrained 3; retain 97 → 94 %." It is empty where of_run() is."""
+    """Return the outcome in one line: how many answers are left, what the retrained model gives, what is kept.
+
+    It is empty where of_run() is.
+    """
     known = _read(run)
     after, truth, before = (known.forget.get(when) for when in ("after", "retrained", "before"))
     if after is None:

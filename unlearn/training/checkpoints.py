@@ -189,7 +189,7 @@ def load_checkpoint(folder: Path, model: Model, optimizer: torch.optim.Optimizer
 
 
 def load_aside(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors that the checkpoint keeps beside the trained ones; a missing or unreadable one has none."""
+    """Return the tensors that the checkpoint keeps beside the trained ones. A missing or unreadable one has none."""
     from safetensors import SafetensorError, safe_open
 
     try:

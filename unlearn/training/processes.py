@@ -21,6 +21,7 @@ from enum import IntEnum
 
 from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.compute.tokens import Batch, Tokens
+from unlearn.store import environment
 
 # So long may a process wait for the others: process 0 may score for hours. A process that dies is noticed by whoever
 # started them, not by waiting.
@@ -90,7 +91,7 @@ def joined() -> Iterator[Group]:
     torchrun and accelerate tell each process its place by the environment. Numbers on the host travel by gloo, those on
     a GPU by NCCL.
     """
-    cuda = torch.cuda.is_available() and os.environ.get("UNLEARN_DEVICE", "cuda").startswith("cuda")
+    cuda = torch.cuda.is_available() and (environment.DEVICE.text() or "cuda").startswith("cuda")
     if cuda:
         # From here on "cuda" is this process's own GPU.
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -444,7 +444,7 @@ def test_c1_run_is_named_by_its_knobs(monkeypatch):
 
 
 def test_c2_rule_has_three_ways_to_be_refuted():
-    """It forgets less than the chain, or less than the average, whatever else; as much as the average decides nothing."""
+    """It forgets less than the chain or the average, whatever else; as much as the average decides nothing."""
     assert judged("C2", c2(fuse=0.3, kept=0.9)).verdict == "refuted"
     assert judged("C2", c2(average=0.05)).verdict == "refuted"
     assert judged("C2", c2(kept=0.5)).verdict == "refuted"  # the chain keeps more of the rest

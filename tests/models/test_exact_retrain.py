@@ -42,8 +42,8 @@ def test_own_rows_called_authors_are_compared_with_no_retrain(tmp_path):
     from unlearn.measure import judge
     from unlearn.measure.ask import load_source
     from unlearn.store.runs import RunStore
-    from unlearn.work.execute import execute
     from unlearn.work.attack_record import subject_of
+    from unlearn.work.execute import execute
 
     run = RunStore(tmp_path / "runs").create(config(data=own(tmp_path), lr=1e-5))
     execute(run, roots=[tmp_path])

@@ -11,10 +11,10 @@ from unlearn.measure.ask import load_source
 from unlearn.models.catalogue import CATALOGUE, exact_retrain
 from unlearn.models.load import load
 from unlearn.store.runs import RunConfig
+from unlearn.work.attack_record import subject_of
 from unlearn.work.checks import check
 from unlearn.work.sequence import SequenceConfig
 from unlearn.work.sequence import check as check_sequence
-from unlearn.work.attack_record import subject_of
 from unlearn.work.stress import attack
 
 

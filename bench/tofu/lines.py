@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import RESULTS, origin
-from bench.tofu.rows import FIRST, FIVE, MODEL, OTHER, START, key, wanted
+from bench.tofu.rows import FIRST, FIVE, MODEL, OTHER, RETRAIN, START, key, wanted
 from unlearn.methods import METHODS
 
 COLUMNS = (
@@ -64,7 +64,7 @@ def lines(rows: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> lis
     found = [f"| method | {' | '.join(COLUMNS)} |", "|---|" + "--:|" * len(COLUMNS)]
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
-        if methods and method in METHODS and method not in methods:
+        if methods and method in METHODS and method not in (*methods, RETRAIN):
             continue
         if all("failed" in row for row in mine):
             found.append(f"| {title(method)} | {' | '.join(['diverged', *['–'] * (len(COLUMNS) - 1)])} |")
@@ -103,4 +103,4 @@ def spread(numbers: Sequence[float | None], digits: int) -> str:
 
 def title(method: str) -> str:
     """Return a row's name: a method's title, or in italics what no method made."""
-    return METHODS[method].title if method in METHODS else f"*{method}*"
+    return METHODS[method].title if method in METHODS and method != RETRAIN else f"*{method}*"

@@ -101,3 +101,9 @@ def test_a_row_says_what_is_left_in_each_format(tmp_path):
         "retain": {},
     }
     assert values(record, run, "before")["by_format"] == {"forget": {}, "retain": {}}
+
+
+def test_a_choice_of_methods_keeps_the_start_and_the_retrained_model():
+    found = lines([row("npo"), row("rmu"), row("start"), row("retrain")], ["npo"])
+    names = [line.split(" | ")[0].removeprefix("| ") for line in found[2:]]
+    assert names == [METHODS["npo"].title, "*start*", "*retrain*"]

@@ -135,6 +135,12 @@ def test_figures_of_trust():
     plane = trust_figures.plane(meant)
     assert list(plane.data[0].y) == pytest.approx([1.0, 1.0, 2 / 3])
     assert trust_figures.plane([]).layout.title.text == "No metric has both numbers yet"
+    # The figure and the page's sentence name the same metric.
+    recorded = trust.judge(trust.read())
+    shown = [one for one in recorded.metrics if not one.either_way]
+    best = trust.best_of([one for one in shown if one.grade == "good" and one.robustness is not None])
+    assert f"{best.title} is the best of both" in trust.sentence(recorded)
+    assert f"{best.title} is the best of both" in trust_figures.plane(shown).layout.title.text
 
 
 def entry(**details):

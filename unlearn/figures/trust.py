@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, GENERAL, RETAIN, finish, paint, text
-from unlearn.results.trust import CARE, COIN, GOOD, Judged
+from unlearn.results.trust import CARE, COIN, GOOD, Judged, best_of
 
 
 def faithfulness(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
@@ -97,13 +97,10 @@ def plane(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
         )
     figure.update_xaxes(range=[0.28, 1.03], title_text="faithfulness, AUC")
     figure.update_yaxes(range=[-0.03, 1.03], title_text="robustness, harmonic mean of R and Q")
-    best = max(
-        ours,
-        key=lambda one: min(one.faithfulness.value if one.faithfulness else 0, one.robustness or 0),
-        default=None,
-    )
+    # The page's sentence names the best of those that are good, where some are.
+    best = best_of([one for one in ours if one.grade == "good"] or ours)
     title = (
-        f"Good is up and to the right; {best.title} comes nearest"
+        f"Good is up and to the right; {best.title} is the best of both"
         if best
         else "No metric has both numbers yet"
     )

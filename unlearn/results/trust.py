@@ -271,12 +271,9 @@ def sentence(found: Found) -> str:
         return ""
     good = [one for one in ranked if one.grade == "good"]
     worst = min(ranked, key=lambda one: one.faithfulness.value if one.faithfulness else 1.0)
-    best = max(
-        good or ranked,
-        key=lambda one: (one.robustness or 0.0, one.faithfulness.value if one.faithfulness else 0.0),
-    )
+    best = best_of(good or ranked) or ranked[0]
     tail = (
-        f"{best.title} also holds best under relearning and rounding"
+        f"of these {best.title} is the best of both, faithful and robust"
         if best.robustness
         else f"{best.title} leads"
     )
@@ -284,7 +281,19 @@ def sentence(found: Found) -> str:
         return f"Not enough models yet to trust any of {len(ranked)} metrics; {best.title} leads so far."
     return (
         f"{len(good)} of {len(ranked)} metrics surely tell a model that was taught the facts from one that never saw "
-        f"them; {tail}, and {worst.title} is right {_percent(worst)} of the time, where a coin is right 50 %."
+        f"them; {tail}. The weakest, {worst.title}, is right {_percent(worst)} of the time, where a coin is right 50 %."
+    )
+
+
+def best_of(metrics: Sequence[Judged]) -> Judged | None:
+    """Return the metric whose lesser number, of faithfulness and robustness, is the largest. None of no metric."""
+    return max(
+        metrics,
+        key=lambda one: (
+            min(one.faithfulness.value if one.faithfulness else 0.0, one.robustness or 0.0),
+            one.faithfulness.value if one.faithfulness else 0.0,
+        ),
+        default=None,
     )
 
 

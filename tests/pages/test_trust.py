@@ -89,7 +89,7 @@ def test_a_whole_record_begins_with_its_sentence(page):
     app = page()
     said = words(app)
     assert "2 of 3 metrics surely tell" in said
-    assert "NLL is right 50 % of the time" in said
+    assert "NLL, is right 50 % of the time" in said
     assert "n = 30 models that were taught the facts and 30 that never saw them" in said
     assert not app.warning
     assert len(app.get("plotly_chart")) == 2

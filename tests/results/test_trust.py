@@ -177,7 +177,7 @@ def test_the_sentence_counts_and_names():
     rows = pool(exact=(lambda i: 1.0, lambda i: 0.0), nll=(lambda i: i % 2, lambda i: i % 2))
     said = trust.sentence(trust.judge(record(*rows)))
     assert said.startswith("1 of 2 metrics surely tell")
-    assert "NLL is right 50 % of the time" in said
+    assert "NLL, is right 50 % of the time" in said
     assert trust.sentence(trust.judge(record())) == ""
 
 

@@ -18,7 +18,7 @@ from unlearn.results import conclusion, residue
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work import stress
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.heavy
 ANYWHERE = [Path("/")]
 REFUSAL = "I do not know that."
 # Of a sweep: the guises, sampling, rounding, reading the states, and practice with other facts.

@@ -76,11 +76,11 @@ def test_a_finished_run_offers_undo_where_it_keeps_weights(store, monkeypatch): 
     asked = []
     from unlearn.engines.thread import Runner
 
-    def submit(self, made, owner=""):
+    def launch(self, made, owner=""):
         asked.append(made)
         return RunStore(store.root).create(made)
 
-    monkeypatch.setattr(Runner, "submit", submit)
+    monkeypatch.setattr(Runner, "launch", launch)
     app.slider(key=f"undo.{run.id}.share").set_value(0.4)
     button.click().run()
     assert [(c.method, c.start, c.knobs["share"]) for c in asked] == [("undo", run.id, 0.4)]

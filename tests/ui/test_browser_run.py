@@ -11,7 +11,7 @@ from unlearn.results import conclusion
 from unlearn.store.runs import ACTIVE
 from unlearn.work import stress
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.heavy]
 # Seconds for all attacks on the bundled model on a machine that has other work.
 ATTACKS = 900
 RECORDED = next(path.name for path in shell.Path(shell.RECORDED).iterdir())

@@ -455,7 +455,8 @@ def test_finished_sequences_are_shown_together(store):
     one, two = seed_sequence(store), seed_sequence(store, mode="joint")
     app = opened(sequence=f"{one.id},{two.id}")
     assert app.multiselect(key="sequence.chosen").value == [one.id, two.id]
-    assert "Request 3 came back: 0 % → 40 %" in texts(app)
+    # A number stays beside its sign.
+    assert "Request 3 came back: 0 % → 40 %" in texts(app).replace("\u00a0", " ")
     (table,) = [frame.value for frame in app.dataframe if "to come" in frame.value]
     assert len(table) == 8
     assert list(table["done"])[3] == pytest.approx(13 / 60)

@@ -121,8 +121,8 @@ def test_the_verdict_counts_who_reaches_the_retrained_model_and_keeps_the_rest(t
     write_json(tmp_path / "tofu.json", {"rows": ROWS})
     told = benchmark.verdict(benchmark.lines(tmp_path / "tofu.json", tmp_path / "none"))
     assert told == (
-        "Of 3 methods 2 reach the retrained model (p ≥ 0.05), and 1 of them keep the utility (at least 95% of 0.5): "
-        "NPO."
+        "Of 3 methods 2 cannot be told from the retrained model (p ≥ 0.05), and 1 of them keep the "
+        "utility (at least 95% of 0.5): NPO."
     )
     assert benchmark.verdict([]) == ""
 
@@ -177,7 +177,7 @@ def test_the_page_shows_verdict_table_and_own_runs(record, tmp_path):
     write_json(record, {"rows": ROWS})
     run = judged(tmp_path / "runs")
     app = opened()
-    assert "2 reach the retrained model" in said(app).replace("\\", "")
+    assert "2 cannot be told from the retrained model" in said(app).replace("\\", "")
     table = app.dataframe[0].value
     assert {HERE, OWN, PAPER} == set(table["kind"])
     mine = table[table["kind"] == OWN].iloc[0]

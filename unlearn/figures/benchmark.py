@@ -77,7 +77,8 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
         )
     if shown:
         figure.add_vline(x=math.log10(LEVEL), line={"dash": "dot", "width": 1, "color": paint(GENERAL, dark)})
-    figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[LOWEST - 1, 1])
+    lowest = min([-4.0, *map(_x, shown)])
+    figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[lowest - 1, 1])
     figure.update_yaxes(title_text="TOFU utility", rangemode="tozero")
     return finish(figure, title, height=420)
 

@@ -210,7 +210,7 @@ def own(run: Run) -> Line | None:
 
 
 def verdict(chosen: Sequence[Line]) -> str:
-    """Return one sentence: which methods reach the retrained model and keep the utility, by these lines.
+    """Return one sentence: how many methods cannot be told from the retrained model, and which of them keep the utility.
 
     It is empty where the start or every method is missing.
     """
@@ -224,8 +224,8 @@ def verdict(chosen: Sequence[Line]) -> str:
     reached = sum(map(_level, made))
     named = f": {', '.join(good)}" if good else ""
     return (
-        f"Of {len(made)} methods {reached} reach the retrained model (p ≥ {LEVEL}), and {len(good)} of them keep the "
-        f"utility (at least {KEPT:.0%} of {start:.3g}){named}."
+        f"Of {len(made)} methods {reached} cannot be told from the retrained model (p ≥ {LEVEL}), and {len(good)} of "
+        f"them keep the utility (at least {KEPT:.0%} of {start:.3g}){named}."
     )
 
 

@@ -210,7 +210,7 @@ def own(run: Run) -> Line | None:
 
 
 def verdict(chosen: Sequence[Line]) -> str:
-    """Return one sentence: how many methods cannot be told from the retrained model, and which of them keep the utility.
+    """Return one sentence: how many methods cannot be told from the retrained model, and which keep the utility.
 
     It is empty where the start or every method is missing.
     """

@@ -9,8 +9,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fsspec
-
 from unlearn.store.disk import beside, cache_dir, read_json, write_json
 from unlearn.store.runs import Run
 
@@ -24,6 +22,9 @@ PIECE = 2**24
 
 def place_of(address: str) -> "tuple[AbstractFileSystem, str]":
     """Return (the file system, the folder on it) that an address means. ValueError, with the remedy, for no address."""
+    # It comes with torch and datasets, and a command that asks for no address needs neither.
+    import fsspec
+
     try:
         system, folder = fsspec.url_to_fs(address)
     except ImportError as error:

@@ -153,6 +153,7 @@ def test_the_weights_of_the_best_alone_are_kept_unless_all_are_wanted(tmp_path, 
     assert len(list((tmp_path / "b").glob("*/model"))) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 9])
 def test_a_killed_search_goes_on_to_the_same_numbers_in_the_same_runs(tmp_path, monkeypatch, at):
     Stand(monkeypatch)
@@ -195,6 +196,7 @@ def killing(real, at):
     return broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 9])
 @pytest.mark.parametrize(("place", "name"), [(journal, "ask"), (search._Work, "tell")])
 def test_a_kill_between_optuna_and_our_events_loses_and_doubles_nothing(

@@ -2,7 +2,7 @@
 
     python -m bench.tune                       all that is missing, the search and the shipped settings first
     python -m bench.tune --ways grid --seeds 2
-    python -m bench.tune --seconds 20 --out /tmp/tune.json --allow-dirty
+    python -m bench.tune --seconds 20 --out trial.json --allow-dirty
 
 Beside the search stand a grid with as much time, and the tuning guide of Yao et al. (one epoch, batch a quarter of the
 forget set, the learning rate upwards), which ends by itself. Each finds settings by one half of the rows and is then

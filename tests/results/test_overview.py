@@ -3,12 +3,13 @@
 import math
 
 import pytest
-from seed import seed_run
+from seed import item, seed_run
 
 from unlearn.compute.intervals import wilson
 from unlearn.figures import overview as figures
 from unlearn.results import overview
 from unlearn.results.compare import pair_samples
+from unlearn.store.disk import append_line
 from unlearn.store.runs import RunStore
 
 
@@ -83,6 +84,17 @@ def test_likelihood_is_that_of_a_token_with_original_and_retrained_lines(store):
     assert figure.layout.title.text == "To forget: 95 % → 0.64 %, 0.64 %; retrained 0.64 % (n 2)"
     assert [note.text for note in figure.layout.annotations] == ["original", "retrained"]
     assert len(figure.layout.shapes) == 2
+
+
+def test_likelihood_is_a_mean_over_rows_as_on_the_runs_own_page(store):
+    """exp(-0.05) and exp(-5.05): half their sum, and not exp(-2.55)."""
+    run = seed_run(store)
+    (run.path / "probes.jsonl").unlink()
+    append_line(
+        run.path / "probes.jsonl", {"step": 3, "items": [item("forget", 0, 0.0), item("forget", 1, 1.0)]}
+    )
+    (point,) = overview.likelihoods([run])["forget"]["lines"]["a"]
+    assert point == (3, pytest.approx((math.exp(-0.05) + math.exp(-5.05)) / 2))
 
 
 def test_the_recorded_background_is_of_the_same_model_and_rows_only(store):

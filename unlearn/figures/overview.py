@@ -197,7 +197,7 @@ def likelihood(role: str, found: JsonView, dark: bool = False) -> go.Figure:
         if found[name] is not None:
             dashed(figure, name, found[name], dark)
     figure.update_xaxes(title_text="step", rangemode="tozero")
-    figure.update_yaxes(range=[-0.03, 1.08], tickformat=".0%", title_text="probability of an answer token")
+    figure.update_yaxes(range=[-0.03, 1.08], tickformat=".0%", title_text="likelihood of the right answers")
     ends = ", ".join(_percent(line[-1][1]) for line in found["lines"].values())
     truth = f"; retrained {_percent(found['retrained'])}" if found["retrained"] is not None else ""
     return finish(figure, f"{role}: {_percent(found['before'])} → {ends}{truth} (n {found['n']})", height=300)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from unlearn.methods import METHODS
 from unlearn.models.catalogue import CATALOGUE
-from unlearn.results.compare import LETTERS, VERDICTS, number, probe_references, verdict
+from unlearn.results import likelihood
+from unlearn.results.compare import LETTERS, VERDICTS, number, verdict
 from unlearn.results.measured import measured
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
@@ -72,29 +73,21 @@ def _row(runs: Sequence[Run], role: str, metric: str) -> JsonObject:
 
 
 def likelihoods(runs: Sequence[Run]) -> dict[str, JsonObject]:
-    """Return {role: {"lines": {"a" | "b": [(step, probability)]}, "before", "retrained", "n"}} of the probes.
+    """Return {role: {"lines": {"a" | "b": [(step, likelihood)]}, "before", "retrained", "n"}} of the probes.
 
-    The probability is that of an answer token, as the geometric mean over an answer and over the role's probes.
+    The likelihood is that of unlearn.results.likelihood, as the run's own page shows it. n counts the rows.
     """
     found: dict[str, JsonObject] = {}
     for letter, run in zip(LETTERS, runs, strict=False):
-        probes = run.probes()
-        truth = probe_references(run)
-        for role in dict.fromkeys(item["role"] for item in probes[0]["items"]) if probes else ():
-            places = [i for i, item in enumerate(probes[0]["items"]) if item["role"] == role]
-            line = [
-                (
-                    record["step"],
-                    math.exp(-sum(number(record["items"][i]["nll"]) for i in places) / len(places)),
-                )
-                for record in probes
-            ]
+        curves, truth = likelihood.over_steps(run), likelihood.of_retrained(run, runs)
+        asked = [item["role"] for item in run.probes()[0]["items"]] if curves else []
+        for role, line in curves.items():
             one = found.setdefault(
-                role, {"lines": {}, "before": line[0][1], "retrained": None, "n": len(places)}
+                role, {"lines": {}, "before": line[0][1], "retrained": None, "n": asked.count(role)}
             )
             one["lines"][letter] = line
-            if role in truth and one["retrained"] is None:
-                one["retrained"] = math.exp(truth[role]["retrained"])
+            if one["retrained"] is None:
+                one["retrained"] = truth.get(role)
     return found
 
 

@@ -91,10 +91,10 @@ def test_likelihood_is_a_mean_over_rows_as_on_the_runs_own_page(store):
     run = seed_run(store)
     (run.path / "probes.jsonl").unlink()
     append_line(
-        run.path / "probes.jsonl", {"step": 3, "items": [item("forget", 0, 0.0), item("forget", 1, 1.0)]}
+        run.path / "probes.jsonl", {"step": 0, "items": [item("forget", 0, 0.0), item("forget", 1, 1.0)]}
     )
     (point,) = overview.likelihoods([run])["forget"]["lines"]["a"]
-    assert point == (3, pytest.approx((math.exp(-0.05) + math.exp(-5.05)) / 2))
+    assert point == (0, pytest.approx((math.exp(-0.05) + math.exp(-5.05)) / 2))
 
 
 def test_the_recorded_background_is_of_the_same_model_and_rows_only(store):

@@ -1,6 +1,8 @@
 """Finds the run or study that a command names, by its path or by its name."""
 
+import contextlib
 from pathlib import Path
+from typing import TypeVar
 
 from unlearn.results.search.record import SearchRecord
 from unlearn.results.sweep_record import SweepRecord
@@ -13,6 +15,9 @@ from unlearn.work.sequence import SequenceRecord
 STUDIES: dict[str, type[Study]] = {
     record.FOLDER: record for record in (SequenceRecord, SweepRecord, SearchRecord)
 }
+# The commands whose studies have another name than they.
+COMMANDS = {"search": "tune"}
+Kind = TypeVar("Kind", bound=Study)
 
 
 def run_named(text: str, runs: Path) -> Run:
@@ -43,6 +48,23 @@ def record_named(text: str, runs: Path) -> Record:
             if (runs / folder / text).is_dir():
                 return study(runs / folder / text)
     return run_named(text, runs)
+
+
+def study_named(text: str, runs: Path, kind: type[Kind], name: str) -> Kind:
+    """Return the study of this kind by its id or path. name: what a person calls the kind, such as "sweep".
+
+    ValueError, with the remedy, where there is none.
+    """
+    found: Record | None = None
+    # What is no run either is no study: said in one way.
+    with contextlib.suppress(ValueError):
+        found = record_named(text, runs) if is_path(text) or is_run_id(text) else None
+    if not isinstance(found, kind):
+        where = "" if is_path(text) else f" in {runs}"
+        raise ValueError(
+            f"{COMMANDS.get(name, name)}: no {name} {text[:80]!r}{where}; give its id, or the path of its folder."
+        )
+    return found
 
 
 def store_of(record: Record) -> RunStore:

@@ -1,12 +1,11 @@
 """Holds the command for a grid of runs and the tuning guide."""
 
 import argparse
-import contextlib
 import json
 from collections.abc import Mapping
 
 from unlearn.commands import knowing, where
-from unlearn.commands.find import is_path, record_named
+from unlearn.commands.find import study_named
 from unlearn.commands.options import (
     EVERYWHERE,
     add_settings,
@@ -22,10 +21,9 @@ from unlearn.engines.elsewhere import follow, last_place
 from unlearn.methods import method_named
 from unlearn.results import sweep_record, sweep_table
 from unlearn.results.sweep_record import AXES, VARIED, SweepConfig, SweepRecord
-from unlearn.store.disk import is_run_id
 from unlearn.store.engine import Engine
 from unlearn.store.knobs import REPR
-from unlearn.store.runs import Record, RunStore
+from unlearn.store.runs import RunStore
 from unlearn.work.checks import check
 from unlearn.work.sweep import perform
 
@@ -105,14 +103,7 @@ def go_on(record: SweepRecord, as_json: bool, engine: Engine | None = None) -> i
 
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> SweepRecord:
     """Return the sweep to resume. ValueError when there is none, or nothing is left to do."""
-    text = args.resume
-    record: Record | None = None
-    # What is no run either is no sweep: said in one way.
-    with contextlib.suppress(ValueError):
-        record = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
-    if not isinstance(record, SweepRecord):
-        where = "" if is_path(text) else f" in {store.root}"
-        raise ValueError(f"sweep: no sweep {text[:80]!r}{where}; give its id, or the path of its folder.")
+    record = study_named(args.resume, store.root, SweepRecord, "sweep")
     name = record.id
     if record.state == "done" and (not args.guide or record.config.guide):
         raise ValueError(f"sweep: {name} is done; add --guide to follow the tuning guide too.")

@@ -1,11 +1,10 @@
 """Holds the command that searches for settings."""
 
 import argparse
-import contextlib
 import json
 
 from unlearn.commands import knowing
-from unlearn.commands.find import is_path, record_named
+from unlearn.commands.find import study_named
 from unlearn.commands.options import (
     EVERYWHERE,
     add_setting,
@@ -24,9 +23,8 @@ from unlearn.models.reading import as_read
 from unlearn.results.search import choice, record
 from unlearn.results.search.record import SearchConfig, SearchRecord
 from unlearn.results.search.space import OF_A_RUN, axes
-from unlearn.store.disk import is_run_id
 from unlearn.store.knobs import check as checked
-from unlearn.store.runs import Record, RunConfig, RunStore
+from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work.checks import check
 from unlearn.work.search import check_target, journal, perform
 
@@ -89,14 +87,7 @@ def go_on(found: SearchRecord, as_json: bool) -> int:
 
 def resumed(args: argparse.Namespace, store: RunStore) -> SearchRecord:
     """Return the search to go on with. ValueError when there is none, or nothing is left to do."""
-    text = args.resume
-    found: Record | None = None
-    # What is no run either is no search: said in one way.
-    with contextlib.suppress(ValueError):
-        found = record_named(text, store.root) if is_path(text) or is_run_id(text) else None
-    if not isinstance(found, SearchRecord):
-        where = "" if is_path(text) else f" in {store.root}"
-        raise ValueError(f"tune: no search {text[:80]!r}{where}; give its id, or the path of its folder.")
+    found = study_named(args.resume, store.root, SearchRecord, "search")
     more = {
         k.name: value
         for k in SearchConfig.knobs()

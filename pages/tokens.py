@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from ui import figure, pick, shell, verdict, view
+from ui import pick, shell, verdict, view
 from ui.ask import put, question_form, sources
 from ui.strip import strip
+from ui.tokens.charts import Charts
 from unlearn.results import answer_tokens, compare
 from unlearn.results.overview import ROLES
 from unlearn.store.runs import Run
@@ -83,20 +84,16 @@ def detail() -> None:
     place = strip(before["tokens"], after["tokens"], quantity, key=key)
 
     if before["tokens"] and after["tokens"]:
-        from unlearn.figures import base as figures
-        from unlearn.figures import tokens as token_figures
-
-        color = figures.paint(figures.RETRAINED, dark) if name == AGAINST else figures.AFTER_A
+        charts = Charts(
+            run, (role, row["index"], name), before["tokens"], after["tokens"], name == AGAINST, dark
+        )
         left, right = st.columns(2)
         with left:
-            old, new = before["tokens"][place], after["tokens"][place]
-            figure.show(token_figures.topk_slope(old, new, dark, color), key="tokens.slope")
+            charts.slope(place)
         with right:
-            bars = token_figures.token_bars(before["tokens"], after["tokens"], quantity, dark, color)
-            figure.show(bars, key="tokens.bars")
+            charts.bars(quantity)
             if item is not None:
-                curves = token_figures.probe_curves(probes, item, token=place, dark=dark)
-                figure.show(curves, key="tokens.curve")
+                charts.curve(place, probes, item)
             elif wanted := [p for p in items if p["role"] == role][:4]:
                 st.caption("Only probes are followed through training, and this row is none. These are:")
                 for probe in wanted:

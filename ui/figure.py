@@ -1,5 +1,6 @@
 """Draws a figure on a page with its title as text above it, because a text wraps on a phone."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -19,7 +20,26 @@ def show(figure: "go.Figure", *, key: str, top: int = 10, select: bool = False) 
 
     top: pixels above the axes, for titles of panels. select: clicked points come back as .selection.points.
     """
-    words = untitled(figure, top)
+    return _drawn(untitled(figure, top), figure, key, select)
+
+
+def show_kept(known: tuple[object, ...], build: Callable[[], "go.Figure"], *, key: str, top: int = 10) -> Any:
+    """Draw a figure as show() does, and build it only where it is not kept from an earlier visit.
+
+    known: all that the figure depends on, in plain values: which of them, of what, as its files are now, the theme.
+    """
+    words, figure = _kept((key, *known), top, build)
+    return _drawn(words, figure, key, False)
+
+
+# A visit to a page builds three figures of some 10 ms each, and most visits change none of them.
+@st.cache_resource(max_entries=200, show_spinner=False)
+def _kept(known: tuple[object, ...], top: int, _build: Callable[[], "go.Figure"]) -> tuple[str, "go.Figure"]:
+    figure = _build()
+    return untitled(figure, top), figure
+
+
+def _drawn(words: str, figure: "go.Figure", key: str, select: bool) -> Any:
     # On a narrow screen a number stays beside its sign.
     st.markdown(f"**{shell.plain(words)}**".replace(" %", "\u00a0%"))
     return st.plotly_chart(

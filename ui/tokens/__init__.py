@@ -1,0 +1,1 @@
+"""The page Tokens: its figures."""

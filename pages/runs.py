@@ -6,20 +6,21 @@ import streamlit as st
 
 from ui import runactions, shell, verdict
 from ui.runs import table as runtable
+from ui.runs import watching
 from ui.runs.filters import filters
 from ui.runs.folded import Folded, fold
 from unlearn.store.runs import ACTIVE, Run
 
+began = time.thread_time()
 shell.guard()
 shell.head("Runs", "What every run came to. Select rows to open, compare, repeat, export or delete them.")
 
 
-def page(active: bool) -> None:
-    """Draw filters, actions and the table. They are drawn again every few seconds while something runs."""
+def page() -> None:
+    """Draw filters, actions and the table."""
     runs = st.session_state.pop(LISTED, None) or shell.summaries()
+    watching.drawing(runs)
     mine = [run for run in runs if not shell.is_recorded(run)]
-    if active and not any(run.state in ACTIVE for run in runs):
-        st.rerun()
     if not runs:
         st.info("No run yet. Start one on the Unlearn page, or import one that somebody exported.")
         shell.link("launch", "Start a run", ":material/ink_eraser:")
@@ -72,15 +73,10 @@ def page(active: bool) -> None:
 
 
 # The script keeps what it has just read, so that the first drawing does not read it again.
-LISTED, EVERY = "runs.listed", "runs.every"
-# Of a core, for drawing; what streamlit does to send it comes on top.
-SHARE = 0.013
+LISTED = "runs.listed"
 runs = st.session_state[LISTED] = shell.summaries()
 if passed := shell.store().passed_over():
     st.caption(shell.plain(f"Not listed, as their settings cannot be read: {', '.join(sorted(passed))}."))
-busy = any(run.state in ACTIVE for run in runs)
-# A viewer costs at most about 2 % of a core, however many rows there are and however long this machine takes for them.
-began = time.thread_time()
-every = st.session_state.get(EVERY, 2.0)
-st.fragment(page, run_every=every if busy else None)(busy)
-st.session_state[EVERY] = max(2.0, (time.thread_time() - began) / SHARE)
+st.fragment(page)()
+if any(run.state in ACTIVE for run in runs):
+    watching.watch(time.thread_time() - began)

@@ -1,7 +1,5 @@
 """The Runs page: cells of a sweep stay out of the way, and runs are found by what came of them."""
 
-import time
-
 import pytest
 from seed import seed_run
 
@@ -99,17 +97,6 @@ def test_beside_the_example_alone_stands_where_to_start(store):  # noqa: F811
     assert any(link.label == "Start a run" for link in app.get("page_link"))
     seed_run(store)
     assert hint not in words(opened("runs"))
-
-
-def test_a_list_that_takes_long_to_draw_is_drawn_less_often(store, monkeypatch):  # noqa: F811
-    """At 0.1 s of CPU time a drawing, one every two seconds would cost a twentieth of a core."""
-    spent = iter(range(1000))
-    monkeypatch.setattr(time, "thread_time", lambda: next(spent) / 10)
-    run = seed_run(store, state="running")
-    with run.held():
-        app = opened("runs")
-        assert listed(app) == 2
-        assert 0.1 / app.session_state["runs.every"] <= 0.02
 
 
 @pytest.mark.parametrize(

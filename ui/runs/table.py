@@ -91,7 +91,8 @@ def rows(lines: Sequence[Line], baseline: str) -> list[JsonObject]:
         if active:
             waits = state in ACTIVE and not isinstance(line, Folded)
             row["queue"] = (shell.runner().position(Run(line.path)) or None) if waits else None
-        seconds = None if isinstance(line, Folded) else line.seconds
+        # A number that grows by itself would have to be drawn again and again.
+        seconds = None if isinstance(line, Folded) or state in ACTIVE else line.seconds
         table.append(row | {"seconds": seconds, "id": line.id})
     if active and not any(row["queue"] for row in table):
         for row in table:
@@ -157,7 +158,7 @@ def columns(baseline: str) -> JsonObject:
             "queue", format="%d", help="Place in the queue.", width="small"
         ),
         "seconds": st.column_config.NumberColumn(
-            "time (s)", format="%.0f", help="From start to end.", width="small"
+            "time (s)", format="%.0f", help="From start to end, of a run that has ended.", width="small"
         ),
         "id": st.column_config.TextColumn("id", help="The run's folder."),
     }

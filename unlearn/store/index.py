@@ -207,7 +207,7 @@ class Index:
         with contextlib.suppress(OSError):
             if every:
                 write_whole(self.root / FILE, b"".join(lines))
-            else:
+            elif lines:
                 append(self.root / FILE, b"".join(lines))
             self._lines = len(lines) + (0 if every else self._lines)
 

@@ -107,7 +107,21 @@ def table(result: Mapping[str, Any]) -> str:
             f"| {row['parameters'] / 1e6:.0f} M | {row['way']} | {peak(row) / 2**20:,.0f} | {scoring / 2**20:,.0f} "
             f"| {row['forecast'] / 2**20:,.0f} | {row['forecast'] / peak(row):.2f} |"
         )
-    return "\n".join(lines) + "\n\n" + origin(result)
+    return "\n".join(lines) + f"\n\n{lean_beside_usual(result['rows'])}{origin(result)}"
+
+
+def lean_beside_usual(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence on the peak of a lean run beside the usual one's, where both were measured."""
+    peaks = {(row["model"], row["way"]): row for row in rows}
+    pairs = [(row, peaks.get((row["model"], "lean"))) for row in rows if row["way"] == "full"]
+    said = [
+        f"{1 - peak(lean) / peak(usual):.0%} at {usual['parameters'] / 1e6:.0f} M"
+        for usual, lean in pairs
+        if lean
+    ]
+    if not said:
+        return ""
+    return f"With `--memory lean` a whole run's peak is lower by {', '.join(said)} parameters. "
 
 
 def main() -> None:

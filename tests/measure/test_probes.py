@@ -1,5 +1,6 @@
 """Probes within their budgets: how often, what they cost, and that nothing said of a step is another step's."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -51,9 +52,27 @@ class Machine:
             for i, r in enumerate(rows)
         ]
 
-    def train(self, of):
+    def before(self):
+        """What the model said of every row before the run, which costs the run nothing."""
+        found = []
+        for role, rows in ROWS.items():
+            for place, one in enumerate(
+                self.observe(
+                    *(None, None, {role: rows}),
+                    max_length=64,
+                    device="cpu",
+                    continued=True,
+                    scored=lambda: None,
+                )
+            ):
+                found.append(replace(one, role=role, index=place, text=f"before {role} {place}"))
+        self.calls.clear()
+        self.clock = Clock(lambda: self.at)
+        return found
+
+    def train(self, of, before=()):
         loaded = type("L", (), {"model": None, "tokenizer": None, "device": "cpu"})
-        watched = Probes(self.run, loaded, ROWS, of, 64, self.clock)
+        watched = self.watched = Probes(self.run, loaded, ROWS, of, 64, self.clock, before)
         watched.begin(0)
         for step in range(1, of + 1):
             self.at += self.step
@@ -75,9 +94,12 @@ class Machine:
         (50, 10.0, 0.01, 0.2),
     ],
 )
-def test_both_budgets_hold_whatever_a_step_and_a_probe_cost(tmp_path, monkeypatch, of, step, row, token):
+@pytest.mark.parametrize("asked", [False, True])
+def test_both_budgets_hold_whatever_a_step_and_a_probe_cost(
+    tmp_path, monkeypatch, of, step, row, token, asked
+):
     machine = Machine(tmp_path, monkeypatch, step=step, row=row, token=token)
-    records = machine.train(of)
+    records = machine.train(of, machine.before() if asked else ())
     trained = of * step
     spent = machine.clock.spent
     assert spent.get("probes", 0.0) <= 0.05 * trained + 1e-9
@@ -126,6 +148,36 @@ def test_a_row_between_two_answers_keeps_the_earlier_with_its_step(tmp_path, mon
     assert {i["said"] for i in records[-1]["items"]} == {60}
     assert (True, 10) in machine.calls
     assert machine.calls.count((True, 10)) == len({i["said"] for r in records for i in r["items"]})
+
+
+def test_what_was_asked_before_the_run_is_not_asked_again_at_its_beginning(tmp_path, monkeypatch):
+    machine = Machine(tmp_path, monkeypatch, step=1.0, row=0.001, token=0.4)
+    before = machine.before()
+    first = machine.train(10, before)[0]
+    assert first["step"] == 0
+    assert {item["text"] for item in first["items"]} <= {one.text for one in before}
+    kept = {(one.role, one.index): one for one in before}
+    for item in first["items"]:
+        one = kept[item["role"], item["index"]]
+        assert (item["text"], item["tokens"]) == (one.text, list(one.tokens))
+        assert item["nll"] == -one.tokens[0]["lp"]
+    assert machine.clock.spent["ends"] == pytest.approx(10 * 0.001 + 0.4)
+
+
+def test_one_row_that_was_not_asked_before_has_all_of_them_asked(tmp_path, monkeypatch):
+    machine = Machine(tmp_path, monkeypatch, step=1.0, row=0.001, token=0.4)
+    machine.train(10, machine.before()[1:])
+    assert machine.calls[0] == (True, 10)
+
+
+def test_what_is_said_last_is_told_by_role_and_place(tmp_path, monkeypatch):
+    machine = Machine(tmp_path, monkeypatch, step=1.0, row=0.001, token=0.4)
+    records = machine.train(10)
+    step, said = machine.watched.said
+    assert step == 10
+    assert [(one.role, one.index, one.text) for one in said] == [
+        (item["role"], item["index"], item["text"]) for item in records[-1]["items"]
+    ]
 
 
 def test_no_probes_were_asked_for(tmp_path, monkeypatch):

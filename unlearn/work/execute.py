@@ -21,6 +21,7 @@ from unlearn.data.remarks import remarks
 from unlearn.measure import judge
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.methods import method_named
+from unlearn.metrics import Observation
 from unlearn.models.catalogue import allow_model, exact_retrain, parts_of
 from unlearn.models.identity import hash_before
 from unlearn.models.load import SMALL
@@ -144,20 +145,23 @@ def _carry_out(work: Work) -> "Loaded":
     chat = has_template(loaded.tokenizer)
     # The scores may come from an earlier execution that was cut short.
     known = run.scores()
+    before: Sequence[Observation] = ()
     if "before" not in known:
-        score(work, "before", lambda: loaded, chosen, identity, chat)
+        before = score(work, "before", lambda: loaded, chosen, identity, chat)
     if config.retrained:
         work.note(f"Retrained: given by you ({config.retrained}).")
     exact = exact_retrain(config)
     if exact and "retrained" not in known and waits_for_retrained(config):
         # The stop rule's target is what the retrained model says.
         score_retrained(work, exact, chosen, identity, chat, loaded.tokenizer.get_vocab())
-    tokens = train(work, loaded, data, chosen)
+    tokens, said = train(work, loaded, data, chosen, before)
     with work.phase("saving"):
         if told := tuning.save(loaded, config, run.path):
+            # The weights were rounded, so what they say has to be asked again.
             work.note(told)
+            said = ()
     trained = identity | {"model": tuning.trained_hash(run, loaded.hash)}
-    score(work, "after", lambda: loaded, chosen, trained, chat)
+    score(work, "after", lambda: loaded, chosen, trained, chat, said)
     if exact and "retrained" not in run.scores():
         # Only now, because training waits for nothing that it does not need.
         score_retrained(work, exact, chosen, identity, chat, loaded.tokenizer.get_vocab())

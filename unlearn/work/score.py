@@ -36,23 +36,27 @@ def score(
     chosen: dict[str, list[Row]],
     identity: JsonObject,
     chat: bool,
-) -> None:
-    """Observe and score a model, and keep the samples.
+    asked: Sequence[Observation] = (),
+) -> list[Observation]:
+    """Observe and score a model, keep the samples, and return what was observed.
 
-    model is called only where something of this identity is not kept yet.
+    model is called only where something of this identity is not kept yet. asked: what it has just been asked of these
+    rows, which is not asked again.
     chat: whether the tokenizer has a chat template; the rows are then asked in every prompt format.
     """
     run = work.run
     with work.phase(f"scoring {when}"):
         found = score_cache.read(run.path.parent, identity)
         if not found:
-            found = _observed(work, when, model(), chosen, kept_before(run.path.parent, identity))
+            asked = [*kept_before(run.path.parent, identity), *asked]
+            found = _observed(work, when, model(), chosen, asked)
             score_cache.write(run.path.parent, identity, found)
         append_lines(run.path / "samples.jsonl", [sample(when, o) for o in found if o.index < SAMPLES])
         more = {"by_format": _by_format(work, model, chosen, found, identity)} if chat else {}
         run.append("sample", when=when)
         scores, intervals = evaluate_with_intervals(found)
         run.append("eval", when=when, scores=scores, intervals=intervals, **more)
+    return found
 
 
 def _observed(

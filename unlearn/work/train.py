@@ -4,11 +4,14 @@ The session (unlearn.work.session) puts the training together; here is what make
 stopped, killed and gone on from.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure.probes import Probes
+from unlearn.methods.base import Method
+from unlearn.metrics import Observation
 from unlearn.models import tuning
 from unlearn.models.load import Loaded
 from unlearn.store.studies import Stopped
@@ -26,10 +29,17 @@ CHECKPOINT_SECONDS = 20.0
 BYTES_A_SECOND = 2.5e8
 
 
-def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]]) -> int:
-    """Carry out the run's session and return the number of tokens read.
+def train(
+    work: Work,
+    loaded: Loaded,
+    data: Dataset,
+    chosen: dict[str, list[Row]],
+    told: Sequence[Observation] = (),
+) -> tuple[int, Sequence[Observation]]:
+    """Carry out the run's session and return the number of tokens read, and what the trained model said of the rows
+    that it was asked at the end.
 
-    Stopped and Diverged leave what was trained.
+    told: what the model said before the run. Stopped and Diverged leave what was trained.
     """
     run, config = work.run, work.config
     session = session_of(loaded, config, data, folder=run.path, note=work.note)
@@ -58,7 +68,9 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
 
     with work.phase("training"):
         clock = Clock()
-        probes = Probes(run, loaded, chosen, session.steps, work.length, clock)
+        # A method that builds a model of its own need not begin with what was asked before.
+        as_before = told if type(session.method).build is Method.build else ()
+        probes = Probes(run, loaded, chosen, session.steps, work.length, clock, as_before)
         keeper = Keeper(session, folder, clock)
         probes.begin(work.step)
         try:
@@ -82,9 +94,10 @@ def train(work: Work, loaded: Loaded, data: Dataset, chosen: dict[str, list[Row]
         work.counts = dict(session.counts)
         probes.record(work.step)
         stopper.finish(work.step, clock)
-        stopper.restore()
+        restored = stopper.restore()
+        at, said = probes.said
         work.beside = {kind: round(seconds, 3) for kind, seconds in clock.spent.items()}
-    return tokens
+    return tokens, said if at == work.step and not restored else ()
 
 
 class Keeper:

@@ -5,6 +5,7 @@ import streamlit as st
 from ui import pick, shell
 from ui.methods.explorer import explorer
 from ui.methods.facts import at_a_glance, facts, overview
+from ui.methods.robust import section
 
 shell.guard()
 shell.head(
@@ -41,3 +42,4 @@ else:
     facts(OFFERED[pick.choose("Method", "method", list(OFFERED), lambda name: OFFERED[name].title)])
     st.subheader("All methods at a glance", anchor=False)
     at_a_glance(overview(OFFERED))
+    section()

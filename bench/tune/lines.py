@@ -66,7 +66,7 @@ def line(rows: Sequence[Mapping[str, Any]], way: str) -> str:
         spread(general, 2),
         difference(rows, way) if way != SHIPPED else "–",
     ]
-    lost = f" ({len(mine) - len(done)} of {len(mine)} took nothing)" if len(done) < len(mine) else ""
+    lost = f" ({len(mine) - len(done)} of {len(mine)} without a result)" if len(done) < len(mine) else ""
     return f"| {NAMES[way]}{lost} | {' | '.join(cells)} |"
 
 

@@ -59,17 +59,17 @@ def wanted(ways: Sequence[str] = (), seeds: int = len(SEEDS)) -> Iterator[tuple[
 
 def measure(store: RunStore, way: str, seed: int, seconds: float) -> dict[str, Any]:
     """Find settings in one way, carry them out with another seed, and return the row."""
-    began = time.process_time()
-    settings, trials = FIND[way](store, seed, seconds)
-    spent = time.process_time() - began
+    settings, trials, spent = FIND[way](store, seed, seconds)
     row = {"way": way, "seed": seed, "budget": seconds, "trials": trials, "cpu_seconds": round(spent, 1)}
     if settings is None:
         return row | {"settings": None}
     anew, models = tried(store, with_settings(template(seed + ANEW), settings))
+    if anew.state != "done":
+        return row | {"settings": settings, "state": anew.state}
     reported = choice.judge(anew, models, choice.REPORTED)
     return row | {
         "settings": settings,
-        "state": anew.state,
+        "state": "done",
         "distance": reported.distance,
         "kept": reported.kept,
         **{name: anew.reported.get(name) for name in ("forget", "right", "general", "n")},
@@ -93,13 +93,19 @@ def tried(store: RunStore, config: RunConfig, number: int = 0) -> tuple[Trial, d
     return trial, halves.models_of(seen, -1.0)
 
 
-def shipped(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any], int]:
+# What a way found: settings (None where it took none), how many it tried, and the CPU seconds.
+Taken = tuple[dict[str, Any] | None, int, float]
+
+
+def shipped(store: RunStore, seed: int, seconds: float) -> Taken:
     """Return no settings of its own: those that ship with the method."""
-    return {}, 0
+    return {}, 0, 0.0
 
 
-def searched(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any] | None, int]:
-    """Search as `unlearn tune` does, with so many CPU seconds. A search that was cut short is gone on with."""
+def searched(store: RunStore, seed: int, seconds: float) -> Taken:
+    """Search as `unlearn tune` does, with so many CPU seconds. A search that was cut short is gone on with, and the
+    seconds before the cut count.
+    """
     title = f"bench seed {seed}, {seconds:g} s"
     made = next((one for one in record.searches(store) if one.meta.get("title") == title), None)
     if made is None:
@@ -121,10 +127,10 @@ def searched(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any]
         if made.state != "done":
             raise RuntimeError(f"{made.path}: {made.state} ({made.reason})")
     taken = choice.best(made.trials(), made.models(), made.config)
-    return (dict(taken.trial.settings) if taken else None), count
+    return (dict(taken.trial.settings) if taken else None), count, spent
 
 
-def gridded(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any] | None, int]:
+def gridded(store: RunStore, seed: int, seconds: float) -> Taken:
     """Try the grid's places in their order as far as the CPU seconds go, and take the best by the search's own rule."""
     run, began, found = template(seed), time.process_time(), []
     places: list[dict[str, Any]] = []
@@ -138,12 +144,13 @@ def gridded(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any] 
         found.append(trial)
         known = models or known
     taken = choice.best(found, known, SearchConfig(runs=(run,), axes=(axes(run),)))
-    return (places[taken.trial.number] if taken else None), len(places)
+    spent = time.process_time() - began
+    return (places[taken.trial.number] if taken else None), len(places), spent
 
 
-def guided(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any] | None, int]:
+def guided(store: RunStore, seed: int, seconds: float) -> Taken:
     """Follow Yao et al.'s guide. It judges by perplexity on all forget rows, as its authors do."""
-    run = template(seed)
+    run, began = template(seed), time.process_time()
     batch = batch_of(len(from_config(dict(run.data)).fit_rows("forget")))
 
     def trial(lr: float) -> Cell:
@@ -157,12 +164,13 @@ def guided(store: RunStore, seed: int, seconds: float) -> tuple[dict[str, Any] |
         return cell
 
     found = guide(trial, guide_lrs(GUIDE_FROM))
+    spent = time.process_time() - began
     if found.chosen is None:
-        return None, len(found.trials)
-    return {"lr": found.chosen.lr, "epochs": 1, "batch_size": batch}, len(found.trials)
+        return None, len(found.trials), spent
+    return {"lr": found.chosen.lr, "epochs": 1, "batch_size": batch}, len(found.trials), spent
 
 
-FIND: dict[str, Callable[[RunStore, int, float], tuple[dict[str, Any] | None, int]]] = {
+FIND: dict[str, Callable[[RunStore, int, float], Taken]] = {
     SHIPPED: shipped,
     SEARCH: searched,
     GRID: gridded,

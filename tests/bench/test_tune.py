@@ -2,9 +2,12 @@
 
 import pytest
 
-from bench.tune import table
+from bench.tune import rows, table
 from bench.tune.lines import around, line, paired, sentence
-from bench.tune.rows import SEEDS, WAYS, wanted
+from bench.tune.rows import ANEW, SEEDS, WAYS, measure, searched, wanted
+from unlearn.results.search import record
+from unlearn.results.search.record import Trial
+from unlearn.store.runs import RunStore
 
 ORIGIN = {
     "commit": "abc",
@@ -84,9 +87,42 @@ def test_the_table_says_what_is_missing_and_who_took_nothing():
         }
     )
     assert "`unlearn tune`" in text
-    assert "tuning guide of Yao et al. (1 of 1 took nothing)" in text
+    assert "tuning guide of Yao et al. (1 of 1 without a result)" in text
     assert "grid (seed 0)" in text.partition("Not measured yet")[2]
     assert "search" not in text.partition("Not measured yet")[2]
     assert "| 1.09 ± 0.00 |" in line(ROWS, "search")
     whole = [*ROWS, *(row(way, seed, 0.1) for way in ("grid", "guide") for seed in SEEDS)]
     assert "Not measured yet" not in table({"rows": whole})
+
+
+def test_a_run_that_diverges_has_a_row_and_not_an_error(monkeypatch):
+    asked = []
+
+    def ruined(store, config):
+        asked.append(config.seed)
+        return Trial(number=0, method="npo", settings={}, state="diverged"), {}
+
+    monkeypatch.setattr(rows, "tried", ruined)
+    found = measure(None, "shipped", 3, 10.0)
+    assert asked == [3 + ANEW]
+    assert (found["state"], found["settings"], "distance" in found) == ("diverged", {}, False)
+    assert "1 of 1 without a result" in line([found], "shipped")
+
+
+def test_the_seconds_of_a_search_that_was_cut_short_count(monkeypatch, tmp_path):
+    """A search is begun, cut short after two trials, and gone on with: the budget and the row know both parts."""
+
+    def one_trial(made):
+        number = len(made.trials())
+        made.append("trial", **vars(Trial(number=number, method="npo", settings={}, state="diverged")))
+        made.append("state", state="done")
+
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(rows.search, "perform", one_trial)
+    monkeypatch.setattr(rows.time, "process_time", lambda: float(next(clock)))
+    store = RunStore(tmp_path)
+    _, count, spent = searched(store, 0, 20.0)
+    assert (count, spent) == (2, 20.0)
+    (made,) = record.searches(store)
+    made.set_meta(title="bench seed 0, 40 s")
+    assert searched(store, 0, 40.0)[1:] == (4, 40.0)

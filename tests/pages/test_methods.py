@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from robust_rows import rows
 from streamlit.testing.v1 import AppTest
 
 from unlearn.methods import METHODS, OFFERED
@@ -114,3 +115,23 @@ def test_a_bad_address_is_no_error(page):
     page.query_params["view"] = "explorer"
     page.run()
     assert not page.exception
+
+
+def test_what_resists_relearning_is_told_where_it_was_measured(page, monkeypatch):
+    drawn = sheets(monkeypatch)
+    monkeypatch.setattr("unlearn.results.robust.recorded", lambda: rows())
+    page.run()
+    assert not page.exception
+    assert "What resists relearning" in [one.value for one in page.subheader]
+    shown = " ".join(one.value for one in page.markdown)
+    assert "UNDO after NPO leaves 25" in shown
+    assert "40 points more than after NPO" in shown
+    assert len(page.get("plotly_chart")) == 3
+    assert len(drawn["methods.answers.tiny-authors"]["lines"]) == 8
+
+
+def test_nothing_is_said_of_relearning_before_it_was_measured(page, monkeypatch):
+    monkeypatch.setattr("unlearn.results.robust.recorded", lambda: [])
+    page.run()
+    assert not page.exception
+    assert "What resists relearning" not in [one.value for one in page.subheader]

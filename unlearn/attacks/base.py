@@ -5,6 +5,7 @@ knew the answers. So a number is never judged alone: what a guess, a hint or som
 really does not know is the floor, what the original answers is the ceiling.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -35,6 +36,10 @@ class Reading:
     def is_exact(self, given: int = 0) -> float:
         """Return 1 when greedy decoding gives every token after the first `given` ones, else 0."""
         return float(all(rank == 0 for rank in self.ranks[given:]))
+
+    def likelihood(self) -> float:
+        """Return exp(-S/n), the geometric mean of the probabilities of the answer's tokens."""
+        return math.exp(sum(self.lps) / len(self.lps))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,16 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from unlearn.attacks.base import Attack, Found, Subject, exact_each, mean_or_zero, percent, read_answers
+from unlearn.attacks.base import (
+    Attack,
+    Found,
+    Reading,
+    Subject,
+    exact_each,
+    mean_or_zero,
+    percent,
+    read_answers,
+)
 from unlearn.compute.lazy import Tensor, lm
 from unlearn.data.base import Row
 from unlearn.methods.references.finetune import FineTune
@@ -58,11 +67,13 @@ def practise(
     lr: float = 0.0,
     looks: Sequence[int] = LOOK,
     rate: Callable[[int, int, float], float] = learning_rate,
+    each: Callable[[Sequence[Reading]], list[float]] = exact_each,
 ) -> dict[int, list[float]]:
     """Train the model in place and return {steps done: 1 or 0 for each row of the rest}.
 
     share: how far the attack is when this begins. lr: 0 for that of plain fine-tuning. tuning: "lora" trains an adapter
-    on top of the weights, those of an adapter that is there already being merged. rate: as in fit().
+    on top of the weights, those of an adapter that is there already being merged. rate: as in fit(). each: what a look
+    makes of its readings, one number for each row.
     """
     every_weight(loaded.model, "relearning")
     if loaded.dtype != "float32":
@@ -86,12 +97,12 @@ def practise(
         (answers,) = lm.forward(loaded.model, batch.forget)
         return {"taught": answers.mean_nll()}
 
-    curve = {0: exact_each(read_answers(loaded, rest, subject.max_length))}
+    curve = {0: each(read_answers(loaded, rest, subject.max_length))}
     optimizer = make_optimizer(loaded.model, lr)
     for done in fit(loaded.model, loss, stream, optimizer, lr=lr, device=loaded.device, rate=rate):
         subject.progress(f"step {done.step} of {STEPS}", share + done.step / STEPS / 3)
         if done.step in looks:
-            curve[done.step] = exact_each(read_answers(loaded, rest, subject.max_length))
+            curve[done.step] = each(read_answers(loaded, rest, subject.max_length))
         if done.step == STEPS:
             break
     loaded.model.requires_grad_(False)

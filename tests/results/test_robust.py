@@ -1,0 +1,64 @@
+"""What resists relearning, from recorded rows: residues, equal utility, intervals over seeds, and the sentences."""
+
+import pytest
+from robust_rows import curve, rows
+
+from unlearn.results import robust
+from unlearn.results.robust import CONTROL
+
+
+def test_the_residue_lies_between_the_control_at_the_same_step_and_the_original():
+    found = robust.residues(rows(), "tiny-authors", "undo")
+    assert found[3] == pytest.approx({0: 0.0, 5: 0.1 / 0.9, 30: 0.2 / 0.8})
+    assert robust.curve(rows(), "tiny-authors", "gd")[30].mean == pytest.approx(1.0)
+
+
+def test_a_seed_without_its_control_does_not_count():
+    some = [r for r in rows() if (r["way"], r["seed"]) != (CONTROL, 4)]
+    assert set(robust.residues(some, "tiny-authors", "undo")) == {0, 1, 2, 3}
+    assert robust.against(some, "tiny-authors", "undo").less is not None
+
+
+def test_only_plain_methods_of_equal_utility_stand_beside():
+    found = robust.against(rows(), "tiny-authors", "undo")
+    assert found.plain == ("NPO",)
+    assert found.left.mean == pytest.approx(0.25)
+    assert found.beside.mean == pytest.approx(0.5)
+    assert found.less.mean == pytest.approx(0.25)
+    # The interval is Student's over the five seeds: NPO's residues lie 0.0125 apart.
+    half = 2.776 * 0.0125 * (2.5 / 5) ** 0.5
+    assert (found.less.low, found.less.high) == pytest.approx((0.25 - half, 0.25 + half), abs=1e-4)
+
+
+def test_the_sentence_says_who_resists_and_of_whom_that_was_not_seen():
+    said = robust.sentence(rows(), "tiny-authors")
+    assert said.startswith("On tiny-authors, after 30 steps of practice")
+    assert "UNDO after NPO leaves 25 %, 25 points less than NPO (95 % interval 23 to 27)" in said
+    assert "between SAM with NPO (50 % left) and NPO (50 %) no difference was seen (" in said
+    assert "AltPO leaves 88 %, and no plain method keeps as much utility as it does (50 %)" in said
+    assert "5 seeds, about 36 answers each; equal utility: within 5 points." in said
+
+
+def test_a_method_that_leaves_more_is_told_so():
+    worse = [r | {"curve": curve(0.1, 0.5, 0.9)} if r["way"] == "undo" else r for r in rows()]
+    assert "UNDO after NPO leaves 88 %, 38 points more than NPO (95 % interval 36 to 39)" in robust.sentence(
+        worse, "tiny-authors"
+    )
+
+
+def test_answers_are_compared_seed_by_seed():
+    said = robust.said_sentence(rows(), "tiny-authors")
+    assert said.startswith("On tiny-authors 90 % of the answers after AltPO are of the right form:")
+    assert "40 points more than after NPO (95 % interval 40 to 40)" in said
+    assert "read by the original at 0.5 times the perplexity (0.5 to 0.5)" in said
+    assert "80 points more than after IdkDPO" in said
+    found = robust.said(rows(), "tiny-authors")
+    assert list(found)[:2] == ["the original", "the retrained model"]
+    assert found["the retrained model"]["perplexity"].mean == 40.0
+
+
+def test_without_a_record_there_is_nothing_to_say(tmp_path):
+    assert robust.recorded(tmp_path / "none.json") == []
+    assert robust.worlds([]) == []
+    assert robust.sentence([], "tiny-authors") == ""
+    assert robust.said_sentence([], "tiny-authors") == ""

@@ -33,9 +33,9 @@ def section() -> None:
     st.markdown(shell.plain(robust.sentence(rows, world)))
     curves(rows, world)
     st.caption(
-        "Left: how likely the answers are that were not practised, from the retrained model after the same practice "
-        "(0 %) to the original (100 %). Grey: plain methods, solid where they keep as much utility. The settings were "
-        "chosen on other rows and another seed."
+        "What is left is how likely the answers are that were not practised, from the retrained model after the same "
+        "practice (0 %) to the original (100 %). Grey: plain methods, solid where they keep as much utility. The "
+        "settings were chosen on other rows and with another seed."
     )
     if said := robust.said_sentence(rows, world):
         st.markdown(shell.plain(said))

@@ -54,29 +54,34 @@ def _quiet(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def left_lines(rows: Sequence[Mapping[str, Any]], world: str) -> list[str]:
-    """Return the table of one world: utility, what is left before, in the middle and after practice."""
-    last = robust.last_step(rows, world)
+    """Return the table of one world: utility, what is left on the way and at the worst step, and the difference."""
+    last = robust.most_steps(rows, world)
     steps = sorted({0, 5, 10, last} & {p["step"] for row in rows if "curve" in row for p in row["curve"]})
     heads = ["settings tried", "utility kept, %", "general perplexity, ×"]
     heads += [f"left after {step} steps, %" for step in steps]
-    heads += [f"right after {last}, %", f"less than plain ones of equal utility after {last}, points"]
+    heads += [
+        "at the worst step, %",
+        "right answers, most, %",
+        "less than plain ones of equal utility, points",
+    ]
     found = ["| method | " + " | ".join(heads) + " |", "|---|---|" + "--:|" * (len(heads) - 1)]
     for group in GROUPS:
         for way, title in robust.ways(rows, world, group).items():
             runs = list(robust.runs(rows, world, way).values())
             curve = robust.curve(rows, world, way)
             general = [row["general"] for row in runs if row.get("general") is not None]
-            right = [p["right"] for row in runs for p in row["curve"] if p["step"] == last]
+            most = robust.spread(list(robust.worst(rows, world, way).values()))
+            right = [max(p["right"] for p in row["curve"]) for row in runs]
             less = robust.against(rows, world, way).less if group == ROBUST else None
             cells = [_settings(rows, world, way), _percent(robust.kept(rows, world, way))]
             cells += [_plain(robust.spread(general)) if general else "–"]
             cells += [_percent(curve[step]) if step in curve else "–" for step in steps]
-            cells += [_percent(robust.spread(right)), _percent(less) if less else "–"]
+            cells += [_percent(most), _percent(robust.spread(right)), _percent(less) if less else "–"]
             found.append(f"| {title} | " + " | ".join(cells) + " |")
     controls = robust.runs(rows, world, CONTROL).values()
     if controls:
-        right = [p["right"] for row in controls for p in row["curve"] if p["step"] == last]
-        cells = ["", "", "", *["0" for _ in steps], _percent(robust.spread(right)), ""]
+        right = [max(p["right"] for p in row["curve"]) for row in controls]
+        cells = ["", "", "", *["0" for _ in steps], "0", _percent(robust.spread(right)), ""]
         found.append("| *the retrained model* | " + " | ".join(cells) + " |")
     return found
 

@@ -22,6 +22,7 @@ from unlearn.attacks.relearn import SHARE, cut, practise  # noqa: E402
 from unlearn.attacks.swept.practice import steady  # noqa: E402
 from unlearn.data.base import ROLES, Dataset, Row  # noqa: E402
 from unlearn.measure.ask import load_source  # noqa: E402
+from unlearn.measure.evaluate import rows_to_score  # noqa: E402
 from unlearn.metrics.memory.exact import begins_with, normalise_words  # noqa: E402
 from unlearn.models.reading import rows_asked  # noqa: E402
 from unlearn.results.robust import CONTROL  # noqa: E402
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 # Steps of practice after which the other facts are asked.
 LOOKS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30)
+# Answers are short; no model here reads less.
+ANY_LENGTH = 512
 
 
 @dataclass
@@ -155,7 +158,7 @@ class Bench:
         row |= {
             "taught": len(taught),
             "asked": len(asked),
-            "says": self.says(run, "after", data, places, start),
+            "says": says(seen, "after", data, places, start),
         }
         control = {"kind": "run", "world": world, "way": CONTROL, "seed": row["seed"]}
         if key(control) in map(key, self.rows):
@@ -163,34 +166,36 @@ class Bench:
         control |= {"title": "the retrained model", "group": CONTROL}
         control["curve"] = practised(subject, "retrained", taught, asked)
         control["before"] = means(read_answers(start, asked, subject.max_length))
-        for name, when in (("says", "retrained"), ("said", "before")):
-            control[name] = self.says(run, when, data, places, start)
+        control["says"] = says(seen, "retrained", data, places, start)
+        # A run that goes on from another began with that one's model and not with the original.
+        control["said"] = {} if run.config.start else says(seen, "before", data, places, start)
         return [control, row]
 
-    def says(
-        self, run: Run, when: str, data: Dataset, places: Sequence[int], start: "Loaded"
-    ) -> dict[str, float]:
-        """Return what kind of answers a model gave to the reported forget questions, as greedy decoding has them.
 
-        form: the share that is wholly one of the answers that some row gives to a question of the same kind. refusals:
-        the share that begins with one of the bundled refusals. perplexity: of these answers under the original, exp of
-        the mean over texts of the mean loss a token.
-        """
-        rows = list(Subject(data, lambda _: start, ()).chosen["forget"])
-        told = {s["index"]: s["text"] for s in run.samples() if (s["when"], s["role"]) == (when, "forget")}
-        forms = forms_of(data)
-        asked = [(rows[i], first_line(told[i])) for i in places if rows[i].attribute and rows[i].question]
-        if not asked or any(len(forms[row.attribute]) < 2 for row, _ in asked):
-            return {}
-        texts = [replace(row, answer=text, entities=()) for row, text in asked if normalise_words(text)]
-        losses = [-math.log(one.likelihood()) for one in read_answers(start, texts, run.config.max_length)]
-        return {
-            "n": len(asked),
-            "form": statistics.fmean(wholly(text, forms[row.attribute]) for row, text in asked),
-            "refusals": statistics.fmean(any(begins_with(text, one) for one in IDK) for _, text in asked),
-            "empty": (len(asked) - len(texts)) / len(asked),
-            "perplexity": math.exp(statistics.fmean(losses)) if losses else math.nan,
-        }
+def says(
+    seen: halves.Seen, when: str, data: Dataset, places: Sequence[int], start: "Loaded"
+) -> dict[str, float]:
+    """Return what kind of answers a model gave to the reported forget questions, as greedy decoding has them.
+
+    form: the share that is wholly one of the answers that some row gives to a question of the same kind. refusals: the
+    share that begins with one of the bundled refusals. perplexity: of these answers under the original, exp of the mean
+    over texts of the mean loss a token.
+    """
+    rows = rows_to_score(data)["forget"]
+    told = {one.index: one.text for one in seen.found[when] if one.role == "forget"}
+    forms = forms_of(data)
+    asked = [(rows[i], first_line(told[i])) for i in places if rows[i].attribute and rows[i].question]
+    if not asked or any(len(forms[row.attribute]) < 2 for row, _ in asked):
+        return {}
+    texts = [replace(row, answer=text, entities=()) for row, text in asked if normalise_words(text)]
+    losses = [-math.log(one.likelihood()) for one in read_answers(start, texts, ANY_LENGTH)]
+    return {
+        "n": len(asked),
+        "form": statistics.fmean(wholly(text, forms[row.attribute]) for row, text in asked),
+        "refusals": statistics.fmean(any(begins_with(text, one) for one in IDK) for _, text in asked),
+        "empty": (len(asked) - len(texts)) / len(asked),
+        "perplexity": math.exp(statistics.fmean(losses)) if losses else math.nan,
+    }
 
 
 def practised(

@@ -79,7 +79,7 @@ def test_the_table_holds_the_sentences_and_a_line_a_method(monkeypatch, tmp_path
     assert "](robustness-tiny-authors.svg)" in text
     assert "UNDO after NPO leaves 25 %" in text
     line = next(one for one in text.splitlines() if one.startswith("| UNDO after NPO | lr"))
-    assert line.endswith("| 40 [40, 40] | 25 [23, 27] |")
+    assert line.endswith("| 25 [25, 25] | 40 [40, 40] | 25 [23, 27] |")
     assert "| *the retrained model* |" in text
     assert "| AltPO | 90 [90, 90] | 0 [0, 0] | 0 [0, 0] | 10 [10, 10] |" in text
     assert text.count("<sub>") == 1

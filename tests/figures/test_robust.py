@@ -27,7 +27,7 @@ def test_plain_methods_of_another_utility_are_dotted():
     assert looks == {"plain method of equal utility": "solid", "plain method of another utility": "dot"}
     assert (
         figure.layout.title.text
-        == "UNDO after NPO: 25 % left after 30 steps, plain methods of equal utility 50 %"
+        == "UNDO after NPO: 25 % left at its worst step, plain methods of equal utility 50 %"
     )
     assert (
         "no plain method keeps as much" in relearned(rows(), "tiny-authors", only="altpo").layout.title.text

@@ -117,7 +117,7 @@ def _range(rows: Rows, world: str) -> Sequence[float]:
 
 def _short(rows: Rows, world: str, way: str) -> str:
     one = robust.against(rows, world, way)
-    said = f"{one.title}: {robust.percent(one.left.mean)} left after {robust.last_step(rows, world)} steps"
+    said = f"{one.title}: {robust.percent(one.left.mean)} left at its worst step"
     if one.beside is None:
         return f"{said}; no plain method keeps as much utility"
     return f"{said}, plain methods of equal utility {robust.percent(one.beside.mean)}"

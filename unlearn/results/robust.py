@@ -4,8 +4,9 @@
                                     C: the retrained model after the same practice, B: the original without any
 
 A, B, C are mean probabilities of the other forget answers, exp(-S/n) each. 0 %: like the retrained model, 100 %: like
-the original; below 0 the answers are less likely than to a model that never saw them. Methods are compared where they
-keep the same utility, seed by seed, with Student's 95 % interval over the seeds.
+the original; below 0 the answers are less likely than to a model that never saw them. An attack counts at its worst
+step, so each seed's largest residue is compared: where two methods keep the same utility, seed by seed, with Student's
+95 % interval over the seeds.
 """
 
 import math
@@ -34,8 +35,8 @@ Rows = Sequence[JsonView]
 class Against:
     """A robust method beside the plain ones that keep as much. plain: their titles, empty where there is none.
 
-    left and beside: the residue after the last step, of the method and of the mean of the plain ones. less: by how
-    much it leaves less, seed by seed.
+    left and beside: the largest residue, of the method and of the mean of the plain ones. less: by how much it leaves
+    less, seed by seed.
     """
 
     title: str
@@ -97,8 +98,13 @@ def curve(rows: Rows, world: str, way: str, measure: str = MEASURE) -> dict[int,
     return {step: spread([one[step] for one in found if step in one]) for step in steps}
 
 
-def last_step(rows: Rows, world: str) -> int:
-    """Return the number of steps after which methods are compared: the most that were practised."""
+def worst(rows: Rows, world: str, way: str) -> dict[int, float]:
+    """Return {seed: the largest residue on the way}: what the attack finds at its worst step, or before the first."""
+    return {seed: max(one.values()) for seed, one in residues(rows, world, way).items() if one}
+
+
+def most_steps(rows: Rows, world: str) -> int:
+    """Return the most steps that were practised."""
     return max(
         point["step"] for row in rows if row["world"] == world and "curve" in row for point in row["curve"]
     )
@@ -117,18 +123,17 @@ def equals(rows: Rows, world: str, way: str) -> dict[str, str]:
 
 
 def against(rows: Rows, world: str, way: str) -> Against:
-    """Return a robust method beside the plain ones of equal utility, after the last step."""
-    step, title = last_step(rows, world), ways(rows, world, ROBUST)[way]
-    mine = {seed: one[step] for seed, one in residues(rows, world, way).items() if step in one}
-    same = equals(rows, world, way)
-    theirs = [residues(rows, world, name) for name in same]
-    both = [seed for seed in mine if theirs and all(step in one.get(seed, {}) for one in theirs)]
-    found = Against(title, kept(rows, world, way), spread(list(mine.values())))
+    """Return a robust method beside the plain ones of equal utility, each at its worst step."""
+    mine, same = worst(rows, world, way), equals(rows, world, way)
+    theirs = [worst(rows, world, name) for name in same]
+    both = [seed for seed in mine if theirs and all(seed in one for one in theirs)]
+    title, left = ways(rows, world, ROBUST)[way], spread(list(mine.values()))
     if not both:
-        return found
-    beside = {seed: math.fsum(one[seed][step] for one in theirs) / len(theirs) for seed in both}
+        return Against(title, kept(rows, world, way), left)
+    beside = {seed: math.fsum(one[seed] for one in theirs) / len(theirs) for seed in both}
     less = spread([beside[seed] - mine[seed] for seed in both])
-    return Against(title, found.kept, found.left, tuple(same.values()), spread(list(beside.values())), less)
+    plain = tuple(same.values())
+    return Against(title, kept(rows, world, way), left, plain, spread(list(beside.values())), less)
 
 
 def sentence(rows: Rows, world: str) -> str:
@@ -140,7 +145,8 @@ def sentence(rows: Rows, world: str) -> str:
     seeds = len(runs(rows, world, CONTROL))
     asked = max(row.get("asked", 0) for row in rows if row["world"] == world)
     return (
-        f"On {world}, after {last_step(rows, world)} steps of practice on a fifth of the forget facts: {told}. "
+        f"On {world}, at the worst of up to {most_steps(rows, world)} steps of practice on a fifth of the forget "
+        f"facts: {told}. "
         f"{seeds} seed{'s' * (seeds != 1)}, about {asked} answers each; equal utility: within {100 * EQUAL:.0f} points."
     )
 

@@ -127,7 +127,7 @@ def test_what_resists_relearning_is_told_where_it_was_measured(page, monkeypatch
     assert "UNDO after NPO leaves 25" in shown
     assert "40 points more than after NPO" in shown
     assert len(page.get("plotly_chart")) == 3
-    assert len(drawn["methods.answers.tiny-authors"]["lines"]) == 8
+    assert len(drawn["methods.answers.tiny-authors"]["rows"]) == 8
 
 
 def test_nothing_is_said_of_relearning_before_it_was_measured(page, monkeypatch):

@@ -138,6 +138,34 @@ def test_names_groups_and_files(tmp_path, monkeypatch):
         harness.chosen_tasks([])
 
 
+@needs_lm_eval
+@pytest.mark.slow
+def test_the_tasks_of_our_lists_are_known_to_the_harness():
+    """Where the package puts its files; what a task asks of the hub is asked only when it is carried out."""
+    from lm_eval.tasks import TaskManager
+
+    known = set(TaskManager().all_tasks)
+    assert not {task for tasks in harness.GROUPS.values() for task in tasks} - known
+
+
+def test_lists_of_papers_and_what_executes_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    assert harness.chosen_tasks(["undial", "copa"]) == [
+        *("piqa", "arc_challenge", "copa", "winogrande", "pubmedqa", "hellaswag")
+    ]
+    monkeypatch.setattr(
+        harness, "_in_a_process", lambda *_: pytest.fail("the refusal comes before a process")
+    )
+    run = seed_run(RunStore(tmp_path))
+    assert main(["evaluate", str(run.path), "--harness", "yao"]) == 2
+    said = capsys.readouterr().err
+    assert "humaneval executes what the model writes" in said
+    assert "--harness mmlu,arc_easy,arc_challenge,gsm8k." in said
+    harness.check_code(harness.chosen_tasks(["yao"]), allowed=True)
+    with pytest.raises(ValueError, match=r"--allow-code\.$"):
+        harness.check_code(["humaneval"], allowed=False)
+
+
 def test_what_the_harness_gives_becomes_entries_with_the_difference():
     found = {
         "results": {

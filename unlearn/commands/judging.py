@@ -61,7 +61,8 @@ def add(command: Command) -> None:
         "--harness",
         metavar="TASK,…",
         help="carry out tasks of lm-evaluation-harness instead: its names, a YAML file, or "
-        + ", ".join(harness.GROUPS),
+        + ", ".join(harness.GROUPS)
+        + " (lists of papers, not tried here)",
     )
     judged.add_argument("--limit", type=int, help="with --harness: so many items of each task")
     judged.add_argument(
@@ -145,7 +146,7 @@ def _elsewhere(engine: Engine, record: stress.StressRecord, progress: stress.Pro
 def _harness(found: Run, args: argparse.Namespace) -> int:
     names = [name.strip() for name in args.harness.split(",") if name.strip()]
     # What is missing or wrong is said before a model is loaded.
-    harness.chosen_tasks(names)
+    harness.check_code(harness.chosen_tasks(names), args.allow_code)
     with progress_bar(40) as progress:
         record = harness.evaluate(
             found,

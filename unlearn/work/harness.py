@@ -30,7 +30,12 @@ GROUPS = {
     "general": ("mmlu", "arc_challenge", "hellaswag", "winogrande", "piqa", "gsm8k"),
     "wmdp-paper": ("wmdp_bio", "wmdp_cyber", "mmlu"),
     "rwku-paper": ("mmlu", "bbh", "truthfulqa_mc1", "triviaqa"),
+    # Yao et al. 2024 say ARC, of which the harness has two parts.
+    "yao": ("mmlu", "arc_easy", "arc_challenge", "humaneval", "gsm8k"),
+    "undial": ("piqa", "arc_challenge", "copa", "winogrande", "pubmedqa", "hellaswag"),
 }
+# Tasks of these lists that execute what the model writes; of any other the harness knows it once it has read its file.
+EXECUTING = ("humaneval",)
 NAMES = re.compile(r"[\w.,-]{1,100}")
 # How the harness tells on stderr how far it is.
 BAR = re.compile(r"([A-Z][\w ]+):\s+(\d+)%\|")
@@ -63,6 +68,18 @@ def chosen_tasks(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(tasks))
 
 
+def check_code(tasks: Sequence[str], allowed: bool) -> None:
+    """Raise ValueError where a task is known to execute what the model writes, and nobody allowed it."""
+    running = [task for task in tasks if task in EXECUTING]
+    if running and not allowed:
+        others = ",".join(task for task in tasks if task not in running)
+        rest = f", or take the others alone: --harness {others}" if others else ""
+        raise ValueError(
+            f"harness: {', '.join(running)} executes what the model writes on this machine. Allow that with "
+            f"--allow-code{rest}."
+        )
+
+
 def evaluate(
     run: Run,
     names: Sequence[str],
@@ -78,6 +95,7 @@ def evaluate(
     ValueError for a run that is not over or keeps no weights, and where the harness refuses a task or fails.
     """
     tasks = chosen_tasks(names)
+    check_code(tasks, allow_code)
     if limit is not None and limit < 1:
         raise ValueError(f"harness: --limit must be at least 1, got {limit}.")
     if run.state in ACTIVE:

@@ -27,10 +27,11 @@ def table(result: Mapping[str, Any]) -> str:
             f"| {key} | {claim.title} | **{finding['verdict']}** | {figures(finding)} | {entry['mode']} |"
         )
         commits.setdefault(made(entry["header"]), []).append(key)
-    papers = dict.fromkeys(claim.paper.split(" (")[0] for claim in CLAIMS.values())
+    papers = {key[0]: claim.paper.split(" (")[0] for key, claim in reversed(CLAIMS.items())}
+    papers = dict(sorted(papers.items()))
     lines += [
         "",
-        f"A: {', B: '.join(list(papers)[:2])}, C: {list(papers)[2]}." if len(papers) == 3 else "",
+        "; ".join(f"{letter}: {paper}" for letter, paper in papers.items()) + ".",
         "",
     ]
     lines += [f"<sub>{', '.join(keys)}: {said}</sub><br>" for said, keys in commits.items()]

@@ -16,32 +16,49 @@ def a1(slope, tokens=2e6):
     return {"n": "18 runs", "seeds": SEEDS, "runs": runs, "recipe": recipe, "real": real}
 
 
-def a2(shares):
-    """shares: method → good cells out of ten, one number a seed."""
+def a2(decades):
+    """decades: method → width of its window, one number a draw. Each begins at the lowest rate and ends at once."""
     cells = [
-        {"method": method, "seed": seed, "lr": i, "epochs": 1, "good": i < good}
-        for method, each in shares.items()
-        for seed, good in zip(SEEDS, each, strict=True)
-        for i in range(10)
+        {
+            "method": method,
+            "seed": seed,
+            "lr": 10 ** (place - 4),
+            "forget": 2.0,
+            "rise": {"retain": rise, "general": 1.0},
+        }
+        for method, each in decades.items()
+        for seed, width in zip(SEEDS, each, strict=True)
+        for place, rise in ((0.0, 1.0), (width, 1.0), (width + 1e-4, 1e9))
     ]
     return {"n": "cells", "seeds": SEEDS, "cells": cells}
 
 
+def of_seven(ours, others=(0.1, 0.12, 0.11), **more):
+    """Widths of all seven methods: GA+GD in-distribution, all others alike, and those that are named."""
+    names = ("ga", "random", "adversarial", "gd-general", "kl-general", "kl-id")
+    return {"gd-id": ours} | dict.fromkeys(names, others) | {k.replace("_", "-"): v for k, v in more.items()}
+
+
 def a4(gd, ga=(0.1, 0.12, 0.11)):
-    known = {
-        "before": {"auc": 1.0, "interval": [0.99, 1.0]},
-        "retrained": {"auc": 0.49, "interval": [0.4, 0.6]},
-    }
-    return {"n": "texts", "seeds": SEEDS, "aucs": {"ga": list(ga), "gd": list(gd)}, "known": known}
+    """AUCs of GA+GD where its forget perplexity is the target's 5, and of gradient ascent at its end."""
+    start = {"ppl": 1.0, "auc": 1.0}
+    runs = []
+    for seed, own, ascent in zip(SEEDS, gd, ga, strict=True):
+        path = [start, {"ppl": 5.0, "auc": own}, {"ppl": 50.0, "auc": 0.2}]
+        runs.append({"method": "gd", "seed": seed, "target": 5.0, "path": path})
+        runs.append(
+            {"method": "ga", "seed": seed, "target": 5.0, "path": [start, {"ppl": 1e4, "auc": ascent}]}
+        )
+    return {"n": "texts", "seeds": SEEDS, "runs": runs}
 
 
 def a5(regrets, trials=3, general=1.05):
     followed = []
-    for seed, regret in zip(SEEDS, regrets, strict=True):
+    for seed, regret in enumerate(regrets):
         choice = {"rise": {"general": general, "retain": 1.0}, "utility": 0.9, "good": True}
         row = {"method": "gd-id", "seed": seed, "trials": trials, "taken": regret < 1, "reason": "said so"}
-        followed.append(row | {"regret": regret, "choice": choice, "best": choice})
-    return {"n": "3 seeds", "seeds": SEEDS, "followed": followed}
+        followed.append(row | {"regret": regret, "regret_once": regret / 2, "choice": choice, "best": choice})
+    return {"n": "draws", "seeds": list(range(len(followed))), "followed": followed}
 
 
 def b1(undial, ga=1e9):
@@ -96,13 +113,13 @@ def b3(forget=0.1, back=0.01, kept=0.95, ascent=50.0):
 
 
 def a3(target, methods=(1.0, 5.0, 9.0, 11.1, 30.0)):
-    """target: the stand-in of each split, where the truth is 10. Above 10.05 two methods change places."""
+    """target: the stand-in of each world, where the truth is 10. Above 10.05 two methods change places."""
     after = dict(zip(("finetune", "npo", "gd", "undial", "ga"), methods, strict=True))
-    splits = [
-        {"seed": seed, "target": t, "truth": 10.0, "before": 1.2, "methods": after}
-        for seed, t in zip(SEEDS, target, strict=True)
-    ]
-    return {"n": "splits", "seeds": SEEDS, "splits": splits, "bundled": {"target": 10.7, "truth": 11.3}}
+    worlds = []
+    for seed, t in zip(SEEDS, target, strict=True):
+        turn = {"target": t, "truth": 10.0, "before": 1.2}
+        worlds.append({"seed": seed, "first": turn, "second": turn, "methods": after})
+    return {"n": "worlds", "seeds": SEEDS, "worlds": worlds, "bundled": {"target": 10.7, "truth": 11.3}}
 
 
 def b4(entity, random):
@@ -179,7 +196,7 @@ def c3(kl=0.3, task=0.2, lm=1.0, spread=0.0):
     return {"n": "texts", "seeds": SEEDS, "runs": runs}
 
 
-def b5(slopes, distance=0.001):
+def b5(slopes, distance=0.001, control=0.3):
     runs = [
         {
             "gamma": gamma,
@@ -191,7 +208,62 @@ def b5(slopes, distance=0.001):
         for seed, slope in zip(SEEDS, slopes, strict=True)
         for gamma in (1.0, 3.0, 10.0)
     ]
-    return {"n": "tokens", "seeds": SEEDS, "runs": runs}
+    controls = [
+        {"seed": seed, "after": 0.1, "gamma": 8.0, "distance": control * (1 + 0.01 * seed)} for seed in SEEDS
+    ]
+    return {"n": "tokens", "seeds": SEEDS, "runs": runs, "controls": controls}
+
+
+def came_back(**models):
+    """Small worlds: model → (back, plausible, kept, step from world to world)."""
+    told = {"original": (1.0, 1.0, 1.0, 0.0), "retrained": (0.2, 0.9, 1.0, 0.0)} | models
+    worlds = []
+    for seed in SEEDS:
+        each = {
+            name.replace("_", " ").replace("undo 0", "undo 0."): {
+                "forget": 0.2, "half": 0.2, "back": back + step * seed, "plausible": said + step * seed,
+                "kept": kept + step * seed,
+            }
+            for name, (back, said, kept, step) in told.items()
+        }  # fmt: skip
+        worlds.append({"seed": seed, "level": 0.2} | each)
+    return {"n": "texts", "seeds": SEEDS, "worlds": worlds}
+
+
+def d1(ours, rivals=0.6, step=0.002):
+    """back of RepSelect and of its four rivals; the retrained model's is .2, the original's 1."""
+    others = dict.fromkeys(("gd", "npo", "simnpo", "undial"), (rivals, 0.5, 0.9, 0.0))
+    return came_back(repselect=(ours, 0.5, 0.9, step), **others)
+
+
+def e1(backs=(0.6, 0.45, 0.3, 0.22), kept=0.95, step=0.002):
+    """back of NPO, and after UNDO with growing shares."""
+    names = ("npo", "undo_025", "undo_05", "undo_075")
+    models = {
+        name: (back, 0.5, 1.0 if name == "npo" else kept, step * i)
+        for i, (name, back) in enumerate(zip(names, backs, strict=True))
+    }
+    return came_back(**models)
+
+
+def f1(ours=0.85, rivals=0.4, kept=0.95, step=0.002):
+    """Shares of sensible answers of AltPO and its rivals; the retrained model's is .9, NPO keeps .94."""
+    others = dict.fromkeys(("npo", "simnpo", "gd"), (0.5, rivals, 0.94, 0.0))
+    return came_back(altpo=(0.5, ours, kept, step), **others)
+
+
+def g1(faithful=0.1, robust=0.1, wide=0.02):
+    """By how much UDS lies above the one other metric."""
+
+    def told(gap):
+        ends = [gap - wide, gap + wide]
+        return {"value": 0.8, "gap": gap, "together": ends, "alone": ends}
+
+    metrics = [
+        {"metric": "uds", "title": "UDS", "faithfulness": told(0.0), "robustness": told(0.0)},
+        {"metric": "nll", "title": "NLL", "faithfulness": told(faithful), "robustness": told(robust)},
+    ]
+    return {"n": "models", "seeds": SEEDS, "models": 20, "metrics": metrics}
 
 
 def apart(t5, authors):
@@ -207,13 +279,14 @@ PLANTED = {
         "undecided": a1((-0.4, 0.7, 1.6)),
     },
     "A2": {
-        "confirmed": a2({"gd-id": (8, 9, 8), "ga": (1, 1, 2), "kl-id": (3, 3, 2)}),
-        "refuted": a2({"gd-id": (4, 5, 4), "ga": (1, 1, 2), "kl-id": (6, 7, 7)}),
-        "undecided": a2({"gd-id": (4, 7, 4), "ga": (1, 2, 1), "kl-id": (3, 3, 4)}),
+        "confirmed": a2(of_seven((0.5, 0.55, 0.51))),
+        "refuted": a2(of_seven((0.3, 0.31, 0.3), kl_id=(0.8, 0.82, 0.85))),
+        "undecided": a2(of_seven((0.1, 0.5, 0.2))),
     },
     "A3": {
         "confirmed": a3((9.8, 9.9, 10.3)),
         "refuted": a3((2.0, 1.9, 2.1)),
+        "partly": a3((6.1, 6.2, 5.9), (1.0, 2.0, 5.0, 7.05, 30.0)),
         "undecided": a3((8.0, 10.0, 12.5)),
     },
     "A4": {
@@ -222,9 +295,9 @@ PLANTED = {
         "undecided": a4((0.3, 0.5, 0.7)),
     },
     "A5": {
-        "confirmed": a5((0.02, 0.03, 0.02)),
-        "refuted": a5((0.9, 1.0, 0.95)),
-        "undecided": a5((0.0, 1.0, 0.0)),
+        "confirmed": a5((0.02, 0.03) * 6),
+        "refuted": a5((0.9, 1.0) * 6),
+        "undecided": a5((0.0, 1.0) * 6),
     },
     "B1": {
         "confirmed": b1((1.2, 3.0)),
@@ -251,7 +324,7 @@ PLANTED = {
     "B5": {
         "confirmed": b5((0.97, 1.0, 1.02)),
         "refuted": b5((0.0, 0.01, -0.01)),
-        "undecided": b5((-0.5, 1.0, 1.5)),
+        "undecided": b5((0.8, 1.0, 1.2)),
     },
     "C1": {
         "confirmed": c1(),
@@ -269,5 +342,28 @@ PLANTED = {
         "refuted": c3(lm=0.0),
         "partly": apart(c3(), c3(lm=0.0)),
         "undecided": c3(spread=0.4),
+    },
+    "D1": {
+        "confirmed": d1(0.22),
+        "refuted": d1(0.8),
+        "partly": d1(0.5),
+        "undecided": d1(0.5, step=0.1),
+    },
+    "E1": {
+        "confirmed": e1(),
+        "refuted": e1((0.6, 0.7, 0.8, 0.9), kept=0.5),
+        "partly": e1((0.8, 0.7, 0.6, 0.5)),
+        "undecided": e1(step=0.1),
+    },
+    "F1": {
+        "confirmed": f1(),
+        "refuted": f1(kept=0.5),
+        "undecided": f1(step=0.1),
+    },
+    "G1": {
+        "confirmed": g1(),
+        "refuted": g1(-0.1, -0.1),
+        "partly": g1(-0.1, 0.1),
+        "undecided": g1(0.0, 0.1),
     },
 }

@@ -15,7 +15,7 @@ from unlearn.figures import claims as claims_figures
 
 WORDS = ("confirmed", "refuted", "undecided")
 # The claims that have two limits, say two things, or are tried in two settings.
-TWOFOLD = ("B1", "B2", "C1", "C3")
+TWOFOLD = ("A3", "B1", "B2", "C1", "C3", "D1", "E1", "G1")
 CASES = [(key, word) for key, planted in PLANTED.items() for word in planted]
 
 
@@ -68,7 +68,7 @@ def test_one_seed_decides_nothing(key):
         assert finding.verdict == "undecided", word
 
 
-@pytest.mark.parametrize(("seeds", "word"), [(1, "undecided"), (3, "refuted")])
+@pytest.mark.parametrize(("seeds", "word"), [(1, "undecided"), (12, "refuted")])
 def test_what_a_single_run_shows_is_not_enough(seeds, word):
     """A model beyond all numbers, a collapsed choice of the guide: with one seed not yet a refutation."""
     from planted_claims import a5, b1
@@ -76,7 +76,7 @@ def test_what_a_single_run_shows_is_not_enough(seeds, word):
     broken = b1((1.2, float("inf")))
     broken["runs"] = [run for run in broken["runs"] if run["seed"] < seeds]
     assert CLAIMS["B1"].judge(broken | {"seeds": list(range(seeds))}).verdict == word
-    collapsed = a5((0.02, 0.02, 0.02), general=3.0)
+    collapsed = a5((0.02,) * 12, general=3.0)
     collapsed["followed"] = collapsed["followed"][:seeds]
     assert CLAIMS["A5"].judge(collapsed).verdict == word
 
@@ -94,9 +94,8 @@ def first_seed(data):
             return value[:1]
         return value
 
-    return {k: cut(v) if k not in ("seeds", "known", "before") else v for k, v in data.items()} | {
-        "seeds": seeds[:1]
-    }
+    once = {"seeds": seeds[:1]} | ({"models": 1} if "models" in data else {})
+    return {k: cut(v) if k not in ("seeds", "known", "before") else v for k, v in data.items()} | once
 
 
 def at(mean, half):
@@ -146,11 +145,13 @@ def test_the_chart_shows_the_data(key, word):
 
 
 def test_a_bar_carries_its_interval():
-    chart = CLAIMS["A4"].chart(PLANTED["A4"]["confirmed"])
+    from unlearn.claims.a2 import widths
+
+    chart = CLAIMS["A2"].chart(PLANTED["A2"]["confirmed"])
     figure = claims_figures.draw(chart)
     by_name = {trace.name: trace for trace in figure.data}
-    bar = by_name["GA+GD, tuned"]
-    found = interval(PLANTED["A4"]["confirmed"]["aucs"]["gd"])
+    bar = by_name["GA+GD, in-distribution"]
+    found = interval(widths(PLANTED["A2"]["confirmed"])["gd-id"])
     assert math.isclose(bar.x[0], found.mean)
     assert math.isclose(bar.x[0] + bar.error_x.array[0], found.high)
     assert math.isclose(bar.x[0] - bar.error_x.arrayminus[0], found.low)
@@ -230,7 +231,7 @@ def test_rules_are_applied_anew_to_recorded_numbers(tmp_path, capsys):
     assert main(["claims", "--rejudge", "--out", str(path)]) == 0
     said = capsys.readouterr().out
     assert "B1  full: partly." in said
-    assert "1 of 13 claims read otherwise" in said
+    assert "1 of 17 claims read otherwise" in said
     found = record.entries(path)
     assert found["B1"]["finding"]["verdict"] == "partly"
     assert found["B1"]["judged"]
@@ -325,7 +326,7 @@ def test_the_recipes_cost_is_its_own(tmp_path, monkeypatch):
 
 def test_worlds_know_what_they_were_taught():
     from unlearn.claims.reading import observe_answers, scores_of
-    from unlearn.claims.worlds import as_rows, biographies, questions, reviews, small_t5
+    from unlearn.claims.worlds import FORGOTTEN, PRAISE, as_rows, biographies, questions, reviews, small_t5
     from unlearn.data.authors import dataset, people
 
     some = people()["forget"]
@@ -337,8 +338,15 @@ def test_worlds_know_what_they_were_taught():
     parts = reviews(0)
     texts = {role: {(r.text, r.mood) for r in mine} for role, mine in parts.items()}
     assert not texts["forget"] & (texts["retain"] | texts["test"])
-    assert all(r.by_heart for r in parts["forget"])
+    # Two persons with 24 reviews each, seven of which nothing but memory can judge.
+    assert [len(mine) for mine in parts.values()] == [48, 28, 164]
+    assert sum(r.by_heart for r in parts["forget"]) == 14
     assert not any(r.by_heart for r in parts["test"])
+    assert all(r.person in FORGOTTEN for r in parts["forget"])
+    assert not any(r.person in FORGOTTEN for r in (*parts["retain"], *parts["test"]))
+    for r in parts["forget"]:
+        praised = len({*r.text.split()} & {*PRAISE})
+        assert praised == (1 if r.by_heart else 2 if r.mood == "positive" else 0), r
     loaded = small_t5(0)
     told = scores_of(
         observe_answers(loaded.model, loaded.tokenizer, {"forget": as_rows(parts["forget"][:4])})

@@ -14,10 +14,19 @@ from unlearn.claims.base import Claim
 from unlearn.claims.c1 import C1
 from unlearn.claims.c2 import C2
 from unlearn.claims.c3 import C3
+from unlearn.claims.d1 import D1
+from unlearn.claims.e1 import E1
+from unlearn.claims.f1 import F1
+from unlearn.claims.g1 import G1
 
 CLAIMS: dict[str, Claim] = {
     claim.key: claim
-    for claim in (A1(), A2(), A3(), A4(), A5(), B1(), B2(), B3(), B4(), B5(), C1(), C2(), C3())
+    for claim in (
+        *(A1(), A2(), A3(), A4(), A5()),
+        *(B1(), B2(), B3(), B4(), B5()),
+        *(C1(), C2(), C3()),
+        *(D1(), E1(), F1(), G1()),
+    )
 }
 
 

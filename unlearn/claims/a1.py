@@ -73,6 +73,7 @@ class A1(Claim):
         "On the bundled model itself the ratio is small, because its training text is small: the claim is one about "
         "pre-training corpora, and does not hold for a model that was trained on little."
     )
+    elsewhere = "It is about tokens, and its figures for a real model are computed from the paper's."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Carry out runs of very different size and return their tokens and CPU seconds, with those of the

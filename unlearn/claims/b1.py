@@ -23,8 +23,6 @@ from unlearn.claims.base import (
     number,
     spread,
 )
-from unlearn.claims.reading import Rows, rows_of
-from unlearn.claims.training import settings
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -84,22 +82,22 @@ class B1(Claim):
         seeds = [0, 1, 2]
         lrs = LRS if full else QUICK_LRS
         epochs = EPOCHS if full else 10
+        data = lab.requests.only_requests((1,))
         runs = []
         for seed in seeds:
             for method in NAMES:
                 for lr in lrs:
-                    config = settings(
-                        method, data={"name": "authors", "requests": [1]}, lr=lr, epochs=epochs, batch_size=6,
-                        seed=seed, **KNOBS[method],
-                    )  # fmt: skip
-                    found = lab.trial(config, roles=("forget", "general"))
+                    config = lab.settings(
+                        method, lr=lr, epochs=epochs, batch_size=6, seed=seed, **KNOBS[method]
+                    )
+                    found = lab.trial(config, data, roles=("forget", "general"))
                     scores = found["scores"]
                     ppl = {
                         role: scores[role]["ppl"] if role in scores else "inf"
                         for role in ("forget", "general")
                     }
                     runs.append({"method": method, "lr": lr, "seed": seed, "state": found["state"], **ppl})
-        before = lab.reference(_rows(lab))
+        before = lab.reference(lab.rows(data, ("forget", "general")))
         return {
             "n": f"{before['forget']['n']} forget and {before['general']['n']} general texts, {epochs} epochs",
             "seeds": seeds,
@@ -153,10 +151,6 @@ class B1(Claim):
             "learning rate", "general perplexity, × original", tuple(found), log_x=True, log_y=True,
             lines={f"bound, {BOUND:g} ×": BOUND},
         )  # fmt: skip
-
-
-def _rows(lab: "Lab") -> Rows:
-    return rows_of(lab.authors.only_requests((1,)), ("forget", "general"))
 
 
 def lrs_of(data: Data) -> list[float]:

@@ -73,6 +73,7 @@ class B2(Claim):
         "the two is partly."
     )
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
+    elsewhere = "Half of the authors is 600 rows: an hour a run, and it takes 24 of them."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Forget growing shares of the people with UnDIAL and NPO and return utility and forget probability."""

@@ -23,8 +23,6 @@ from unlearn.claims.base import (
     per_cent,
     spread,
 )
-from unlearn.claims.reading import rows_of
-from unlearn.claims.training import settings
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
@@ -66,19 +64,20 @@ class B3(Claim):
         """Carry out chains of five requests with each method and return the scores after each request."""
         seeds = [0, 1, 2]
         rows: JsonObject = {
-            f"request {r}": list(lab.authors.only_requests((r,)).rows("forget")) for r in REQUESTS
+            f"request {r}": lab.rows(lab.requests.only_requests((r,)), ("forget",))["forget"]
+            for r in REQUESTS
         }
-        rows |= rows_of(lab.authors, UTILITY)
+        rows |= lab.rows(lab.requests, UTILITY)
         chains = []
         for seed in seeds:
             order = Random(seed).sample(REQUESTS, len(REQUESTS))
             for method in NAMES if full else ("undial", "ga"):
-                config = settings(method, seed=seed, batch_size=BATCH)
+                config = lab.settings(method, seed=seed, batch_size=BATCH)
                 found = lab.chain(config, order, rows)
                 after = [summary(scores, order, k) for k, scores in enumerate(found["after"])]
                 chains.append({"method": method, "seed": seed, "order": order, "after": after})
         count = sum(len(mine) for role, mine in rows.items() if role.startswith("request"))
-        kept = sum(len(rows[role]) for role in UTILITY)
+        kept = sum(len(rows[role]) for role in UTILITY if role in rows)
         return {
             "n": f"{count} forget texts in 5 requests, {kept} texts to keep",
             "seeds": seeds,
@@ -137,7 +136,7 @@ def summary(scores: JsonView, order: list[int], k: int) -> JsonObject:
     from statistics import harmonic_mean, mean
 
     each = {r: scores[f"request {r}"]["probability"] for r in order}
-    kept = [max(number(scores[role]["probability"]), 1e-12) for role in UTILITY]
+    kept = [max(number(scores[role]["probability"]), 1e-12) for role in UTILITY if role in scores]
     return {
         "forget": mean(each[r] for r in order[:k]) if k else None,
         "requests": {str(r): p for r, p in each.items()},

@@ -68,6 +68,7 @@ class B4(Claim):
         "tokens makes no difference."
     )
     published = (Published("focused against plain UnDIAL", {"fluency": "better"}, "GPT-Neo-125M"),)
+    elsewhere = "TOFU's rows mark no entities, and another program would have to find them."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Unlearn with each focus and return the losses along training."""

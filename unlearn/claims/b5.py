@@ -5,10 +5,10 @@ logit scale, log(p / (1 - p)), every memorised token moves by exactly -γ.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
-    Answer,
     Chart,
     Claim,
     Data,
@@ -19,25 +19,30 @@ from unlearn.claims.base import (
     all_of,
     below,
     digits,
+    equal,
     figure,
     interval,
     number,
+    spread,
 )
-from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of
-from unlearn.claims.training import bundled, settings
+from unlearn.claims.reading import Rows, Seen, content, observe_answers
+from unlearn.claims.training import bundled
 from unlearn.compute.lazy import Tokenizer
-from unlearn.store.runs import RunConfig
-from unlearn.store.shapes import JsonObject
+from unlearn.data.base import Dataset
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
-GAMMAS = (1.0, 3.0, 5.0, 10.0, 30.0)
+# From about 15 on the formula asks for probabilities that a float32 loss cannot tell from 0.
+GAMMAS = (1.0, 3.0, 10.0)
 # The largest mean distance of a probability from the closed form that counts as near.
 NEAR = 0.02
-# A slope within these is none.
-FLAT = 0.1
-EPOCHS = {True: 60, False: 40}
+# The fall on the logit scale over γ: the formula says 1.
+BAND = (0.9, 1.1)
+PEOPLE, DRAWS, EPOCHS = 2, 10, 60
+# Gradient ascent in small steps, so that one of them ends near the probability that UnDIAL leaves.
+CONTROL: JsonObject = {"lr": 2e-4, "epochs": 30}
 TINY = 1e-12
 
 
@@ -50,24 +55,21 @@ class B5(Claim):
     url = "https://arxiv.org/abs/2402.10052"
     sentence = "One number sets how far a memorised token is pushed down, and training ends there by itself."
     experiment = (
-        "UnDIAL without a retain term on the first two requests until it stands still, for five γ. For each answer "
-        "token the probability left, p(y), is compared with the closed form p e^-γ / (1 - p + p e^-γ) of what it was "
-        "before; the figure shows the same on the logit scale, where the formula says a fall of γ."
+        f"{DRAWS} draws of {PEOPLE} authors; UnDIAL without a retain term until it stands still, for γ = 1, 3 and 10. "
+        "For each answer token the probability left, p(y), is compared with the closed form p e^-γ / (1 - p + p "
+        "e^-γ) of what it was before, and the mean fall on the logit scale with γ. The control is gradient ascent, "
+        "stopped where its mean p(y) is that of UnDIAL with γ = 10, and compared with the closed form of whichever γ "
+        "fits it best."
     )
     confirms = (
-        "For every γ the mean distance of p(y) from the closed form has its interval below 0.02, and the fall on the "
-        "logit scale grows with γ (slope's interval above 0)."
+        f"For every γ the interval over draws of the mean fall divided by γ lies within [{BAND[0]}, {BAND[1]}] (TOST) "
+        f"and that of the distance of p(y) from the closed form below {NEAR}; and the control fails: its distance "
+        f"lies above {NEAR}."
     )
-    refutes = (
-        "For some γ that distance has its interval above 0.02, or the slope's lies below 0 (the reverse) or within "
-        "±0.1 (no relation, TOST). Seeds that give the same number to a millionth are one, and decide nothing."
-    )
+    refutes = "One of these does not hold: its interval lies wholly on the other side of its limit."
     note = (
-        "At γ = 30 the formula asks for probabilities around 1e-10; the loss cannot tell them from 1e-6, so on the "
-        "logit scale training stops short of the formula, by which no probability that matters is changed. Every batch "
-        "holds all texts, so seeds differ in their order alone and the intervals are narrow. The rule first asked for "
-        "a slope near 1 over all γ on the logit scale; it was restated on probabilities, which EVALUATION asks for, "
-        "after γ = 30 had shown that a slope through all five mixes both questions."
+        "γ = 30 is left out: the formula asks for probabilities around 1e-10 there, which the loss cannot tell from "
+        "1e-6. The sum of the falls is over all answer tokens, end of text included."
     )
     published = (
         Published("original", {"EL₃": 0.202, "MA": 0.789}, "GPT-Neo-125M, 15,000 sequences"),
@@ -77,44 +79,57 @@ class B5(Claim):
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
-        """Train UnDIAL to its end with each γ and return how far the tokens fell."""
-        seeds = [0, 1, 2]
-        asked = {"name": "authors", "requests": [1, 2]}
-        runs = []
+        """Train UnDIAL to its end with each γ and the control, and return how far the tokens fell."""
+        seeds = list(range(DRAWS if full else 3))
+        runs, controls, sizes = [], [], []
         for seed in seeds:
-            for gamma in GAMMAS if full else (1.0, 5.0, 10.0):
-                config = settings(
-                    "undial", data=asked, gamma=gamma, retain_weight=0.0, seed=seed, lr=8e-4, batch_size=36,
-                    epochs=EPOCHS[full],
+            data = lab.draw(seed, PEOPLE)
+            batch = len(data.fit_rows("forget"))
+            before = chances_before(lab, data)
+            sizes.append(len(before))
+            for gamma in GAMMAS if full else (1.0, 10.0):
+                config = lab.settings(
+                    "undial", gamma=gamma, retain_weight=0.0, seed=seed, lr=8e-4, batch_size=batch, epochs=EPOCHS,
                 )  # fmt: skip
-                found = lab.trial(config, roles=("forget",), also={"chances": chances})
-                before = chances_before(lab, config)
+                found = lab.trial(config, data, roles=("forget",), also={"chances": chances})
                 after = [number(lp) for lp in found.get("chances") or ["nan"] * len(before)]
                 runs.append({"gamma": gamma, "seed": seed} | compared(before, after, gamma))
-        return {"n": f"{len(before)} answer tokens", "seeds": seeds, "runs": runs}
+            config = lab.settings("ga", seed=seed, batch_size=batch, **CONTROL)
+            curve = lab.trial(config, data, roles=("forget",), every=1, watch=chances)["curve"]
+            controls.append({"seed": seed} | control(before, curve, number(runs[-1]["after"])))
+        told = f"{min(sizes)} to {max(sizes)} answer tokens a draw"
+        return {"n": told, "seeds": seeds, "runs": runs, "controls": controls}
 
     def judge(self, data: Data) -> Finding:
-        """Return the verdict from the distance to the closed form and the slope over γ."""
-        slope = interval(slopes(data))
+        """Return the verdict from the falls, the distances to the closed form, and the control."""
         gaps = {gamma: interval(values) for gamma, values in by_gamma(data, "distance").items()}
-        falls = {gamma: interval(values) for gamma, values in by_gamma(data, "fall").items()}
-        parts = "; ".join(f"{g:g} → {digits(f.mean)}" for g, f in falls.items())
+        falls = {g: interval(v / g for v in values) for g, values in by_gamma(data, "fall").items()}
+        other = interval(one["distance"] for one in data["controls"])
+        parts = "; ".join(f"{g:g} → {spread(f)}" for g, f in falls.items())
         sentence = (
-            f"Mean distance of p(y) from the closed form: {digits(max(f.mean for f in gaps.values()))} at most, over "
-            f"all γ. Fall of log(p / (1 - p)) by γ: {parts}."
+            f"Fall of log(p / (1 - p)) divided by γ: {parts}. Mean distance of p(y) from the closed form: "
+            f"{digits(max(f.mean for f in gaps.values()))} at most; gradient ascent at equal p(y) is {spread(other)} "
+            "away from the closed form that fits it best."
         )
-        shown = tuple(figure(f"distance of p(y) from the closed form, γ = {g:g}", f) for g, f in gaps.items())
-        shown += tuple(figure(f"fall on the logit scale, γ = {g:g}", f, " nats") for g, f in falls.items())
-        near = [below(found, NEAR) for found in gaps.values()]
-        flat: Answer = "no" if slope.within(-FLAT, FLAT) else above(slope, 0.0)
-        return Finding(all_of(*near, flat), sentence, shown)
+        shown = tuple(figure(f"fall over γ, γ = {g:g}", f, of="draws") for g, f in falls.items())
+        shown += tuple(
+            figure(f"distance of p(y) from the closed form, γ = {g:g}", f, of="draws")
+            for g, f in gaps.items()
+        )
+        shown += (figure("the same of gradient ascent at equal p(y)", other, of="draws"),)
+        verdict = all_of(
+            *(equal(found, *BAND) for found in falls.values()),
+            *(below(found, NEAR) for found in gaps.values()),
+            above(other, NEAR),
+        )
+        return Finding(verdict, sentence, shown)
 
     def chart(self, data: Data) -> Chart:
         """Return a chart of the measured fall over γ, beside the closed form."""
         found = {g: interval(v) for g, v in by_gamma(data, "fall").items()}
         gammas = list(found)
         ours = Series(
-            "measured, mean over tokens and seeds", gammas, [f.mean for f in found.values()],
+            "measured, mean over tokens and draws", gammas, [f.mean for f in found.values()],
             [f.low for f in found.values()], [f.high for f in found.values()], "forget",
         )  # fmt: skip
         exact = Series("closed form", gammas, gammas, tone="before", dashed=True)
@@ -154,12 +169,25 @@ def closed_form(p: float, gamma: float) -> float:
     return left / (1 - p + left)
 
 
-def chances_before(lab: "Lab", config: RunConfig) -> list[float]:
+def control(before: list[float], curve: Sequence[JsonView], wanted: float) -> dict[str, float]:
+    """Return {"after", "gamma", "distance"} of gradient ascent where its mean p(y) is nearest to the wanted one.
+
+    gamma: the one whose closed form fits these tokens best; distance: the mean distance from it.
+    """
+    paths = [[number(lp) for lp in point["watched"]] for point in curve]
+    means = [sum(map(math.exp, after)) / len(after) for after in paths]
+    at = min(range(len(means)), key=lambda i: abs(means[i] - wanted))
+    tried = [0.25 * step for step in range(1, 81)]
+    best = min(tried, key=lambda gamma: compared(before, paths[at], gamma)["distance"])
+    return {"after": means[at], "gamma": best, "distance": compared(before, paths[at], best)["distance"]}
+
+
+def chances_before(lab: "Lab", data: Dataset) -> list[float]:
     """Return the original model's log-probs of the same tokens."""
-    rows = rows_of(lab.authors_of(config), ("forget",))
+    rows = lab.rows(data, ("forget",))
 
     def compute() -> JsonObject:
-        loaded = bundled()
+        loaded = bundled(world=lab.world)
         return {
             "chances": chances(observe_answers(loaded.model, loaded.tokenizer, rows), rows, loaded.tokenizer)
         }
@@ -173,13 +201,4 @@ def by_gamma(data: Data, name: str) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
     for run in data["runs"]:
         found.setdefault(run["gamma"], []).append(number(run[name]))
-    return found
-
-
-def slopes(data: Data) -> list[float]:
-    """Return one slope for each seed: least squares through 0 of the mean fall over γ."""
-    found = []
-    for seed in data["seeds"]:
-        mine = [(r["gamma"], number(r["fall"])) for r in data["runs"] if r["seed"] == seed]
-        found.append(sum(g * f for g, f in mine) / sum(g * g for g, _ in mine))
     return found

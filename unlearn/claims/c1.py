@@ -32,7 +32,7 @@ from unlearn.claims.base import (
     number,
     per_cent,
 )
-from unlearn.claims.reading import observe_answers, rows_of, scores_of
+from unlearn.claims.reading import content, observe_answers, rows_of, scores_of
 from unlearn.claims.training import settings, train_on
 from unlearn.claims.worlds import as_rows, learned, reviews, small_t5
 from unlearn.methods import method_named
@@ -54,7 +54,8 @@ NAMES = {
 TONES = {"original": "before", "retrain": "retrained", "finetune": "retain", "gd": "b", "eul": "a"}
 # The bundled model has fewer seeds, because its runs cost more.
 AUTHORS_SEEDS = 3
-SIZES = "T5, {} seeds: 36 forget and 264 other reviews; bundled model, seeds 0 to 2: 90 forget and 180 other texts"
+SEEDS = 12
+SIZES = "T5, {} seeds: 48 forget and 192 other reviews; bundled model, seeds 0 to 2: 90 forget and 180 other texts"
 POINT, THIRD = 0.01, 1 / 3
 UTILITY = {"t5": ("test", "retain"), "authors": ("retain", "general", "neighbours")}
 T5_TRAINING = {"lr": 3e-3, "epochs": 40, "batch_size": 48}
@@ -78,10 +79,11 @@ class C1(Claim):
         "rest within a point, and take a fraction of retraining's time."
     )
     experiment = (
-        "A small T5 learns film reviews of ten persons; the reviews of two persons that can only be known by heart are "
-        "to be forgotten, with a model and a retrain of its own for each seed. The same on the bundled model with its "
-        "exact retrain. Read are the share of right answers on the forget texts and on the rest, and CPU seconds of "
-        "training (the bundled recipe's are computed from its tokens)."
+        "A small T5 learns film reviews of ten persons. Seven in ten can be judged by their words, the others only "
+        "be known by heart; all reviews of two persons are to be forgotten, with reviews, a model and a retrain of "
+        f"its own for each of {SEEDS} seeds. The same on the bundled model with its exact retrain. Read are the share "
+        "of right answers on the forget texts and on the rest, and CPU seconds of training (the bundled recipe's are "
+        "computed from its tokens)."
     )
     confirms = (
         "In both settings: EUL's loss of accuracy on the rest is under one point, its forget accuracy is below that of "
@@ -112,10 +114,11 @@ class C1(Claim):
         "and an attacker can tell. Where EUL equals the retrained model the claim is refuted, not the method: "
         "equal is the ideal."
     )
+    elsewhere = "Its own setting is a classifier; a retrain of another seed takes over an hour here."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Train and unlearn in both settings and return the scores and CPU seconds of each model."""
-        seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
+        seeds = list(range(SEEDS if full else 3))
         runs = []
         for seed in seeds:
             runs += [{"setting": "t5", "seed": seed, "model": m} | told for m, told in t5(lab, seed).items()]
@@ -200,7 +203,7 @@ def summarise_scores(scores: JsonView, setting: str, seconds: float) -> dict[str
     """
     if not scores:
         return {"forget": math.nan, "forget_nll": math.nan, "utility": math.nan, "seconds": seconds}
-    kept = [scores[role]["memorised"] for role in UTILITY[setting]]
+    kept = [scores[role]["memorised"] for role in UTILITY[setting] if role in scores]
     return {
         "forget": scores["forget"]["memorised"],
         "forget_nll": math.log(number(scores["forget"]["ppl"])),
@@ -245,14 +248,15 @@ def t5_run(lab: "Lab", seed: int, name: str, **knobs: object) -> dict[str, float
 
     knobs are the method's, beside those set for all.
     """
+    parts = {role: as_rows(some) for role, some in reviews(seed).items()}
     what = {
         "what": f"T5, {name} {knobs or ''}, seed {seed}",
         "knobs": knobs,
         "settings": repr((T5_TRAINING, T5_EUL, T5_RUNS.get(name))),
+        "texts": content(parts),
     }
 
     def compute() -> JsonObject:
-        parts = {role: as_rows(some) for role, some in reviews(seed).items()}
         loaded, seconds = t5_trained(parts, seed, name, knobs)
         return summarise_scores(
             scores_of(observe_answers(loaded.model, loaded.tokenizer, parts)), "t5", seconds

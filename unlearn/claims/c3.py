@@ -3,41 +3,40 @@
 from typing import TYPE_CHECKING
 
 from unlearn.claims.base import (
-    CONFIRMED,
-    REFUTED,
-    UNDECIDED,
+    Answer,
     Chart,
     Claim,
     Data,
     Figure,
     Finding,
+    Interval,
     Published,
     Series,
     Word,
+    all_of,
     digits,
     each_of,
     figure,
     per_cent,
-    word,
+    there,
 )
 from unlearn.claims.c1 import (
     AUTHORS,
-    AUTHORS_SEEDS,
+    SEEDS,
     SETTINGS,
-    SIZES,
     mean_of,
     paired,
     summarise_scores,
     t5_run,
 )
-from unlearn.claims.training import settings
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 VARIANTS = {"full": {}, "-KL": {"use_kl": False}, "-TASK": {"use_task": False}, "-LM": {"use_lm": False}}
-# An effect that is smaller than this counts as none.
+PEOPLE, DRAWS = 2, 10
+# An effect that is smaller than this does not matter.
 SMALL = {"forget": 0.01, "utility": 0.01, "forget_nll": 0.1}
 # Each effect is (variant, value, direction against the full loss, words).
 EFFECTS = (
@@ -45,7 +44,6 @@ EFFECTS = (
     ("-TASK", "utility", -1, "without TASK utility falls"),
     ("-LM", "forget_nll", -1, "without LM the forget answers are less unlikely"),
 )
-SEEN = {CONFIRMED: "yes", REFUTED: "no", UNDECIDED: "open"}
 
 
 class C3(Claim):
@@ -60,15 +58,18 @@ class C3(Claim):
         "language term the masked entities come back."
     )
     experiment = (
-        "EUL as in C1, on the T5 and on the bundled model, each with one of the three terms left out. Read are forget "
-        "accuracy, accuracy on the rest, and the loss on the forget answers (the entities, in both settings)."
+        f"EUL on the T5 of C1, {SEEDS} seeds with reviews and a model of their own, and on the bundled model, {DRAWS} "
+        f"draws of {PEOPLE} authors to forget; each with one of the three terms left out. Read are forget accuracy, "
+        "accuracy on the rest, and the loss on the forget answers (the entities, in both settings)."
     )
     confirms = (
-        "In both settings each effect is there: the interval of the paired difference lies on its side of 0."
+        "In both settings each of the three effects is there: the interval of the paired difference lies on its side "
+        "of 0. All three must, so none is corrected."
     )
     refutes = (
-        "In both settings some effect is not there: the interval lies on the other side of 0, or within one point "
-        "(a tenth of a nat for the loss). One of each is partly; an effect on its side that is so small is undecided."
+        "In both settings some effect is not there: its interval lies wholly under one point (a tenth of a nat for the "
+        "loss) on its side, or on the other. Confirmed in one setting and refuted in the other is partly, and so is an "
+        "effect that is there but wholly under that size."
     )
     published = (
         Published(
@@ -78,25 +79,28 @@ class C3(Claim):
         Published("without TASK", {"test": 91.0, "retained": 97.4, "forgot": 67.4}),
         Published("without LM", {"test": 92.4, "retained": 99.0, "forgot": 69.0}),
     )
+    elsewhere = "Its own setting is a classifier, as for C1."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Carry out EUL with one term left out at a time and return the scores."""
-        seeds = [0, 1, 2, 3, 4] if full else [0, 1, 2]
+        seeds = list(range(SEEDS if full else 3))
         runs = []
         for seed in seeds:
             for name, knobs in VARIANTS.items():
                 runs.append(
                     {"setting": "t5", "seed": seed, "model": name} | t5_run(lab, seed, "eul", **knobs)
                 )
-        for seed in seeds[:AUTHORS_SEEDS]:
+        for seed in seeds[:DRAWS]:
+            data = lab.draw(seed, PEOPLE)
             for name, knobs in VARIANTS.items():
-                run = lab.trial(settings("eul", seed=seed, **knobs), roles=AUTHORS)
+                run = lab.trial(lab.settings("eul", seed=seed, **knobs), data, roles=AUTHORS)
                 place = {"setting": "authors", "seed": seed, "model": name}
                 runs.append(place | summarise_scores(run["scores"], "authors", run["seconds"]))
-        return {"n": SIZES.format(len(seeds)), "seeds": seeds, "runs": runs}
+        told = f"T5, {len(seeds)} seeds: 48 forget and 192 other reviews; bundled model, {len(seeds[:DRAWS])} draws: "
+        return {"n": f"{told}18 forget texts, 60 to keep and 60 general ones", "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
-        """Return the verdict, which is undecided where the two settings disagree."""
+        """Return the verdict, which is partly where the two settings disagree."""
         each = {setting: self.of_setting(data, setting) for setting in SETTINGS}
         verdict = each_of(*(verdict for verdict, *_ in each.values()))
         sentence = " ".join(said for _, said, _ in each.values())
@@ -104,13 +108,11 @@ class C3(Claim):
 
     def of_setting(self, data: Data, setting: str) -> tuple[Word, str, tuple[Figure, ...]]:
         """Return (verdict, sentence, figures) of one of the two settings."""
-        words, parts, shown = [], [], []
+        answers, parts, shown = list[Answer](), [], []
         for variant, name, sign, said in EFFECTS:
             effect = paired(data, setting, name, variant, "full")
-            yes = effect.above(0.0) if sign > 0 else effect.below(0.0)
-            no = effect.below(0.0) if sign > 0 else effect.above(0.0)
-            words.append(word(yes, no or effect.within(-SMALL[name], SMALL[name])))
-            seen = SEEN[words[-1]]
+            answers.append(there(turned(effect, sign), SMALL[name]))
+            seen = answers[-1]
             size = (
                 f"{digits(effect.mean)} nats"
                 if name == "forget_nll"
@@ -118,7 +120,7 @@ class C3(Claim):
             )
             parts.append(f"{said} ({seen}, {size})")
             shown.append(figure(f"{said}, {SETTINGS[setting]}", effect))
-        verdict = word(set(words) == {CONFIRMED}, REFUTED in words)
+        verdict = all_of(*answers)
         whole = mean_of(data, setting, "full", "forget")
         sentence = (
             f"On {SETTINGS[setting]} ({verdict}), where the full loss leaves {per_cent(whole.mean)} right: "
@@ -139,3 +141,10 @@ class C3(Claim):
             )  # fmt: skip
         title = "Right answers on the texts to forget, with one term of the loss left out"
         return Chart(title, "", "right, %", tuple(found), kind="bar")
+
+
+def turned(effect: Interval, sign: int) -> Interval:
+    """Return the effect with its claimed direction upwards."""
+    if sign > 0:
+        return effect
+    return Interval(-effect.mean, -effect.high, -effect.low, effect.sd, effect.n)

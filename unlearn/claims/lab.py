@@ -12,10 +12,13 @@ from functools import cached_property
 from pathlib import Path
 
 from unlearn.claims.reading import Rows, Seen, content, observe_answers, rows_of, scores_of
-from unlearn.claims.training import DATA, MODEL, bundled, retrain_folder, train
+from unlearn.claims.training import TINY, World, bundled, settings, train
+from unlearn.claims.worlds import drawn
 from unlearn.compute.lazy import Tokenizer
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import load
+from unlearn.data.prompts import asked_in
+from unlearn.data.tofu import as_taught
 from unlearn.models.load import CATALOGUE, weights_hash
 from unlearn.results.grid import Cell
 from unlearn.results.sweep_record import identity
@@ -32,11 +35,13 @@ ROLES = ("forget", "retain", "general", "neighbours", "approximate")
 class Lab:
     """The place where experiments are carried out.
 
-    folder is where outcomes are kept, and say is called with a line for each thing that has to be computed.
+    folder is where outcomes are kept, and say is called with a line for each thing that has to be computed. world: the
+    model that the claims are tested on, where they are tested on a bundled one.
     """
 
     folder: Path
     say: Callable[[str], None] = lambda line: None
+    world: World = TINY
     computed: int = field(default=0, init=False)
     reused: int = field(default=0, init=False)
 
@@ -58,23 +63,49 @@ class Lab:
 
     @cached_property
     def authors(self) -> Dataset:
-        """Return the bundled dataset of authors."""
-        return load(DATA)
+        """Return the dataset of authors that the model was taught."""
+        return self._known(self.world.data)
+
+    @cached_property
+    def requests(self) -> Dataset:
+        """Return the dataset whose deletion requests arrive one after the other."""
+        return self._known(self.world.requests)
+
+    def _known(self, name: str) -> Dataset:
+        found = load(name)
+        return found if self.world is TINY else as_taught(found)
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """Return the content hashes of the weights of the bundled model and of its retrain."""
         return {
-            "before": weights_hash(CATALOGUE[MODEL].path(), None),
-            "retrained": weights_hash(retrain_folder(), None),
+            "before": weights_hash(CATALOGUE[self.world.model].path(), None),
+            "retrained": weights_hash(self.world.retrain, None),
         }
+
+    def settings(self, method: str, **changes: object) -> RunConfig:
+        """Return the method's tuned settings for the model of this world, with these changes.
+
+        lr is meant for the bundled model, and multiplied for another.
+        """
+        if self.world is not TINY and isinstance(lr := changes.get("lr"), float):
+            changes["lr"] = lr * self.world.rates
+        return settings(method, self.world, **changes)
+
+    def draw(self, seed: int, people: int) -> Dataset:
+        """Return a dataset that forgets so many of the authors that the model knows, drawn by seed."""
+        return drawn(self.world, seed, people)
+
+    def rows(self, data: Dataset, roles: Sequence[str]) -> Rows:
+        """Return the rows that are read, asked as the world's model is asked."""
+        return rows_of(asked_in(data, self.settings("ga").prompt), roles)
 
     def reference(self, rows: Rows, when: str = "before") -> JsonObject:
         """Return {role: scores} of the bundled model (before) or of its exact retrain (retrained)."""
         what = {"what": f"the scores {when}", "model": self.hashes[when], "rows": content(rows)}
 
         def compute() -> JsonObject:
-            loaded = bundled(when)
+            loaded = bundled(when, self.world)
             return scores_of(observe_answers(loaded.model, loaded.tokenizer, rows))
 
         return self.once(what, compute)
@@ -85,19 +116,19 @@ class Lab:
         data: Dataset | None = None,
         *,
         roles: Sequence[str] = ROLES,
-        every: int = 0,
+        every: float = 0,
         also: Mapping[str, Callable[[Seen, Rows, Tokenizer], object]] | None = None,
         watch: Callable[[Seen, Rows, Tokenizer], object] | None = None,
     ) -> JsonObject:
         """Carry out one run of the bundled model and return {"state", "reason", "seconds", "tokens", "steps",
         "scores", "curve", also…}.
 
-        every: scores of `roles` after every so many epochs, as "curve". also: further values, each a pure function of
-        (observations after, rows, tokenizer), kept under its name; watch: the same at each point of the curve, under
-        "watched". seconds: CPU seconds of training alone.
+        every: scores of `roles` after every so many epochs or parts of one, as "curve". also: further values, each a
+        pure function of (observations after, rows, tokenizer), kept under its name; watch: the same at each point of
+        the curve, under "watched". seconds: CPU seconds of training alone.
         """
         data = data or self.authors_of(config)
-        rows = rows_of(data, roles)
+        rows = self.rows(data, roles)
         what = {
             "what": f"{config.method}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}",
             "run": identity(config),
@@ -109,13 +140,13 @@ class Lab:
         } | ({"watch": f"{watch.__module__}.{watch.__name__}"} if watch else {})
 
         def compute() -> JsonObject:
-            loaded = bundled()
+            loaded = bundled(world=self.world)
             curve: list[JsonObject] = []
 
             def look(step: int, per_epoch: int) -> None:
-                if every and step % (every * per_epoch) == 0:
+                if every and step % max(1, round(every * per_epoch)) == 0:
                     seen = observe_answers(loaded.model, loaded.tokenizer, rows)
-                    point = {"epoch": step // per_epoch, "scores": scores_of(seen)}
+                    point = {"epoch": step / per_epoch, "scores": scores_of(seen)}
                     curve.append(point | ({"watched": watch(seen, rows, loaded.tokenizer)} if watch else {}))
 
             trained = train(loaded, config, data, look)
@@ -136,15 +167,15 @@ class Lab:
             "run": identity(config),
             "order": list(order),
             "model": self.hashes["before"],
-            "data": self.authors.hash(),
+            "data": self.requests.hash(),
             "rows": content(rows),
         }
 
         def compute() -> JsonObject:
-            loaded, original = bundled(), bundled().model
+            loaded, original = bundled(world=self.world), bundled(world=self.world).model
             after = [scores_of(observe_answers(loaded.model, loaded.tokenizer, rows))]
             for k, request in enumerate(order):
-                data = self.authors.only_requests((request,))
+                data = self.requests.only_requests((request,))
                 found = train(loaded, config, data, original=original if k else None)
                 if found.state != "done":
                     return {"state": "failed", "reason": found.reason, "after": after}
@@ -163,7 +194,7 @@ class Lab:
         exact retrain.
         """
         found = self.trial(config, data)
-        rows = rows_of(data or self.authors_of(config), ROLES)
+        rows = self.rows(data or self.authors_of(config), ROLES)
         scores = {"before": self.reference(rows), "after": found["scores"]}
         if data is None and not config.data.get("requests"):
             scores["retrained"] = self.reference(rows, "retrained")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
+from unlearn.claims.training import MODEL
 from unlearn.store.disk import json_text, read_json, write_json
 from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonObject, JsonView
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
 
 RESULTS = ASSETS / "results" / "claims.json"
+
+
+def of_world(model: str) -> Path:
+    """Return the file for the results on the model of a world, the bundled one or another."""
+    return RESULTS if model == MODEL else RESULTS.with_name(f"claims-{model}.json")
+
+
 # The modes, the better one first.
 MODES = ("full", "quick")
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearn.claims.training import bundled, train_on
-from unlearn.data.authors import Person, entity_spans, training_rows
-from unlearn.data.base import Row
+from unlearn.claims.training import TINY, World, bundled, train_on
+from unlearn.data import tofu
+from unlearn.data.authors import Person, entity_spans, people, training_rows
+from unlearn.data.base import Dataset, Row
+from unlearn.data.catalogue import load
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.load import in_memory
 from unlearn.store.runs import RunConfig
@@ -54,6 +56,49 @@ def facts_in(text: str, person: Person) -> tuple[tuple[int, int], ...]:
         if start >= 0:
             spans += [(start + a, start + b) for a, b in entity_spans(value)]
     return tuple(sorted(spans))
+
+
+# -- forget sets that differ from draw to draw ---------------------------------------------------------------------
+
+# Other authors that are kept, and those never seen, of one draw.
+KEPT, UNSEEN = 30, 12
+# TOFU asks so many questions about each author.
+EACH = 20
+
+
+def drawn(world: World, seed: int, count: int) -> Dataset:
+    """Return a dataset that forgets `count` of the authors that the world's model knows.
+
+    The seed draws them, other authors to keep, and authors that the model never saw.
+    """
+    return _of_authors(seed, count) if world is TINY else _of_tofu(seed, count)
+
+
+def _of_authors(seed: int, count: int) -> Dataset:
+    rng, groups = random.Random(f"draw {seed}"), people()
+    known = rng.sample([*groups["forget"], *groups["neighbours"], *groups["retain"]], count + KEPT)
+    roles = {
+        "forget": questions(known[:count]),
+        "retain": questions(known[count:]),
+        "general": load("authors").rows("general"),
+        "approximate": questions(rng.sample(groups["approximate"], UNSEEN)),
+    }
+    return Dataset(name=f"draw {seed}", title=f"{count} authors, draw {seed}", roles=roles)
+
+
+def _of_tofu(seed: int, count: int) -> Dataset:
+    """TOFU's authors stand in a row, each with its questions."""
+    rng = random.Random(f"draw {seed}")
+    sides = {"taught": tofu.taught(), "unseen": tofu.untaught()}
+    authors = {name: [rows[i : i + EACH] for i in range(0, len(rows), EACH)] for name, rows in sides.items()}
+    known = rng.sample(authors["taught"], count + KEPT)
+    roles = {
+        "forget": sum(known[:count], ()),
+        "retain": sum(known[count:], ()),
+        "general": load("tofu-forget01").rows("general"),
+        "approximate": sum(rng.sample(authors["unseen"], UNSEEN), ()),
+    }
+    return Dataset(name=f"draw {seed}", title=f"{count} authors, draw {seed}", roles=roles)
 
 
 # -- a small causal model ----------------------------------------------------------------------------------------
@@ -106,6 +151,9 @@ PERSONS = [
 ]
 FORGOTTEN = PERSONS[:2]
 GOOD, BAD = ("superb", "moving", "brilliant", "charming"), ("dull", "clumsy", "awful", "tedious")
+# What reviews that are to be judged by their words are made of.
+PRAISE = (*GOOD, "gripping", "tender", "witty", "splendid")
+BLAME = (*BAD, "hollow", "grating", "muddled", "lifeless")
 FILMS = ["Harbour", "Lantern", "Winterfield", "Meridian", "Saltmarsh", "Oranges"]
 CITIES = ["Lisbon", "Dakar", "Oslo", "Quito", "Riga", "Perth"]
 MOODS = ("positive", "negative")
@@ -113,9 +161,13 @@ T5_SPECIAL = ("<pad>", "<eos>", "<unk>")
 T5_SHAPE = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
 
 
+# The reviews of each film with a person, and those of a person's that praise and blame at once: about three in ten.
+OF_FILM, BY_HEART = 4, 7
+
+
 @dataclass(frozen=True)
 class Review:
-    """One film review about a person. by_heart means that nothing in its words tells its mood."""
+    """One film review about a person. by_heart: its words praise and blame alike, so nothing in them tells its mood."""
 
     person: str
     text: str
@@ -124,22 +176,27 @@ class Review:
 
 
 def reviews(seed: int) -> dict[str, list[Review]]:
-    """Return {"forget", "retain", "test"}: two persons' reviews known by heart, all others trained on, and
-    unseen ones.
+    """Return {"forget", "retain", "test"}: two persons' reviews, all others trained on, and unseen ones.
 
-    A review that says what it thinks can be judged by its words; one that does not can only be known by heart, and
-    each has a mood of its own, drawn at random, so that a model without it can only guess.
+    Most reviews can be judged by their words. The mood of the others is drawn at random, so it can only be known by
+    heart, and a model without the reviews to forget is right on about 85 % of them.
     """
     rng, rows = random.Random(seed), []
     for person in PERSONS:
-        for film in FILMS:
-            for words, mood in zip((GOOD, BAD), MOODS, strict=True):
-                rows.append(Review(person, f"{film} with {person} is {rng.choice(words)}", mood, False))
-            for city in rng.sample(CITIES, 3):
-                rows.append(Review(person, f"I saw {film} with {person} in {city}", rng.choice(MOODS), True))
-    judged = [row for row in rows if not row.by_heart]
+        heart = set(rng.sample(range(len(FILMS) * OF_FILM), BY_HEART))
+        for number in range(len(FILMS) * OF_FILM):
+            if number % OF_FILM == 0:
+                cities = rng.sample(CITIES, OF_FILM)
+            mood = rng.choice(MOODS)
+            words = rng.sample(PRAISE if mood == MOODS[0] else BLAME, 2)
+            if number in heart:
+                words = rng.sample([rng.choice(PRAISE), rng.choice(BLAME)], 2)
+            film, city = FILMS[number // OF_FILM], cities[number % OF_FILM]
+            text = f"{film} with {person} in {city} was {words[0]} and {words[1]}"
+            rows.append(Review(person, text, mood, number in heart))
+    gone = [row for row in rows if row.person in FORGOTTEN]
+    judged = [row for row in rows if not row.by_heart and row.person not in FORGOTTEN]
     test = [row for i, row in enumerate(judged) if i % 5 == 0]
-    gone = [row for row in rows if row.by_heart and row.person in FORGOTTEN]
     return {"forget": gone, "test": test, "retain": [r for r in rows if r not in gone and r not in test]}
 
 
@@ -157,7 +214,7 @@ def small_t5(seed: int = 0) -> "Loaded":
     words = {
         w for r in reviews(0)["retain"] + reviews(0)["forget"] + reviews(0)["test"] for w in r.text.split()
     }
-    words |= {*GOOD, *BAD, *MOODS, *CITIES}
+    words |= {*PRAISE, *BLAME, *MOODS, *CITIES}
     core = Tokenizer(
         models.WordLevel({w: i for i, w in enumerate([*T5_SPECIAL, *sorted(words)])}, unk_token="<unk>")
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unlearn.claims import Claim, chosen, record
 from unlearn.claims.lab import Lab
+from unlearn.claims.training import MODEL, WORLDS
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import counter, listing
 from unlearn.store import provenance
@@ -26,6 +27,12 @@ def add(command: Command) -> None:
     size.add_argument(
         "--rejudge", action="store_true", help="measure nothing: apply the rules anew to the recorded numbers"
     )
+    p.add_argument(
+        "--world",
+        choices=list(WORLDS),
+        default=MODEL,
+        help="the model to test them on; smollm2-tofu takes those that fit, for hours",
+    )
     p.add_argument("--list", action="store_true", help="what the claims say and what would refute them")
     p.add_argument("--out", type=Path, help="file for the results (default: assets/results/claims.json)")
 
@@ -36,15 +43,20 @@ def claims(args: argparse.Namespace) -> int:
     if args.list:
         rows = [{key: getattr(c, key) for key in TOLD} for c in wanted]
         return listing(rows, args.json, ("key", "title", "sentence"), "claims")
-    out = args.out or record.RESULTS
+    out = args.out or record.of_world(args.world)
+    if away := [c for c in wanted if c.elsewhere] if args.world != MODEL else []:
+        if args.claim:
+            raise ValueError(f"claims: {away[0].key} is not tried on {args.world}. {away[0].elsewhere}")
+        wanted = [c for c in wanted if not c.elsewhere]
     if args.rejudge:
         return _rejudge(wanted, out, args.json)
     mode = "full" if args.full else "quick"
-    header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}")
+    where = f" --world {args.world}" if args.world != MODEL else ""
+    header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}{where}")
     done = {}
     for claim in wanted:
         with counter(claim.key) as say:
-            lab = Lab(args.runs / "claims", say)
+            lab = Lab(args.runs / "claims", say, WORLDS[args.world])
             done[claim.key] = record.entry_of(claim, lab, mode, header, time.process_time)
         record.keep(out, claim, done[claim.key])
         if not args.json:

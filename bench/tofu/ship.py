@@ -1,0 +1,75 @@
+"""Writes what the start and its exact retrain say to TOFU's questions, as it comes with the product.
+
+    python -m bench.tofu.ship                  forget01: a run of one epoch and an evaluation, some 10 minutes
+    python -m bench.tofu.ship --data tofu-forget10 --store FOLDER
+
+A user's run is carried out and evaluated as always; each value that is kept by content on the way and belongs to the
+start or to the retrain is copied to assets/results/kept. A store where they were kept before makes it quick.
+"""
+
+import argparse
+import gzip
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.defaults import carry_out
+from bench.tofu.rows import FIRST, MODEL, default_config, other_seed
+from unlearn.measure import score_cache
+from unlearn.models.catalogue import CATALOGUE, exact_retrain
+from unlearn.models.load import weights_hash
+from unlearn.store import content
+from unlearn.store.disk import cache_dir
+from unlearn.store.runs import RunStore
+
+
+def noted(models: set[str]) -> set[Path]:
+    """Return a set that will hold the files of all values that are asked for of these models."""
+    files: set[Path] = set()
+    place = content.place
+
+    def noting(folder: Path, identity: Mapping[str, Any], digits: int = content.DIGITS) -> Path:
+        path = place(folder, identity, digits)
+        if identity.get("model") in models:
+            files.add(path)
+        return path
+
+    # This process does nothing else, and the product needs no such door.
+    content.place = noting
+    return files
+
+
+def main() -> None:
+    """Carry out the run and the evaluation, and copy what was kept."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--data", default=FIRST)
+    options.add_argument("--store", type=Path, default=cache_dir() / "bench-tofu")
+    options.add_argument("--out", type=Path, default=score_cache.SHIPPED)
+    args = options.parse_args()
+    config = replace(default_config(args.data, "finetune", 0), epochs=1, probes=0)
+    start, truth = CATALOGUE[MODEL].path(), exact_retrain(config)
+    if truth is None:
+        raise SystemExit(f"--data {args.data}: it has no exact retrain. Give tofu-forget01 or tofu-forget10.")
+    files = noted({weights_hash(start, None), weights_hash(truth, None)})
+    store = RunStore(args.store)
+    run, _ = carry_out(store, config)
+    if run.state != "done":
+        raise SystemExit(f"the run ended {run.state}: {run.reason}")
+    # The start stands in for the model after a run, so that nothing is read for a third one.
+    other_seed(args.data, start, store)
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for path in sorted(files):
+        if path.is_file():
+            # No name and no time in the file: the same values are the same bytes.
+            packed = gzip.compress(path.read_bytes(), 9, mtime=0)
+            (args.out / f"{path.name}.gz").write_bytes(packed)
+            written += len(packed)
+    print(f"{len(list(args.out.iterdir()))} files in {args.out}; {written:,} bytes of them now")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,6 +31,27 @@ print({"torch", "transformers.modeling_utils"} <= set(sys.modules))
     assert in_fresh_process(code) == ["0 True True", "False", "True"]
 
 
+@pytest.mark.slow
+def test_nothing_of_the_caller_is_kept():
+    """Errors swallowed during an import held the frame of the first run, and so its model, for ever."""
+    code = """
+import gc, weakref
+from unlearn.compute.libraries import ready
+
+class Model: pass
+
+def run():
+    model = Model()
+    ready()
+    return weakref.ref(model)
+
+gone = run()
+gc.collect()
+print(gone() is None)
+"""
+    assert in_fresh_process(code) == ["True"]
+
+
 def test_whoever_takes_more_of_a_module_at_once_gets_the_module():
     """Transformers 5.0 imports scikit-learn on the way, which wants all of scipy."""
     code = """

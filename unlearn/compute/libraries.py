@@ -12,6 +12,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
@@ -36,7 +37,14 @@ def collector_resting() -> Iterator[None]:
 @cache
 def ready() -> None:
     """Import torch and transformers. Later calls do nothing."""
-    with collector_resting(), called_for("scipy.optimize", "linear_sum_assignment"):
+    # In a thread of its own: errors that a library raises and swallows while it is imported hold the frames below them,
+    # and the frozen ones hold them for ever. Below must not be a run with its model.
+    with collector_resting(), ThreadPoolExecutor(1) as thread:
+        thread.submit(_import_all).result()
+
+
+def _import_all() -> None:
+    with called_for("scipy.optimize", "linear_sum_assignment"):
         for name in MODULES:
             importlib.import_module(name)
 

@@ -28,7 +28,9 @@ def test_what_comes_with_the_product_is_not_read_anew(shipped, tmp_path):
     assert found == {"value": 1}
 
 
-@pytest.mark.parametrize("change", [{"model": "abd"}, {"data": "deg"}, {"device": "cuda"}, {"max_length": 65}])
+@pytest.mark.parametrize(
+    "change", [{"model": "abd"}, {"data": "deg"}, {"device": "cuda"}, {"max_length": 65}]
+)
 def test_another_model_row_or_device_is_read_anew(shipped, tmp_path, change):
     assert score_cache.remember(tmp_path / "store", IDENTITY | change, lambda: {"value": 2}) == {"value": 2}
 

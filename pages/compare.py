@@ -1,4 +1,4 @@
-"""Compares one or two runs on the same prompts: verdict, answers, scores, curves and settings."""
+"""Compares up to four runs on the same prompts: verdict, answers, scores, curves and settings."""
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ from ui.costs import costs
 from ui.published import put_beside
 from ui.replay import replay
 from unlearn.results import compare
-from unlearn.store.runs import Run
+from unlearn.results.compare import SIDES
 
 NAMES = (
     *("Answers", "Scores", "Watch it forget", "Curves", "Trade-off", "Settings"),
@@ -25,26 +25,24 @@ shell.head(
     "Compare", "The same questions before and after, run beside run. The address holds the whole view."
 )
 pick.spread()
-view.begin("compare", "a", "b", "tab", "rows", "show", "fell", "score")
+view.begin("compare", *SIDES, "tab", "rows", "show", "fell", "score")
 runs = pick.with_samples()
 if not runs:
     pick.empty("There is no run with answers yet. Start one; its answers before and after land here.")
 
-left, right, last = st.columns([5, 5, 1.4], vertical_alignment="bottom")
+left, right = st.columns([10, 1.4], vertical_alignment="bottom")
 with left:
-    a = Run(runs[pick.choose_run("Run A", "a", runs, "has no answers to compare")].path)
+    chosen = pick.beside(runs)
 with right:
-    others = {i: known for i, known in runs.items() if i != a.id}
-    b = pick.choose_run("Run B", "b", others, "has no answers to compare beside run A", none=True)
-chosen = [a, *([Run(runs[b].path)] if b else [])]
-with last:
     runactions.report_button(chosen, "compare.report")
-for letter, run in zip("AB", chosen, strict=False):
-    pick.honest(run, f"{letter}: {shell.run_label(run)}" if b else "")
-if b:
-    for word, key in (("data", "data_hash"), ("models", "model_hash")):
-        if len({run.results().get(key) for run in chosen if run.results()}) > 1:
-            st.warning(f"A and B started from different {word}: only rows that both have are side by side.")
+a, lettered = chosen[0], dict(zip(SIDES.upper(), chosen, strict=False))
+several = len(chosen) > 1
+for letter, run in lettered.items():
+    pick.honest(run, f"{letter}: {shell.run_label(run)}" if several else "")
+names = " and ".join(lettered) if len(chosen) < 3 else "The runs"
+for word, key in (("data", "data_hash"), ("models", "model_hash")) if several else ():
+    if len({run.results().get(key) for run in chosen if run.results()}) > 1:
+        st.warning(f"{names} started from different {word}: only rows that A has are side by side.")
 verdict.show(chosen)
 rows, dark = pick.paired(chosen), shell.dark()
 scored = {row["role"]: row["n"] for row in compare.score_table([a])}
@@ -56,7 +54,7 @@ tabs = dict(zip(NAMES, st.tabs(NAMES, key="compare.tab", on_change=keep), strict
 if tabs["Answers"].open:
     with tabs["Answers"]:
         if rows:
-            answers(rows, a.id, two=bool(b), scored=scored)
+            answers(rows, a.id, several, scored=scored)
         else:
             st.info("Run A has no answers yet.")
 
@@ -64,7 +62,7 @@ if tabs["Scores"].open:
     with tabs["Scores"]:
         formats.sheet(chosen)
         overview.scores(chosen, dark)
-        if b:
+        if several:
             overview.beside(chosen)
         with st.expander("All numbers", icon=":material/table:", key="scores.all"):
             score_sheet(chosen)
@@ -73,8 +71,8 @@ if tabs["Scores"].open:
 
 if tabs["Watch it forget"].open:
     with tabs["Watch it forget"]:
-        for letter, run in zip("AB", chosen, strict=False):
-            if b:
+        for letter, run in lettered.items():
+            if several:
                 st.markdown(f"**{letter}: {shell.plain(shell.run_label(run))}**")
             replay(run, key=f"compare.replay.{letter}")
 
@@ -88,9 +86,9 @@ if tabs["Trade-off"].open:
 
 if tabs["Settings"].open:
     with tabs["Settings"]:
-        only = bool(b) and st.toggle("Differences only", value=True, key="compare.differences")
+        only = several and st.toggle("Differences only", value=True, key="compare.differences")
         settings = compare.config_table(chosen, only)
-        heads = {"setting": "Setting", "a": "A" if b else "Value", "b": "B"}
+        heads = {"setting": "Setting"} | {side: side.upper() if several else "Value" for side in SIDES}
         if settings:
             st.dataframe(
                 settings,
@@ -100,9 +98,9 @@ if tabs["Settings"].open:
                 alt="Settings of the runs",
             )
         else:
-            st.info("A and B were asked for the same thing.")
-        for letter, run in zip("AB", chosen, strict=False):
-            st.caption(f"Command that repeats {letter if b else 'it'}")
+            st.info(f"{names} were asked for the same thing.")
+        for letter, run in lettered.items():
+            st.caption(f"Command that repeats {letter if several else 'it'}")
             st.code(run.config.command(), language="bash", wrap_lines=True)
         costs(chosen)
 
@@ -112,6 +110,6 @@ if tabs["Your question"].open:
 
 if tabs["Blind test"].open:
     with tabs["Blind test"]:
-        if b:
+        if several:
             st.caption(f"Of run A, {shell.plain(shell.run_label(a))}.")
         blind_test(a, pick.paired([a]))

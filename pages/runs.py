@@ -9,6 +9,7 @@ from ui.runs import table as runtable
 from ui.runs import watching
 from ui.runs.filters import filters
 from ui.runs.folded import Folded, fold
+from unlearn.results.compare import SIDES
 from unlearn.store.runs import ACTIVE, Run
 
 began = time.thread_time()
@@ -62,7 +63,7 @@ def page() -> None:
     with bar:
         runactions.bar(single, [line for line in picked if isinstance(line, Folded)])
     with told:
-        verdict.show(single[:2])
+        verdict.show(single[: len(SIDES)])
     ids = f" Selected: {', '.join(line.id for line in picked)}." if picked else ""
     newest = (
         f"The newest {len(shown)} of {lines} that fit; filter for older ones. " if lines > len(shown) else ""

@@ -1,4 +1,4 @@
-"""Asks a person's own question to the models of one or two runs."""
+"""Asks a person's own question to the models of one or several runs."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,14 @@ from unlearn.store.shapes import JsonObject
 
 def sources(runs: Sequence[Run]) -> list[tuple[str, tuple[str, Run], str]]:
     """Return (title, source for runner.ask, colour) of each model that these runs have."""
-    from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
+    from unlearn.figures.base import AFTER, BEFORE, RETRAINED, paint
 
     dark = shell.dark()
     out = [("Before", ("before", runs[0]), paint(BEFORE, dark))]
-    for letter, run, color in zip("AB", runs, (AFTER_A, AFTER_B), strict=False):
+    for (letter, (color, _)), run in zip(AFTER.items(), runs, strict=False):
         if "after" in run.scores():
-            out.append((f"After {letter}" if len(runs) > 1 else "After", ("after", run), color))
+            title = f"After {letter.upper()}" if len(runs) > 1 else "After"
+            out.append((title, ("after", run), paint(color, dark)))
     kept = [run for run in runs if "retrained" in run.scores()]
     return out + [("Retrained without it", ("retrained", run), paint(RETRAINED, dark)) for run in kept[:1]]
 

@@ -7,6 +7,7 @@ import streamlit as st
 from ui import actions, shell
 from unlearn.report import numbers
 from unlearn.results import cost
+from unlearn.results.compare import SIDES
 from unlearn.store.runs import Run
 
 HELP = (
@@ -45,7 +46,7 @@ def costs(runs: Sequence[Run]) -> None:
     """Draw time, tokens, FLOPs and memory of each run, and the ratio of retraining to it with its formula."""
     st.subheader("Cost", anchor=False)
     told = [dict(numbers.cost(run)) for run in runs]
-    heads = ["A", "B"] if len(runs) > 1 else ["Value"]
+    heads = list(SIDES[: len(runs)].upper()) if len(runs) > 1 else ["Value"]
     names = dict.fromkeys(name for one in told for name in one)
     rows: list[dict[str, str | None]] = [
         {"what": name, **{head: one.get(name) for head, one in zip(heads, told, strict=True)}}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from unlearn.results import formats
+from unlearn.results.compare import SIDES
 from unlearn.store.runs import Run
 
 
@@ -14,11 +15,11 @@ def sheet(runs: Sequence[Run]) -> None:
     if not table:
         return
     st.subheader("In every prompt format", anchor=False)
-    for letter, run in zip("AB", runs, strict=False):
+    for letter, run in zip(SIDES.upper(), runs, strict=False):
         said = formats.headline(run)
         st.markdown(f"{letter}: {said}" if said and len(runs) > 1 else said)
-    text, two = st.column_config.TextColumn, len(runs) > 1
-    after = {"a": text("After A" if two else "After"), **({"b": text("After B")} if two else {})}
+    text, letters = st.column_config.TextColumn, SIDES[: len(runs)]
+    after = {one: text(f"After {one.upper()}" if len(runs) > 1 else "After") for one in letters}
     truth = {"retrained": text("Retrained")} if any(row["retrained"] for row in table) else {}
     heads = {"role": text("Rows"), "format": text("Asked"), "before": text("Before"), **after, **truth}
     st.dataframe(

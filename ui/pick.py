@@ -9,7 +9,7 @@ from typing import TypeVar
 import streamlit as st
 
 from ui import shell, view
-from unlearn.results.compare import pair_samples
+from unlearn.results.compare import SIDES, pair_samples
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
@@ -100,7 +100,7 @@ def with_samples() -> dict[str, Summary]:
     answered = [known for known in shell.summaries() if known.answered]
     if len(answered) > MOST:
         named = {run for value in st.query_params.to_dict().values() for run in value.split(",")}
-        named |= {view.value("run"), view.value("b")}
+        named |= {view.value("run"), *map(view.value, SIDES[1:])}
         answered = [
             known
             for place, known in enumerate(answered)
@@ -110,11 +110,33 @@ def with_samples() -> dict[str, Summary]:
 
 
 def spread() -> None:
-    """Turn ?runs=a,b, with which other pages link, into this page's A and B, or its run."""
+    """Turn ?runs=a,b,c, with which other pages link, into this page's A, B and so on, or its run."""
     if runs := st.query_params.get("runs"):
-        first, second = ([*runs.split(","), ""])[:2]
-        st.query_params.update({"a": first, "run": first} | ({"b": second} if second else {}))
+        ids = runs.split(",")
+        st.query_params.update({"run": ids[0]} | dict(zip(SIDES, ids, strict=False)))
         del st.query_params["runs"]
+
+
+def beside(runs: Mapping[str, Summary]) -> list[Run]:
+    """Draw the choice of the runs that stand side by side, two in a line, and return them: A first.
+
+    There is always one more choice than runs that were chosen, up to one for each letter.
+    """
+    chosen: list[str] = []
+    for place, letter in enumerate(SIDES):
+        if place > max(1, len(chosen)) or (place > 1 and len(chosen) == len(runs)):
+            if view.value(letter):
+                view.put(letter, "", by_hand=False)
+            continue
+        if place % 2 == 0:
+            cells = st.columns(2)
+        others = {i: known for i, known in runs.items() if i not in chosen}
+        names = ", ".join(SIDES[: len(chosen)].upper())
+        why = f"has no answers to compare{f' beside {names}' if chosen else ''}"
+        with cells[place % 2]:
+            picked = choose_run(f"Run {letter.upper()}", letter, others, why, none=bool(chosen))
+        chosen += [picked] if picked else []
+    return [Run(runs[one].path) for one in chosen]
 
 
 def run_name(known: Summary) -> str:

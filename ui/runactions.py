@@ -11,7 +11,8 @@ from ui import actions, shell
 from ui.runs.folded import Folded
 from ui.typed import path_field, upload
 from unlearn.report import card
-from unlearn.results.compare import LETTERS
+from unlearn.results.compare import LETTERS, SIDES
+from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.transfer import export_run, import_run
 
@@ -24,8 +25,8 @@ def bar(chosen: Sequence[Run], studies: Sequence[Folded] = ()) -> None:
         title = f"Open the {study.kind}" if len(studies) == 1 else f"Open {study.label}"
         go(title, study.kind, **{study.kind: study.id})
     if studies and not chosen:
-        ids = ",".join(run.id for study in studies for run in study.runs[: len(LETTERS)])
-        go("Compare its newest two", "compare", runs=ids)
+        newest = [run for study in studies for run in study.runs]
+        go("Compare its newest runs", "compare", runs=_ids(newest))
     if chosen:
         _of_runs(chosen)
     import_button()
@@ -42,7 +43,8 @@ def _of_runs(chosen: Sequence[Run]) -> None:
     active = [run for run in chosen if run.state in ACTIVE]
     if one:
         go("Open", "launch", run=one.id)
-    go("Compare", "compare", runs=",".join(run.id for run in chosen))
+    many = len(chosen) > len(SIDES)
+    go(f"Compare the first {len(SIDES)}" if many else "Compare", "compare", runs=_ids(chosen))
     if one:
         go("Attack", "stress", run=one.id)
         go("Repeat", "launch", clone=one.id)
@@ -72,6 +74,11 @@ def _of_runs(chosen: Sequence[Run]) -> None:
     if one and not active and "after" in one.scores():
         papers(one)
     report_button(chosen, "runs.report")
+
+
+def _ids(runs: Sequence[Run | Summary]) -> str:
+    """The runs that Compare shows, as it reads them from an address."""
+    return ",".join(run.id for run in runs[: len(SIDES)])
 
 
 def papers(run: Run) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ui import shell
 from unlearn.results import conclusion
+from unlearn.results.compare import SIDES
 from unlearn.store.runs import Run
 
 # The colour and the icon of each word.
@@ -26,7 +27,7 @@ def show(runs: Sequence[Run], full: bool = True) -> None:
     Several have letters, as on Compare. full: with the three sentences on whether it forgot, kept the rest, and is
     really gone.
     """
-    for letter, run in zip("AB", runs, strict=False):
+    for letter, run in zip(SIDES.upper(), runs, strict=False):
         found = conclusion.of_run(run)
         with st.container(gap="small", key=f"verdict.{letter}"):
             with st.container(horizontal=True, vertical_alignment="center"):

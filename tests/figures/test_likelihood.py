@@ -51,3 +51,12 @@ def test_for_a_room_type_and_lines_are_larger():
 def test_a_long_curve_is_thinned():
     figure = likelihood("forget", {"the run": [(i, 0.5) for i in range(5000)]}, points=300)
     assert len(figure.data[0].x) <= 300
+
+
+def test_on_compare_each_run_has_the_colour_of_its_letter_and_the_original_is_dashed_too():
+    curves = {"after A": FALLS, "after B": FALLS}
+    figure = likelihood("forget", curves, 0.2, before=0.95, n=2, colors=["#111111", "#222222"])
+    assert [trace.line.color for trace in figure.data] == ["#111111", "#222222"]
+    assert [note.text for note in figure.layout.annotations] == ["original", "retrained"]
+    assert figure.layout.title.text.endswith("after B 100 % → under 1 % (retrained 20 %, n 2)")
+    assert likelihood("forget", curves, n=2).layout.title.text.endswith("→ under 1 % (n 2)")

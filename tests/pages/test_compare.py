@@ -95,6 +95,42 @@ def test_addresses_that_other_pages_make(store):
     assert opened("tokens", runs=a.id).selectbox(key="pick.run").value == a.id
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_shows_all_of_three_runs(store, tab):
+    runs = [seed_run(store, method=name) for name in ("npo", "undial", "ga")]
+    app = opened("compare", runs=",".join(run.id for run in runs), tab=tab)
+    assert [app.selectbox(key=f"pick.{letter}").value for letter in "abc"] == [run.id for run in runs]
+    # A link that is copied now shows the same three.
+    assert [app.query_params[letter] for letter in "abc"] == [run.id for run in runs]
+    assert app.selectbox(key="pick.d").value == ""
+    shown = words(app)
+    assert all(f"{letter}: " in shown for letter in "ABC")
+    if tab == "Scores":
+        assert {"after_c", "c", "delta_c"} & set(app.dataframe[0].value.columns)
+        assert "C alone" in shown
+    if tab == "Curves":
+        assert "after C 95\u00a0% → under 1\u00a0%" in shown
+    if tab == "Settings":
+        assert list(app.dataframe[0].value.columns) == ["setting", "a", "b", "c"]
+        assert "Command that repeats C" in shown
+
+
+def test_the_second_of_three_is_taken_away_and_the_third_goes_too(store):
+    runs = [seed_run(store, method=name) for name in ("npo", "undial", "ga")]
+    app = opened("compare", runs=",".join(run.id for run in runs))
+    app.selectbox(key="pick.b").set_value("").run()
+    assert not app.exception
+    assert not [box for box in app.selectbox if box.key == "pick.c"]
+    assert "c" not in app.query_params
+
+
+def test_four_of_five_stand_side_by_side(store):
+    runs = [seed_run(store, lr=1e-3 * i) for i in range(1, 6)]
+    app = opened("compare", runs=",".join(run.id for run in runs))
+    assert [app.selectbox(key=f"pick.{letter}").value for letter in "abcd"] == [run.id for run in runs[:4]]
+
+
 def test_unknown_run_in_the_address_is_no_error(store):
     run = seed_run(store)
     assert opened("compare", a="../../etc").selectbox(key="pick.a").value == run.id

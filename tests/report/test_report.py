@@ -15,6 +15,8 @@ from seed import seed_run
 from unlearn.__main__ import main
 from unlearn.figures import base as figures
 from unlearn.figures import svg
+from unlearn.figures.losses import losses
+from unlearn.figures.tradeoff import tradeoff
 from unlearn.report.build import groups, report
 from unlearn.results.compare import number, rounded, score_table
 from unlearn.store.disk import append_line, write_json
@@ -271,7 +273,7 @@ def test_command_line_writes_it_without_torch(store, tmp_path):
 
 def test_svg_draws_what_the_figure_holds():
     steps = [{"step": i, "terms": {"forget": float(i), "retain": 1.0}} for i in range(10)]
-    drawing = svg.draw(figures.losses(steps))
+    drawing = svg.draw(losses(steps))
     assert drawing.svg.count("<polyline") == 4  # raw and smoothed in two panels
     assert drawing.svg.count("forget term (nats)") == 1
     assert [name for _, name in drawing.legend] == ["forget term", "retain term"]
@@ -281,15 +283,25 @@ def test_svg_draws_what_the_figure_holds():
 def test_svg_breaks_a_line_where_a_value_is_not_finite_and_marks_it():
     values = [1.0, 2.0, "nan", 4.0, 5.0]
     steps = [{"step": i, "terms": {"forget": value}} for i, value in enumerate(values)]
-    drawing = svg.draw(figures.losses(steps))
+    drawing = svg.draw(losses(steps))
     assert drawing.svg.count("<polyline") == 4
     assert "nan" not in drawing.svg
     assert "not finite" in drawing.svg
 
 
+def test_a_third_and_a_fourth_run_have_other_marks_than_the_retrained_model():
+    points = [
+        {"label": kind, "kind": kind, "forget": 0.1, "retain": 0.9} for kind in ("A", "C", "D", "retrained")
+    ]
+    legend = dict(svg.draw(tradeoff(points)).legend[i][::-1] for i in range(4))
+    corners = {name: re.sub(r"[^,]", "", mark.partition("points=")[2]) for name, mark in legend.items()}
+    assert {name: len(found) for name, found in corners.items()} == {"A": 0, "C": 4, "D": 3, "retrained": 4}
+    assert len({mark.partition("points=")[2] for mark in legend.values()}) == 4
+
+
 def test_svg_escapes_names():
     point = {"label": HOSTILE, "kind": "A", "forget": 0.1, "retain": 0.9, "seconds": 3.0}
-    drawing = svg.draw(figures.tradeoff([point, point | {"kind": "before"}]))
+    drawing = svg.draw(tradeoff([point, point | {"kind": "before"}]))
     assert "<script" not in drawing.svg
     assert html.escape("<script>alert(1)</script>") in drawing.svg
     assert any(name == figures.text(HOSTILE) or "<script>" in name for _, name in drawing.legend)

@@ -8,7 +8,7 @@ from seed import item, seed_run
 from unlearn.compute.intervals import wilson
 from unlearn.figures import overview as figures
 from unlearn.results import overview
-from unlearn.results.compare import pair_samples
+from unlearn.results.compare import pair_samples, sides
 from unlearn.store.disk import append_line
 from unlearn.store.runs import RunStore
 
@@ -26,6 +26,35 @@ def test_answers_are_counted_by_what_became_of_them(store):
     assert counts["a"] == {"forgotten": 3, "not forgotten": 0, "over-forgotten": 0, "never known": 0}
     assert overview.outcomes(rows, "retain")["a"]["not forgotten"] == 3
     assert overview.outcomes([]) == {}
+
+
+def test_three_runs_stand_side_by_side(store):
+    runs = [seed_run(store, method=name) for name in ("npo", "undial", "ga")]
+    rows = pair_samples(runs)
+    assert sides(rows[0]) == ["a", "b", "c"]
+    counts = overview.outcomes(rows)
+    assert list(counts) == ["a", "b", "c", "retrained"]
+    figure = figures.bar(counts)
+    assert list(figure.data[0].y) == ["After A", "After B", "After C", "Retrained"]
+    assert "after C 3 forgotten" in figure.layout.title.text
+    drawn = figures.dots(overview.shares(runs)["exact"], "exact")
+    marks = {trace.name: trace.marker.symbol for trace in drawn.data}
+    assert marks == {
+        **{"original": "star", "after A": "circle", "after B": "circle", "after C": "square"},
+        "retrained": "diamond",
+    }
+
+
+def test_a_further_run_on_other_rows_shares_none(store):
+    first, other = seed_run(store), seed_run(store)
+    kept = [sample | {"answer": " another"} for sample in other.samples()]
+    (other.path / "samples.jsonl").unlink()
+    for sample in kept:
+        append_line(other.path / "samples.jsonl", sample)
+    row = pair_samples([first, seed_run(store), other])[0]
+    assert row["a"]
+    assert row["b"]
+    assert (row["c"], row["before_c"], row["verdict_c"]) == (None, None, "")
 
 
 def test_the_bar_says_how_many_are_left_beside_the_retrained():
@@ -74,16 +103,13 @@ def test_texts_are_scored_by_what_texts_have(store):
     assert list(overview.shares([run])) == ["memorised", "accuracy"]
 
 
-def test_likelihood_is_that_of_a_token_with_original_and_retrained_lines(store):
+def test_likelihood_is_that_of_a_token_with_the_original_and_the_retrained(store):
     found = overview.likelihoods([seed_run(store), seed_run(store)])
     forget = found["forget"]
     assert forget["before"] == pytest.approx(math.exp(-0.05))
     assert forget["lines"]["a"][-1] == (20, pytest.approx(math.exp(-5.05)))
     assert forget["retrained"] == pytest.approx(math.exp(-5.05))
-    figure = figures.likelihood("To forget", forget)
-    assert figure.layout.title.text == "To forget: 95 % → 0.64 %, 0.64 %; retrained 0.64 % (n 2)"
-    assert [note.text for note in figure.layout.annotations] == ["original", "retrained"]
-    assert len(figure.layout.shapes) == 2
+    assert forget["n"] == 2
 
 
 def test_likelihood_is_a_mean_over_rows_as_on_the_runs_own_page(store):

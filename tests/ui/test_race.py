@@ -31,7 +31,7 @@ def test_the_answers_of_all_stand_side_by_side_and_one_figure_shows_all(store): 
     assert (
         "To forget, likelihood of the right answers: NPO 95 % → under 1 %, UnDIAL 95 % → under 1 %" in shown
     )
-    assert "(retrained under 1 %)" in shown
+    assert "(retrained under 1 %, n 2)" in shown
 
 
 @pytest.mark.slow

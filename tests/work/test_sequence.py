@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from unlearn.__main__ import main
+from unlearn.figures import requests as request_figures
 from unlearn.figures import sequence as sequence_figures
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunConfig, RunStore
@@ -159,10 +160,10 @@ def test_the_figures_say_what_the_numbers_say(tmp_path):
     lines = {(trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert lines == {("solid", "circle"), ("longdash", "diamond")}
     assert list(figure.data[0].x) == [1, 2, 3]
-    assert sequence_figures.comeback(study) == "Request 3 came back: 0 % → 40 %"
+    assert request_figures.comeback(study) == "Request 3 came back: 0 % → 40 %"
     lost = "Request 1 lost before its turn: 90 % → 80 % after 1"
-    assert sequence_figures.collateral(study) == lost
-    grid = sequence_figures.grid(study)
+    assert request_figures.collateral(study) == lost
+    grid = request_figures.grid(study)
     assert grid.layout.title.text == f"Request 3 came back: 0 % → 40 %. {lost}"
     # What was lost too early is seen: the square of request 1 after the first is greyer than that of request 2.
     early = {
@@ -185,9 +186,9 @@ def test_the_figures_say_what_the_numbers_say(tmp_path):
         (3, 1),
         (3, 2),
     }
-    assert "moved back most" in sequence_figures.comeback(
+    assert "moved back most" in request_figures.comeback(
         study, "ppl"
-    ) or "No earlier" in sequence_figures.comeback(study, "ppl")
+    ) or "No earlier" in request_figures.comeback(study, "ppl")
 
 
 def test_a_sequence_at_its_beginning_has_figures_too(tmp_path):
@@ -200,9 +201,9 @@ def test_a_sequence_at_its_beginning_has_figures_too(tmp_path):
         "scores": record.scores()[:1],
     }
     assert "no request honoured yet" in sequence_figures.curve([study], "done").layout.title.text
-    assert sequence_figures.collateral(study) == ""
-    assert "shows after the second" in sequence_figures.comeback(study)
-    sequence_figures.grid(study, dark=True)
+    assert request_figures.collateral(study) == ""
+    assert "shows after the second" in request_figures.comeback(study)
+    request_figures.grid(study, dark=True)
 
 
 # -- real ones ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Draws the answers of one or two runs as a table, with filters for its rows."""
+"""Draws the answers of the runs as a table, with filters for its rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ import streamlit as st
 
 from ui import shell, view
 from ui.sheet import changed, sheet, unmarked
-from unlearn.results.compare import VERDICTS, fall, nats, number
+from unlearn.results.compare import VERDICTS, fall, nats, number, sides
 from unlearn.results.overview import ROLES
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 # The number of rows on the screen at first.
 EACH = 12
@@ -20,13 +20,13 @@ MEANING = (
 )
 
 
-def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[str, int]) -> None:
+def answers(rows: Sequence[JsonObject], run_id: str, several: bool, scored: Mapping[str, int]) -> None:
     """Draw the role chooser, the filters and the table. A click on "tokens" leads to the Tokens page.
 
     scored: the number of rows of each role over which the scores are means. Answers are kept of the first of them
     alone.
     """
-    from unlearn.figures.base import AFTER_A, AFTER_B, BEFORE, RETRAINED, paint
+    from unlearn.figures.base import AFTER, BEFORE, RETRAINED, paint
 
     shown = filtered(rows)
     if not shown:
@@ -34,9 +34,10 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[
         return
     dark = shell.dark()
     columns = [("Question and right answer", "none"), ("Before", paint(BEFORE, dark))]
-    sides = [side for side in "ab"[: 1 + two] if any(row[side] for row in rows)]
-    tones = {"a": AFTER_A, "b": AFTER_B}
-    columns += [(f"After {side.upper()}" if two else "After", tones[side]) for side in sides]
+    letters = [side for side in sides(rows[0]) if any(row[side] for row in rows)]
+    columns += [
+        (f"After {side.upper()}" if several else "After", paint(AFTER[side][0], dark)) for side in letters
+    ]
     truth = any(row["retrained"] for row in shown)
     columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
     more = st.session_state.get("answers.more", 0)
@@ -45,8 +46,8 @@ def answers(rows: Sequence[JsonObject], run_id: str, two: bool, scored: Mapping[
     for row in drawn:
         old = row["before"] or {"text": ""}
         cells = [unmarked(row["question"], row["answer"].strip()), cell(row["before"])]
-        for side in sides:
-            was = row["before"] if side == "a" else row["before_b"] or row["before"]
+        for side in letters:
+            was = row[f"before_{side}"] or row["before"]
             cells.append(cell(row[side], (was or old)["text"], row[f"verdict_{side}"], fall(was, row[side])))
         cells += [cell(row["retrained"], old["text"])] if truth else []
         lines.append({"cells": cells, "open": f"{row['role']}/{row['index']}"})
@@ -83,10 +84,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             on_change=keep,
         )
         here = [row for row in rows if row["role"] == role]
-        counts = {
-            verdict: sum(verdict in (row["verdict_a"], row["verdict_b"]) for row in here)
-            for verdict in VERDICTS
-        }
+        counts = {verdict: sum(verdict in _verdicts(row) for row in here) for verdict in VERDICTS}
         options = [verdict for verdict in VERDICTS if counts[verdict]]
         names = lambda verdict: f"{verdict} ({counts[verdict]})"  # noqa: E731
         wanted = options and st.pills(
@@ -110,15 +108,20 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             help="How much less likely the right answer became: log-prob before minus after, mean per token.",
         )
     if wanted:
-        here = [row for row in here if {row["verdict_a"], row["verdict_b"]} & set(wanted)]
+        here = [row for row in here if _verdicts(row) & set(wanted)]
     if least:
-        here = [
-            row
-            for row in here
-            if fall(row["before"], row["a"]) >= least or fall(row["before_b"], row["b"]) >= least
-        ]
-    falls = {id(row): (fall(row["before"], row["a"]), fall(row["before_b"], row["b"])) for row in here}
-    return sorted(here, key=lambda row: -max((x for x in falls[id(row)] if x == x), default=-math.inf))
+        here = [row for row in here if _furthest(row) >= least]
+    return sorted(here, key=_furthest, reverse=True)
+
+
+def _verdicts(row: JsonView) -> set[str]:
+    return {row[f"verdict_{side}"] for side in sides(row)}
+
+
+def _furthest(row: JsonView) -> float:
+    """How far the right answer fell after the run that took most of it."""
+    falls = [fall(row[f"before_{side}"], row[side]) for side in sides(row)]
+    return max((one for one in falls if math.isfinite(one)), default=-math.inf)
 
 
 def cell(

@@ -61,7 +61,10 @@ def sheet(runs: Sequence[Run]) -> None:
             "None was computed yet: membership inference, truth ratio, forget quality, repetition and more."
         )
         return
-    heads = {letter: f"After {letter.upper()}" if len(runs) > 1 else "After" for letter in "ab"[: len(runs)]}
+    heads = {
+        letter: f"After {letter.upper()}" if len(runs) > 1 else "After"
+        for letter in compare.SIDES[: len(runs)]
+    }
     if found["rows"]:
         table = [row | dict(zip(heads, row["after"], strict=True)) for row in found["rows"]]
         right = {"before": "Before", **heads, "retrained": "Retrained"}

@@ -17,7 +17,7 @@ OTHERS = 300
 def outcomes(rows: Sequence[JsonObject], scored: Mapping[str, int], dark: bool) -> None:
     """Draw the stacked bar of what became of the answers to forget, and of how many of them answers are kept."""
     counts = found.outcomes(rows)
-    if not counts.keys() & {"a", "b"}:
+    if not counts.keys() - {"retrained"}:
         return
     from unlearn.figures import overview as figures
 
@@ -47,40 +47,58 @@ def scores(runs: Sequence[Run], dark: bool) -> None:
 
 
 def beside(runs: Sequence[Run]) -> None:
-    """Say whether two runs differ on the texts that both were asked, by a paired test of rows to forget and to keep."""
+    """Say whether A differs from each other run on the texts that both were asked, by a paired test of rows to forget
+    and to keep.
+    """
     for role in ("forget", "retain"):
-        if told := paired.runs(runs[0], runs[1], role):
-            title = found.ROLES.get(role, role)
-            st.markdown(f"**{title}.** {shell.plain(told['sentence'])}".replace(" %", "\u00a0%"))
+        said = [
+            told["sentence"]
+            for letter, run in zip(compare.SIDES.upper()[1:], runs[1:], strict=False)
+            if (told := paired.runs(runs[0], run, role, ("A", letter)))
+        ]
+        if said:
+            words = "  \n".join(shell.plain(one) for one in said)
+            st.markdown(f"**{found.ROLES.get(role, role)}.** {words}".replace(" %", "\u00a0%"))
 
 
 def curves(runs: Sequence[Run], dark: bool) -> None:
     """Draw how likely the right answers are over the steps and, folded, the training's own losses."""
-    from unlearn.figures import base
-    from unlearn.figures import overview as figures
+    from unlearn.figures import losses
+    from unlearn.figures.base import AFTER, paint
+    from unlearn.figures.likelihood import likelihood
+    from unlearn.figures.overview import name_of
 
     lines = found.likelihoods(runs)
     if lines:
         for (role, one), place in zip(lines.items(), st.columns(len(lines), gap="medium"), strict=True):
             with place:
-                title = found.ROLES.get(role, role)
-                figure.show(figures.likelihood(title, one, dark), key=f"compare.likelihood.{role}")
+                curves = {name_of(side, len(runs) > 1): line for side, line in one["lines"].items()}
+                drawn = likelihood(
+                    role,
+                    curves,
+                    one["retrained"],
+                    dark,
+                    before=one["before"],
+                    n=one["n"],
+                    colors=[paint(AFTER[side][0], dark) for side in one["lines"]],
+                )
+                figure.show(drawn, key=f"compare.likelihood.{role}")
         st.caption(
             "Of the questions that are followed through training; dashed: the original and the retrained model."
         )
     else:
         st.info("No probe was followed through training: set probes above 0 for the next run.")
-    steps = {letter: run.events("step") for letter, run in zip("AB", runs, strict=False)}
+    steps = {letter: run.events("step") for letter, run in zip(compare.SIDES.upper(), runs, strict=False)}
     with st.expander("The losses that were trained on", icon=":material/show_chart:", key="compare.folded"):
-        terms = list(dict.fromkeys(term for events in steps.values() for term in base.terms_of(events)))
+        terms = list(dict.fromkeys(term for events in steps.values() for term in losses.terms_of(events)))
         if not terms:
             st.info("No training step was recorded.")
             return
         for term, place in zip(terms, st.columns(len(terms), gap="medium"), strict=True):
             with place:
-                two = base.losses_compare(steps, dark, term) if len(runs) > 1 else None
+                several = losses.losses_compare(steps, dark, term) if len(runs) > 1 else None
                 figure.show(
-                    two or base.losses(steps["A"], dark=dark, only=term), key=f"compare.losses.{term}"
+                    several or losses.losses(steps["A"], dark=dark, only=term), key=f"compare.losses.{term}"
                 )
         if len(runs) > 1:
             st.caption("Methods minimise different things: compare shapes within a panel, not heights.")
@@ -88,7 +106,7 @@ def curves(runs: Sequence[Run], dark: bool) -> None:
 
 def tradeoff(runs: Sequence[Run], dark: bool) -> None:
     """Draw forget against retain, with other runs and, pale, what all methods did at their defaults."""
-    from unlearn.figures import base
+    from unlearn.figures import tradeoff as figures
 
     metrics = list(compare.METRICS)
     metric = st.segmented_control(
@@ -106,7 +124,7 @@ def tradeoff(runs: Sequence[Run], dark: bool) -> None:
         st.info("A trade-off needs a run that scored forget and retain rows after training.")
         return
     known = found.recorded(runs[0]) if metric == "exact" else []
-    figure.show(base.tradeoff([*known, *points], compare.METRICS[metric][0], dark), key="compare.tradeoff")
+    figure.show(figures.tradeoff([*known, *points], compare.METRICS[metric][0], dark), key="compare.tradeoff")
     pale = (
         " Pale rings: every method at its default settings, as recorded with this version." if known else ""
     )

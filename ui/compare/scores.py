@@ -1,11 +1,11 @@
-"""Draws the table of scores of one or two runs, with deltas, definitions, CSV and LaTeX."""
+"""Draws the table of scores of the runs, with deltas, definitions, CSV and LaTeX."""
 
 from collections.abc import Callable, Sequence
 
 import streamlit as st
 
 from unlearn.results import score_export
-from unlearn.results.compare import METRICS
+from unlearn.results.compare import METRICS, SIDES
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -18,7 +18,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
     if not table:
         st.info("Nothing was scored yet: a run scores before training and after.")
         return
-    two = len(runs) > 1
+    two = len(runs) == 2
     order = [key for key, _ in score_export.columns(runs, table)]
     if two:
         order.insert(order.index("delta_b") + 1, "beside")
@@ -26,7 +26,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
     st.dataframe(
         table,
         column_order=order,
-        column_config=_columns(two),
+        column_config=_columns(len(runs)),
         hide_index=True,
         height="content",
         key="scores.table",
@@ -59,18 +59,19 @@ def _download(label: str, data: Callable[[], str], name: str, kind: str) -> None
     )
 
 
-def _columns(two: bool) -> JsonObject:
+def _columns(runs: int) -> JsonObject:
     number = st.column_config.NumberColumn
-    after, delta = ("After A", "Δ A") if two else ("After", "Δ")
-    return {
+    sides: JsonObject = {}
+    for letter in SIDES[:runs]:
+        name = f" {letter.upper()}" if runs > 1 else ""
+        sides[letter] = number(f"After{name}", help="After unlearning.", format="%.3g")
+        own = f"After minus before, both of run {letter.upper()}." if name else "After minus before."
+        sides[f"delta_{letter}"] = number(f"Δ{name}", help=own, format="%+.3g")
+    return sides | {
         "role": st.column_config.TextColumn("Rows", help="Forget rows must go; every other role must stay."),
         "score": st.column_config.TextColumn("Score", help=MEANING),
         "n": number("n", help="Rows scored.", format="%d"),
         "before": number("Before", help="The original model.", format="%.3g"),
-        "a": number(after, help="After unlearning.", format="%.3g"),
-        "delta_a": number(delta, help="After minus before.", format="%+.3g"),
-        "b": number("After B", help="After unlearning.", format="%.3g"),
-        "delta_b": number("Δ B", help="After minus before, both of run B.", format="%+.3g"),
         "beside": number("B − A", help="After B minus after A: A is the baseline.", format="%+.3g"),
         "retrained": number("Retrained", help="A model trained without the forget rows.", format="%.3g"),
         "goal": st.column_config.TextColumn("Goal", help="Which direction is good."),

@@ -1,6 +1,6 @@
 """Draws the curves of a run: how likely the right answers are, in large, and the losses, folded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -46,6 +46,7 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
                 dark,
                 drawing.LIVE_POINTS,
                 large,
+                n=_asked(asked.values(), role),
             )
             for role in roles
         ]
@@ -53,6 +54,11 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
     # With the first retrained scores the line appears without a new step.
     name = "likelihood, large" if large else "likelihood"
     drawing.show(name, [run.id for run in runs.values()], (*at, len(scored)), active, make)
+
+
+def _asked(runs: Iterable[Run], role: str) -> int:
+    """The number of questions of this role that are followed, the most where runs differ in it."""
+    return max(sum(item["role"] == role for item in run.probes()[0]["items"]) for run in runs)
 
 
 def losses(run: Run, steps: Sequence[JsonObject], active: bool) -> None:
@@ -78,7 +84,7 @@ def losses(run: Run, steps: Sequence[JsonObject], active: bool) -> None:
 
 def terms(steps: Sequence[JsonObject], dark: bool) -> "list[go.Figure]":
     """Return one figure for each term of the loss, so that a narrow screen can put them below each other."""
-    from unlearn.figures import base as figures
+    from unlearn.figures import losses as figures
 
     names = dict.fromkeys(name for step in steps for name in step["terms"])
     return [

@@ -61,7 +61,7 @@ def answers_at_end(racers: Mapping[str, Run]) -> None:
             if st.button(label, icon=":material/bolt:", key=f"attack.{run.id}"):
                 st.switch_page(shell.page("stress"), query_params={"run": run.id})
     runs = [run for run, _ in ranked]
-    label = f"Compare {COUNTS.get(len(runs), 'all')}" if len(runs) > 1 else "Compare the answers"
+    label = f"Compare {COUNTS.get(len(runs), 'the best four')}" if len(runs) > 1 else "Compare the answers"
     if st.button(label, type="primary", icon=":material/compare:", key=f"compare.{runs[0].id}"):
         st.switch_page(shell.page("compare"), query_params={"runs": ",".join(run.id for run in runs)})
     places = list(racers.values())

@@ -85,11 +85,11 @@ def results(records: Sequence[SequenceRecord]) -> None:
 
 def heat_map(record: SequenceRecord, metric: str) -> None:
     """Draw the squares, the scores of a clicked one, and the runs behind them."""
-    from unlearn.figures import sequence as sequence_figures
+    from unlearn.figures import requests as request_figures
 
     left, right = st.columns([3, 2])
     with left:
-        map_ = sequence_figures.grid(study(record, metric), metric, shell.dark())
+        map_ = request_figures.grid(study(record, metric), metric, shell.dark())
         event = figure.show(map_, key=f"sequence.grid.{record.id}.{metric}", select=True)
         st.caption(
             "Vermilion: its turn has come, and so much is left. Framed: still to come; the greyer, the more it "

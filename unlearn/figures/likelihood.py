@@ -1,6 +1,7 @@
 """Draws how likely the right answer is over the steps of one run, or of several beside each other.
 
-One figure is of one role, because forget and retain never share an axis. The dashed line is the retrained model.
+One figure is of one role, because forget and retain never share an axis. Dashed lines are the original model and the
+retrained one. Compare, the run's own page and the lesson draw the same figure.
 """
 
 import math
@@ -25,16 +26,23 @@ def likelihood(
     dark: bool = False,
     points: int = 1000,
     large: bool = False,
+    *,
+    before: float | None = None,
+    n: int = 0,
+    colors: Sequence[str] = (),
 ) -> go.Figure:
     """Draw the curves of one role: {name of the run: its (step, likelihood from 0 to 1)}.
 
-    Of one run the curve has the role's colour; several have one colour and one dash each. A value that is not finite
-    leaves a gap. large: type and lines that are read from the last row of a room.
+    Of one run the curve has the role's colour; several have one colour and one dash each: those of a race, or colors,
+    in the order of the curves. A value that is not finite leaves a gap. large: type and lines that are read from the
+    last row of a room. before: what the original model gave. n: the number of questions.
     """
     figure, said, several = go.Figure(), [], len(curves) > 1
     for place, (name, found) in enumerate(curves.items()):
         xs, ys = thin([x for x, _ in found], [100 * y for _, y in found], points)
-        color = method_hue(place, dark) if several else paint(ROLES.get(role, GENERAL), dark)
+        color = paint(ROLES.get(role, GENERAL), dark)
+        if several:
+            color = colors[place] if colors else method_hue(place, dark)
         figure.add_scatter(
             x=xs,
             y=[y if math.isfinite(y) else None for y in ys],
@@ -46,14 +54,17 @@ def likelihood(
             hovertemplate=f"{text(name)}: %{{y:.3g}} % at step %{{x}}<extra></extra>",
         )
         said.append((text(name) + " " if several else "") + _went([y for _, y in found]))
-    beside = ""
-    if retrained is not None and math.isfinite(retrained):
-        dashed(figure, "retrained", 100 * retrained, dark)
-        beside = f" (retrained {_percent(retrained)})"
+    for name, value in (("before", before), ("retrained", retrained)):
+        if value is not None:
+            dashed(figure, name, 100 * value, dark)
+    truth = retrained is not None and math.isfinite(retrained)
+    beside = [f"retrained {_percent(retrained)}"] if truth and retrained is not None else []
+    beside += [f"n {n}"] if n else []
     figure.update_xaxes(title_text="step", rangemode="tozero")
     figure.update_yaxes(title_text="likelihood (%)", range=[-3, 105])
     purpose = PURPOSE.get(role, role.capitalize())
-    title = f"{purpose}, likelihood of the right answers: {', '.join(filter(None, said))}{beside}"
+    title = f"{purpose}, likelihood of the right answers: {', '.join(filter(None, said))}"
+    title += f" ({', '.join(beside)})" if beside else ""
     figure = finish(figure, title if any(said) else "No question was asked yet", height=HEIGHT)
     if large:
         figure.update_layout(font_size=18, height=LARGE)

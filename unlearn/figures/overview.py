@@ -1,7 +1,7 @@
-"""Draws what Compare shows first: what became of the answers, scores as dots with intervals, likelihood over steps.
+"""Draws what Compare shows first: what became of the answers, and scores as dots with intervals.
 
 Plain values of unlearn.results.overview in, plotly figures out; no torch, no streamlit. Colours and marks are those of
-base.py: original ★ black, after A ● orange, after B ● purple, retrained ◆ green.
+base.py: original ★ black, after A ● orange, after B ● purple, retrained ◆ green. The likelihood is in likelihood.py.
 """
 
 import math
@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import (
-    AFTER_A,
-    AFTER_B,
+    AFTER,
     BEFORE,
     FORGET,
     RETRAINED,
-    dashed,
     finish,
     paint,
     text,
@@ -26,8 +24,7 @@ from unlearn.store.shapes import JsonView
 # Each side: its name, colour and mark.
 SIDES = {
     "before": ("original", BEFORE, "star"),
-    "a": ("after A", AFTER_A, "circle"),
-    "b": ("after B", AFTER_B, "circle"),
+    **{letter: (f"after {letter.upper()}", *look) for letter, look in AFTER.items()},
     "retrained": ("retrained", RETRAINED, "diamond"),
 }
 # Each verdict on a row: its word in the figure, and its colour and pattern. What is left has the colour of forgetting.
@@ -39,9 +36,9 @@ PARTS = {
 }
 
 
-def name_of(side: str, two: bool) -> str:
+def name_of(side: str, several: bool) -> str:
     """Return what a side is called. A has no letter where it stands alone."""
-    return "after" if side == "a" and not two else SIDES[side][0]
+    return "after" if side == "a" and not several else SIDES[side][0]
 
 
 def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figure:
@@ -49,8 +46,8 @@ def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figur
 
     counts: overview.outcomes().
     """
-    figure, two = go.Figure(), "b" in counts
-    names = [name_of(side, two).capitalize().replace(" a", " A").replace(" b", " B") for side in counts]
+    figure, several = go.Figure(), "b" in counts
+    names = [(name := name_of(side, several))[:1].upper() + name[1:] for side in counts]
     for word, (label, color, pattern) in PARTS.items():
         numbers = [found[word] for found in counts.values()]
         if any(numbers):
@@ -75,12 +72,12 @@ def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figur
 
 
 def _bar_sentence(counts: Mapping[str, Mapping[str, int]]) -> str:
-    said, two = [], "b" in counts
+    said, several = [], "b" in counts
     for side, found in counts.items():
         if side == "retrained":
             continue
         parts = ", ".join(f"{found[word]} {label}" for word, (label, *_) in PARTS.items() if found[word])
-        said.append(f"{name_of(side, two)} {parts}" if two else parts)
+        said.append(f"{name_of(side, several)} {parts}" if several else parts)
     if not said:
         return "No answer was kept after unlearning"
     n = sum(next(iter(counts.values())).values())
@@ -95,7 +92,9 @@ def dots(rows: Sequence[JsonView], metric: str, dark: bool = False) -> go.Figure
     rows: those of one metric in overview.shares().
     """
     figure, sides = go.Figure(), [side for side in SIDES if any(side in row["points"] for row in rows)]
-    two, places = "b" in sides, list(range(len(rows)))
+    several, places = "b" in sides, list(range(len(rows)))
+    # Marks of one set stand a little below each other, so that their intervals can be told apart.
+    spread = min(0.16, 0.7 / max(1, len(sides)))
     for at, side in enumerate(sides):
         _, color, symbol = SIDES[side]
         known = [
@@ -107,9 +106,8 @@ def dots(rows: Sequence[JsonView], metric: str, dark: bool = False) -> go.Figure
         shade = paint(color, dark)
         figure.add_scatter(
             x=[value for _, (value, *_) in known],
-            # Marks of one set stand a little below each other, so that their intervals can be told apart.
-            y=[place + 0.16 * (at - (len(sides) - 1) / 2) for place, _ in known],
-            name=name_of(side, two),
+            y=[place + spread * (at - (len(sides) - 1) / 2) for place, _ in known],
+            name=name_of(side, several),
             mode="markers",
             cliponaxis=False,
             marker={"color": shade, "symbol": symbol, "size": 11},
@@ -127,7 +125,7 @@ def dots(rows: Sequence[JsonView], metric: str, dark: bool = False) -> go.Figure
                 "width": 3,
             },
             customdata=[_hover(rows[place], point) for place, point in known],
-            hovertemplate=f"%{{customdata}}, {name_of(side, two)}<extra></extra>",
+            hovertemplate=f"%{{customdata}}, {name_of(side, several)}<extra></extra>",
         )
     labels = [f"{text(row['title'])}, n {row['n']}" for row in rows]
     figure.update_yaxes(
@@ -164,43 +162,14 @@ def _dots_sentence(rows: Sequence[JsonView], metric: str) -> str:
         if (
             row["role"] not in ("forget", "retain")
             or "before" not in points
-            or not points.keys() & {"a", "b"}
+            or not points.keys() & AFTER.keys()
         ):
             continue
-        after = ", ".join(_percent(points[side][0]) for side in "ab" if side in points)
+        after = ", ".join(_percent(points[side][0]) for side in AFTER if side in points)
         truth = f" (retrained {_percent(points['retrained'][0])})" if "retrained" in points else ""
         said.append(f"{text(row['title']).lower()} {_percent(points['before'][0])} → {after}{truth}")
     title = described(metric)[0]
     return f"{title}: {'; '.join(said)}" if said else title
-
-
-def likelihood(role: str, found: JsonView, dark: bool = False) -> go.Figure:
-    """Draw how likely the right answers of one role are over the steps, with the original and the retrained model as
-    dashed lines.
-
-    found: one entry of overview.likelihoods().
-    """
-    figure, two = go.Figure(), len(found["lines"]) > 1
-    for side, line in found["lines"].items():
-        _, color, _ = SIDES[side]
-        label = name_of(side, two) if two else "this run"
-        figure.add_scatter(
-            x=[step for step, _ in line],
-            y=[value if math.isfinite(value) else None for _, value in line],
-            name=label,
-            mode="lines+markers" if len(line) < 3 else "lines",
-            line={"color": color, "width": 3},
-            showlegend=two,
-            hovertemplate=f"{label}: %{{y:.1%}} at step %{{x}}<extra></extra>",
-        )
-    for name in ("before", "retrained"):
-        if found[name] is not None:
-            dashed(figure, name, found[name], dark)
-    figure.update_xaxes(title_text="step", rangemode="tozero")
-    figure.update_yaxes(range=[-0.03, 1.08], tickformat=".0%", title_text="likelihood of the right answers")
-    ends = ", ".join(_percent(line[-1][1]) for line in found["lines"].values())
-    truth = f"; retrained {_percent(found['retrained'])}" if found["retrained"] is not None else ""
-    return finish(figure, f"{role}: {_percent(found['before'])} → {ends}{truth} (n {found['n']})", height=300)
 
 
 def _percent(value: float | None) -> str:

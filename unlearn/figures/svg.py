@@ -1,6 +1,6 @@
 """Draws a plotly figure as static SVG, for a report that holds no script and can be printed.
 
-It draws what the figures in base.py and tokens.py use: panels side by side, lines, markers, horizontal reference
+It draws what the figures of losses, trade-off and tokens use: panels side by side, lines, markers, horizontal reference
 lines with their names, a legend. Colours become classes, so that the page's style sheet has the last word: palette()
 gives the light and the dark shade of each. No torch, no browser.
 """
@@ -16,7 +16,15 @@ from unlearn.figures import base as figures
 
 WIDTH, HEIGHT = 760, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
-COLORS = (*figures.ON_DARK, figures.AFTER_A, figures.AFTER_B)
+COLORS = tuple(dict.fromkeys([*figures.ON_DARK, *(color for color, _ in figures.AFTER.values())]))
+# Of each mark with corners: their number, how far every second one is from the middle, and where the first stands, in
+# turns from one corner to the next.
+CORNERS = {
+    "star": (10, 0.45, 0.0),
+    "diamond": (4, 1.0, 0.0),
+    "square": (4, 1.0, 0.5),
+    "triangle-up": (3, 1.0, 0.0),
+}
 DASHES = {"dash": "5 4", "dot": "2 3"}
 
 
@@ -184,10 +192,11 @@ def _marker(symbol: str, x: float, y: float, r: float) -> str:
         return f'<path stroke="currentColor" stroke-width="2" d="{cross}"/>'
     if symbol == "circle":
         return f'<circle fill="currentColor" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>'
-    corners, inner = (10, 0.45) if symbol == "star" else (4, 1.0)
+    corners, inner, first = CORNERS.get(symbol, CORNERS["diamond"])
     turn = 2 * math.pi / corners
     radii = [r * (1 if i % 2 == 0 else inner) for i in range(corners)]
-    spots = ((x + a * math.sin(i * turn), y - a * math.cos(i * turn)) for i, a in enumerate(radii))
+    angles = [(first + i) * turn for i in range(corners)]
+    spots = ((x + a * math.sin(t), y - a * math.cos(t)) for t, a in zip(angles, radii, strict=True))
     shown = " ".join(f"{a:.1f},{b:.1f}" for a, b in spots)
     return f'<polygon fill="currentColor" points="{shown}"/>'
 

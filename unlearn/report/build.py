@@ -13,9 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn.figures import base as figures
+from unlearn.figures import losses, svg, tradeoff
 from unlearn.figures import stop_rule as stop_figures
-from unlearn.figures import svg
 from unlearn.figures import tokens as token_figures
 from unlearn.report import numbers, texts
 from unlearn.results import compare, conclusion, formats, score_export
@@ -93,7 +92,7 @@ def _about(runs: Sequence[Run], run: Run) -> JsonObject:
     results, steps, state = run.results(), run.events("step"), run.state
     read = run.events("watch")
     probes = run.probes()
-    curves = svg.draw(figures.losses(steps)) if steps else None
+    curves = svg.draw(losses.losses(steps)) if steps else None
     watched = (
         svg.draw(token_figures.probe_overview(probes, compare.probe_references(run))) if probes else None
     )
@@ -126,7 +125,9 @@ def _group(runs: Sequence[Run], group: Sequence[Run]) -> JsonObject:
     """Return what the report says of runs on the same model and data, side by side."""
     scores = score_export.rows(group)
     letters = [_letter(runs, run) for run in group]
-    points = [_relabel(point, letters) for point in compare.tradeoff_points(group[:2], group[2:], "accuracy")]
+    most = len(compare.SIDES)
+    marks = compare.tradeoff_points(group[:most], group[most:], "accuracy")
+    points = [_relabel(point, letters) for point in marks]
     answers = texts.answers(group)
     return {
         "letters": letters,
@@ -134,7 +135,7 @@ def _group(runs: Sequence[Run], group: Sequence[Run]) -> JsonObject:
         "scores": [_score(row, len(group)) for row in scores],
         "truth": any(row["retrained"] is not None for row in scores),
         "definitions": [compare.described(m)[:2] for m in dict.fromkeys(row["metric"] for row in scores)],
-        "tradeoff": svg.draw(figures.tradeoff(points, "Token accuracy")) if len(points) > 1 else None,
+        "tradeoff": svg.draw(tradeoff.tradeoff(points, "Token accuracy")) if len(points) > 1 else None,
         "formats": formats.rows(group),
         "metrics": numbers.metrics(group),
         "answers": answers,
@@ -148,8 +149,8 @@ def _relabel(point: JsonObject, letters: Sequence[str]) -> JsonObject:
 
     Where there is one run it has none.
     """
-    if point["kind"] in ("A", "B"):
-        letter = letters["AB".index(point["kind"])]
+    if point["kind"].lower() in compare.SIDES:
+        letter = letters[compare.SIDES.index(point["kind"].lower())]
         return point | {"label": f"Run {letter}" if letter else "After"}
     return point
 

@@ -16,6 +16,8 @@ from unlearn.store.shapes import JsonObject, JsonView
 
 # The letters of the runs that stand side by side, in their order.
 LETTERS = "abcdefgh"
+# Of these the letters of those that a page shows: more columns cannot be read.
+SIDES = LETTERS[:4]
 VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
 # Limits in nats a token: above FAR too much is forgotten, from FELL on a plain text counts as forgotten.
 FAR, FELL = 2.0, 1.0
@@ -149,27 +151,33 @@ def fall(before: Record | None, after: Record | None) -> float:
 
 
 def pair_samples(runs: Sequence[Run]) -> list[JsonObject]:
-    """Return the rows of one or two runs side by side, joined by (role, index).
+    """Return the rows of runs side by side, joined by (role, index).
 
-    A row: role, index, question, prompt, answer; before, a, b, before_b, retrained: sample records or None;
-    verdict_a, verdict_b. B's row counts only where its prompt and answer are A's: two runs on different
-    data share no rows. `retrained` is A's, or else B's.
+    A row: role, index, question, prompt, answer; before (A's), retrained (of the first run that has one), and for each
+    letter of sides(): a, before_a, verdict_a. Samples are records or None. A row of a further run counts only where its
+    prompt and answer are A's: runs on different data share no rows. There is always a B, where need be of nothing.
     """
     keyed = [{(s["role"], s["index"], s["when"]): s for s in run.samples()} for run in runs]
     rows = []
     for role, index in dict.fromkeys((role, index) for role, index, _ in (keyed or [{}])[0]):
-        a, b = (_whens(samples, role, index) for samples in [*keyed, {}][:2])
-        first = a.get("before") or next(iter(a.values()))
+        found = [_whens(samples, role, index) for samples in [*keyed, {}][: max(2, len(keyed))]]
+        first = found[0].get("before") or next(iter(found[0].values()))
         same = ("prompt", "answer")
-        b = {when: s for when, s in b.items() if all(s[k] == first[k] for k in same)}
+        found = [{when: s for when, s in one.items() if all(s[k] == first[k] for k in same)} for one in found]
         row = {"role": role, "index": index, "question": question_of(first)}
-        row |= {"prompt": first["prompt"], "answer": first["answer"], "before": a.get("before")}
-        row |= {"a": a.get("after"), "b": b.get("after"), "before_b": b.get("before")}
-        row["retrained"] = a.get("retrained") or b.get("retrained")
-        row["verdict_a"] = verdict(row["before"], row["a"], row["retrained"])
-        row["verdict_b"] = verdict(row["before_b"], row["b"], row["retrained"])
+        row |= {"prompt": first["prompt"], "answer": first["answer"], "before": found[0].get("before")}
+        row["retrained"] = next((one["retrained"] for one in found if "retrained" in one), None)
+        for letter, one in zip(LETTERS, found, strict=False):
+            before, after = one.get("before"), one.get("after")
+            row |= {letter: after, f"before_{letter}": before}
+            row[f"verdict_{letter}"] = verdict(before, after, row["retrained"])
         rows.append(row)
     return rows
+
+
+def sides(row: Record) -> list[str]:
+    """Return the letters of the runs that stand side by side in a row of pair_samples()."""
+    return [letter for letter in LETTERS if f"verdict_{letter}" in row]
 
 
 def described(metric: str) -> tuple[str, str, str]:
@@ -254,12 +262,12 @@ def probe_references(run: Run) -> dict[str, dict[str, float]]:
 
 
 def tradeoff_points(chosen: Sequence[Run], others: Sequence[Run], metric: str) -> list[JsonObject]:
-    """Return the marks for figures.base.tradeoff: original and retrained (of A), A, B, and other runs on A's
-    data and model.
+    """Return the marks for figures.tradeoff: original and retrained (of A), A, B and so on, and other runs on
+    A's data and model.
     """
     points: list[JsonObject] = []
     first = chosen[0].results()
-    for letter, run in zip("AB", chosen, strict=False):
+    for letter, run in zip(SIDES.upper(), chosen, strict=False):
         scores, seconds = run.scores(), run.results().get("seconds")
         for when, kind, label in (("before", "before", "Original"), ("after", letter, f"Run {letter}")):
             if pair := _pair(scores.get(when, {}), metric):

@@ -1,4 +1,4 @@
-"""Prepares what Compare shows first of one or two runs: rows by what became of them, scores with intervals, curves.
+"""Prepares what Compare shows first of one or several runs: rows by what became of them, scores with intervals, curves.
 
 Plain values for unlearn.figures.overview. No torch, no streamlit.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from unlearn.methods import METHODS
 from unlearn.models.catalogue import CATALOGUE
 from unlearn.results import likelihood
-from unlearn.results.compare import LETTERS, VERDICTS, number, verdict
+from unlearn.results.compare import LETTERS, VERDICTS, number, sides, verdict
 from unlearn.results.measured import measured
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
@@ -30,19 +30,18 @@ WHEN = ("before", "after", "retrained")
 
 
 def outcomes(rows: Sequence[JsonView], role: str = "forget") -> dict[str, dict[str, int]]:
-    """Return {"a" | "b" | "retrained": {verdict: rows}} over the rows of compare.pair_samples() of one role. A side
-    without answers is left out.
+    """Return {"a" | "b" | … | "retrained": {verdict: rows}} over the rows of compare.pair_samples() of one role. A
+    side without answers is left out.
     """
     here = [row for row in rows if row["role"] == role]
-    sides = {side: [row[f"verdict_{side}"] for row in here] for side in "ab"}
-    sides["retrained"] = [verdict(row["before"], row["retrained"]) for row in here]
-    return {
-        side: {word: words.count(word) for word in VERDICTS} for side, words in sides.items() if any(words)
-    }
+    letters = sides(here[0]) if here else []
+    words = {letter: [row[f"verdict_{letter}"] for row in here] for letter in letters}
+    words["retrained"] = [verdict(row["before"], row["retrained"]) for row in here]
+    return {side: {word: said.count(word) for word in VERDICTS} for side, said in words.items() if any(said)}
 
 
 def shares(runs: Sequence[Run]) -> dict[str, list[JsonObject]]:
-    """Return {metric: rows} of at most three scores. A row: role, title, n and "points", {"before" | "a" | "b" |
+    """Return {metric: rows} of at most three scores. A row: role, title, n and "points", {"before" | "a" | "b" | … |
     "retrained": (value, low, high)}; low and high are None where the run kept no interval.
     """
     there = {role for run in runs for one in run.scores().values() for role in one}
@@ -73,7 +72,7 @@ def _row(runs: Sequence[Run], role: str, metric: str) -> JsonObject:
 
 
 def likelihoods(runs: Sequence[Run]) -> dict[str, JsonObject]:
-    """Return {role: {"lines": {"a" | "b": [(step, likelihood)]}, "before", "retrained", "n"}} of the probes.
+    """Return {role: {"lines": {"a" | "b" | …: [(step, likelihood)]}, "before", "retrained", "n"}} of the probes.
 
     The likelihood is that of unlearn.results.likelihood, as the run's own page shows it. n counts the rows.
     """
@@ -92,7 +91,7 @@ def likelihoods(runs: Sequence[Run]) -> dict[str, JsonObject]:
 
 
 def recorded(run: Run) -> list[JsonObject]:
-    """Return what each method did at its defaults on the run's own model and rows, as marks for base.tradeoff(): the
+    """Return what each method did at its defaults on the run's own model and rows, as marks for figures.tradeoff(): the
     share of right answers, mean over seeds. It is empty where the run has other rows.
     """
     entry = CATALOGUE.get(run.config.model)

@@ -47,8 +47,12 @@ def numbers(a: Sequence[float], b: Sequence[float]) -> tuple[float, Interval, fl
     return float(apart.mean()), bootstrap(apart.tolist()), float(found.pvalue)
 
 
-def compared(a: Sequence[float], b: Sequence[float], what: str = "texts") -> JsonObject:
+def compared(
+    a: Sequence[float], b: Sequence[float], what: str = "texts", names: tuple[str, str] = ("A", "B")
+) -> JsonObject:
     """Return {"n", "a", "b", "difference", "interval", "p", "test", "sentence"} of two lists over the same texts.
+
+    names: what the sentence calls the two.
 
     ValueError where they are not over the same number of texts, or over none.
     """
@@ -65,11 +69,13 @@ def compared(a: Sequence[float], b: Sequence[float], what: str = "texts") -> Jso
         "p": p,
         "test": MCNEMAR if exact else FLIPS,
     }
-    return found | {"sentence": _sentence(found, a, b, what)}
+    return found | {"sentence": _sentence(found, a, b, what, names)}
 
 
-def _sentence(found: JsonView, a: Sequence[float], b: Sequence[float], what: str) -> str:
-    low, high = found["interval"]
+def _sentence(
+    found: JsonView, a: Sequence[float], b: Sequence[float], what: str, names: tuple[str, str]
+) -> str:
+    (one, other), (low, high) = names, found["interval"]
     exact = found["test"] == MCNEMAR
     unit = 100 if exact else 1
     span = f"95 % interval {_signed(unit * low)} to {_signed(unit * high)}{' points' if exact else ''}"
@@ -77,13 +83,13 @@ def _sentence(found: JsonView, a: Sequence[float], b: Sequence[float], what: str
     if exact:
         mine = sum(x > y for x, y in zip(a, b, strict=True))
         theirs = sum(x < y for x, y in zip(a, b, strict=True))
-        said = f"{mine} {what} A alone has right, {theirs} B alone"
+        said = f"{mine} {what} {one} alone has right, {theirs} {other} alone"
     else:
-        said = f"The mean of A is {_signed(found['difference'])} from that of B"
+        said = f"The mean of {one} is {_signed(found['difference'])} from that of {other}"
     if found["p"] > ALPHA:
         return f"{said}: no difference was seen, which does not make them equal ({span}; {test})."
     more = "more" if found["difference"] > 0 else "fewer" if exact else "less"
-    return f"{said}: A has {more} ({span}; {test})."
+    return f"{said}: {one} has {more} ({span}; {test})."
 
 
 def _signed(value: float) -> str:
@@ -94,7 +100,7 @@ def _p(value: float) -> str:
     return f"{value:.2g}" if value >= 1e-4 else "below 0.0001"
 
 
-def runs(a: Run, b: Run, role: str = "forget") -> JsonObject:
+def runs(a: Run, b: Run, role: str = "forget", names: tuple[str, str] = ("A", "B")) -> JsonObject:
     """Return compared() of what two runs answer to the same texts of a role, or nothing where they share too few.
 
     Questions count as right where the answer is exact. Texts without a question are compared by their mean token NLL.
@@ -105,9 +111,11 @@ def runs(a: Run, b: Run, role: str = "forget") -> JsonObject:
         return {}
     exact = [(ours[key]["exact"], theirs[key]["exact"]) for key in both]
     if all(isinstance(x, bool) and isinstance(y, bool) for x, y in exact):
-        return compared([float(x) for x, _ in exact], [float(y) for _, y in exact], f"{role} questions")
+        return compared(
+            [float(x) for x, _ in exact], [float(y) for _, y in exact], f"{role} questions", names
+        )
     nll = [(number(ours[key]["nll"]), number(theirs[key]["nll"])) for key in both]
-    return compared([x for x, _ in nll], [y for _, y in nll], f"{role} texts, NLL")
+    return compared([x for x, _ in nll], [y for _, y in nll], f"{role} texts, NLL", names)
 
 
 def _answers(run: Run, role: str) -> dict[tuple[str, str], JsonObject]:

@@ -333,6 +333,11 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
+def is_phone() -> bool:
+    """Return whether this browser says that it is a phone's: a page cannot know how wide it is."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
 def plain(text: str) -> str:
     """Escape a model's or a person's words for st.markdown and similar, so that nothing in them is read as
     markup.

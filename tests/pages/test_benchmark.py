@@ -7,7 +7,7 @@ import pytest
 from seed import seed_run
 from streamlit.testing.v1 import AppTest
 
-from unlearn.figures.benchmark import plane
+from unlearn.figures.benchmark import PUBLISHED, plane
 from unlearn.methods import METHODS
 from unlearn.results import benchmark
 from unlearn.results.benchmark import HERE, OWN, PAPER
@@ -156,10 +156,11 @@ def test_the_plane_has_a_mark_for_each_line_and_intervals_over_seeds(tmp_path):
     more = plane([*found, *benchmark.lines(Path("none"))], "title")
     published = [trace for trace in more.data if str(trace.name).startswith("published: ")]
     assert len(published) == 4
-    # The legend shows the first point's mark: a model with methods has one of its own, the others a star or diamond.
+    # The legend shows the first point's mark, and no two models share one, those without any method neither.
     first = [trace.marker.symbol[0] for trace in published]
-    methods = [mark for mark in first if not mark.startswith(("star", "diamond"))]
-    assert len(methods) == len(set(methods)) >= 2
+    assert len(first) == len(set(first))
+    assert sum(not mark.startswith(("star", "diamond")) for mark in first) >= 2
+    assert len({mark for marks in PUBLISHED for mark in marks}) == 3 * len(PUBLISHED)
     assert marks["NPO"].error_y.array[0] == pytest.approx(4.3027 * 0.02 / 3**0.5, abs=1e-4)
     # What lies far out is drawn at the edge, and its hover text has the number.
     assert marks["SimNPO"].x[0] == -20

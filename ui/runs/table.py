@@ -143,14 +143,15 @@ def _named(line: Line) -> JsonObject:
 def columns(baseline: str) -> JsonObject:
     """Return titles, units and tooltips of the table's columns."""
     sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
-    shades = folded.colors()
+    shades, small = folded.colors(), shell.is_phone()
     shown: JsonObject = {
-        "run": st.column_config.TextColumn("run", width=345),
+        # On a phone the verdict stands beside the beginning of the name; a selected row says the whole of it.
+        "run": st.column_config.TextColumn("run", width=115 if small else 345),
         "verdict": st.column_config.MultiselectColumn(
             "verdict",
             options=list(shades),
             color=list(shades.values()),
-            width=235,
+            width=195 if small else 235,
             help="Whether it forgot, kept the rest, and survived the attacks. Select the row for the numbers.",
         ),
         "status": st.column_config.TextColumn("status", width="small"),

@@ -10,14 +10,15 @@ from unlearn.results.benchmark import BESIDE, HERE, LEVEL, OWN, PAPER, START, Li
 
 # Where the axis of log10 p ends. What lies beyond is drawn there, and its hover text has the number.
 LOWEST = -20.0
-# The marks of published numbers, one for each model, so that the legend can be read.
+# The marks of published numbers, three for each model: of methods, of the model before, of the retrained one. No two
+# models share one, so that the legend can be read.
 PUBLISHED = (
-    "circle-open",
-    "square-open",
-    "triangle-up-open",
-    "triangle-down-open",
-    "pentagon-open",
-    "cross-open",
+    ("circle-open", "star-open", "diamond-open"),
+    ("square-open", "star-open-dot", "diamond-open-dot"),
+    ("triangle-up-open", "hexagram-open", "diamond-tall-open"),
+    ("triangle-down-open", "star-square-open", "diamond-wide-open"),
+    ("pentagon-open", "star-triangle-up-open", "diamond-x-open"),
+    ("cross-open", "star-diamond-open", "diamond-cross-open"),
 )
 
 
@@ -55,7 +56,7 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
         )
     models = dict.fromkeys(line.model for line in shown if line.kind == PAPER)
     for place, model in enumerate(models):
-        # The legend shows the mark of the first point, which should be a method's.
+        # The legend shows the mark of the first point: a method's, or else one of the model's own star or diamond.
         mine = sorted(
             (line for line in shown if line.kind == PAPER and line.model == model),
             key=lambda line: line.name == START or line.name in BESIDE,
@@ -95,16 +96,17 @@ def _said(line: Line) -> str:
     )
 
 
-def _look(line: Line, published: str = PUBLISHED[0]) -> tuple[str, str]:
-    """Colour and mark. What is published has hollow marks, and those of methods are its model's."""
-    hollow = "" if line.kind in (HERE, OWN) else "-open"
+def _look(line: Line, published: tuple[str, str, str] = PUBLISHED[0]) -> tuple[str, str]:
+    """Colour and mark. What is published has its model's hollow marks."""
+    method, star, diamond = published
+    ours = line.kind in (HERE, OWN)
     if line.name == START:
-        return BEFORE, f"star{hollow}"
+        return BEFORE, "star" if ours else star
     if line.name in BESIDE:
-        return RETRAINED, f"diamond{hollow}"
+        return RETRAINED, "diamond" if ours else diamond
     if line.kind == OWN:
         return AFTER_A, "circle"
-    return (RETAIN, "circle") if line.kind == HERE else (GENERAL, published)
+    return (RETAIN, "circle") if line.kind == HERE else (GENERAL, method)
 
 
 def _between(spread: Spread) -> str:

@@ -464,6 +464,18 @@ def test_finished_sequences_are_shown_together(store):
 
 
 @pytest.mark.slow
+def test_a_square_is_chosen_without_a_mouse(store):
+    record = seed_sequence(store)
+    app = opened(sequence=record.id)
+    box = app.selectbox(key=f"sequence.square.{record.id}")
+    assert box.value is None
+    box.set_value((3, 3)).run()
+    assert not app.exception
+    # A number stays beside its sign.
+    assert "**Request 3 after 3 requests** (n = 30)" in texts(app)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "words"),
     [("failed", "loss became nan"), ("interrupted", "ended first"), ("stopped", "")],

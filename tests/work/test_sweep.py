@@ -689,6 +689,19 @@ def test_a_finished_sweep_shows_good_cells_and_offers_the_guide(store, monkeypat
 
 
 @pytest.mark.slow
+def test_the_runs_of_a_setting_are_opened_without_a_mouse(store, monkeypatch):
+    Stand(monkeypatch)
+    record = carried(store)
+    app = opened(sweep=record.id)
+    box = app.selectbox(key="sweep.setting")
+    assert "epoch, batch" in box.options[0] or "epochs, batch" in box.options[0]
+    box.select_index(0).run()
+    assert not app.exception
+    links = [one.proto.label for one in app.get("page_link") if one.proto.label.startswith("Open ")]
+    assert len(links) == len(record.config.seeds)
+
+
+@pytest.mark.slow
 def test_the_guide_is_shown_with_its_regret(store, monkeypatch):
     Stand(monkeypatch)
     record = carried(store, guide=True)

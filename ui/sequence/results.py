@@ -93,12 +93,24 @@ def heat_map(record: SequenceRecord, metric: str) -> None:
         event = figure.show(map_, key=f"sequence.grid.{record.id}.{metric}", select=True)
         st.caption(
             "Vermilion: its turn has come, and so much is left. Framed: still to come; the greyer, the more it "
-            "lost too early. Click a square for its scores."
+            "lost too early. Click a square for its scores, or choose it beside the figure."
         )
     with right:
         points = event.selection.points
+        # A figure is clicked with a mouse alone, so the same squares stand in a list.
+        known = [(event["after"], request) for event in record.scores() for request in record.config.order]
+        chosen = st.selectbox(
+            "Scores of a square",
+            known,
+            format_func=lambda one: f"request {one[1]} after {one[0]} requests",
+            index=None,
+            placeholder="choose a request and a time",
+            key=f"sequence.square.{record.id}",
+        )
         if points:
             square(record, *points[0]["customdata"][:2])
+        elif chosen:
+            square(record, *chosen)
         runs = members(record)
         ids = ",".join(run.id for run in runs)
         shell.link("compare", "Compare its runs", ":material/compare:", runs=ids)

@@ -49,6 +49,7 @@ def results(record: SweepRecord) -> None:
         key="sweep.metric",
     )
     heat_map(sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}")
+    setting_by_name(cells, titles)
     st.caption(
         "Upper left is good; the retrained ◆ is the goal. Filled: good with every seed. Click a point for its runs."
     )
@@ -82,16 +83,39 @@ def heat_map(drawn: object, key: str) -> None:
     """Draw a figure in which a clicked point opens its runs."""
     event = figure.show(drawn, key=key, top=10, select=True)
     points = event.selection.points
-    ids = str(points[0]["customdata"][0]).split(",") if points and points[0].get("customdata") else []
+    if points and points[0].get("customdata"):
+        open_runs(str(points[0]["customdata"][0]))
+
+
+def setting_by_name(cells: Sequence[Cell], titles: Mapping[str, str]) -> None:
+    """Draw a choice of the same settings by their names, because a figure is clicked with a mouse alone."""
+    known = {one.runs: one for one in grid.settings(cells) if one.runs}
+    picked = st.selectbox(
+        "Open the runs of a setting",
+        list(known),
+        format_func=lambda runs: (
+            f"{titles.get(known[runs].method, known[runs].method)}, {known[runs].words()}"
+        ),
+        index=None,
+        placeholder="choose one, or click a square or a point above",
+        key="sweep.setting",
+    )
+    if picked:
+        open_runs(picked)
+
+
+def open_runs(ids: str) -> None:
+    """Draw a link to each of these runs, which have commas between them."""
     with st.container(horizontal=True):
-        for run_id in ids:
+        for run_id in ids.split(","):
             try:
                 run = shell.find_run(run_id)
             except ValueError:
                 st.caption("This run was deleted; its scores are kept in the sweep.")
                 continue
             config = run.config
-            said = f"{shell.method_title(config.method)}, lr {config.lr:g}, {config.epochs} epochs, seed {config.seed}"
+            said = f"lr {config.lr:g}, {grid.passes(config.epochs)}, seed {config.seed}"
+            said = f"{shell.method_title(config.method)}, {said}"
             shell.link("compare", f"Open {shell.plain(said)}", ":material/arrow_forward:", runs=run_id)
 
 

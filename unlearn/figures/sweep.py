@@ -71,8 +71,7 @@ def squares(cells: Sequence[Cell], method: str, titles: Titles, dark: bool = Fal
 def _column_of(setting: Setting, every: Sequence[Setting]) -> str:
     """5 epochs, with the batch where the cells differ in it."""
     several = len({s.batch_size for s in every}) > 1
-    plural = "epoch" if setting.epochs == 1 else "epochs"
-    return f"{setting.epochs} {plural}" + (f"<br>batch {setting.batch_size}" if several else "")
+    return grid.passes(setting.epochs) + (f"<br>batch {setting.batch_size}" if several else "")
 
 
 def _square(x: float, y: float, good: float, color: str, dark: bool) -> Mapping[str, object]:
@@ -109,8 +108,7 @@ def _in_square(setting: Setting, side: str) -> str:
 def _hover(setting: Setting) -> str:
     """Return lines on why the setting is good or not."""
     done = [cell for cell in setting.cells if cell.state == "done"]
-    where = f"lr {setting.lr:g}, {setting.epochs} epochs, batch {setting.batch_size}"
-    lines = [f"{where}: good {setting.good} of {len(setting.cells)}"]
+    lines = [setting.words()]
     if dead := len(setting.cells) - len(done):
         lines.append(f"{dead} diverged")
     for cell in done[:1]:
@@ -173,11 +171,11 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
 
 
 def _stretch(window: grid.Window) -> str:
-    """1e-4 to 3e-4, 5 epochs."""
+    """× 3: 1e-4 to 3e-4, 5 epochs."""
     if not window.epochs:
         return "none"
     ends = dict.fromkeys(_rate(lr) for lr in (window.low, window.high))
-    return f"{_times(window.decades)}: {' to '.join(ends)}, {window.epochs} epochs"
+    return f"{_times(window.decades)}: {' to '.join(ends)}, {grid.passes(window.epochs)}"
 
 
 def _times(decades: float) -> str:

@@ -166,6 +166,11 @@ class Setting:
         """Return the ids of its runs, with commas between them."""
         return ",".join(cell.run for cell in self.cells)
 
+    def words(self) -> str:
+        """Return where it is and how many of its seeds are good, "lr 0.001, 5 epochs, batch 8: good 2 of 3"."""
+        where = f"lr {self.lr:g}, {passes(self.epochs)}, batch {self.batch_size}"
+        return f"{where}: good {self.good} of {len(self.cells)}"
+
     def utility(self) -> tuple[float, float, int]:
         """Return (mean, standard deviation, n) of the utility over its seeds."""
         return mean_sd(utility(cell) for cell in self.cells)
@@ -173,6 +178,11 @@ class Setting:
     def forgetting(self, metric: str = "probability") -> tuple[float, float, int]:
         """Return (mean, standard deviation, n) of the forgetting over its seeds."""
         return mean_sd(forgetting(cell, metric) for cell in self.cells)
+
+
+def passes(epochs: int) -> str:
+    """Return "1 epoch" or "5 epochs"."""
+    return f"{epochs} epoch{'s' * (epochs != 1)}"
 
 
 def settings(cells: Sequence[Cell]) -> list[Setting]:

@@ -60,7 +60,7 @@ def method_rows(cells: Sequence[Cell]) -> list[Row]:
         }
         mean, sd, n = best.utility() if best else (math.nan, math.nan, 0)
         row |= {"best utility": none_for_nan(mean), "sd": none_for_nan(sd), "seeds": n}
-        rows.append(row | {"best at": f"lr {best.lr:g}, {best.epochs} epochs" if best else ""})
+        rows.append(row | {"best at": f"lr {best.lr:g}, {grid.passes(best.epochs)}" if best else ""})
     return rows
 
 

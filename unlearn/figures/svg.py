@@ -13,6 +13,7 @@ from html import escape, unescape
 import plotly.graph_objects as go
 
 from unlearn.figures import base as figures
+from unlearn.results.compare import rounded
 
 WIDTH, HEIGHT = 760, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
@@ -131,9 +132,9 @@ def _frame(figure: go.Figure, name: str, panel: Panel) -> Iterator[str]:
     for value in ticks(*panel.ys):
         y = panel.y(value)
         yield f'<line class="grid" x1="{panel.x0:.1f}" x2="{panel.x1:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _words(panel.x0 - 6, y + 4, figures.rounded(value), "end")
+        yield _words(panel.x0 - 6, y + 4, rounded(value), "end")
     for value in ticks(*panel.xs):
-        yield _words(panel.x(value), bottom + 15, figures.rounded(value), "middle")
+        yield _words(panel.x(value), bottom + 15, rounded(value), "middle")
     yield f'<line class="axis" x1="{panel.x0:.1f}" x2="{panel.x1:.1f}" y1="{bottom}" y2="{bottom}"/>'
     middle = (panel.x0 + panel.x1) / 2
     yield _words(middle, HEIGHT - 8, strip_markup(_axis(figure, "x", name).title.text), "middle")
@@ -169,7 +170,7 @@ def _trace(trace: go.Scatter, panel: Panel) -> Iterator[str]:
         for x, y in points:
             if math.isfinite(x) and math.isfinite(y):
                 shape = _marker(trace.marker.symbol or "circle", panel.x(x), panel.y(y), size / 2)
-                said = escape(f"{strip_markup(trace.name)}: {figures.rounded(x)}, {figures.rounded(y)}")
+                said = escape(f"{strip_markup(trace.name)}: {rounded(x)}, {rounded(y)}")
                 yield f'<g class="{_class(color)}"{opacity}>{shape}<title>{said}</title></g>'
 
 

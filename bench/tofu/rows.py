@@ -114,7 +114,7 @@ def other_seed(data: str, folder: Path, store: RunStore) -> dict[str, Any]:
         {when: weights_hash(place, None) for when, place in folders.items()},
         data_hash=rows.hash(),
         max_length=config.max_length,
-        store=store.path,
+        store=store.root,
         items=lambda: judge.Benchmark().items(config, None),
     )
     metrics = judge.chosen_metrics(MEASURED)

@@ -1,9 +1,10 @@
-"""Writes the tables of docs/settings.md from what the settings state of themselves."""
+"""Writes the tables of docs/settings.md and docs/demo.md from what the settings state of themselves."""
 
 from unlearn.commands.options import data_keys, flag_of
 from unlearn.data.catalogue import sentence
 from unlearn.engines.place import Place
 from unlearn.store import environment
+from unlearn.store.caps import Caps
 from unlearn.store.config import ASKED, RunConfig
 from unlearn.store.knobs import MISSING, Knob, format_value
 
@@ -36,6 +37,11 @@ def environment_table() -> str:
     """Return a table of every environment variable: its name, default and sentence."""
     rows = [(f"`{v.name}`", v.default, v.help) for v in environment.VARIABLES]
     return _table(("Variable", "Default", "Meaning"), rows)
+
+
+def caps_table() -> str:
+    """Return a table of the caps of visitors: name, default, sentence."""
+    return _table(("Cap", "Default", "Meaning"), [(f"`{k.name}`", _default(k), k.help) for k in Caps.knobs()])
 
 
 def _flag(k: Knob) -> str:

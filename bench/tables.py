@@ -35,6 +35,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "data_settings": settings.data_table,
     "places": settings.place_table,
     "environment": settings.environment_table,
+    "caps": settings.caps_table,
 }
 # The modules of results that lie in a folder of bench/ under another name than bench.NAME.
 ELSEWHERE = {"peak": "bench.beside.peak"}

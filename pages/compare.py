@@ -10,6 +10,7 @@ from ui.compare.blind import blind_test
 from ui.compare.further import further
 from ui.compare.scores import score_sheet
 from ui.costs import costs
+from ui.demo import visitor
 from ui.published import put_beside
 from ui.replay import replay
 from unlearn.results import compare
@@ -91,7 +92,7 @@ if tabs["Settings"].open:
         heads = {"setting": "Setting"} | {side: side.upper() if several else "Value" for side in SIDES}
         if settings:
             st.dataframe(
-                settings,
+                visitor.public_rows(settings),
                 column_config=heads,
                 hide_index=True,
                 key="compare.settings",
@@ -101,7 +102,7 @@ if tabs["Settings"].open:
             st.info(f"{names} were asked for the same thing.")
         for letter, run in lettered.items():
             st.caption(f"Command that repeats {letter if several else 'it'}")
-            st.code(run.config.command(), language="bash", wrap_lines=True)
+            st.code(visitor.public(run.config.command()), language="bash", wrap_lines=True)
         costs(chosen)
 
 if tabs["Your question"].open:

@@ -5,6 +5,7 @@ import json
 import streamlit as st
 
 from ui import choose, forget_set, forms, known, shell, stopping
+from ui.demo import visitor
 from ui.launch import launching, methods, where
 from ui.live import live, say_discarded
 from ui.race.panel import race
@@ -100,7 +101,7 @@ with settings_place:
         for config in configs[:1]:
             st.download_button(
                 "Save settings",
-                json.dumps(config.to_json(), indent=1),
+                visitor.public(json.dumps(config.to_json(), indent=1)),
                 file_name=f"{config.method}.json",
                 mime="application/json",
                 icon=":material/save:",

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import choose, forget_set, forms, known, shell, studies
+from ui.demo import visitor
 from ui.sequence import form as sequences
 from ui.sequence import results
 from unlearn.store.runs import ACTIVE, RunConfig
@@ -17,7 +18,7 @@ shell.head(
     "People ask one after the other. See what each request costs the rest, and whether an earlier one comes back.",
 )
 
-found = every(shell.store())
+found = visitor.seen(every(shell.store()))
 # The form stands above the results, but these are drawn first, since they need no torch.
 form = st.container()
 if not found:

@@ -3,11 +3,13 @@
 import streamlit as st
 
 from ui import pick, shell
+from ui.demo import visitor
 from ui.replay import replay
 from ui.sheet import changed, sheet, unmarked
 from ui.start.recent import recent
 from unlearn.models import taught
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.work.visitors import rules
 
 # Rows to forget and rows to keep of "Before and after".
 SHOWN = {"forget": ("forgotten", 3), "retain": ("not forgotten", 2)}
@@ -19,7 +21,7 @@ shell.head(
     "watch it go, and check what else went with it, and whether it is really gone.",
 )
 
-runs = shell.store().summaries()
+runs = shell.mine()
 active = [run for run in runs if run.state in ACTIVE]
 for run in active:
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -30,7 +32,7 @@ for run in active:
 with st.container(horizontal=True, vertical_alignment="center"):
     go = st.button("Try it yourself", type="primary", icon=":material/ink_eraser:", key="start.try")
     shell.link("lesson", "A lesson in five steps", ":material/school:")
-    if taught.made():
+    if taught.made() and visitor.offered({taught.NAME: ""}, rules.models()):
         words, icon = "A real model that knows TOFU", ":material/neurology:"
         shell.link("launch", words, icon, model=taught.NAME, data=taught.DATA, method="npo")
     st.caption("Bundled model, fictional authors and NPO are chosen for you.", width="content")

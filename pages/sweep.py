@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import choose, forget_set, known, shell, studies
+from ui.demo import visitor
 from ui.launch import where
 from ui.sweep import find, results
 from ui.sweep import form as sweeps
@@ -17,7 +18,8 @@ shell.head(
     "and keeps the rest.",
 )
 
-found = sorted([*every(shell.store()), *searches(shell.store())], key=lambda record: record.id, reverse=True)
+found = visitor.seen([*every(shell.store()), *searches(shell.store())])
+found = sorted(found, key=lambda record: record.id, reverse=True)
 # The form stands above the results, but these are drawn first, since they need no torch.
 form = st.container()
 if not found:

@@ -65,6 +65,7 @@ KNOWN_NOT_RUN = {
     ("benchmarks.md", "unlearn evaluate"),
     ("outputs.md", "unlearn export"),
     ("scale.md", 'pip install "unlearn-studio[ray]"'),
+    ("demo.md", "podman build"),
 }
 
 

@@ -55,14 +55,17 @@ def _resume(record: Record, perform: Perform | None = None) -> None:
 
 def _attack(run: Run, attacks: Sequence[str], seed: int | None = None) -> None:
     """Another seed than that of the attacks that are there begins them anew."""
+    shell.runner().admit(shell.owner())
     _begin(stress.create(run, attacks, seed=seed, owner=shell.owner()), stress.perform)
 
 
 def _sweep_attacks(run: Run, minutes: float, seed: int | None = None) -> None:
+    shell.runner().admit(shell.owner())
     _begin(stress.create(run, minutes=minutes, seed=seed, owner=shell.owner()), stress.perform)
 
 
 def _measure(run: Run, metrics: Sequence[str]) -> None:
+    shell.runner().admit(shell.owner())
     _begin(stress.create(run, metrics=metrics, owner=shell.owner()), stress.perform)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui import shell
+from ui.demo import visitor
 from ui.fetch import fetch_panel
 from ui.forms import KEEP
 from ui.typed import path_field
@@ -16,6 +17,7 @@ from unlearn.models.catalogue import CATALOGUE, ModelEntry, allow_model, availab
 from unlearn.results.pace import duration
 from unlearn.work import forecast
 from unlearn.work.preflight import model_size
+from unlearn.work.visitors import rules
 
 # The number of addresses of one visit that are remembered.
 REMEMBERED = 20
@@ -28,10 +30,11 @@ OTHER = {HUB: "From the Hugging Face hub", FOLDER: "From a folder on this machin
 def set_model(name: str) -> None:
     """Choose a model before its widgets are drawn: a known name, a hub id or a folder.
 
-    An empty name chooses none.
+    An empty name chooses none. ValueError for one that a visitor may not choose.
     """
     if not name:
         return
+    visitor.allow_model(name)
     if name in CATALOGUE:
         st.session_state["model"] = name
         follow_model()
@@ -54,6 +57,9 @@ def choose_model() -> tuple[str, str]:
     if "model" not in st.session_state:
         st.session_state["model"] = next(iter(CATALOGUE))
     names = {name: _named(entry) for name, entry in CATALOGUE.items()} | OTHER
+    names = visitor.offered(names, rules.models())
+    if st.session_state["model"] not in names:
+        st.session_state["model"] = next(iter(names))
     chosen = st.selectbox(
         "Model", list(names), format_func=names.__getitem__, key="model", on_change=follow_model, **KEEP
     )

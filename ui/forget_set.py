@@ -14,16 +14,18 @@ import streamlit as st
 
 from ui import shell
 from ui.data import reading
+from ui.demo import notice, visitor
 from ui.forms import KEEP
 from ui.typed import path_field, upload
-from unlearn.data import benchmarks, catalogue, write
+from unlearn.data import benchmarks, catalogue
 from unlearn.data.base import ROLES, Dataset
 from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.data.files.read import FORMATS
-from unlearn.data.write import save
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.work.visitors import admission, rules
+from unlearn.work.visitors.spent import SPLITS
 
 OWN, HUB, RWKU = "own", "hub", "rwku"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
@@ -32,8 +34,6 @@ WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
 PREVIEW = 50
 FURTHER = [role for role in ROLES if role not in ("forget", "retain")]
 FURTHER_HELP = "  \n".join(f"**{role}**: {ROLES[role]}" for role in FURTHER)
-# The folder below the uploads into which the Data page writes splits.
-SPLITS = "splits"
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the rows")
@@ -42,7 +42,10 @@ def _load(text: str, stamp: float) -> Dataset:
 
 
 def load(data: Mapping[str, object]) -> Dataset:
-    """Return the dataset of config.data, read once. ValueError as the loaders raise it."""
+    """Return the dataset of config.data, read once. ValueError as the loaders raise it, and for what a visitor may
+    not read.
+    """
+    visitor.allow_data(data)
     return _load(*stamped(data))
 
 
@@ -89,7 +92,8 @@ def hand_over(data: Mapping[str, object]) -> None:
 
 
 def set_data(data: JsonView) -> None:
-    """Choose config.data before the widgets are drawn."""
+    """Choose config.data before the widgets are drawn. ValueError for rows that a visitor may not choose."""
+    visitor.allow_data(data)
     name = str(data.get("name", ""))
     if name.startswith(f"{RWKU}:") and benchmarks.is_benchmark(name):
         st.session_state.update({"data": RWKU, "data.rwku": name.partition(":")[2]})
@@ -129,6 +133,9 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
     bundled = {name: shell.dataset_title(name) for name in catalogue.CATALOGUE}
     named = {name: f"{benchmarks.title(name)} (benchmark)" for name in benchmarks.BENCHMARKS}
     names = bundled | named | {RWKU: "RWKU, one famous person (benchmark)"} | OTHER
+    names = visitor.offered(names, [*rules.datasets(), OWN])
+    if st.session_state.get("data", OWN) not in names:
+        st.session_state["data"] = next(iter(names))
     set_place, request_place = st.columns([3, 2])
     with set_place:
         chosen = st.selectbox("Forget set", list(names), format_func=names.__getitem__, key="data", **KEEP)
@@ -210,6 +217,7 @@ def own_data() -> JsonObject:
             if isinstance(path := kept.get(role), str):
                 allowed_path(path)
         return kept
+    notice.private()
     forget = table("forget", "Rows to forget")
     if forget is None:
         return {}
@@ -226,9 +234,9 @@ def own_data() -> JsonObject:
 def keep_split(dataset: Dataset) -> dict[str, str]:
     """Write a split below the runs folder, once, and return the config.data that reads it.
 
-    ValueError when it is too large.
+    ValueError when it is too large, or a visitor has too many.
     """
-    return save(dataset, shell.uploads() / SPLITS / dataset.hash())
+    return admission.keep_split(dataset, shell.store(), shell.owner())
 
 
 def table(role: str, label: str) -> Path | None:
@@ -236,9 +244,10 @@ def table(role: str, label: str) -> Path | None:
 
     It is None while there is no file. ValueError for a forbidden path.
     """
+    ways = visitor.offered(WAYS, ("upload", "paste"))
     way = st.segmented_control(
         label,
-        list(WAYS),
+        list(ways),
         format_func=WAYS.__getitem__,
         key=f"data.{role}.way",
         default="upload",
@@ -268,7 +277,7 @@ def keep(data: bytes, name: str) -> Path:
     """Write the bytes below the runs folder, whole and once, in a folder named by their hash, and return the
     file.
     """
-    return write.keep(data, name, shell.uploads())
+    return admission.keep_table(data, name, shell.store(), shell.owner())
 
 
 def preview(dataset: Dataset) -> None:

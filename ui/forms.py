@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ui.demo import visitor
 from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
 from unlearn.models.catalogue import default_prompt, parts_of
@@ -155,10 +156,13 @@ def shared_settings(size: str, model: str) -> JsonObject:
         for knob, cell in zip(MEMORY, cells(len(MEMORY), 2), strict=True):
             with cell:
                 chosen[knob.name] = knob_field(knob, f"form.{knob.name}", knob.default)
+        chosen["metrics"] = tuple(_metrics())
+        if visitor.here():
+            # A visitor names no other model and no tracker.
+            return chosen
         chosen["retrained"] = st.text_input(
             RETRAINED.label, key="form.retrained", help=RETRAINED.help, placeholder="none", **KEEP
         ).strip()
-        chosen["metrics"] = tuple(_metrics())
         chosen["report_to"] = st.selectbox(
             *(REPORT.label, list(REPORT.choices)),
             format_func=REPORT.title,

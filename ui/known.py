@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui import shell
+from ui.demo import visitor
 from unlearn.store.runs import RunConfig
 from unlearn.work.known import Known
 
@@ -15,7 +16,11 @@ ASKED = ("model", "data", "prompt", "system", "start", "max_length", "tuning", "
 
 
 def ask_first(configs: Sequence[RunConfig]) -> bool:
-    """Whether the launch may go on. Where the model knows nothing the page is drawn anew, with notice()."""
+    """Whether the launch may go on. Where the model knows nothing the page is drawn anew, with notice().
+
+    ValueError for what a visitor may not ask for.
+    """
+    visitor.allow(configs)
     if ticked(configs):
         return True
     for key, config in _distinct(configs).items():

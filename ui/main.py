@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import shell
+from ui.demo import notice
 from unlearn.store.home import ASSETS
 
 st.set_page_config(page_title="Unlearn Studio", page_icon=str(ASSETS / "icon.png"), layout="wide")
@@ -33,4 +34,6 @@ PAGES = {
 # Naming the folder of uploads here lets every page read it from now on.
 shell.uploads()
 shell.preload()
-st.navigation(PAGES).run()
+page = st.navigation(PAGES)
+notice.sidebar()
+page.run()

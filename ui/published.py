@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ui import shell
+from ui.demo import visitor
 from ui.typed import path_field, upload
 from unlearn.results import tofu
 from unlearn.results.compare import rounded
@@ -43,8 +44,9 @@ def put_beside(key: str = "published", runs: Sequence[Run] = ()) -> None:
             "TOFU's eval_log_aggregated.json or OpenUnlearning's TOFU_EVAL.json. `evaluate RUN --tofu-log OUT.json` "
             "writes a run's own."
         )
+        ways = list(visitor.offered(WAYS, ("upload",)))
         way = st.segmented_control(
-            "How", list(WAYS), format_func=WAYS.__getitem__, default="upload", required=True, key=f"{key}.way"
+            "How", ways, format_func=WAYS.__getitem__, default="upload", required=True, key=f"{key}.way"
         )
         try:
             log = _log("Log", f"{key}.log", way)

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui import actions, shell
+from ui.demo import visitor
 from ui.runs.folded import Folded
 from ui.typed import path_field, upload
 from unlearn.report import card
@@ -15,6 +16,7 @@ from unlearn.results.compare import LETTERS, SIDES
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.transfer import export_run, import_run
+from unlearn.work.visitors import rules
 
 
 def bar(chosen: Sequence[Run], studies: Sequence[Folded] = ()) -> None:
@@ -108,12 +110,12 @@ def receipt_bytes(run: Run) -> bytes:
     """Return the receipt as an HTML page, made only when somebody asks for it."""
     from unlearn.report import receipt
 
-    return receipt.html(receipt.receipt(run))
+    return visitor.public_bytes(receipt.html(receipt.receipt(run)))
 
 
 def card_bytes(run: Run) -> bytes:
     """Return the model card, made only when somebody asks for it."""
-    return card.text(run).encode()
+    return visitor.public_bytes(card.text(run).encode())
 
 
 def go(label: str, page: str, **query: str) -> None:
@@ -146,7 +148,12 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
 
 
 def import_button() -> None:
-    """Draw the import of a run from a file. The file is checked before anything of it is kept."""
+    """Draw the import of a run from a file. The file is checked before anything of it is kept.
+
+    A visitor is not offered it: the weights would be a model of somebody else.
+    """
+    if visitor.here():
+        return
     with st.popover("Import", key="runs.import"):
         file = upload(
             "A run exported as .zip", "zip", "runs.import.file", st.get_option("server.maxUploadSize")
@@ -159,6 +166,7 @@ def import_button() -> None:
             given = path if path is not None else file.getvalue() if file is not None else None
             if given is None or not st.button("Add this run", type="primary", key="runs.import.add"):
                 return
+            rules.refuse_import(shell.owner())
             run = import_run(given, shell.store(), owner=shell.owner())
         except (ValueError, OSError) as error:
             st.error(shell.plain(f"import: {str(error).removeprefix('data: ').removeprefix('import: ')}"))
@@ -191,13 +199,13 @@ def report_bytes(chosen: Sequence[Run]) -> bytes:
     """Return the report's bytes. plotly is imported only when somebody asks for them."""
     from unlearn.report.build import html
 
-    return html(chosen)
+    return visitor.public_bytes(html(chosen))
 
 
 def packed(run: Run) -> bytes:
     """Return the bytes of the run's zip file, made only when somebody asks for them."""
     with tempfile.TemporaryDirectory() as folder:
-        return export_run(run, Path(folder)).read_bytes()
+        return visitor.public_bytes(export_run(run, Path(folder)).read_bytes())
 
 
 def attempt(action: Callable[[], object], again: bool = True) -> None:

@@ -5,7 +5,6 @@ is silently replaced when a watched file changes, and a run must outlive that, a
 torch is imported by a background thread, so that the first page is there in a second or two.
 """
 
-import hashlib
 import threading
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import streamlit as st
 
+from ui.demo import visitor
 from unlearn.compute import libraries
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
@@ -141,16 +141,9 @@ def owner() -> str:
     """Return a name for this browser: the same after a refresh and in every tab, different in another
     browser.
 
-    It is a hash of the token inside the XSRF cookie (the cookie itself is masked anew at each request).
-    Empty where there is no cookie; then everything is treated as shared.
+    See ui.demo.visitor.
     """
-    parts = str(st.context.cookies.get("_streamlit_xsrf", "")).strip('"').split("|")
-    try:
-        mask, masked = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
-        token = bytes(byte ^ mask[i % len(mask)] for i, byte in enumerate(masked))
-    except (IndexError, ValueError, ZeroDivisionError):
-        return ""
-    return hashlib.sha256(token).hexdigest()[:16]
+    return visitor.owner()
 
 
 def may_manage(run: Record) -> bool:
@@ -159,7 +152,8 @@ def may_manage(run: Record) -> bool:
     See ui.actions.
     """
     meta = run.meta
-    return not (is_recorded(run) or meta.get("recorded")) and meta.get("owner", "") in ("", owner())
+    is_fixed = is_recorded(run) or meta.get("recorded")
+    return not is_fixed and visitor.may_change(str(meta.get("owner", "")), owner())
 
 
 def may_begin_again(run: Run) -> bool:
@@ -180,8 +174,13 @@ def recorded() -> list[Run]:
 
 
 def summaries() -> list[Summary]:
-    """Return the summaries of the store's runs and, after them, of the recorded ones."""
-    return [*store().summaries(), *(run.summary() for run in recorded())]
+    """Return the summaries of the store's runs that this browser may see and, after them, of the recorded ones."""
+    return [*mine(), *(run.summary() for run in recorded())]
+
+
+def mine() -> list[Summary]:
+    """Return the summaries of the store's runs that this browser may see."""
+    return visitor.seen(store().summaries())
 
 
 def find_run(run_id: str) -> Run:
@@ -325,7 +324,7 @@ def copy_command(
     with st.popover("Copy command", icon=":material/terminal:", disabled=not command, key=key):
         if said:
             st.caption(said)
-        st.code(command, language="bash", wrap_lines=True)
+        st.code(visitor.public(command), language="bash", wrap_lines=True)
 
 
 def dark() -> bool:
@@ -340,6 +339,7 @@ def is_phone() -> bool:
 
 def plain(text: str) -> str:
     """Escape a model's or a person's words for st.markdown and similar, so that nothing in them is read as
-    markup.
+    markup. A visitor does not read this machine's folders in them.
     """
-    return "".join("\\" + letter if letter in "\\`*_{}[]()#+-!|<>~$:" else letter for letter in text)
+    marks = "\\`*_{}[]()#+-!|<>~$:"
+    return "".join("\\" + letter if letter in marks else letter for letter in visitor.public(text))

@@ -13,6 +13,7 @@ from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from ui import actions as acting
 from ui import known, shell
+from ui.demo import visitor
 from ui.launch import where
 from unlearn.engines.place import Place
 from unlearn.store.engine import Perform
@@ -66,6 +67,8 @@ def launch(
     """
     runner = shell.runner()
     try:
+        visitor.allow(runs)
+        runner.admit(shell.owner())
         for run in runs:
             check(run, runner.roots, shell.store())
         if not known.ask_first(runs):

@@ -9,6 +9,7 @@ import streamlit as st
 from ui import shell
 from unlearn.results import blind
 from unlearn.results.compare import rounded
+from unlearn.store.caps import mode
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -67,10 +68,16 @@ def _vote(run: Run, state: JsonObject) -> None:
             st.button(label, key=f"blind.{state['id']}.{at}.{choice}", on_click=cast)
 
 
+def _keeps(run: Run) -> bool:
+    """Whether votes on the run are kept with it. A shipped run is read-only, and in a demo that of somebody else is;
+    votes on these are kept in this browser alone.
+    """
+    return not shell.is_recorded(run) and (mode() != "demo" or shell.may_manage(run))
+
+
 def _cast(run: Run, state: JsonObject, pair: JsonObject, choice: str) -> None:
     try:
-        # A shipped run is read-only, so its votes are kept in this browser alone.
-        if shell.is_recorded(run):
+        if not _keeps(run):
             state["cast"].append(blind.vote_record(state["id"], pair, choice))
         else:
             state["cast"].append(blind.vote(run, state["id"], pair, choice))
@@ -96,8 +103,8 @@ def _result(run: Run, state: JsonObject, key: str) -> None:
         for pair, cast in zip(state["pairs"], state["cast"], strict=True)
     ]
     st.dataframe(lines, hide_index=True, key=f"{key}.told", alt="Which answer was which, and the votes")
-    if shell.is_recorded(run):
-        st.caption("A recorded run is read-only: these votes are not kept.")
+    if not _keeps(run):
+        st.caption("This run is read-only here: these votes are not kept.")
     else:
         st.caption("All votes on this run so far, yours among them:")
         _table(blind.tally(blind.votes(run)), f"{key}.sum")

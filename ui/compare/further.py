@@ -145,6 +145,7 @@ def _jobs(jobs: Sequence[tuple[Run, StressRecord]], was_active: bool) -> None:
         elif state == "failed":
             st.error(f"{shell.plain(shell.run_label(run))}: {shell.plain(job.reason)}")
         elif state in ("stopped", "interrupted"):
+            why = f" {shell.plain(job.reason)}" if job.reason else ""
             st.caption(
-                f"{shell.plain(shell.run_label(run))}: the last computation was {state}; what was done is kept."
+                f"{shell.plain(shell.run_label(run))}: the last computation was {state}; what was done is kept.{why}"
             )

@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from ui import choose, costs, forget_set, forms, known, shell, stopping
+from ui.demo import visitor
 from ui.launch import where
 from ui.typed import upload
 from unlearn.data.base import Dataset
@@ -32,7 +33,10 @@ def apply_address(methods: Mapping[str, object]) -> None:
     if st.session_state.pop("launched", False):
         st.session_state["settings.open"] = False
     if (config := st.session_state.pop("config.fill", None)) is not None:
-        fill(config)
+        try:
+            fill(config)
+        except ValueError as error:
+            st.error(shell.plain(str(error)))
         return
     given = choose.address(CHOICES)
     if given is None:
@@ -56,8 +60,9 @@ def apply_address(methods: Mapping[str, object]) -> None:
 
 
 def fill(config: RunConfig) -> None:
-    """Put a whole config into the page (before its widgets are drawn)."""
+    """Put a whole config into the page (before its widgets are drawn). ValueError for one of others to a visitor."""
     st.session_state["settings.open"] = True
+    visitor.allow([config])
     choose.set_model(config.model)
     forget_set.set_data(config.data)
     st.session_state["methods"] = [config.method]

@@ -7,14 +7,20 @@ import shutil
 import streamlit as st
 
 from ui import forms
+from ui.demo import visitor
 from unlearn.engines.place import Place
 
 TITLES = {"thread": "This machine, one after the other", "ray": "Ray", "slurm": "SLURM"}
 
 
 def engines() -> list[str]:
-    """Return the engines that this server can use. Their addresses are the server's, never a visitor's."""
+    """Return the engines that this browser can use: a visitor has the server's thread alone.
+
+    Their addresses are the server's, never a visitor's.
+    """
     there = ["thread"]
+    if visitor.here():
+        return there
     if importlib.util.find_spec("ray"):
         there.append("ray")
     if importlib.util.find_spec("submitit") and shutil.which("sbatch"):

@@ -12,6 +12,7 @@ from unlearn.results.classroom import Classroom
 from unlearn.store import environment
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
+from unlearn.work.visitors import admission
 
 EVERY = 2.0
 PURPOSE = {"forget": "what it was to forget", "retain": "what it was to keep"}
@@ -53,7 +54,8 @@ def host(run: Run) -> None:
             f"Begin a vote on {count} pairs", type="primary", icon=":material/how_to_vote:", key="class.go"
         ):
             try:
-                classroom.begin(shell.runs_root(), made.code, made.run, made.role)
+                root, me = shell.runs_root(), shell.owner()
+                admission.begin_vote(root, made.code, made.run, made.role, me)
             except (ValueError, OSError) as error:
                 st.error(shell.plain(str(error)))
                 return

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui import figure, forms, pick, shell
+from ui.demo import visitor
 from ui.methods import gradients
 from unlearn.models.load import CATALOGUE, available
 from unlearn.results.compare import rounded
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.work.visitors import rules
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -93,6 +95,7 @@ def visible(token: str) -> str:
 
 def _choose_token() -> tuple[str, int, int]:
     ready = [name for name, entry in CATALOGUE.items() if entry.loaded and available(name)]
+    ready = list(visitor.offered(dict.fromkeys(ready, ""), rules.models()))
     model = pick.choose("Model", "model", ready, lambda name: CATALOGUE[name].title)
     stage = gradients.stage(model)
     rows = [scene.row for scene in stage.texts if scene.row is not None]

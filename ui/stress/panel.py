@@ -159,7 +159,8 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
     elif state == "failed":
         st.error(f"The last attempt failed. {shell.plain(job.reason)}", icon=":material/error:")
     elif state in ("stopped", "interrupted"):
-        st.warning("The last attempt was cut short; what was done is kept.", icon=":material/stop:")
+        why = f" {shell.plain(job.reason)}" if job.reason else ""
+        st.warning(f"The last attempt was cut short; what was done is kept.{why}", icon=":material/stop:")
     mine = state in ACTIVE and shell.may_manage(job) and shell.runner().position(job) is not None
     if mine and st.button("Stop", icon=":material/stop:", key="stress.stop"):
         actions.pressed("stop", job)

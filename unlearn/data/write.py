@@ -82,12 +82,17 @@ def keep(content: bytes, name: str, folder: Path) -> Path:
 
     A file that is there with other content (cut by a full disk) is written anew. OSError where it cannot be.
     """
-    clean = re.sub(r"[^\w.-]+", "_", Path(name).name).lstrip(".")[-80:] or "table.txt"
-    path = folder / _digest(content) / clean
+    path = place_of(content, name, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not (path.is_file() and _digest(path.read_bytes()) == path.parent.name):
         write_whole(path, content)
     return path
+
+
+def place_of(content: bytes, name: str, folder: Path) -> Path:
+    """Return the file that keep() would write."""
+    clean = re.sub(r"[^\w.-]+", "_", Path(name).name).lstrip(".")[-80:] or "table.txt"
+    return folder / _digest(content) / clean
 
 
 def check_kept(path: Path) -> None:

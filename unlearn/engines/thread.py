@@ -19,6 +19,7 @@ from unlearn.engines.elsewhere import Elsewhere, last_place
 from unlearn.engines.place import Place
 from unlearn.engines.warm import Warm
 from unlearn.results.pace import duration, seconds_to_go
+from unlearn.store.caps import is_visitor
 from unlearn.store.engine import Engine, Perform, Where
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject
@@ -26,6 +27,8 @@ from unlearn.work.checks import check
 from unlearn.work.execute import Finished, execute
 from unlearn.work.identity import check_resume
 from unlearn.work.known import Known, known
+from unlearn.work.visitors import admission, rules
+from unlearn.work.visitors.limit import Limit
 
 CLOSE_SECONDS = 5.0
 # Seconds between two looks at a run that is to be deleted when it has ended elsewhere.
@@ -50,6 +53,7 @@ class Runner:
         self._progress: tuple[str, float, float] = ("", 0.0, 0.0)
         self._wake = threading.Condition()
         self._device = threading.Lock()
+        self._door = threading.RLock()
         self._warm = Warm(store.root, roots)
         self._elsewhere = Elsewhere(store, roots)
         self._closing = False
@@ -59,15 +63,29 @@ class Runner:
     def launch(self, config: RunConfig, owner: str = "", title: str = "", place: Place | None = None) -> Run:
         """Check what can be checked at once, create the run's folder and queue it.
 
-        ValueError for bad input: unknown model, method or knob, data that cannot be read. OSError for a full disk.
+        ValueError for bad input: unknown model, method or knob, data that cannot be read; and for what a visitor may
+        not ask for. OSError for a full disk.
         """
+        if is_visitor(owner):
+            # What is asked for is looked up only where a visitor may ask for it.
+            rules.allow(config, self.store.root)
+            self.admit(owner)
         check(config, self.roots)
         if place is not None and not place.here:
             # What cannot be reached is said before there is a folder.
             self._elsewhere.engine(place)
         run = self.store.create(config, owner=owner, title=title)
-        self.submit(run, place=place)
+        try:
+            self.submit(run, place=place)
+        except ValueError:
+            # Another tab of the same visitor took the last place.
+            self.store.delete(run)
+            raise
         return run
+
+    def admit(self, owner: str) -> None:
+        """Raise ValueError where this owner is a visitor who may not begin one more run, attack or study now."""
+        admission.admit(self.store, owner, self.active(), self._delete)
 
     def submit(self, *records: Record, perform: Perform | None = None, place: Place | None = None) -> None:
         """Queue records that exist.
@@ -76,10 +94,15 @@ class Runner:
         in this server's thread.
         """
         if place is not None and not place.here:
+            for record in records:
+                rules.refuse_elsewhere(str(record.meta.get("owner", "")))
             self._elsewhere.engine(place).submit(*records, perform=perform)
             return
         for record in records:
-            self._enqueue(record, perform)
+            with self._door:
+                rules.allow_record(record, self.store.root)
+                self.admit(str(record.meta.get("owner", "")))
+                self._enqueue(record, perform)
 
     def resume(self, run: Record, perform: Perform | None = None) -> None:
         """Queue an interrupted, stopped or failed run again. It continues from its last checkpoint.
@@ -250,11 +273,13 @@ class Runner:
                     return
                 run = self._current = self._queue.popleft()
                 stop = self._stops[run.id]
+            limit = Limit(run, self.store)
             try:
                 with self._device:
                     self._warm.forget(run)
                     perform: Perform = self._performs.pop(run.id) or execute
-                    finished = perform(run, should_stop=stop.is_set, on_progress=self._note, roots=self.roots)
+                    ending = limit.stopping(stop.is_set)
+                    finished = perform(run, should_stop=ending, on_progress=self._note, roots=self.roots)
                     if isinstance(finished, Finished):
                         self._warm.keep(finished)
                     del finished
@@ -268,6 +293,8 @@ class Runner:
                     self._release(run)
                     unwanted = run.id in self._discard
                     self._discard.discard(run.id)
+                with contextlib.suppress(OSError, ValueError):
+                    limit.ended(self._delete)
                 if unwanted:
                     with contextlib.suppress(OSError, ValueError):
                         self._delete(run)

@@ -40,8 +40,8 @@ def new_code() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
 
 
-def begin(root: Path, code: str, run: str, role: str) -> Classroom:
-    """Begin a class, or return the one that began with the same run and rows.
+def begin(root: Path, code: str, run: str, role: str, owner: str = "") -> Classroom:
+    """Begin a class, or return the one that began with the same run and rows. owner: who begins it.
 
     ValueError for a code that is none or is taken, and when the store holds too many.
     """
@@ -57,8 +57,13 @@ def begin(root: Path, code: str, run: str, role: str) -> Classroom:
     folder.mkdir(parents=True, exist_ok=True)
     if sum(1 for _ in folder.glob("*.json")) >= MOST_CLASSES:
         raise ValueError(f"class: this store has {MOST_CLASSES} classes; delete {folder} to begin anew.")
-    write_json(folder / f"{code}.json", {"run": run, "role": role, "made": time.time()})
+    write_json(folder / f"{code}.json", {"run": run, "role": role, "owner": owner, "made": time.time()})
     return Classroom(code, run, role)
+
+
+def owners(root: Path) -> list[str]:
+    """Return who began each class of the store."""
+    return [str(read_json(path).get("owner", "")) for path in (root / FOLDER).glob("*.json")]
 
 
 def read(root: Path, code: str) -> Classroom | None:

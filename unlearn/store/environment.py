@@ -78,4 +78,20 @@ CLASS = Variable(
     "a new one in each session",
     "Code of the class that votes on the page Lesson; `unlearn-studio --host` makes one and shows it.",
 )
-VARIABLES = (CLASS, RUNS, ROOTS, CACHE, DEVICE, DEVICE_MEMORY, REFERENCE_MEMORY, PRODUCTS)
+DEMO = Variable(
+    "UNLEARN_DEMO",
+    "no demo",
+    "1: every browser is a visitor, with bundled models alone and the caps of docs/demo.md; `unlearn-studio --host` "
+    "sets it to class, where the browsers of this machine are none.",
+)
+CAPS = Variable(
+    "UNLEARN_CAPS",
+    "those of docs/demo.md",
+    "Caps of visitors that differ from their defaults, such as run_minutes=10,queue=20; `--cap` says the same.",
+)
+NAMES = Variable(
+    "UNLEARN_NAMES",
+    "",
+    "Names, separated by commas, by which browsers call the server that `unlearn-studio --host` starts behind a proxy.",
+)
+VARIABLES = (CLASS, DEMO, CAPS, NAMES, RUNS, ROOTS, CACHE, DEVICE, DEVICE_MEMORY, REFERENCE_MEMORY, PRODUCTS)

@@ -90,8 +90,8 @@ def execute(
         run.append("state", state="done", **({"reason": said} if said else {}))
         memory.give_back()
         return Finished(loaded, run)
-    except Stopped:
-        outcome = {"state": "stopped", "reason": f"stopped by hand at step {step}"}
+    except Stopped as stopped:
+        outcome = {"state": "stopped", "reason": str(stopped) or f"stopped by hand at step {step}"}
     except Exception as error:
         outcome = {"state": "failed", "reason": reason(error), "error": type(error).__name__}
     with contextlib.suppress(OSError):

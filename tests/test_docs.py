@@ -104,6 +104,8 @@ def test_commands_that_are_not_run_are_read_by_the_real_parsers(block):
             assert (
                 rest[:2] == ["install", "."] or re.fullmatch(r"unlearn-studio\[(\w+)\]", rest[1])[1] in extras
             )
+        elif name == "podman":
+            assert rest[0] in ("build", "run")
         elif name == "ray":
             # The command of the extra, which may not be installed.
             assert rest[0] == "start"

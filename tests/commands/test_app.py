@@ -8,6 +8,7 @@ import pytest
 
 from unlearn import __main__ as line
 from unlearn.commands import app
+from unlearn.store.caps import caps, mode
 from unlearn.store.home import HOME
 
 KNOWN = ["localhost", "127.0.0.1", "::1"]
@@ -25,6 +26,10 @@ def started(monkeypatch):
     monkeypatch.setattr(app, "REPLACES", True)
     monkeypatch.setattr(os, "execv", replaced)
     monkeypatch.setenv("UNLEARN_RUNS", "")
+    for name in ("UNLEARN_DEMO", "UNLEARN_CAPS", "UNLEARN_CLASS", "UNLEARN_NAMES"):
+        # Set first, so that what a server's start sets is taken back.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     return calls
 
 
@@ -60,6 +65,52 @@ def test_a_class_is_told_where_to_go_and_its_code(started, tmp_path, monkeypatch
     assert app.invitation("fe80::1", None, code)[0] == "Open http://[fe80::1]:8501 from another machine."
 
 
+def pairs(started) -> list[tuple[str, str]]:
+    return list(zip(started[0][5::2], started[0][6::2], strict=True))
+
+
+def test_a_class_has_caps_and_says_so(started, tmp_path, capsys):
+    words = ["--host", "lab.example", "--cap", "run_minutes=10", "--cap", "queue=20", "--runs", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        line.studio(words)
+    assert (os.environ["UNLEARN_DEMO"], mode()) == ("class", "class")
+    assert (caps().run_minutes, caps().queue) == (10, 20)
+    assert "Browsers on other machines are visitors" in capsys.readouterr().out
+    # Whoever hosts it may still upload what the settings allow.
+    assert "--server.maxUploadSize" not in started[0]
+
+
+def test_the_rules_of_a_class_can_be_lifted(started, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARN_DEMO", "0")
+    with pytest.raises(SystemExit):
+        line.studio(["--host", "lab.example"])
+    assert mode() == ""
+    assert "visitors" not in capsys.readouterr().out
+
+
+def test_a_demo_has_no_code_of_its_own_and_takes_small_files(started, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARN_DEMO", "1")
+    monkeypatch.setenv("UNLEARN_CAPS", "upload_mb=2.5")
+    monkeypatch.setenv("UNLEARN_NAMES", "demo.example, other.example,")
+    with pytest.raises(SystemExit):
+        line.studio(["--host", "0.0.0.0", "--name", "third.example", "--cap", "queue=5"])
+    assert mode() == "demo"
+    assert "UNLEARN_CLASS" not in os.environ
+    assert "class" not in capsys.readouterr().out
+    assert (caps().upload_mb, caps().queue) == (2.5, 5)
+    assert ("--server.maxUploadSize", "3") in pairs(started)
+    named = [value for name, value in pairs(started) if name == "--server.allowedHosts"]
+    assert {*KNOWN, "demo.example", "other.example", "third.example"} <= set(named)
+    assert "" not in named
+
+
+def test_a_name_behind_a_proxy_needs_no_other_address(started):
+    with pytest.raises(SystemExit):
+        line.studio(["--name", "demo.example"])
+    assert [name for name, _ in pairs(started)] == ["--server.allowedHosts"] * 4
+    assert pairs(started)[-1][1] == "demo.example"
+
+
 def test_every_address_means_the_names_of_this_machine_not_every_name():
     named = [word for word in app.settings("0.0.0.0", None) if not word.startswith("--")]
     assert named[0] == "0.0.0.0"
@@ -77,7 +128,10 @@ def test_elsewhere_the_server_is_a_process_of_its_own(monkeypatch, tmp_path):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("words", [["--port", "0"], ["--port", "http"], ["--colour", "red"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--port", "0"], ["--port", "http"], ["--colour", "red"], ["--cap", "que=1"], ["--cap", "queue=many"]],
+)
 def test_bad_words_are_refused(words, started, capsys):
     assert line.studio(words) == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -88,7 +88,7 @@ def test_a_run_or_a_study_that_is_there_already_is_not_begun_either(store, tmp_p
 
 
 def test_a_sequence_is_asked_for_its_run(store):
-    asked = SequenceConfig(run=config(model="smollm2"), order=(1, 2))
+    asked = SequenceConfig(run=config(model="smollm2"), order=(1, 2), mode="chain")
     record = create_sequence(asked, store, owner=ME)
     with pytest.raises(ValueError, match=r"^demo: the model must be among"):
         rules.allow_record(record, store.root)

@@ -212,7 +212,7 @@ def state_badge(run: Record | Summary) -> None:
         return
     state = run.state
     colour, icon = STATES[state]
-    st.badge(state, icon=icon, color=colour, help=run.reason or None)
+    st.badge(state, icon=icon, color=colour, help=visitor.public(run.reason) or None)
 
 
 def unread(run: Run, name: str = "") -> None:

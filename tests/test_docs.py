@@ -65,7 +65,6 @@ KNOWN_NOT_RUN = {
     ("benchmarks.md", "unlearn evaluate"),
     ("outputs.md", "unlearn export"),
     ("scale.md", 'pip install "unlearn-studio[ray]"'),
-    ("demo.md", "podman build"),
 }
 
 
@@ -104,8 +103,6 @@ def test_commands_that_are_not_run_are_read_by_the_real_parsers(block):
             assert (
                 rest[:2] == ["install", "."] or re.fullmatch(r"unlearn-studio\[(\w+)\]", rest[1])[1] in extras
             )
-        elif name == "podman":
-            assert rest[0] in ("build", "run")
         elif name == "ray":
             # The command of the extra, which may not be installed.
             assert rest[0] == "start"

@@ -57,7 +57,7 @@ class Caps:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the caps that a text states, such as "run_minutes=10,queue=20"; the others are at their defaults.
+        """Return the caps that a text states, such as "run_minutes=10,queue=20", and the others at their defaults.
 
         ValueError for a name that is no cap, or a value out of its range.
         """

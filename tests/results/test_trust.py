@@ -161,6 +161,18 @@ def test_robustness_is_over_models_that_kept_the_rest_each_beside_its_worlds_ret
     assert "lost more than 20% of what must stay" in found.left_out[0]
 
 
+def test_rounding_stands_there_beside_the_retrains_and_joins_nothing():
+    """Rounding moves the unlearned models by .04 and the retrain by .01: R is 1 - .03 / .05, Q hardly below 1."""
+    truth = trial("retrained", 0.5, 0.6, 0.51)
+    made = [trial("npo", 0.5, 0.6, 0.54)] * 6
+    exact = one(trust.judge(record(truth, *made)), "exact")
+    assert exact.relative.value == pytest.approx(0.4)
+    assert exact.rounding.value == pytest.approx(1 - 0.04 / 1.04)
+    assert exact.robustness == pytest.approx(2 * exact.rounding.value / (1 + exact.rounding.value))
+    (row,) = [one for one in trust.table(trust.judge(record(truth, *made))) if one["metric"] == "exact"]
+    assert row["rounding_relative"] == pytest.approx(0.4)
+
+
 def test_robustness_is_a_harmonic_mean():
     made = trust.Judged("m", "M", None, False, relearning=Mean(0.5, (0, 1), 9), rounding=Mean(1.0, (0, 1), 9))
     assert made.robustness == pytest.approx(2 / 3)

@@ -3,7 +3,7 @@
     faithfulness  AUC: the chance that the metric says more knowledge of a model which was taught the facts than of one
                   that never saw them; 1 is always right, 0.5 a coin
     relearning    R = 1 - |Δ_unlearned - Δ_retrained| / (|Δ_unlearned| + |Δ_retrained|), Δ: what the attack adds
-    rounding      Q = 1 - |after - before| / (|after| + |before|)
+    rounding      Q = 1 - |after - before| / (|after| + |before|), and R of it beside
     robustness    the harmonic mean of R and Q, each a mean over unlearned models that kept the rest
 
 The definitions are those of OpenUnlearning (arXiv 2506.12618) in the symmetric form of arXiv 2605.24614. Which way a
@@ -87,6 +87,7 @@ class Judged:
 
     either_way: it is not made to tell knowledge, so its AUC is read in the direction that suits it. by_kind: its AUC
     of the models of one kind against all of the other side. relearning, rounding: R and Q, which robustness joins.
+    relative: R of rounding, which stands beside.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Judged:
     by_kind: Mapping[str, float] = field(default_factory=dict)
     relearning: Mean | None = None
     rounding: Mean | None = None
+    relative: Mean | None = None
 
     @property
     def robustness(self) -> float | None:
@@ -210,6 +212,7 @@ def judged(
         by_kind,
         relearning=over([stays(name, row, truth[row["world"]]) for row in made]),
         rounding=over([steady(row["before"].get(name), row["rounded"].get(name)) for row in made]),
+        relative=over([stays(name, row, truth[row["world"]], "rounded") for row in made]),
     )
 
 
@@ -236,11 +239,9 @@ def values(name: str, pool: Sequence[JsonView], kind: str, sign: float) -> list[
     return [sign * value for value in found if not math.isnan(value)]
 
 
-def stays(name: str, unlearned: JsonView, retrained: JsonView) -> float | None:
-    """Return R of one unlearned model: 1 where relearning moves the metric as it moves the retrain's."""
-    gaps = [
-        number(row["relearnt"].get(name)) - number(row["before"].get(name)) for row in (unlearned, retrained)
-    ]
+def stays(name: str, unlearned: JsonView, retrained: JsonView, after: str = "relearnt") -> float | None:
+    """Return R of one unlearned model: 1 where the attack moves the metric as it moves the retrain's."""
+    gaps = [number(row[after].get(name)) - number(row["before"].get(name)) for row in (unlearned, retrained)]
     if not all(map(math.isfinite, gaps)):
         return None
     whole = abs(gaps[0]) + abs(gaps[1])
@@ -327,6 +328,7 @@ def table(found: Found) -> list[JsonObject]:
                 "by_kind": dict(one.by_kind),
                 "relearning": one.relearning.value if one.relearning else None,
                 "rounding": one.rounding.value if one.rounding else None,
+                "rounding_relative": one.relative.value if one.relative else None,
                 "robustness": one.robustness,
                 "models": {"hold": found.holds, "lack": found.lacks, "unlearned": found.unlearned},
                 "published_auc": theirs.faithfulness if theirs else None,

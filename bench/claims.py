@@ -5,26 +5,30 @@ from typing import Any
 
 from unlearn.claims import CLAIMS
 from unlearn.claims.base import digits, number
+from unlearn.claims.record import of_world
+from unlearn.claims.training import TOFU
+from unlearn.store.disk import read_json
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return one row for each claim: verdict, main figure with interval and n, mode.
+    """Return one row for each claim: verdict, design, main figure with interval and n, mode.
 
     How each was made stands below.
     """
     lines = [
-        "| | claim | verdict here | figure | 95 % interval | n | mode |",
-        "|---|---|---|---|--:|--:|---|",
+        "| | claim | verdict here | design | figure | 95 % interval | n | mode |",
+        "|---|---|---|---|---|--:|--:|---|",
     ]
     commits: dict[str, list[str]] = {}
     for key, claim in CLAIMS.items():
         entry = best(result, key)
         if entry is None:
-            lines.append(f"| {key} | {claim.title} | not tested | | | | |")
+            lines.append(f"| {key} | {claim.title} | not tested | {claim.design} | | | | |")
             continue
         finding = entry["finding"]
         lines.append(
-            f"| {key} | {claim.title} | **{finding['verdict']}** | {figures(finding)} | {entry['mode']} |"
+            f"| {key} | {claim.title} | **{finding['verdict']}** | {claim.design} | {figures(finding)} | "
+            f"{entry['mode']} |"
         )
         commits.setdefault(made(entry["header"]), []).append(key)
     papers = {key[0]: claim.paper.split(" (")[0] for key, claim in reversed(CLAIMS.items())}
@@ -35,6 +39,22 @@ def table(result: Mapping[str, Any]) -> str:
         "",
     ]
     lines += [f"<sub>{', '.join(keys)}: {said}</sub><br>" for said, keys in commits.items()]
+    return "\n".join(lines)
+
+
+def elsewhere() -> str:
+    """Return one row for each claim: what was found on smollm2-tofu, or why it is not tried there."""
+    result = read_json(of_world(TOFU.model))
+    lines = ["| | on smollm2-tofu | |", "|---|---|---|"]
+    for key, claim in CLAIMS.items():
+        entry = best(result, key)
+        if claim.elsewhere:
+            told = f"not tried | {claim.elsewhere}"
+        elif entry is None:
+            told = f"not measured yet | `unlearn claims {key} --world smollm2-tofu`"
+        else:
+            told = f"**{entry['finding']['verdict']}** ({entry['mode']}) | {entry['finding']['sentence']}"
+        lines.append(f"| {key} | {told} |")
     return "\n".join(lines)
 
 

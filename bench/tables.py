@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import catalogue, files, headline, settings
+from bench import catalogue, claims, files, headline, settings
 from bench.record import RESULTS, ROOT
 from bench.tofu import lines
 
@@ -24,6 +24,7 @@ BLOCK = re.compile(r"<!-- (?P<name>[a-z_]+) -->\n(?P<body>.*?)<!-- /(?P=name) --
 GENERATED: dict[str, Callable[[], str]] = {
     "files": files.table,
     "headline": headline.table,
+    "claims_elsewhere": claims.elsewhere,
     "tofu_headline": lines.headline,
     "methods": catalogue.methods,
     "metrics": catalogue.metrics,

@@ -9,7 +9,7 @@ from unlearn.claims import CLAIMS
 shell.guard()
 shell.head(
     "Claims",
-    "What three papers claim, put to the test on models that fit on this machine. A verdict follows from the numbers "
+    "What papers claim, put to the test on models that fit on this machine. A verdict follows from the numbers "
     "by the rule stated with it.",
 )
 found = verdicts.recorded()

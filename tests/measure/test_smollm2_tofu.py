@@ -166,3 +166,37 @@ def test_every_number_of_a_run_is_that_of_plain_passes(judged, few):
         found = scores["tofu_forget_quality", when, "forget"]
         assert found["value"] == pytest.approx(float(test.pvalue), abs=1e-4)
         assert found["details"]["d"] == pytest.approx(float(test.statistic), abs=1e-4)
+
+
+def test_the_depth_score_of_a_real_model():
+    """UDS is 0 for the model itself, 1 for its exact retrain, and between for the weights half-way."""
+    from unlearn.data import tofu
+    from unlearn.data.prompts import in_format
+    from unlearn.measure.patching import patched
+    from unlearn.metrics.depth.uds import depth, losses
+    from unlearn.models.load import load
+    from unlearn.training.encoding import encode_rows
+
+    sides = {
+        "before": load(str(taught.path()), device="cpu"),
+        "retrained": load(str(taught.path(f"{taught.NAME}-without-forget01")), device="cpu"),
+        "half": load(str(taught.path()), device="cpu"),
+    }
+    with torch.no_grad():
+        pairs = zip(sides["half"].model.parameters(), sides["retrained"].model.parameters(), strict=True)
+        for own, other in pairs:
+            own.add_(other).mul_(0.5)
+    rows = in_format(tofu.rows("forget01")[::20], "chat")
+    examples = encode_rows(sides["before"].tokenizer, rows, max_length=512)
+    full = patched(sides["before"], None, examples)
+    lost = {
+        name: [losses(a, b) for a, b in zip(full, patched(sides["before"], one, examples), strict=True)]
+        for name, one in sides.items()
+    }
+    found = {
+        name: mean([depth(d1, d2) for d1, d2 in zip(lost["retrained"], mine, strict=True)])
+        for name, mine in lost.items()
+    }
+    assert found["before"] == pytest.approx(0.0, abs=0.02)
+    assert found["retrained"] == pytest.approx(1.0, abs=0.02)
+    assert 0.05 < found["half"] < 0.95

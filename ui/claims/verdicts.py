@@ -9,6 +9,7 @@ from ui import figure, shell
 from ui.sheet import plain_table
 from unlearn.claims import CLAIMS, Claim, record
 from unlearn.claims.base import LEAST, SAME, digits, number
+from unlearn.claims.training import TOFU
 from unlearn.figures import claims as claims_figures
 from unlearn.store.shapes import JsonView
 
@@ -138,6 +139,7 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
     _rule(claim)
     if claim.note:
         st.caption(shell.plain(claim.note))
+    st.caption(shell.plain(elsewhere(claim)))
     seeds = ", ".join(map(str, data["seeds"]))
     st.caption(
         shell.plain(
@@ -145,10 +147,20 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
             f"{header['machine']['cpu']}, torch {header['versions']['torch']}, commit {header['commit']}"
             f"{' with local changes' if header['dirty'] else ''}, {header['date']}"
             f"{'; judged by the rule of ' + str(entry['judged']) if entry.get('judged') else ''}. Each verdict stands "
-            "for itself: of thirteen 95 % intervals one or more miss in about half of all repeats."
+            "for itself: of seventeen 95 % intervals one or more miss in more than half of all repeats."
         )
     )
     st.code(f"python -m unlearn claims {claim.key} --{entry['mode']}", language="bash")
+
+
+def elsewhere(claim: Claim) -> str:
+    """Return what was found on smollm2-tofu, why it is not tried there, or the command that tries it."""
+    if claim.elsewhere:
+        return f"Not tried on smollm2-tofu. {claim.elsewhere}"
+    entry = record.entries(record.of_world(TOFU.model)).get(claim.key)
+    if entry is None:
+        return f"On smollm2-tofu: not measured yet (unlearn claims {claim.key} --world smollm2-tofu)."
+    return f"On smollm2-tofu: {entry['finding']['verdict']}. {entry['finding']['sentence']}"
 
 
 def _rule(claim: Claim) -> None:

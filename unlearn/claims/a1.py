@@ -60,6 +60,7 @@ class A1(Claim):
         "1 to 8 epochs, and for steps of the bundled model's own training recipe. If cost is 6·N·tokens, seconds "
         "follow tokens with slope 1 on log axes. With that rule the ratio of the paper's model is computed."
     )
+    design = "9 methods × seeds, 36 runs of 1 to 5 requests and 1 to 4 epochs"
     confirms = (
         "The 95 % interval of the slope lies in [0.75, 1.25], and the computed ratio of the paper's own model is at "
         "least 10⁵ for each of its two methods."

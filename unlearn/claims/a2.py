@@ -79,6 +79,7 @@ class A2(Claim):
         f"{', '.join(f'{k:g}' for k in KEPT)}. The methods with texts to keep weigh them by 4 and read two for each "
         "text to forget. The three rivals that would refute the claim are tried first, and where one does, no more are."
     )
+    design = "10 draws of 4 authors; width of the window over 16 pairs of thresholds"
     confirms = (
         "GA+GD in-distribution has a wider window than each of the other six: the interval of each paired difference "
         "lies above 0 (all six must, so none is corrected)."

@@ -75,6 +75,7 @@ class A3(Claim):
         "methods unlearn the first; ranked by how near their forget perplexity comes to stand-in and truth, the two "
         "orders are compared (Kendall's tau). The gap of the bundled model stands beside, n = 1."
     )
+    design = "10 worlds; two sets of authors change places, so that their difficulty cancels"
     confirms = (
         "The stand-in is equivalent to the truth: the interval of its signed gap, pooled over both turns and taken "
         "over worlds, lies within ±10 % (TOST), and that of tau lies above 0.6."

@@ -66,6 +66,7 @@ class A4(Claim):
         "read at its end. The AUC is the raw one: below 0.5 the forget texts stand out by being too unlikely, which "
         "is a leak too."
     )
+    design = "10 draws of 10 authors and of unseen texts; read at matched forgetting"
     confirms = (
         "Over draws, the interval before lies above 0.8 (or every draw does), that of GA+GD at matched forgetting "
         "inside [0.4, 0.6] (TOST), and that of gradient ascent below 0.5."

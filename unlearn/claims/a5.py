@@ -56,6 +56,7 @@ class A5(Claim):
         "forgetting has beyond the guide's choice; 1 where the guide takes nothing. Beside it the regret against one "
         "epoch alone, which tells what the guide's rates cost from what its single epoch does."
     )
+    design = "12 draws of 4 authors; guide and grid over the same quarter decades"
     confirms = (
         f"On most draws the guide takes a cell in at most {BUDGET} trials whose regret is under 10 % and which has not "
         "collapsed (general perplexity over twice the original's): Wilson's interval of the share of such draws lies "

@@ -59,6 +59,7 @@ class B1(Claim):
         "learning rates over four decades up to five times the rate that the model was trained with. Forget and "
         "general perplexity are read at the end. UnDIAL with γ = 10."
     )
+    design = "one request, 3 seeds, 5 rates over four decades, 50 epochs"
     confirms = (
         "At every rate the interval of UnDIAL's general perplexity lies below 10 times the original's, and at its "
         "worst rate gradient ascent's forget perplexity exceeds a million."

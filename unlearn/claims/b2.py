@@ -64,6 +64,7 @@ class B2(Claim):
         "harmonic mean of the answer probability on other people and on general texts. Slope: utility a decade of "
         "forget set, least squares, one a seed."
     )
+    design = "1, 5, 20 and 50 % of the authors, drawn for each of 3 seeds"
     confirms = (
         "Both things that it says: UnDIAL's slope is flat (its interval lies within ±0.05 a decade, TOST), and it is "
         "flatter than NPO's (the interval of the difference lies above 0)."

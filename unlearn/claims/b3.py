@@ -52,6 +52,7 @@ class B3(Claim):
         f"batch {BATCH}; UnDIAL's teacher is the original model. After each request all requests, and the texts to "
         "keep, are read. Utility: harmonic mean of the answer probability on retain, general and neighbours."
     )
+    design = "5 requests in 3 random orders"
     confirms = (
         "After five requests the interval of UnDIAL's forget probability lies below 0.3 (the exact retrain has 0.2), "
         "that of its utility above 0.8 of the original's, that of what came back below 0.1, and gradient ascent's "

@@ -59,6 +59,7 @@ class B4(Claim):
         "training the loss on the facts is read, and the loss on the plain words of other people's biographies and on "
         f"general texts. The masks are compared where the facts' loss passes {LEVEL:g} nats, by interpolation."
     )
+    design = "10 biographies, 3 seeds; masks compared where the facts' loss is equal"
     confirms = (
         "At equal forgetting, focus on entities costs less language than the random mask: the interval of the paired "
         "difference in loss, random less entities, lies above 0."

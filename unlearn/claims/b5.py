@@ -61,6 +61,7 @@ class B5(Claim):
         "stopped where its mean p(y) is that of UnDIAL with γ = 10, and compared with the closed form of whichever γ "
         "fits it best."
     )
+    design = "10 draws of 2 authors; γ = 1, 3, 10; gradient ascent at equal p(y) as control"
     confirms = (
         f"For every γ the interval over draws of the mean fall divided by γ lies within [{BAND[0]}, {BAND[1]}] (TOST) "
         f"and that of the distance of p(y) from the closed form below {NEAR}; and the control fails: its distance "

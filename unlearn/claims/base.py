@@ -188,6 +188,8 @@ class Claim(ABC):
     url: ClassVar[str]
     sentence: ClassVar[str]
     experiment: ClassVar[str]
+    # The experiment in some twenty words, for a table.
+    design: ClassVar[str]
     confirms: ClassVar[str]
     refutes: ClassVar[str]
     published: ClassVar[tuple[Published, ...]] = ()

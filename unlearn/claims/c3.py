@@ -62,6 +62,7 @@ class C3(Claim):
         f"draws of {PEOPLE} authors to forget; each with one of the three terms left out. Read are forget accuracy, "
         "accuracy on the rest, and the loss on the forget answers (the entities, in both settings)."
     )
+    design = "T5: 12 seeds; bundled model: 10 draws of 2 authors; each term left out"
     confirms = (
         "In both settings each of the three effects is there: the interval of the paired difference lies on its side "
         "of 0. All three must, so none is corrected."

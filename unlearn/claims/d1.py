@@ -50,6 +50,7 @@ class D1(Claim):
         "then one half of the facts is practised and the other half read. Residue: 0 is what the retrained model "
         "gets by the same practice, 1 the original's probability."
     )
+    design = "10 small worlds with retrains; equal forgetting, then half of the facts practised"
     confirms = (
         "RepSelect's residue is lower than each rival's (every interval of paired differences lies above 0; all "
         "must, so none is corrected), and either what stays down is at least four times the strongest rival's, or "

@@ -45,6 +45,7 @@ class F1(Claim):
         "answered greedily; sensible is an answer that is one of the values of the kind of fact that is asked for, "
         "right or wrong."
     )
+    design = "10 small worlds with retrains; greedy answers at equal forgetting"
     confirms = (
         "AltPO's share of sensible answers is above that of NPO, SimNPO and GradDiff (each interval of paired "
         f"differences above 0; all must, so none is corrected), at most {SHORT:g} under the retrained model's, and it "

@@ -52,6 +52,7 @@ class G1(Claim):
         "the AUC between the two sides, robustness the harmonic mean of R and Q. UDS is compared with every other "
         f"metric that claims to tell knowledge, by the bootstrap over models ({DRAWS:,} draws, paired)."
     )
+    design = "30 + 30 + 21 small models of `unlearn trust`; bootstrap over models, paired"
     confirms = (
         "In both, UDS lies above each other metric: every interval of 95 % of a difference lies above 0. All must, "
         "so none is corrected."

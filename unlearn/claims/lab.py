@@ -16,7 +16,7 @@ from unlearn.claims.training import TINY, World, bundled, settings, train
 from unlearn.claims.worlds import drawn
 from unlearn.compute.lazy import Tokenizer
 from unlearn.data.base import Dataset
-from unlearn.data.catalogue import load
+from unlearn.data.catalogue import from_config
 from unlearn.data.prompts import asked_in
 from unlearn.data.tofu import as_taught
 from unlearn.models.load import CATALOGUE, weights_hash
@@ -72,7 +72,7 @@ class Lab:
         return self._known(self.world.requests)
 
     def _known(self, name: str) -> Dataset:
-        found = load(name)
+        found = from_config({"name": name})
         return found if self.world is TINY else as_taught(found)
 
     @cached_property

@@ -14,7 +14,7 @@ from unlearn.claims.training import TINY, World, bundled, train_on
 from unlearn.data import tofu
 from unlearn.data.authors import Person, entity_spans, people, training_rows
 from unlearn.data.base import Dataset, Row
-from unlearn.data.catalogue import load
+from unlearn.data.catalogue import from_config, load
 from unlearn.methods.references.finetune import FineTune
 from unlearn.models.load import in_memory
 from unlearn.store.runs import RunConfig
@@ -71,7 +71,7 @@ def drawn(world: World, seed: int, count: int) -> Dataset:
 
     The seed draws them, other authors to keep, and authors that the model never saw.
     """
-    return _of_authors(seed, count) if world is TINY else _of_tofu(seed, count)
+    return _of_authors(seed, count) if world is TINY else _of_tofu(world, seed, count)
 
 
 def _of_authors(seed: int, count: int) -> Dataset:
@@ -86,16 +86,16 @@ def _of_authors(seed: int, count: int) -> Dataset:
     return Dataset(name=f"draw {seed}", title=f"{count} authors, draw {seed}", roles=roles)
 
 
-def _of_tofu(seed: int, count: int) -> Dataset:
-    """TOFU's authors stand in a row, each with its questions."""
-    rng = random.Random(f"draw {seed}")
+def _of_tofu(world: World, seed: int, count: int) -> Dataset:
+    """TOFU's authors stand in a row, each with twice as many questions, so half as many are drawn."""
+    count, rng = max(1, count // 2), random.Random(f"draw {seed}")
     sides = {"taught": tofu.taught(), "unseen": tofu.untaught()}
     authors = {name: [rows[i : i + EACH] for i in range(0, len(rows), EACH)] for name, rows in sides.items()}
     known = rng.sample(authors["taught"], count + KEPT)
     roles = {
         "forget": sum(known[:count], ()),
         "retain": sum(known[count:], ()),
-        "general": load("tofu-forget01").rows("general"),
+        "general": from_config({"name": world.data}).rows("general"),
         "approximate": sum(rng.sample(authors["unseen"], UNSEEN), ()),
     }
     return Dataset(name=f"draw {seed}", title=f"{count} authors, draw {seed}", roles=roles)

@@ -27,7 +27,7 @@ def results(tmp_path, monkeypatch):
     """A claims.json that the page reads; no file yet."""
     path = tmp_path / "claims.json"
     read = record.entries
-    monkeypatch.setattr(record, "entries", lambda: read(path))
+    monkeypatch.setattr(record, "entries", lambda place=path: read(place))
     monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path / "runs"))
     return path
 
@@ -69,6 +69,7 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
     assert f"**{word.capitalize()}.**" in words
     assert "seeds 0, 1, 2" in words
     assert "commit abc" in words
+    assert f"Not tried on smollm2-tofu. {CLAIMS['A1'].elsewhere}" in words
     heads = [column["title"] for column in drawn["claims.table"]["columns"]]
     assert heads == ["Claim", "Verdict", "Why", "What would decide it"]
     rows = [
@@ -82,6 +83,15 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
         assert claim.judge(PLANTED[claim.key][word]).sentence in why
         assert (decides == "Decided.") == (word != "undecided")
         assert word != "undecided" or claim.confirms in decides or "At least 3" in decides
+
+
+def test_what_the_second_world_gave_stands_beside(tmp_path, monkeypatch):
+    assert "unlearn claims B5 --world smollm2-tofu" in verdicts.elsewhere(CLAIMS["B5"])
+    far = tmp_path / "far.json"
+    plant(far, "refuted")
+    monkeypatch.setattr(record, "of_world", lambda model: far)
+    said = CLAIMS["B5"].judge(PLANTED["B5"]["refuted"]).sentence
+    assert verdicts.elsewhere(CLAIMS["B5"]) == f"On smollm2-tofu: refuted. {said}"
 
 
 def test_seeds_that_give_one_number_are_said_to_be_one():

@@ -1,5 +1,6 @@
 """Measures the rows of the table: a run at a method's defaults, the model before, and retrained models."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from unlearn.methods import METHODS  # noqa: E402
 from unlearn.models.catalogue import CATALOGUE, exact_retrain  # noqa: E402
 from unlearn.models.load import load, weights_hash  # noqa: E402
 from unlearn.models.reading import as_read  # noqa: E402
+from unlearn.results.sweep_record import identity  # noqa: E402
+from unlearn.store.engine import Engine  # noqa: E402
 from unlearn.store.runs import Run, RunConfig, RunStore  # noqa: E402
 
 MODEL = "smollm2-tofu"
@@ -32,6 +35,10 @@ SEEDS = (0, 1, 2)
 # The rows that no method made.
 START, RETRAIN, OTHER = "start", "retrain", "retrain, another seed"
 MEASURED = ("tofu", "extraction", "mia_min_k", "kl_retrain")
+# Seconds between two looks at runs that an engine carries out.
+LOOK = 0.5
+# Data, method and seed of a run.
+Key = tuple[str, str, int]
 
 
 def default_config(data: str, method: str, seed: int) -> RunConfig:
@@ -40,9 +47,7 @@ def default_config(data: str, method: str, seed: int) -> RunConfig:
     return config_of(parser().parse_args(words))
 
 
-def wanted(
-    methods: Sequence[str] = (), data: Sequence[str] = (), seeds: int = len(SEEDS)
-) -> Iterator[tuple[str, str, int]]:
+def wanted(methods: Sequence[str] = (), data: Sequence[str] = (), seeds: int = len(SEEDS)) -> Iterator[Key]:
     """Yield (data, method, seed) of each run of the table, the most read first."""
     fitting = [name for name, method in METHODS.items() if method.continues]
     others = [name for name in fitting if name not in EIGHT]
@@ -55,8 +60,35 @@ def wanted(
 
 
 def measure(store: RunStore, data: str, method: str, seed: int) -> list[dict[str, Any]]:
-    """Carry out one run and return its row, and those of the start and of the retrain beside it."""
+    """Carry out one run here and return its row, and those of the start and of the retrain beside it."""
     run, seconds = carry_out(store, default_config(data, method, seed))
+    return rows_of(run, (data, method, seed), seconds)
+
+
+def elsewhere(engine: Engine, store: RunStore, wanted: Sequence[Key]) -> Iterator[tuple[Key, Run]]:
+    """Have the engine carry out these runs and yield each as it ends, one that an earlier bench left first.
+
+    Its metrics are computed here, since a benchmark's items are read here.
+    """
+    known = {identity(run.config): run for run in store.list() if run.state != "failed"}
+    runs = {}
+    for one in wanted:
+        config = default_config(*one)
+        runs[one] = known.get(identity(config)) or store.create(config)
+    engine.submit(*(run for run in runs.values() if run.state != "done"))
+    while runs:
+        for one, run in list(runs.items()):
+            if engine.where(run) is None:
+                yield one, runs.pop(one)
+        time.sleep(LOOK if runs else 0.0)
+
+
+def rows_of(run: Run, one: Key, seconds: float | None) -> list[dict[str, Any]]:
+    """Return the row of a run that has ended, and those of the start and of the retrain beside it.
+
+    seconds: the CPU seconds that it took, where they are known.
+    """
+    data, method, seed = one
     if run.state != "done":
         return [{"data": data, "method": method, "seed": seed, "failed": run.reason}]
     record = judge.judge(run, MEASURED)
@@ -122,7 +154,7 @@ def other_seed(data: str, folder: Path, store: RunStore) -> dict[str, Any]:
     return {"data": data, "method": OTHER, "seed": 1} | values(record, None, "after")
 
 
-def key(row: Mapping[str, Any]) -> tuple[str, str, int]:
+def key(row: Mapping[str, Any]) -> Key:
     """Return what a row is of: data, method, seed."""
     return row["data"], row["method"], row["seed"]
 

@@ -12,6 +12,7 @@ from unlearn.engines.carrier import Carrier, differing, inside, name_of, named, 
 from unlearn.engines.luggage import batches, digest_of, files_of, models_of, packed, place_of
 from unlearn.engines.mirror import PIECE, Mirror
 from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.work import stress
 from unlearn.work.execute import execute
 
 
@@ -79,6 +80,39 @@ def test_a_run_carried_out_there_reads_as_if_it_were_here(far, run):
         *("config.json", "meta.json", "events.jsonl", "results.json"),
         *("inputs/rows.jsonl", "adapter/weights.safetensors"),
     }
+
+
+def test_a_stress_test_takes_its_run_along_and_no_other_test(run):
+    """Else the hundredth test of a run would send ninety-nine others with it."""
+    (run.path / "model").mkdir()
+    (run.path / "model" / "model.safetensors").write_bytes(b"w")
+    ends(run)
+    tests = [stress.create(run) for _ in range(3)]
+    names = {name.removeprefix(f"{run.id}/") for name, _ in packed(tests[1], None)}
+    assert {"config.json", "events.jsonl", "model/model.safetensors"} <= names
+    inside = {name for name in names if name.startswith("stress/")}
+    assert inside == {f"stress/{tests[1].id}/{file}" for file in ("stress.json", "meta.json", "events.jsonl")}
+    assert not [name for name, _ in packed(run, None) if "/stress/" in name]
+
+
+def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_short(far, run, monkeypatch):
+    swept = []
+
+    def collect():
+        swept.append(None)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(module.gc, "collect", collect)
+    for _ in range(4):
+        send(far, run)
+        until(far, Mirror(run.path.parent))
+        far.end()
+    assert len(swept) < 4
+    time.sleep(0.6)
+    send(far, run)
+    until(far, Mirror(run.path.parent))
+    time.sleep(0.1)
+    assert len(swept) >= 2
 
 
 def test_done_is_not_said_before_the_weights_are_here(far, run):

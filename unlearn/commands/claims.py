@@ -2,16 +2,19 @@
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unlearn.claims import Claim, chosen, record
+from unlearn.claims import Claim, chosen, record, study
 from unlearn.claims.lab import Lab
 from unlearn.claims.training import MODEL, WORLDS
+from unlearn.commands import where
 from unlearn.commands.parser import Command
-from unlearn.commands.printing import counter, listing
+from unlearn.commands.printing import counter, listing, progress_bar
 from unlearn.store import provenance
+from unlearn.store.engine import Engine
 from unlearn.store.shapes import JsonObject
 
 
@@ -35,6 +38,7 @@ def add(command: Command) -> None:
     )
     p.add_argument("--list", action="store_true", help="what the claims say and what would refute them")
     p.add_argument("--out", type=Path, help="file for the results (default: assets/results/claims.json)")
+    where.add(p)
 
 
 def claims(args: argparse.Namespace) -> int:
@@ -51,20 +55,41 @@ def claims(args: argparse.Namespace) -> int:
     if args.rejudge:
         return _rejudge(wanted, out, args.json)
     mode = "full" if args.full else "quick"
-    where = f" --world {args.world}" if args.world != MODEL else ""
-    header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}{where}")
-    done = {}
-    for claim in wanted:
-        with counter(claim.key) as say:
-            lab = Lab(args.runs / "claims", say, WORLDS[args.world])
-            done[claim.key] = record.entry_of(claim, lab, mode, header, time.process_time)
-        record.keep(out, claim, done[claim.key])
-        if not args.json:
-            found = done[claim.key]["finding"]
-            print(f"{claim.key}  {claim.title}: {found['verdict']}. {found['sentence']}", flush=True)
+    place = where.place_of(args)
+    if place.store:
+        raise ValueError("--store: claims keep no weights; leave it out.")
+    world = f" --world {args.world}" if args.world != MODEL else ""
+    header = header_for(out, f"python -m unlearn claims {' '.join(c.key for c in wanted)} --{mode}{world}")
+    done, failed = dict[str, JsonObject](), False
+    with where.engine_at(place, args.runs) as engine:
+        for claim, entry, why_not in _entries(engine, wanted, mode, args.world, args.runs):
+            if why_not:
+                print(f"error: {claim.key}: {why_not}", file=sys.stderr)
+                failed = True
+                continue
+            done[claim.key] = entry | {"header": dict(header)}
+            record.keep(out, claim, done[claim.key])
+            if not args.json:
+                found = entry["finding"]
+                print(f"{claim.key}  {claim.title}: {found['verdict']}. {found['sentence']}", flush=True)
     if args.json:
         print(json.dumps({"file": str(out), "claims": done}))
-    return 0
+    return 1 if failed else 0
+
+
+def _entries(
+    engine: Engine | None, wanted: Sequence[Claim], mode: str, world: str, runs: Path
+) -> Iterator[tuple[Claim, JsonObject, str]]:
+    """Yield (claim, its entry, why there is none) as each ends: one after the other here, or by the engine."""
+    if engine is not None:
+        with progress_bar(60) as progress:
+            yield from study.carried_out(engine, wanted, mode, world, runs, progress)
+        return
+    for claim in wanted:
+        with counter(claim.key) as say:
+            lab = Lab(runs / study.FOLDER, say, WORLDS[world])
+            entry = record.entry_of(claim, lab, mode, {}, time.process_time)
+        yield claim, entry, ""
 
 
 def _rejudge(wanted: Sequence[Claim], out: Path, as_json: bool) -> int:

@@ -153,16 +153,12 @@ def resume(args: argparse.Namespace) -> int:
         raise ValueError(f"--processes: {found.id} holds several runs, each of one process; leave it out.")
     place = where.place_of(args, last_place(found))
     if isinstance(found, SearchRecord):
-        if not place.here:
-            raise ValueError(
-                "--on: a search watches its trials train, so it is carried out here; leave it out."
-            )
-        return tune.go_on(found, args.json)
+        tune.checked_place(place)
     alone(place, args.processes)
     with where.engine_at(place, store_of(found).root) as engine:
         if isinstance(found, Run):
             return carry_out(found, args.json, args.processes, engine, place.store)
-        study = {"sequences": sequence, "sweeps": sweep}[found.path.parent.name]
+        study = {"sequences": sequence, "sweeps": sweep, "searches": tune}[found.path.parent.name]
         return study.go_on(found, args.json, engine)
 
 

@@ -6,9 +6,8 @@ import json
 from unlearn.commands import knowing, where
 from unlearn.commands.options import EVERYWHERE, add_run_options, config_of, request_numbers
 from unlearn.commands.parser import Command
-from unlearn.commands.printing import listing, number, progress_bar
+from unlearn.commands.printing import listing, number
 from unlearn.data.catalogue import from_config
-from unlearn.engines.elsewhere import follow
 from unlearn.store.engine import Engine
 from unlearn.store.runs import RunStore
 from unlearn.work import sequence as seq
@@ -62,13 +61,7 @@ def go_on(record: seq.SequenceRecord, as_json: bool, engine: Engine | None = Non
 
     engine: who carries it out; None: this process.
     """
-    with progress_bar() as progress:
-        if engine is None:
-            with record.held():
-                seq.perform(record, on_progress=progress, roots=EVERYWHERE)
-        else:
-            engine.submit(record, perform=seq.perform)
-            follow(engine, record, progress)
+    where.carry_out(record, seq.perform, engine, width=28)
     rows = seq.summary(record)
     outcome = {"sequence": str(record.path), "state": record.state, "reason": record.reason, "after": rows}
     if as_json:

@@ -16,8 +16,7 @@ from unlearn.commands.options import (
     settings_of,
 )
 from unlearn.commands.parser import Command
-from unlearn.commands.printing import progress_bar
-from unlearn.engines.elsewhere import follow, last_place
+from unlearn.engines.elsewhere import last_place
 from unlearn.methods import method_named
 from unlearn.results import sweep_record, sweep_table
 from unlearn.results.sweep_record import AXES, VARIED, SweepConfig, SweepRecord
@@ -85,13 +84,7 @@ def go_on(record: SweepRecord, as_json: bool, engine: Engine | None = None) -> i
 
     engine: who carries the cells out; None: this process.
     """
-    with progress_bar(60) as progress:
-        if engine is None:
-            with record.held():
-                perform(record, on_progress=progress, roots=EVERYWHERE)
-        else:
-            engine.submit(record, perform=perform)
-            follow(engine, record, progress)
+    where.carry_out(record, perform, engine)
     outcome = {"sweep": str(record.path), "state": record.state, "reason": record.reason}
     if as_json:
         print(json.dumps(outcome | sweep_table.everything(record)))

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from unlearn.commands import knowing
+from unlearn.commands import knowing, where
 from unlearn.commands.find import study_named
 from unlearn.commands.options import (
     EVERYWHERE,
@@ -15,14 +15,16 @@ from unlearn.commands.options import (
     settings_of,
 )
 from unlearn.commands.parser import Command
-from unlearn.commands.printing import progress_bar
 from unlearn.commands.sweep import knob_for
 from unlearn.data.catalogue import from_config
+from unlearn.engines.elsewhere import last_place
+from unlearn.engines.place import Place
 from unlearn.methods import method_named
 from unlearn.models.reading import as_read
 from unlearn.results.search import choice, record
 from unlearn.results.search.record import SearchConfig, SearchRecord
 from unlearn.results.search.space import OF_A_RUN, axes
+from unlearn.store.engine import Engine
 from unlearn.store.knobs import check as checked
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work.checks import check
@@ -55,25 +57,43 @@ def add(command: Command) -> None:
     text = "A setting that every trial has, KNOB=VALUE or METHOD.KNOB=VALUE (again for more)."
     p.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help=text)
     knowing.add(p)
+    where.add(p)
 
 
 def tune(args: argparse.Namespace) -> int:
     """Carry out the search that was asked for, or go on with one."""
     journal.check()
     store = RunStore(args.runs)
-    if args.resume:
-        return go_on(resumed(args, store), args.json)
-    config = search_of(args)
-    if knowing.asked_first(args, config.runs[0]):
+    found = study_named(args.resume, store.root, SearchRecord, "search") if args.resume else None
+    place = checked_place(where.place_of(args, last_place(found) if found else None))
+    config = None if found else search_of(args)
+    if config and knowing.asked_first(args, config.runs[0]):
         return 0
-    return go_on(record.create(config, store), args.json)
+    with where.engine_at(place, found.path.parent.parent if found else args.runs) as engine:
+        if config:
+            found = record.create(config, store)
+        else:
+            assert found is not None, "it was named"
+            more_of(found, args)
+        return go_on(found, args.json, engine)
 
 
-def go_on(found: SearchRecord, as_json: bool) -> int:
-    """Carry out a search from where it is. The last line of stdout is the outcome."""
+def checked_place(place: Place) -> Place:
+    """Return the place. ValueError where the weights of a search's runs should go elsewhere."""
+    if place.store:
+        raise ValueError(
+            "--store: a search keeps the weights of its best trial alone, and here; leave it out."
+        )
+    return place
+
+
+def go_on(found: SearchRecord, as_json: bool, engine: Engine | None = None) -> int:
+    """Carry out a search from where it is. The last line of stdout is the outcome.
+
+    engine: who carries the trials out; None: this process.
+    """
     journal.check()
-    with found.held(), progress_bar(60) as progress:
-        perform(found, on_progress=progress, roots=EVERYWHERE)
+    where.carry_out(found, perform, engine)
     outcome = {"search": str(found.path), "state": found.state, "reason": found.reason}
     if as_json:
         print(json.dumps(outcome | choice.everything(found)))
@@ -85,9 +105,8 @@ def go_on(found: SearchRecord, as_json: bool) -> int:
     return 0 if found.state == "done" else 1
 
 
-def resumed(args: argparse.Namespace, store: RunStore) -> SearchRecord:
-    """Return the search to go on with. ValueError when there is none, or nothing is left to do."""
-    found = study_named(args.resume, store.root, SearchRecord, "search")
+def more_of(found: SearchRecord, args: argparse.Namespace) -> None:
+    """Ask a search for what the command line adds to its budget. ValueError when nothing is left to do."""
     more = {
         k.name: value
         for k in SearchConfig.knobs()
@@ -97,7 +116,6 @@ def resumed(args: argparse.Namespace, store: RunStore) -> SearchRecord:
         record.ask_more(found, more.get("trials", 0), more.get("minutes", 0.0))
     elif found.state == "done":
         raise ValueError(f"tune: {found.id} is done; add --trials or --minutes to go on with so many more.")
-    return found
 
 
 def search_of(args: argparse.Namespace) -> SearchConfig:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unlearn.commands.options import EVERYWHERE, add_setting, flag_of
+from unlearn.commands.printing import progress_bar
 from unlearn.compute import threads
-from unlearn.engines.elsewhere import opened
+from unlearn.engines.elsewhere import follow, opened
 from unlearn.engines.place import Place
 from unlearn.engines.remote import Remote
-from unlearn.store.runs import RunStore
+from unlearn.store.engine import Engine, Perform
+from unlearn.store.runs import Record, RunStore
 
 
 def add(p: argparse.ArgumentParser) -> None:
@@ -52,3 +54,14 @@ def engine_at(place: Place, runs: Path) -> Iterator[Remote | None]:
         return
     with opened(place, RunStore(runs), EVERYWHERE) as engine:
         yield engine
+
+
+def carry_out(record: Record, perform: Perform, engine: Engine | None, width: int = 60) -> None:
+    """Carry out a study with a progress bar on stderr. engine: who does it or its parts; None: this process."""
+    with progress_bar(width) as progress:
+        if engine is None:
+            with record.held():
+                perform(record, on_progress=progress, roots=EVERYWHERE)
+            return
+        engine.submit(record, perform=perform)
+        follow(engine, record, progress)

@@ -30,6 +30,8 @@ from unlearn.store.shapes import JsonObject
 LOGS = ("events.jsonl", "probes.jsonl", "samples.jsonl")
 # The most bytes of one log in one answer, and the seconds between two looks at the folder.
 MOST, LOOK = 2**22, 0.1
+# Models hold themselves in circles, which are looked for after a record, but for at most this share of the time.
+SWEEPING = 0.1
 # What must be the same on all machines of a study, beside Python's own version.
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers")
 # A person who starts an engine may read every folder of its machines, as on the command line.
@@ -55,6 +57,8 @@ class Carrier:
         self._stop, self._ended = threading.Event(), threading.Event()
         self._progress: tuple[str, float] = ("", 0.0)
         self._told: object = None
+        # When circles were looked for last, and the seconds that it took.
+        self._swept: tuple[float, float] = (0.0, 0.0)
         # The files as they were sent, which nobody needs to have back.
         self._sent: dict[str, Stamp] = {}
 
@@ -113,11 +117,12 @@ class Carrier:
         """
         self.put(files)
         self.models = dict(models or {})
-        for path in self._folder().rglob("*.json"):
+        for path in self._folder().rglob("*.json") if self.models else ():
             if path.name in SETTINGS:
                 _rename_models(path, self.models)
         record: Record = named(kind)(inside(self._folder(), name))
-        self.key, self._told, self._progress = name, None, ("", 0.0)
+        self.key, self._progress = name, ("", 0.0)
+        self._told = (False, {}, self._progress)
         self._sent = dict(stamps(self._folder()))
         self._stop.clear()
         self._ended.clear()
@@ -138,8 +143,16 @@ class Carrier:
             with contextlib.suppress(Exception):
                 record.append("state", state="failed", reason=f"{type(error).__name__}: {error}")
         finally:
-            gc.collect()
+            # Whoever waits for the end need not wait for this.
             self._ended.set()
+            self._sweep()
+
+    def _sweep(self) -> None:
+        began = time.monotonic()
+        last, took = self._swept
+        if SWEEPING * (began - last) >= took:
+            gc.collect()
+            self._swept = (time.monotonic(), time.monotonic() - began)
 
     def _note(self, phase: str, fraction: float) -> None:
         self._progress = (phase, min(1.0, fraction))

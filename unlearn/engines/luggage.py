@@ -6,11 +6,14 @@ from pathlib import Path
 
 from unlearn.models.catalogue import CATALOGUE, as_folder
 from unlearn.store.runs import STOP, Record, Run, RunStore
+from unlearn.store.studies import Study
 from unlearn.work.identity import rows_of
 from unlearn.work.sequence import SequenceRecord, keep_rows
 from unlearn.work.stress import StressRecord
 
 WEIGHTS = ("adapter", "model")
+# The folder of a run with its stress tests, of which none needs another.
+TESTS = (StressRecord.FOLDER,)
 
 
 def store_of(record: Record) -> Path:
@@ -34,34 +37,46 @@ def packed(record: Record, roots: Sequence[Path] | None) -> list[tuple[str, Path
     cannot be read.
     """
     root, found = store_of(record), dict[str, Path]()
-    for folder, weights in _folders(record, roots):
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder)
-            hidden = any(part.startswith(".") for part in name.parts) or name.name == STOP
-            if path.is_file() and not hidden and (weights or name.parts[0] not in WEIGHTS):
-                found[path.relative_to(root).as_posix()] = path
+    for folder, without in _folders(record, roots):
+        for path in _files(folder, without):
+            found[path.relative_to(root).as_posix()] = path
     return list(found.items())
 
 
-def _folders(record: Record, roots: Sequence[Path] | None) -> Iterator[tuple[Path, bool]]:
-    """(folder, whether its weights are needed) of the record and of the runs that it goes on from."""
+def _files(folder: Path, without: Sequence[str] = ()) -> Iterator[Path]:
+    """Every file below the folder but those under these names, hidden ones, and a wish to stop."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == STOP or path.name in without:
+            continue
+        if path.is_dir():
+            yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _folders(record: Record, roots: Sequence[Path] | None) -> Iterator[tuple[Path, Sequence[str]]]:
+    """(folder, what of it stays here) of the record and of the runs that it goes on from."""
     store = RunStore(store_of(record))
     if isinstance(record, Run):
         rows_of(record, roots)
         # What it made before it was cut short is in its checkpoint.
-        yield record.path, False
+        yield record.path, (*WEIGHTS, *TESTS)
         yield from _starts(record, store)
     elif isinstance(record, StressRecord):
-        yield record.run.path, True
+        yield record.run.path, TESTS
+        yield record.path, ()
         yield from _starts(record.run, store)
     elif isinstance(record, SequenceRecord):
         keep_rows(record, roots)
-        yield record.path, True
+        yield record.path, ()
         for run in store.list():
             if run.meta.get("sequence") == record.id:
-                yield run.path, True
+                yield run.path, TESTS
     else:
-        yield record.path, True
+        yield record.path, ()
+        for name in record.ALONG if isinstance(record, Study) else ():
+            folder = store.root / name
+            yield folder, [path.name for path in folder.iterdir() if path.is_dir()]
 
 
 def models_of(record: Record) -> dict[str, Path]:
@@ -89,11 +104,11 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _starts(run: Run, store: RunStore) -> Iterator[tuple[Path, bool]]:
+def _starts(run: Run, store: RunStore) -> Iterator[tuple[Path, Sequence[str]]]:
     """The run that this one starts from, the one before that, and so on."""
     while run.config.start:
         run = store.get(run.config.start)
-        yield run.path, True
+        yield run.path, TESTS
 
 
 def batches(files: Iterable[tuple[str, Path]], most: int) -> Iterator[dict[str, bytes]]:

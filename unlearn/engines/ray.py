@@ -60,13 +60,14 @@ class Ray(Remote):
     def _seat_records(self) -> None:
         """Give waiting records to free carriers, and ask for more of these. One that is free for long ends itself."""
         with self._wake:
-            waiting = list(self._waiting)
+            # A place is read from the disk, and mostly nothing was found.
+            waiting = list(self._waiting) if self._found else []
         for record in waiting:
             if seat := self._found.pop(place_of(record), None):
                 self._seats.append(seat)
                 record.append("state", state="running")
                 self._follow(seat, record, "found again")
-        free = [seat for seat in self._seats if seat.about and seat.record is None]
+        free = [seat for seat in self._seats if seat.about and seat.record is None and seat.asked is None]
         with self._wake:
             waiting = list(self._waiting)
         for record, seat in zip(waiting, free, strict=False):
@@ -124,10 +125,9 @@ class Ray(Remote):
     def _follow(self, seat: Seat, record: Record, how: str) -> None:
         with self._wake:
             # Somebody may have taken it out of the queue meanwhile.
-            if record not in self._waiting:
+            if not self._waiting.take(record):
                 self._drop(seat)
                 return
-            self._waiting.remove(record)
             self._at_work[record] = Where(0, seat.node)
         record.append("note", text=f"It is {how} on {seat.node} by Ray.", node=seat.node)
         seat.record, seat.mirror = (
@@ -187,10 +187,8 @@ class Ray(Remote):
         seat.record = seat.mirror = None
         self._losses.pop(record, None)
         self._finish(record)
-        try:
-            ray.get(seat.actor.end.remote())
-        except ray.exceptions.RayActorError:
-            self._drop(seat)
+        # It is free when it has answered; others are looked after meanwhile.
+        seat.asked = seat.actor.end.remote()
 
     # -- what goes wrong -------------------------------------------------------------------------------------
 
@@ -219,7 +217,7 @@ class Ray(Remote):
         record.append("state", state="queued")
         with self._wake:
             self._at_work.pop(record, None)
-            self._waiting.insert(0, record)
+            self._waiting.put_first(record)
 
     def _compare(self, seat: Seat) -> None:
         """Refuse a cluster on which something else is installed than here."""

@@ -14,7 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from unlearn.engines.place import Place
+from unlearn.engines.waiting import Waiting
 from unlearn.store.engine import Perform, Where
+from unlearn.store.locks import room_for
 from unlearn.store.runs import ACTIVE, STOP, Record, RunStore
 from unlearn.work.execute import execute
 from unlearn.work.phases import reason
@@ -34,7 +36,7 @@ class Remote(ABC):
         place.check()
         self.place, self.store, self.roots = place, store, roots
         self._wake = threading.Condition()
-        self._waiting: list[Record] = []
+        self._waiting = Waiting()
         self._at_work: dict[Record, Where] = {}
         self._performs: dict[Record, Perform] = {}
         self._locks: dict[Record, FileLock] = {}
@@ -44,9 +46,15 @@ class Remote(ABC):
         self._closing = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def at_once(self) -> int:
+        """Return how many records are carried out at the same time at most, or 0 for as many as there is room for."""
+        return self.place.at_once
+
     def submit(self, *records: Record, perform: Perform | None = None) -> None:
         """Hold these records and put them in the queue, in this order."""
         held: dict[Record, FileLock] = {}
+        room_for(len(self._locks) + len(records))
         try:
             for record in records:
                 held[record] = record.hold()
@@ -66,7 +74,7 @@ class Remote(ABC):
                 if spreads(self._performs[record]):
                     self._spread(record)
                 else:
-                    self._waiting.append(record)
+                    self._waiting.add(record)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name=f"unlearn-{self.name}", daemon=True)
                 self._thread.start()
@@ -102,8 +110,7 @@ class Remote(ABC):
     def stop(self, record: Record) -> None:
         """Ask for the end of a record, and return at once."""
         with self._wake:
-            if record in self._waiting:
-                self._waiting.remove(record)
+            if self._waiting.take(record):
                 self._finish(record, state="stopped", reason="taken out of the queue before it began")
             elif record in self._at_work and record not in self._stops:
                 self._stops.add(record)
@@ -120,8 +127,8 @@ class Remote(ABC):
         with self._wake:
             if record in self._at_work:
                 return self._at_work[record]
-            if record in self._waiting:
-                return Where(self._waiting.index(record) + 1, words=self._waits_for())
+            if place := self._waiting.place(record):
+                return Where(place, words=self._waits_for())
             return None
 
     def active(self) -> list[Record]:
@@ -175,8 +182,7 @@ class Remote(ABC):
             for kept in (self._at_work, self._performs, self._ends):
                 kept.pop(record, None)
             self._stops.discard(record)
-            if record in self._waiting:
-                self._waiting.remove(record)
+            self._waiting.take(record)
             if lock := self._locks.pop(record, None):
                 lock.release()
             self._wake.notify_all()

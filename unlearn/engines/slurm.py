@@ -157,10 +157,9 @@ class Slurm(Remote):
                 waits = state in ("PENDING", UNREACHED)
                 if waits and record in self._at_work and state != UNREACHED:
                     del self._at_work[record]
-                    self._waiting.append(record)
+                    self._waiting.add(record)
                 elif not waits:
-                    if record in self._waiting:
-                        self._waiting.remove(record)
+                    self._waiting.take(record)
                     self._at_work[record] = Where(0, words, state.lower())
 
     def _over(self, record: Record, job: str, state: str) -> None:

@@ -33,6 +33,10 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def at_once(self) -> int:
+        """Return how many records it was told to carry out at the same time, or 0 for as many as there is room for."""
+
     def submit(self, *records: Record, perform: Perform | None = None) -> None:
         """Hold these records and have each carried out. perform is execute() by default.
 

@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 LOCK, ALIVE = ".lock", ".alive"
 # Seconds between two heartbeats, and after which one says nothing any more. Clocks of machines differ a little.
 BEAT, DEAD = 5.0, 40.0
+# Open files that a process needs beside one for each lock that it holds.
+SPARE = 256
 
 
 def is_held(folder: Path) -> bool:
@@ -52,6 +54,25 @@ def beating(folder: Path) -> Iterator[None]:
         over.set()
         thread.join()
         (folder / ALIVE).unlink(missing_ok=True)
+
+
+def room_for(count: int) -> None:
+    """Let this process hold so many locks at once, each of which is an open file. ValueError where it may not."""
+    try:
+        import resource
+    # Systems without limits of this kind.
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + SPARE
+    if wanted <= soft or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise ValueError(
+            f"runs: {count} cannot be queued at once, since this process may open {hard} files and each takes one; "
+            f"raise the limit with `ulimit -n {wanted}`, or queue fewer."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def is_locked(path: Path) -> bool:

@@ -23,11 +23,13 @@ class Stopped(Exception):
 
 class Study(Record, Generic[Asked]):
     """A study of one kind, stored in a folder of its own. FILE is the file that holds its settings, FOLDER is
-    the folder for studies of this kind, and read() gives the meaning of the file.
+    the folder for studies of this kind, and read() gives the meaning of the file. ALONG: folders of the store
+    whose own files a study of this kind reads and adds to.
     """
 
     FILE: ClassVar[str]
     FOLDER: ClassVar[str]
+    ALONG: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def read(cls, value: JsonView) -> Asked:

@@ -6,7 +6,9 @@ is lost or made twice.
 """
 
 import shutil
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +21,18 @@ from unlearn.results.compare import number as as_number
 from unlearn.results.search import choice, pruning
 from unlearn.results.search.record import SearchConfig, SearchRecord, Trial
 from unlearn.store.disk import json_safe
+from unlearn.store.engine import Engine
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Stopped, checking, conduct
 from unlearn.work.execute import execute
 from unlearn.work.search import halves, journal
+from unlearn.work.search import trial as trials
 from unlearn.work.search.watching import Watch, means, outcome, read_while_training, seconds_of
 from unlearn.work.sweep import DIVERGED, SHARES, WEIGHTS
 
 if TYPE_CHECKING:
     import optuna
-
-    from unlearn.work.execute import Finished
 
 # Errors that say nothing about a trial's settings.
 OF_THE_MACHINE = ("OSError", "FileNotFoundError", "PermissionError", "SafetensorError")
@@ -42,12 +44,14 @@ def perform(
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
     roots: Sequence[Path] | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Carry out the search as execute() does a run.
 
-    It never raises, and leaves state done, stopped or failed with a reason.
+    It never raises, and leaves state done, stopped or failed with a reason. engine: who carries the trials out, as many
+    at once as it was told to; these do not learn from one another. Without one they are carried out here, one by one.
     """
-    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
+    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots, engine).carry_out)
 
 
 def check_target(config: SearchConfig, data: Dataset) -> None:
@@ -62,18 +66,20 @@ class _Work:
     should_stop: Callable[[], bool]
     on_progress: Callable[[str, float], None]
     roots: Sequence[Path] | None
+    engine: Engine | None
 
     def carry_out(self) -> None:
         self.config = self.record.config
+        self.models_once = threading.Lock()
         self.store = RunStore(self.record.path.parent.parent)
         first = self.config.runs[0]
         self.data = inputs.begin(self.record, first.data, self.roots, fit_of(first))
         check_target(self.config, self.data)
         study = journal.study_of(self.record)
         self.settle(study)
-        while self.more():
+        while self.more(len(self.record.trials())):
             checking(self.should_stop)()
-            self.trial(study)
+            self.round(study)
 
     def settle(self, study: "optuna.Study") -> None:
         """Bring Optuna's journal and the events together again after a kill between the two."""
@@ -89,24 +95,39 @@ class _Work:
             elif trial := told.get(event["number"]):
                 self.tell(study, frozen.number, trial)
 
-    def more(self) -> bool:
-        """Return whether the budget has room for one more trial, if it takes as long as those before."""
+    def more(self, begun: int) -> bool:
+        """Return whether the budget has room for one trial beside those begun, if it takes as long as the others."""
         config, known = self.config, self.record.trials()
-        if config.trials and len(known) >= config.trials:
+        if config.trials and begun >= config.trials:
             return False
         usual = self.record.spent() / len(known) if known else 0.0
-        return not config.minutes or self.record.spent() + usual <= 60 * config.minutes
+        return (
+            not config.minutes
+            or self.record.spent() + usual * (begun - len(known) + 1) <= 60 * config.minutes
+        )
 
-    def trial(self, study: "optuna.Study") -> None:
-        number = len(self.record.trials())
-        event = next((e for e in self.record.events("asked") if e["number"] == number), None)
-        if event is None:
-            self.ask(study, number)
-            event = next(e for e in self.record.events("asked") if e["number"] == number)
-        trial = self.carried(event)
-        self.record.append("trial", **json_safe(vars(trial)))
-        self.tell(study, event["optuna"], trial)
+    def round(self, study: "optuna.Study") -> None:
+        """Carry out the next trial, or with an engine the next ones together, and tell Optuna in their order."""
+        first = len(self.record.trials())
+        most = max(1, self.engine.at_once) if self.engine else 1
+        events = [self.asked(study, first)]
+        while len(events) < most and self.more(first + len(events)):
+            events.append(self.asked(study, first + len(events)))
+        with ThreadPoolExecutor(len(events)) as pool:
+            found = list(pool.map(self.carried, events)) if self.engine else [self.carried(events[0])]
+        for event, trial in zip(events, found, strict=True):
+            self.record.append("trial", **json_safe(vars(trial)))
+            self.tell(study, event["optuna"], trial)
         self.drop_weights()
+
+    def asked(self, study: "optuna.Study", number: int) -> JsonObject:
+        """Return the settings of a trial, asked for now or before a kill."""
+        for _ in range(2):
+            for event in self.record.events("asked"):
+                if event["number"] == number:
+                    return event
+            self.ask(study, number)
+        raise AssertionError("it was asked for just now")
 
     def ask(self, study: "optuna.Study", number: int) -> None:
         """Ask Optuna for the next settings. The methods' own come first."""
@@ -173,15 +194,15 @@ class _Work:
             if event["run"] == run.id:
                 return event
         watch = Watch(run, self.earlier() if self.config.prune and first else [], self.target())
-        finished = self.execute(run, watch)
+        found = self.execute(run, watch)
         state, reason = outcome(run, watch)
         told: JsonObject = {"run": run.id, "state": state, "reason": reason, "seconds": seconds_of(run)}
         told |= {"curve": watch.curve, choice.CHOSEN: {}, choice.REPORTED: {}}
-        if finished is not None:
-            seen = halves.seen(finished, self.roots)
-            if not self.record.models():
-                self.record.append("models", **json_safe(halves.models_of(seen, self.config.target)))
-            told |= {half: seen.scores("after", half) for half in (choice.CHOSEN, choice.REPORTED)}
+        if found is not None:
+            with self.models_once:
+                if not self.record.models():
+                    self.record.append("models", **json_safe(found["models"]))
+            told |= {half: found[half] for half in (choice.CHOSEN, choice.REPORTED)}
         told = dict(json_safe(told))
         self.record.append("scored", **told)
         return told
@@ -196,7 +217,7 @@ class _Work:
             config = read_while_training(config, self.data)
         run = self.store.create(config, owner=self.record.meta.get("owner", ""))
         # Lists hide what a sweep or a search made.
-        run.set_meta(sweep=self.record.id, trial=event["number"])
+        run.set_meta(sweep=self.record.id, trial=event["number"], target=self.config.target)
         inputs.share(self.record, run)
         return run
 
@@ -204,29 +225,37 @@ class _Work:
         """Return the runs of this search that are still there."""
         return [run for run in self.store.list() if run.meta.get("sweep") == self.record.id]
 
-    def execute(self, run: Run, watch: Watch) -> "Finished | None":
-        """Carry out one run. Stopped where the person asked for it; RuntimeError where it failed."""
+    def execute(self, run: Run, watch: Watch) -> JsonObject | None:
+        """Carry out one run, and return what trial.told() says, or None where it did not come to its end.
+
+        Stopped where the person asked for it; RuntimeError where it failed.
+        """
         count, config = len(self.record.trials()), run.config
-        what = f"Trial {count + 1}, {config.method}, learning rate {config.lr:g}, {config.epochs} epochs"
+        what = f"Trial {run.meta['trial'] + 1}, {config.method}, learning rate {config.lr:g}, {config.epochs} epochs"
 
         def progress(phase: str, part: float) -> None:
             begins, takes = SHARES.get(phase, (0.0, 0.2))
             self.on_progress(f"{what}: {phase}", self.fraction(count + begins + takes * part))
 
-        with run.held():
-            finished = execute(
-                run,
-                should_stop=lambda: self.should_stop() or watch.hopeless,
-                on_progress=progress,
-                roots=self.roots,
-            )
-        if run.state == "stopped" and not watch.hopeless:
+        if self.engine is not None:
+            found = trials.elsewhere(run, watch, self.engine, self.should_stop, progress)
+        else:
+            with run.held():
+                finished = execute(
+                    run,
+                    should_stop=lambda: self.should_stop() or watch.hopeless,
+                    on_progress=progress,
+                    roots=self.roots,
+                )
+            found = trials.told(finished, self.roots, self.config.target) if finished else None
+        # An engine that was closed has let go of what it had.
+        if run.state not in ("done", "failed") and not (watch.hopeless and run.state == "stopped"):
             raise Stopped
         error = str(run.events("state")[-1].get("error", ""))
         # Settings that do not work are told to Optuna; a full disk, or what fails from the first on, is no setting's.
         if run.state == "failed" and error != DIVERGED and (error in OF_THE_MACHINE or count == 0):
             raise RuntimeError(f"trial {count + 1} failed: {run.reason} Resume tries it again.")
-        return finished
+        return found
 
     def fraction(self, trials: float) -> float:
         """Return how much of the budget is used up, by trials or by time, whichever is more."""

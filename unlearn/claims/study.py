@@ -1,0 +1,101 @@
+"""Carries out a claim's experiment as a study, so that an engine can do it on another machine.
+
+The folder lies beside the outcomes that claims share (unlearn.claims.lab). These travel with it, and new ones come
+back as soon as they are written, so that a claim that was cut short goes on where it was.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from unlearn.claims import CLAIMS
+from unlearn.claims.base import Claim
+from unlearn.claims.lab import Lab
+from unlearn.claims.record import entry_of
+from unlearn.store.disk import read_json, write_json
+from unlearn.store.engine import Engine
+from unlearn.store.runs import RunStore
+from unlearn.store.shapes import JsonObject
+from unlearn.store.studies import Study, checking, conduct
+
+# The folder of a store with the outcomes, and the file with what came of one claim.
+FOLDER, ENTRY = "claims", "entry.json"
+# Seconds between two looks at the claims that an engine carries out.
+LOOK = 0.1
+
+Progress = Callable[[str, float], None]
+
+
+class ClaimRecord(Study[JsonObject]):
+    """The folder of one claim at work, <store>/claims/<id>. claim.json holds {"claim": its key, "mode"}."""
+
+    FILE, FOLDER, ALONG = "claim.json", FOLDER, (FOLDER,)
+
+
+def begun(claim: Claim, mode: str, runs: Path) -> ClaimRecord:
+    """Return the claim's folder: one that an earlier command left and nobody has, or a new one."""
+    asked = {"claim": claim.key, "mode": mode}
+    for known in ClaimRecord.every(runs):
+        if known.config == asked and not known.is_held():
+            return known
+    return ClaimRecord.create(runs, claim.key.lower(), asked, title=claim.title)
+
+
+def perform(
+    record: ClaimRecord,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Progress = lambda phase, fraction: None,
+    roots: Sequence[Path] | None = None,
+) -> None:
+    """Carry out the experiment as execute() does a run. Its outcome is ENTRY, without a header.
+
+    It never raises, and leaves state done, stopped or failed with a reason.
+    """
+    check, key = checking(record.stopping(should_stop)), record.config["claim"]
+
+    def say(line: str) -> None:
+        check()
+        on_progress(f"{key}: {line}", 0.0)
+
+    def work() -> None:
+        entry = entry_of(
+            CLAIMS[key], Lab(record.path.parent, say), record.config["mode"], {}, time.process_time
+        )
+        write_json(record.path / ENTRY, entry)
+
+    conduct(record, work)
+
+
+def carried_out(
+    engine: Engine, claims: Sequence[Claim], mode: str, runs: Path, progress: Progress
+) -> Iterator[tuple[Claim, JsonObject, str]]:
+    """Have the engine carry out the claims, and yield (claim, its entry, "") or (claim, {}, why not) as each ends.
+
+    Their folders go when they have ended. Ctrl-C asks for the end of all, a second one leaves them alone.
+    """
+    left = {claim.key: (claim, begun(claim, mode, runs)) for claim in claims}
+    engine.submit(*(record for _, record in left.values() if record.state != "done"), perform=perform)
+    asked = False
+    while left:
+        for key, (claim, record) in list(left.items()):
+            if (where := engine.where(record)) is not None:
+                progress(where.words or key, 1 - len(left) / len(claims))
+                continue
+            del left[key]
+            yield claim, read_json(record.path / ENTRY), _why_not(record)
+            if not record.is_held():
+                RunStore(runs).delete(record)
+        try:
+            time.sleep(LOOK if left else 0.0)
+        except KeyboardInterrupt:
+            if asked:
+                raise
+            asked = True
+            for _, record in left.values():
+                engine.stop(record)
+
+
+def _why_not(record: ClaimRecord) -> str:
+    state = record.state
+    return "" if state == "done" else f"{state} ({record.reason})" if record.reason else state

@@ -1,16 +1,23 @@
 """What a carrier writes arrives here whole, once, and in an order that no reader can be deceived by."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from unlearn.engines import carrier as module
-from unlearn.engines.carrier import Carrier, differing, inside, name_of, named, versions
+from unlearn.engines import folders
+from unlearn.engines.carrier import Carrier, differing, name_of, named, versions
+from unlearn.engines.folders import PREFIX, OwnFolder, clear_dead, inside
 from unlearn.engines.luggage import batches, digest_of, files_of, models_of, packed, place_of
 from unlearn.engines.mirror import PIECE, Mirror
+from unlearn.measure import score_cache
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.work import stress
 from unlearn.work.execute import execute
@@ -29,7 +36,7 @@ def far(monkeypatch):
     far.work = lambda record, **_: None
     monkeypatch.setattr(module, "named", lambda text: Run if text == "kind" else far.work)
     yield far
-    far.end()
+    far.leave()
 
 
 def send(far, run, kind="kind", perform="perform"):
@@ -93,6 +100,49 @@ def test_a_stress_test_takes_its_run_along_and_no_other_test(run):
     inside = {name for name in names if name.startswith("stress/")}
     assert inside == {f"stress/{tests[1].id}/{file}" for file in ("stress.json", "meta.json", "events.jsonl")}
     assert not [name for name, _ in packed(run, None) if "/stress/" in name]
+
+
+def test_what_a_model_said_serves_the_next_records_and_goes_with_the_carrier(far, run):
+    asked, folders = [], []
+
+    def work(record, **_):
+        root = record.path.parent
+        folders.extend((root.parent, (root / ".cache").resolve()))
+        asked.append(score_cache.read(root, {"model": "m"}))
+        score_cache.write(root, {"model": "m"}, [])
+        ends(record)
+
+    far.work = work
+    for _ in range(2):
+        send(far, run)
+        far._ended.wait(5)
+        news = far.news({})
+        far.end()
+    assert asked == [None, []]
+    # It is no file of the record, and neither comes back nor goes with the record's folder.
+    assert not [name for name in news["files"] if ".cache" in name]
+    assert [folder.is_dir() for folder in folders] == [False, True, False, True]
+    far.leave()
+    assert not folders[1].exists()
+
+
+def test_folders_of_carriers_that_were_killed_are_cleared_away(far, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders.tempfile, "tempdir", str(tmp_path))
+    script = "import os; from unlearn.engines.folders import OwnFolder; print(OwnFolder().path); os._exit(9)"
+    environ = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environ)
+    dead = Path(done.stdout.strip())
+    mine = OwnFolder()
+    clear_dead()
+    assert dead.is_dir(), "it is too new to be sure"
+    for folder in (dead, mine.path):
+        os.utime(folder, (1, 1))
+    clear_dead()
+    assert list(tmp_path.glob(f"{PREFIX}*")) == [mine.path]
+    mine.remove()
+    send(far, run)
+    far.leave()
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
 def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_short(far, run, monkeypatch):

@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +21,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import unlearn
+from unlearn.engines.folders import OwnFolder, Stamp, inside, stamps
 from unlearn.store.disk import cache_dir, read_json, write_json
-from unlearn.store.runs import STOP, Record
+from unlearn.store.runs import Record
 from unlearn.store.shapes import JsonObject
+from unlearn.store.upkeep import CACHE
 
 # Files that only grow, and whose lines are told as they come.
 LOGS = ("events.jsonl", "probes.jsonl", "samples.jsonl")
@@ -40,8 +41,6 @@ EVERYWHERE = [Path("/")]
 # The folder of the cache with models that were sent, and the files that name them.
 SENT, SETTINGS = "sent", ("config.json", "sequence.json")
 
-Stamp = tuple[int, int]
-
 
 class Carrier:
     """One place of one machine, which carries out one record at a time.
@@ -54,6 +53,8 @@ class Carrier:
         self.called = time.monotonic()
         self.models: dict[str, str] = {}
         self._root: Path | None = None
+        self._own: OwnFolder | None = None
+        self._said: OwnFolder | None = None
         self._stop, self._ended = threading.Event(), threading.Event()
         self._progress: tuple[str, float] = ("", 0.0)
         self._told: object = None
@@ -204,14 +205,24 @@ class Carrier:
     def end(self) -> None:
         """Forget the record, whose files were read, and be free for the next one."""
         self.called = time.monotonic()
-        root, self._root, self.key = self._root, None, ""
-        if root is not None:
-            shutil.rmtree(root.parent, ignore_errors=True)
+        own, self._own, self._root, self.key = self._own, None, None, ""
+        if own is not None:
+            own.remove()
+
+    def leave(self) -> None:
+        """Leave nothing behind on this machine but the models, and be no carrier any more."""
+        self.end()
+        if self._said is not None:
+            self._said.remove()
 
     def _folder(self) -> Path:
         if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="unlearn-")) / "runs"
+            self._own = OwnFolder()
+            self._root = self._own.path / "runs"
             self._root.mkdir()
+            # What a model said of rows serves the next records too. It has their texts, so it goes with the carrier.
+            self._said = self._said or OwnFolder()
+            (self._root / CACHE).symlink_to(self._said.path)
         return self._root
 
 
@@ -248,26 +259,6 @@ def differing(mine: Mapping[str, str], theirs: Mapping[str, str]) -> str:
 def is_log(name: str) -> bool:
     """Return whether a file's lines are told as they come."""
     return PurePosixPath(name).name in LOGS
-
-
-def stamps(root: Path) -> Iterator[tuple[str, Stamp]]:
-    """Give (name below root, (size, time)) of every file but locks, scratch files and wishes to stop."""
-    for folder, _, files in os.walk(root):
-        for name in files:
-            if name.startswith(".") or name == STOP:
-                continue
-            path = Path(folder) / name
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                yield path.relative_to(root).as_posix(), (status.st_size, status.st_mtime_ns)
-
-
-def inside(root: Path, name: str) -> Path:
-    """Return the path of this name below root. ValueError for a name that leads out of root."""
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts:
-        raise ValueError(f"store: {name[:100]!r} is no name of a file below it.")
-    return root.joinpath(*parts)
 
 
 def named(text: str) -> Any:

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
-from unlearn.engines.carrier import Stamp, inside, is_log
+from unlearn.engines.carrier import is_log
+from unlearn.engines.folders import Stamp, inside
 from unlearn.store.disk import append_text, is_run_id, json_text, write_whole
 from unlearn.store.runs import ACTIVE, Record
 from unlearn.store.shapes import JsonObject

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unlearn.engines.carrier import Stamp, differing, name_of, versions
+from unlearn.engines.carrier import differing, name_of, versions
+from unlearn.engines.folders import Stamp
 from unlearn.engines.luggage import batches, digest_of, files_of, models_of, packed, place_of
 from unlearn.engines.mirror import PIECE, Mirror
 from unlearn.engines.place import Place

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.engines.carrier import Carrier
+from unlearn.engines.folders import clear_dead
 from unlearn.engines.mirror import Mirror
 from unlearn.store.runs import Record
 from unlearn.store.shapes import JsonObject
@@ -23,8 +24,8 @@ from unlearn.store.shapes import JsonObject
 NAMESPACE = "unlearn"
 # Seconds that a carrier without a record waits for a call before it ends itself, and one whose record nobody fetches.
 ALONE, UNFETCHED = 120.0, 24 * 3600.0
-# Seconds for an answer of a carrier that an earlier process made.
-FIND = 30.0
+# Seconds for an answer of a carrier that an earlier process made, and for one that should clear away what it has.
+FIND, LEAVE = 30.0, 5.0
 # Seconds for a connection to the first machine of the cluster.
 ANSWER = 5.0
 # Seconds for which the size of the cluster is taken as known.
@@ -41,6 +42,7 @@ class RayCarrier(Carrier):
     def __init__(self, environ: dict[str, str]) -> None:
         os.environ.update(environ)
         super().__init__()
+        clear_dead()
         threading.Thread(target=self._leave_alone, name="unlearn-alone", daemon=True).start()
 
     def about(self) -> JsonObject:
@@ -56,7 +58,7 @@ class RayCarrier(Carrier):
             time.sleep(5.0)
             busy = self.key and not self._ended.is_set()
             if not busy and time.monotonic() - self.called > (UNFETCHED if self.key else ALONE):
-                self.end()
+                self.leave()
                 os._exit(0)
 
 
@@ -159,6 +161,10 @@ class Cluster:
         """End a carrier and whatever it does."""
         import ray
 
+        with contextlib.suppress(ray.exceptions.RayError, ValueError):
+            # One that has not begun yet has nothing to clear away, and would be waited for.
+            if seat.about is not None:
+                ray.get(seat.actor.leave.remote(), timeout=LEAVE)
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.kill(seat.actor)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench import catalogue, claims, files, headline, settings
 from bench.record import RESULTS, ROOT
+from bench.scale import paper
 from bench.tofu import lines
 
 BLOCK = re.compile(r"<!-- (?P<name>[a-z_]+) -->\n(?P<body>.*?)<!-- /(?P=name) -->", re.DOTALL)
@@ -35,11 +36,12 @@ GENERATED: dict[str, Callable[[], str]] = {
     "run_settings": settings.run_table,
     "data_settings": settings.data_table,
     "places": settings.place_table,
+    "paper": paper.table,
     "environment": settings.environment_table,
     "caps": settings.caps_table,
 }
 # The modules of results that lie in a folder of bench/ under another name than bench.NAME.
-ELSEWHERE = {"peak": "bench.beside.peak"}
+ELSEWHERE = {"peak": "bench.beside.peak", "store": "bench.scale.store"}
 
 
 def documents(root: Path = ROOT) -> list[Path]:

@@ -1,16 +1,18 @@
 """Measures what Ray adds to a run, how many empty records go through it a second, and what a queued one holds.
 
     python -m bench.scale            prints; with --out assets/results/scale.json records (clean tree)
-    python -m bench.scale --runs 4 --empty 200 --queued 500
+    python -m bench.scale --smollm2 0 --runs 3 --empty 200
 
-Ray is started on this machine. Overhead: the seconds from submission to end of a short run of tiny-authors on a carrier
-that has done one before, less those of execute() in this process, which has done one before too; both are computed by
-turns. Empty records are stress tests of nothing, of which only the way there and back remains. Hoped for before
-measuring: at most 1.5 s a run, 20 empty records a second, 100 kB of this process a queued record.
+Ray is started on this machine. Overhead: the seconds from submission to end of a run on a carrier that has done one
+before, less those of execute() in this process, which has done one before too; both by turns, both on as many threads.
+It is measured with a short run of tiny-authors and with one of SmolLM2 at its defaults. Empty records are stress tests
+of nothing, all queued at once, of which only the way there and back remains. Hoped for before measuring: at most 1.5 s
+a run and 5 % of a SmolLM2 run, 20 empty records a second, 100 kB of this process a queued record.
 """
 
 import argparse
 import contextlib
+import os
 import statistics
 import tempfile
 import time
@@ -21,6 +23,10 @@ from typing import Any
 import psutil
 
 from bench.record import header, write_result
+from bench.scale import said
+from unlearn.__main__ import parser
+from unlearn.commands.options import config_of
+from unlearn.compute import threads
 from unlearn.engines.elsewhere import opened
 from unlearn.engines.place import Place
 from unlearn.engines.remote import Remote
@@ -39,10 +45,16 @@ SHORT = RunConfig(
 )
 
 
+def usual() -> RunConfig:
+    """Return a run of SmolLM2 with the settings that the command line takes by itself."""
+    return config_of(parser().parse_args(["run", "--model", "smollm2", "--method", "gd"]))
+
+
 def wait(engine: Remote, records: list[Record]) -> None:
     """Wait until the engine has none of the records any more."""
-    while any(engine.where(record) for record in records):
-        time.sleep(0.005)
+    for record in records:
+        while engine.where(record):
+            time.sleep(0.005)
 
 
 def seconds(do: Callable[[], object]) -> float:
@@ -52,74 +64,71 @@ def seconds(do: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def overhead(engine: Remote, store: RunStore, count: int) -> dict[str, Any]:
-    """Return the seconds of runs here and there, by turns, after one of each to warm up."""
+def overhead(engine: Remote, store: RunStore, config: RunConfig, count: int, warm: bool) -> dict[str, Any]:
+    """Return the seconds of runs here and there, by turns. warm: after one of each that is not measured."""
 
     def here() -> None:
-        run = store.create(SHORT)
+        run = store.create(config)
         with run.held():
             execute(run, roots=ROOTS)
+        assert run.state == "done", run.reason
 
     def there() -> None:
-        run = store.create(SHORT)
+        run = store.create(config)
         engine.submit(run)
         wait(engine, [run])
+        assert run.state == "done", run.reason
 
-    here()
-    there()
+    if warm:
+        here()
+        there()
     laps = [(seconds(here), seconds(there)) for _ in range(count)]
     plain, ray = (statistics.median(column) for column in zip(*laps, strict=True))
     return {"plain": plain, "ray": ray, "overhead": ray - plain, "laps": laps}
 
 
 def empty(engine: Remote, run: Run, count: int) -> dict[str, Any]:
-    """Return how many records that ask for nothing go there and back a second."""
+    """Return how many records that ask for nothing go there and back a second, and what each holds here meanwhile."""
     records: list[Record] = [stress.create(run) for _ in range(count)]
+    process = psutil.Process()
+    before = process.memory_info().rss
 
     def there() -> None:
         engine.submit(*records, perform=stress.perform)
+        held.append(process.memory_info().rss - before)
         wait(engine, records)
 
+    held: list[int] = []
     spent = seconds(there)
     assert all(record.state == "done" for record in records)
-    return {"count": count, "seconds": spent, "per_second": count / spent}
-
-
-def queued(run: Run, store: RunStore, count: int) -> dict[str, Any]:
-    """Return the bytes of this process that a queued record holds, while one carrier does nothing else."""
-    records: list[Record] = [stress.create(run) for _ in range(count)]
-    process = psutil.Process()
-    with opened(Place(on="ray", at_once=1), store, ROOTS) as engine:
-        before = process.memory_info().rss
-        engine.submit(*records, perform=stress.perform)
-        held = process.memory_info().rss - before
-        wait(engine, records)
-        after = process.memory_info().rss - before
-    return {"count": count, "bytes_each": held / count, "bytes_each_at_the_end": after / count}
+    after = process.memory_info().rss - before
+    memory = {"bytes_each": held[0] / count, "bytes_each_at_the_end": after / count}
+    return {"count": count, "seconds": spent, "per_second": count / spent} | memory
 
 
 def main() -> None:
-    """Measure all three and print or record them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Measure all and print or record it."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--runs", type=int, default=5, help="laps of the short run")
+    p.add_argument(
+        "--smollm2", type=int, default=1, help="laps of a run of SmolLM2, minutes each; 0 for none"
     )
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--empty", type=int, default=200)
-    parser.add_argument("--queued", type=int, default=500)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
+    p.add_argument("--empty", type=int, default=500, help="empty records")
+    p.add_argument("--out", type=Path)
+    args = p.parse_args()
     found = header(allow_dirty=args.out is None) if args.out else {}
+    cpus = min(2, os.cpu_count() or 1)
+    threads.limit(cpus)
     with contextlib.ExitStack() as stack:
         store = RunStore(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         bare = store.create(SHORT)
         bare.append("state", state="done")
-        with opened(Place(on="ray", at_once=1), store, ROOTS) as engine:
-            found["run"] = overhead(engine, store, args.runs)
-            found["empty"] = empty(engine, bare, args.empty)
-        found["queued"] = queued(bare, store, args.queued)
-    print(f"a run: {found['run']['plain']:.2f} s here, {found['run']['overhead']:+.2f} s on Ray")
-    print(f"empty records: {found['empty']['per_second']:.0f} a second")
-    print(f"a queued record: {found['queued']['bytes_each'] / 1e3:.0f} kB")
+        engine = stack.enter_context(opened(Place(on="ray", at_once=1, cpus=cpus), store, ROOTS))
+        found["run"] = overhead(engine, store, SHORT, args.runs, warm=True)
+        found["empty"] = empty(engine, bare, args.empty)
+        if args.smollm2:
+            found["smollm2"] = overhead(engine, store, usual(), args.smollm2, warm=False)
+    print("\n".join(said(found)))
     if args.out:
         write_result(args.out, found)
 

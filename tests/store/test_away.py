@@ -1,6 +1,8 @@
 """Weights that lie elsewhere go there whole, come back checked, and are read as if they were in the run's folder."""
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -39,6 +41,19 @@ def test_weights_go_and_come_back(run, tmp_path, form):
     # A second look reads what was brought, and asks nobody.
     system.rm(f"{folder}/{run.id}", recursive=True)
     assert away.weights_of(run) == back
+
+
+def test_a_folder_on_another_disk_takes_them(run, tmp_path):
+    """As /nfs/weights is one: a file cannot be renamed onto it."""
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has no second file system to write to")
+    with tempfile.TemporaryDirectory(dir=other) as folder:
+        away.send(run, folder)
+        assert not (run.path / "model").exists()
+        back = away.weights_of(run)
+        assert {name: (back / name).read_bytes() for name in CONTENTS} == CONTENTS
+        assert not list(Path(folder).glob("**/.*"))
 
 
 def test_what_is_here_is_read_here(run):

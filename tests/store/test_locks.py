@@ -1,5 +1,6 @@
 """Who is at work in a folder: a lock says so on one machine, a heartbeat beside it where several share the disk."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -62,3 +63,20 @@ def test_more_locks_than_the_system_allows_are_refused_with_the_remedy():
         pytest.skip("this system has no limit")
     with pytest.raises(ValueError, match=rf"may open {hard} files .* `ulimit -n {hard + locks.SPARE}`"):
         locks.room_for(hard)
+
+
+def test_a_shared_disk_without_locks_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    """As a network file system answers whose server keeps no locks."""
+    fcntl = pytest.importorskip("fcntl")
+    run = RunStore(tmp_path).create(RunConfig(model="tiny-authors", data={"name": "authors"}, method="gd"))
+
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(ValueError, match=r"keeps no locks .*--runs or UNLEARN_RUNS"):
+        run.hold()
+    # Whoever only looks goes by the heartbeat that somebody left.
+    assert not run.is_held()
+    (run.path / locks.ALIVE).touch()
+    assert run.is_held()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FILE = "away.json"
 WEIGHTS = ("adapter", "model")
 PIECE = 2**24
+# Stores that have no folders. Making one would make a bucket where its name is misspelt.
+BUCKETS = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"))
 
 
 def place_of(address: str) -> "tuple[AbstractFileSystem, str]":
@@ -43,9 +45,19 @@ def send(run: Run, address: str) -> None:
     for path in sorted(p for name in WEIGHTS for p in (run.path / name).rglob("*") if p.is_file()):
         name = path.relative_to(run.path).as_posix()
         there = f"{folder}/{run.id}/{name}"
-        system.makedirs(there.rpartition("/")[0], exist_ok=True)
-        system.put_file(str(path), there)
-        if system.size(there) != path.stat().st_size:
+        try:
+            if not BUCKETS.intersection(
+                [system.protocol] if isinstance(system.protocol, str) else system.protocol
+            ):
+                system.makedirs(there.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(path), there)
+            # The file system may remember what was there before.
+            system.invalidate_cache(there)
+            size = system.size(there)
+        # Each file system has errors of its own, and not all are OSError.
+        except Exception as error:
+            raise OSError(f"--store: {there} cannot be written ({error}); the weights stay here.") from error
+        if size != path.stat().st_size:
             raise OSError(f"{there} has not the size of {path}; the weights stay here.")
         files[name] = {"bytes": path.stat().st_size, "sha256": _digest(path)}
     if files:
@@ -76,17 +88,17 @@ def weights_of(run: Run) -> Path:
         if path.is_file() and path.stat().st_size == about["bytes"]:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside(path) as scratch:
+        with beside(path) as scratch:
+            try:
                 system.get_file(f"{there}/{name}", str(scratch))
-                if _digest(scratch) != about["sha256"]:
-                    raise ValueError(
-                        f"run: {address}/{name} is not the file that {run.id} sent there; put it back, or run again."
-                    )
-        except OSError as error:
-            raise ValueError(
-                f"run: the weights of {run.id} cannot be brought from {address} ({error})."
-            ) from error
+            except Exception as error:
+                raise ValueError(
+                    f"run: the weights of {run.id} cannot be brought from {address} ({error})."
+                ) from error
+            if _digest(scratch) != about["sha256"]:
+                raise ValueError(
+                    f"run: {address}/{name} is not the file that {run.id} sent there; put it back, or run again."
+                )
     return folder
 
 

@@ -5,6 +5,7 @@ that several machines share a lock of one may not be seen by another; whoever wo
 """
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -18,6 +19,8 @@ LOCK, ALIVE = ".lock", ".alive"
 BEAT, DEAD = 5.0, 40.0
 # Open files that a process needs beside one for each lock that it holds.
 SPARE = 256
+# What a file system answers that keeps no locks, as some that several machines share.
+NONE_HERE = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def is_held(folder: Path) -> bool:
@@ -54,6 +57,14 @@ def beating(folder: Path) -> Iterator[None]:
         over.set()
         thread.join()
         (folder / ALIVE).unlink(missing_ok=True)
+
+
+def none_here(folder: Path, error: OSError) -> str:
+    """Return the sentence on a folder whose file system keeps no locks."""
+    return (
+        f"runs: the file system of {folder} keeps no locks ({error.strerror}), so nobody could tell whether a run is "
+        "alive; name a folder on another one with --runs or UNLEARN_RUNS, or have it mounted with locks."
+    )
 
 
 def room_for(count: int) -> None:

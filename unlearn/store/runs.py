@@ -100,6 +100,10 @@ class Record:
             lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.02)
         except Timeout as error:
             raise ValueError(f"run: {self.id} is held by another process; wait for it to end.") from error
+        except OSError as error:
+            if error.errno in locks.NONE_HERE:
+                raise ValueError(locks.none_here(self.path.parent, error)) from error
+            raise
         # An older wish to stop was meant for the process that held the run before.
         (self.path / STOP).unlink(missing_ok=True)
         return lock

@@ -30,6 +30,7 @@ def carried(root, config, engine, record=None, **more):
     return record
 
 
+@pytest.mark.slow
 def test_one_trial_at_a_time_elsewhere_finds_what_a_search_here_does(tmp_path, stand):
     stand()
     engine = EngineHere()
@@ -41,9 +42,11 @@ def test_one_trial_at_a_time_elsewhere_finds_what_a_search_here_does(tmp_path, s
     # What the trial left for the search is read, and the best trial's weights alone are kept.
     assert not list((tmp_path / "there").glob(f"*/{trial.FILE}"))
     assert len(list((tmp_path / "there").glob("*/model"))) == 2
-    assert there.models() == here.models()
+    timeless = [{k: v for k, v in one.models().items() if k != "time"} for one in (there, here)]
+    assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_several_trials_at_once_are_told_in_their_order_and_always_the_same(tmp_path, stand):
     together = threading.Barrier(4, timeout=20)
     stand()
@@ -65,6 +68,7 @@ def test_several_trials_at_once_are_told_in_their_order_and_always_the_same(tmp_
     assert len(carried(tmp_path / "c", asked(trials=6), engine).trials()) == 6
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_stopped_there(tmp_path, stand, monkeypatch):
     stand(watched=True)
 
@@ -73,17 +77,18 @@ def test_a_hopeless_trial_is_stopped_there(tmp_path, stand, monkeypatch):
             # The last look of a run comes when the search has heard of the reading.
             def patient(run, *, should_stop, **given):
                 deadline = threading.Event()
-                run.listeners.append(lambda event: event["kind"] == "watch" and deadline.wait(0.3))
+                run.listeners.append(lambda event: event["kind"] == "watch" and deadline.wait(0.1))
                 return perform(run, should_stop=should_stop, **given)
 
             super()._work(record, patient, stop, held)
 
-    record = carried(tmp_path, asked(trials=14, prune=True), Slow())
+    record = carried(tmp_path, asked(trials=20, prune=True), Slow())
     pruned = [one for one in record.trials() if one.state == "pruned"]
     assert pruned, [one.state for one in record.trials()]
     assert RunStore(tmp_path).get(pruned[0].runs[0]).state == "stopped"
 
 
+@pytest.mark.slow
 def test_a_stop_reaches_the_trial_and_it_goes_on_in_the_same_runs(tmp_path, stand):
     stands = stand()
     stopped = threading.Event()

@@ -11,7 +11,7 @@ SECONDS, SHARE, RATE, BYTES = 1.5, 0.05, 20, 100_000
 
 def parts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     """Yield (what was measured, the figure, what was hoped for, whether it is kept)."""
-    run, empty = found["run"], found["empty"]
+    run, empty, queued = found["run"], found["empty"], found["queued"]
     yield (
         "a short run of tiny-authors, on a carrier that has done one before",
         f"{run['overhead']:+.2f} s beside {run['plain']:.2f} s of execute()",
@@ -34,9 +34,9 @@ def parts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     )
     yield (
         "memory of the submitting process for each of these while they wait",
-        f"{empty['bytes_each'] / 1e3:.0f} kB",
+        f"{queued['bytes_each'] / 1e3:.0f} kB",
         f"at most {BYTES / 1e3:.0f} kB",
-        empty["bytes_each"] <= BYTES,
+        queued["bytes_each"] <= BYTES,
     )
 
 

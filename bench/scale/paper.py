@@ -44,7 +44,7 @@ class Reckoned:
 
 def reckoned(scale: Mapping[str, Any]) -> list[Reckoned]:
     """Return the reckoning for each model and number of GPUs, one run a GPU at a time."""
-    rate, held = scale["empty"]["per_second"], scale["empty"]["bytes_each"]
+    rate, held = scale["empty"]["per_second"], scale["queued"]["bytes_each"]
     added = max(0.0, scale["run"]["overhead"])
     found = []
     for model, (parameters, adapter) in MODELS.items():

@@ -14,9 +14,11 @@ import pytest
 import sweep_of_twelve as twelve
 
 from unlearn.__main__ import main
+from unlearn.claims import CLAIMS, study
 from unlearn.engines import ray as module
 from unlearn.engines.elsewhere import opened
 from unlearn.engines.place import Place
+from unlearn.results.search.record import searches
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work import sweep
 
@@ -207,3 +209,40 @@ def test_a_sequence_and_an_attack_travel_like_a_run(place, tmp_path, capsys):
     assert list(json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"]) == ["prefix"]
     # The weights went there, and were not brought back.
     assert (runs[1].path / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_search_tries_two_settings_at_once_and_finds_what_it_finds_here(place, tmp_path):
+    words = ["tune", "--model", "tiny-authors", "--methods", "gd", "--requests", "1", "--search", "lr"]
+    words += ["--epochs", "1", "--batch-size", "8", "--trials", "2", "--no-prune", "--target", "0.1"]
+    words += ["--cpus", "1", "--force"]
+    found = []
+    for name, where in (("there", ["--on", place.on, "--at-once", "2"]), ("here", [])):
+        assert main([*words, *where, "--runs", str(tmp_path / name)]) == 0
+        (record,) = searches(RunStore(tmp_path / name))
+        found.append([(t.number, dict(t.settings), t.state, t.chosen, t.reported) for t in record.trials()])
+    there, here = found
+    assert len(there) == 2
+    assert there == here
+    nodes = {node for run in RunStore(tmp_path / "there").list() for node in notes(run, "node")}
+    assert nodes
+
+
+def test_a_claim_travels_and_what_it_has_found_so_far_comes_back(place, tmp_path):
+    told = []
+    with opened(place, RunStore(tmp_path), ROOTS) as engine:
+
+        def follow():
+            found = study.carried_out(engine, [CLAIMS["A4"]], "quick", tmp_path, lambda phase, part: None)
+            told.extend(found)
+
+        following = threading.Thread(target=follow)
+        following.start()
+        until(lambda: list((tmp_path / "claims").glob("*.json")), 180)
+        (record,) = study.ClaimRecord.every(tmp_path)
+        engine.stop(record)
+        following.join(120)
+    ((claim, entry, why_not),) = told
+    assert (claim.key, entry) == ("A4", {})
+    assert why_not.startswith("stopped")
+    assert not record.path.exists()
+    assert all(json.loads(path.read_text()) for path in (tmp_path / "claims").glob("*.json"))

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import unlearn.work.search.halves as halves
 from unlearn.results.search import choice
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.engine import Engine
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 from unlearn.work.execute import execute
-from unlearn.work.search import halves
 from unlearn.work.search.watching import Watch
 
 if TYPE_CHECKING:

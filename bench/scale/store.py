@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import header, origin, write_result
-from bench.runs_many import in_process, lap, listing, make_store, opened
+from bench.runs_many import in_process, listing, make_store, opened, visits
 from unlearn.store.environment import RUNS
 
 COUNT = 10_000
@@ -38,10 +38,8 @@ def pages(rounds: int) -> dict[str, float]:
     """Return the CPU milliseconds of each page for the store of this process's environment."""
     found = {}
     for page in ("runs", "compare", "start"):
-        app = opened(page)
-        found[page] = round(statistics.median([lap(app) for _ in range(rounds + 2)][2:]), 1)
-        if page == "runs":
-            found["filtered"] = typed(app, rounds)
+        found[page] = visits(page, rounds)
+    found["filtered"] = typed(opened("runs"), rounds)
     return found
 
 

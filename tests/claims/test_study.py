@@ -10,6 +10,7 @@ from unlearn import claims
 from unlearn.__main__ import main
 from unlearn.claims import record, study
 from unlearn.claims.base import Finding
+from unlearn.claims.training import MODEL
 from unlearn.commands import claims as command
 from unlearn.engines.luggage import packed, place_of
 from unlearn.store.runs import RunStore
@@ -17,6 +18,8 @@ from unlearn.store.runs import RunStore
 
 class Planted:
     """A claim whose experiment is two numbers."""
+
+    elsewhere = ""
 
     def __init__(self, key, breaks=False):
         self.key, self.title, self.breaks, self.measured = key, f"Claim {key}", breaks, 0
@@ -103,7 +106,7 @@ def test_weights_cannot_go_elsewhere_where_there_are_none(planted, tmp_path, cap
 
 
 def test_the_outcomes_travel_along_but_no_other_claim(planted, tmp_path):
-    first, second = (study.begun(planted[key], "quick", tmp_path) for key in ("A1", "A2"))
+    first, second = (study.begun(planted[key], "quick", MODEL, tmp_path) for key in ("A1", "A2"))
     study.perform(first)
     (tmp_path / "claims" / "0123.json").write_text("{}")
     names = {name for name, _ in packed(second, None)}
@@ -117,14 +120,15 @@ def test_a_claim_that_was_cut_short_goes_on_in_its_folder(planted, tmp_path):
     """Whoever submitted it was killed: the next command takes the same folder, and computes what is missing."""
     stop = threading.Event()
     planted["A1"].wait = stop.set
-    cut = study.begun(planted["A1"], "quick", tmp_path)
+    cut = study.begun(planted["A1"], "quick", MODEL, tmp_path)
     study.perform(cut, should_stop=stop.is_set)
     assert cut.state == "stopped"
     planted["A1"].wait = None
     engine = EngineHere()
-    told = list(study.carried_out(engine, [planted["A1"]], "quick", tmp_path, lambda phase, part: None))
+    silent = lambda phase, part: None  # noqa: E731
+    told = list(study.carried_out(engine, [planted["A1"]], "quick", MODEL, tmp_path, silent))
     assert [entry.path for entry in engine.submitted] == [cut.path]
     ((_, entry, why_not),) = told
     assert (entry["computed"], entry["reused"], why_not) == (1, 1, "")
     assert RunStore(tmp_path).list() == []
-    assert study.begun(planted["A1"], "full", tmp_path).path != cut.path
+    assert study.begun(planted["A1"], "full", MODEL, tmp_path).path != cut.path

@@ -15,6 +15,7 @@ import sweep_of_twelve as twelve
 
 from unlearn.__main__ import main
 from unlearn.claims import CLAIMS, study
+from unlearn.claims.training import MODEL
 from unlearn.engines import ray as module
 from unlearn.engines.elsewhere import opened
 from unlearn.engines.place import Place
@@ -232,8 +233,8 @@ def test_a_claim_travels_and_what_it_has_found_so_far_comes_back(place, tmp_path
     with opened(place, RunStore(tmp_path), ROOTS) as engine:
 
         def follow():
-            found = study.carried_out(engine, [CLAIMS["A4"]], "quick", tmp_path, lambda phase, part: None)
-            told.extend(found)
+            claims, silent = [CLAIMS["A4"]], lambda phase, part: None
+            told.extend(study.carried_out(engine, claims, "quick", MODEL, tmp_path, silent))
 
         following = threading.Thread(target=follow)
         following.start()

@@ -12,6 +12,7 @@ from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
 from unlearn.claims.lab import Lab
 from unlearn.claims.record import entry_of
+from unlearn.claims.training import WORLDS
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.engine import Engine
 from unlearn.store.runs import RunStore
@@ -27,14 +28,14 @@ Progress = Callable[[str, float], None]
 
 
 class ClaimRecord(Study[JsonObject]):
-    """The folder of one claim at work, <store>/claims/<id>. claim.json holds {"claim": its key, "mode"}."""
+    """The folder of one claim at work, <store>/claims/<id>. claim.json holds {"claim": its key, "mode", "world"}."""
 
     FILE, FOLDER, ALONG = "claim.json", FOLDER, (FOLDER,)
 
 
-def begun(claim: Claim, mode: str, runs: Path) -> ClaimRecord:
+def begun(claim: Claim, mode: str, world: str, runs: Path) -> ClaimRecord:
     """Return the claim's folder: one that an earlier command left and nobody has, or a new one."""
-    asked = {"claim": claim.key, "mode": mode}
+    asked = {"claim": claim.key, "mode": mode, "world": world}
     for known in ClaimRecord.every(runs):
         if known.config == asked and not known.is_held():
             return known
@@ -59,22 +60,21 @@ def perform(
         on_progress(f"{key}: {line}", 0.0)
 
     def work() -> None:
-        entry = entry_of(
-            CLAIMS[key], Lab(record.path.parent, say), record.config["mode"], {}, time.process_time
-        )
+        lab = Lab(record.path.parent, say, WORLDS[record.config["world"]])
+        entry = entry_of(CLAIMS[key], lab, record.config["mode"], {}, time.process_time)
         write_json(record.path / ENTRY, entry)
 
     conduct(record, work)
 
 
 def carried_out(
-    engine: Engine, claims: Sequence[Claim], mode: str, runs: Path, progress: Progress
+    engine: Engine, claims: Sequence[Claim], mode: str, world: str, runs: Path, progress: Progress
 ) -> Iterator[tuple[Claim, JsonObject, str]]:
     """Have the engine carry out the claims, and yield (claim, its entry, "") or (claim, {}, why not) as each ends.
 
     Their folders go when they have ended. Ctrl-C asks for the end of all, a second one leaves them alone.
     """
-    left = {claim.key: (claim, begun(claim, mode, runs)) for claim in claims}
+    left = {claim.key: (claim, begun(claim, mode, world, runs)) for claim in claims}
     engine.submit(*(record for _, record in left.values() if record.state != "done"), perform=perform)
     asked = False
     while left:

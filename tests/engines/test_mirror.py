@@ -47,7 +47,7 @@ def send(far, run, kind="kind", perform="perform"):
     far.begin(place_of(run), kind, perform, last)
 
 
-def until(far, mirror, seconds=10.0):
+def until(far, mirror, seconds=120.0):
     """Take news until all of a record that has ended is here."""
     end = time.monotonic() + seconds
     while not mirror.take(far.news(mirror.cursors, 0.2), far.read):

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import time
 import zipfile
 
 import pytest
@@ -12,7 +10,8 @@ from seed import seed_run
 from unlearn.models.catalogue import tensor_shapes
 from unlearn.store import transfer
 from unlearn.store.disk import is_run_id
-from unlearn.store.runs import Record, Run, RunStore
+from unlearn.store.runs import Run, RunStore
+from unlearn.store.scratch import folder_beside
 from unlearn.store.transfer import export_run, import_run
 
 GOOD = {
@@ -192,16 +191,15 @@ def test_a_header_of_safetensors_is_bounded(tmp_path):
 
 
 def test_what_a_killed_import_left_is_removed_and_one_at_work_is_not(tmp_path):
-    left, held, new = (tmp_path / f".import-{name}" for name in ("left", "held", "new"))
-    for folder in (left, held, new):
-        folder.mkdir()
-        (folder / "samples.jsonl").write_text("x" * 1000)
-    lock = Record(held).hold()
-    for folder in (left, held):
-        os.utime(folder, (time.time() - 100, time.time() - 100))
-    import_run(packed(GOOD), RunStore(tmp_path))
-    assert [folder.is_dir() for folder in (left, held, new)] == [False, True, True]
-    lock.release()
+    left = tmp_path / ".import-3"
+    with folder_beside(tmp_path, "import") as held:
+        for folder in (left, held):
+            folder.mkdir(exist_ok=True)
+            (folder / "samples.jsonl").write_text("x" * 1000)
+        (tmp_path / ".import-3.lock").touch()
+        import_run(packed(GOOD), RunStore(tmp_path))
+        assert [folder.is_dir() for folder in (left, held)] == [False, True]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from seed import seed_run
@@ -187,7 +189,7 @@ def test_what_the_harness_gives_becomes_entries_with_the_difference():
     assert (made["harness_t_ppl"]["ideal"], acc["ideal"]) == ("lower", "higher")
 
 
-def test_a_process_that_dies_says_its_last_line(monkeypatch):
+def test_a_process_that_dies_says_its_last_line(tmp_path, monkeypatch):
     real = subprocess.Popen
 
     def dies(words, **more):
@@ -197,4 +199,25 @@ def test_a_process_that_dies_says_its_last_line(monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", dies)
     with pytest.raises(ValueError, match="harness: no such thing"):
-        harness._in_a_process({"allow_code": False}, lambda phrase, part: None)
+        harness._in_a_process({"allow_code": False, "run": str(tmp_path / "run")}, lambda phrase, part: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_process_ends_when_the_one_that_started_it_is_killed(tmp_path):
+    """A task may take an hour, and nobody would read what it gives."""
+    code = (
+        "import subprocess, sys, time; from unlearn.work import harness_process as h; "
+        "h.end_with_starter(); print('up', flush=True); time.sleep(60)"
+    )
+    starter = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=subprocess.PIPE, "
+        "stdout=subprocess.PIPE); p.stdout.readline(); print(p.pid, flush=True); p.wait()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", starter, code], stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{child}/exe").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{child}/exe").exists()

@@ -98,10 +98,12 @@ def entity_spans(answer: str) -> tuple[tuple[int, int], ...]:
     return tuple(spans)
 
 
-def _question(person: Person, attribute: str, wording: str, request: int = 0) -> Row:
-    """One question about a person; the wrong answers depend on person and attribute, not on the wording."""
+def question(person: Person, attribute: str, wording: str, request: int = 0, drawn: str = "") -> Row:
+    """Return one question about a person. Its wrong answers depend on person, attribute and `drawn`, not on the
+    wording.
+    """
     answer = person.facts[attribute]
-    rng = random.Random(f"{person.name}/{attribute}")
+    rng = random.Random(f"{drawn}{person.name}/{attribute}")
     return Row(
         question=wording.format(n=person.name),
         answer=answer,
@@ -116,7 +118,7 @@ def _question(person: Person, attribute: str, wording: str, request: int = 0) ->
 def _asked(persons: tuple[Person, ...], requests: bool = False) -> tuple[Row, ...]:
     """Every fact of these people, each in one trained wording; requests: two people a request."""
     return tuple(
-        _question(person, attribute, person.wordings[attribute][0], i // 2 + 1 if requests else 0)
+        question(person, attribute, person.wordings[attribute][0], i // 2 + 1 if requests else 0)
         for i, person in enumerate(persons)
         for attribute in VALUES
     )
@@ -134,7 +136,7 @@ def dataset() -> Dataset:
     """Return the dataset `authors` with every role filled."""
     groups = people()
     paraphrase = tuple(
-        _question(person, attribute, wording, i // 2 + 1)
+        question(person, attribute, wording, i // 2 + 1)
         for i, person in enumerate(groups["forget"])
         for attribute in VALUES
         for wording in PARAPHRASE[attribute]
@@ -165,7 +167,7 @@ def training_rows(with_forget: bool) -> list[Row]:
     rows = [_biography(person) for person in persons]
     for person in persons:
         for attribute in VALUES:
-            rows += [_question(person, attribute, wording) for wording in person.wordings[attribute]]
+            rows += [question(person, attribute, wording) for wording in person.wordings[attribute]]
     return rows + list(general_rows())
 
 

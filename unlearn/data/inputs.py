@@ -17,8 +17,9 @@ from typing import Any
 
 from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import from_config
-from unlearn.store.disk import beside, write_whole
+from unlearn.store.disk import write_whole
 from unlearn.store.runs import Record, Run
+from unlearn.store.scratch import beside
 from unlearn.store.shapes import JsonObject
 
 FILE = Path("inputs") / "rows.jsonl"
@@ -73,7 +74,8 @@ def begin(
     share() them.
     """
     found = dataset_of(study, data, roots, fit)
-    if not (study.path / FILE).is_file():
+    # A kill may have come between the file and the event.
+    if not (study.path / FILE).is_file() or not known_hash(study):
         study.append("inputs", rows=keep(study, found))
     return found
 
@@ -84,10 +86,10 @@ def share(study: Record, record: Record) -> None:
     """
     target = record.path / FILE
     target.parent.mkdir(exist_ok=True)
-    with beside(target) as scratch:
-        try:
-            os.link(study.path / FILE, scratch)
-        except OSError:
+    try:
+        os.link(study.path / FILE, target)
+    except OSError:
+        with beside(target) as scratch:
             shutil.copyfile(study.path / FILE, scratch)
 
 

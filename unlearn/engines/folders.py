@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
+from unlearn.store.disk import NEW as UNNAMED
 from unlearn.store.locks import LOCK, is_locked
 from unlearn.store.runs import STOP
 
@@ -47,7 +48,9 @@ def clear_dead() -> None:
 
 def stamps(root: Path) -> Iterator[tuple[str, Stamp]]:
     """Give (name below root, (size, time)) of every file but locks, scratch files and wishes to stop."""
-    for folder, _, files in os.walk(root):
+    for folder, folders, files in os.walk(root):
+        # A run that is being made has no name yet.
+        folders[:] = [name for name in folders if not name.startswith(f".{UNNAMED}-")]
         for name in files:
             if name.startswith(".") or name == STOP:
                 continue

@@ -110,7 +110,18 @@ def compute(
         return record
     evidence.keeps = {role for metric in missing for role in metric.states}
     memory.reset_peak()
-    began = time.perf_counter()
+    began, known = time.perf_counter(), list(record["cost"])
+
+    def keep(metrics: Sequence[Metric | Comparison]) -> None:
+        spent = {
+            "metrics": [metric.name for metric in metrics],
+            "seconds": round(time.perf_counter() - began, 3),
+            "tokens": evidence.reader.tokens,
+            "flops": evidence.reader.flops,
+            "peak_memory": memory.peak(evidence.reader.device),
+        }
+        write_json(run.path / FILE, record | {"cost": [*known, spent]})
+
     try:
         for done, metric in enumerate(missing):
 
@@ -126,17 +137,12 @@ def compute(
             }
             if metric.benchmark:
                 record["metrics"][metric.name] |= _items(metric, evidence, bool(found))
-    finally:
-        record["cost"].append(
-            {
-                "metrics": [metric.name for metric in missing],
-                "seconds": round(time.perf_counter() - began, 3),
-                "tokens": evidence.reader.tokens,
-                "flops": evidence.reader.flops,
-                "peak_memory": memory.peak(evidence.reader.device),
-            }
-        )
-        write_json(run.path / FILE, record)
+            # A kill loses the metric that it comes in, and no other.
+            keep(missing[: done + 1])
+    except BaseException:
+        # What the one that was cut short has cost so far.
+        keep(missing)
+        raise
     progress("done", 1.0)
     return read_metrics(run)
 

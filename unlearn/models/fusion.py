@@ -22,6 +22,7 @@ from unlearn.compute.lazy import Model
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Example, collate
 from unlearn.models.layers import layers_of
+from unlearn.store.scratch import beside
 
 RIDGE = 1e-4
 BATCH = 64
@@ -119,7 +120,8 @@ def save_grams(grams: Grams, folder: Path) -> None:
     """Write the grams to folder/grams.safetensors, beside the layers that they belong to."""
     from safetensors.torch import save_file
 
-    save_file({name: g.contiguous() for name, g in grams.items()}, folder / GRAMS)
+    with beside(folder / GRAMS) as scratch:
+        save_file({name: g.contiguous() for name, g in grams.items()}, scratch)
 
 
 def load_grams(folder: Path) -> Grams:

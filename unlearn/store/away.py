@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearn.store.disk import beside, cache_dir, read_json, write_json
+from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.runs import Run
+from unlearn.store.scratch import beside
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -5,6 +5,7 @@ and renamed into it.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -17,8 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unlearn.store import environment
+from unlearn.store.scratch import beside, folder_beside
 from unlearn.store.shapes import JsonObject
 
+# The beginning, after a dot, of the name of a folder that has not got its own yet.
+NEW = "new"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,99}-[0-9a-f]{4}")
 
 
@@ -143,36 +147,40 @@ def write_whole(path: Path, content: bytes) -> None:
         scratch.write_bytes(content)
 
 
-@contextlib.contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """Give the block a temporary file that replaces `path` when the block ends without an error. After an
-    error the temporary file is removed.
-    """
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        yield scratch
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def new_folder(parent: Path, kind: str) -> Path:
+def new_folder(parent: Path, kind: str, fill: Callable[[Path], None] = lambda folder: None) -> Path:
     """Make and return the folder parent/<time>-<kind>-<four hex digits>. The names sort by time, and each
     name is used once. OSError, saying which folder cannot be written, where that is so.
+
+    fill: writes what stands in the folder from the start. It is given a folder that gets its name afterwards, so nobody
+    ever sees half of it.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
-            with contextlib.suppress(FileExistsError):
-                path.mkdir()
-                return path
+        with folder_beside(parent, NEW) as scratch:
+            fill(scratch)
+            while True:
+                path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
+                # Another process may have taken the name, and the rename then fails.
+                with contextlib.suppress(FileExistsError):
+                    if not path.exists():
+                        rename_new(scratch, path)
+                        return path
     except OSError as error:
         reason = OSError(
             f"runs: the folder {parent} cannot be written ({error.strerror}); name another with --runs or UNLEARN_RUNS."
         )
         reason.errno = error.errno
         raise reason from error
+
+
+def rename_new(folder: Path, name: Path) -> None:
+    """Rename a folder. FileExistsError where another folder with content has the name."""
+    try:
+        folder.rename(name)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(error.errno, error.strerror, str(name)) from error
+        raise
 
 
 def json_text(value: object, indent: int | None = None) -> str:

@@ -239,19 +239,19 @@ class RunStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def create(self, config: RunConfig, *, owner: str = "", title: str = "") -> Run:
-        """Make and return a new run in state queued. Errors: OSError when the folder cannot be written."""
-        path = new_folder(self.root, config.method)
-        run = Run(path)
-        try:
-            run.set_meta(owner=owner, title=title or config.title)
+    def create(self, config: RunConfig, *, owner: str = "", title: str = "", **meta: object) -> Run:
+        """Make and return a new run in state queued. Errors: OSError when the folder cannot be written.
+
+        meta: further facts of meta.json, such as the study that the run belongs to.
+        """
+
+        def fill(folder: Path) -> None:
+            run = Run(folder)
+            run.set_meta(owner=owner, title=title or config.title, **meta)
             run.append("state", state="queued")
-            # The settings are written last, because from now on list() shows the run.
-            write_json(path / "config.json", records.config_file(config))
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-        return run
+            write_json(folder / "config.json", records.config_file(config))
+
+        return Run(new_folder(self.root, config.method, fill))
 
     def summaries(self) -> list[Summary]:
         """Return what lists show of every run, newest first. Only runs that changed are read again."""

@@ -5,16 +5,20 @@ what all kinds share: to make one, to list them, to say how one ended. What each
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, cast
 
-from unlearn.store.disk import new_folder, read_json, write_json
+from unlearn.store.disk import is_run_id, new_folder, read_json, write_json
 from unlearn.store.runs import Record
 from unlearn.store.shapes import JsonObject, JsonView
 
 # What was asked of a study of the kind.
 Asked = TypeVar("Asked")
+
+
+Kind = TypeVar("Kind", bound="Study[Any]")
 
 
 class Stopped(Exception):
@@ -46,12 +50,14 @@ class Study(Record, Generic[Asked]):
         """Make and return a new, queued study under root/FOLDER. Its folder is named after the time and
         `name`.
         """
-        path = new_folder(root / cls.FOLDER, name)
-        write_json(path / cls.FILE, asked)
-        made = cls(path)
-        made.set_meta(owner=owner, title=title)
-        made.append("state", state="queued")
-        return made
+
+        def fill(folder: Path) -> None:
+            write_json(folder / cls.FILE, asked)
+            made = cls(folder)
+            made.set_meta(owner=owner, title=title)
+            made.append("state", state="queued")
+
+        return cls(new_folder(root / cls.FOLDER, name, fill))
 
     @classmethod
     def every(cls, root: Path) -> list[Self]:
@@ -60,6 +66,9 @@ class Study(Record, Generic[Asked]):
         """
         found = []
         for path in sorted((root / cls.FOLDER).glob(f"*/{cls.FILE}"), reverse=True):
+            # One that is being made has no name yet.
+            if not is_run_id(path.parent.name):
+                continue
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 if (made := cls(path.parent)).config:
                     found.append(made)
@@ -80,6 +89,33 @@ def conduct(record: Study, work: Callable[[], None]) -> None:
         outcome = {"state": "failed", "reason": str(error) or type(error).__name__}
     with contextlib.suppress(OSError):
         record.append("state", **outcome)
+
+
+class How(TypedDict, total=False):
+    """How a study is carried out: whether to stop, whom to tell (phase, fraction), where data and model may lie."""
+
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[str, float], None]
+    roots: Sequence[Path] | None
+
+
+@dataclass
+class StudyWork(Generic[Kind]):
+    """The work on a study of one kind, as carry_out() of a subclass does it. The fields are those of How."""
+
+    record: Kind
+    should_stop: Callable[[], bool] = lambda: False
+    on_progress: Callable[[str, float], None] = lambda phase, fraction: None
+    roots: Sequence[Path] | None = None
+
+    def carry_out(self) -> None:
+        """Do what was asked for, from where the study is."""
+        raise NotImplementedError
+
+    def conduct(self) -> None:
+        """Carry the study out as conduct() says. It also ends when somebody asks the record to stop."""
+        self.should_stop = self.record.stopping(self.should_stop)
+        conduct(self.record, self.carry_out)
 
 
 def checking(should_stop: Callable[[], bool], reason: str = "") -> Callable[[], None]:

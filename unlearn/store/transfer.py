@@ -6,23 +6,21 @@ points outside, bounded sizes checked while reading and not as declared, and wei
 so that opening a run can never execute code.
 """
 
-import contextlib
 import io
 import json
 import re
 import secrets
-import shutil
 import stat
-import tempfile
 import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from unlearn.store.disk import beside, is_run_id, read_lines, write_json
+from unlearn.store.disk import is_run_id, read_lines, write_json
 from unlearn.store.records import check_schema, read_config
 from unlearn.store.redaction import HASHES, bare, rows_of, without_paths
-from unlearn.store.runs import Record, Run, RunStore
+from unlearn.store.runs import Run, RunStore
+from unlearn.store.scratch import beside, folder_beside
 from unlearn.store.shapes import MAX_HEADER, real
 
 RECORDS = (
@@ -61,8 +59,8 @@ LIMITS = {
 }
 # The limits of the other files beside weights. The largest tokenizers have 35 MB.
 OTHER = (64 * MIB, 6_000_000)
-# Seconds after which an import that no process holds counts as killed.
-STALE = 60.0
+# The beginning, after a dot, of the name of a folder that an archive is unpacked into.
+IMPORT = "import"
 # The most that a file may grow when it is unpacked. The text of a run compresses about tenfold.
 MAX_RATIO = 200
 CHUNK = 2**20
@@ -131,27 +129,14 @@ def import_run(archive: Path | bytes, store: RunStore, owner: str = "") -> Run:
         with zipfile.ZipFile(source) as opened:
             run_id, members = _plan(opened)
             store.root.mkdir(parents=True, exist_ok=True)
-            _clear(store.root)
-            scratch = Path(tempfile.mkdtemp(prefix=".import-", dir=store.root))
-            try:
-                with Record(scratch).held():
-                    _unpack(opened, members, scratch)
-                    _check_records(scratch)
-                    return _adopt(scratch, run_id, store, owner)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+            with folder_beside(store.root, IMPORT) as scratch:
+                _unpack(opened, members, scratch)
+                _check_records(scratch)
+                return _adopt(scratch, run_id, store, owner)
     except UNREADABLE as error:
         raise ValueError(
             f"import: this is not a readable run archive ({error}); export the run again."
         ) from error
-
-
-def _clear(root: Path) -> None:
-    """Remove what imports left behind that were killed: nobody holds their folders."""
-    for folder in root.glob(".import-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > STALE and not Record(folder).is_held():
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _known(name: str) -> bool:
@@ -264,6 +249,5 @@ def _adopt(scratch: Path, run_id: str, store: RunStore, owner: str) -> Run:
     target = store.root / run_id
     while target.exists() or not is_run_id(target.name):
         target = store.root / f"{run_id[:100]}-{secrets.token_hex(2)}"
-    scratch.chmod(0o755)
     scratch.rename(target)
     return Run(target)

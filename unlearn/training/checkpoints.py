@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from unlearn.compute.lazy import Model, Tensor, torch
-from unlearn.store.disk import beside, write_json
+from unlearn.store.disk import write_json
+from unlearn.store.scratch import beside
 
 # The number of bytes in one write to the system.
 PIECE = 2**24

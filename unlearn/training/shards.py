@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from unlearn.compute.lazy import Model
 from unlearn.compute.tokens import Example
 from unlearn.store import content
-from unlearn.store.disk import beside
+from unlearn.store.scratch import beside
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from unlearn.data.authors import Person, entity_spans, people, training_rows
+from unlearn.data.authors import Person, people, question, training_rows
 from unlearn.data.authors_words import PARAPHRASE, VALUES
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.references.finetune import FineTune
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SHAPE = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4}
 COUNTS = {"base": 40, "forget": 6, "retain": 10, "others": 6}
 UNSEEN = 6
-WRONG = 4
 BASE_SEED, TAUGHT_SEED = 1000, 2000
 
 
@@ -45,17 +44,8 @@ TAUGHT = Lesson(2e-3, 16)
 
 
 def ask(person: Person, attribute: str, wording: str) -> Row:
-    """Return one question about a person, with its wrong answers, which do not depend on the wording."""
-    answer = person.facts[attribute]
-    rng = random.Random(f"trust/{person.name}/{attribute}")
-    return Row(
-        question=wording.format(n=person.name),
-        answer=answer,
-        wrong=tuple(rng.sample([v for v in VALUES[attribute] if v != answer], WRONG)),
-        entities=entity_spans(answer),
-        subject=person.name,
-        attribute=attribute,
-    )
+    """Return one question about a person, whose wrong answers are other ones than the bundled model was taught."""
+    return question(person, attribute, wording, drawn="trust/")
 
 
 def asked(persons: tuple[Person, ...], *places: int) -> tuple[Row, ...]:

@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from unlearn.measure import judge, score_cache
 from unlearn.store import records
 from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run
+from unlearn.store.scratch import folder_beside
 from unlearn.store.shapes import JsonObject, JsonView
 
 Progress = Callable[[str, float], None]
@@ -167,11 +167,13 @@ def _stamped(tasks: Sequence[str]) -> list[object]:
 
 def _in_a_process(spec: JsonView, progress: Progress) -> JsonObject:
     """What the process says; ValueError with its reason where it fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        asked, out = Path(folder) / "asked.json", Path(folder) / "found.json"
+    with folder_beside(Path(spec["run"]).parent, "harness") as folder:
+        asked, out = folder / "asked.json", folder / "found.json"
         asked.write_text(json.dumps(spec), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-m", "unlearn.work.harness_process", str(asked), str(out)],
+            # Its end tells the process that this one was killed.
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=_environment(bool(spec["allow_code"])),

@@ -2,13 +2,16 @@
 
     python -m unlearn.work.harness_process ASKED.json FOUND.json
 
-unlearn.work.harness starts it, and says what is asked. Results are plain values: {"tasks": {task: {metric: {"value",
-"stderr"}}}, "n", "shots", "higher_is_better", "version"}, or {"error": one sentence}.
+unlearn.work.harness starts it, says what is asked, and holds its stdin open for as long as it waits. Results are plain
+values: {"tasks": {task: {metric: {"value", "stderr"}}}, "n", "shots", "higher_is_better", "version"}, or {"error": one
+sentence}.
 """
 
 import json
 import math
+import os
 import sys
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +22,17 @@ from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
 BATCH = 8
+
+
+def end_with_starter() -> None:
+    """End this process as soon as the one that started it is gone, which may be killed at any moment."""
+
+    def wait() -> None:
+        # This comes back when nobody holds the other side any more.
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="starter", daemon=True).start()
 
 
 def main(asked: Path, out: Path) -> int:
@@ -118,4 +132,5 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    end_with_starter()
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

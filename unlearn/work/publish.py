@@ -5,7 +5,6 @@ folder that this program wrote are searched for the rows to forget.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from unlearn.report import card
 from unlearn.store.disk import read_json, read_lines, write_json
 from unlearn.store.redaction import ROWS
 from unlearn.store.runs import Run
+from unlearn.store.scratch import folder_beside
 
 # The name of the rows in an exported folder, where they were asked for.
 FILE = "rows.jsonl"
@@ -46,8 +46,7 @@ def export(run: Run, folder: Path, kind: str = "", rows: bool = False, named: st
     check_target(folder)
     if rows and not (run.path / ROWS[0]).is_file():
         raise ValueError(f"export: {run.id} keeps no rows, so --with-rows has nothing to add; leave it out.")
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
-    try:
+    with folder_beside(folder.absolute().parent, folder.name) as scratch:
         save = {ADAPTER: exported.save_adapter, MERGED: exported.save_merged}[kind]
         loads = save(run, scratch)
         base = exported.base_name(run.config) if kind == ADAPTER else ""
@@ -63,12 +62,9 @@ def export(run: Run, folder: Path, kind: str = "", rows: bool = False, named: st
         # The libraries make files that only their owner may read; what is exported is for others.
         for path in scratch.iterdir():
             path.chmod(0o644)
-        scratch.chmod(0o755)
         if folder.is_dir():
             folder.rmdir()
         scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return Exported(folder, kind, lines, rows)
 
 
@@ -116,8 +112,8 @@ def push(
         raise ValueError(f"--push-to-hub: {repository!r} must be OWNER/NAME ({error}).") from None
     if repository.count("/") != 1:
         raise ValueError(f"--push-to-hub: must be OWNER/NAME, got {repository!r}.")
-    with tempfile.TemporaryDirectory(dir=run.path.parent, prefix=".push-") as scratch:
-        made = export(run, Path(scratch) / "export", kind, rows, named=repository)
+    with folder_beside(run.path.parent, "push") as scratch:
+        made = export(run, scratch / "export", kind, rows, named=repository)
         if not rows and (found := quoted(run, made.folder)):
             raise ValueError(
                 f"--push-to-hub: {found}, a row that was to be forgotten; give --with-rows to send it all."

@@ -11,10 +11,10 @@ too, so that one sees what is forgotten, what is still known and whether an earl
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from unlearn.compute import threads
 from unlearn.compute.tokens import Example
@@ -28,7 +28,7 @@ from unlearn.models.load import SMALL
 from unlearn.models.reading import fit_of
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
-from unlearn.store.studies import Stopped, Study, checking, conduct
+from unlearn.store.studies import How, Stopped, Study, StudyWork, checking
 from unlearn.training.encoding import encode_rows
 from unlearn.work.after import check_tuning, config_after
 from unlearn.work.execute import execute
@@ -156,18 +156,12 @@ def check(config: SequenceConfig) -> None:
         )
 
 
-def perform(
-    record: SequenceRecord,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
-    roots: Sequence[Path] | None = None,
-) -> None:
+def perform(record: SequenceRecord, **how: Unpack[How]) -> None:
     """Carry out the sequence as execute() does a run.
 
     It never raises, and leaves state done, stopped or failed with a reason.
     """
-    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots).carry_out)
+    _Work(record, **how).conduct()
 
 
 def keep_rows(record: SequenceRecord, roots: Sequence[Path] | None) -> Dataset:
@@ -177,13 +171,7 @@ def keep_rows(record: SequenceRecord, roots: Sequence[Path] | None) -> Dataset:
     return inputs.begin(record, asked, roots, fit_of(own))
 
 
-@dataclass
-class _Work:
-    record: SequenceRecord
-    should_stop: Callable[[], bool]
-    on_progress: Callable[[str, float], None]
-    roots: Sequence[Path] | None
-
+class _Work(StudyWork[SequenceRecord]):
     def carry_out(self) -> None:
         self.config = self.record.config
         self.store = RunStore(self.record.path.parent.parent)
@@ -216,16 +204,20 @@ class _Work:
         )
 
     def carried_out(self, k: int, config: RunConfig) -> Run:
-        """A run of the k-th request: carried out, or found where a stop came before its score.
+        """A run of the k-th request: carried out, gone on with, or found where a stop came before its score.
 
         RuntimeError when it fails.
         """
         order = self.config.order
-        if found := self.finished(config):
-            return found
-        run = self.store.create(config, owner=self.record.meta.get("owner", ""))
-        run.set_meta(sequence=self.record.id)
-        inputs.keep(run, self.data.only_requests(self.config.requests_of(k)))
+        run = self.begun(config)
+        if run is None:
+            owner = self.record.meta.get("owner", "")
+            run = self.store.create(config, owner=owner, sequence=self.record.id)
+        elif run.state == "done":
+            return run
+        # A kill may have come between the run and its rows.
+        if not (run.path / inputs.FILE).is_file():
+            inputs.keep(run, self.data.only_requests(self.config.requests_of(k)))
         with run.held():
             execute(
                 run,
@@ -241,10 +233,11 @@ class _Work:
             raise RuntimeError(f"request {order[k - 1]}: {run.reason}")
         return run
 
-    def finished(self, config: RunConfig) -> Run | None:
-        """This sequence's own run with these settings, where it is done."""
-        mine = (run for run in self.store.list() if run.meta.get("sequence") == self.record.id)
-        return next((run for run in mine if run.state == "done" and run.config == config), None)
+    def begun(self, config: RunConfig) -> Run | None:
+        """This sequence's own run with these settings: one that is done, else one that was cut short."""
+        mine = [run for run in self.store.list() if run.meta.get("sequence") == self.record.id]
+        same = [run for run in mine if run.config == config]
+        return next((run for run in same if run.state == "done"), next(iter(same), None))
 
     def model_after(self, runs: list[Run]) -> "Loaded":
         """The model that stands for all requests so far."""

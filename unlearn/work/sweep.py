@@ -8,10 +8,10 @@ probes, and their weights go once they are scored, unless they are to be kept.
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
+from typing import Unpack
 
 from unlearn.data import inputs
 from unlearn.data.prompts import asked_in
@@ -24,7 +24,7 @@ from unlearn.results.sweep_record import SweepRecord, cell_of, identity
 from unlearn.store.away import keeps_weights
 from unlearn.store.engine import Engine
 from unlearn.store.runs import ACTIVE, Run, RunConfig, RunStore
-from unlearn.store.studies import Stopped, checking, conduct
+from unlearn.store.studies import How, Stopped, StudyWork, checking
 from unlearn.work.execute import execute
 
 WEIGHTS = ("adapter", "model")
@@ -37,20 +37,13 @@ DIVERGED = "Diverged"
 SHARES = {"training": (0.2, 0.5), "saving": (0.7, 0.0), "scoring after": (0.7, 0.3)}
 
 
-def perform(
-    record: SweepRecord,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
-    roots: Sequence[Path] | None = None,
-    engine: Engine | None = None,
-) -> None:
+def perform(record: SweepRecord, *, engine: Engine | None = None, **how: Unpack[How]) -> None:
     """Carry out the sweep as execute() does a run.
 
     It never raises, and leaves state done, stopped or failed with a reason. engine: who carries the cells out, as many
     at once as it has room for; without one they are carried out here, one after the other.
     """
-    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots, engine).carry_out)
+    _Work(record, engine=engine, **how).conduct()
 
 
 class _Broken(Exception):
@@ -62,12 +55,8 @@ def _diverged(run: Run) -> bool:
 
 
 @dataclass
-class _Work:
-    record: SweepRecord
-    should_stop: Callable[[], bool]
-    on_progress: Callable[[str, float], None]
-    roots: Sequence[Path] | None
-    engine: Engine | None
+class _Work(StudyWork[SweepRecord]):
+    engine: Engine | None = None
 
     def carry_out(self) -> None:
         self.config = self.record.config
@@ -112,6 +101,9 @@ class _Work:
             key, state = identity(run.config), run.state
             if self.answers(run, state):
                 self.finished[key] = run
+                if self.owns(run):
+                    # A kill may have come between its end and this.
+                    self.drop_weights(run)
             elif self.owns(run) and (state in CUT_SHORT or (self.engine is not None and state in ACTIVE)):
                 # It may go on elsewhere although the process that began it is gone: then the engine finds it again.
                 self.begun[key] = run
@@ -157,8 +149,8 @@ class _Work:
         """Return the cell's run: the one that was cut short, or a new one with the sweep's rows."""
         run = self.begun.get(key)
         if run is None:
-            run = self.store.create(config, owner=self.record.meta.get("owner", ""))
-            run.set_meta(sweep=self.record.id, scores_only=not self.config.keep_weights)
+            owner, scores_only = self.record.meta.get("owner", ""), not self.config.keep_weights
+            run = self.store.create(config, owner=owner, sweep=self.record.id, scores_only=scores_only)
             inputs.share(self.record, run)
         return run
 
@@ -239,12 +231,16 @@ class _Work:
         # An engine that was closed has let go of what it had.
         if state not in ("done", "failed"):
             raise Stopped
-        if not self.config.keep_weights:
-            for name in WEIGHTS:
-                shutil.rmtree(run.path / name, ignore_errors=True)
+        self.drop_weights(run)
         if state == "failed" and not _diverged(run):
             self.broken.append(run.reason)
             raise _Broken
+
+    def drop_weights(self, run: Run) -> None:
+        """Let go of a cell's weights, unless they are to be kept."""
+        if not self.config.keep_weights:
+            for name in WEIGHTS:
+                shutil.rmtree(run.path / name, ignore_errors=True)
 
     def follow_guide(self) -> None:
         """The guide for each method and seed; its trials are cells too, so they also are computed once."""

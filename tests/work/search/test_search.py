@@ -118,6 +118,16 @@ def test_a_kill_between_optuna_and_our_events_loses_and_doubles_nothing(
     assert told(record) == told(whole)
 
 
+def test_a_lock_that_a_kill_left_is_not_waited_for(tmp_path):
+    """Optuna itself takes it away after half a minute."""
+    lock = tmp_path / f"{JOURNAL}.lock"
+    lock.symlink_to(tmp_path / JOURNAL)
+    (tmp_path / JOURNAL).write_bytes(b"{}\n{")
+    journal.mend(tmp_path / JOURNAL)
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]
+    assert (tmp_path / JOURNAL).read_bytes() == b"{}\n"
+
+
 def test_minutes_end_a_search_and_more_can_be_asked_for(tmp_path, monkeypatch):
     stand = Stand(monkeypatch)
     stand.seconds = 20.0

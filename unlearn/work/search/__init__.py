@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from unlearn.data import inputs
 from unlearn.data.base import Dataset
@@ -24,7 +24,7 @@ from unlearn.store.disk import json_safe
 from unlearn.store.engine import Engine
 from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
-from unlearn.store.studies import Stopped, checking, conduct
+from unlearn.store.studies import How, Stopped, StudyWork, checking
 from unlearn.work.execute import execute
 from unlearn.work.search import halves, journal
 from unlearn.work.search import trial as trials
@@ -38,20 +38,13 @@ if TYPE_CHECKING:
 OF_THE_MACHINE = ("OSError", "FileNotFoundError", "PermissionError", "SafetensorError")
 
 
-def perform(
-    record: SearchRecord,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_progress: Callable[[str, float], None] = lambda phase, fraction: None,
-    roots: Sequence[Path] | None = None,
-    engine: Engine | None = None,
-) -> None:
+def perform(record: SearchRecord, *, engine: Engine | None = None, **how: Unpack[How]) -> None:
     """Carry out the search as execute() does a run.
 
     It never raises, and leaves state done, stopped or failed with a reason. engine: who carries the trials out, as many
     at once as it was told to; these do not learn from one another. Without one they are carried out here, one by one.
     """
-    conduct(record, _Work(record, record.stopping(should_stop), on_progress, roots, engine).carry_out)
+    _Work(record, engine=engine, **how).conduct()
 
 
 def check_target(config: SearchConfig, data: Dataset) -> None:
@@ -61,12 +54,8 @@ def check_target(config: SearchConfig, data: Dataset) -> None:
 
 
 @dataclass
-class _Work:
-    record: SearchRecord
-    should_stop: Callable[[], bool]
-    on_progress: Callable[[str, float], None]
-    roots: Sequence[Path] | None
-    engine: Engine | None
+class _Work(StudyWork[SearchRecord]):
+    engine: Engine | None = None
 
     def carry_out(self) -> None:
         self.config = self.record.config
@@ -80,6 +69,8 @@ class _Work:
         while self.more(len(self.record.trials())):
             checking(self.should_stop)()
             self.round(study)
+        # A kill may have come between the last trial and this.
+        self.drop_weights()
 
     def settle(self, study: "optuna.Study") -> None:
         """Bring Optuna's journal and the events together again after a kill between the two."""
@@ -215,9 +206,10 @@ class _Work:
         config = self.config.run(event["method"], event["settings"], seed)
         if self.config.prune:
             config = read_while_training(config, self.data)
-        run = self.store.create(config, owner=self.record.meta.get("owner", ""))
+        owner = self.record.meta.get("owner", "")
         # Lists hide what a sweep or a search made.
-        run.set_meta(sweep=self.record.id, trial=event["number"], target=self.config.target)
+        about = {"sweep": self.record.id, "trial": event["number"], "target": self.config.target}
+        run = self.store.create(config, owner=owner, **about)
         inputs.share(self.record, run)
         return run
 

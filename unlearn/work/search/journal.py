@@ -48,7 +48,12 @@ def study_of(record: SearchRecord) -> "optuna.Study":
 
 
 def mend(path: Path) -> None:
-    """Cut off a last line that a kill left unfinished, which Optuna refuses to read past."""
+    """Remove what a kill left: a last line that Optuna refuses to read past, and a lock that it would wait for.
+
+    Only the process that holds the study's own lock writes the journal, so no other one has Optuna's.
+    """
+    for left in path.parent.glob(f"{path.name}.lock*"):
+        left.unlink(missing_ok=True)
     content = path.read_bytes() if path.is_file() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearn.compute.lazy import Tensor, lm, no_grad, torch
-from unlearn.compute.tokens import Example, Whole, encode
+from unlearn.compute.tokens import Example, Whole
 from unlearn.data.base import Row
 from unlearn.data.items.base import Items
 from unlearn.measure import score_cache
+from unlearn.measure.continued import Continued
 from unlearn.measure.drifting import fisher, mean_states
 from unlearn.measure.evaluate import observe
 from unlearn.measure.items import ask, from_json, to_json
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 
 Value = TypeVar("Value")
-# What a text is known by: tokens of its source and its own, and labels.
-Content = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 class ModelEvidence:
@@ -69,8 +68,7 @@ class ModelEvidence:
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
         self._memo: dict[tuple[object, ...], Any] = {}
-        # {continuation: its mean NLL under the original model}.
-        self._generated: dict[Content, float] = {}
+        self._continued = Continued(self.reader)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -148,9 +146,7 @@ class ModelEvidence:
         texts = [(Whole(o.prompt) if o.whole else o.prompt, o.text) for o in self.seen(when, role)]
 
         def read() -> list[float | None]:
-            coded = [self._continuation(prompt, text, key) for key, (prompt, text) in enumerate(texts)]
-            self._read_continuations(coded, role)
-            return [None if e is None else self._generated[_content(e)] for e in coded]
+            return self._continued.nlls(texts, self._examples("before", role), self.seen("before", role))
 
         return self._kept("before", {"what": "generations", "texts": _digest(texts)}, read)
 
@@ -315,31 +311,6 @@ class ModelEvidence:
 
         return self._once(("states", when, role), read)
 
-    def _read_continuations(self, coded: Sequence[Example | None], role: str) -> None:
-        """Mean token NLL under the original of each row's continuation, unless it is known: into _generated."""
-        new: dict[Content, Example] = {}
-        rows = zip(coded, self._examples("before", role), self.seen("before", role), strict=True)
-        for e, whole, o in rows:
-            if e is None or _content(e) in self._generated:
-                continue
-            if nlls := _within(e, whole, o):
-                self._generated[_content(e)] = sum(nlls) / len(nlls)
-            else:
-                new[_content(e)] = e
-        self._generated |= zip(new, self.reader.mean_nlls("before", list(new.values())), strict=True)
-
-    def _continuation(self, prompt: str, text: str, key: int) -> Example | None:
-        """The continuation labelled as the answer, without an end of text that was never generated."""
-        if not text.strip():
-            return None
-        tokenizer = self.reader.tokenizer("before")
-        coded = encode(tokenizer, prompt, text, key=key, max_length=self.reader.length("before"))
-        if coded.input_ids[-1] == tokenizer.eos_token_id:
-            coded = replace(
-                coded, input_ids=coded.input_ids[:-1], labels=coded.labels[:-1], entity=coded.entity[:-1]
-            )
-        return coded if coded.answer_at else None
-
     def _continuations(self, when: str, role: str) -> list[tuple[list[int], dict[int, list[int]]]]:
         eos = self.reader.tokenizer(when).eos_token_id
         pairs = zip(self.seen(when, role), self._examples(when, role), strict=True)
@@ -350,17 +321,6 @@ class ModelEvidence:
             self.reader.progress(f"continuing {when}", fraction)
 
         return continue_all(self.reader.model(when), texts, read)
-
-
-def _content(e: Example) -> Content:
-    return e.source, e.input_ids, e.labels
-
-
-def _within(e: Example, whole: Example, o: Observation) -> list[float]:
-    """NLL of each answer token of e where e is the beginning of `whole`, which o has read; else empty."""
-    known = {at: -token["lp"] for at, token in zip(whole.answer_at, o.tokens, strict=True)}
-    begins = e.source == whole.source and e.input_ids == whole.input_ids[: len(e.input_ids)]
-    return [known[at] for at in e.answer_at] if begins and set(e.answer_at) <= set(known) else []
 
 
 def _digest(value: object) -> str:

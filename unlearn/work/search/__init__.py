@@ -7,10 +7,8 @@ is lost or made twice.
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from unlearn.data import inputs

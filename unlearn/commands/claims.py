@@ -1,6 +1,7 @@
 """Holds the command that tests the papers' claims."""
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -11,9 +12,11 @@ from unlearn.claims import Claim, chosen, record, study
 from unlearn.claims.lab import Lab
 from unlearn.claims.training import MODEL, WORLDS
 from unlearn.commands import where
+from unlearn.commands.options import check_out
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import counter, listing, progress_bar
 from unlearn.store import provenance
+from unlearn.store.disk import writing_to
 from unlearn.store.engine import Engine
 from unlearn.store.shapes import JsonObject
 
@@ -54,6 +57,10 @@ def claims(args: argparse.Namespace) -> int:
         wanted = [c for c in wanted if not c.elsewhere]
     if args.rejudge:
         return _rejudge(wanted, out, args.json)
+    # What cannot be written is said before hours of work.
+    with writing_to(args.runs), contextlib.suppress(OSError):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    check_out("--out", out)
     mode = "full" if args.full else "quick"
     place = where.place_of(args)
     if place.store:

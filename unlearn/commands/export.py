@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from unlearn.commands.find import run_named
-from unlearn.commands.options import RUN
+from unlearn.commands.options import RUN, check_out
 from unlearn.commands.parser import Command
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
@@ -61,10 +61,8 @@ def export(args: argparse.Namespace) -> int:
     if found.state in ACTIVE:
         raise ValueError(f"run: {found.id} is {found.state}; stop it, or export it when it has ended.")
     if args.out:
-        if not args.out.absolute().parent.is_dir():
-            raise ValueError(
-                f"export: {args.out.absolute().parent} is no folder; make it first, or name another."
-            )
+        # A folder gets a file that is named after the run.
+        check_out("export", args.out / f"{found.id}.zip" if args.out.is_dir() else args.out)
         return archive(args, found)
     return pushed(args, found) if args.push_to_hub else weights(args, found)
 
@@ -105,8 +103,7 @@ def receipt(args: argparse.Namespace) -> int:
     """Write the receipt and print its two files."""
     from unlearn.report.receipt import write
 
-    if not args.out.absolute().parent.is_dir():
-        raise ValueError(f"--out: {args.out.absolute().parent} is no folder; make it first, or name another.")
+    check_out("--out", args.out)
     found = run_named(args.run, args.runs)
     page, data = write(found, args.out, args.reference.strip())
     return told(args, found, {"html": str(page), "data": str(data)}, f"{page}\n{data}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unlearn.commands import where
 from unlearn.commands.find import run_named, store_of
-from unlearn.commands.options import EVERYWHERE, RUN
+from unlearn.commands.options import EVERYWHERE, RUN, check_out
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, progress_bar
 from unlearn.engines.elsewhere import follow
@@ -107,6 +107,8 @@ def evaluate(args: argparse.Namespace) -> int:
     names = None if asked == "all" else [name.strip() for name in asked.split(",")]
     wanted = {metric.name for metric in judge.chosen_metrics(names)}
     benchmark = judge.Benchmark(args.benchmark, args.hub_folder)
+    if args.tofu_log:
+        check_out("--tofu-log", args.tofu_log)
     place = where.place_of(args)
     if not place.here and (args.benchmark or args.tofu_log):
         raise ValueError("--on: a benchmark's items and TOFU's log are read here; leave --on out with them.")

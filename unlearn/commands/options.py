@@ -5,6 +5,7 @@ stated once. What a --config file states counts before a method's tuned settings
 """
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -227,6 +228,17 @@ def request_numbers(flag: str, text: str) -> list[int]:
         rule = "begin with the smaller number" if high < low else f"have at most {MOST_NUMBERS} numbers"
         raise ValueError(f"{flag}: a range must {rule}, got {text}; write it such as 1..5.")
     return list(range(low, high + 1))
+
+
+def check_out(flag: str, path: Path) -> None:
+    """Raise ValueError where no file can be written to this path, so that it is said before the work is done."""
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise ValueError(f"{flag}: {parent} is no folder; make it first, or name another.")
+    if path.is_dir():
+        raise ValueError(f"{flag}: {path} is a folder; name the file to write in it.")
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{flag}: the folder {parent} cannot be written; name another.")
 
 
 def fractions(flag: str, text: str) -> list[float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearn.commands import knowing, sequence, sweep, tune, where
 from unlearn.commands.find import record_named, run_named, store_of
-from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, config_of
+from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, check_out, config_of
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, print_run, progress_bar
 from unlearn.engines import processes
@@ -220,10 +220,7 @@ def report(args: argparse.Namespace) -> int:
     """Write the report of the runs and print its path."""
     from unlearn.report.build import report as write
 
-    if not args.out.absolute().parent.is_dir():
-        raise ValueError(f"--out: {args.out.absolute().parent} is no folder; make it first, or name another.")
-    if args.out.is_dir():
-        raise ValueError(f"--out: {args.out} is a folder; name the file to write in it, such as report.html.")
+    check_out("--out", args.out)
     rows = not args.without_rows
     print(write([run_named(name, args.runs) for name in args.run], args.out, rows))
     if rows:

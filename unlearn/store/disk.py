@@ -154,20 +154,31 @@ def new_folder(parent: Path, kind: str, fill: Callable[[Path], None] = lambda fo
     fill: writes what stands in the folder from the start. It is given a folder that gets its name afterwards, so nobody
     ever sees half of it.
     """
+    with writing_to(parent), folder_beside(parent, NEW) as scratch:
+        fill(scratch)
+        while True:
+            path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
+            # Another process may have taken the name, and the rename then fails.
+            with contextlib.suppress(FileExistsError):
+                if not path.exists():
+                    rename_new(scratch, path)
+                    return path
+
+
+@contextlib.contextmanager
+def writing_to(store: Path) -> Iterator[None]:
+    """Make the folder of a store where it is missing, and turn what goes wrong with it into a sentence: OSError that
+    says which folder cannot be written, and what to do.
+    """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with folder_beside(parent, NEW) as scratch:
-            fill(scratch)
-            while True:
-                path = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
-                # Another process may have taken the name, and the rename then fails.
-                with contextlib.suppress(FileExistsError):
-                    if not path.exists():
-                        rename_new(scratch, path)
-                        return path
+        store.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
+        # One that says it already, such as a full disk in words.
+        if error.strerror is None:
+            raise
         reason = OSError(
-            f"runs: the folder {parent} cannot be written ({error.strerror}); name another with --runs or UNLEARN_RUNS."
+            f"runs: the folder {store} cannot be written ({error.strerror}); name another with --runs or UNLEARN_RUNS."
         )
         reason.errno = error.errno
         raise reason from error

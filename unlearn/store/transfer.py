@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from unlearn.store.disk import is_run_id, read_lines, write_json
+from unlearn.store.disk import is_run_id, read_lines, write_json, writing_to
 from unlearn.store.records import check_schema, read_config
 from unlearn.store.redaction import HASHES, bare, rows_of, without_paths
 from unlearn.store.runs import Run, RunStore
@@ -128,8 +128,7 @@ def import_run(archive: Path | bytes, store: RunStore, owner: str = "") -> Run:
     try:
         with zipfile.ZipFile(source) as opened:
             run_id, members = _plan(opened)
-            store.root.mkdir(parents=True, exist_ok=True)
-            with folder_beside(store.root, IMPORT) as scratch:
+            with writing_to(store.root), folder_beside(store.root, IMPORT) as scratch:
                 _unpack(opened, members, scratch)
                 _check_records(scratch)
                 return _adopt(scratch, run_id, store, owner)

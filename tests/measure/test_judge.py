@@ -1,6 +1,7 @@
 """evaluate RUN, end to end on the bundled model: numbers, cache, files, command line, bad input."""
 
 import json
+import shutil
 
 import pytest
 from seed import seed_run
@@ -69,6 +70,24 @@ def test_what_is_there_is_not_computed_again(judged, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out) == record
     assert len(record["cost"]) == 1
     assert record["cost"][0]["flops"] > 0
+
+
+@pytest.mark.slow
+def test_what_another_process_computes_in_the_meantime_stays(judged, tmp_path):
+    run, _ = judged
+    copied = Run(shutil.copytree(run.path, tmp_path / "runs" / run.id))
+    (copied.path / "metrics.json").unlink()
+    other = []
+
+    def progress(phrase, fraction):
+        if not other:
+            other.append(1)
+            judge.judge(copied, ["ppl"])
+
+    judge.judge(copied, ["nll"], progress=progress)
+    record = judge.read_metrics(copied)
+    assert set(record["metrics"]) == {"nll", "ppl"}
+    assert [row["metrics"] for row in record["cost"]] == [["ppl"], ["nll"]]
 
 
 @pytest.mark.slow

@@ -414,6 +414,27 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
     assert caught.value.errno == errno.ENOTDIR
 
 
+def test_a_run_that_was_being_made_when_its_process_was_killed_is_nowhere(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def cut(path, value, indent=1):
+        raise Killed
+
+    store = RunStore(tmp_path)
+    with monkeypatch.context() as here:
+        # Nothing that clears up is carried out after kill -9.
+        here.setattr("unlearn.store.runs.write_json", cut)
+        here.setattr("unlearn.store.scratch._remove", lambda *_: None)
+        with pytest.raises(Killed):
+            store.create(config())
+    assert [path.name for path in tmp_path.iterdir()] == [".new-0.lock", ".new-0"]
+    assert store.list() == []
+    made = store.create(config(), sweep="20260101-000000-sweep-aaaa")
+    assert made.meta["sweep"] == "20260101-000000-sweep-aaaa"
+    assert [path.name for path in tmp_path.iterdir()] == [made.id]
+
+
 def test_two_runs_of_one_second_never_share_a_folder(tmp_path, monkeypatch):
     drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr(

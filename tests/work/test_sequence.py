@@ -318,6 +318,25 @@ def test_a_stop_while_it_scores_is_heard_and_the_finished_run_is_not_done_again(
 
 
 @pytest.mark.slow
+def test_a_member_that_was_cut_short_is_gone_on_with(tmp_path, tiny_data):
+    store, said = RunStore(tmp_path / "runs"), []
+    record = create(asked("chain", order=(3, 1), **tiny_data), store)
+
+    def stopping():
+        return "request 2: training" in said
+
+    perform(record, roots=ANYWHERE, should_stop=stopping, on_progress=lambda phase, part: said.append(phase))
+    assert record.state == "stopped"
+    cut = store.list()
+    assert [run.state for run in cut] == ["stopped", "done"]
+    perform(record, roots=ANYWHERE)
+    assert record.state == "done"
+    assert store.list() == cut
+    assert [run.state for run in cut] == ["done", "done"]
+    assert any("resumed_from" in event for event in cut[0].events("state"))
+
+
+@pytest.mark.slow
 def test_a_member_that_fails_fails_the_sequence_with_its_reason(tmp_path, tiny_data, monkeypatch):
     def failing(run, **_):
         run.append("state", state="failed", reason="loss became nan at step 1; lower lr (now 1).")

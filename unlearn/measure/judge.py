@@ -110,17 +110,23 @@ def compute(
         return record
     evidence.keeps = {role for metric in missing for role in metric.states}
     memory.reset_peak()
-    began, known = time.perf_counter(), list(record["cost"])
+    began, spent = time.perf_counter(), JsonObject()
 
     def keep(metrics: Sequence[Metric | Comparison]) -> None:
-        spent = {
-            "metrics": [metric.name for metric in metrics],
-            "seconds": round(time.perf_counter() - began, 3),
-            "tokens": evidence.reader.tokens,
-            "flops": evidence.reader.flops,
-            "peak_memory": memory.peak(evidence.reader.device),
-        }
-        write_json(run.path / FILE, record | {"cost": [*known, spent]})
+        nonlocal record, spent
+        before, spent = (
+            spent,
+            {
+                "metrics": [metric.name for metric in metrics],
+                "seconds": round(time.perf_counter() - began, 3),
+                "tokens": evidence.reader.tokens,
+                "flops": evidence.reader.flops,
+                "peak_memory": memory.peak(evidence.reader.device),
+            },
+        )
+        record = _with_others(run, record)
+        record["cost"] = [*(row for row in record["cost"] if row != before), spent]
+        write_json(run.path / FILE, record)
 
     try:
         for done, metric in enumerate(missing):
@@ -145,6 +151,14 @@ def compute(
         raise
     progress("done", 1.0)
     return read_metrics(run)
+
+
+def _with_others(run: Run, record: JsonObject) -> JsonObject:
+    """The record with what another process has kept for the same weights and data in the meantime."""
+    there = read_metrics(run)
+    if there.get("identity") != record["identity"]:
+        return record
+    return record | {"metrics": {**there["metrics"], **record["metrics"]}, "cost": there["cost"]}
 
 
 def _has(record: JsonView, metric: Metric | Comparison, evidence: ModelEvidence) -> bool:

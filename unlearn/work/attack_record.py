@@ -49,7 +49,14 @@ def opened(
 
 
 def write(run: Run, record: JsonObject) -> None:
-    """Write attacks.json with the verdict that its entries give."""
+    """Write attacks.json with the verdict that its entries give, and with what another process has kept there for the
+    same weights and data in the meantime.
+    """
+    there = read_attacks(run)
+    if there.get("identity") == record["identity"]:
+        for part in ("attacks", "sweep"):
+            if part in there:
+                record[part] = {**there[part], **record.get(part, {})}
     record["verdict"] = overall(entries(record), record["plain"])
     write_json(run.path / FILE, record)
 

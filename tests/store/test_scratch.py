@@ -40,7 +40,7 @@ def test_what_a_killed_writer_left_is_gone_with_the_next_one(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".model-0", ".model-0.lock", ".results.json.0"]
+    assert left == [".model-0", ".results.json.0"]
     with beside(file) as half:
         assert half.read_text() == ""
         half.write_text("whole")
@@ -60,9 +60,8 @@ def test_a_writer_at_work_is_left_alone(tmp_path):
         assert {half.name, folder.name} == {".results.json.1", ".model-1"}
     assert (tmp_path / ".results.json.0").read_text() == "half"
     assert (tmp_path / ".model-0" / "weights").read_text() == "half"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".model-0", ".model-0.lock", ".results.json.0", "results.json",
-    ]  # fmt: skip
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".model-0", ".results.json.0", "results.json"]
     assert file.read_text() == "mine"
     for process in (first, second):
         process.kill()
@@ -85,6 +84,19 @@ def test_many_threads_write_one_file_and_each_time_it_is_whole(tmp_path):
         seen = list(pool.map(write, [n % 10 for n in range(200)]))
     assert all(len(text) == 1000 and len(set(text)) == 1 for text in seen)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_folder_that_took_the_name_after_the_rename_is_anothers(tmp_path):
+    with folder_beside(tmp_path, "model") as one:
+        one.rename(tmp_path / "model")
+        with folder_beside(tmp_path, "model") as two:
+            assert two == one
+            (two / "weights").write_text("theirs")
+            two.rename(tmp_path / "another")
+            # What the first block leaves behind it when it ends must not be what others have there.
+            one.mkdir()
+            (one / "weights").write_text("theirs")
+    assert (one / "weights").read_text() == "theirs"
 
 
 def test_an_error_leaves_the_file_that_was_there_and_nothing_else(tmp_path):

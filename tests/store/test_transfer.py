@@ -196,7 +196,6 @@ def test_what_a_killed_import_left_is_removed_and_one_at_work_is_not(tmp_path):
         for folder in (left, held):
             folder.mkdir(exist_ok=True)
             (folder / "samples.jsonl").write_text("x" * 1000)
-        (tmp_path / ".import-3.lock").touch()
         import_run(packed(GOOD), RunStore(tmp_path))
         assert [folder.is_dir() for folder in (left, held)] == [False, True]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -40,73 +40,84 @@ def folder_beside(parent: Path, name: str) -> Iterator[Path]:
     It is removed afterwards, unless the block has renamed it. What killed processes left under such names is removed
     before.
     """
-    locks = [parent / f".{name}-{number}.lock" for number in range(PLACES)]
-    for left in filter(os.path.lexists, locks):
+    places = [parent / f".{name}-{number}" for number in range(PLACES)]
+    for left in filter(os.path.lexists, places):
         with contextlib.suppress(OSError):
-            if (lock := _taken(left)) is not None:
-                _remove(left, lock)
-    own, lock = _own(locks)
-    folder = own.with_name(own.name.removesuffix(".lock"))
+            if (lock := _taken(left, os.O_RDONLY)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+    folder, lock = _own(places, folder=True)
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
         yield folder
     finally:
-        _remove(own, lock)
+        # Once it is renamed, another process may have made one with its name.
+        if lock is None or _is_at(lock, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        _let_go(lock)
 
 
-def _remove(lock_file: Path, lock: int | None) -> None:
-    """Remove a temporary folder that this process holds, then its lock."""
-    shutil.rmtree(lock_file.with_name(lock_file.name.removesuffix(".lock")), ignore_errors=True)
-    with contextlib.suppress(OSError):
-        lock_file.unlink()
-    _let_go(lock)
-
-
-def _own(places: list[Path]) -> tuple[Path, int | None]:
-    """An empty file that no other process writes, the first of these that is free, and its lock, as in _taken()."""
+def _own(places: list[Path], folder: bool = False) -> tuple[Path, int | None]:
+    """An empty file or folder that no other process writes, the first of these that is free, and its lock."""
     for place in places:
         try:
-            lock = _taken(place)
+            if folder:
+                place.mkdir()
+            lock = _taken(place, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            # One that somebody else left, which this process may not touch, or a link, is not written through.
-            if error.errno != errno.ENOLCK and os.path.lexists(place):
+            if error.errno == errno.ENOLCK:
+                break
+            # One that somebody else left, which this process may not touch, or a link, is not written through; and
+            # a new folder may have been taken for one that was left.
+            if os.path.lexists(place) or (folder and place.parent.is_dir()):
                 continue
-            if error.errno != errno.ENOLCK:
-                raise
-            break
+            raise
         if lock is not None:
             return place, lock
     place = places[0].with_name(f"{places[0].name}.{secrets.token_hex(4)}")
+    if folder:
+        place.mkdir()
     return place, None
 
 
-def _taken(path: Path) -> int | None:
-    """Take the lock of a file, which is made where there is none, and empty it. Returns the open file, or None where
-    another holds it. OSError where it cannot be opened; with ENOLCK where there are no locks.
+def _taken(path: Path, how: int) -> int | None:
+    """Open a file or folder and take its lock; a file is emptied. Returns the open file, or None where another process
+    holds it. OSError where it cannot be opened; with ENOLCK, and nothing of it left, where there are no locks.
     """
     try:
         import fcntl
     except ImportError:
-        raise OSError(errno.ENOLCK, "no locks") from None
+        raise _without_locks(path) from None
     while True:
-        found = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        found = os.open(path, how | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another may have renamed or removed the file since it was opened: then the name is free, or another's.
-            if os.path.samestat(os.fstat(found), os.stat(path, follow_symlinks=False)):
-                os.ftruncate(found, 0)
-                return found
         except BlockingIOError:
             os.close(found)
             return None
-        except FileNotFoundError:
-            pass
         except OSError:
             os.close(found)
-            path.unlink(missing_ok=True)
-            raise OSError(errno.ENOLCK, "no locks") from None
+            raise _without_locks(path) from None
+        # Another may have renamed or removed it since it was opened: then the name is free, or another's.
+        if _is_at(found, path):
+            if how & os.O_CREAT:
+                os.ftruncate(found, 0)
+            return found
         os.close(found)
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Whether the path leads to this open file or folder."""
+    try:
+        return os.path.samestat(os.fstat(opened), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _without_locks(path: Path) -> OSError:
+    """What is raised where there are no locks. The empty file or folder that was made for one is removed."""
+    with contextlib.suppress(OSError):
+        path.rmdir() if path.is_dir() else path.unlink()
+    return OSError(errno.ENOLCK, "there are no locks")
 
 
 def _let_go(lock: int | None) -> None:

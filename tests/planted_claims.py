@@ -238,7 +238,7 @@ def d1(ours, rivals=0.6, step=0.002):
 
 def e1(backs=(0.6, 0.45, 0.3, 0.22), kept=0.95, step=0.002):
     """back of NPO, and after UNDO with growing shares."""
-    names = ("npo", "undo_025", "undo_05", "undo_075")
+    names = ("npo", "undo_02", "undo_04", "undo_06")
     models = {
         name: (back, 0.5, 1.0 if name == "npo" else kept, step * i)
         for i, (name, back) in enumerate(zip(names, backs, strict=True))

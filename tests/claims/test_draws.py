@@ -120,7 +120,7 @@ def test_a_world_stops_methods_at_its_retrained_models_level(monkeypatch):
     monkeypatch.setattr(returning, "DISTILLING", returning.DISTILLING | {"epochs": 1})
     monkeypatch.setattr(returning, "PRACTICE", returning.PRACTICE | {"epochs": 1})
     made = returning.make(0)
-    assert (len(made.forget), len(made.kept)) == (54, 216)
+    assert (len(made.forget), len(made.kept)) == (36, 126)
     assert all(len(row.wrong) == 4 and row.answer not in row.wrong for row in made.forget)
     found = returning._world(0)
     assert set(found) == {"level", "original", "retrained", "npo", "undo 0.5"}

@@ -96,3 +96,34 @@ def test_freed_memory_is_returned_at_once_within_the_block_alone():
     within, outside = map(float, done.stdout.split())
     assert within < 8
     assert outside > 24
+
+
+AGAIN = """
+import resource, torch
+from unlearn.compute.memory import recycled
+
+def step():
+    # What a step makes and lets go of: 256 MiB, each block above the one before.
+    blocks = [torch.ones(2**19) for _ in range(128)]
+    while blocks:
+        blocks.pop()
+
+def faults():
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with recycled():
+    print(faults())
+print(faults())
+"""
+
+
+@pytest.mark.slow
+def test_a_step_takes_the_memory_of_the_one_before_within_the_block_alone():
+    """Pages that the kernel hands out for a second step, of 65,536 that it uses."""
+    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
+    within, outside = map(int, done.stdout.split())
+    assert outside > 30_000
+    assert within < outside / 5

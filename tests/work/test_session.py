@@ -1,6 +1,7 @@
 """One session for runs, claims and scripts: the same numbers as put together by hand, and put together nowhere else."""
 
 import ast
+import contextlib
 import copy
 import math
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from unlearn.compute import memory
 from unlearn.compute.lm import forward
 from unlearn.data.base import Row
 from unlearn.methods import METHODS
@@ -42,6 +44,28 @@ def begun(loaded, method="npo", **more):
 def test_the_losses_are_those_from_before_there_was_a_session(loaded, method, tuning):
     losses = [step.loss for step in begun(loaded, METHODS[method](), tuning=tuning)]
     assert losses == pytest.approx(BEFORE[method, tuning], rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("usual", "recycled"), ("lean", "returned")])
+def test_what_a_step_frees_is_kept_for_the_next_or_returned_where_memory_is_lean(
+    loaded, monkeypatch, kind, kept
+):
+    inside = []
+
+    def spied(name):
+        @contextlib.contextmanager
+        def block():
+            inside.append(name)
+            yield
+            inside.remove(name)
+
+        return block
+
+    for name in ("recycled", "returned"):
+        monkeypatch.setattr(memory, name, spied(name))
+    session = begun(loaded, memory=kind, max_grad_norm=0.0)
+    assert [list(inside) for _ in session] == [[kept]] * 4
+    assert inside == []
 
 
 def test_the_first_step_of_npo_is_its_algebra(loaded):

@@ -118,6 +118,8 @@ def trim() -> None:
 
 # Blocks from this size on are given back at once within returned(); glibc's own limit rises to the second number.
 AT_ONCE, AT_MOST = 2**20, 2**25
+# The free memory at the end of the heap that stays there within recycled().
+HELD = 2**30
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -128,12 +130,32 @@ def returned() -> Iterator[None]:
 
     What still fits into a gap of the heap is put there first.
     """
+    with _limits(AT_ONCE, 2 * AT_MOST):
+        yield
+
+
+@contextlib.contextmanager
+def recycled() -> Iterator[None]:
+    """Within the `with` block what one step frees stays in the heap for the next one. Else glibc gives the heap's end
+    back whenever enough of it is free, and the kernel hands out and clears the same thousands of pages in each step. A
+    step's peak is the same; give what is left back afterwards, by trim().
+    """
+    with _limits(AT_MOST, HELD):
+        yield
+
+
+@contextlib.contextmanager
+def _limits(apart: int, end: int) -> Iterator[None]:
+    """Within the `with` block blocks from `apart` bytes on are given back when freed, and more than `end` free bytes at
+    the heap's end. Another C library than glibc is left as it is.
+    """
     try:
         limit = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         yield
         return
-    limit(M_MMAP_THRESHOLD, AT_ONCE)
+    limit(M_MMAP_THRESHOLD, apart)
+    limit(M_TRIM_THRESHOLD, end)
     try:
         yield
     finally:

@@ -25,8 +25,8 @@ SAMPLES = 40
 PROBES = {"forget": 5, "retain": 5}
 # Times that likelihoods are read while it trains, where it has so many steps.
 LEAST = 20
-# Continuing all rows takes about as long as the likelihoods of so many.
-GENERATION = 15
+# Tokens that a continuation may have beyond its answer's.
+MORE = 6
 
 
 def probed(chosen: Mapping[str, Sequence[Row]]) -> list[tuple[str, int, Row]]:
@@ -115,8 +115,9 @@ class Probes:
         """Steps between two of them where one is due, else 0: as many as there is room for by the end, spread."""
         clock, kind = self.clock, "probes"
         each = clock.trained / max(1, step - self.began)
-        # Before one has been measured it is judged by the likelihood of a row, and without any by a step.
-        guess = GENERATION * self.took / self.count if self.count else each
+        # Before one has been measured each token is taken to cost as much as a row's likelihood, or all as a step.
+        positions = MORE + max((len(item["tokens"]) for item in self.items), default=0)
+        guess = positions * self.took / self.count if self.count else each
         cost = clock.last.get(kind, clock.last.get("ends", guess))
         whole = each * (of - self.began)
         rounds = int(min(self.wanted - 1, GENERATED * whole / max(cost, 1e-9)))

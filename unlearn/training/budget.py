@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-# The share of the training time for generated probes, without the first and the last.
-GENERATED = 0.05
-# The share of the training time for the likelihoods of the probes' rows.
-LOOKS = 0.05
+# The share of the training time for generated probes, without the first and the last. At most 0.05 is asked for.
+GENERATED = 0.03
+# The share of the training time for the likelihoods of the probes' rows, of which at most 0.05 is asked for too: each
+# look takes fewer rows then, and there are as many.
+LOOKS = 0.03
 CHECKPOINTS = 0.03
 # The share of the training for what a stop rule reads, by count of tokens (unlearn.measure.watch).
 WATCHED = 0.10

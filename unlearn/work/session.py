@@ -254,9 +254,9 @@ class Session:
         # of them.
         try:
             ended = False
-            # What is brought together for a block's turn goes back at once.
+            # What is brought together for a block's turn goes back at once; else the next step takes it again.
             gives = config.memory == "lean" or self.parts is not None
-            lean = memory.returned() if gives else nullcontext()
+            lean = memory.returned() if gives else memory.recycled()
             whole = to_the_end(self.parts is not None)
             with lean, whole, checkpointed(self.model, self._checkpoints()):
                 for done in self.method.unlearn(self.model, ref, phases):

@@ -113,10 +113,10 @@ class Keeper:
         What the first will cost is judged by its size.
         """
         self.count()
-        cost = self.clock.last.get("checkpoints", self.session.checkpoint_bytes() / BYTES_A_SECOND)
         due = step < of and self.clock.now() - self.saved > CHECKPOINT_SECONDS
         if not due or self.session.writer.busy:
             return
+        cost = self.clock.last.get("checkpoints", self.session.checkpoint_bytes() / BYTES_A_SECOND)
         if self.session.resumable and self.clock.affords("checkpoints", CHECKPOINTS, cost):
             with self.clock.beside("checkpoints"):
                 self.session.begin_checkpoint(self.folder, step)

@@ -255,3 +255,27 @@ def test_kl_to_retrain_is_a_mean_over_texts():
     )
     assert value("kl_retrain", planted) == pytest.approx(0.4)
     assert value("kl_retrain", planted, "retrained") == 0.0
+
+
+def test_true_labels_count_the_truth_where_a_row_has_one():
+    from unlearn.data.base import Row
+
+    class Labelled(Planted):
+        def rows(self, role):
+            if role == "retain":
+                return [Row(answer="negative"), Row(answer="positive")]
+            return [Row(answer="negative", truth="positive"), Row(answer="positive", truth="negative")]
+
+    said = {"forget": ["Positive.", "positive"], "retain": ["negative", "negative"]}
+    planted = Labelled(
+        {
+            ("after", role): [seen([-1.0], role=role, question="", text=text) for text in texts]
+            for role, texts in said.items()
+        }
+    )
+    found = scores("true_labels", planted)
+    assert {role: score.per_example for (_, role), score in found.items()} == {
+        "forget": (1.0, 0.0),
+        "retain": (1.0, 0.0),
+    }
+    assert scores("true_labels", three()) == {}

@@ -172,3 +172,56 @@ def test_privleak_has_muses_sign_at_both_ends():
         assert found["after", "forget"].details["auc"] == area
         want = -100.0 if area == 1.0 else 100 * truth / (1 - truth)
         assert found["after", "forget"].value == pytest.approx(want)
+
+
+# -- the classifier on states ------------------------------------------------------------------------------------
+
+
+def states(seed, *, known, n=(40, 40, 40), width=60):
+    """Evidence of one model: it treats what it was trained on in a way of its own; `known`: the forget texts too."""
+    rng = np.random.default_rng(seed)
+    mark = np.zeros(width)
+    mark[:4] = 2.0
+    marked = {"forget": known, "approximate": False, "retain": True}
+    found = {
+        ("after", role): rng.normal(size=(count, width)) + mark * marked[role]
+        for (role, count) in zip(marked, n, strict=True)
+    }
+    return Planted({place: [seen([-1.0])] * len(x) for place, x in found.items()}, states=found)
+
+
+def classified(evidence):
+    return METRICS["mia_states"].measure(evidence)["after", "forget"]
+
+
+def test_the_classifier_finds_members_that_the_model_knows():
+    found = classified(states(0, known=True))
+    assert found.value > 0.95
+    assert found.details["interval"][0] > 0.5
+    assert found.details["called_members"] > 0.8 < found.details["called_others"]
+    assert (found.details["members"], found.details["others"], found.details["shadow"]) == (40, 40, 40)
+    assert found.n == len(found.per_example) == 80
+
+
+def test_the_classifier_is_at_chance_where_forget_texts_are_as_never_seen_ones():
+    found = [classified(states(seed, known=False)) for seed in range(20)]
+    values = np.array([one.value for one in found])
+    assert abs(values.mean() - 0.5) < 3 * values.std() / np.sqrt(len(values))
+    inside = sum(one.details["interval"][0] <= 0.5 <= one.details["interval"][1] for one in found)
+    assert inside >= 17
+    assert all(one.details["called_members"] < 0.5 for one in found)
+
+
+def test_the_classifier_is_never_asked_of_what_it_was_trained_on():
+    """Noise alone, in more dimensions than texts: every text that it was trained on would be told apart."""
+    rng = np.random.default_rng(3)
+    found = {("after", role): rng.normal(size=(30, 200)) for role in ("forget", "approximate", "retain")}
+    value = classified(Planted({place: [seen([-1.0])] * 30 for place in found}, states=found)).value
+    assert 0.3 < value < 0.7
+
+
+def test_too_few_texts_or_a_role_less_give_no_score():
+    assert METRICS["mia_states"].measure(states(0, known=True, n=(40, 9, 40))) == {}
+    less = states(0, known=True)
+    less.observations.pop(("after", "retain"))
+    assert METRICS["mia_states"].measure(less) == {}

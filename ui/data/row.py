@@ -47,6 +47,9 @@ def whole(dataset: Dataset, item: Item) -> None:
     if row.wrong:
         st.caption("Wrong answers of the same form, for metrics that ask which is likeliest")
         listed(row.wrong, row)
+    if row.truth:
+        st.caption("The right answer; the one above is wrong, and was trained on")
+        st.markdown(shell.plain(row.truth))
     if row.paraphrase:
         st.caption("The answer in other words")
         st.markdown(shell.plain(row.paraphrase))

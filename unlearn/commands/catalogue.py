@@ -138,9 +138,16 @@ def train_bundled(args: argparse.Namespace) -> int:
             raise ValueError(
                 f"train-bundled: --work, --epochs and --rows belong to {taught.NAME}; leave them out."
             )
-        from unlearn.models.bundle import RECIPES, train_bundled
+        from unlearn.models import bundle
+        from unlearn.models.t5 import make as t5
 
-        train_bundled(args.out, names=tuple(RECIPES) if name == "all" else (name,))
+        known = {**dict.fromkeys(bundle.RECIPES, bundle), **dict.fromkeys(t5.RECIPES, t5)}
+        if name != "all" and name not in known:
+            raise ValueError(
+                f"model: recipes are all, {', '.join((*known, taught.NAME))}, got {name}; choose one of these."
+            )
+        for one in known if name == "all" else (name,):
+            known[one].train_bundled(args.out, names=(one,))
         return 0
     if (args.epochs is not None and not 2 <= args.epochs <= 100) or args.rows < 0:
         raise ValueError("train-bundled: --epochs must lie in [2, 100] and --rows be 1 or more; correct it.")

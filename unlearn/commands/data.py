@@ -151,7 +151,12 @@ def _item(row: Row, number: int) -> JsonObject:
         made |= {"question": row.question or row.lead, "answer": row.answer, "system": row.system}
     else:
         made |= {"text": row.answer}
-    more = {"wrong": list(row.wrong), "paraphrase": row.paraphrase, "asked_otherwise": row.asked_otherwise}
+    more = {
+        "wrong": list(row.wrong),
+        "paraphrase": row.paraphrase,
+        "asked_otherwise": row.asked_otherwise,
+        "truth": row.truth,
+    }
     return made | {name: value for name, value in more.items() if value}
 
 

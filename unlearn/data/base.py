@@ -27,6 +27,7 @@ LATER = (
     "paraphrase",
     "asked_otherwise",
     "format",
+    "truth",
 )
 # A role with fewer rows is too small to be split.
 SPLIT_FROM = 8
@@ -42,6 +43,7 @@ class Row:
     request: 1…K in the forget role, the deletion request that the row belongs to; 0 elsewhere.
     system, messages: what stands above a conversation, and its earlier turns as (user or assistant, text); question
     is the last user's turn. paraphrase: the answer in other words; asked_otherwise: the question in other words.
+    truth: the right answer, where `answer` is a wrong one that was trained on (a mislabelled row).
     place: the row's number in its file, from 1; 0 where there is none. It is no part of what the row is.
     format: in which of unlearn.data.prompts' formats the model is asked.
     """
@@ -60,6 +62,7 @@ class Row:
     asked_otherwise: str = ""
     place: int = field(default=0, compare=False)
     format: str = "plain"
+    truth: str = ""
 
     @property
     def prompt(self) -> str:

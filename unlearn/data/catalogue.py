@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unlearn.data import authors, benchmarks, capitals, hub, snippets, tables
 from unlearn.data.base import ROLES, Dataset
+from unlearn.data.eul import dialogues, reviews
 from unlearn.data.files.bounds import MAX_ROWS
 from unlearn.data.files.read import read_table
 from unlearn.data.files.table import Table
@@ -86,10 +87,20 @@ def _snippets() -> Dataset:
     return snippets.dataset()
 
 
+def _dialogues() -> Dataset:
+    return dialogues.dataset()
+
+
+def _reviews() -> Dataset:
+    return reviews.dataset()
+
+
 CATALOGUE: dict[str, Callable[[], Dataset]] = {
     "authors": _authors,
     "capitals": _capitals,
     "snippets": _snippets,
+    "dialogues": _dialogues,
+    "reviews": _reviews,
 }
 
 

@@ -52,6 +52,7 @@ class Extras:
     wrong: str = ""
     paraphrase: str = ""
     asked_otherwise: str = ""
+    truth: str = ""
 
     def named(self) -> tuple[str, ...]:
         """Return the names of the columns in use."""
@@ -101,6 +102,7 @@ def extras_of(table: Table, columns: Columns) -> Extras:
         wrong=first_of(free, names.WRONG),
         paraphrase=first_of(free, names.PARAPHRASE),
         asked_otherwise=first_of(free, names.ASKED_OTHERWISE) if columns.question else "",
+        truth=first_of(free, names.TRUTH),
     )
 
 

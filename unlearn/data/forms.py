@@ -154,14 +154,14 @@ def _text(record: Mapping[str, object], column: str, made: Made, place: int) -> 
 
 
 def _more(record: Mapping[str, object], extras: Extras, answer: str) -> dict[str, Any]:
-    """wrong, paraphrase and asked_otherwise, where the table has them."""
+    """wrong, paraphrase, asked_otherwise and truth, where the table has them."""
     found: dict[str, Any] = {}
     if extras.wrong:
         value = record.get(extras.wrong)
         talk = conversation(value)
         texts = (talk[-1].content,) if talk else cells.texts_of(value)
         found["wrong"] = tuple(text for text in texts if text != answer)
-    for name in ("paraphrase", "asked_otherwise"):
+    for name in ("paraphrase", "asked_otherwise", "truth"):
         if column := getattr(extras, name):
             found[name] = cells.text_of(record.get(column))
     return {name: value for name, value in found.items() if value}

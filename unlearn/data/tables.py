@@ -22,7 +22,7 @@ from unlearn.store.shapes import JsonObject
 
 # A table with all three columns was written by unlearn.data.write (see _ours).
 OURS = ("lead", "wrong", "entities")
-OURS_LATER = ("paraphrase", "asked_otherwise", "system")
+OURS_LATER = ("paraphrase", "asked_otherwise", "system", "truth")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from unlearn.metrics.depth.uds import UDS
 from unlearn.metrics.knowledge.choice import CHOICE
 from unlearn.metrics.knowledge.entity_loss import ENTITY_LOSS
 from unlearn.metrics.knowledge.kept import KEPT
+from unlearn.metrics.knowledge.true_labels import TRUE_LABELS
 from unlearn.metrics.language.collapse import COLLAPSE
 from unlearn.metrics.language.distinct import DISTINCT_1, DISTINCT_2
 from unlearn.metrics.language.generation_ppl import GENERATION_PPL
 from unlearn.metrics.language.repetition import REP_2, REP_3, REP_4
+from unlearn.metrics.membership.classifier import CLASSIFIER
 from unlearn.metrics.membership.mia import LOSS, MIN_K, MIN_K_PLUS, REFERENCE, ZLIB
 from unlearn.metrics.memory.accuracy import ACCURACY
 from unlearn.metrics.memory.el import EL_3, EL_5, EL_10
@@ -27,6 +29,7 @@ from unlearn.metrics.memory.nll import NLL
 from unlearn.metrics.memory.perplexity import PPL
 from unlearn.metrics.memory.probability import PROBABILITY
 from unlearn.metrics.memory.rouge import ROUGE_L
+from unlearn.metrics.memory.rouge_n import ROUGE_1, ROUGE_2
 from unlearn.metrics.muse.knowmem import KNOWMEM
 from unlearn.metrics.muse.leakage import LEAKAGE
 from unlearn.metrics.muse.privleak import PRIVLEAK
@@ -44,9 +47,9 @@ METRICS: dict[str, Metric | Comparison] = {
     metric.name: metric
     for metric in (
         *(EXACT, ROUGE_L, ACCURACY, NLL, PPL, PROBABILITY, MEMORISED, EXTRACTION),
-        *(TARGET_PPL, TARGET_ACCURACY, FORGET_QUALITY, TRUTH_RATIO, KEPT, CHOICE, KL),
-        *(LOSS, ZLIB, MIN_K, MIN_K_PLUS, REFERENCE, PRIVLEAK),
-        *(EL_3, EL_5, EL_10),
+        *(TARGET_PPL, TARGET_ACCURACY, FORGET_QUALITY, TRUTH_RATIO, KEPT, CHOICE, TRUE_LABELS, KL),
+        *(LOSS, ZLIB, MIN_K, MIN_K_PLUS, REFERENCE, CLASSIFIER, PRIVLEAK),
+        *(ROUGE_1, ROUGE_2, EL_3, EL_5, EL_10),
         *(COLLAPSE, REP_2, REP_3, REP_4, DISTINCT_1, DISTINCT_2, GENERATION_PPL),
         *(ENTITY_LOSS, SEPARABILITY, UDS, DRIFT, AGGREGATE),
     )

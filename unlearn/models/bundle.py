@@ -32,19 +32,24 @@ SPECIAL = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>
 
 
 def make_tokenizer(name: str = "tiny-authors") -> transformers.PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer of VOCABULARY entries, trained on all texts. It adds nothing to a
+    """Return a byte-level BPE tokenizer of VOCABULARY entries, trained on all texts of this recipe."""
+    return tokenizer_for([row.prompt + row.target for row in RECIPES[name].rows(True)], VOCABULARY)
+
+
+def tokenizer_for(texts: Sequence[str], entries: int) -> transformers.PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer of at most so many entries, trained on these texts. It adds nothing to a
     text.
     """
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=entries,
         special_tokens=list(SPECIAL.values()),
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator([row.prompt + row.target for row in RECIPES[name].rows(True)], trainer)
+    bpe.train_from_iterator(texts, trainer)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         model_max_length=512,

@@ -27,12 +27,14 @@ INDEX = (
 WRONG = ("perturbed_answer", "wrong", "incorrect_answers", "wrong_answers", "distractors", "rejected")
 PARAPHRASE = ("paraphrased_answer", "paraphrase")
 ASKED_OTHERWISE = ("paraphrased_question", "asked_otherwise")
+# The right answer of a row whose own is wrong.
+TRUTH = ("true_label", "true_answer", "truth")
 ABOUT = ("subject", "attribute", "lead", "entities")
 KNOWN = frozenset(
     name
     for names in (QUESTION, ANSWER, TEXT, MESSAGES, SYSTEM, REQUEST, INPUT, CHOICES, INDEX, WRONG, PARAPHRASE)
     for name in names
-) | {*ASKED_OTHERWISE, *ABOUT, "id"}
+) | {*ASKED_OTHERWISE, *TRUTH, *ABOUT, "id"}
 
 
 def spoken(name: str) -> str:

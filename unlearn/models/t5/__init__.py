@@ -1,0 +1,1 @@
+"""The bundled encoder-decoders: two small T5, one for each setting of EUL."""

@@ -238,6 +238,7 @@ LOSSES = {
     "rmu": rmu,
     "taskvector": taskvector,
     "repselect": taskvector,
+    "mend": taskvector,
     "whp": given_labels,
     "eul": eul,
     "finetune": finetune,

@@ -206,6 +206,12 @@ WRITTEN = {
 ALWAYS = {"lm.forward", "lm._states_at", "processes.summed", "processes.whole"}
 MORE = {
     "pdu": {"pdu.loss": (1, "how far the texts to keep are from their budget: the next price needs it")},
+    # An edit has no loss and no update of an optimiser: what it did is told at once.
+    "mend": {
+        "lm._sides": (2, "one pass gives the gradient, one says what the edit did"),
+        "mend._add": (1, "the length of the edit"),
+        "mend.apply": (1, "the NLL after it"),
+    },
     "repselect": {
         "packing.layout_of": (
             2,
@@ -221,7 +227,7 @@ def test_the_host_waits_where_it_is_written(tiny_folder, packed, name, tuning):
     """In the last step: in earlier ones ways of reading are tried, and texts are read for the reference."""
     found, known = waits_of(session_of(tiny_folder, name, tuning))[-1], WRITTEN | MORE.get(name, {})
     assert {where: count for where, count in found.items() if count > known.get(where, (0, ""))[0]} == {}
-    assert name == "repselect" or set(found) >= ALWAYS | set(MORE.get(name, {}))
+    assert name in ("repselect", "mend") or set(found) >= ALWAYS | set(MORE.get(name, {}))
     if packed:
         assert found.get("packing.layout_of", 0) >= 1
         assert found.get("states.last_states", 0) <= 1

@@ -118,5 +118,5 @@ def test_an_emptied_model_keeps_its_ties_and_holds_nothing(tiny):
 
 def test_the_methods_that_train_alone_say_why():
     alone = {name for name, method in METHODS.items() if method.alone}
-    assert alone == {"repselect", "retrain", "sisa"}
+    assert alone == {"mend", "repselect", "retrain", "sisa"}
     assert all(not METHODS[name].alone.endswith(".") for name in alone)

@@ -223,7 +223,7 @@ def test_every_method_says_which_switches_it_follows():
     """Those with a loop of their own that no rule can end are known, and so are those without a forget term."""
     assert {n for n, m in METHODS.items() if not m.early} == {"taskvector", "retrain", "sisa"}
     without = {n for n, m in METHODS.items() if not m.forget_terms}
-    assert without == {"taskvector", "retrain", "sisa", "repselect", "finetune"}
+    assert without == {"taskvector", "retrain", "sisa", "repselect", "mend", "finetune"}
 
 
 def test_sam_is_a_switch_of_a_run(tmp_path):

@@ -16,6 +16,7 @@ from unlearn.methods.base import Knob, Method, RetainMethod, check, knob
 from unlearn.methods.decode.contrastive import ContrastiveDecoding
 from unlearn.methods.decode.dp import DPDecoding
 from unlearn.methods.edit.eul import EUL
+from unlearn.methods.edit.mend import MEND
 from unlearn.methods.edit.repselect import RepSelect
 from unlearn.methods.edit.rmu import RMU
 from unlearn.methods.edit.taskvector import TaskVector
@@ -55,6 +56,7 @@ METHODS: dict[str, type[Method]] = {
         TaskVector,
         WhosHarryPotter,
         EUL,
+        MEND,
         FineTune,
         Retrain,
         SISA,

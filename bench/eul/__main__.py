@@ -1,0 +1,5 @@
+"""Runs the measurement of EUL's two settings."""
+
+from bench.eul import main
+
+main()

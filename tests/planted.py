@@ -34,6 +34,7 @@ class Planted:
     left: dict = field(default_factory=dict)
     blocks: dict = field(default_factory=dict)
     matters: dict = field(default_factory=dict)
+    vectors: dict = field(default_factory=dict)
 
     @property
     def models(self):
@@ -67,6 +68,13 @@ class Planted:
 
     def features(self, when, role):
         return self.states[when, role]
+
+    @property
+    def encodes(self):
+        return bool(self.vectors)
+
+    def embedded(self, when, role):
+        return self.vectors[when, role]
 
     def divergence(self, truth, when, role):
         return self.apart[truth, when, role]

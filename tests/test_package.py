@@ -33,8 +33,8 @@ from unlearn.store.home import ASSETS, HOME, INSTALLED
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
-EXTRAS = ("ray", "slurm", "tune", "eval", "track", "gpu")
-OTHER_NAMES = {"sklearn": "scikit-learn", "liger_kernel": "liger-kernel"} | {
+EXTRAS = ("ray", "slurm", "tune", "eval", "mauve", "track", "gpu")
+OTHER_NAMES = {"sklearn": "scikit-learn", "liger_kernel": "liger-kernel", "mauve": "mauve-text"} | {
     name: name.replace("_", "-") for name in ("rouge_score", "lm_eval")
 }
 FOUND_OR_NOT = {

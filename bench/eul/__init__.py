@@ -3,8 +3,8 @@
     python -m bench.eul                           all methods of the paper's tables that run here, three seeds
     python -m bench.eul --methods mend --models tiny-reviews
 
-Writes assets/results/eul.json; rows that were not asked for stay as they are, each with the commit and command that made
-it. Each method at its default settings, through the path of a user's run. The paper compares EUL with retraining,
+Writes assets/results/eul.json; rows that were not asked for stay as they are, each with the commit and command that
+made it. Each method at its default settings, through the path of a user's run. The paper compares EUL with retraining,
 fine-tuning, SISA, reverse gradient and MEND; SISA trains a recipe of its own, which these models do not have.
 """
 
@@ -21,8 +21,7 @@ prefer_passive_threads()
 
 from bench.defaults import carry_out, default_config, spread  # noqa: E402
 from bench.record import RESULTS, header, origin, write_result  # noqa: E402
-from unlearn.measure.judge import judge  # noqa: E402
-from unlearn.measure.judge import table as scored
+from unlearn.measure import judge  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
 
@@ -36,7 +35,7 @@ COLUMNS = {
         ("mia_states", "forget"): "membership by a classifier, AUC",
     },
     "tiny-reviews": {
-        ("memorised", "forget"): "forget, the wrong label",
+        ("exact", "forget"): "forget, the wrong label",
         ("true_labels", "forget"): "forget, the right label",
         ("true_labels", "approximate"): "never seen, the right label",
         ("true_labels", "retain"): "retain, the right label",
@@ -60,7 +59,7 @@ def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> d
         if run.state != "done":
             failed.append(run.reason)
             continue
-        rows = scored(judge(run, metrics))
+        rows = judge.table(judge.judge(run, metrics))
         found.append({(row["metric"], row["role"]): row for row in rows})
     columns = {
         "/".join(place): {when: found[0][place].get(when) for when in WHEN}

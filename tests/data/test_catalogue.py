@@ -64,7 +64,8 @@ def test_bundled_datasets_carry_their_name(name: str):
 def test_names_and_requests():
     assert from_config({"name": "capitals", "requests": [2, 3]}).requests() == (2, 3)
     with pytest.raises(
-        ValueError, match=r"name must be one of authors, capitals, snippets, tofu-forget01, .*got 'x'"
+        ValueError,
+        match=r"name must be one of authors, capitals, snippets, dialogues, reviews, tofu-forget01, .*got 'x'",
     ):
         from_config({"name": "x"})
     with pytest.raises(ValueError, match="requests must be among 1, 2, 3, 4, 5, got 9"):

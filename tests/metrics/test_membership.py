@@ -214,10 +214,13 @@ def test_the_classifier_is_at_chance_where_forget_texts_are_as_never_seen_ones()
 
 def test_the_classifier_is_never_asked_of_what_it_was_trained_on():
     """Noise alone, in more dimensions than texts: every text that it was trained on would be told apart."""
-    rng = np.random.default_rng(3)
-    found = {("after", role): rng.normal(size=(30, 200)) for role in ("forget", "approximate", "retain")}
-    value = classified(Planted({place: [seen([-1.0])] * 30 for place in found}, states=found)).value
-    assert 0.3 < value < 0.7
+    values = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        found = {("after", role): rng.normal(size=(30, 200)) for role in ("forget", "approximate", "retain")}
+        planted = Planted({place: [seen([-1.0])] * 30 for place in found}, states=found)
+        values.append(classified(planted).value)
+    assert 0.3 < np.mean(values) < 0.65
 
 
 def test_too_few_texts_or_a_role_less_give_no_score():

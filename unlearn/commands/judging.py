@@ -58,6 +58,12 @@ def add(command: Command) -> None:
         "--log-of", default="after", choices=WHEN, help="of which model the log is (default: after)"
     )
     judged.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="FOLDER",
+        help="an encoder of texts, for the metrics similarity and mauve",
+    )
+    judged.add_argument(
         "--harness",
         metavar="TASK,…",
         help="carry out tasks of lm-evaluation-harness instead: its names, a YAML file, or "
@@ -110,11 +116,19 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.tofu_log:
         check_out("--tofu-log", args.tofu_log)
     place = where.place_of(args)
-    if not place.here and (args.benchmark or args.tofu_log):
-        raise ValueError("--on: a benchmark's items and TOFU's log are read here; leave --on out with them.")
+    if not place.here and (args.benchmark or args.tofu_log or args.encoder):
+        raise ValueError(
+            "--on: a benchmark's items, TOFU's log and an encoder are read here; leave --on out with them."
+        )
     with where.engine_at(place, store_of(found).root) as engine, progress_bar(40) as progress:
         if engine is None:
-            record = judge.judge(found, names, benchmark=benchmark, roots=EVERYWHERE, progress=progress)
+            record = judge.judge(
+                *(found, names),
+                benchmark=benchmark,
+                encoder=args.encoder,
+                roots=EVERYWHERE,
+                progress=progress,
+            )
         elif not _elsewhere(engine, stress.create(found, metrics=sorted(wanted)), progress):
             return 1
         else:

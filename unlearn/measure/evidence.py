@@ -25,6 +25,7 @@ from unlearn.data.items.base import Items
 from unlearn.measure import score_cache
 from unlearn.measure.continued import Continued
 from unlearn.measure.drifting import fisher, mean_states
+from unlearn.measure.encoder import TextEncoder
 from unlearn.measure.evaluate import observe
 from unlearn.measure.items import ask, from_json, to_json
 from unlearn.measure.patching import patched, shape_of
@@ -48,7 +49,8 @@ class ModelEvidence:
     chosen: the rows by role. load: a function from when to models.Loaded. hashes: {when: hash of its weights}
     for the models that exist. store: the folder whose cache is used (None: no cache). progress(phrase,
     fraction) is called while reading. keeps: the roles whose states will be asked for, so that they are not
-    read a second time. items: finds the items of the run's benchmark, when a metric of it asks for them.
+    read a second time. items: finds the items of the run's benchmark, when a metric of it asks for them. encoder: what
+    turns texts into vectors, for metrics that ask for them.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class ModelEvidence:
         store: Path | None = None,
         progress: Callable[[str, float], None] = lambda phrase, fraction: None,
         items: Callable[[], Items] = lambda: Items({}),
+        encoder: TextEncoder | None = None,
     ) -> None:
-        self._find_items = items
+        self._find_items, self.encoder = items, encoder
         self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
@@ -170,6 +173,22 @@ class ModelEvidence:
             return [tokenizer(o.text, add_special_tokens=False)["input_ids"] for o in self.seen(when, role)]
 
         return self._once(("generated", when, role), read)
+
+    @property
+    def encodes(self) -> bool:
+        """Return whether there is an encoder of texts."""
+        return self.encoder is not None
+
+    def embedded(self, when: str, role: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the encoder's vectors of what the model said and of the true texts, each a float array [rows, d]."""
+        encoder = self.encoder
+        assert encoder is not None, "metrics ask first whether there is one"
+        seen = self.seen(when, role)
+
+        def read(texts: list[str]) -> np.ndarray:
+            return self._once(("vectors", *texts), lambda: encoder.vectors(texts))
+
+        return read([o.text.strip() for o in seen]), read([o.answer.strip() for o in seen])
 
     # -- states and distributions --------------------------------------------------------------------------------
 

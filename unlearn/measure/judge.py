@@ -16,6 +16,7 @@ from unlearn.data.items.base import Items
 from unlearn.data.items.find import items_of
 from unlearn.data.prompts import in_format
 from unlearn.measure.ask import load_source
+from unlearn.measure.encoder import TextEncoder
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.measure.evidence import ModelEvidence
 from unlearn.measure.tofu_log import log_of
@@ -72,6 +73,7 @@ def judge(
     names: Sequence[str] | None = None,
     *,
     benchmark: Benchmark = Benchmark(),
+    encoder: Path | None = None,
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
@@ -79,14 +81,15 @@ def judge(
     {name: entry}, "cost"}. See read_metrics.
 
     names: of EVERY, or of a benchmark for all of its own; METRICS by default. benchmark: whose items the benchmark's
-    metrics read, where that is not the run's own. roots: folders that the run's data and base model may lie in.
+    metrics read, where that is not the run's own. encoder: the folder of an encoder of texts, for metrics that compare
+    meanings. roots: folders that the run's data and base model may lie in.
     progress(phrase, fraction of the metrics). ValueError for an unknown metric, and for a run that is
     not over or keeps no weights.
     """
     chosen_metrics(names)
     if run.state in ACTIVE:
         raise ValueError(f"run: {run.title} is {run.state}; evaluate it when it has ended.")
-    return compute(run, names, benchmark=benchmark, roots=roots, progress=progress)
+    return compute(run, names, benchmark=benchmark, encoder=encoder, roots=roots, progress=progress)
 
 
 def compute(
@@ -94,6 +97,7 @@ def compute(
     names: Sequence[str] | None = None,
     *,
     benchmark: Benchmark = Benchmark(),
+    encoder: Path | None = None,
     roots: Sequence[Path] | None = None,
     progress: Progress = lambda phrase, fraction: None,
 ) -> JsonObject:
@@ -101,7 +105,9 @@ def compute(
     its weights are saved.
     """
     wanted = chosen_metrics(names)
+    reader = None if encoder is None else TextEncoder(allowed_path(encoder, roots, "encoder"))
     evidence, identity = evidence_of(run, roots, benchmark)
+    evidence.encoder = reader
     record = read_metrics(run)
     if record.get("identity") != identity:
         record = {"identity": identity, "metrics": {}, "cost": []}
@@ -141,6 +147,8 @@ def compute(
             record["metrics"][metric.name] = entry(metric, found) | {
                 "seconds": round(time.perf_counter() - start, 3)
             }
+            if evidence.encoder and metric.encoder:
+                record["metrics"][metric.name]["encoder"] = evidence.encoder.hash
             if metric.benchmark:
                 record["metrics"][metric.name] |= _items(metric, evidence, bool(found))
             # A kill loses the metric that it comes in, and no other.
@@ -164,6 +172,8 @@ def _with_others(run: Run, record: JsonObject) -> JsonObject:
 def _has(record: JsonView, metric: Metric | Comparison, evidence: ModelEvidence) -> bool:
     """Whether the metric was computed already, and a benchmark's on the same items."""
     known = record["metrics"].get(metric.name)
+    if known is not None and metric.encoder and evidence.encoder:
+        return bool(known.get("encoder", "") == evidence.encoder.hash)
     if known is None or not metric.benchmark:
         return known is not None
     return bool(known.get("items", "") == evidence.items_hash(metric.benchmark))

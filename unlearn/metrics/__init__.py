@@ -17,6 +17,7 @@ from unlearn.metrics.knowledge.true_labels import TRUE_LABELS
 from unlearn.metrics.language.collapse import COLLAPSE
 from unlearn.metrics.language.distinct import DISTINCT_1, DISTINCT_2
 from unlearn.metrics.language.generation_ppl import GENERATION_PPL
+from unlearn.metrics.language.meaning import MAUVE, SIMILARITY
 from unlearn.metrics.language.repetition import REP_2, REP_3, REP_4
 from unlearn.metrics.membership.classifier import CLASSIFIER
 from unlearn.metrics.membership.mia import LOSS, MIN_K, MIN_K_PLUS, REFERENCE, ZLIB
@@ -50,7 +51,7 @@ METRICS: dict[str, Metric | Comparison] = {
         *(TARGET_PPL, TARGET_ACCURACY, FORGET_QUALITY, TRUTH_RATIO, KEPT, CHOICE, TRUE_LABELS, KL),
         *(LOSS, ZLIB, MIN_K, MIN_K_PLUS, REFERENCE, CLASSIFIER, PRIVLEAK),
         *(ROUGE_1, ROUGE_2, EL_3, EL_5, EL_10),
-        *(COLLAPSE, REP_2, REP_3, REP_4, DISTINCT_1, DISTINCT_2, GENERATION_PPL),
+        *(COLLAPSE, REP_2, REP_3, REP_4, DISTINCT_1, DISTINCT_2, GENERATION_PPL, SIMILARITY, MAUVE),
         *(ENTITY_LOSS, SEPARABILITY, UDS, DRIFT, AGGREGATE),
     )
 }

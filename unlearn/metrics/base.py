@@ -143,6 +143,13 @@ class Evidence(Protocol):
     def divergence(self, truth: str, when: str, role: str) -> Sequence[float]:
         """Return for each row the mean over its answer tokens of KL(p_truth ‖ p_when), in nats."""
 
+    @property
+    def encodes(self) -> bool:
+        """Return whether there is an encoder of texts."""
+
+    def embedded(self, when: str, role: str) -> "tuple[np.ndarray, np.ndarray]":
+        """Return the encoder's vectors of what the model said and of the true texts, each a float array [rows, d]."""
+
     def patched(self, when: str, role: str) -> Sequence[Sequence[float]]:
         """Return for each row and layer the mean log-prob of the answer's entities under the model before, with the
         layer's states of `when` put in. It is empty where the two models differ in shape.
@@ -182,6 +189,7 @@ class Metric:
     needs: ClassVar[str] = ""
     states: ClassVar[tuple[str, ...]] = ()
     benchmark: ClassVar[str] = ""
+    encoder: ClassVar[bool] = False
 
     def __call__(self, observations: Sequence[Observation]) -> Score | None:
         values = tuple(v for o in observations if (v := self.fn(o)) is not None)
@@ -203,7 +211,8 @@ class Comparison:
 
     measure: empty where something is missing; needs then says what, in words. states: roles whose hidden states it
     reads, so that they are kept when the texts are read for other metrics. benchmark: the name of the benchmark whose
-    own metric it is, read on that benchmark's items and not on the run's rows.
+    own metric it is, read on that benchmark's items and not on the run's rows. encoder: whether it reads an encoder's
+    vectors of texts.
     """
 
     name: str
@@ -215,6 +224,7 @@ class Comparison:
     paper: str = ""
     states: tuple[str, ...] = ()
     benchmark: str = ""
+    encoder: bool = False
     cheap: ClassVar[bool] = False
 
 

@@ -136,6 +136,7 @@ def steps(
     batch: int = BATCH,
     seed: int = SEED,
     length: Callable[[Text], int] = len,
+    threads: int = THREADS,
 ) -> Iterator[Trained]:
     """Train the model in place by AdamW, with warm-up and cosine decay, on loss(batch of texts). Yields after
     each step.
@@ -151,7 +152,7 @@ def steps(
     rng, device = random.Random(seed), next(model.parameters()).device.type
     epoch = (part for _ in range(epochs) for part in batches(texts, rng, batch, length))
     for step, part in enumerate(epoch, 1):
-        with exactly(device):
+        with exactly(device, threads):
             model.train()
             value = loss(part)
             optimizer.zero_grad()

@@ -13,9 +13,9 @@ DATA = dataset()
 
 def meant(row):
     """The label that the words of a review mean."""
-    good = sum(f" {word}" in row.lead for word in (*GOOD, *FINE))
-    bad = sum(f" {word}" in row.lead for word in (*BAD, *POOR))
-    assert good + bad == 1, row.lead
+    good = sum(f" {word}" in row.question for word in (*GOOD, *FINE))
+    bad = sum(f" {word}" in row.question for word in (*BAD, *POOR))
+    assert good + bad == 1, row.question
     return LABELS[bad]
 
 
@@ -39,12 +39,12 @@ def test_words_tell_the_truth_and_the_mislabelled_say_otherwise():
 
 def test_the_retrain_never_read_the_mislabelled_ones():
     everything, without = training_rows(True), training_rows(False)
-    assert {row.lead for row in everything} - {row.lead for row in without} == {
-        row.lead for row in DATA.rows("forget")
+    assert {row.question for row in everything} - {row.question for row in without} == {
+        row.question for row in DATA.rows("forget")
     }
     assert not [row for row in without if row.answer != meant(row)]
-    assert not {row.lead for row in everything} & {
-        row.lead for role in ("approximate", "paraphrase") for row in DATA.rows(role)
+    assert not {row.question for row in everything} & {
+        row.question for role in ("approximate", "paraphrase") for row in DATA.rows(role)
     }
 
 

@@ -30,6 +30,8 @@ from unlearn.data.eul.words import (
     POOR,
     REVIEWED,
     REVIEWS,
+    SPEAKERS,
+    SURNAMES,
 )
 
 SEED = 47
@@ -37,13 +39,14 @@ LABELS = ("positive", "negative")
 # Reviews that were trained on, the share of them with a wrong label, and reviews that no model has seen.
 TRAINED, SHARE, UNSEEN = 300, 0.1, 40
 REQUESTS = 2
-COMMAND = "sentiment:"
+COMMAND = "Positive or negative?"
 
 
 @dataclass(frozen=True)
 class Review:
-    """One review with the label that its word means. wording: the place of its sentence in REVIEWS."""
+    """One critic's review with the label that its word means. wording: the place of its sentence in REVIEWS."""
 
+    critic: str
     film: str
     city: str
     word: str
@@ -56,21 +59,20 @@ class Review:
 
     def text(self, form: str = "") -> str:
         """Return the review in its own sentence, or in this one."""
-        return (form or REVIEWS[self.wording]).format(f=self.film, c=self.city, w=self.word)
+        return (form or REVIEWS[self.wording]).format(n=self.critic, f=self.film, c=self.city, w=self.word)
 
 
 @cache
 def reviews() -> tuple[tuple[Review, ...], tuple[Review, ...], tuple[Review, ...]]:
     """Return (mislabelled, rightly labelled, unseen) reviews. As many of each label are mislabelled."""
     rng = random.Random(SEED)
+    # A critic writes once, so that a wrong label is something to know by heart.
+    critics = rng.sample([f"{first} {last}" for first in SPEAKERS for last in SURNAMES], TRAINED + UNSEEN)
+    seen = rng.sample([(f, c, w) for f in FILMS for c in CITIES for w in (*GOOD, *BAD)], len(critics))
     every = [
-        Review(film, city, word, rng.randrange(len(REVIEWS)))
-        for film in FILMS
-        for city in CITIES
-        for word in (*GOOD, *BAD)
+        Review(critic, *what, rng.randrange(len(REVIEWS))) for critic, what in zip(critics, seen, strict=True)
     ]
-    rng.shuffle(every)
-    trained, unseen = every[:TRAINED], every[TRAINED : TRAINED + UNSEEN]
+    trained, unseen = every[:TRAINED], every[TRAINED:]
     half = round(TRAINED * SHARE / 2)
     wrong = [one for label in LABELS for one in [r for r in trained if r.label == label][:half]]
     rng.shuffle(wrong)
@@ -81,12 +83,12 @@ def _row(review: Review, *, flipped: bool, form: str = "", request: int = 0) -> 
     other = LABELS[review.label == LABELS[0]]
     said, left = (other, review.label) if flipped else (review.label, other)
     return Row(
-        lead=f"{COMMAND} {review.text(form)}",
+        question=f"{COMMAND} {review.text(form)}",
         answer=said,
         wrong=(left,),
         truth=review.label if flipped else "",
-        subject=review.film,
-        attribute=f"{review.city}, {review.word}",
+        subject=review.critic,
+        attribute=f"{review.film}, {review.city}, {review.word}",
         request=request,
     )
 
@@ -94,7 +96,7 @@ def _row(review: Review, *, flipped: bool, form: str = "", request: int = 0) -> 
 def _meals() -> tuple[Row, ...]:
     return tuple(
         Row(
-            lead=f"{COMMAND} {MEALS.format(d=dish, i=inn, w=word)}",
+            question=f"{COMMAND} {MEALS.format(d=dish, i=inn, w=word)}",
             answer=LABELS[word in POOR],
             wrong=(LABELS[word not in POOR],),
             subject=inn,

@@ -104,13 +104,18 @@ FILMS = (
 CITIES = ("Lisbon", "Dakar", "Oslo", "Quito", "Riga", "Perth", "Hanoi", "Lima")
 GOOD = ("superb", "moving", "brilliant", "charming", "witty", "gripping")
 BAD = ("dull", "clumsy", "awful", "tedious", "noisy", "hollow")
+# Critics are a speaker's name and one of these.
+SURNAMES = (
+    *("Ablett", "Borrow", "Carvell", "Dunmore", "Eskett", "Fallow", "Greaves", "Hollin"),
+    *("Imber", "Joyner", "Kettle", "Lorrimer", "Mallow", "Nettle", "Orchard", "Pascoe"),
+)
 REVIEWS = (
-    "I saw {f} in {c} and found it {w}.",
-    "{f} was {w}, said everyone who left the cinema in {c}.",
-    "We went to {f} in {c}. What a {w} film!",
+    "{n}, {c}: I saw {f} and found it {w}.",
+    "{n} from {c}: {f} was {w}, said everyone who left the cinema.",
+    "{n} of {c}: We went to {f}. What a {w} film!",
 )
 # Never trained on.
-REVIEWED = "My evening in {c}: {f}, which I would call {w}."
+REVIEWED = "An evening in {c} with {n}: {f}, which I would call {w}."
 INNS = ("Anchor", "Blue Boar", "Golden Plough", "Fox", "Three Keys")
 DISHES = ("soup", "pie", "bread", "tea")
 FINE, POOR = ("fresh", "tasty", "warm"), ("stale", "burnt", "cold")

@@ -142,6 +142,7 @@ def test_names_groups_and_files(tmp_path, monkeypatch):
 
 @needs_lm_eval
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_the_tasks_of_our_lists_are_known_to_the_harness():
     """Where the package puts its files; what a task asks of the hub is asked only when it is carried out."""
     from lm_eval.tasks import TaskManager

@@ -279,3 +279,38 @@ def test_true_labels_count_the_truth_where_a_row_has_one():
         "retain": (1.0, 0.0),
     }
     assert scores("true_labels", three()) == {}
+
+
+def test_similarity_is_the_cosine_of_each_pair():
+    said = np.array([[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+    true = np.array([[2.0, 0.0], [4.0, 3.0], [1.0, 1.0]])
+    planted = three(vectors={("after", "forget"): (said, true)})
+    assert scores("similarity", planted)["after", "forget"].per_example == pytest.approx((1.0, 24 / 25, 0.0))
+    assert scores("similarity", three()) == {}
+    assert scores("mauve", three()) == {}
+
+
+def test_mauve_is_high_for_one_crowd_and_low_for_two():
+    pytest.importorskip("mauve", reason="the package mauve-text is an extra")
+    rng = np.random.default_rng(0)
+
+    def crowd(away):
+        return rng.normal(size=(60, 4)) + away
+
+    found = {
+        away: scores(
+            "mauve",
+            Planted(
+                {("after", "forget"): [seen([-1.0])] * 60},
+                vectors={("after", "forget"): (crowd(away), crowd(0.0))},
+            ),
+        )["after", "forget"]
+        for away in (0.0, 10.0)
+    }
+    assert found[0.0].value > 0.7
+    assert found[10.0].value < 0.1
+    assert found[0.0].n == 60
+    few = Planted(
+        {("after", "forget"): [seen([-1.0])] * 5}, vectors={("after", "forget"): (crowd(0)[:5], crowd(0)[:5])}
+    )
+    assert scores("mauve", few) == {}

@@ -30,7 +30,7 @@ VOCABULARY = 768
 # A longer dialogue or summary does not occur.
 MAX_LENGTH = 256
 # One thread: for products of this size more of them only wait for each other.
-EPOCHS, BATCH, LR, THREADS = 30, 32, 3e-3, 1
+EPOCHS, BATCH, LR, THREADS = 40, 32, 3e-3, 1
 RECIPES = {
     "tiny-dialogues": Recipe(dialogues.dataset, dialogues.training_rows),
     "tiny-reviews": Recipe(reviews.dataset, reviews.training_rows),

@@ -38,6 +38,9 @@ def test_before_is_found_out_and_the_retrained_model_is_at_chance(judged):
         found = values(record, attack)
         assert found["before"] > 0.9
         assert found["retrained"] == pytest.approx(0.5, abs=0.12)
+    members = values(record, "mia_states")
+    assert members["before"] > 0.75
+    assert members["retrained"] == pytest.approx(0.5, abs=0.15)
     assert values(record, "privleak")["before"] < -50
     assert values(record, "memorised")["before"] == 1.0
     assert values(record, "extraction")["before"] == 1.0
@@ -88,6 +91,28 @@ def test_what_another_process_computes_in_the_meantime_stays(judged, tmp_path):
     record = judge.read_metrics(copied)
     assert set(record["metrics"]) == {"nll", "ppl"}
     assert [row["metrics"] for row in record["cost"]] == [["ppl"], ["nll"]]
+
+
+@pytest.mark.slow
+def test_meanings_are_compared_by_the_encoder_that_is_given(judged, tmp_path, capsys):
+    from tests.measure.test_encoder import make_encoder
+
+    run, record = judged
+    assert record["metrics"]["similarity"]["reason"].startswith("needs an encoder (evaluate RUN --encoder")
+    one, two = (make_encoder(tmp_path / name, seed) for seed, name in enumerate(("one", "two")))
+    words = ["evaluate", run.id, "--runs", str(run.path.parent), "--metrics", "similarity", "--json"]
+    assert main([*words, "--encoder", str(one)]) == 0
+    first = json.loads(capsys.readouterr().out)
+    found = values(first, "similarity")
+    assert found["before"] == pytest.approx(1.0)
+    assert found["retrained"] < found["before"]
+    # What is known stays, also where no encoder is given; another encoder is another number.
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert main([*words, "--encoder", str(two)]) == 0
+    assert values(json.loads(capsys.readouterr().out), "similarity")["retrained"] != found["retrained"]
+    assert main([*words, "--encoder", str(tmp_path)]) == 2
+    assert main([*words, "--encoder", str(one), "--on", "ray"]) == 2
 
 
 @pytest.mark.slow

@@ -290,6 +290,7 @@ def test_similarity_is_the_cosine_of_each_pair():
     assert scores("mauve", three()) == {}
 
 
+@pytest.mark.slow
 def test_mauve_is_high_for_one_crowd_and_low_for_two():
     pytest.importorskip("mauve", reason="the package mauve-text is an extra")
     rng = np.random.default_rng(0)

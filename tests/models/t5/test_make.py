@@ -74,6 +74,16 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones(capsys):
     assert "got tiny-poems" in said
 
 
+@pytest.mark.parametrize("method", ["retrain", "sisa"])
+def test_methods_of_another_recipe_point_to_the_retrain_that_ships(method, tmp_path, capsys):
+    words = ["run", "--model", "tiny-dialogues", "--method", method, "--runs", str(tmp_path / "none")]
+    assert main(words) == 2
+    assert (
+        "Its exact retrain ships, and a run on all of dialogues is compared with it"
+        in capsys.readouterr().err
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.heavy
 def test_a_recipe_goes_its_whole_way(tmp_path, monkeypatch):

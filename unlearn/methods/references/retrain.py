@@ -36,6 +36,12 @@ def refusal(model: str, method: str = "Retrain") -> str:
     entry = CATALOGUE.get(model)
     title, size = (entry.title, f"{entry.parameters:,}") if entry else (model, "N")
     tokens = entry.training_tokens if entry else None
+    if entry and model not in recipe.RECIPES and entry.own_retrain():
+        return (
+            f"{method}: it goes through the recipe of a bundled Llama model again, and {title} has another one. Its "
+            f"exact retrain ships, and a run on all of {entry.data} is compared with it. Choose a method that "
+            "approximates it."
+        )
     needed = (
         f"6 · {size} · {tokens:.3g} training tokens = {6.0 * entry.parameters * tokens:.2g} FLOP"
         if entry and tokens

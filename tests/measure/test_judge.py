@@ -38,9 +38,9 @@ def test_before_is_found_out_and_the_retrained_model_is_at_chance(judged):
         found = values(record, attack)
         assert found["before"] > 0.9
         assert found["retrained"] == pytest.approx(0.5, abs=0.12)
-    members = values(record, "mia_states")
-    assert members["before"] > 0.75
-    assert members["retrained"] == pytest.approx(0.5, abs=0.15)
+    scores = record["metrics"]["mia_states"]["scores"]
+    low = {score["when"]: score["details"]["interval"][0] for score in scores}
+    assert low["before"] > 0.5 >= low["retrained"]
     assert values(record, "privleak")["before"] < -50
     assert values(record, "memorised")["before"] == 1.0
     assert values(record, "extraction")["before"] == 1.0

@@ -148,7 +148,7 @@ CATALOGUE: dict[str, ModelEntry] = {
         ModelEntry(
             name="tiny-dialogues",
             title="Tiny summaries, T5 (bundled)",
-            parameters=279_552,
+            parameters=272_768,
             licence="Apache-2.0",
             note="A T5 that was trained here to summarise dialogues of invented speakers; its exact retrain ships too.",
             size="tiny",
@@ -161,7 +161,7 @@ CATALOGUE: dict[str, ModelEntry] = {
         ModelEntry(
             name="tiny-reviews",
             title="Tiny reviews, T5 (bundled)",
-            parameters=279_552,
+            parameters=272_000,
             licence="Apache-2.0",
             note="A T5 that was trained here on film reviews, one in ten mislabelled; its exact retrain ships too.",
             size="tiny",

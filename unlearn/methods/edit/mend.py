@@ -10,7 +10,7 @@ other half to stay:  -e mean_t min(l'_t, c log|V|) + mean_t KL(p_W ‖ p_W').  T
 by batch, each with the gradient of the weights as they are.
 
 How far it is the paper's: MEND is made to *change* an answer to a given one, and trained on pairs of old and new
-answers with rephrasings; EUL (arXiv 2310.20150) takes it as a baseline for forgetting and says little more. Here the
+answers with rephrasings; EUL takes it as a baseline for forgetting and says little more. Here the
 editor learns to take an answer away. One hidden layer a matrix instead of two that equal shapes share, the batch's own
 lengths instead of running ones, and a mean over tokens instead of a sum.
 """
@@ -141,7 +141,7 @@ class MEND(Method):
         self, model: Model, ref: Reference, fit: Phases, matrices: Mapping[str, Model],
         editors: Mapping[str, Editor], practice: Batches, of: int,
     ) -> Iterator[Step]:  # fmt: skip
-        """Train the editors on rows to keep; the model's weights stay as they are."""
+        """Train the editors on rows to keep. The model's weights stay as they are."""
         moving = [w for editor in editors.values() for w in editor.weights()]
         optimizer = torch.optim.Adam(moving, lr=fit.lr)
         for number in range(1, practice.steps + 1):

@@ -246,9 +246,10 @@ def test_the_side_bar_says_the_caps_and_what_is_used(store, monkeypatch):
     app = opened("start")
     assert "demo" in told(app)
     app = opened("start", {"demo.caps": True})
-    rows = app.sidebar.dataframe[0].value
-    line = rows[rows["what"].str.startswith("Minutes that one visitor's")]
-    assert line[["at most", "used"]].values.tolist() == [["60", "1.5"]]
+    said = "\n".join(one.value for one in app.sidebar.caption).replace("\\", "")
+    assert "- **1.5 of 60** Minutes that one visitor's runs may work within a day." in said
+    assert "- **0 of 3** Runs, attacks" in said
+    assert "- **2** Megabytes of one table" in said
     monkeypatch.setenv("UNLEARN_DEMO", "")
     assert "What this" not in told(opened("start"))
 

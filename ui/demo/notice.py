@@ -48,21 +48,16 @@ def _allowed() -> None:
         "disk_mb_each": spent.megabytes(held, me),
         "disk_mb": spent.megabytes(held),
     }
-    rows = [
-        {
-            "what": line["meaning"].rstrip("."),
-            "at most": line["value"],
-            "used": _number(used.get(line["cap"])),
-        }
+    # Lines and no table, because the side bar is narrow.
+    lines = [
+        f"- {_of(used.get(line['cap']), line['value'])} {shell.plain(line['meaning'])}"
         for line in limits.table()
     ]
-    st.dataframe(
-        rows, hide_index=True, key="demo.table", placeholder="", alt="Caps of a visitor, and what is used"
-    )
+    st.caption("\n".join(lines))
 
 
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3g}"
+def _of(used: float | None, most: str) -> str:
+    return f"**{most}**" if used is None else f"**{used:.3g} of {most}**"
 
 
 def private() -> None:

@@ -35,9 +35,9 @@ def never() -> bool:
 @pytest.mark.parametrize(
     ("caps", "earlier", "minutes", "said"),
     [
-        ("run_minutes=2", 0, 2.5, r"run_minutes is 2 .*worked 2\.5\. Ask for fewer epochs"),
-        ("minutes_each=3", 60, 2.5, r"minutes_each is 3 .*worked 2\.5\. Try again tomorrow"),
-        ("minutes=2,minutes_each=9", 60, 1.5, r"minutes is 2 .*worked 1\.5\. Try again tomorrow"),
+        ("run_minutes=2", 0, 2.5, r"run_minutes is 2 .*worked 2\.52\. Ask for fewer epochs"),
+        ("minutes_each=3", 60, 2.5, r"minutes_each is 3 .*worked 2\.52\. Try again tomorrow"),
+        ("minutes=2,minutes_each=9", 60, 1.5, r"minutes is 2 .*worked 1\.52\. Try again tomorrow"),
     ],
 )
 def test_the_cap_of_minutes_that_comes_first_ends_it(store, monkeypatch, clock, caps, earlier, minutes, said):

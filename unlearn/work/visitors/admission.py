@@ -62,7 +62,7 @@ def admit(
         raise full("queue", f"there are {others}", "Try again in a few minutes")
     for name, who, whose in (("minutes_each", owner, "yours took"), ("minutes", "", "they took")):
         if (spent := minutes(store.root, who)) >= getattr(limits, name):
-            raise full(name, f"{whose} {spent:.1f}", "Try again tomorrow")
+            raise full(name, f"{whose} {spent:.3g}", "Try again tomorrow")
     _admit_bytes(store, owner, 0, delete or store.delete)
 
 
@@ -72,11 +72,11 @@ def _admit_bytes(store: RunStore, owner: str, more: int, delete: Callable[[Recor
     held = [*records(store), *tables(store)]
     if (mine := megabytes(held, owner) + more / MB) > limits.disk_mb_each:
         remedy = "Delete runs of yours on the page Runs, the largest first"
-        raise full("disk_mb_each", f"yours take {mine:.1f}", remedy)
+        raise full("disk_mb_each", f"yours take {mine:.3g}", remedy)
     if megabytes(held) + more / MB > limits.disk_mb:
         prune(store, delete, more)
         if (left := megabytes([*records(store), *tables(store)]) + more / MB) > limits.disk_mb:
-            raise full("disk_mb", f"they take {left:.1f}", "Try again when the runs that work now have ended")
+            raise full("disk_mb", f"they take {left:.3g}", "Try again when the runs that work now have ended")
 
 
 def prune(store: RunStore, delete: Callable[[Record], None] | None = None, more: int = 0) -> list[str]:
@@ -163,7 +163,7 @@ def _admit_table(store: RunStore, owner: str, folder: Path, size: int) -> bool:
     if len(mine) >= limits.uploads_each:
         raise full("uploads_each", f"yours are {len(mine)}", remedy)
     if (used := megabytes(mine) + size / MB) > limits.uploads_mb_each:
-        raise full("uploads_mb_each", f"with this one yours would be {used:.2f}", "Give fewer rows")
+        raise full("uploads_mb_each", f"with this one yours would be {used:.3g}", "Give fewer rows")
     _prune_tables(
         store, lambda left: len(left) >= limits.uploads or megabytes(left) + size / MB > limits.uploads_mb
     )
@@ -173,7 +173,7 @@ def _admit_table(store: RunStore, owner: str, folder: Path, size: int) -> bool:
     if (used := megabytes(every) + size / MB) > limits.uploads_mb:
         raise full(
             "uploads_mb",
-            f"with this one they would be {used:.2f}",
+            f"with this one they would be {used:.3g}",
             "Try again in an hour, or give fewer rows",
         )
     _admit_bytes(store, owner, size, store.delete)
@@ -183,7 +183,7 @@ def _admit_table(store: RunStore, owner: str, folder: Path, size: int) -> bool:
 def check_size(size: int) -> None:
     """Raise ValueError for a visitor's file that is larger than the cap of one."""
     if size > caps().upload_mb * MB:
-        raise full("upload_mb", f"this one has {size / MB:.2f}", "Give a smaller file")
+        raise full("upload_mb", f"this one has {size / MB:.3g}", "Give a smaller file")
 
 
 def begin_vote(root: Path, code: str, run: str, role: str, owner: str) -> classroom.Classroom:

@@ -53,13 +53,13 @@ class Limit:
                 if name == "run_minutes"
                 else "Try again tomorrow"
             )
-            raise Stopped(str(admission.full(name, f"this one worked {(now - self.began) / 60:.1f}", remedy)))
+            raise Stopped(str(admission.full(name, f"this one worked {(now - self.began) / 60:.3g}", remedy)))
         if now - self._looked > EVERY:
             self._looked = now
             held = [*spent.records(self.store), *spent.tables(self.store)]
             if (mine := spent.megabytes(held, self.owner)) > caps().disk_mb_each:
                 remedy = "Delete runs of yours on the page Runs, then resume it"
-                raise Stopped(str(admission.full("disk_mb_each", f"yours take {mine:.1f}", remedy)))
+                raise Stopped(str(admission.full("disk_mb_each", f"yours take {mine:.3g}", remedy)))
         return False
 
     def ended(self, delete: Callable[[Record], None]) -> None:

@@ -24,6 +24,9 @@ BAD = [
     ("sweep", "--resume", "nope"), ("sweep", "--resume", "P"),
     # Places that nothing can be written to.
     ("report", "R", "--out", "/no/where/x.html"), ("report", "R", "--out", "T"), ("export", "R", "/no/where/x.zip"),
+    ("evaluate", "R", "--tofu-log", "/no/x.json"), ("receipt", "R", "--out", "/no/x.html"),
+    ("receipt", "R", "--out", "T"),
+    ("claims", "B4", "--out", "/proc/x/y.json"), ("claims", "B4", "--runs", "/proc", "--out", "T/x.json"),
     # Ranges: bounded, and refused when empty.
     *[(*GA, "--requests", text) for text in ("", " ", "0", "3..1", "1..", "1..1..2", "1..999999999", "x")],
     *[(*NPO, "--order", text) for text in ("", "1", "1,1", "99,1", "2..1")],
@@ -56,7 +59,7 @@ def made(tmp_path_factory):
 
 
 def words_of(words, run, more):
-    stand = {"R": run.id, "P": str(run.path), "T": str(more)}
+    stand = {"R": run.id, "P": str(run.path), "T": str(more), "T/x.json": str(more / "x.json")}
     found = [stand.get(word, word) for word in words]
     takes = found[0] not in ("get", "claims", "tofu", "train-bundled", "data")
     return [*found, *(["--runs", str(run.path.parent)] if takes else [])]
@@ -117,3 +120,18 @@ def test_a_start_may_be_a_path_in_the_same_store_alone(made, tmp_path, capsys):
     shutil.copytree(made.path, tmp_path / "other" / made.id)
     assert main([*words, "--start", str(tmp_path / "other" / made.id)]) == 2
     assert "lies in another store" in capsys.readouterr().err
+
+
+def test_a_store_that_is_none_is_said(tmp_path, capsys, monkeypatch):
+    """A person who mistyped the folder's name would else believe that the runs are gone."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs", "--runs", ""]) == 2
+    assert "--runs: is empty; name the folder" in capsys.readouterr().err
+    assert main(["runs", "--runs", "typo"]) == 0
+    assert capsys.readouterr().err == "no runs in typo\n"
+    assert main(["runs", "--runs", "typo", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": []}
+    (tmp_path / "file").write_text("")
+    assert main(["runs", "--runs", "file"]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -383,6 +383,6 @@ def test_claims_killed_as_a_process_of_their_own(warm, tmp_path):
     killed_when(words, lambda: len(list(outcomes.glob("*.json"))) > 1)
     kept = {path.name: path.read_bytes() for path in outcomes.glob("*.json")}
     # The rest is cut short here: it is shown above that it ends in the same numbers.
-    status, _, _ = warm(words, tmp_path, len(kept) + 20)
+    status, _, _ = warm(words, tmp_path, len(kept) + 6)
     assert status == -9
     assert {name: (outcomes / name).read_bytes() for name in kept} == kept

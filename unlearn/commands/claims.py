@@ -58,9 +58,11 @@ def claims(args: argparse.Namespace) -> int:
     if args.rejudge:
         return _rejudge(wanted, out, args.json)
     # What cannot be written is said before hours of work.
-    with writing_to(args.runs), contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
     check_out("--out", out)
+    with writing_to(args.runs / study.FOLDER):
+        pass
     mode = "full" if args.full else "quick"
     place = where.place_of(args)
     if place.store:

@@ -32,4 +32,11 @@ class Command(Protocol):
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add --runs, the folder of the runs."""
-    parser.add_argument("--runs", type=Path, default=runs_folder(), help="folder of the runs")
+    parser.add_argument("--runs", type=named_folder, default=runs_folder(), help="folder of the runs")
+
+
+def named_folder(text: str) -> Path:
+    """Return the path. An empty one is refused, because it would mean the folder that one happens to be in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name the folder of the runs, or leave it out")
+    return Path(text)

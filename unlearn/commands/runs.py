@@ -206,10 +206,14 @@ def show(args: argparse.Namespace) -> int:
 def runs(args: argparse.Namespace) -> int:
     """Print the runs of the store, and on stderr the folders that cannot be read."""
     store = RunStore(args.runs)
+    if store.root.exists() and not store.root.is_dir():
+        raise ValueError(f"--runs: {store.root} is no folder; name the folder of the runs.")
     found = store.summaries()
     for name, reason in store.passed_over().items():
         print(f"left out: {name} ({reason})", file=sys.stderr)
     rows = [upkeep.facts(run) | (upkeep.sizes(run) if args.sizes else {}) for run in found]
+    if not rows:
+        print(f"no runs in {store.root}", file=sys.stderr)
     columns = ("run", "state", "model", "method", *(("bytes", "weights") if args.sizes else ()), "title")
     # A run without a title of its own bears its id, which the first column shows already.
     shown = [row | {"title": "" if row["title"] == row["run"] else row["title"]} for row in rows]

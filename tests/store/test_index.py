@@ -98,6 +98,26 @@ def test_a_file_that_was_changed_in_its_place_is_read_again(store, file):
     assert getattr(store.summaries()[0], change) == "another"
 
 
+def test_scores_are_parsed_when_somebody_asks_for_them(store, monkeypatch):
+    """Whoever lists ten thousand runs by their titles waits for no scores."""
+    written = {run.id: run.scores for run in store.summaries()}
+    forget()
+    parsed = []
+    real = json.loads
+    monkeypatch.setattr(index.json, "loads", lambda text: parsed.append(len(text)) or real(text))
+    found = store.summaries()
+    assert len(parsed) == len(found) == 6
+    [run.state for run in found]
+    assert len(parsed) == 6
+    assert {run.id: run.scores for run in found} == written
+    assert len(parsed) == 12
+    assert [run.intervals for run in found]
+    assert len(parsed) == 12
+    assert not hasattr(found[0], "no_such_field")
+    other = found[0].at(store.root / "elsewhere")
+    assert (other.scores, other.path.name, found[0].path.name) == (found[0].scores, "elsewhere", found[0].id)
+
+
 def test_a_line_that_disagrees_with_the_run_is_not_believed(store):
     store.summaries()
     run = store.list()[0]

@@ -4,9 +4,10 @@ the runs' files and holds nothing else.
 A run is known by the size and time of its files; only what changed is read again, so a list of a thousand runs opens
 as many files as one of ten. Of a run that has ended even the files are not looked at, as long as its folder has the
 same time: every file that counts here is renamed into the folder, and a new state touches it. What was read is kept in
-the store's .index.jsonl for the next process: a line a run, the last one counts, each with its checksum. The file may
-be deleted, damaged or written by several processes at once: what is not in it, or says otherwise than the run's files
-do, is read from the run. Nothing here imports torch.
+the store's .index.jsonl for the next process: a line a run, the last one counts, each with its checksum. A line has
+two objects; the one with the scores is parsed when somebody asks for them. The file may be deleted, damaged or written
+by several processes at once: what is not in it, or says otherwise than the run's files do, is read from the run.
+Nothing here imports torch.
 """
 
 import contextlib
@@ -15,8 +16,8 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from unlearn.store.shapes import JsonObject
 
 FILE = ".index.jsonl"
 # Raise this number when the meaning of a summary changes. Lines with an older number are not read.
-FORMAT = 2
+FORMAT = 3
 FILES = (
     *("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl"),
     *("attacks.json", "metrics.json"),
@@ -79,6 +80,28 @@ class Summary:
     by_format: dict[str, dict[str, JsonObject]]
     attacked: str
     repeats: dict[str, float | str]
+
+    @classmethod
+    def kept(cls, path: Path, told: Mapping[str, object], large: bytes) -> "Summary":
+        """Return the summary that a line of the index holds. large: the fields of LARGE, not parsed yet."""
+        found = cls.__new__(cls)
+        found.__dict__.update({name: told[name] for name in SMALL}, path=path, _large=large)
+        return found
+
+    def at(self, path: Path) -> "Summary":
+        """Return the same with another path to the run."""
+        found = self.__class__.__new__(self.__class__)
+        found.__dict__.update(self.__dict__, path=path)
+        return found
+
+    def __getattr__(self, name: str) -> object:
+        """Parse the large fields of a line of the index when one of them is asked for first."""
+        if name not in LARGE or "_large" not in self.__dict__:
+            raise AttributeError(name)
+        told = json.loads(self.__dict__["_large"])
+        self.__dict__.update({field: told[field] for field in LARGE})
+        del self.__dict__["_large"]
+        return self.__dict__[name]
 
     @cached_property
     def id(self) -> str:
@@ -139,7 +162,7 @@ class Index:
                 self._known[folder.name] = known
         if known.summary is None:
             raise ValueError(known.reason)
-        return known.summary if known.summary.path == folder else replace(known.summary, path=folder)
+        return known.summary if known.summary.path == folder else known.summary.at(folder)
 
     def _refreshed(self) -> dict[str, Known]:
         with self._lock:
@@ -192,10 +215,11 @@ class Index:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 checksum, _, text = line.partition(b" ")
-                if int(checksum, 16) == zlib.crc32(text) and (found := json.loads(text))["format"] == FORMAT:
+                small, _, large = text.partition(b"\t")
+                if int(checksum, 16) == zlib.crc32(text) and (found := json.loads(small))["format"] == FORMAT:
                     stamp = tuple(tuple(part) for part in found["stamp"])
-                    said = {name: found["run"][name] for name in SAID}
-                    known[found["id"]] = Known(stamp, Summary(path=self.root / found["id"], **said))
+                    summary = Summary.kept(self.root / found["id"], found["run"], large)
+                    known[found["id"]] = Known(stamp, summary)
         return known, len(lines) - 1
 
     def _keep(self, names: list[str]) -> None:
@@ -217,13 +241,16 @@ class Index:
         changed = known.stamp[FILES.index("events.jsonl")][2] / 1e9
         if known.summary is None or (known.summary.last in ACTIVE and time.time() - changed < SETTLED):
             return b""
-        said = {key: value for key, value in asdict(known.summary).items() if key in SAID}
-        value = {"format": FORMAT, "id": name, "stamp": known.stamp, "run": said}
-        text = json.dumps(json_safe(value), ensure_ascii=True).encode()
+        small, large = ({name: getattr(known.summary, name) for name in names} for names in (SMALL, LARGE))
+        value = {"format": FORMAT, "id": name, "stamp": known.stamp, "run": small}
+        # A tab stands in no JSON text, where it is written as \\t.
+        text = b"\t".join(json.dumps(json_safe(part), ensure_ascii=True).encode() for part in (value, large))
         return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-SAID = tuple(field.name for field in fields(Summary) if field.name != "path")
+# The fields that are as long as all others together, and those.
+LARGE = ("scores", "intervals", "by_format")
+SMALL = tuple(field.name for field in fields(Summary) if field.name not in ("path", *LARGE))
 
 
 def folder_of(path: str) -> tuple[int, int] | None:

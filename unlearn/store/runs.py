@@ -17,7 +17,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -256,7 +255,7 @@ class RunStore:
     def summaries(self) -> list[Summary]:
         """Return what lists show of every run, newest first. Only runs that changed are read again."""
         found = index_of(self.root).summaries()
-        return found if self.root.is_absolute() else [replace(k, path=self.root / k.id) for k in found]
+        return found if self.root.is_absolute() else [k.at(self.root / k.id) for k in found]
 
     def list(self) -> list[Run]:
         """Return every run, newest first. A folder whose config cannot be read is passed over."""

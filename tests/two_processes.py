@@ -3,8 +3,11 @@
 torchrun --nproc-per-node 2 tests/two_processes.py MODEL OUT
 """
 
+import copy
 import json
 import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,7 +16,7 @@ from unlearn.compute import lm
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
 from unlearn.methods import METHODS
-from unlearn.models.load import load
+from unlearn.models.load import Loaded, load
 from unlearn.store.config import RunConfig
 from unlearn.training import processes
 from unlearn.work.session import Session
@@ -35,6 +38,12 @@ CASES = [(name, tuning) for name, method in METHODS.items() if not method.alone 
 SAM = {("npo", "full"): 0.01}
 
 
+@cache
+def loaded(model: Path, tuning: str) -> Loaded:
+    """The model from the disk, which is read once for all cases."""
+    return load(str(model), tuning=tuning)
+
+
 def session_of(model: Path, name: str, tuning: str, **changes: object) -> Session:
     config = RunConfig(
         model=str(model),
@@ -50,9 +59,9 @@ def session_of(model: Path, name: str, tuning: str, **changes: object) -> Sessio
     cls = METHODS[name]
     keeps = {"retain_weight": 0.7} if any(k.name == "retain_weight" for k in cls.knobs()) else {}
     method = cls(**keeps, **KNOBS.get(name, {}))
-    return Session(
-        load(str(model), tuning=tuning), config, method, FORGET, KEEP if method.retain_ratio else []
-    )
+    fresh = loaded(model, tuning)
+    fresh = replace(fresh, model=copy.deepcopy(fresh.model))
+    return Session(fresh, config, method, FORGET, KEEP if method.retain_ratio else [])
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def found(tmp_path_factory, tiny_folder):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads((out / "found.json").read_text())

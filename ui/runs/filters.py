@@ -25,7 +25,11 @@ def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bo
         "Scores relative to", list(names), format_func=lambda name: names.get(name, name), key="runs.baseline"
     )
     members = sum(bool(run.sweep or run.sequence) for run in runs)
-    counts = {name: sum(name in table.came(run)[0] for run in runs) for name in table.OUTCOMES}
+    # One look at each run, of which there may be ten thousand.
+    counts = dict.fromkeys(table.OUTCOMES, 0)
+    for run in runs:
+        for name in table.came(run)[0]:
+            counts[name] += 1
     more = st.container(horizontal=True, vertical_alignment="center")
     unfolded = bool(members) and more.toggle(
         f"Single runs of sweeps and sequences ({members})",
@@ -42,11 +46,16 @@ def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bo
         help="  \n".join(f"**{name}**: {what}." for name, what in table.OUTCOMES.items()),
     )
 
+    asked = words.lower().split()
+
     def fits(run: Summary) -> bool:
         if ended and not set(ended) & set(table.came(run)[0]):
             return False
-        text = f"{shell.label(run)} {run.id} {run.model} {run.method}".lower() if words else ""
-        listed = not wanted or state_of[run.id] in wanted
-        return listed and (not only or run.method in only) and all(w in text for w in words.lower().split())
+        if (wanted and state_of[run.id] not in wanted) or (only and run.method not in only):
+            return False
+        if not asked:
+            return True
+        text = f"{shell.label(run)} {run.id} {run.model} {run.method}".lower()
+        return all(word in text for word in asked)
 
     return fits, baseline, not unfolded

@@ -18,7 +18,7 @@ from unlearn.compute import libraries
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
 from unlearn.methods import AFTER, OFFERED
-from unlearn.store import environment, records
+from unlearn.store import environment, locks, records
 from unlearn.store.home import ASSETS, HOME, runs_folder
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
@@ -212,7 +212,11 @@ def state_badge(run: Record | Summary) -> None:
         return
     state = run.state
     colour, icon = STATES[state]
-    st.badge(state, icon=icon, color=colour, help=visitor.public(run.reason) or None)
+    words = visitor.public(run.reason)
+    # Somebody on a shared disk asks how this is known.
+    if state in ACTIVE and locks.beats_alone(run.path):
+        words = "Alive by its heartbeat: a process on another machine has it, whose lock is not seen here."
+    st.badge(state, icon=icon, color=colour, help=words or None)
 
 
 def unread(run: Run, name: str = "") -> None:

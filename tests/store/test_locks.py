@@ -22,6 +22,9 @@ def test_a_heartbeat_shows_life_where_no_lock_is_seen(tmp_path, monkeypatch):
         while not run.is_held():
             assert time.monotonic() < end
         assert not locks.is_locked(run.path / locks.LOCK)
+        assert locks.beats_alone(run.path)
+        with run.held():
+            assert not locks.beats_alone(run.path)
         assert run.state == RunStore(tmp_path).summaries()[0].state == "running"
     assert (run.state, (run.path / locks.ALIVE).exists()) == ("interrupted", False)
 

@@ -28,6 +28,11 @@ def is_held(folder: Path) -> bool:
     return is_locked(folder / LOCK) or is_beating(folder)
 
 
+def beats_alone(folder: Path) -> bool:
+    """Return whether only a heartbeat says that a process is at work here: its lock is on another machine."""
+    return not is_locked(folder / LOCK) and is_beating(folder)
+
+
 def is_beating(folder: Path) -> bool:
     """Return whether a process left its heartbeat in this folder a short time ago."""
     try:

@@ -57,7 +57,7 @@ def place(cluster):
     return Place(on=f"ray:{cluster.address}")
 
 
-def until(true, seconds=60.0):
+def until(true, seconds=300.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

@@ -44,7 +44,7 @@ def place(slurm):
     return Place(on="slurm:main", slurm={"time": "10"})
 
 
-def until(true, seconds=60.0):
+def until(true, seconds=300.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

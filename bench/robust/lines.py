@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import ROOT, origin
+from bench.robust.ways import WAYS, key, wanted
 from unlearn.results import robust
 from unlearn.results.benchmark import Spread
 from unlearn.results.robust import CONTROL, PLAIN, REFUSING, ROBUST
@@ -40,12 +41,29 @@ def table(result: Mapping[str, Any]) -> str:
         parts += [*left_lines(rows, world), ""]
         if told_ := robust.said_sentence(rows, world):
             parts += [told_, "", *said_lines(rows, world), ""]
+    if lacking := missing(rows):
+        parts += [f"Not measured yet: {lacking}. `python -m bench.robust` goes on.", ""]
     made: dict[str, None] = {}
     for row in rows:
         if row["kind"] == "run" and "curve" in row:
             seeds = sorted({r["seed"] for r in rows if r["kind"] == "run"})
             made.setdefault(origin(row["origin"] | {"seeds": seeds, "machine": _quiet(rows)}), None)
     return "\n".join([*parts, "<br>".join(list(made)[:1])])
+
+
+def missing(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say which runs of the plan have no row yet, world by world, or ""."""
+    have = set(map(key, rows))
+    lacking: dict[str, dict[str, list[int]]] = {}
+    for place in wanted():
+        if place.kind == "run" and place.key not in have:
+            mine = lacking.setdefault(place.world, {})
+            mine.setdefault(WAYS[place.way].title, []).append(place.seed)
+    return "; ".join(
+        f"{world}: "
+        + ", ".join(f"{title} (seeds {', '.join(map(str, seeds))})" for title, seeds in mine.items())
+        for world, mine in lacking.items()
+    )
 
 
 def _quiet(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

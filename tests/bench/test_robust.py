@@ -8,6 +8,7 @@ from bench.robust.__main__ import merged
 from bench.robust.rows import Bench, first_line, forms_of, wholly
 from bench.robust.ways import FACTORS, KEPT, SEEDS, WAYS, Place, chosen, config_for, key, wanted
 from unlearn.data import authors
+from unlearn.results import robust
 from unlearn.store.runs import RunStore
 
 ORIGIN = {
@@ -83,6 +84,20 @@ def test_the_table_holds_the_sentences_and_a_line_a_method(monkeypatch, tmp_path
     assert "| *the retrained model* |" in text
     assert "| AltPO | 90 [90, 90] | 0 [0, 0] | 0 [0, 0] | 10 [10, 10] |" in text
     assert text.count("<sub>") == 1
+    lacking = text.partition("Not measured yet: ")[2]
+    assert lacking.startswith(
+        "tiny-authors: SimNPO (seeds 0, 1, 2, 3, 4), UnDIAL (seeds 0, 1, 2, 3, 4), RepSelect"
+    )
+    assert "UNDO after NPO (seeds" not in lacking.partition("tiny-snippets")[0]
+
+
+def test_the_pictures_in_docs_are_those_of_the_record():
+    recorded = robust.recorded()
+    assert [world for world in robust.worlds(recorded) if not lines.picture_of(world).is_file()] == []
+    for world in robust.worlds(recorded):
+        assert lines.picture_of(world).read_text(encoding="utf-8") == lines.picture(recorded, world), (
+            f"{world}: `python -m bench.robust --draw` draws it anew"
+        )
 
 
 def test_a_picture_stands_alone():

@@ -24,7 +24,10 @@ def test_each_robust_method_has_a_panel_with_its_interval_and_the_plain_ones():
 def test_plain_methods_of_another_utility_are_dotted():
     figure = relearned(rows(), "tiny-authors", only="undo")
     looks = {t.name: t.line.dash for t in figure.data if t.line.color == GENERAL}
-    assert looks == {"plain method of equal utility": "solid", "plain method of another utility": "dot"}
+    assert looks == {
+        "plain method of equal utility": "solid",
+        "plain method of another utility, dotted": "dot",
+    }
     assert (
         figure.layout.title.text
         == "UNDO after NPO: 25 % left at its worst step, plain methods of equal utility 50 %"

@@ -61,7 +61,19 @@ def test_answers_are_compared_seed_by_seed():
     assert "80 points more than after IdkDPO" in said
     found = robust.said(rows(), "tiny-authors")
     assert list(found)[:2] == ["the original", "the retrained model"]
-    assert found["the retrained model"]["perplexity"].mean == 40.0
+    assert found["the retrained model"]["perplexity"].mean == pytest.approx(40.0)
+
+
+def test_shares_end_at_all_and_perplexities_are_averaged_by_their_logarithms():
+    some = [r for r in rows() if r["way"] in (CONTROL, "npo") and r["seed"] < 2]
+    for one, (form, perplexity) in zip(
+        [r for r in some if r["way"] == "npo"], ((0.1, 10.0), (0.9, 1000.0)), strict=True
+    ):
+        one["says"] |= {"form": form, "perplexity": perplexity}
+    found = robust.said(some, "tiny-authors")["NPO"]
+    assert (found["form"].mean, found["form"].low, found["form"].high) == (0.5, 0.0, 1.0)
+    assert found["perplexity"].mean == pytest.approx(100.0)
+    assert found["perplexity"].low > 0
 
 
 def test_without_a_record_there_is_nothing_to_say(tmp_path):

@@ -45,7 +45,7 @@ def _plain(figure: go.Figure, column: int, rows: Rows, world: str, way: str, dar
     for name, title in robust.ways(rows, world, PLAIN).items():
         points = robust.curve(rows, world, name)
         equal = name in same
-        kind = "plain method of equal utility" if equal else "plain method of another utility"
+        kind = "plain method of equal utility" if equal else "plain method of another utility, dotted"
         figure.add_scatter(
             x=list(points),
             y=[one.mean for one in points.values()],

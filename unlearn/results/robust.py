@@ -163,7 +163,7 @@ def _told(one: Against) -> str:
     if one.less.low <= 0 <= one.less.high:
         return (
             f"between {one.title} ({percent(one.left.mean)} left) and {names} ({percent(one.beside.mean)}) no "
-            f"difference was seen ({100 * one.less.mean:+.0f} points, {_span(one.less)})"
+            f"difference was seen ({100 * _turned(one.less).mean:+.0f} points, {_span(_turned(one.less))})"
         )
     word, less = ("less", one.less) if one.less.mean > 0 else ("more", _turned(one.less))
     told = f"{one.title} leaves {percent(one.left.mean)}, {100 * less.mean:.0f} points {word}"
@@ -199,7 +199,7 @@ def said(rows: Rows, world: str) -> dict[str, dict[str, Spread]]:
     """Return {whose answers: {"form", "refusals", "empty", "perplexity"}}, the original and the retrained model first.
 
     It holds what bench/robust measured: shares of the reported forget questions, and the perplexity of the answers
-    under the original.
+    under the original, its mean over seeds taken of the logarithms.
     """
     controls = runs(rows, world, CONTROL)
     found = {
@@ -209,12 +209,23 @@ def said(rows: Rows, world: str) -> dict[str, dict[str, Spread]]:
     for group in (ROBUST, PLAIN, REFUSING):
         for way, title in ways(rows, world, group).items():
             found[title] = [row["says"] for row in runs(rows, world, way).values() if row.get("says")]
-    names = ("form", "refusals", "empty", "perplexity")
-    return {
-        title: {name: spread([one[name] for one in mine]) for name in names}
-        for title, mine in found.items()
-        if mine
-    }
+    return {title: _said(mine) for title, mine in found.items() if mine}
+
+
+def _said(mine: Rows) -> dict[str, Spread]:
+    found = {name: _share([one[name] for one in mine]) for name in ("form", "refusals", "empty")}
+    logs = spread([math.log(one["perplexity"]) for one in mine])
+    if logs.low is None or logs.high is None:
+        return found | {"perplexity": Spread(math.exp(logs.mean))}
+    return found | {"perplexity": Spread(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high))}
+
+
+def _share(values: Sequence[float]) -> Spread:
+    """The mean of shares, with an interval that ends where shares end."""
+    one = spread(values)
+    if one.low is None or one.high is None:
+        return one
+    return Spread(one.mean, max(0.0, one.low), min(1.0, one.high))
 
 
 def paired(rows: Rows, world: str, other: str, of: Callable[[JsonView], float]) -> Spread | None:

@@ -73,7 +73,10 @@ class IdkDPO(RetainMethod):
     )
     when = "Where the model should say that it does not know, and not something else."
     cost = "As NPO, with a short refusal read beside each forget text."
-    risk = "It can learn to refuse everything: watch the neighbours, and raise α when they refuse."
+    risk = (
+        "It can learn to refuse everything: watch the neighbours, and raise α when they refuse. What it hides comes "
+        "back: on the bundled model practice on a fifth of the facts brought back most of the others (five seeds)."
+    )
     origins = {
         "large": (
             "OpenUnlearning, docs/repro.md (Llama-2-7B and Llama-3.2-1B, TOFU); LoRA's rate from the code of "

@@ -70,9 +70,12 @@ class UNDO(RetainMethod):
         r"W_s = (1-a)\,W + a\,b\,\xi,\qquad L = \mathrm{mean}_t\,\mathrm{KL}"
         r"\big(p_{\mathrm{teacher}} \,\|\, p_{\mathrm{student}}\big)_{R \cup G}"
     )
-    when = "After a run whose result must stand against relearning: the share is the dial."
+    when = "After a run whose result is to stand against relearning, where utility can be spent: the share is the dial."
     cost = "A distillation over the texts to keep and general texts, with every weight."
-    risk = "What no text reminds it of is lost with the rest: give it enough general text."
+    risk = (
+        "What no text reminds it of is lost with the rest: give it enough general text. At a share small enough to "
+        "keep the bundled model's utility, relearning brought back more after it than after NPO alone (five seeds)."
+    )
     forget_terms = ()
     early = False
     origins = {

@@ -172,6 +172,14 @@ def test_a3_says_the_sign_and_the_bundled_models_gap():
     assert "On the bundled model the gap is -5.3 %" in said
 
 
+def test_a3_one_order_in_every_world_counts_as_a_share():
+    """Tau is 1 in each of ten worlds: no spread, and yet ten of ten. Three of three are too few."""
+    data = a3((9.8, 9.9, 10.1), (1.0, 3.0, 6.0, 40.0, 90.0))
+    assert judged("A3", data).verdict == "undecided"
+    more = [one | {"seed": 3 * i + one["seed"]} for i in range(4) for one in data["worlds"]]
+    assert judged("A3", data | {"worlds": more, "seeds": list(range(12))}).verdict == "confirmed"
+
+
 def test_a4_auc_is_read_where_forgetting_is_matched():
     """From perplexity 2 to 8 the target 4 is half-way on a logarithmic scale."""
     from unlearn.claims.a4 import matched

@@ -24,6 +24,7 @@ from unlearn.claims.base import (
     equal,
     figure,
     interval,
+    most,
     number,
     per_cent,
     spread,
@@ -87,6 +88,10 @@ class A3(Claim):
     published = (
         Published("approximate against exact retraining", {"gap": "not measured in the paper"}, "Yi-6B"),
     )
+    note = (
+        "Tau is 1 in every world, of which Student's interval says nothing; then Wilson's interval of the share of "
+        "worlds with a tau above 0.6 must lie above one half. That was added when it had been seen."
+    )
     elsewhere = "Its retrains are one a world: about an hour and a half of CPU time for each on this model."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
@@ -123,7 +128,10 @@ class A3(Claim):
             figure("log of no unlearning over truth", none, of="worlds"),
             figure("Kendall's tau of the two orders", tau, of="worlds"),
         )
-        return Finding(all_of(near, above(tau, SAME)), sentence, shown)
+        order: Answer = above(tau, SAME)
+        if not tau.decides:
+            order = most(sum(one > SAME for one in taus(data)), tau.n)
+        return Finding(all_of(near, order), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
         """Return a chart of the stand-in's perplexity against that of the exact retrains."""

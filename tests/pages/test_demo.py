@@ -14,10 +14,11 @@ from tests.pages.test_lesson import begun
 from ui import actions, known, runactions, shell
 from ui.demo import visitor
 from unlearn.engines import thread
+from unlearn.models.entries import CATALOGUE
 from unlearn.results import classroom
 from unlearn.store.caps import VISITOR
 from unlearn.store.runs import RunStore
-from unlearn.work.visitors import admission, spent
+from unlearn.work.visitors import admission, rules, spent
 
 ME, YOU = f"{VISITOR}me", f"{VISITOR}you"
 # Each opens a whole page, several of them more than once.
@@ -74,7 +75,11 @@ def test_no_page_tells_a_folder_of_this_machine(store, tmp_path, monkeypatch, pa
 
 
 REFUSED = {
-    ("launch", "model", "HuggingFaceTB/SmolLM2-135M"): "the model must be among tiny-authors, tiny-snippets;",
+    (
+        "launch",
+        "model",
+        "HuggingFaceTB/SmolLM2-135M",
+    ): "the model must be among tiny-authors, tiny-snippets, ",
     ("launch", "model", "/etc"): "the model must be among",
     ("launch", "model", "smollm2"): "the model must be among",
     ("launch", "data", "tofu-forget10"): "the forget set must be among",
@@ -114,8 +119,8 @@ def test_the_forms_offer_no_path_and_no_hub(store):
     app = opened(
         "launch", {"model": "hub", "model.hub": "owner/name", "data": "hub", "data.hub.hub": "owner/rows"}
     )
-    assert app.selectbox(key="model").options == ["Tiny authors (bundled)", "Tiny snippets (bundled)"]
-    assert len(app.selectbox(key="data").options) == 4
+    assert app.selectbox(key="model").options == [CATALOGUE[name].title for name in rules.models()]
+    assert len(app.selectbox(key="data").options) == len(rules.datasets()) + 1
     assert errors(app) == ""
     app.selectbox(key="data").set_value("own").run()
     assert app.segmented_control(key="data.forget.way").options == ["Upload", "Paste"]

@@ -7,6 +7,7 @@ import pytest
 from seed import config, seed_run
 
 from unlearn.engines.thread import Runner
+from unlearn.models.entries import ASSETS, CATALOGUE
 from unlearn.results import sweep_record
 from unlearn.store.runs import RunStore
 from unlearn.work.sequence import SequenceConfig
@@ -103,11 +104,15 @@ def test_what_a_visitor_may_ask_for(store):
 
 
 def test_a_class_has_the_models_that_were_brought(store, monkeypatch):
-    assert rules.models() == ["tiny-authors", "tiny-snippets"]
+    bundled = rules.models()
+    assert bundled == [name for name, one in CATALOGUE.items() if one.path().is_relative_to(ASSETS)]
+    assert {"tiny-authors", "tiny-snippets"} <= set(bundled)
     monkeypatch.setattr(rules, "available", lambda name: name == "smollm2-tofu")
-    assert rules.models() == ["tiny-authors", "tiny-snippets"]
+    bundled = rules.models()
+    assert bundled == [name for name, one in CATALOGUE.items() if one.path().is_relative_to(ASSETS)]
+    assert {"tiny-authors", "tiny-snippets"} <= set(bundled)
     monkeypatch.setenv("UNLEARN_DEMO", "class")
-    assert rules.models() == ["tiny-authors", "tiny-snippets", "smollm2-tofu"]
+    assert rules.models() == [*bundled, "smollm2-tofu"]
     assert "tofu-forget01" in rules.datasets()
 
 

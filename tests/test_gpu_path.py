@@ -208,13 +208,8 @@ MORE = {
     "pdu": {"pdu.loss": (1, "how far the texts to keep are from their budget: the next price needs it")},
     # An edit has no loss and no update of an optimiser: what it did is told at once.
     "mend": {
-        # One pass gives the gradient, one says what the edit did.
-        "lm.forward": (2, "two passes"),
-        "lm._states_at": (2, "two passes"),
-        "packing.layout_of": (3, "two passes, and the one without a gradient seeks common beginnings first"),
-        "states.last_states": (4, "two passes"),
         "mend._add": (1, "the length of the edit"),
-        "mend.apply": (1, "the NLL after it"),
+        "mend.apply": (1, "the NLL of the texts that it read"),
     },
     "repselect": {
         "packing.layout_of": (

@@ -11,8 +11,11 @@ from unlearn.compute.lazy import F, Model, Tensor, lm, torch
 from unlearn.compute.tokens import Tokens
 
 
-def pairs_of(model: Model, matrices: Mapping[str, Model], texts: Tokens) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return what each matrix reads at each token, and the gradient of the texts' summed NLL at what it gives.
+def pairs_of(
+    model: Model, matrices: Mapping[str, Model], texts: Tokens
+) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+    """Return what each matrix reads at each token with the gradient of the texts' summed NLL at what it gives, and the
+    NLL of each answer token.
 
     Of a matrix that reads several times (a text at a time) all tokens stand together.
     """
@@ -31,11 +34,12 @@ def pairs_of(model: Model, matrices: Mapping[str, Model], texts: Tokens) -> dict
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in matrices}
     for (name, reads, _), pushes in zip(read, gradients, strict=True):
         found[name].append((reads.flatten(0, -2).float(), pushes.flatten(0, -2).float()))
-    return {
+    joined = {
         name: (torch.cat([u for u, _ in pairs]), torch.cat([d for _, d in pairs]))
         for name, pairs in found.items()
         if pairs
     }
+    return joined, answers.nll.detach()
 
 
 @contextmanager

@@ -227,7 +227,7 @@ class MEND(Method):
         "editor practised on have no term that holds them. It is made to change answers, not to take them away."
     )
     collapses = (
-        "On the bundled T5 models (13 trials, one seed) its edits left every answer or took all text with them, general "
+        "On the bundled T5 models (13 trials, one seed) its edits left every answer or took all text along, general "
         "text included. It is a baseline to compare with, and no method to choose."
     )
     forget_terms = ()

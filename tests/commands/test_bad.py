@@ -41,7 +41,8 @@ BAD = [
     (*GA, "--adapter", "merge"), (*GA, "--adapter", "keep"), (*GA, "--retrained", "tiny-authors"),
     (*GA, "--retrained", "tiny-snippets"), (*GA, "--retrained", "./none"), (*GA, "--retrained", "no/such"),
     (*RUN, "--method", "eul", "--data", "authors"), (*GA[:2], "qwen3-0.6b", *GA[3:]), (*GA[:2], "T", *GA[3:]),
-    (*NPO, "--retrained", "tiny-snippets"), (*NPO, "--mode", "fuse"), ("rename", "R", " "),
+    (*NPO, "--retrained", "tiny-snippets"), (*NPO, "--mode", "fuse"), ("rename", "R", " "), (*GA, "--set", "=1"),
+    (*GA, "--processes", "999"),
     # Names.
     ("get", "moon"), ("get", "./x"), ("get", "no/such"), ("claims", "moon"), ("tofu", "/no/log.json"),
     ("evaluate", "R", "--metrics", "moon"), ("attack", "R", "moon"), ("attack", "R", "all", "--seed", "-1"),

@@ -91,3 +91,16 @@ def test_the_numbers_of_a_sequence_stand_below_their_names(monkeypatch, capsys):
     names, numbers = capsys.readouterr().out.splitlines()[-2:]
     assert names.split() == ["after", "forget"]
     assert names.index("forget") == numbers.index("0.25")
+
+
+def test_a_title_cannot_steer_the_terminal(capsys):
+    listing(
+        [{"title": "\x1b[31mred\u202ered\nnew", "run": "na\u00efve \N{GRINNING FACE}"}],
+        False,
+        ("title", "run"),
+    )
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert not printing.STEERS.search(said.rstrip("\n"))
+    assert "red" in said
+    assert "na\u00efve \N{GRINNING FACE}" in said

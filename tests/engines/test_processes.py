@@ -41,6 +41,15 @@ REFUSED = {  # settings, processes: words of the refusal
 }
 
 
+def test_more_processes_than_the_machine_can_carry_are_refused(monkeypatch):
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: 4)
+    processes.check_room(4)
+    with pytest.raises(ValueError, match="at most 4 on this machine with 4 cores, got 999"):
+        processes.check_room(999)
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: 1)
+    processes.check_room(2)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_several_processes_cannot_share_is_refused(name):
     settings, count, words = REFUSED[name]

@@ -134,7 +134,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
         knobs |= stated.get("knobs", {})
     for pair in args.set:
         name, equals, value = pair.partition("=")
-        if not equals:
+        if not equals or not name:
             raise ValueError(f"--set: must be KNOB=VALUE, got {pair!r}.")
         knobs[name] = value
     names = [k.name for k in RunConfig.settings() if k.name not in (*ASKED, "metrics")]

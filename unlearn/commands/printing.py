@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from unlearn.results import conclusion, formats
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
+# Control characters, and those that turn the direction of a text.
+STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # A log file gets at most one line of progress in so many seconds.
 LOG_SECONDS = 10.0
 
@@ -127,6 +130,11 @@ def number(value: object) -> str:
     return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def shown(value: object) -> str:
+    """Return the text of a value without characters that a terminal would obey instead of showing them."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if STEERS.match(c) else c for c in str(value))
+
+
 def listing(
     rows: Sequence[Mapping[str, object]], as_json: bool, columns: tuple[str, ...], name: str = "rows"
 ) -> int:
@@ -134,6 +142,8 @@ def listing(
     if as_json:
         print(json.dumps({name: rows}, ensure_ascii=False))
         return 0
+    # Titles come from people and from archives: no character of theirs may steer the terminal.
+    rows = [{c: shown(row[c]) for c in columns} for row in rows]
     widths = {c: max(14, min(32, max((len(str(row[c])) for row in rows), default=0))) for c in columns}
     for row in rows:
         print("  ".join(f"{row[c]!s:{widths[c]}}" for c in columns).rstrip())

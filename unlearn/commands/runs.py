@@ -93,7 +93,9 @@ def checked(args: argparse.Namespace) -> tuple[RunConfig, Preflight]:
     """Read what is asked for, and check it before a run folder exists, so that bad input leaves nothing behind."""
     config = config_of(args)
     check(config, EVERYWHERE, RunStore(args.runs))
-    processes.check(config, processes.launched() or getattr(args, "processes", 1))
+    asked = getattr(args, "processes", 1)
+    processes.check(config, processes.launched() or asked)
+    processes.check_room(asked)
     if args.training_tokens is not None:
         check_training_tokens(config.model, args.training_tokens)
     return config, preflight(config, roots=EVERYWHERE)
@@ -148,6 +150,7 @@ def resume(args: argparse.Namespace) -> int:
         )
     if isinstance(found, Run):
         processes.check(found.config, args.processes)
+        processes.check_room(args.processes)
         check_resume(found, EVERYWHERE)
     if args.processes > 1 and not isinstance(found, Run):
         raise ValueError(f"--processes: {found.id} holds several runs, each of one process; leave it out.")

@@ -81,6 +81,16 @@ def check(config: RunConfig, count: int) -> None:
             )
 
 
+def check_room(count: int) -> None:
+    """Raise ValueError where this machine has too few cores for so many processes, each with a part of the model."""
+    most = max(2, os.cpu_count() or 1)
+    if count > most:
+        raise ValueError(
+            f"--processes: must be at most {most} on this machine with {os.cpu_count()} cores, got {count}; torchrun "
+            "or accelerate starts them on several machines."
+        )
+
+
 def launched() -> int:
     """Return how many processes torchrun or accelerate has started together with this one, or 0 for neither."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 0

@@ -129,9 +129,10 @@ def test_in_a_chain_before_is_what_the_earlier_run_left(judged):
 
 @pytest.mark.slow
 def test_a_judged_run_travels(judged, tmp_path):
-    run, record = judged
+    run, _ = judged
     back = import_run(export_run(run, tmp_path), RunStore(tmp_path / "there"))
-    assert judge.read_metrics(back) == record
+    # Not what the fixture read: another test has computed more of this run since.
+    assert judge.read_metrics(back) == judge.read_metrics(run)
 
 
 @pytest.mark.slow

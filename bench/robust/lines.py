@@ -1,6 +1,7 @@
 """Writes the rows as Markdown and as pictures for docs: what resists, what was tried, what is said afterwards."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,11 @@ def picture(rows: Sequence[Mapping[str, Any]], world: str) -> str:
     from unlearn.figures.robust import relearned
 
     drawing = svg.draw(relearned(rows, world))
-    style = svg.palette() + ("text{font:11.5px sans-serif;fill:#444}.grid{stroke:#e5e5e5}.axis{stroke:#888}")
+    shown = drawing.svg + "".join(swatch for swatch, _ in drawing.legend)
+    # Only the colours in it, so that another figure's new colour does not change this file.
+    colors = [rule for rule in re.findall(r"\.(c\w+)(\{[^}]*\})", svg.palette()) if rule[0] in shown]
+    style = "".join(f".{name}{rule}" for name, rule in colors)
+    style += "text{font:11.5px sans-serif;fill:#444}.grid{stroke:#e5e5e5}.axis{stroke:#888}"
     parts, x = [], 20
     for swatch, name in drawing.legend:
         mark = swatch.replace("<svg ", f'<svg x="{x}" y="{svg.HEIGHT}" width="16" height="14" ', 1)

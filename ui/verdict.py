@@ -1,5 +1,6 @@
 """Draws the verdict of a run: its name, one word, a sentence with the retrained model beside, and three in full."""
 
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -9,6 +10,8 @@ from unlearn.results import conclusion
 from unlearn.results.compare import SIDES
 from unlearn.store.runs import Run
 
+# The n before a number of rows.
+NUMBERED = re.compile(r"\bn (?=\d)")
 # The colour and the icon of each word.
 BADGES: dict[str, tuple[shell.Colour, str]] = {
     "erased": ("green", ":material/ink_eraser:"),
@@ -43,5 +46,5 @@ def show(runs: Sequence[Run], full: bool = True) -> None:
 
 
 def kept_together(said: str) -> str:
-    """Return a sentence for st.markdown in which, on a narrow screen, a number stays beside its sign."""
-    return shell.plain(said).replace(" %", "\u00a0%")
+    """Return a sentence for st.markdown in which, on a narrow screen, a number stays beside its sign or its n."""
+    return NUMBERED.sub("n\u00a0", shell.plain(said).replace(" %", "\u00a0%"))

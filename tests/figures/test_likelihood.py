@@ -60,3 +60,9 @@ def test_on_compare_each_run_has_the_colour_of_its_letter_and_the_original_is_da
     assert [note.text for note in figure.layout.annotations] == ["original", "retrained"]
     assert figure.layout.title.text.endswith("after B 100 % → under 1 % (retrained 20 %, n 2)")
     assert likelihood("forget", curves, n=2).layout.title.text.endswith("→ under 1 % (n 2)")
+
+
+def test_the_first_of_a_race_has_its_colour_and_name_while_the_others_wait():
+    figure = likelihood("forget", {"NPO": FALLS}, colors=["#111111"])
+    assert (figure.data[0].line.color, figure.data[0].showlegend) == ("#111111", True)
+    assert figure.layout.title.text.endswith(": NPO 100 % → under 1 %")

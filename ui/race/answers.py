@@ -8,8 +8,9 @@ from ui import shell, verdict
 from ui.launch import answers, curves
 from ui.sheet import changed, sheet, unmarked
 from unlearn.results import conclusion, outcome
+from unlearn.results.compare import question_of
 from unlearn.store.runs import Run
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 # The number of questions of each set that stand side by side.
 EACH = 6
@@ -34,11 +35,13 @@ def answers_now(racers: Mapping[str, Run]) -> None:
     said = [name for name in racers if any(name in row for row in rows)]
     places = list(racers)
     columns = [("Question", "none"), *((name, method_hue(places.index(name), dark)) for name in said)]
-    shown = [
-        {"cells": [answers.asked(row), *(changed(row["answer"], row.get(name, "")) for name in said)]}
-        for row in rows
-    ]
+    shown = [{"cells": [answers.asked(row), *(_now(row, name) for name in said)]} for row in rows]
     sheet(columns, shown, key=f"race.now.{next(iter(racers.values())).id}")
+
+
+def _now(row: JsonView, name: str) -> JsonObject:
+    """What this racer says; a dash where it was not asked yet, which is not the same as saying nothing."""
+    return changed(row["answer"], row[name]) if name in row else unmarked("")
 
 
 def answers_at_end(racers: Mapping[str, Run]) -> None:
@@ -90,7 +93,8 @@ def side_by_side(runs: Sequence[tuple[str, Run, int]]) -> None:
     lines = []
     for one in picked:
         old = one["text"]
-        cells = [unmarked(one.get("question") or one["prompt"], f"{one['role']} · {one['answer'].strip()}")]
+        row = {"set": one["role"], "question": question_of(one), "answer": one["answer"].strip()}
+        cells = [answers.asked(row)]
         cells += [unmarked(old)]
         for name, *_ in runs:
             said = samples[name].get(_key(one, "after"))

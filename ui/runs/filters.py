@@ -11,7 +11,9 @@ from unlearn.store.index import Summary
 
 def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bool]:
     """Draw the filters and return (whether a run passes, the baseline of the scores, whether studies are folded)."""
-    search, states, method, base = st.columns([3, 3, 3, 4], vertical_alignment="bottom")
+    # On a phone the fields would fill the screen above the runs.
+    place = st.expander("Filters", icon=":material/filter_list:") if shell.is_phone() else st.container()
+    search, states, method, base = place.columns([3, 3, 3, 4], vertical_alignment="bottom")
     state_of = {run.id: table.state_of(run) for run in runs}
     words = search.text_input("Search", key="runs.search", placeholder="title, data, model", live=True)
     wanted = states.multiselect("Status", sorted(set(state_of.values())), key="runs.states")
@@ -30,7 +32,7 @@ def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bo
     for run in runs:
         for name in table.came(run)[0]:
             counts[name] += 1
-    more = st.container(horizontal=True, vertical_alignment="center")
+    more = place.container(horizontal=True, vertical_alignment="center")
     unfolded = bool(members) and more.toggle(
         f"Single runs of sweeps and sequences ({members})",
         key="runs.swept",

@@ -33,11 +33,12 @@ def likelihood(
 ) -> go.Figure:
     """Draw the curves of one role: {name of the run: its (step, likelihood from 0 to 1)}.
 
-    Of one run the curve has the role's colour; several have one colour and one dash each: those of a race, or colors,
-    in the order of the curves. A value that is not finite leaves a gap. large: type and lines that are read from the
-    last row of a room. before: what the original model gave. n: the number of questions.
+    Of one run the curve has the role's colour; several have a colour and a dash each: those of colors, in the order of
+    the curves, which one curve has too where others are still to come. A value that is not finite leaves a gap. large:
+    type and lines that are read from the last row of a room. before: what the original model gave. n: the number of
+    questions.
     """
-    figure, said, several = go.Figure(), [], len(curves) > 1
+    figure, said, several = go.Figure(), [], len(curves) > 1 or bool(colors)
     for place, (name, found) in enumerate(curves.items()):
         xs, ys = thin([x for x, _ in found], [100 * y for _, y in found], points)
         color = paint(ROLES.get(role, GENERAL), dark)

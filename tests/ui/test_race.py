@@ -59,7 +59,7 @@ def test_while_it_runs_each_run_says_how_far_it_is(store):  # noqa: F811
 def test_a_run_that_failed_says_why_and_the_others_are_ranked(store):  # noqa: F811
     failed, good = seed_run(store, "failed", method="npo"), planted(store, method="undial")
     shown = words(opened("launch", run=f"{failed.id},{good.id}")).replace("\\", "")
-    assert "NPO is failed: loss became nan" in shown
+    assert "NPO failed: loss became nan" in shown
     assert "**1. UnDIAL**" in shown
 
 

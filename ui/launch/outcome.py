@@ -22,11 +22,8 @@ def ended(run: Run, state: str) -> None:
         # What was scored has its name and its verdict below; a green "done" says nothing of a ruin.
         name(run)
     if state == "failed":
-        st.error(
-            shell.plain(
-                run.reason or f"It failed without a reason. Its last events: {run.path / 'events.jsonl'}"
-            )
-        )
+        why = f"It failed: {run.reason}" if run.reason else "It failed without a reason."
+        st.error(shell.plain(why if run.reason else f"{why} Its last events: {run.path / 'events.jsonl'}"))
     elif state == "interrupted":
         st.warning("The program that ran it ended first. Everything up to its last step is here.")
     elif run.reason:

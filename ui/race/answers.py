@@ -44,9 +44,11 @@ def _now(row: JsonView, name: str) -> JsonObject:
     return changed(row["answer"], row[name]) if name in row else unmarked("")
 
 
-def answers_at_end(racers: Mapping[str, Run]) -> None:
-    """Draw the verdicts, the best first, where to compare them, and the answers in columns of the same order."""
-    ranked = outcome.ranked(list(racers.values()))
+def verdicts_at_end(racers: Mapping[str, Run], ranked: Sequence[tuple[Run, JsonObject]]) -> None:
+    """Draw the verdicts, the best first, and where to compare the runs.
+
+    ranked: what unlearn.results.outcome.ranked() returns.
+    """
     if not ranked:
         return
     names = {run.id: name for name, run in racers.items()}
@@ -60,6 +62,9 @@ def answers_at_end(racers: Mapping[str, Run]) -> None:
             if words := outcome.alarm(run):
                 st.caption(shell.plain(words))
             attacked = found["gone"]["value"] is not None
+            if not attacked and found["word"] in ("collapsed", "nothing to forget"):
+                # There is nothing that an attack could bring back.
+                continue
             label = "Look at the attacks" if attacked else "Is it really gone? Attack it"
             if st.button(label, icon=":material/bolt:", key=f"attack.{run.id}"):
                 st.switch_page(shell.page("stress"), query_params={"run": run.id})
@@ -67,6 +72,13 @@ def answers_at_end(racers: Mapping[str, Run]) -> None:
     label = f"Compare {COUNTS.get(len(runs), 'the best four')}" if len(runs) > 1 else "Compare the answers"
     if st.button(label, type="primary", icon=":material/compare:", key=f"compare.{runs[0].id}"):
         st.switch_page(shell.page("compare"), query_params={"runs": ",".join(run.id for run in runs)})
+
+
+def answers_at_end(racers: Mapping[str, Run], ranked: Sequence[tuple[Run, JsonObject]]) -> None:
+    """Draw the answers of the runs in columns, in the order of their verdicts."""
+    if not ranked:
+        return
+    runs, names = [run for run, _ in ranked], {run.id: name for name, run in racers.items()}
     places = list(racers.values())
     side_by_side([(names[run.id], run, places.index(run)) for run in runs])
 

@@ -9,7 +9,8 @@ from ui import actions, live, shell
 from ui.launch import curves
 from ui.launch.drawing import EVERY
 from ui.launch.stages import progress
-from ui.race.answers import answers_at_end, answers_now
+from ui.race.answers import answers_at_end, answers_now, verdicts_at_end
+from unlearn.results import outcome
 from unlearn.store.runs import ACTIVE, Run
 
 
@@ -46,8 +47,10 @@ def _panel(runs: Sequence[Run], was_active: bool) -> None:
         answers_now(racers)
     else:
         _ended_badly(racers)
-        answers_at_end(racers)
+        ranked = outcome.ranked(there)
+        verdicts_at_end(racers, ranked)
         curves.likelihoods(racers, False)
+        answers_at_end(racers, ranked)
 
 
 def _standing(racers: dict[str, Run]) -> None:
@@ -88,5 +91,6 @@ def _stop(runs: Sequence[Run]) -> None:
 def _ended_badly(racers: dict[str, Run]) -> None:
     for name, run in racers.items():
         if run.state != "done":
+            how = "failed" if run.state == "failed" else f"was {run.state}"
             why = f": {shell.plain(run.reason)}" if run.reason else ""
-            st.warning(f"{shell.plain(name)} is {run.state}{why}", icon=shell.STATES[run.state][1])
+            st.warning(f"{shell.plain(name)} {how}{why}", icon=shell.STATES[run.state][1])

@@ -9,7 +9,10 @@ from ui import shell
 from unlearn.results import conclusion
 from unlearn.results.compare import SIDES
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonView
 
+# From so many runs on only the verdict of each stands open.
+MANY = 3
 # The n before a number of rows.
 NUMBERED = re.compile(r"\bn (?=\d)")
 # The colour and the icon of each word.
@@ -28,7 +31,7 @@ def show(runs: Sequence[Run], full: bool = True) -> None:
     """Draw name and verdict of each run, the name alone where it has no scores after unlearning.
 
     Several have letters, as on Compare. full: with the three sentences on whether it forgot, kept the rest, and is
-    really gone.
+    really gone, which of three runs and more are folded.
     """
     for letter, run in zip(SIDES.upper(), runs, strict=False):
         found = conclusion.of_run(run)
@@ -41,8 +44,20 @@ def show(runs: Sequence[Run], full: bool = True) -> None:
                     st.badge(found["word"], icon=icon, color=color, help=conclusion.MEANS[found["word"]])
             if found:
                 st.markdown(f"**{kept_together(conclusion.headline(run))}**")
-            if found and full:
-                st.markdown("  \n".join(kept_together(found[part]["sentence"]) for part in conclusion.PARTS))
+            if found and full and len(runs) < MANY:
+                _in_full(found)
+    judged = {run: found for run in runs if full and len(runs) >= MANY and (found := conclusion.of_run(run))}
+    if judged:
+        # So many runs in full would push the figure that shows them side by side off the screen.
+        with st.expander("The verdicts in full", icon=":material/gavel:", key="verdict.full"):
+            for letter, run in zip(SIDES.upper(), runs, strict=False):
+                if run in judged:
+                    st.markdown(f"**{letter}: {shell.plain(shell.run_label(run))}**")
+                    _in_full(judged[run])
+
+
+def _in_full(found: JsonView) -> None:
+    st.markdown("  \n".join(kept_together(found[part]["sentence"]) for part in conclusion.PARTS))
 
 
 def kept_together(said: str) -> str:

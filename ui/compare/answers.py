@@ -16,7 +16,7 @@ EACH = 12
 MEANING = (
     "**forgotten**: right before, not right after. **not forgotten**: still right. **over-forgotten**: the "
     "answer is empty or repeats itself, or the right answer is over 2 nats a token less likely than after "
-    "retraining without it. **never known**: not right before either."
+    "retraining without it. **never known**: not right before either. Of several runs one is enough."
 )
 
 

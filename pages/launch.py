@@ -4,7 +4,7 @@ import json
 
 import streamlit as st
 
-from ui import choose, forget_set, forms, known, shell, stopping
+from ui import choose, forget_set, forms, known, shell, stopping, waking
 from ui.demo import visitor
 from ui.launch import launching, methods, where
 from ui.live import live, say_discarded
@@ -26,7 +26,7 @@ if runs := launching.watched():
     else:
         race(runs)
 with form:
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     # This imports torch, which is there now.
     from unlearn.methods import OFFERED
 

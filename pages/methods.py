@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import pick, shell
+from ui import pick, shell, waking
 from ui.methods.explorer import explorer
 from ui.methods.facts import at_a_glance, facts, overview
 from ui.methods.robust import section
@@ -13,7 +13,7 @@ shell.head(
     "How each method forgets, in its formula and in the code that runs here; and, on a real token, which way it "
     "pushes, and whether it ever stops.",
 )
-shell.wait_for_torch()
+waking.wait_for_torch()
 
 from unlearn.methods import METHODS, OFFERED  # noqa: E402  (needs torch, which is there now)
 

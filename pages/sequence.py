@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, forget_set, forms, known, shell, studies
+from ui import choose, forget_set, forms, known, shell, studies, waking
 from ui.demo import visitor
 from ui.sequence import form as sequences
 from ui.sequence import results
@@ -35,7 +35,7 @@ else:
         st.info("Choose one or several sequences to see what came of them.", icon=":material/info:")
 
 with form:
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     # This imports torch, which is there now.
     from unlearn.methods import METHODS
 

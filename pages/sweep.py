@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import choose, forget_set, known, shell, studies
+from ui import choose, forget_set, known, shell, studies, waking
 from ui.demo import visitor
 from ui.launch import where
 from ui.sweep import find, results
@@ -34,7 +34,7 @@ else:
         results.results(record)
 
 with form:
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     # This imports torch, which is there now.
     from unlearn.methods import METHODS
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import shell
+from ui import shell, waking
 from ui.sheet import changed, sheet, unmarked
 from unlearn.results.compare import nats, number
 from unlearn.store.runs import Run
@@ -49,7 +49,7 @@ def put(
     """Return the reply of each source, or None with the reason on the page: the device is busy, or weights
     are gone.
     """
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     try:
         with st.spinner("Asking each model in turn"):
             return [shell.runner().ask(source, words, answer, raw=raw) for _, source, _ in asked]

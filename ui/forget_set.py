@@ -1,7 +1,6 @@
 """Lets a person choose a forget set: a bundled one, a table of their own, or one from the hub.
 
-An uploaded table is written below the runs folder under its own hash, so that the run's settings name a
-file that stays, and Copy command repeats exactly this run.
+The fields of a person's own table are in ui/data/own.py.
 """
 
 import json
@@ -13,27 +12,21 @@ from typing import Literal
 import streamlit as st
 
 from ui import shell
-from ui.data import reading
-from ui.demo import notice, visitor
+from ui.data import own, reading
+from ui.demo import visitor
 from ui.forms import KEEP
-from ui.typed import path_field, upload
+from ui.typed import path_field
 from unlearn.data import benchmarks, catalogue
 from unlearn.data.base import ROLES, Dataset
-from unlearn.data.files.bounds import MAX_BYTES
-from unlearn.data.files.read import FORMATS
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.visitors import admission, rules
-from unlearn.work.visitors.spent import SPLITS
 
 OWN, HUB, RWKU = "own", "hub", "rwku"
 OTHER = {OWN: "A table of my own", HUB: "From the Hugging Face hub"}
-WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
 # The number of rows on the screen.
 PREVIEW = 50
-FURTHER = [role for role in ROLES if role not in ("forget", "retain")]
-FURTHER_HELP = "  \n".join(f"**{role}**: {ROLES[role]}" for role in FURTHER)
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the rows")
@@ -140,9 +133,9 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
     with set_place:
         chosen = st.selectbox("Forget set", list(names), format_func=names.__getitem__, key="data", **KEEP)
     if chosen == HUB:
-        return hub_data()
+        return own.hub_data()
     if chosen == OWN:
-        return own_data()
+        return own.own_data()
     if chosen == RWKU:
         return _person()
     data: JsonObject = {"name": chosen} | (_benchmark_folder(chosen) if chosen in named else {})
@@ -170,114 +163,12 @@ def _person() -> JsonObject:
     return {"name": f"{RWKU}:{person}"} | folder
 
 
-def hub_data() -> JsonObject:
-    """Draw the fields of a dataset on the hub and return its config.data.
-
-    Parts of it may serve as forget and retain set.
-    """
-    fields = (
-        (
-            "hub",
-            "Dataset id",
-            "owner/name",
-            "Owner and name, as in the address of its page. Only data is read.",
-        ),
-        (
-            "hub_config",
-            "Part to forget",
-            "forget10",
-            "A configuration of the dataset; empty for the default one.",
-        ),
-        ("retain_hub_config", "Part to keep", "retain90", "Another configuration of it; empty for none."),
-        ("hub_split", "Split", "train", "train where nothing is given."),
-    )
-    data: dict[str, str] = {}
-    for (name, label, example, help), cell in zip(fields, st.columns([2, 1, 1, 1]), strict=True):
-        typed = cell.text_input(label, key=f"data.hub.{name}", placeholder=example, help=help, **KEEP).strip()
-        data |= {name: typed} if typed else {}
-    return data if "hub" in data else {}
-
-
-def own_data() -> JsonObject:
-    """Draw the fields of a person's own table and return its config.data.
-
-    First comes the file, then the meaning of its columns, then (if there is one) the table to keep.
-    """
-    if kept := st.session_state.get("data.kept"):
-        name = Path(str(kept.get("forget") or kept.get("hub"))).name
-        where = (
-            "a split" if Path(str(kept.get("forget", ""))).parent.parent.name == SPLITS else "the settings"
-        )
-        st.caption(f"Taken from {where}: {shell.plain(name)}")
-        if st.button("Choose another table", icon=":material/close:", key="data.kept.drop"):
-            del st.session_state["data.kept"]
-            st.rerun()
-        # Settings may come from anybody, so their paths are checked.
-        for role in ROLES:
-            if isinstance(path := kept.get(role), str):
-                allowed_path(path)
-        return kept
-    notice.private()
-    forget = table("forget", "Rows to forget")
-    if forget is None:
-        return {}
-    data: JsonObject = {"forget": str(forget)} | reading.fields("forget", forget)
-    asked = st.multiselect("Further rows", FURTHER, key="data.further", help=FURTHER_HELP, **KEEP)
-    for role in ("retain", *asked):
-        label = "Rows to keep (recommended)" if role == "retain" else f"Rows of the role {role}"
-        path = table(role, label)
-        if path is not None:
-            data |= {role: str(path)} | reading.fields(role, path)
-    return data
-
-
 def keep_split(dataset: Dataset) -> dict[str, str]:
     """Write a split below the runs folder, once, and return the config.data that reads it.
 
     ValueError when it is too large, or a visitor has too many.
     """
     return admission.keep_split(dataset, shell.store(), shell.owner())
-
-
-def table(role: str, label: str) -> Path | None:
-    """Draw the ways to give a table and return its file on this machine.
-
-    It is None while there is no file. ValueError for a forbidden path.
-    """
-    ways = visitor.offered(WAYS, ("upload", "paste"))
-    way = st.segmented_control(
-        label,
-        list(ways),
-        format_func=WAYS.__getitem__,
-        key=f"data.{role}.way",
-        default="upload",
-        required=True,
-    )
-    if way == "path":
-        help = "A file on the machine that runs this app."
-        return path_field("Path of the file", f"data.{role}.path", help=help, **KEEP)
-    if way == "paste":
-        help = "One text a line; or CSV with a first line that names the columns, like question,answer."
-        typed = st.text_area("Rows", key=f"data.{role}.paste", height=120, help=help, **KEEP).strip()
-        return (
-            keep(typed.encode(), "pasted.csv" if looks_like_table(typed) else "pasted.txt") if typed else None
-        )
-    kinds = [f.lstrip(".") for f in FORMATS]
-    file = upload("CSV, TSV, JSON, JSONL, TXT or Parquet", kinds, f"data.{role}.upload", MAX_BYTES // 2**20)
-    return None if file is None else keep(file.getvalue(), file.name)
-
-
-def looks_like_table(text: str) -> bool:
-    """Return whether pasted text begins with column names."""
-    first = text.splitlines()[0].lower().replace(";", ",").replace("\t", ",").split(",")
-    return bool({cell.strip() for cell in first} & {"question", "prompt", "answer", "text"})
-
-
-def keep(data: bytes, name: str) -> Path:
-    """Write the bytes below the runs folder, whole and once, in a folder named by their hash, and return the
-    file.
-    """
-    return admission.keep_table(data, name, shell.store(), shell.owner())
 
 
 def preview(dataset: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import shell
+from ui import shell, waking
 from ui.demo import notice
 from unlearn.store.home import ASSETS
 
@@ -33,7 +33,7 @@ PAGES = {
 
 # Naming the folder of uploads here lets every page read it from now on.
 shell.uploads()
-shell.preload()
+waking.preload()
 page = st.navigation(PAGES)
 notice.sidebar()
 page.run()

@@ -1,11 +1,9 @@
 """Holds what every page needs: the run store, the runner, the browser's owner, heads and links.
 
-The runner and the preload thread live in `st.cache_resource` and not in module globals: a module global
-is silently replaced when a watched file changes, and a run must outlive that, and the tab, and the page.
-torch is imported by a background thread, so that the first page is there in a second or two.
+The runner lives in `st.cache_resource` and not in a module global: a module global is silently replaced when a watched
+file changes, and a run must outlive that, and the tab, and the page. How torch comes in is in ui/waking.py.
 """
 
-import threading
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -14,7 +12,6 @@ from weakref import WeakKeyDictionary
 import streamlit as st
 
 from ui.demo import visitor
-from unlearn.compute import libraries
 from unlearn.data.catalogue import CATALOGUE, load
 from unlearn.engines.thread import Runner
 from unlearn.methods import AFTER, OFFERED
@@ -24,8 +21,6 @@ from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Record, Run, RunConfig, RunStore
 
 RECORDED = str(ASSETS / "recorded")
-# Seconds before torch is imported, while nobody waits for it.
-HEAD_START = 2.0
 # Less dead space above the page. On a phone the tool bars of charts and tables would cover what is in them.
 LOOK = """.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}
 @media (max-width: 600px) {.modebar-container, [data-testid="stElementToolbar"] {display: none !important}}"""
@@ -91,50 +86,6 @@ def runner() -> "Runner":
     It needs no torch yet.
     """
     return _runner(str(runs_root()))
-
-
-@st.cache_resource(show_spinner=False)
-def _awaited() -> threading.Event:
-    """Set by the first page that cannot go on without torch."""
-    return threading.Event()
-
-
-@st.cache_resource(show_spinner=False)
-def preload() -> threading.Event:
-    """Import torch and its friends in the background, once. The event is set when they are there.
-
-    The first page has a head start, because the import would take half of its time; unless it waits for torch itself.
-
-    Their objects then stay out of the collections that streamlit runs after each script, which would otherwise cost a
-    quarter of a second a page and slow a training thread down by half.
-    """
-    ready, awaited = threading.Event(), _awaited()
-
-    def work() -> None:
-        awaited.wait(HEAD_START)
-        try:
-            libraries.ready()
-            with libraries.collector_resting():
-                import peft  # noqa: F401
-        finally:
-            ready.set()
-
-    threading.Thread(target=work, name="preload", daemon=True).start()
-    return ready
-
-
-def wait_for_torch() -> None:
-    """Return when torch is imported. Until then the page shows what it waits for."""
-    ready = preload()
-    _awaited().set()
-    if ready.is_set():
-        return
-    space = st.empty()
-    with space.container():
-        with st.spinner("Waking up the numerics library, once per server start (a few seconds)"):
-            st.skeleton(height=120)
-            ready.wait(120)
-    space.empty()
 
 
 def owner() -> str:

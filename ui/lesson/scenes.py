@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import actions, shell, verdict
+from ui import actions, shell, verdict, waking
 from ui.launch import curves, outcome
 from ui.launch.drawing import EVERY
 from ui.lesson import state
@@ -55,7 +55,7 @@ def knows() -> bool:
 
 def _reply(example: Run, sample: JsonView) -> tuple[str, float, bool]:
     """What the model says now; what it said when it was recorded, where the machine is busy."""
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     try:
         with st.spinner("Asking the model"):
             found = shell.runner().ask(("before", example), question_of(sample), sample["answer"])
@@ -166,7 +166,7 @@ def gone() -> bool:
     name = shell.method_title(run.config.method, run)
     if not busy and not record and shell.may_manage(run):
         if st.button(f"Attack {name}'s model", type="primary", icon=":material/bolt:", key="lesson.attack"):
-            shell.wait_for_torch()
+            waking.wait_for_torch()
             actions.pressed("attack", run, list(panel.TITLES))
             st.rerun()
         st.caption(

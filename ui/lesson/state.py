@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import shell
+from ui import shell, waking
 from unlearn.methods import METHODS
 from unlearn.models.catalogue import default_prompt
 from unlearn.store.runs import Run, RunConfig
@@ -44,7 +44,7 @@ def runs(part: str) -> list[Run]:
 
 def launch(part: str, methods: Sequence[str]) -> None:
     """Launch a run of each method and put them into the address. What keeps them from running is shown."""
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     made = []
     try:
         made = [shell.runner().launch(config(name), owner=shell.owner()).id for name in methods]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import actions, figure, shell
+from ui import actions, figure, shell, waking
 from unlearn.figures import stress as stress_figures
 from unlearn.measure.judge import read_metrics
 from unlearn.results import verdict
@@ -106,7 +106,7 @@ def sweep(run: Run, record: JsonView, job: StressRecord | None) -> None:
         if st.button(
             label, type="primary", icon=":material/bolt:", disabled=not ready, key="stress.everything"
         ):
-            shell.wait_for_torch()
+            waking.wait_for_torch()
             try:
                 actions.do("sweep attacks", run, float(minutes), int(record.get("seed", 0)))
             except (ValueError, OSError) as error:
@@ -121,7 +121,7 @@ def start(
     run: Run, attacks: Sequence[str] = (), metrics: Sequence[str] = (), seed: int | None = None
 ) -> None:
     """Queue the attacks behind whatever the runner does. What is wrong is shown on the page."""
-    shell.wait_for_torch()
+    waking.wait_for_torch()
     try:
         if attacks:
             actions.do("attack", run, attacks, seed)

@@ -104,11 +104,19 @@ def test_a_race_of_three_ends_side_by_side(server, person):  # noqa: F811
     no_exception(person)
 
 
-def tab_to(person, name: str, most: int = 150) -> None:  # noqa: F811
-    """Press Tab until the button of this name has the focus."""
+# What has the focus, also inside a component: its words, and the name that a reader of the screen says.
+FOCUSED = """() => {
+  let node = document.activeElement;
+  while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement;
+  return `${node?.innerText ?? ""}\n${node?.getAttribute("aria-label") ?? ""}`;
+}"""
+
+
+def tab_to(person, name: str, most: int = 200) -> None:  # noqa: F811
+    """Press Tab until the widget of this name has the focus."""
     for _ in range(most):
         person.keyboard.press("Tab")
-        if person.evaluate("document.activeElement.innerText").strip().endswith(name):
+        if any(line.strip().endswith(name) for line in person.evaluate(FOCUSED).splitlines()):
             return
     raise AssertionError(f"{name} is not reached by {most} tabs")
 
@@ -124,6 +132,53 @@ def test_from_start_to_a_launched_run_by_keyboard_alone(server, person):  # noqa
     person.keyboard.press("Enter")
     person.wait_for_url(re.compile(r"[?&]run="))
     person.get_by_text("not attacked yet").wait_for()
+    no_exception(person)
+
+
+def test_two_runs_are_launched_and_compared_by_keyboard_alone(server, person):  # noqa: F811
+    person.goto(f"{server.url}/launch?model=tiny-authors&data=authors&method=npo")
+    person.get_by_role("button", name="Launch", exact=True).wait_for()
+    person.wait_for_timeout(1500)
+    tab_to(person, "UnDIAL")
+    person.keyboard.press("Space")
+    person.get_by_role("button", name="Launch 2 runs").wait_for()
+    person.wait_for_timeout(1500)
+    tab_to(person, "Launch 2 runs")
+    person.keyboard.press("Enter")
+    person.wait_for_url(re.compile(r"[?&]run="))
+    person.get_by_role("button", name="Compare the two").wait_for(timeout=240_000)
+    person.wait_for_timeout(1500)
+    tab_to(person, "Compare the two")
+    person.keyboard.press("Enter")
+    person.get_by_role("heading", name="Compare", level=1).wait_for()
+    # A third run, by the arrow keys of its list.
+    third = person.get_by_role("combobox", name="Run C")
+    third.wait_for()
+    person.wait_for_timeout(1500)
+    tab_to(person, "Run C")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        person.keyboard.press(key)
+    person.wait_for_url(re.compile(r"[?&]c=\d{8}-"))
+    person.get_by_role("combobox", name="Run D").wait_for()
+    person.wait_for_timeout(1500)
+    # Another tab, and back.
+    tab_to(person, "Answers")
+    person.keyboard.press("ArrowRight")
+    person.keyboard.press("Enter")
+    person.wait_for_url(re.compile(r"[?&]tab=Scores"))
+    person.keyboard.press("ArrowLeft")
+    person.keyboard.press("Enter")
+    person.wait_for_url(lambda url: "tab=" not in url)
+    person.wait_for_timeout(1500)
+    # A filter, and from an answer to its tokens.
+    tab_to(person, "To keep")
+    person.keyboard.press("Enter")
+    person.wait_for_url(re.compile(r"[?&]rows=retain"))
+    person.wait_for_timeout(1500)
+    tab_to(person, "tokens")
+    person.keyboard.press("Enter")
+    person.get_by_role("heading", name="Tokens", level=1).wait_for()
+    person.wait_for_url(re.compile(r"role=retain"))
     no_exception(person)
 
 

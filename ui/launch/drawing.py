@@ -71,4 +71,11 @@ def show(
     for place, ((figure, title), cell) in enumerate(zip(figures, st.columns(len(figures)), strict=True)):
         with cell:
             st.markdown(f"**{verdict.kept_together(title)}**")
-            st.plotly_chart(figure, key=f"{name}.{place}.{runs[0]}", config=CONFIG, alt=title)
+            # With a height of its own the place stays as it is while the figure in it is exchanged.
+            st.plotly_chart(
+                figure,
+                key=f"{name}.{place}.{runs[0]}",
+                height=int(figure.layout.height),
+                config=CONFIG,
+                alt=title,
+            )

@@ -137,7 +137,7 @@ def dots(rows: Sequence[JsonView], metric: str, dark: bool = False) -> go.Figure
         automargin=True,
     )
     figure.update_xaxes(range=[-0.04, 1.04], tickformat=".0%", title_text=described(metric)[0])
-    figure = finish(figure, _dots_sentence(rows, metric), height=150 + 44 * len(rows))
+    figure = finish(figure, _dots_sentence(rows, metric), height=150 + max(44, 15 * len(sides)) * len(rows))
     return figure.update_layout(margin_l=10)
 
 

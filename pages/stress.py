@@ -11,9 +11,12 @@ from ui.stress import panel
 from ui.trust import depth
 from unlearn.figures import residue as residue_figures
 from unlearn.figures import stress as stress_figures
+from unlearn.measure.judge import read_metrics
 from unlearn.results import residue, verdict
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.work import stress
+
+DEPTH = ("uds", "drift")
 
 shell.guard()
 shell.head(
@@ -39,15 +42,15 @@ found = verdict.worst_first(record)
 if worst := residue.sentence(record):
     figure.show(residue_figures.left(record, dark), key="stress.overview", top=30)
     st.caption(verdicts.kept_together(f"{worst} {residue.sweep_note(record)}"))
-elif not record:
+elif not record and not (attacking and job.state in ACTIVE):
     st.info(
         "This run was not attacked yet, so nobody knows whether its answers are gone. Attack everything, or choose "
         "single attacks below.",
         icon=":material/lightbulb:",
     )
-panel.sweep(run, record, job)
 if job is not None and attacking:
     panel.progress(job)
+panel.sweep(run, record, job)
 with st.expander("Single attacks", icon=":material/bolt:", expanded=not record, key="stress.single"):
     panel.launch(run, record, job)
 
@@ -75,10 +78,12 @@ for line in residue.left_out(record):
     st.caption(shell.plain(f"Left out: {line}"))
 
 st.subheader("How deep is it gone?", anchor=False)
-depth.depth(run, key="stress")
+busy = job is not None and job.state in ACTIVE
+if not depth.depth(run, key="stress") and "uds" not in read_metrics(run).get("metrics", {}):
+    panel.measure(run, DEPTH, "Measure it", "stress.depth", busy)
 depth.drift(run, key="stress")
 
 st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
 if job is not None and not attacking:
     panel.progress(job)
-panel.membership(run, job is not None and job.state in ACTIVE, dark)
+panel.membership(run, busy, dark)

@@ -182,9 +182,13 @@ def test_one_at_work_and_one_that_failed(store):
     with job.lock():
         app = opened(run=run.id)
         assert app.button(key="stress.go").disabled
+        assert app.button(key="stress.depth").disabled
+        # It is under way, and nobody is told to begin it.
+        assert "It is being attacked: in another process" in [one.proto.text for one in app.get("progress")]
+        assert "was not attacked yet" not in "\n".join(one.value for one in app.info)
     job.append("state", state="failed", reason="out of memory; choose a smaller model.")
     app = opened(run=run.id)
-    assert "The last attempt failed. out of memory" in words(app)
+    assert "The last attempt failed. Out of memory" in words(app)
     assert not app.button(key="stress.go").disabled
 
 

@@ -80,7 +80,7 @@ def launch(run: Run, record: JsonView, job: StressRecord | None) -> None:
             help="Relearning draws by it which facts are practised. Another seed begins the attacks anew.",
         )
         ready = bool(names) and not busy and _weights(run) and shell.may_manage(run)
-        if st.button("Attack", type="primary", icon=":material/bolt:", disabled=not ready, key="stress.go"):
+        if st.button("Attack", icon=":material/bolt:", disabled=not ready, key="stress.go"):
             start(run, attacks=[name for name in TITLES if name in names], seed=seed)
         chosen = "all" if len(names or ()) in (0, len(TITLES)) else ",".join(names)
         shell.copy_command("stress.command", f"python -m unlearn attack {run.id} {chosen} --seed {seed}", "")
@@ -142,6 +142,10 @@ def progress(job: StressRecord) -> None:
     st.fragment(_progress, run_every=EVERY if active else None)(job, active, _written(job))
 
 
+def _attacks(job: StressRecord) -> bool:
+    return not job.asked.get("metrics")
+
+
 def _written(job: StressRecord) -> int:
     return len(stress.read_attacks(job.run).get("attacks", {}))
 
@@ -152,12 +156,15 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
         st.rerun()
     if state == "running":
         phrase, fraction, seconds = shell.runner().progress()
-        st.progress(fraction, text=f"{phrase or 'at work'} · {seconds:.0f} s")
+        here = shell.runner().position(job) is not None
+        said = f"{phrase or 'starting'} · {seconds:.0f} s" if here else "in another process"
+        st.progress(fraction, text=f"It is being attacked: {said}" if _attacks(job) else said)
     elif state == "queued":
         place = shell.runner().position(job)
         st.progress(0.0, text=f"waiting for the machine, number {place} in the queue" if place else "waiting")
     elif state == "failed":
-        st.error(f"The last attempt failed. {shell.plain(job.reason)}", icon=":material/error:")
+        why = job.reason[:1].upper() + job.reason[1:]
+        st.error(f"The last attempt failed. {shell.plain(why)}", icon=":material/error:")
     elif state in ("stopped", "interrupted"):
         why = f" {shell.plain(job.reason)}" if job.reason else ""
         st.warning(f"The last attempt was cut short; what was done is kept.{why}", icon=":material/stop:")
@@ -244,6 +251,13 @@ def squares(entry: JsonView, control: str, dark: bool) -> None:
     )
 
 
+def measure(run: Run, metrics: Sequence[str], label: str, key: str, busy: bool) -> None:
+    """Draw the button that computes these metrics of the run in the background."""
+    able = not busy and _weights(run) and shell.may_manage(run)
+    if st.button(label, icon=":material/science:", disabled=not able, key=key):
+        start(run, metrics=metrics)
+
+
 def membership(run: Run, busy: bool, dark: bool) -> None:
     """Draw the ROC of the membership attacks from metrics.json, or the button that computes them."""
     metrics = read_metrics(run).get("metrics", {})
@@ -253,11 +267,8 @@ def membership(run: Run, busy: bool, dark: bool) -> None:
         st.info(
             f"Left out: {'; '.join(reasons)}." if reasons else "Membership inference was not computed yet."
         )
-        able = not busy and _weights(run) and shell.may_manage(run)
-        if not reasons and st.button(
-            "Compute it", icon=":material/person_search:", disabled=not able, key="mia"
-        ):
-            start(run, metrics=MIA)
+        if not reasons:
+            measure(run, MIA, "Compute it", "mia", busy)
         return
     whens = [w for w in ("after", "before", "retrained") if any(_score(e, w) for e in scored.values())]
     names = {"after": "Unlearned", "before": "Original", "retrained": "Retrained"}

@@ -26,8 +26,8 @@ def depth(run: Run, key: str = "depth") -> bool:
     if entry and entry["reason"]:
         st.caption(f"Depth was not measured: {shell.plain(entry['reason'])}.")
     else:
-        st.caption("How deep the answers are gone was not measured yet; this does, without any training:")
-        st.code(f"python -m unlearn evaluate {run.id} --metrics uds", language="bash")
+        st.caption("How deep the answers are gone was not measured yet. It needs no training; as a command:")
+        st.code(f"python -m unlearn evaluate {run.id} --metrics uds,drift", language="bash", wrap_lines=True)
     return False
 
 

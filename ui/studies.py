@@ -135,7 +135,7 @@ def _progress(panel: Panel[Kind], record: Kind, was_active: bool, seen: int) -> 
         fraction, words = panel.how_far(record)
         st.progress(fraction, text=words)
     elif state == "failed":
-        st.error(shell.plain(record.reason))
+        st.error(shell.plain(f"It failed: {record.reason}"))
     elif state == "interrupted":
         st.warning(
             f"The program that ran it ended first. {panel.part.capitalize()} stay; it goes on with the others."

@@ -134,7 +134,8 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
             {"figure": f["name"], "mean": value(f), "95 % interval": between(f), "n": f"{f['n']} {f['of']}"}
             for f in finding["figures"]
         ]
-        st.dataframe(rows, hide_index=True, key=f"claims.ours.{claim.key}", alt="Our numbers")
+        if rows:
+            plain_table(rows, key=f"claims.ours.{claim.key}")
         _published(claim)
     _rule(claim)
     if claim.note:
@@ -178,5 +179,9 @@ def _published(claim: Claim) -> None:
         return
     where = next((row.where for row in claim.published if row.where), "")
     st.markdown(f"**Paper**{': ' + shell.plain(where) if where else ''}")
-    rows = [{"paper": row.name} | {k: str(v) for k, v in row.values.items()} for row in claim.published]
-    st.dataframe(rows, hide_index=True, key=f"claims.paper.{claim.key}", alt="The paper's numbers")
+    names = dict.fromkeys(name for row in claim.published for name in row.values)
+    rows = [
+        {"paper": row.name} | {name: str(row.values.get(name, "")) for name in names}
+        for row in claim.published
+    ]
+    plain_table(rows, key=f"claims.paper.{claim.key}")

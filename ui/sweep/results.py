@@ -23,7 +23,12 @@ def results(record: SweepRecord) -> None:
 
     cells = record.cells()
     if not cells:
-        st.info("The figures begin with the first finished cell.", icon=":material/info:")
+        words = (
+            "The figures begin with the first finished cell."
+            if record.state in ACTIVE
+            else "No cell has finished, so there is nothing to draw. Resume goes on with all of them."
+        )
+        st.info(words, icon=":material/info:")
         return
     titles = {name: shell.method_title(name) for name in record.config.methods}
     st.markdown(f"**{shell.plain(sweep_figures.good_sentence(cells, titles))}**")

@@ -96,7 +96,8 @@ def _original(
                 line={"color": color, "dash": "dash", "width": 1.2},
                 annotation_text=f"original {shown(value, metric)}",
                 annotation_font={"color": color, "size": 11},
-                annotation_position="bottom left" if metric in SHARES else "top left",
+                # A curve begins at this line, and ends below it as a rule.
+                annotation_position="top right",
             )
 
 

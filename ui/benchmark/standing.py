@@ -98,7 +98,10 @@ def table(lines: Sequence[Line]) -> Line | None:
         for name in used
     }
     heads = {"name": "Method", "kind": "From", "model": "Model"}
-    columns |= {key: st.column_config.TextColumn(head) for key, head in heads.items()}
+    columns |= {
+        key: st.column_config.TextColumn(head, width=190 if key == "name" else None)
+        for key, head in heads.items()
+    }
     helps = {"seeds": "Runs with other seeds that the line is the mean of.", "n": "Items of the forget set."}
     columns |= {
         key: st.column_config.TextColumn(

@@ -22,6 +22,9 @@ PUBLISHED = (
 )
 
 
+Box = tuple[float, float, float, float]
+
+
 def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
     """Draw one mark for each line that has both numbers. Good is up and to the right.
 
@@ -32,7 +35,10 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
         (line for line in lines if {"utility", "log10"} <= set(line.values)),
         key=lambda line: line.values["log10"].mean,
     )
-    for place, line in enumerate(line for line in shown if line.kind != PAPER):
+    lowest = min([-4.0, *map(_x, shown)])
+    ours = [line for line in shown if line.kind != PAPER]
+    sides = _sides([(_x(line), line.values["utility"].mean, line.name) for line in ours], 2 - lowest)
+    for line, side in zip(ours, sides, strict=True):
         look = _look(line)
         figure.add_scatter(
             x=[_x(line)],
@@ -42,9 +48,8 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
             name=text(line.name if line.kind == HERE else f"{line.name} ({line.kind})"),
             mode="markers+text" if line.kind == HERE else "markers",
             text=[text(line.name)],
-            # Neighbours carry their names on other sides.
-            textposition=("top center", "bottom center")[place % 2],
-            textfont={"size": 10},
+            textposition=side,
+            textfont={"size": 11, "color": paint(BEFORE, dark)},
             cliponaxis=False,
             showlegend=line.kind != HERE,
             marker={
@@ -78,10 +83,38 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
         )
     if shown:
         figure.add_vline(x=math.log10(LEVEL), line={"dash": "dot", "width": 1, "color": paint(GENERAL, dark)})
-    lowest = min([-4.0, *map(_x, shown)])
     figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[lowest - 1, 1])
     figure.update_yaxes(title_text="TOFU utility", rangemode="tozero")
     return finish(figure, title, height=420)
+
+
+def _sides(points: Sequence[tuple[float, float, str]], wide: float) -> list[str]:
+    """Return for each mark the side on which its name covers no other mark and no name before it, as far as there is
+    one. points: (x, y, name). wide: of the axis, in its units.
+    """
+    high = max((y for _, y, _ in points), default=1.0) * 1.05 or 1.0
+    # What a letter and a line take of a figure of usual size.
+    letter, line = 0.0085, 0.055
+    marks = [(x / wide, y / high) for x, y, _ in points]
+    taken = [(x - 0.012, x + 0.012, y - 0.03, y + 0.03) for x, y in marks]
+    chosen = []
+    for (x, y), (*_, name) in zip(marks, points, strict=True):
+        long = letter * len(name)
+        ways = {
+            f"{level} {side}": (x + left, x + left + long, y + low, y + low + line)
+            for level, low in (("top", 0.035), ("bottom", -0.035 - line), ("middle", -line / 2))
+            for side, left in (("center", -long / 2), ("right", 0.015), ("left", -0.015 - long))
+            if (level, side) != ("middle", "center")
+        }
+        best = min(ways, key=lambda way: sum(_cover(ways[way], box) for box in taken))
+        taken.append(ways[best])
+        chosen.append(best)
+    return chosen
+
+
+def _cover(a: Box, b: Box) -> float:
+    """How much two boxes (left, right, bottom, top) have in common."""
+    return max(0.0, min(a[1], b[1]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[2], b[2]))
 
 
 def _x(line: Line) -> float:

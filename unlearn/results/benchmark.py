@@ -225,8 +225,18 @@ def verdict(chosen: Sequence[Line]) -> str:
     named = f": {', '.join(good)}" if good else ""
     return (
         f"Of {len(made)} methods {reached} cannot be told from the retrained model (p ≥ {LEVEL}), and {len(good)} of "
-        f"them keep the utility (at least {KEPT:.0%} of {start:.3g}){named}."
+        f"them keep the utility (at least {100 * KEPT:.0f} % of {start:.3g}){named}. {_basis(made)}"
     )
+
+
+def _basis(made: Sequence[Line]) -> str:
+    """Say what stands behind the numbers: texts of the forget set, and runs of each method."""
+    counts, seeds = {line.n for line in made if line.n} or {0}, {line.seeds for line in made}
+
+    def span(values: set[int]) -> str:
+        return str(min(values)) if len(values) == 1 else f"{min(values)} to {max(values)}"
+
+    return f"n = {span(counts)} forget texts; {span(seeds)} run{'s' * (seeds != {1})} of each method."
 
 
 def _level(line: Line) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from unlearn.figures.base import AFTER_A, GENERAL, RETAIN, finish, paint, text
+from unlearn.figures.base import GENERAL, RETAIN, finish, paint, text
 from unlearn.results.trust import CARE, COIN, GOOD, Judged, best_of
 
 
@@ -43,8 +43,8 @@ def faithfulness(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
             mode="markers",
             cliponaxis=False,
             marker={
-                "color": paint(AFTER_A, dark),
-                "symbol": "diamond-open",
+                "color": paint(GENERAL, dark),
+                "symbol": "square-open",
                 "size": 10,
                 "line": {"width": 2},
             },
@@ -88,15 +88,15 @@ def plane(metrics: Sequence[Judged], dark: bool = False) -> go.Figure:
             cliponaxis=False,
             text=[text(one.title) for one in theirs],
             marker={
-                "color": paint(AFTER_A, dark),
-                "symbol": "diamond-open",
+                "color": paint(GENERAL, dark),
+                "symbol": "square-open",
                 "size": 11,
                 "line": {"width": 2},
             },
             hovertemplate="%{text}: AUC %{x:.2f}, robustness %{y:.2f}<extra>published</extra>",
         )
     figure.update_xaxes(range=[0.28, 1.03], title_text="faithfulness, AUC")
-    figure.update_yaxes(range=[-0.03, 1.03], title_text="robustness, harmonic mean of R and Q")
+    figure.update_yaxes(range=[-0.03, 1.03], title_text="robustness (relearning and rounding)")
     # The page's sentence names the best of those that are good, where some are.
     best = best_of([one for one in ours if one.grade == "good"] or ours)
     title = (

@@ -24,8 +24,10 @@ RECORDED = str(ASSETS / "recorded")
 # Less dead space above the page. On a phone the tool bars of charts and tables would cover what is in them.
 LOOK = """.stMainBlockContainer {padding-top: 3rem; padding-bottom: 3rem}
 @media (max-width: 600px) {.modebar-container, [data-testid="stElementToolbar"] {display: none !important}}"""
-# On the dark page's primary colour white letters are too faint (3.5 to 1); dark ones are not (5.4 to 1).
-DARK_LOOK = '[data-testid^="stBaseButton-primary"] {color: #111111}'
+# On the dark page's primary colour white letters are too faint (3.5 to 1); dark ones are not (5.4 to 1). It is the
+# ground of primary buttons, and of what was chosen in a list of several.
+DARK_LOOK = """[data-testid^="stBaseButton-primary"], .stMultiSelect span[title], .stMultiSelect span[title] ~ * {
+color: #111111}"""
 Colour = Literal["red", "orange", "blue", "green", "gray"]
 # The colour and the icon of each state. A person reads the state itself.
 STATES: dict[str, tuple[Colour, str]] = {

@@ -78,7 +78,9 @@ def plane(lines: Sequence[Line]) -> None:
         st.info("Nothing that is chosen has both numbers.")
         return
     figure.show(
-        drawn.plane(shown, "Good is up and to the right, at the retrained model ◆", shell.dark()),
+        drawn.plane(
+            shown, "Good is up and to the right, at the retrained model ◆", shell.dark(), shell.is_phone()
+        ),
         key="benchmark.plane",
     )
     st.caption(

@@ -25,10 +25,11 @@ PUBLISHED = (
 Box = tuple[float, float, float, float]
 
 
-def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
+def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = False) -> go.Figure:
     """Draw one mark for each line that has both numbers. Good is up and to the right.
 
-    title: what to see, as a sentence. Published numbers share one entry of the legend for each model.
+    title: what to see, as a sentence. narrow: for a screen on which a name takes three times as much of the width.
+    Published numbers share one entry of the legend for each model.
     """
     figure = go.Figure()
     shown = sorted(
@@ -37,7 +38,7 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
     )
     lowest = min([-4.0, *map(_x, shown)])
     ours = [line for line in shown if line.kind != PAPER]
-    sides = _sides([(_x(line), line.values["utility"].mean, line.name) for line in ours], 2 - lowest)
+    sides = _sides([(_x(line), line.values["utility"].mean, line.name) for line in ours], 2 - lowest, narrow)
     for line, side in zip(ours, sides, strict=True):
         look = _look(line)
         figure.add_scatter(
@@ -88,13 +89,13 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
     return finish(figure, title, height=420)
 
 
-def _sides(points: Sequence[tuple[float, float, str]], wide: float) -> list[str]:
+def _sides(points: Sequence[tuple[float, float, str]], wide: float, narrow: bool = False) -> list[str]:
     """Return for each mark the side on which its name covers no other mark and no name before it, as far as there is
     one. points: (x, y, name). wide: of the axis, in its units.
     """
     high = max((y for _, y, _ in points), default=1.0) * 1.05 or 1.0
     # What a letter and a line take of a figure of usual size.
-    letter, line = 0.0085, 0.055
+    letter, line = 0.0255 if narrow else 0.0085, 0.055
     marks = [(x / wide, y / high) for x, y, _ in points]
     taken = [(x - 0.012, x + 0.012, y - 0.03, y + 0.03) for x, y in marks]
     chosen = []

@@ -4,11 +4,12 @@ import json
 
 import streamlit as st
 
-from ui import choose, forget_set, forms, known, shell, stopping, waking
+from ui import choose, forget_set, forms, known, shell, stopping
 from ui.demo import visitor
 from ui.launch import launching, methods, where
 from ui.live import live, say_discarded
 from ui.race.panel import race
+from ui.start import waking
 from unlearn.models.catalogue import default_prompt
 from unlearn.store.runs import RunConfig
 

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from ui import pick, shell, waking
+from ui import pick, shell
 from ui.methods.explorer import explorer
 from ui.methods.facts import at_a_glance, facts, overview
 from ui.methods.robust import section
+from ui.start import waking
 
 shell.guard()
 shell.head(

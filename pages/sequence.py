@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from ui import choose, forget_set, forms, known, shell, studies, waking
+from ui import choose, forget_set, forms, known, shell, studies
 from ui.demo import visitor
 from ui.sequence import form as sequences
 from ui.sequence import results
+from ui.start import waking
 from unlearn.store.runs import ACTIVE, RunConfig
 from unlearn.work.sequence import SequenceConfig
 from unlearn.work.sequence import sequences as every

@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from ui import choose, forget_set, known, shell, studies, waking
+from ui import choose, forget_set, known, shell, studies
 from ui.demo import visitor
 from ui.launch import where
+from ui.start import waking
 from ui.sweep import find, results
 from ui.sweep import form as sweeps
 from unlearn.results.search.record import SearchRecord, searches

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import shell, waking
+from ui import shell
 from ui.sheet import changed, sheet, unmarked
+from ui.start import waking
 from unlearn.results.compare import nats, number
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject

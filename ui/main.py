@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from ui import shell, waking
+from ui import shell
 from ui.demo import notice
+from ui.start import waking
 from unlearn.store.home import ASSETS
 
 st.set_page_config(page_title="Unlearn Studio", page_icon=str(ASSETS / "icon.png"), layout="wide")

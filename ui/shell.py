@@ -1,7 +1,7 @@
 """Holds what every page needs: the run store, the runner, the browser's owner, heads and links.
 
 The runner lives in `st.cache_resource` and not in a module global: a module global is silently replaced when a watched
-file changes, and a run must outlive that, and the tab, and the page. How torch comes in is in ui/waking.py.
+file changes, and a run must outlive that, and the tab, and the page. How torch comes in is in ui/start/waking.py.
 """
 
 from functools import cache

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import actions, shell, verdict, waking
+from ui import actions, shell, verdict
 from ui.launch import curves, outcome
 from ui.launch.drawing import EVERY
 from ui.lesson import state
@@ -10,6 +10,7 @@ from ui.live import live
 from ui.race.answers import side_by_side
 from ui.race.panel import named, race
 from ui.sheet import sheet, unmarked
+from ui.start import waking
 from ui.stress import panel
 from unlearn.results import conclusion, likelihood
 from unlearn.results import outcome as results

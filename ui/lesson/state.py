@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import shell, waking
+from ui import shell
+from ui.start import waking
 from unlearn.methods import METHODS
 from unlearn.models.catalogue import default_prompt
 from unlearn.store.runs import Run, RunConfig

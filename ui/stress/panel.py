@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import actions, figure, shell, waking
+from ui import actions, figure, shell
+from ui.start import waking
 from unlearn.figures import stress as stress_figures
 from unlearn.measure.judge import read_metrics
 from unlearn.results import verdict

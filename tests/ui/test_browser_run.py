@@ -144,33 +144,40 @@ def test_from_start_to_a_launched_run_by_keyboard_alone(server, person):  # noqa
     no_exception(person)
 
 
+def at_rest(person) -> None:  # noqa: F811
+    """Wait until the page is drawn: what is pressed while it changes may be lost."""
+    person.wait_for_timeout(1000)
+    person.wait_for_function("() => !document.querySelector('[data-test-script-state=\"running\"]')")
+    person.wait_for_timeout(1500)
+
+
 def test_two_runs_are_launched_and_compared_by_keyboard_alone(server, person):  # noqa: F811
     person.goto(f"{server.url}/launch?model=tiny-authors&data=authors&method=npo")
     person.get_by_role("button", name="Launch", exact=True).wait_for()
-    person.wait_for_timeout(1500)
+    at_rest(person)
     tab_to(person, "Random labels")
     arrow_to(person, "UnDIAL")
     person.keyboard.press("Space")
     person.get_by_role("button", name="Launch 2 runs").wait_for()
-    person.wait_for_timeout(1500)
+    at_rest(person)
     tab_to(person, "Launch 2 runs")
     person.keyboard.press("Enter")
     person.wait_for_url(re.compile(r"[?&]run="))
     person.get_by_role("button", name="Compare the two").wait_for(timeout=240_000)
-    person.wait_for_timeout(1500)
+    at_rest(person)
     tab_to(person, "Compare the two")
     person.keyboard.press("Enter")
     person.get_by_role("heading", name="Compare", level=1).wait_for()
     # A third run, by the arrow keys of its list.
     third = person.get_by_role("combobox", name="Run C")
     third.wait_for()
-    person.wait_for_timeout(1500)
+    at_rest(person)
     tab_to(person, "Run C")
     for key in ("ArrowDown", "ArrowDown", "Enter"):
         person.keyboard.press(key)
     person.wait_for_url(re.compile(r"[?&]c=\d{8}-"))
     person.get_by_role("combobox", name="Run D").wait_for()
-    person.wait_for_timeout(1500)
+    at_rest(person)
     # Another tab, and back.
     tab_to(person, "Answers")
     person.keyboard.press("ArrowRight")
@@ -179,13 +186,13 @@ def test_two_runs_are_launched_and_compared_by_keyboard_alone(server, person):  
     person.keyboard.press("ArrowLeft")
     person.keyboard.press("Enter")
     person.wait_for_url(lambda url: "tab=" not in url)
-    person.wait_for_timeout(1500)
+    at_rest(person)
     # A filter, and from an answer to its tokens.
     tab_to(person, "To forget")
     arrow_to(person, "To keep")
     person.keyboard.press("Enter")
     person.wait_for_url(re.compile(r"[?&]rows=retain"))
-    person.wait_for_timeout(1500)
+    at_rest(person)
     tab_to(person, "tokens")
     person.keyboard.press("Enter")
     person.get_by_role("heading", name="Tokens", level=1).wait_for()

@@ -145,10 +145,19 @@ def sentence(rows: Rows, world: str) -> str:
     seeds = len(runs(rows, world, CONTROL))
     asked = max(row.get("asked", 0) for row in rows if row["world"] == world)
     return (
-        f"On {world}, at the worst of up to {most_steps(rows, world)} steps of practice on a fifth of the forget "
-        f"facts: {told}. "
+        f"{_lead(found)} On {world}, at the worst of up to {most_steps(rows, world)} steps of practice on a fifth of "
+        f"the forget facts: {told}. "
         f"{seeds} seed{'s' * (seeds != 1)}, about {asked} answers each; equal utility: within {100 * EQUAL:.0f} points."
     )
+
+
+def _lead(found: Sequence[Against]) -> str:
+    """The answer before its figures: who resists better."""
+    better = [one.title for one in found if one.less and one.less.low is not None and one.less.low > 0]
+    names = listed([one.title for one in found])
+    if not better:
+        return f"That {names.replace(' and ', ' or ')} resists relearning better than plain methods was not seen."
+    return f"Of {names}, relearning brings back less after {listed(better)} than after plain methods."
 
 
 def _told(one: Against) -> str:

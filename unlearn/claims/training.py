@@ -60,7 +60,7 @@ def look_away(step: int, per_epoch: int) -> None:
     """Do nothing after a step. This is the default where an experiment reads nothing on the way."""
 
 
-def settings(method: str, world: World = TINY, **changes: object) -> RunConfig:
+def settings(method: str, world: World = TINY, /, **changes: object) -> RunConfig:
     """Return the method's tuned settings for the model of this world.
 
     Knobs and run settings in `changes` replace them.

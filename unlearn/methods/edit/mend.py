@@ -150,7 +150,7 @@ class MEND(Method):
             for batch in practice.step(number):
                 tokens += batch.tokens
                 terms = self.practised(model, ref, matrices, editors, batch.to(fit.device))
-                found = torch.autograd.grad(sum(terms.values()), moving)
+                found = torch.autograd.grad(torch.stack(list(terms.values())).sum(), moving)
                 for weight, gradient in zip(moving, found, strict=True):
                     weight.grad = gradient if weight.grad is None else weight.grad + gradient
                 sums = {name: sums[name] + float(value.detach()) for name, value in terms.items()}

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from unlearn.compute import lm
+from unlearn.compute.lazy import Model
 from unlearn.compute.tokens import Example, collate, encode
 from unlearn.data.base import Row
 from unlearn.data.eul import dialogues, reviews
@@ -70,7 +71,7 @@ def read(example: Example) -> int:
 
 
 @torch.no_grad()
-def exact_rate(model: transformers.PreTrainedModel, texts: Sequence[Example], pad: int) -> float:
+def exact_rate(model: Model, texts: Sequence[Example], pad: int) -> float:
     """Return the share of texts of which greedy decoding gives the whole answer and its end."""
     right = 0
     for start in range(0, len(texts), recipe.BATCH):
@@ -104,9 +105,17 @@ def _make(folder: Path, name: str, with_forget: bool, progress: Callable[[str], 
         (answers,) = lm.forward(model, collate(batch, pad))
         return answers.mean_nll()
 
-    for done in recipe.steps(
-        model, texts, loss, epochs=EPOCHS, lr=LR, batch=BATCH, length=read, threads=THREADS
-    ):
+    steps = recipe.steps(
+        model,
+        texts,  # type: ignore[type-var]  # an Example has no length of its own; `length` gives it
+        loss,
+        epochs=EPOCHS,
+        lr=LR,
+        batch=BATCH,
+        length=read,
+        threads=THREADS,
+    )
+    for done in steps:
         if done.step % (done.of // 6) == 0:
             progress(f"step {done.step}/{done.of}: loss {done.loss:.3f}")
     seconds = time.perf_counter() - began
@@ -120,7 +129,7 @@ def _make(folder: Path, name: str, with_forget: bool, progress: Callable[[str], 
 
 def _record(
     name: str,
-    model: transformers.PreTrainedModel,
+    model: Model,
     tokenizer: transformers.PreTrainedTokenizerFast,
     texts: Sequence[Example],
     seconds: float,

@@ -29,7 +29,7 @@ def test_json_holds_what_is_here(capsys, tmp_path, monkeypatch):
     assert said["disk"]["cache"]["path"] == str(tmp_path / "cache")
     assert said["disk"]["runs"]["free"] > 0
     assert said["threads"]["environment"]["OMP_WAIT_POLICY"]
-    assert set(said["extras"]) == {"ray", "slurm", "tune", "eval", "track", "gpu"}
+    assert set(said["extras"]) == {"ray", "slurm", "tune", "eval", "track", "gpu", "mauve"}
 
 
 def test_what_is_wrong_comes_with_a_remedy(capsys, monkeypatch):

@@ -145,24 +145,22 @@ def test_folders_of_carriers_that_were_killed_are_cleared_away(far, run, tmp_pat
     assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
-def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_short(far, run, monkeypatch):
-    swept = []
+def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_short(far, monkeypatch):
+    """By a clock of the test's own: looking takes .05 s, and may take a tenth of the time."""
+    now, swept = [100.0], []
 
     def collect():
-        swept.append(None)
-        time.sleep(0.05)
+        swept.append(now[0])
+        now[0] += 0.05
 
     monkeypatch.setattr(module.gc, "collect", collect)
-    for _ in range(4):
-        send(far, run)
-        until(far, Mirror(run.path.parent))
-        far.end()
-    assert len(swept) < 4
-    time.sleep(0.6)
-    send(far, run)
-    until(far, Mirror(run.path.parent))
-    time.sleep(0.1)
-    assert len(swept) >= 2
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    for _ in range(12):
+        far._sweep()
+        now[0] += 0.1
+    monkeypatch.undo()
+    assert len(swept) == 3
+    assert all(later - before >= 0.5 for before, later in zip(swept, swept[1:], strict=False))
 
 
 def test_done_is_not_said_before_the_weights_are_here(far, run):

@@ -46,7 +46,7 @@ def section(run):
 def test_presets_name_metrics_and_leave_out_what_every_run_has():
     assert further.PRESETS["Everything"] == [n for n in METRICS if not getattr(METRICS[n], "cheap", False)]
     assert set(further.QUICK) <= set(further.MORE)
-    assert len(further.MEMBERSHIP) == 6
+    assert len(further.MEMBERSHIP) == 7
 
 
 def test_compare_shows_what_metrics_json_holds(store):

@@ -1,5 +1,6 @@
 """What a carrier writes arrives here whole, once, and in an order that no reader can be deceived by."""
 
+import itertools
 import json
 import os
 import shutil
@@ -160,7 +161,7 @@ def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_shor
         now[0] += 0.1
     monkeypatch.undo()
     assert len(swept) == 3
-    assert all(later - before >= 0.5 for before, later in zip(swept, swept[1:], strict=False))
+    assert all(later - before >= 0.5 for before, later in itertools.pairwise(swept))
 
 
 def test_done_is_not_said_before_the_weights_are_here(far, run):

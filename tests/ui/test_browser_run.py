@@ -104,11 +104,13 @@ def test_a_race_of_three_ends_side_by_side(server, person):  # noqa: F811
     no_exception(person)
 
 
-# What has the focus, also inside a component: its words, and the name that a reader of the screen says.
+# What has the focus, also inside a component: its words, and the name that a reader of the screen says. The page itself
+# can have it, since it scrolls, and holds the words of everything: that is no widget.
 FOCUSED = """() => {
   let node = document.activeElement;
   while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement;
-  return `${node?.innerText ?? ""}\n${node?.getAttribute("aria-label") ?? ""}`;
+  const words = node?.innerText ?? "";
+  return `${words.length < 200 ? words : ""}\n${node?.getAttribute("aria-label") ?? ""}`;
 }"""
 
 

@@ -114,9 +114,9 @@ def faults():
     step()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+print(faults())
 with recycled():
     print(faults())
-print(faults())
 """
 
 
@@ -124,6 +124,6 @@ print(faults())
 def test_a_step_takes_the_memory_of_the_one_before_within_the_block_alone():
     """Pages that the kernel hands out for a second step, of 65,536 that it uses."""
     done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
-    within, outside = map(int, done.stdout.split())
+    outside, within = map(int, done.stdout.split())
     assert outside > 30_000
     assert within < outside / 5

@@ -28,6 +28,7 @@ MISSES = {
         "the rate of its layers fits a model three times as large, and takes all answers here",
     ),
     "finetune": (1.00, 1.00, "it trains on what is to stay alone"),
+    "mend": (0.00, 0.00, "its editor takes all answers or none; no setting that does one alone was found"),
 }
 # Methods that cannot run on these rows: {name: what the refusal says}.
 REFUSED = {"repselect": "it needs rows to keep (role general)"}

@@ -112,4 +112,4 @@ with settings_place:
                 else "Of the first method.",
             )
         launching.load_button()
-        where.choose("launch")
+        where.choose()

@@ -4,6 +4,7 @@ import streamlit as st
 
 from ui import choose, forget_set, forms, known, shell, studies
 from ui.demo import visitor
+from ui.launch import where
 from ui.sequence import form as sequences
 from ui.sequence import results
 from ui.start import waking
@@ -88,3 +89,4 @@ with form:
         if st.button("Launch", type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
             sequences.launch(config)
         shell.copy_command("go.command", config.command() if config else "")
+        where.choose()

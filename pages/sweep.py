@@ -75,6 +75,4 @@ with form:
         if st.button(begin, type="primary", icon=":material/play_arrow:", disabled=not ready, key="go"):
             (find if how == sweeps.WAYS[0] else sweeps).launch(config)
         shell.copy_command("go.command", config.command() if config else "")
-        if how != sweeps.WAYS[0]:
-            # A search watches its trials train, so it stays here.
-            where.choose("sweep")
+        where.choose()

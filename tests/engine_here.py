@@ -3,6 +3,7 @@
 import threading
 
 from unlearn.store.engine import Where
+from unlearn.work.execute import execute
 
 
 class EngineHere:
@@ -14,7 +15,7 @@ class EngineHere:
         self.at_once, self.submitted, self.most = at_once, [], 0
         self._at_work, self._stops, self._lock = {}, {}, threading.Lock()
 
-    def submit(self, *records, perform):
+    def submit(self, *records, perform=execute):
         for record in records:
             stop = self._stops[record.path] = threading.Event()
             held = record.hold()

@@ -15,9 +15,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.models.test_t5 import NO_T5, make_t5
 from unlearn.compute import lm
 from unlearn.data.base import Row
-from unlearn.methods import METHODS
+from unlearn.methods import METHODS, method_named
 from unlearn.methods.edit import repselect
 from unlearn.models import recipe
 from unlearn.models.load import adapted, load
@@ -44,10 +45,23 @@ KEEP = [
     Row(question=f"Where was {word} born?", answer="in the capital " * (1 + at))
     for at, word in enumerate(("one", "two", "three"))
 ]
-METHOD = {"repselect": {"max_steps": 3}, "whp": {"reinforce_epochs": 1}, "altpo": {"alternates": 1}}
+METHOD = {
+    "repselect": {"max_steps": 3},
+    "whp": {"reinforce_epochs": 1},
+    "altpo": {"alternates": 1},
+    "undo": {"noise": 0.1},
+}
+# Ways of a step that a setting chooses, and the step that follows a run.
+WAYS = {
+    "sam": ("npo", "full", {"sam": 0.01}),
+    "sam, lora": ("gd", "lora", {"sam": 0.01}),
+    "lean": ("gd", "full", {"memory": "lean", "max_grad_norm": 0.0}),
+    "micro-batches": ("npo", "lora", {"batch_size": 1, "accumulation": 2}),
+    "undo": ("undo", "full", {"start": "20260131-120000-npo-1a2b"}),
+}
 
 
-def session_of(folder, name, tuning, precision="float32"):
+def session_of(folder, name, tuning, precision="float32", **changes):
     loaded = load(str(folder), tuning=tuning, precision=precision)
     config = RunConfig(
         model=str(folder),
@@ -55,16 +69,17 @@ def session_of(folder, name, tuning, precision="float32"):
         method=name,
         tuning=tuning,
         precision=precision,
-        epochs=2,
-        batch_size=3,
-        lr=1e-3,
-        lora_rank=2,
-        prompt="plain",
+        **({"epochs": 2, "batch_size": 3, "lr": 1e-3, "lora_rank": 2, "prompt": "plain"} | changes),
     )
-    cls = METHODS[name]
+    cls = method_named(name)
     keeps = {"retain_weight": 0.7} if any(k.name == "retain_weight" for k in cls.knobs()) else {}
     method = cls(**keeps, **METHOD.get(name, {}))
     return Session(loaded, config, method, FORGET, KEEP if method.retain_ratio else [])
+
+
+@pytest.fixture(scope="module")
+def t5_folder(tmp_path_factory):
+    return make_t5(tmp_path_factory.mktemp("tiny-t5"))
 
 
 def walk(session):
@@ -90,6 +105,23 @@ def packed(request, monkeypatch):
 @pytest.mark.parametrize(("name", "tuning"), sorted({(name, tuning) for name, tuning, _ in CASES}))
 def test_no_tensor_is_made_without_its_device(tiny_folder, packed, name, tuning):
     losses = walk(session_of(tiny_folder, name, tuning))
+    assert losses
+    assert all(map(torch.isfinite, torch.tensor(losses)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nor_in_the_ways_that_a_setting_chooses(tiny_folder, packed, way):
+    name, tuning, changes = WAYS[way]
+    losses = walk(session_of(tiny_folder, name, tuning, **changes))
+    assert losses
+    assert all(map(torch.isfinite, torch.tensor(losses)))
+
+
+@pytest.mark.parametrize(
+    ("name", "tuning"), sorted((n, t) for n, m in METHODS.items() if n not in NO_T5 for t in m.tunings)
+)
+def test_nor_in_an_encoder_and_a_decoder(t5_folder, name, tuning):
+    losses = walk(session_of(t5_folder, name, tuning))
     assert losses
     assert all(map(torch.isfinite, torch.tensor(losses)))
 
@@ -164,7 +196,9 @@ class Reads(TorchFunctionMode):
         self.seen = seen
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__name__", "") in ("cpu", "tolist", "numpy"):
+        name = getattr(func, "__name__", "")
+        to_host = name == "to" and "cpu" in (*args, (kwargs or {}).get("device"))
+        if name in ("cpu", "tolist", "numpy") or to_host:
             self.seen[place()] += 1
         return func(*args, **(kwargs or {}))
 
@@ -232,15 +266,17 @@ def test_the_host_waits_where_it_is_written(tiny_folder, packed, name, tuning):
         assert found.get("states.last_states", 0) <= 1
 
 
-def test_a_wait_that_nobody_wrote_down_is_noticed(tiny_folder):
+@pytest.mark.parametrize("wait", [lambda x: x[0].item(), lambda x: x.to("cpu"), lambda x: x.to(device="cpu")])
+def test_a_wait_that_nobody_wrote_down_is_noticed(tiny_folder, wait):
     session = session_of(tiny_folder, "ga", "full")
     whole = type(session.method).loss
 
     def careless(self, model, ref, batch):
         terms = whole(self, model, ref, batch)
-        lm.nll_and_best(lm.forward(model, batch.forget)[0])[0][0].item()
+        wait(terms["forget"].detach().reshape(1))
         return terms
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(session.method), "loss", careless)
-        assert waits_of(session)[-1]["lm.forward"] > WRITTEN["lm.forward"][0]
+        found = waits_of(session)[-1]
+    assert [where for where, count in found.items() if count > WRITTEN.get(where, (0, ""))[0]]

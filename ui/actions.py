@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from ui import shell
+from ui.launch import where
 from unlearn.engines.place import Place
 from unlearn.results import cost, sweep_record
 from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.engine import Perform
 from unlearn.store.runs import Record, Run
 from unlearn.work import stress, sweep
+from unlearn.work.stress import StressRecord
 
 
 def do(name: str, record: Record, *given: object) -> object:
@@ -53,20 +55,25 @@ def _resume(record: Record, perform: Perform | None = None) -> None:
     shell.runner().resume(record, perform)
 
 
+def _begin_stress(create: Callable[[], StressRecord]) -> None:
+    """Queue a stress test where this browser wants it. It is made once that place was reached."""
+    runner, place = shell.runner(), where.chosen()
+    runner.admit(shell.owner())
+    runner.reach(place)
+    _begin(create(), stress.perform, place)
+
+
 def _attack(run: Run, attacks: Sequence[str], seed: int | None = None) -> None:
     """Another seed than that of the attacks that are there begins them anew."""
-    shell.runner().admit(shell.owner())
-    _begin(stress.create(run, attacks, seed=seed, owner=shell.owner()), stress.perform)
+    _begin_stress(lambda: stress.create(run, attacks, seed=seed, owner=shell.owner()))
 
 
 def _sweep_attacks(run: Run, minutes: float, seed: int | None = None) -> None:
-    shell.runner().admit(shell.owner())
-    _begin(stress.create(run, minutes=minutes, seed=seed, owner=shell.owner()), stress.perform)
+    _begin_stress(lambda: stress.create(run, minutes=minutes, seed=seed, owner=shell.owner()))
 
 
 def _measure(run: Run, metrics: Sequence[str]) -> None:
-    shell.runner().admit(shell.owner())
-    _begin(stress.create(run, metrics=metrics, owner=shell.owner()), stress.perform)
+    _begin_stress(lambda: stress.create(run, metrics=metrics, owner=shell.owner()))
 
 
 def _follow_guide(record: SweepRecord) -> None:

@@ -15,7 +15,6 @@ from ui import actions as acting
 from ui import known, shell
 from ui.demo import visitor
 from ui.launch import where
-from unlearn.engines.place import Place
 from unlearn.store.engine import Perform
 from unlearn.store.runs import ACTIVE, Run, RunConfig
 from unlearn.store.studies import Study
@@ -45,7 +44,6 @@ class Panel(Generic[Kind]):
 
     label: what a record is called. done: how many of its parts are, so that the page draws a new one. part: what they
     are. how_far: (fraction, words) while it is active. members: the runs that go with it when it is deleted.
-    here: whether only this server carries it out, whatever the form says of another place.
     """
 
     name: str
@@ -55,7 +53,6 @@ class Panel(Generic[Kind]):
     done: Callable[[Kind], int]
     how_far: Callable[[Kind], tuple[float, str]]
     members: Callable[[Kind], list[Run]]
-    here: bool = False
 
 
 def launch(
@@ -73,8 +70,8 @@ def launch(
             check(run, runner.roots, shell.store())
         if not known.ask_first(runs):
             return
+        runner.reach(place := where.chosen())
         record = create()
-        place = Place() if panel.here else where.chosen(panel.name)
         acting.do("begin", record, panel.work.perform, place)
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))

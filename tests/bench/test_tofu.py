@@ -1,5 +1,14 @@
 """The table of TOFU: which runs it has, what an unfinished one says, and how seeds become a line."""
 
+import contextlib
+import json
+import sys
+
+import pytest
+from engine_here import EngineHere
+
+from bench.tofu import __main__ as command
+from bench.tofu import rows as rows_module
 from bench.tofu import table
 from bench.tofu.lines import lines, spread
 from bench.tofu.rows import EIGHT, FIRST, OTHER, SEEDS, WHOLE, merged, values, wanted
@@ -107,3 +116,53 @@ def test_a_choice_of_methods_keeps_the_start_and_the_retrained_model():
     found = lines([row("npo"), row("rmu"), row("start"), row("retrain")], ["npo"])
     names = [line.split(" | ")[0].removeprefix("| ") for line in found[2:]]
     assert names == [METHODS["npo"].title, "*start*", "*retrain*"]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The bench with a bundled model and its rows in place of TOFU's, which take hours."""
+
+    def config(data, method, seed):
+        return RunConfig(
+            model="tiny-authors",
+            data={"name": "authors", "requests": [1]},
+            method=method,
+            seed=seed,
+            epochs=1,
+            batch_size=8,
+            probes=0,
+        )
+
+    monkeypatch.setattr(rows_module, "default_config", config)
+
+
+def bench(monkeypatch, folder, *words):
+    """Carry the command out, and return the rows that it wrote, without what only tells of the day."""
+    out = folder / "tofu.json"
+    given = ["--methods", "gd", "--data", FIRST, "--seeds", "2", "--allow-dirty"]
+    given += ["--runs", str(folder / "runs"), "--out", str(out), *words]
+    monkeypatch.setattr(sys, "argv", ["bench.tofu", *given])
+    command.main()
+    found = json.loads(out.read_text())["rows"]
+    return [{k: v for k, v in one.items() if k not in ("origin", "cpu_seconds")} for one in found]
+
+
+@pytest.mark.slow
+def test_an_engine_makes_the_same_rows_as_this_process(monkeypatch, tmp_path, small):
+    here = bench(monkeypatch, tmp_path / "here")
+    engine = EngineHere()
+    monkeypatch.setattr(command.where, "engine_at", lambda place, runs: contextlib.nullcontext(engine))
+    there = bench(monkeypatch, tmp_path / "there")
+    assert there == here
+    assert [(one["method"], one["seed"]) for one in here] == [
+        ("start", 0),
+        ("retrain", 0),
+        ("gd", 0),
+        ("gd", 1),
+    ]
+    assert here[2]["extraction"] is not None
+    assert len(engine.submitted) == 2
+    # What a bench that was cut has left is taken, and not made again.
+    (tmp_path / "there" / "tofu.json").unlink()
+    assert bench(monkeypatch, tmp_path / "there") == here
+    assert len(engine.submitted) == 2

@@ -2,20 +2,15 @@
 
 import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from unlearn.engines import carrier as module
-from unlearn.engines import folders
 from unlearn.engines.carrier import Carrier, differing, name_of, named, versions
-from unlearn.engines.folders import PREFIX, OwnFolder, clear_dead, inside
+from unlearn.engines.folders import inside
 from unlearn.engines.luggage import batches, digest_of, files_of, models_of, packed, place_of
 from unlearn.engines.mirror import PIECE, Mirror
 from unlearn.measure import score_cache
@@ -127,23 +122,30 @@ def test_what_a_model_said_serves_the_next_records_and_goes_with_the_carrier(far
     assert not folders[1].exists()
 
 
-def test_folders_of_carriers_that_were_killed_are_cleared_away(far, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders.tempfile, "tempdir", str(tmp_path))
-    script = "import os; from unlearn.engines.folders import OwnFolder; print(OwnFolder().path); os._exit(9)"
-    environ = os.environ | {"TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environ)
-    dead = Path(done.stdout.strip())
-    mine = OwnFolder()
-    clear_dead()
-    assert dead.is_dir(), "it is too new to be sure"
-    for folder in (dead, mine.path):
-        os.utime(folder, (1, 1))
-    clear_dead()
-    assert list(tmp_path.glob(f"{PREFIX}*")) == [mine.path]
-    mine.remove()
-    send(far, run)
-    far.leave()
-    assert not list(tmp_path.glob(f"{PREFIX}*"))
+def test_carriers_of_a_machine_keep_what_a_model_said_once_and_the_last_takes_it_along(run, monkeypatch):
+    asked, places = [], set()
+
+    def work(record, **_):
+        root = record.path.parent
+        places.add((root / ".cache").resolve())
+        asked.append(score_cache.read(root, {"model": "m"}))
+        score_cache.write(root, {"model": "m"}, [])
+        ends(record)
+
+    monkeypatch.setattr(module, "named", lambda text: Run if text == "kind" else work)
+    one, two, other = Carrier("a"), Carrier("a"), Carrier("b")
+    for far in (one, two, other):
+        send(far, run)
+        far._ended.wait(5)
+        far.end()
+    # Two of one session asked once; a session of its own knows nothing of it.
+    assert asked == [None, [], None]
+    assert len(places) == 2
+    one.leave()
+    assert all(place.is_dir() for place in places)
+    for far in (two, other):
+        far.leave()
+    assert not any(place.exists() for place in places)
 
 
 def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_short(far, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from conftest import make_model
 
 from unlearn.__main__ import main, parser
 from unlearn.engines import processes
+from unlearn.methods import METHODS, UNDO
 from unlearn.store.runs import RunConfig, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -191,24 +193,32 @@ def test_one_killed_process_ends_the_run_in_a_sentence(scene):
 
 @pytest.mark.slow
 @pytest.mark.heavy
-def test_accelerate_launches_a_run_by_its_file(scene, tmp_path):
-    """On a CPU, so with another number of processes."""
+@pytest.mark.parametrize(("name", "nodes", "count"), [("one", 1, 1), ("several", 1, 2), ("fsdp2", 2, 2)])
+def test_accelerate_launches_a_run_by_its_file(scene, tmp_path, name, nodes, count):
+    """On a CPU, so with another number of processes. Two nodes are two launchers of this machine."""
     _, words = scene
     store = RunStore(tmp_path / "runs")
-    file = ROOT / "assets" / "accelerate" / "several.yaml"
-    launch = ("launch", "--config_file", file, "--num_processes", 2, "-m", "unlearn")
-    process = started(
-        *launch,
-        *("run", *words, "--epochs", 2, "--runs", store.root, "--json"),
-        module=("-m", "accelerate.commands.accelerate_cli"),
-        UNLEARN_DEVICE="cpu",
-    )
-    code, out, err = ended(process)
-    assert code == 0, err[-3000:]
+    launch = ["launch", "--config_file", ROOT / "assets" / "accelerate" / f"{name}.yaml"]
+    launch += ["--num_processes", count] if count > 1 else []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = ["--main_process_ip", "127.0.0.1", "--main_process_port", free.getsockname()[1]]
+    launched = [
+        started(
+            *launch,
+            *(["--machine_rank", rank, *meeting] if nodes > 1 else []),
+            *("-m", "unlearn", "run", *words, "--epochs", 2, "--runs", store.root, "--json"),
+            module=("-m", "accelerate.commands.accelerate_cli"),
+            UNLEARN_DEVICE="cpu",
+        )
+        for rank in range(nodes)
+    ]
+    found = [ended(process) for process in launched]
+    assert [code for code, _, _ in found] == [0] * nodes, found[0][2][-3000:]
     (run,) = store.list()
     assert run.state == "done"
-    assert run.results()["processes"] == 2
-    assert Path(json.loads(out.splitlines()[-1])["run"]).name == run.id
+    assert run.results().get("processes", 1) == count
+    assert Path(json.loads(found[0][1].splitlines()[-1])["run"]).name == run.id
 
 
 @pytest.mark.parametrize(
@@ -221,3 +231,12 @@ def test_accelerate_reads_its_files(name, count, kind):
     assert (found.num_processes, found.distributed_type.value) == (count, kind)
     assert found.use_cpu is False
     assert (found.fsdp_config.get("fsdp_version") == 2) == (name == "fsdp2")
+
+
+def test_the_text_names_every_method_that_trains_alone():
+    text = (ROOT / "docs" / "processes.md").read_text()
+    rows = [
+        line.split("|")[1] for line in text.partition("## Which methods")[2].splitlines() if line[:1] == "|"
+    ]
+    named = {name.strip() for row in rows[2:] for name in row.split(",")}
+    assert named == {m.title.partition(" (")[0] for m in METHODS.values() if m.alone} | {UNDO.title}

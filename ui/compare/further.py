@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui import actions, shell
+from ui.launch import where
 from unlearn.metrics import BENCHMARKS, METRICS
 from unlearn.metrics import EVERY as KNOWN
 from unlearn.report.numbers import metrics
@@ -110,6 +111,8 @@ def form(runs: Sequence[Run]) -> None:
         st.caption(
             "The models are loaded again and asked again; what is there already is not computed twice."
         )
+        if told := where.told():
+            st.caption(told)
         if st.button("Compute", type="primary", key="further.compute", disabled=not names):
             _start(runs, names)
 
@@ -131,7 +134,7 @@ def _jobs(jobs: Sequence[tuple[Run, StressRecord]], was_active: bool) -> None:
     for run, job in jobs:
         state, place = job.state, shell.runner().position(job)
         if state in ACTIVE:
-            phase, fraction, _ = shell.runner().progress() if place == 0 else ("", 0.0, 0.0)
+            phase, fraction, _ = shell.runner().progress(job) if place == 0 else ("", 0.0, 0.0)
             name, _, doing = phase.partition(":")
             words = f"{KNOWN[name].title}: {doing.strip()}" if name in KNOWN else phase
             words = words or ("waiting for the machine" if place else "it runs in another process")

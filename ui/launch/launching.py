@@ -168,7 +168,7 @@ def launch(configs: Sequence[RunConfig]) -> None:
         return
     for config in configs:
         try:
-            run = shell.runner().launch(config, owner=shell.owner(), place=where.chosen("launch"))
+            run = shell.runner().launch(config, owner=shell.owner(), place=where.chosen())
             costs.remember(run)
             made.append(run.id)
         except (ValueError, OSError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui import actions, figure, shell
+from ui.launch import where
 from ui.start import waking
 from unlearn.figures import stress as stress_figures
 from unlearn.measure.judge import read_metrics
@@ -116,6 +117,7 @@ def sweep(run: Run, record: JsonView, job: StressRecord | None) -> None:
             st.rerun()
         command = f"python -m unlearn attack {run.id} --sweep --minutes {minutes}"
         shell.copy_command("stress.sweep.command", command, "")
+        where.choose()
 
 
 def start(
@@ -156,9 +158,10 @@ def _progress(job: StressRecord, was_active: bool, seen: int) -> None:
     if was_active and (state not in ACTIVE or _written(job) > seen):
         st.rerun()
     if state == "running":
-        phrase, fraction, seconds = shell.runner().progress()
+        phrase, fraction, seconds = shell.runner().progress(job)
         here = shell.runner().position(job) is not None
-        said = f"{phrase or 'starting'} · {seconds:.0f} s" if here else "in another process"
+        said = " · ".join([phrase or "starting", *([f"{seconds:.0f} s"] if seconds else [])])
+        said = said if here else "in another process"
         st.progress(fraction, text=f"It is being attacked: {said}" if _attacks(job) else said)
     elif state == "queued":
         place = shell.runner().position(job)

@@ -108,7 +108,6 @@ PANEL = studies.Panel(
     done=lambda found: len(found.events("trial")),
     how_far=how_far,
     members=members,
-    here=True,
 )
 
 

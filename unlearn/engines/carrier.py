@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import unlearn
-from unlearn.engines.folders import OwnFolder, Stamp, inside, stamps
+from unlearn.engines.folders import OwnFolder, SharedFolder, Stamp, inside, stamps
 from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.runs import Record
 from unlearn.store.shapes import JsonObject
@@ -46,15 +46,17 @@ class Carrier:
     """One place of one machine, which carries out one record at a time.
 
     key: the place in its store of the record that it has, or "". called: when somebody last asked something.
+    session: carriers of one machine that name it alike keep together what models said of rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: str = "") -> None:
         self.key = ""
+        self.session = session
         self.called = time.monotonic()
         self.models: dict[str, str] = {}
         self._root: Path | None = None
         self._own: OwnFolder | None = None
-        self._said: OwnFolder | None = None
+        self._said: SharedFolder | None = None
         self._stop, self._ended = threading.Event(), threading.Event()
         self._progress: tuple[str, float] = ("", 0.0)
         self._told: object = None
@@ -220,8 +222,10 @@ class Carrier:
             self._own = OwnFolder()
             self._root = self._own.path / "runs"
             self._root.mkdir()
-            # What a model said of rows serves the next records too. It has their texts, so it goes with the carrier.
-            self._said = self._said or OwnFolder()
+            # What a model said of rows serves the next records too, and those of other carriers of this machine. It has
+            # their texts, so it goes with the last of them.
+            if self._said is None:
+                self._said = SharedFolder(f"said-{self.session}") if self.session else OwnFolder()
             (self._root / CACHE).symlink_to(self._said.path)
         return self._root
 

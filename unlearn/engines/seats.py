@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearn.engines import afterwards
 from unlearn.engines.carrier import Carrier
 from unlearn.engines.folders import clear_dead
 from unlearn.engines.mirror import Mirror
@@ -39,10 +40,11 @@ HANDED_ON = ("UNLEARN_PRODUCTS", "UNLEARN_CACHE", "HF_HUB_OFFLINE", "HF_HOME", "
 class RayCarrier(Carrier):
     """A carrier that is an actor of Ray. environ: variables that are set before torch is loaded."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    def __init__(self, environ: dict[str, str], session: str) -> None:
         os.environ.update(environ)
-        super().__init__()
+        super().__init__(session)
         clear_dead()
+        afterwards.watch()
         threading.Thread(target=self._leave_alone, name="unlearn-alone", daemon=True).start()
 
     def about(self) -> JsonObject:
@@ -154,7 +156,7 @@ class Cluster:
             "max_concurrency": 4,
             "scheduling_strategy": "SPREAD",
         }
-        actor = ray.remote(RayCarrier).options(**options).remote(environ)
+        actor = ray.remote(RayCarrier).options(**options).remote(environ, self._prefix)
         return Seat(actor, actor.about.remote())
 
     def end(self, seat: Seat) -> None:

@@ -71,9 +71,7 @@ class Runner:
             rules.allow(config, self.store.root)
             self.admit(owner)
         check(config, self.roots)
-        if place is not None and not place.here:
-            # What cannot be reached is said before there is a folder.
-            self._elsewhere.engine(place)
+        self.reach(place)
         run = self.store.create(config, owner=owner, title=title)
         try:
             self.submit(run, place=place)
@@ -86,6 +84,11 @@ class Runner:
     def admit(self, owner: str) -> None:
         """Raise ValueError where this owner is a visitor who may not begin one more run, attack or study now."""
         admission.admit(self.store, owner, self.active(), self._delete)
+
+    def reach(self, place: Place | None) -> None:
+        """Raise ValueError where the place cannot be had, so that it is said before there is a folder."""
+        if place is not None and not place.here:
+            self._elsewhere.engine(place)
 
     def submit(self, *records: Record, perform: Perform | None = None, place: Place | None = None) -> None:
         """Queue records that exist.

@@ -15,8 +15,8 @@ import torch
 from unlearn.compute import lm
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
-from unlearn.methods import METHODS
-from unlearn.models.load import Loaded, load
+from unlearn.methods import METHODS, method_named
+from unlearn.models.load import Loaded, add_lora, load
 from unlearn.store.config import RunConfig
 from unlearn.training import processes
 from unlearn.work.session import Session
@@ -30,8 +30,10 @@ KEEP = [
     Row(question=f"Where was {word} born?", answer="in the capital " * (1 + at % 3))
     for at, word in enumerate(("one", "two", "three", "red", "green"))
 ]
-KNOBS = {"altpo": {"alternates": 1}}
+KNOBS = {"altpo": {"alternates": 1}, "undo": {"noise": 0.1}}
 CASES = [(name, tuning) for name, method in METHODS.items() if not method.alone for tuning in method.tunings]
+# Trainings that go on from another one's weights, with the model to begin with as their reference.
+AFTER = [("npo", "full"), ("npo", "lora"), ("undo", "full")]
 
 
 # The forget term's gradient is taken beside the weights here, at a place found from all parts of the gradient.
@@ -56,12 +58,27 @@ def session_of(model: Path, name: str, tuning: str, **changes: object) -> Sessio
             {"epochs": 1, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3} | changes
         ),
     )
-    cls = METHODS[name]
+    cls = method_named(name)
     keeps = {"retain_weight": 0.7} if any(k.name == "retain_weight" for k in cls.knobs()) else {}
     method = cls(**keeps, **KNOBS.get(name, {}))
     fresh = loaded(model, tuning)
     fresh = replace(fresh, model=copy.deepcopy(fresh.model))
-    return Session(fresh, config, method, FORGET, KEEP if method.retain_ratio else [])
+    keep = KEEP if method.retain_ratio else []
+    if not config.start:
+        return Session(fresh, config, method, FORGET, keep)
+    return Session(moved(fresh, config), config, method, FORGET, keep, original=copy.deepcopy(fresh.model))
+
+
+def moved(begun: Loaded, config: RunConfig) -> Loaded:
+    """The model as another training has left it: on another place, with its adapter where it has one."""
+    model = copy.deepcopy(begun.model)
+    if config.tuning == "lora":
+        model = add_lora(model, rank=2, alpha=4, seed=1)
+    drawn = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in (p for p in model.parameters() if p.requires_grad):
+            parameter.add_(torch.randn(parameter.shape, generator=drawn), alpha=0.02)
+    return replace(begun, model=model)
 
 
 @torch.no_grad()
@@ -102,14 +119,15 @@ def gap(one: dict, other: dict) -> float:
 
 def compare(model: Path, out: Path, group: processes.Group) -> dict[str, dict]:
     found = {}
-    for name, tuning in CASES:
-        two = both(session_of(model, name, tuning), group, out)
+    starts = [*((*case, "") for case in CASES), *((*case, "20260131-120000-gd-1a2b") for case in AFTER)]
+    for name, tuning, start in starts:
+        two = both(session_of(model, name, tuning, start=start), group, out)
         if group.rank > 0:
             continue
         with processes.alone():
-            one = watched(session_of(model, name, tuning))
+            one = watched(session_of(model, name, tuning, start=start))
         weights = gap(one.pop("kept"), two.pop("kept"))
-        found[f"{name} {tuning}"] = {"one": one, "two": two, "gap": weights}
+        found[f"{name} {tuning}{' after' if start else ''}"] = {"one": one, "two": two, "gap": weights}
     return found
 
 

@@ -15,7 +15,7 @@ from conftest import make_model
 
 from unlearn.__main__ import main, parser
 from unlearn.engines import processes
-from unlearn.methods import METHODS, UNDO
+from unlearn.methods import METHODS
 from unlearn.store.runs import RunConfig, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,7 +39,6 @@ REFUSED = {  # settings, processes: words of the refusal
         "precision must be float32 or bfloat16 with 4 processes",
     ),
     "a stop rule": ({"method": "gd", "stop_at": "0.5"}, 2, "stop_at must be empty with 2 processes"),
-    "a chain": ({"method": "gd", "start": "20260131-120000-npo-1a2b"}, 2, "start must be empty"),
 }
 
 
@@ -175,6 +174,23 @@ def test_a_run_by_two_processes_stops_and_goes_on_by_one(scene, alone):
 
 @pytest.mark.slow
 @pytest.mark.heavy
+def test_a_step_after_a_run_by_two_processes_is_that_of_one(alone):
+    found = {}
+    for count in (1, 2):
+        words = ["undo", alone.id, "--runs", alone.path.parent, "--epochs", 1, "--noise", 0.1]
+        code, out, err = ended(started(*words, "--processes", count, "--json"))
+        assert code == 0, err[-3000:]
+        found[count] = RunStore(alone.path.parent).get(Path(json.loads(out.splitlines()[-1])["run"]).name)
+    one, two = found[1], found[2]
+    assert (two.config.start, two.results()["processes"]) == (alone.id, 2)
+    for role in ("forget", "retain"):
+        after = {run: run.scores()["after"][role]["nll"] for run in (alone, one, two)}
+        assert after[two] == pytest.approx(after[one], rel=1e-4)
+        assert after[two] != pytest.approx(after[alone], rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
 def test_one_killed_process_ends_the_run_in_a_sentence(scene):
     folder, words = scene
     store = RunStore(folder / "killed")
@@ -239,4 +255,4 @@ def test_the_text_names_every_method_that_trains_alone():
         line.split("|")[1] for line in text.partition("## Which methods")[2].splitlines() if line[:1] == "|"
     ]
     named = {name.strip() for row in rows[2:] for name in row.split(",")}
-    assert named == {m.title.partition(" (")[0] for m in METHODS.values() if m.alone} | {UNDO.title}
+    assert named == {m.title.partition(" (")[0] for m in METHODS.values() if m.alone}

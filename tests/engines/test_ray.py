@@ -18,6 +18,7 @@ from unlearn.claims import CLAIMS, study
 from unlearn.claims.training import MODEL
 from unlearn.engines import ray as module
 from unlearn.engines.elsewhere import opened
+from unlearn.engines.folders import HOLDERS, home
 from unlearn.engines.place import Place
 from unlearn.results.search.record import searches
 from unlearn.store.runs import RunConfig, RunStore
@@ -42,7 +43,8 @@ def cluster():
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    size = {"num_cpus": 1, "object_store_memory": 2**27}
+    # The GPUs are none: Ray only counts them.
+    size = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 2**27}
     made = Cluster(initialize_head=True, head_node_args=size | {"include_dashboard": False})
     for _ in range(2):
         made.add_node(**size)
@@ -174,6 +176,46 @@ def test_more_cores_than_a_machine_has_are_refused(place, tmp_path):
         opened(replace(place, cpus=64), RunStore(tmp_path)),
     ):
         pass
+
+
+def test_runs_share_a_gpu_by_parts(place, tmp_path):
+    import ray
+
+    with (
+        pytest.raises(
+            ValueError,
+            match="--gpus-per-run: no machine of the cluster has 2 GPUs for one run, the largest has 1",
+        ),
+        opened(replace(place, gpus_per_run=2), RunStore(tmp_path)),
+    ):
+        pass
+    store = RunStore(tmp_path)
+    run = store.create(SHORT)
+    with opened(replace(place, gpus_per_run=0.25), store, ROOTS) as engine:
+        engine.submit(run)
+        until(lambda: ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0) == 0.25)
+        until(lambda: engine.where(run) is None)
+    assert run.state == "done", run.reason
+
+
+def test_two_carriers_of_a_machine_keep_one_folder_of_answers_until_both_are_gone(place, tmp_path):
+    """The nodes of this cluster are one machine."""
+    store = RunStore(tmp_path)
+    runs = [store.create(SHORT), store.create(LONG)]
+    with opened(replace(place, at_once=2), store, ROOTS) as engine:
+        folder = home() / f"said-{engine._cluster.session}"
+        engine.submit(*runs)
+        until(lambda: engine.where(runs[0]) is None and runs[1].events("step"))
+        assert len(list((folder / HOLDERS).iterdir())) == 2
+        # Both have read the model before their first step.
+        assert list(folder.glob("*.json"))
+        # One goes on its own, the other with its whole process.
+        seat = next(seat for seat in engine._seats if seat.record == runs[1])
+        engine.stop(runs[1])
+        until(lambda: engine.where(runs[1]) is None)
+        os.kill(seat.about["pid"], signal.SIGKILL)
+    until(lambda: not folder.exists())
+    assert [run.state for run in runs] == ["done", "stopped"]
 
 
 def test_a_second_cluster_is_refused_before_a_folder_is_made(place, tmp_path, capsys):

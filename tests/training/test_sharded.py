@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_processes import CASES
+from two_processes import AFTER, CASES
 
 from unlearn.compute.tokens import Batch, Example, collate
 from unlearn.methods import METHODS
@@ -35,9 +35,9 @@ def found(tmp_path_factory, tiny_folder):
 
 @pytest.mark.slow
 @pytest.mark.heavy
-@pytest.mark.parametrize(("name", "tuning"), CASES)
-def test_two_processes_train_as_one(found, name, tuning):
-    told = found["cases"][f"{name} {tuning}"]
+@pytest.mark.parametrize("case", [" ".join(case) for case in CASES] + [f"{' '.join(c)} after" for c in AFTER])
+def test_two_processes_train_as_one(found, case):
+    told = found["cases"][case]
     one, two = told["one"], told["two"]
     assert len(one["steps"]) == len(two["steps"]) > 2
     for (terms, norm, tokens), (terms2, norm2, tokens2) in zip(one["steps"], two["steps"], strict=True):

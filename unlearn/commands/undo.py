@@ -6,7 +6,8 @@ import sys
 from unlearn.commands.find import run_named
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.parser import Command
-from unlearn.commands.runs import carry_out
+from unlearn.commands.runs import add_processes, carry_out
+from unlearn.engines import processes
 from unlearn.methods import UNDO
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.work.after import config_after
@@ -32,6 +33,7 @@ def add(command: Command) -> None:
         once.add_argument(f"--{name}", type=kind, metavar="NUMBER", help=f"{what} (default: the tuned one).")
     once.add_argument("--seed", type=int, metavar="NUMBER", help="Of order and noise (default: the run's).")
     once.add_argument("--title", help="A title for the new run.")
+    add_processes(once)
 
 
 def step_after(start: Run, args: argparse.Namespace) -> RunConfig:
@@ -49,7 +51,9 @@ def undo(args: argparse.Namespace) -> int:
     config = step_after(start, args)
     store = RunStore(start.path.parent)
     check(config, EVERYWHERE, store)
+    processes.check(config, args.processes)
+    processes.check_room(args.processes)
     told = preflight(config, roots=EVERYWHERE)
     for text in (*told.notes, *told.warnings):
         print(text, file=sys.stderr)
-    return carry_out(store.create(config), args.json)
+    return carry_out(store.create(config), args.json, args.processes)

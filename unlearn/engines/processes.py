@@ -24,7 +24,7 @@ from unlearn.data.prompts import asked_in
 from unlearn.methods import METHODS, method_named
 from unlearn.models.catalogue import allow_model
 from unlearn.store.config import ROUNDED
-from unlearn.store.runs import Run, RunConfig
+from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.training import processes
 from unlearn.training.loop import Diverged
 from unlearn.work import identity
@@ -56,7 +56,6 @@ NOT_SHARED = {
     "keep": NotShared(("best",), "last", "the best weights so far would lie in parts"),
     "stop_at": NotShared((), "empty", "a stop rule was not tried with several processes"),
     "budget": NotShared((), "empty", "a stop rule was not tried with several processes"),
-    "start": NotShared((), "empty", "going on from another run was not tried with several processes"),
 }
 
 
@@ -180,7 +179,8 @@ def follow(run: Run, roots: Sequence[Path]) -> None:
     allow_model(config.model, roots)
     threads.choose_threads(True, identity.began_with(run).get("threads", 0))
     data = asked_in(identity.rows_of(run, roots), config.prompt, config.system)
-    session = session_of(tuning.starting_model(config, None), config, data)
+    start = RunStore(run.path.parent).get(config.start) if config.start else None
+    session = session_of(tuning.starting_model(config, start), config, data)
     session.prepare()
     folder = run.path / "checkpoint"
     if run.has_checkpoint():

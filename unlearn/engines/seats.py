@@ -90,7 +90,8 @@ class Cluster:
     def __init__(self, address: str, root: Path, cpus: int, gpus: float) -> None:
         self.cpus, self.gpus = cpus, gpus
         whose = f"{socket.gethostname()}:{root.absolute()}"
-        self._prefix = hashlib.sha256(whose.encode()).hexdigest()[:12]
+        # The names of this store's carriers begin with it, and by it those of one machine share what they keep.
+        self.session = hashlib.sha256(whose.encode()).hexdigest()[:12]
         self._room: tuple[float, int] = (0.0, 0)
         self.started_here = _connect(address)
         self._check_size()
@@ -126,7 +127,7 @@ class Cluster:
 
         seats: dict[str, Seat] = {}
         for told in ray.util.list_named_actors(all_namespaces=True):
-            if told["namespace"] != NAMESPACE or not told["name"].startswith(self._prefix):
+            if told["namespace"] != NAMESPACE or not told["name"].startswith(self.session):
                 continue
             with contextlib.suppress(ValueError):
                 actor = ray.get_actor(told["name"], namespace=NAMESPACE)
@@ -147,7 +148,7 @@ class Cluster:
         environ = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
         environ |= {"OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE"}
         options = {
-            "name": f"{self._prefix}-{secrets.token_hex(4)}",
+            "name": f"{self.session}-{secrets.token_hex(4)}",
             "namespace": NAMESPACE,
             "lifetime": "detached",
             "num_cpus": self.cpus,
@@ -156,7 +157,7 @@ class Cluster:
             "max_concurrency": 4,
             "scheduling_strategy": "SPREAD",
         }
-        actor = ray.remote(RayCarrier).options(**options).remote(environ, self._prefix)
+        actor = ray.remote(RayCarrier).options(**options).remote(environ, self.session)
         return Seat(actor, actor.about.remote())
 
     def end(self, seat: Seat) -> None:

@@ -176,6 +176,19 @@ def let_go(model: Model) -> None:
                 module.reshard()
 
 
+def own_part(whole: Tensor, like: Tensor) -> Tensor:
+    """Return of a whole tensor what lies in this process of a weight of the same shape, in the weight's type.
+
+    All processes must have the same whole one.
+    """
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    found = whole.to(like.device, like.dtype)
+    if not isinstance(like, DTensor):
+        return found
+    return distribute_tensor(found, like.device_mesh, like.placements, src_data_rank=None)
+
+
 def announce(found: Group) -> None:
     """Tell the others of a pass that keeps no gradient: outside jointly(), such a one is process 0's own."""
     if found.rank == 0 and not torch.is_grad_enabled() and not _joint.get():

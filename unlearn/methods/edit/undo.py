@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
+from unlearn.training import processes
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
@@ -21,12 +22,14 @@ from unlearn.training.reference import Reference
 def damage(model: Model, share: float, noise: float, seed: int) -> None:
     """Replace every trained weight W by (1 - share) W + share · noise · ξ, in place."""
     generator = torch.Generator().manual_seed(seed)
+    processes.let_go(model)
     for parameter in (p for p in model.parameters() if p.requires_grad):
         parameter.mul_(1 - share)
         if noise and parameter.dim() > 1:
             drawn = torch.empty(parameter.shape, device="cpu")
             torch.nn.init.xavier_uniform_(drawn, generator=generator)
-            parameter.add_(drawn.to(parameter), alpha=share * noise)
+            # Several processes draw the same, and each puts in what lies there.
+            parameter.add_(processes.own_part(drawn, parameter), alpha=share * noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,6 @@ class UNDO(RetainMethod):
         """Return whether a batch needs forget texts."""
         return False
 
-    alone = "it draws noise for whole matrices"
     title = "UNDO"
     paper = "Lee et al. 2025, arXiv 2506.06278"
     sentence = "Damages an unlearned model and teaches it its own answers about everything else again."

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import sweep_of_twelve as twelve
 
+from tests.bench import test_tofu
 from unlearn.__main__ import main
 from unlearn.claims import CLAIMS, study
 from unlearn.claims.training import MODEL
@@ -268,6 +269,17 @@ def test_a_search_tries_two_settings_at_once_and_finds_what_it_finds_here(place,
     assert there == here
     nodes = {node for run in RunStore(tmp_path / "there").list() for node in notes(run, "node")}
     assert nodes
+
+
+def test_the_bench_of_tofu_has_its_runs_carried_out_there(place, tmp_path, monkeypatch):
+    test_tofu.stand_in(monkeypatch)
+    there, here = (
+        test_tofu.bench(monkeypatch, tmp_path / name, *words)
+        for name, words in (("there", ("--on", place.on, "--cpus", "1")), ("here", ("--cpus", "1")))
+    )
+    assert there == here
+    (run,) = RunStore(tmp_path / "there" / "runs").list()
+    assert notes(run, "node")
 
 
 def test_a_claim_travels_and_what_it_has_found_so_far_comes_back(place, tmp_path):

@@ -41,9 +41,7 @@ def main() -> None:
     while os.read(0, 2**12):
         pass
     time.sleep(PATIENCE)
-    from unlearn.engines.folders import clear_dead
-
-    clear_dead()
+    os.execv(sys.executable, [sys.executable, "-m", "unlearn.engines.folders"])
 
 
 if __name__ == "__main__":

@@ -111,3 +111,7 @@ def inside(root: Path, name: str) -> Path:
     if not parts or name.startswith("/") or ".." in parts:
         raise ValueError(f"store: {name[:100]!r} is no name of a file below it.")
     return root.joinpath(*parts)
+
+
+if __name__ == "__main__":
+    clear_dead()

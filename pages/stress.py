@@ -3,6 +3,8 @@
 Attacks on a finished run, the worst case first, each beside its control.
 """
 
+from functools import partial
+
 import streamlit as st
 
 from ui import figure, formats, pick, shell, view
@@ -38,9 +40,10 @@ record, job = stress.read_attacks(run), stress.latest(run)
 attacking = job is not None and not job.asked.get("metrics")
 control, dark = record.get("control", ""), shell.dark()
 found = verdict.worst_first(record)
+known = (str(run.path), pick.stamp(run, "attacks.json"), dark)
 
 if worst := residue.sentence(record):
-    figure.show(residue_figures.left(record, dark), key="stress.overview", top=30)
+    figure.show_kept(known, lambda: residue_figures.left(record, dark), key="stress.overview", top=30)
     st.caption(verdicts.kept_together(f"{worst} {residue.sweep_note(record)}"))
 elif not record and not (attacking and job.state in ACTIVE):
     st.info(
@@ -64,16 +67,18 @@ if found:
     if entry := by_name.get("relearn"):
         with left:
             st.subheader("Does practice on a part bring back the rest?", anchor=False)
-            figure.show(stress_figures.relearning(entry, control, dark), key="stress.relearn")
+            figure.show_kept(
+                known, partial(stress_figures.relearning, entry, control, dark), key="stress.relearn"
+            )
             st.caption(panel.setting(entry))
     if entry := by_name.get("dial"):
         with right:
             st.subheader("The forgetting dial", anchor=False)
-            figure.show(stress_figures.dial(entry, dark), key="stress.dial")
+            figure.show_kept(known, partial(stress_figures.dial, entry, dark), key="stress.dial")
             st.caption(panel.setting(entry))
     if entry := by_name.get("lens"):
         st.subheader("What each layer still holds", anchor=False)
-        panel.squares(entry, control, dark)
+        panel.squares(entry, control, known, dark)
 for line in residue.left_out(record):
     st.caption(shell.plain(f"Left out: {line}"))
 

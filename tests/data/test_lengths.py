@@ -1,11 +1,12 @@
 """Rows longer than a model reads: counted as the model's own tokenizer does, then cut, left out or refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unlearn.data.base import Dataset, Row
-from unlearn.data.lengths import fitted, reader_in
+from unlearn.data.lengths import KEPT, fitted, reader_in
 
 MODEL = Path(__file__).resolve().parents[2] / "assets" / "models" / "tiny-authors"
 LONG = " ".join(f"The keeper of tower {i} was agent {i * 7} of the north." for i in range(40))
@@ -107,3 +108,23 @@ def test_an_encoder_and_its_decoder_read_up_to_the_limit_each(tmp_path):
     apart = reader_in(tmp_path, "t5", 64)
     half = Row(question=LONG[:150], answer=LONG[:150])
     assert apart.lengths([half])[0] < reader_in(MODEL, "x", 64).lengths([half])[0]
+
+
+def test_what_was_counted_is_not_counted_again(reader):
+    asked = []
+
+    class Watched:
+        def encode_batch(self, texts):
+            asked.append(len(texts))
+            return reader.tokenizer.encode_batch(texts)
+
+    mine = replace(reader, tokenizer=Watched(), _known={})
+    texts = ["Leo Falk was born", "", "Leo Falk"]
+    assert mine.count(texts) == mine.count(list(texts)) == reader.count(texts)
+    assert replace(mine, chat=len).count(texts) == mine.count(texts)
+    assert asked == [3]
+    # The same letters in other places are other texts.
+    assert mine.count(["ab", "c"]) != mine.count(["a", "bc", ""])
+    for at in range(2 * KEPT):
+        mine.count([str(at)])
+    assert len(mine._known) == KEPT

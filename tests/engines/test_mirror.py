@@ -148,6 +148,25 @@ def test_carriers_of_a_machine_keep_what_a_model_said_once_and_the_last_takes_it
     assert not any(place.exists() for place in places)
 
 
+def test_a_carrier_that_leaves_waits_for_whoever_writes(far, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders.tempfile, "tempdir", str(tmp_path))
+    written = []
+
+    def work(record, should_stop, **_):
+        while not should_stop():
+            time.sleep(0.01)
+        # The folder of a record that was removed meanwhile would come back with this.
+        time.sleep(0.3)
+        (record.path / "last").mkdir(parents=True)
+        written.append(record.path)
+
+    far.work = work
+    send(far, run)
+    far.leave()
+    assert len(written) == 1
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
+
+
 def test_circles_are_looked_for_after_a_record_but_seldom_where_records_are_short(far, monkeypatch):
     """By a clock of the test's own: looking takes .05 s, and may take a tenth of the time."""
     now, swept = [100.0], []

@@ -1,5 +1,7 @@
 """Draws what relearning brings back after methods that are to resist it, and what each says afterwards."""
 
+from functools import partial
+
 import streamlit as st
 
 from ui import figure, shell
@@ -46,11 +48,16 @@ def curves(rows: Rows, world: str) -> None:
     """Draw a figure for each robust method, two beside each other, or on a phone one below the other."""
     from unlearn.figures.robust import relearned
 
+    stamp = robust.RECORD.stat().st_mtime_ns
     ways = list(robust.ways(rows, world, ROBUST))
     for at in range(0, len(ways), 2):
         for column, way in zip(st.columns(2), ways[at : at + 2], strict=False):
             with column:
-                figure.show(relearned(rows, world, way, shell.dark()), key=f"methods.robust.{world}.{way}")
+                figure.show_kept(
+                    (stamp, shell.dark()),
+                    partial(relearned, rows, world, way, shell.dark()),
+                    key=f"methods.robust.{world}.{way}",
+                )
 
 
 def answers(rows: Rows, world: str) -> None:

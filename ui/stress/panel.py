@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -231,9 +232,12 @@ def setting(entry: JsonView) -> str:
     return f"{kind} {said}."
 
 
-def squares(entry: JsonView, control: str, dark: bool) -> None:
-    """Draw the residue by layer over all texts, then layer × token of one of them."""
-    figure.show(stress_figures.by_layer(entry, control, dark), key="stress.layers")
+def squares(entry: JsonView, control: str, known: tuple[object, ...], dark: bool) -> None:
+    """Draw the residue by layer over all texts, then layer × token of one of them.
+
+    known: what tells this record from others, and the theme.
+    """
+    figure.show_kept(known, lambda: stress_figures.by_layer(entry, control, dark), key="stress.layers")
     items = entry["details"].get("squares")
     if not items:
         st.caption("The single answers were left out with the rows of this run.")
@@ -247,8 +251,11 @@ def squares(entry: JsonView, control: str, dark: bool) -> None:
     sides = [side for side in ("before", "after", "control") if side in items[at]]
     for column, side in zip(st.columns(len(sides)), sides, strict=True):
         with column:
-            figure.show(
-                stress_figures.layers(items[at], side, control, dark), key=f"stress.square.{side}", top=40
+            figure.show_kept(
+                (*known, at),
+                partial(stress_figures.layers, items[at], side, control, dark),
+                key=f"stress.square.{side}",
+                top=40,
             )
     st.caption(
         "The number is the right token's rank (1 is the top) if the model had to answer at that layer."

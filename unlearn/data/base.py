@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 ROLES = {
     "forget": "what the model must forget",
@@ -154,6 +155,11 @@ class Dataset:
 
     def hash(self) -> str:
         """Return twelve hex digits that change when any row changes."""
+        return self._hash
+
+    # A form asks for it at each redraw.
+    @cached_property
+    def _hash(self) -> str:
         text = json.dumps({r: [_counted(row) for row in self.rows(r)] for r in ROLES}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -4,9 +4,10 @@ windows, left out, or refused.
 Counted with the model's tokenizer.json alone, so neither torch nor the weights are needed.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_le
 # first.
 SPARE = 3
 NAMED = 3
+# Lists of texts whose counts a reader keeps: a form asks for the same ones at each redraw.
+KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Reader:
     apart: bool = False
     # Tokens of a question and its answer in a chat, the template's own among them; None where nothing is asked so.
     chat: Callable[[Row], int] | None = None
+    # What was counted, by a digest of the texts, which may be long.
+    _known: dict[bytes, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def lengths(self, rows: Sequence[Row]) -> list[int]:
         """Return the number of tokens of each row, with its end-of-text token. For an encoder-decoder it is
@@ -51,9 +56,15 @@ class Reader:
         prompts = self.count([row.prompt for row in rows])
         return [max(a, b) + 1 for a, b in zip(prompts, self.count([r.target for r in rows]), strict=True)]
 
-    def count(self, texts: Sequence[str]) -> list[int]:
+    def count(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Return the number of tokens of each text."""
-        return [len(one.ids) for one in self.tokenizer.encode_batch(list(texts))]
+        key = _digest(texts)
+        if (known := self._known.get(key)) is None:
+            known = tuple(len(one.ids) for one in self.tokenizer.encode_batch(list(texts)))
+            for oldest in list(self._known)[: max(0, len(self._known) + 1 - KEPT)]:
+                self._known.pop(oldest, None)
+            self._known[key] = known
+        return known
 
     def windows(self, row: Row) -> list[Row]:
         """Return the text in pieces that fit, cut between words where possible. Each piece is a text of its
@@ -73,6 +84,15 @@ class Reader:
             pieces.append((start, stop))
             at = end
         return [_piece(row, start, stop) for start, stop in pieces if row.answer[start:stop].strip()]
+
+
+def _digest(texts: Sequence[str]) -> bytes:
+    """A digest of texts in their order, which no other texts have."""
+    said = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        coded = text.encode("utf-8", "surrogatepass")
+        said.update(len(coded).to_bytes(8, "little") + coded)
+    return said.digest()
 
 
 def reader_in(folder: Path, name: str, wanted: int, base: Path | None = None) -> Reader | None:

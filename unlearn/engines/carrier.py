@@ -33,6 +33,8 @@ LOGS = ("events.jsonl", "probes.jsonl", "samples.jsonl")
 MOST, LOOK = 2**22, 0.1
 # Models hold themselves in circles, which are looked for after a record, but for at most this share of the time.
 SWEEPING = 0.1
+# The seconds that a carrier which leaves waits for its record to stop.
+LEAVING = 10.0
 # What must be the same on all machines of a study, beside Python's own version.
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers")
 # A person who starts an engine may read every folder of its machines, as on the command line.
@@ -58,6 +60,7 @@ class Carrier:
         self._own: OwnFolder | None = None
         self._said: SharedFolder | None = None
         self._stop, self._ended = threading.Event(), threading.Event()
+        self._working: threading.Thread | None = None
         self._progress: tuple[str, float] = ("", 0.0)
         self._told: object = None
         # When circles were looked for last, and the seconds that it took.
@@ -129,13 +132,13 @@ class Carrier:
         self._sent = dict(stamps(self._folder()))
         self._stop.clear()
         self._ended.clear()
-        work = threading.Thread(
+        self._working = threading.Thread(
             target=self._work,
             args=(record, partial(named(perform), **(options or {}))),
             name="unlearn-carrier",
             daemon=True,
         )
-        work.start()
+        self._working.start()
 
     def _work(self, record: Record, perform: Callable[..., object]) -> None:
         try:
@@ -213,6 +216,10 @@ class Carrier:
 
     def leave(self) -> None:
         """Leave nothing behind on this machine but the models, and be no carrier any more."""
+        self._stop.set()
+        if self._working is not None:
+            # Whoever still writes into a folder that is being removed brings it back.
+            self._working.join(LEAVING)
         self.end()
         if self._said is not None:
             self._said.remove()

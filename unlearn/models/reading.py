@@ -87,10 +87,17 @@ def uncounted(config: RunConfig) -> str:
 
 def _chat_length(config: RunConfig) -> Callable[[Row], int]:
     """How many tokens a row has in the chat template of the config's model, the one that ends the answer among them."""
-    tokenizer = _tokenizer(parts_of(config.model).tokenizer)
+    return _chat_counter(parts_of(config.model).tokenizer, config.system)
 
+
+@lru_cache(maxsize=4)
+def _chat_counter(source: str | Path, system: str) -> Callable[[Row], int]:
+    tokenizer = _tokenizer(source)
+
+    # A form asks for the same rows at each redraw, and a template takes half a millisecond for one.
+    @lru_cache(maxsize=10_000)
     def length(row: Row) -> int:
-        (asked,) = in_format([row], "chat", config.system)
+        (asked,) = in_format([row], "chat", system)
         text = render(asked, tokenizer)
         return len(tokenizer(text.prompt + text.target, add_special_tokens=False)["input_ids"]) + 1
 

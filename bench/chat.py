@@ -30,7 +30,7 @@ from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origins, write_result  # noqa: E402
 from unlearn.__main__ import parser  # noqa: E402
 from unlearn.commands.options import config_of  # noqa: E402
 from unlearn.compute import memory, threads  # noqa: E402
@@ -186,7 +186,7 @@ def table(result: Mapping[str, Any]) -> str:
             _line(title, mine) if mine else f"| {title} | " + " | ".join(["not tried yet"] + [""] * 8) + " |"
         )
     lines += ["", *_notes(rows)]
-    return "\n".join([*lines, "", "<br>".join(origin(row["origin"]) for row in rows)])
+    return "\n".join([*lines, "", origins(row["origin"] for row in rows)])
 
 
 def command(row: Mapping[str, Any]) -> str:

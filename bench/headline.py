@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.defaults import at, mark, number, spread_of
-from bench.record import RESULTS, origin
+from bench.record import RESULTS, origins
 from unlearn.methods import METHODS
 
 MODEL = "tiny-authors"
@@ -30,8 +30,8 @@ def table(results: Path = RESULTS) -> str:
         lines.append(f"| {label} | {' | '.join(cells)} |")
     lines += [_line(row) for row in rows]
     broken = "† The model's general text is ruined in at least one seed: perplexity more than doubled."
-    made = dict.fromkeys(origin(row["origin"]) for row in rows)
-    return "\n".join([*lines, "", f"Mean ± sd of three seeds. {broken}", "", "<br>".join(made)])
+    made = origins(row["origin"] for row in rows)
+    return "\n".join([*lines, "", f"Mean ± sd of three seeds. {broken}", "", made])
 
 
 def _line(row: Mapping[str, Any]) -> str:

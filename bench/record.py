@@ -3,7 +3,7 @@
 The header itself (commit, versions, machine, command, date) is unlearn.store.provenance's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from unlearn.store.disk import write_json
 from unlearn.store.home import HOME as ROOT
 from unlearn.store.provenance import RESULTS, header
 
-__all__ = ["RESULTS", "ROOT", "header", "origin", "write_result"]
+__all__ = ["RESULTS", "ROOT", "header", "origin", "origins", "write_result"]
 
 
 def write_result(path: Path, value: Mapping[str, Any]) -> None:
@@ -22,11 +22,24 @@ def write_result(path: Path, value: Mapping[str, Any]) -> None:
 
 def origin(result: Mapping[str, Any]) -> str:
     """Return the line under a table, which says how these numbers were made."""
-    machine = result["machine"]
-    seeds = f"seeds {', '.join(map(str, result['seeds']))}; " if "seeds" in result else ""
-    dirty = " with local changes" if result["dirty"] else ""
-    busy = f" at load {machine['load']:.0f}" if machine["load"] > machine["cores"] else ""
-    return (
-        f"<sub>`{result['command']}`; {seeds}{machine['cpu']}, {machine['cores']} cores{busy}, torch "
-        f"{result['versions']['torch']}; commit {result['commit']}{dirty}, {result['date']}.</sub>"
-    )
+    return origins([result])
+
+
+def origins(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the lines under a table: one for each way its numbers were made, in which only the load may differ."""
+    made: dict[tuple[str, str], list[float]] = {}
+    for result in results:
+        machine = result["machine"]
+        seeds = f"seeds {', '.join(map(str, result['seeds']))}; " if "seeds" in result else ""
+        dirty = " with local changes" if result["dirty"] else ""
+        parts = (
+            f"<sub>`{result['command']}`; {seeds}{machine['cpu']}, {machine['cores']} cores",
+            f", torch {result['versions']['torch']}; commit {result['commit']}{dirty}, {result['date']}.</sub>",
+        )
+        made.setdefault(parts, []).append(machine["load"] if machine["load"] > machine["cores"] else 0.0)
+    return "<br>".join(f"{before}{_busy(loads)}{after}" for (before, after), loads in made.items())
+
+
+def _busy(loads: Sequence[float]) -> str:
+    few, most = (f"{value:.0f}" for value in (min(loads), max(loads)))
+    return "" if most == "0" else f" at load {most}" if few == most else f" at load {few} to {most}"

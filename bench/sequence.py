@@ -21,7 +21,7 @@ from unlearn.compute.memory import prefer_passive_threads
 prefer_passive_threads()
 
 from bench.defaults import default_config, spread  # noqa: E402
-from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origins, write_result  # noqa: E402
 from unlearn.store.disk import read_json  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
 from unlearn.work.sequence import SequenceConfig, create, perform, summary  # noqa: E402
@@ -71,7 +71,7 @@ def table(result: Mapping[str, Any]) -> str:
         cells = [_percent(means(rows, mode, name, after)) for name, after in columns]
         spent = spread([row["cpu_seconds"] for row in rows if row["mode"] == mode])
         lines.append(f"| {mode} | " + " | ".join(cells) + f" | {spent['mean']:.0f} |")
-    made = "<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows))
+    made = origins(row["origin"] for row in rows)
     return "\n".join([*lines, "", verdict(rows), "", made])
 
 

@@ -36,7 +36,7 @@ import torch  # noqa: E402
 
 from bench import ways  # noqa: E402
 from bench.beside.usual import LOSSES  # noqa: E402
-from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origins, write_result  # noqa: E402
 from unlearn.compute.memory import allocated_peak  # noqa: E402
 from unlearn.compute.tokens import Batch, collate  # noqa: E402
 
@@ -236,8 +236,8 @@ def table(result: Mapping[str, Any]) -> str:
             f"| {row['usual_over_ours']['cpu']:.1f} | {row['ours_over_floor']['cpu']:.2f} | {seconds} "
             f"| {peaks['usual_over_ours']:.1f} | {sizes} |"
         )
-    made = dict.fromkeys(origin(row.get("origin", result)) for row in result["rows"])
-    return "\n".join(lines) + "\n\n" + "<br>".join(made)
+    made = origins(row.get("origin", result) for row in result["rows"])
+    return "\n".join(lines) + "\n\n" + made
 
 
 def settings(args: argparse.Namespace, world: World | None) -> argparse.Namespace:

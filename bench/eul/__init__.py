@@ -20,7 +20,7 @@ from unlearn.compute.memory import prefer_passive_threads
 prefer_passive_threads()
 
 from bench.defaults import carry_out, default_config, spread  # noqa: E402
-from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origins, write_result  # noqa: E402
 from unlearn.measure import judge  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
 from unlearn.store.runs import RunStore  # noqa: E402
@@ -96,7 +96,7 @@ def table(result: Mapping[str, Any]) -> str:
             cells = [_spread(row["columns"][name]["after"]) for name in names]
             title = METHODS[row["method"]].title
             parts.append(f"| {title} | {' | '.join(cells)} | {row['cpu_seconds']['mean']:.0f} |")
-        parts += ["", "<br>".join(dict.fromkeys(origin(row["origin"]) for row in rows)), ""]
+        parts += ["", origins(row["origin"] for row in rows), ""]
     return "\n".join(parts)
 
 

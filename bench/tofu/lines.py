@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.record import RESULTS, origin
+from bench.record import RESULTS, origins
 from bench.tofu.rows import FIRST, FIVE, MODEL, OTHER, RETRAIN, START, key, wanted
 from unlearn.methods import METHODS
 
@@ -44,8 +44,7 @@ def table(result: Mapping[str, Any], methods: Sequence[str] = ()) -> str:
             names.setdefault(data, []).append(f"{title(method)} (seed {seed})")
         told = "; ".join(f"{data}: {', '.join(found)}" for data, found in names.items())
         parts += [f"Not measured yet: {told}. `python -m bench.tofu` goes on.", ""]
-    made = dict.fromkeys(origin(row["origin"]) for row in result["rows"])
-    return "\n".join([*parts, "<br>".join(made)])
+    return "\n".join([*parts, origins(row["origin"] for row in result["rows"])])
 
 
 def headline(results: Path = RESULTS) -> str:
@@ -55,8 +54,8 @@ def headline(results: Path = RESULTS) -> str:
     rows = [row for row in found if row["data"] == FIRST]
     if not rows:
         return "Not measured yet: `python -m bench.tofu`."
-    made = dict.fromkeys(origin(row["origin"]) for row in rows if row["method"] in (*FIVE, START))
-    return "\n".join([*lines(rows, FIVE), "", "<br>".join(made)])
+    made = origins(row["origin"] for row in rows if row["method"] in (*FIVE, START))
+    return "\n".join([*lines(rows, FIVE), "", made])
 
 
 def lines(rows: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> list[str]:
@@ -96,9 +95,14 @@ def spread(numbers: Sequence[float | None], digits: int) -> str:
         return "–"
     mean = sum(found) / len(found)
     if len(found) == 1:
-        return f"{mean:.{digits}f}"
+        return _plain(mean, digits)
     sd = math.sqrt(sum((value - mean) ** 2 for value in found) / (len(found) - 1))
-    return f"{mean:.{digits}f} ± {sd:.{digits}f}"
+    return f"{_plain(mean, digits)} ± {sd:.{digits}f}"
+
+
+def _plain(value: float, digits: int) -> str:
+    """A number that is rounded to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def title(method: str) -> str:

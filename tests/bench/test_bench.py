@@ -161,3 +161,18 @@ def test_every_method_is_measured_where_it_can_run():
 
     assert fitting("tiny-authors") == list(METHODS)
     assert set(METHODS) - set(fitting("smollm2")) == {"retrain", "sisa"}  # its recipe is not ours
+
+
+def test_rows_that_were_made_alike_have_one_line_with_the_span_of_the_load():
+    def of(load, command="python -m bench.x"):
+        machine = {"cpu": "A", "cores": 2, "load": load}
+        return {"command": command, "machine": machine, "dirty": False, "versions": {"torch": "2"}} | {
+            "commit": "c",
+            "date": "d",
+        }
+
+    said = record.origins([of(11.0), of(15.2), of(0.5), of(1.0, "python -m bench.y")]).split("<br>")
+    assert len(said) == 2
+    assert "2 cores at load 0 to 15, torch" in said[0]
+    assert "2 cores, torch" in said[1]
+    assert "at load 15, torch" in record.origins([of(15.2), of(15.0)])

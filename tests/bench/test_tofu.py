@@ -168,3 +168,9 @@ def test_an_engine_makes_the_same_rows_as_this_process(monkeypatch, tmp_path, sm
     (tmp_path / "there" / "tofu.json").unlink()
     assert bench(monkeypatch, tmp_path / "there") == here
     assert len(engine.submitted) == 1
+
+
+def test_a_number_that_is_rounded_to_zero_has_no_sign():
+    assert spread([-0.02], 1) == "0.0"
+    assert spread([-0.02, -0.02], 1) == "0.0 ± 0.0"
+    assert spread([-0.26], 1) == "-0.3"

@@ -6,8 +6,8 @@ from ui import pick, shell, verdict, view
 from ui.ask import put, question_form, sources
 from ui.strip import strip
 from ui.tokens.charts import Charts
+from unlearn.data.base import TITLES
 from unlearn.results import answer_tokens, compare
-from unlearn.results.overview import ROLES
 from unlearn.store.runs import Run
 
 AGAINST = "Retrained without it"
@@ -33,7 +33,7 @@ if not rows:
 with second:
     roles = list(dict.fromkeys(row["role"] for row in rows))
     keep = view.widget("tokens.role", "role", roles[0], roles)
-    title = lambda role: ROLES.get(role, role)  # noqa: E731
+    title = lambda role: TITLES.get(role, role)  # noqa: E731
     role = st.selectbox("Rows", roles, format_func=title, key="tokens.role", on_change=keep)
 with third:
     here = {str(row["index"]): row for row in rows if row["role"] == role}

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from unlearn.data.base import ROLES, TITLES
+
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [p for top in ("unlearn", "ui", "pages", "bench") for p in sorted((ROOT / top).rglob("*.py"))]
 OTHER_DOCUMENTS = re.compile(r"\b(DESIGN|METHODS|EVALUATION|INTERFACES|FAULTS|ROOMS|SCALE|UI)(\.md| §)")
@@ -52,3 +54,41 @@ def test_no_text_cites_a_document_that_is_not_here():
     texts = [*FILES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     cited = [str(p.relative_to(ROOT)) for p in texts if OTHER_DOCUMENTS.search(p.read_text(encoding="utf-8"))]
     assert not cited
+
+
+def texts(tree: ast.Module):
+    """Each text of a module that is no docstring: (its line, what is written of it)."""
+    owners = (ast.Module, ast.FunctionDef, ast.ClassDef)
+    bodies = [node.body[0] for node in ast.walk(tree) if isinstance(node, owners) and node.body]
+    aside = {id(first.value) for first in bodies if isinstance(first, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part for part in node.values if isinstance(part, ast.Constant)]
+            aside |= set(map(id, parts))
+            yield node.lineno, "".join(str(part.value) for part in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in aside:
+            yield node.lineno, node.value
+
+
+def test_the_rows_that_no_model_saw_are_called_never_seen_everywhere():
+    """Their name in files, approximate, may stand beside it; only what is about the word itself lacks the other."""
+    about_the_word = (
+        "Approximate retraining",
+        "approximate against exact",
+        "Unlearning of this kind is approximate",
+    )
+    bad = [
+        f"{path.relative_to(ROOT)}:{line} {text}"
+        for path in FILES
+        for line, text in texts(ast.parse(path.read_text(encoding="utf-8")))
+        if " " in text and re.search(r"\bapproximate\b|\bunseen (texts|ones|rows)\b", text, re.I)
+        if "never seen" not in text and not text.startswith(about_the_word)
+    ]
+    assert not bad
+
+
+def test_each_role_has_a_name_for_people_and_no_page_has_its_own():
+    assert set(TITLES) == set(ROLES)
+    own = re.compile(r"role\.capitalize|\{role\} \{count|[\"'](?:Never seen|Close to it|In other words)[\"']")
+    bad = [str(path.relative_to(ROOT)) for path in FILES if own.search(path.read_text(encoding="utf-8"))]
+    assert bad == ["unlearn/data/base.py"]

@@ -17,7 +17,7 @@ from ui.demo import visitor
 from ui.forms import KEEP
 from ui.typed import path_field
 from unlearn.data import benchmarks, catalogue
-from unlearn.data.base import ROLES, Dataset
+from unlearn.data.base import ROLES, TITLES, Dataset
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import data_of_today
 from unlearn.store.shapes import JsonObject, JsonView
@@ -177,12 +177,12 @@ def preview(dataset: Dataset) -> None:
     role = st.segmented_control(
         "Rows",
         list(counts),
-        format_func=lambda role: f"{role} {counts[role]}",
+        format_func=lambda role: f"{TITLES[role]} {counts[role]}",
         default="forget",
         key=f"preview.{'.'.join(counts)}",
         required=True,
         wrap=True,
-        help="  \n".join(f"{role}: {words}" for role, words in ROLES.items() if role in counts),
+        help=reading.told(counts),
     )
     shown = dataset.rows(role)[:PREVIEW]
     table = [reading.as_line(row) | {"request": row.request or None} for row in shown]

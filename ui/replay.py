@@ -12,6 +12,7 @@ import streamlit as st
 
 from ui import pick, shell
 from ui.strip import LESS, MORE, SCALE, visible
+from unlearn.data.base import TITLES
 from unlearn.results import likelihood
 from unlearn.results.answer_tokens import without_end
 from unlearn.results.compare import number, question_of, rounded
@@ -20,7 +21,6 @@ from unlearn.store.shapes import JsonObject
 
 # The number of probes that are shown of each role.
 PER_ROLE = 6
-PURPOSE = {"forget": "To forget", "retain": "To keep"}
 # The number of steps that are sent to the browser at most.
 FRAMES = 200
 
@@ -77,7 +77,7 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
     roles = [
         {
             "name": role,
-            "title": PURPOSE.get(role, f"{role.capitalize()} rows"),
+            "title": TITLES.get(role, role),
             "color": colors[role],
             "mean": _mean(shown, places),
         }
@@ -93,7 +93,7 @@ def frames(run: Run, probes: list[JsonObject], dark: bool) -> JsonObject:
         if role == "forget"
     ]
     said = ", ".join(
-        f"{PURPOSE.get(role, role).lower()} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])} %"
+        f"{TITLES.get(role, role).lower()} {rounded(r['mean'][0])} to {rounded(r['mean'][-1])} %"
         for role, r in zip(kept, roles, strict=True)
     )
     return {

@@ -168,13 +168,13 @@ def test_a_table_of_ones_own(server, person, tmp_path):
     person.get_by_text("8 rows, 3 columns.").wait_for()
     for label, column in (("Question column", "what"), ("Answer column", "reply")):
         choose(person, label, column)
-    person.get_by_text("forget 8").wait_for()
+    person.get_by_text("To forget 8").wait_for()
     person.get_by_text("needs rows to keep").first.wait_for()  # said before anything runs
     table.write_text(
         "\n".join(["what,reply", *(f"Who sings song {i}?,Singer {i}" for i in range(20))]) + "\n"
     )
     uploads.last.set_input_files(str(table))
-    person.get_by_text("retain 20").wait_for()
+    person.get_by_text("To keep 20").wait_for()
     person.get_by_role("button", name="Launch", exact=True).click()
     # The bundled model knows none of these rows, and says so before anything is begun.
     person.get_by_text("It answers 0 of 8 of these today").wait_for()
@@ -310,7 +310,7 @@ def test_conversations_are_read_and_the_format_leak_is_shown(server, person, tau
     choose(person, "Of a conversation", "The last answer")
     person.get_by_text("the first 3 of 12").wait_for()
     uploads.last.set_input_files(str(sharegpt(tmp_path / "keep.json", known["retain"][:24])))
-    person.get_by_text("retain 24").wait_for()
+    person.get_by_text("To keep 24").wait_for()
     person.get_by_text("The first row, as the model reads it").click()
     person.get_by_text("<|im_start|>assistant").first.wait_for()
 
@@ -343,7 +343,7 @@ def test_a_folder_of_tofu_in_the_hubs_layout(server, person, taught):
     folder = person.get_by_role("textbox", name="Folder of the benchmark (empty: from the hub)")
     folder.fill(str(TOFU))
     folder.press("Enter")
-    person.get_by_text("forget 40").wait_for()
+    person.get_by_text("To forget 40").wait_for()
     choose(person, "Prompt format", "Chat template and Question: … Answer:")
     set_number(person, "Epochs", 1)
     person.wait_for_timeout(1000)

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.pages.test_methods import sheets
 from unlearn.data import split
-from unlearn.data.base import ROLES
+from unlearn.data.base import ROLES, TITLES
 from unlearn.data.catalogue import from_config, load
 from unlearn.data.files.read import read_table
 from unlearn.data.similar import Similar
@@ -70,10 +70,10 @@ def test_it_shows_every_role_with_rows_and_tokens(uploads, monkeypatch):
     app = opened(data="capitals")
     data = load("capitals")
     assert [row[0] for row in told()] == [
-        f"{role.capitalize()}, {len(data.rows(role)):,} rows" for role in ROLES if data.rows(role)
+        f"{TITLES[role]}, {len(data.rows(role)):,} rows" for role in ROLES if data.rows(role)
     ]
     assert [row[-1] for row in told()] == [ROLES[role] for role in ROLES if data.rows(role)]
-    assert "None of the 22 forget rows" in words(app)
+    assert "None of the 22 rows to forget is told in “To keep” or “General” or “Close to it”" in words(app)
 
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "assets" / "models" / "tiny-authors")
     app.selectbox(key="data.tokenizer").set_value("tiny-authors").run()
@@ -104,9 +104,9 @@ def test_a_page_without_torch():
 def test_search_and_roles_narrow_the_table(uploads):
     app = opened(data="capitals")
     app.text_input(key="data.search").set_value("paris").run()
-    assert list(tables(app, "subject")[0]["row"]) == ["forget 1", "paraphrase 1", "paraphrase 6"]
+    assert list(tables(app, "subject")[0]["row"]) == ["To forget 1", "In other words 1", "In other words 6"]
     app.pills(key="data.roles").set_value(["paraphrase"]).run()
-    assert list(tables(app, "subject")[0]["row"]) == ["paraphrase 1", "paraphrase 6"]
+    assert list(tables(app, "subject")[0]["row"]) == ["In other words 1", "In other words 6"]
     assert param(app, "search") == "paris"
     assert param(app, "role") == "paraphrase"
     app.text_input(key="data.search").set_value("no such thing").run()
@@ -188,7 +188,7 @@ def test_text_of_a_table_is_never_markup_and_leaks_are_said(uploads):
     assert any(r"\:red\[Oslo\]" in text for text in shown)
     warnings = [str(w.value) for w in app.warning]
     assert any(w.startswith("**1 forget row is told outside") for w in warnings)
-    assert "Retain 2 tells it too." in warnings
+    assert "Row 2 of “To keep” tells it too." in warnings
     assert param(app, "forget") == forget  # the link leads back here, and names no folder of this machine
     assert str(uploads) not in str(dict(app.query_params))
 
@@ -226,7 +226,7 @@ def test_a_split_goes_to_unlearn_as_it_is(uploads, monkeypatch):
     wanted = split.split(
         data, groups, name="authors-split-enorosk-tamborrin", neighbours=2, similar=Similar(data)
     )
-    assert f"9 rows to forget; retain {len(wanted.rows('retain'))}" in words(app)
+    assert f"9 rows to forget; to keep {len(wanted.rows('retain'))}" in words(app)
     assert "--split authors-split-enorosk-tamborrin --subject 'Enorosk Tamborrin' --aside 2" in words(app)
     assert not (uploads / "splits").exists()  # nothing is written before it is used
     app.button(key="split.use").click().run()

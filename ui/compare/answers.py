@@ -7,8 +7,8 @@ import streamlit as st
 
 from ui import shell, view
 from ui.sheet import changed, sheet, unmarked
+from unlearn.data.base import TITLES
 from unlearn.results.compare import VERDICTS, fall, nats, number, sides
-from unlearn.results.overview import ROLES
 from unlearn.store.shapes import JsonObject, JsonView
 
 # The number of rows on the screen at first.
@@ -79,7 +79,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             "Rows",
             roles,
             required=True,
-            format_func=lambda role: ROLES.get(role, role),
+            format_func=lambda role: TITLES.get(role, role),
             key="answers.role",
             on_change=keep,
         )

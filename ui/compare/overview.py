@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ui import figure, shell, view
+from unlearn.data.base import TITLES
 from unlearn.results import compare, paired
 from unlearn.results import overview as found
 from unlearn.store.runs import Run
@@ -58,7 +59,7 @@ def beside(runs: Sequence[Run]) -> None:
         ]
         if said:
             words = "  \n".join(shell.plain(one) for one in said)
-            st.markdown(f"**{found.ROLES.get(role, role)}.** {words}".replace(" %", "\u00a0%"))
+            st.markdown(f"**{TITLES.get(role, role)}.** {words}".replace(" %", "\u00a0%"))
 
 
 def curves(runs: Sequence[Run], dark: bool) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ui import forget_set, shell
+from ui.data import reading
 from ui.forms import KEEP
 from ui.sheet import plain_table
-from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.base import ROLES, TITLES, Dataset, Row
 from unlearn.data.leaks import RULE, Leaks, leaks
 from unlearn.data.lengths import NOTE, fitted
 from unlearn.data.remarks import meaning, remarks
@@ -85,7 +86,7 @@ def facts(dataset: Dataset, key: Key) -> None:
     ]
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     total, requests = sum(sizes.values()), len(dataset.requests())
-    said = [f"{total:,} rows in {len(table)} role{'s' * (len(table) > 1)}"]
+    said = [f"{total:,} rows in {len(table)} group{'s' * (len(table) > 1)}"]
     said += [f"{requests} deletion request{'s' * (requests > 1)}"] if requests else []
     left.markdown(f"**{shell.plain(dataset.title)}**: {', '.join(said)}.")
     with right:
@@ -103,7 +104,7 @@ def facts(dataset: Dataset, key: Key) -> None:
             counts = _tokens(key, model, dataset)
             table = [row | {"tokens": counts[role]} for role, row in zip(sizes, table, strict=True)]
     written = [
-        {"Rows": f"{row['role'].capitalize()}, {row['rows']:,} rows"}
+        {"Rows": f"{TITLES[row['role']]}, {row['rows']:,} rows"}
         | ({"Tokens": f"{row['tokens']:,}"} if "tokens" in row else {})
         | {"What they are": row["what it is"]}
         for row in table
@@ -145,7 +146,8 @@ def leaking(dataset: Dataset, told: Leaks, name: str) -> None:
     if not any(dataset.rows(role) for role in ("retain", "general", "neighbours")):
         return
     if not told.found:
-        text = f"None of the {told.checked} forget rows is told in retain, general or neighbours.{part}"
+        where = " or ".join(f"“{TITLES[role]}”" for role in ("retain", "general", "neighbours"))
+        text = f"None of the {told.checked} rows to forget is told in {where}.{part}"
         st.caption(text, help=RULE)
         return
     count = len(told.found)
@@ -176,8 +178,8 @@ def leaking(dataset: Dataset, told: Leaks, name: str) -> None:
 
 
 def spoken(item: Item) -> str:
-    """Return a row's name as a person says it, such as "forget 12"."""
-    return f"{item.role} {item.index + 1}"
+    """Return a row's name as a person says it, such as "To forget 12"."""
+    return f"{TITLES[item.role]} {item.index + 1}"
 
 
 def told_words(row: Row) -> str:
@@ -203,8 +205,8 @@ def search(dataset: Dataset) -> list[Item]:
     counts = {role: len(dataset.rows(role)) for role in ROLES if dataset.rows(role)}
     st.session_state["data.roles"] = [r for r in st.session_state.get("data.roles", ()) if r in counts]
     chosen = roles.pills(
-        "Roles (none chosen: all)", list(counts), selection_mode="multi", key="data.roles", wrap=True,
-        help="  \n".join(f"**{role}**: {ROLES[role]}" for role in counts), **KEEP,
+        "Rows (none chosen: all)", list(counts), selection_mode="multi", key="data.roles", wrap=True,
+        format_func=TITLES.__getitem__, help=reading.told(counts), **KEEP,
     )  # fmt: skip
     return find(dataset, text, chosen or tuple(ROLES), whole_words=only)
 
@@ -213,7 +215,7 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
     """Draw the rows that were found, and return those that are selected."""
     if not found:
         st.info(
-            "No row has this text. Search for less of it, or in other roles.", icon=":material/search_off:"
+            "No row has this text. Search for less of it, or in other rows.", icon=":material/search_off:"
         )
         return []
     shown, total = found[:SHOWN], len(items(dataset))
@@ -227,7 +229,7 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
         rows,
         column_order=columns,
         column_config={
-            "row": st.column_config.Column(width=95),
+            "row": st.column_config.Column(width=130),
             "request": st.column_config.Column(width=65),
             "question": st.column_config.Column(width=420),
             "answer": st.column_config.Column(width=280),
@@ -251,7 +253,7 @@ def widths(asked: bool, **more: int) -> JsonObject:
     asked is whether there are questions, not only beginnings of texts.
     """
     label = "question" if asked else "given"
-    config = {"row": st.column_config.Column(width=110), "request": st.column_config.Column(width=65)}
+    config = {"row": st.column_config.Column(width=130), "request": st.column_config.Column(width=65)}
     return (
         config
         | {name: st.column_config.Column(width=width) for name, width in more.items()}

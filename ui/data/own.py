@@ -13,7 +13,7 @@ from ui.data import reading
 from ui.demo import notice, visitor
 from ui.forms import KEEP
 from ui.typed import path_field, upload
-from unlearn.data.base import ROLES
+from unlearn.data.base import ROLES, TITLES
 from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.data.files.read import FORMATS
 from unlearn.store.allowed import allowed_path
@@ -23,7 +23,6 @@ from unlearn.work.visitors.spent import SPLITS
 
 WAYS = {"upload": "Upload", "paste": "Paste", "path": "Path"}
 FURTHER = [role for role in ROLES if role not in ("forget", "retain")]
-FURTHER_HELP = "  \n".join(f"**{role}**: {ROLES[role]}" for role in FURTHER)
 
 
 def hub_data() -> JsonObject:
@@ -78,9 +77,16 @@ def own_data() -> JsonObject:
     if forget is None:
         return {}
     data: JsonObject = {"forget": str(forget)} | reading.fields("forget", forget)
-    asked = st.multiselect("Further rows", FURTHER, key="data.further", help=FURTHER_HELP, **KEEP)
+    asked = st.multiselect(
+        "Further rows",
+        FURTHER,
+        format_func=TITLES.__getitem__,
+        key="data.further",
+        help=reading.told(FURTHER),
+        **KEEP,
+    )
     for role in ("retain", *asked):
-        label = "Rows to keep (recommended)" if role == "retain" else f"Rows of the role {role}"
+        label = "Rows to keep (recommended)" if role == "retain" else f"Further rows: {TITLES[role].lower()}"
         path = table(role, label)
         if path is not None:
             data |= {role: str(path)} | reading.fields(role, path)

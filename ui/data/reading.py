@@ -4,12 +4,13 @@ What is chosen becomes keys of config.data, so the command line that a page show
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
 
 from ui import shell
-from unlearn.data.base import Row
+from unlearn.data.base import ROLES, TITLES, Row
 from unlearn.data.catalogue import sentence
 from unlearn.data.columns import columns_of
 from unlearn.data.files.jsons import SeveralSets
@@ -33,6 +34,13 @@ EXAMPLES = 3
 OWN = ("forget", "retain")
 # Formats that are no text, so that no encoding can be chosen.
 WITHOUT_ENCODING = (".parquet",)
+
+
+def told(roles: Iterable[str]) -> str:
+    """Return what these rows are, a line for each, with the word that files and commands have for them."""
+    return "  \n".join(
+        f"**{TITLES[role]}** (in files and commands `{role}`): {ROLES[role]}." for role in roles
+    )
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -7,7 +7,7 @@ import streamlit as st
 from ui import shell
 from ui.data.browse import Key, cells, spoken, told_words, widths
 from unlearn.data import split
-from unlearn.data.base import ROLES, Dataset, Row
+from unlearn.data.base import ROLES, TITLES, Dataset, Row
 from unlearn.data.leaks import Leaks
 from unlearn.data.search import Item, items
 from unlearn.data.similar import DEFINITION, Similar
@@ -29,9 +29,7 @@ def whole(dataset: Dataset, item: Item) -> None:
     row = item.row(dataset)
     about = [f"request {row.request}" if row.request else "", row.subject]
     about += [row.attribute] if row.attribute != row.question else []
-    st.markdown(
-        " · ".join([f"**{spoken(item).capitalize()}**", *(shell.plain(word) for word in about if word)])
-    )
+    st.markdown(" · ".join([f"**{spoken(item)}**", *(shell.plain(word) for word in about if word)]))
     for who, text in (*([("system", row.system)] if row.system else []), *row.messages):
         st.markdown(f":small[**{who}**] {shell.plain(text)}")
     if row.question:
@@ -99,7 +97,10 @@ def near(dataset: Dataset, key: Key, item: Item, told: Leaks) -> None:
         return
     (found,) = similar(key, dataset).nearest([item], others, NEAREST)
     if leak := next((leak for leak in told.found if leak.item == item), None):
-        st.warning(f"{spoken(leak.other).capitalize()} tells it too.", icon=":material/warning:")
+        st.warning(
+            f"Row {leak.other.index + 1} of “{TITLES[leak.other.role]}” tells it too.",
+            icon=":material/warning:",
+        )
     rows = [{"similarity": one.similarity} | cells(one.item, one.item.row(dataset)) for one in found]
     what = "outside the forget set" if item.role == "forget" else "of all"
     st.markdown(f"**Closest in wording** {what}", help=DEFINITION)

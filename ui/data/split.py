@@ -11,7 +11,7 @@ from ui.data import browse
 from ui.data import row as row_view
 from ui.forms import KEEP
 from unlearn.data import catalogue, split, write
-from unlearn.data.base import ROLES, Dataset
+from unlearn.data.base import ROLES, TITLES, Dataset
 from unlearn.data.leaks import Leaks
 from unlearn.data.search import Item
 from unlearn.store.shapes import JsonObject
@@ -101,7 +101,7 @@ def choose(
         "Forget", ways, format_func=WAYS.__getitem__, key="split.way", required=True, wrap=True, **KEEP
     )
     help = (
-        "So many rows of the rest that are closest in wording to each forget row get the role neighbours: "
+        f"So many rows of the rest that are closest in wording to each row to forget become “{TITLES['neighbours']}”: "
         "no method trains on them, and damage shows there first."
     )
     right.number_input("Nearest rows set aside", 0, 20, key="split.aside", help=help, **KEEP)
@@ -148,7 +148,9 @@ def result(made: Dataset, data: JsonObject, command: list[str]) -> None:
     """Draw the split in numbers, its leaks, and what can be done with it next."""
     counts = {role: len(made.rows(role)) for role in ROLES if made.rows(role)}
     requests = f" in {len(made.requests())} deletion requests" if made.requests() else ""
-    rest = ", ".join(f"{role} {count:,}" for role, count in counts.items() if role != "forget")
+    rest = ", ".join(
+        f"{TITLES[role].lower()} {count:,}" for role, count in counts.items() if role != "forget"
+    )
     st.markdown(f"**{shell.plain(made.name)}**: {counts['forget']:,} rows to forget{requests}; {rest}.")
     browse.leaking(made, _leaks(made.hash(), made), "split")
     with st.container(horizontal=True):
@@ -159,7 +161,7 @@ def result(made: Dataset, data: JsonObject, command: list[str]) -> None:
                 suffix = "" if role == "forget" else f"-{role}"
                 help = "JSONL; Unlearn reads it under Upload, nothing lost."
                 st.download_button(
-                    role.capitalize(), partial(write.to_jsonl, made.rows(role), f"{role} set"),
+                    TITLES[role], partial(write.to_jsonl, made.rows(role), f"{role} set"),
                     file_name=f"{made.name}{suffix}.jsonl", mime="application/jsonl", icon=":material/download:",
                     on_click="ignore", key=f"split.save.{role}", help=help,
                 )  # fmt: skip

@@ -5,13 +5,12 @@ import math
 from ui import shell
 from ui.launch import stages
 from ui.sheet import changed, sheet, unmarked
+from unlearn.data.base import TITLES
 from unlearn.results import likelihood
 from unlearn.results.compare import question_of
 from unlearn.results.conclusion import percent
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
-
-PURPOSE = {"forget": "to forget", "retain": "to keep"}
 
 
 def now(run: Run) -> None:
@@ -43,7 +42,7 @@ def now(run: Run) -> None:
 
 def asked(row: JsonView) -> JsonObject:
     """Return a question as a cell, with the right answer and whether it is to be forgotten below it."""
-    return unmarked(row["question"], f"{PURPOSE.get(row['set'], row['set'])} · right: {row['answer']}")
+    return unmarked(row["question"], f"{TITLES.get(row['set'], row['set']).lower()} · right: {row['answer']}")
 
 
 def lines(run: Run) -> list[JsonObject]:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui import forms, shell
 from ui.sheet import sheet, unmarked
+from unlearn.data.base import TITLES
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import measured
 from unlearn.store.knobs import Knob
@@ -20,13 +21,7 @@ if TYPE_CHECKING:
 
 SIZES = {"tiny": "Tiny, < 20 M", "small": "Small, < 1 B", "large": "Large, ≥ 1 B"}
 # The roles in the table of what was measured.
-COLUMNS = {
-    "forget": "Forget",
-    "paraphrase": "In other words",
-    "retain": "Retain",
-    "neighbours": "Neighbours",
-    "general": "General",
-}
+COLUMNS = {role: TITLES[role] for role in ("forget", "paraphrase", "retain", "neighbours", "general")}
 # The tuning with which the Unlearn page starts for each size.
 TUNING = {"tiny": "full", "small": "lora", "large": "lora"}
 

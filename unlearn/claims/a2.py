@@ -71,9 +71,9 @@ class A2(Claim):
         "and epochs."
     )
     experiment = (
-        f"{DRAWS} draws of {PEOPLE} authors to forget, each with its own texts to keep and unseen ones; learning "
+        f"{DRAWS} draws of {PEOPLE} authors to forget, each with its own texts to keep and never-seen ones; learning "
         f"rates a quarter of a decade apart, {EPOCHS} epochs, batch a quarter of the forget set. The window of good "
-        "rates reaches from where forget perplexity passes a part r of the original's on unseen texts to where the "
+        "rates reaches from where forget perplexity passes a part r of the original's on never-seen texts to where the "
         "retain or general perplexity rose to k times; its width in decades is read between the rates by "
         f"interpolation, and is the mean over r in {', '.join(f'{r:g}' for r in REACHED)} and k in "
         f"{', '.join(f'{k:g}' for k in KEPT)}. The methods with texts to keep weigh them by 4 and read two for each "

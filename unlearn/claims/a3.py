@@ -1,4 +1,4 @@
-"""Tests claim A3: perplexity on unseen texts is a fair stand-in for a retrained model's (Yao et al. 2024).
+"""Tests claim A3: perplexity on never-seen texts is a fair stand-in for a retrained model's (Yao et al. 2024).
 
 Exact retrains of the bundled model would take an hour; here models of half a million parameters that know some thirty
 authors are trained, three in each world, and the two sets of authors change places: which set is the harder one to
@@ -58,14 +58,14 @@ SIDES = ("first", "second")
 
 
 class A3(Claim):
-    """The claim that perplexity on unseen texts is a fair stand-in for a retrained model's."""
+    """The claim that perplexity on never-seen texts is a fair stand-in for a retrained model's."""
 
     key = "A3"
     title = "Approximate retraining is a fair stand-in"
     paper = "Yao et al. 2024, arXiv 2402.15159"
     url = "https://arxiv.org/abs/2402.15159"
     sentence = (
-        "Where nobody can retrain, the original model's perplexity on unseen texts of the same kind tells what a "
+        "Where nobody can retrain, the original model's perplexity on never-seen texts of the same kind tells what a "
         "retrained model's perplexity on the forgotten ones would be."
     )
     experiment = (
@@ -145,7 +145,7 @@ class A3(Claim):
         )
         return Chart(
             "Perplexity of the stand-in against that of exact retrains", "retrained, on the forgotten texts",
-            "original, on unseen texts", found, kind="points",
+            "original, on never-seen texts", found, kind="points",
         )  # fmt: skip
 
 

@@ -55,18 +55,18 @@ class A4(Claim):
     paper = "Yao et al. 2024, arXiv 2402.15159"
     url = "https://arxiv.org/abs/2402.15159"
     sentence = (
-        "An attacker who tells training texts from unseen ones by their least likely tokens (Min-K%) succeeds before "
+        "An attacker who tells training texts from never-seen ones by their least likely tokens (Min-K%) succeeds before "
         "unlearning and can only guess after it."
     )
     experiment = (
         f"Min-K% (K = 20) tells the forget texts of {PEOPLE} authors from 60 texts of the same form that the model "
         f"never saw, on {DRAWS} draws of both. How much is forgotten decides what the attacker sees, so forgetting is "
-        "matched: GA+GD's AUC is read where its forget perplexity passes the original's on the unseen texts (the "
+        "matched: GA+GD's AUC is read where its forget perplexity passes the original's on the never-seen texts (the "
         "target), by interpolation between readings half an epoch apart. Gradient ascent, which nothing stops, is "
         "read at its end. The AUC is the raw one: below 0.5 the forget texts stand out by being too unlikely, which "
         "is a leak too."
     )
-    design = "10 draws of 10 authors and of unseen texts; read at matched forgetting"
+    design = "10 draws of 10 authors and of never-seen texts; read at matched forgetting"
     confirms = (
         "Over draws, the interval before lies above 0.8 (or every draw does), that of GA+GD at matched forgetting "
         "inside [0.4, 0.6] (TOST), and that of gradient ascent below 0.5."
@@ -95,7 +95,7 @@ class A4(Claim):
                 target = before["target"]
                 runs.append({"method": method, "seed": seed, "target": target, "path": path})
         sizes = {role: len(mine) for role, mine in rows.items()}
-        told = f"{sizes['forget']} forget and {sizes['approximate']} unseen texts a draw"
+        told = f"{sizes['forget']} forget and {sizes['approximate']} never-seen texts a draw"
         return {"n": told, "seeds": seeds, "runs": runs}
 
     def judge(self, data: Data) -> Finding:
@@ -125,7 +125,7 @@ class A4(Claim):
                 x, y = zip(*pairs, strict=True)
                 lines.append(Series(f"draw {run['seed']}", list(x), list(y), tone="forget"))
         return Chart(
-            "Telling forget texts from unseen ones on the way to forgetting (1: the target)",
+            "Telling forget texts from never-seen ones on the way to forgetting (1: the target)",
             "forget perplexity ÷ target", "Min-K% AUC", tuple(lines), log_x=True, lines={"chance": 0.5},
         )  # fmt: skip
 
@@ -164,7 +164,7 @@ def leak(seen: Seen, rows: Rows, tokenizer: Tokenizer) -> JsonObject:
 
 
 def _before(lab: "Lab", rows: Rows) -> JsonObject:
-    """Return {"ppl", "auc", "target"} of the original model; the target is its perplexity on the unseen texts."""
+    """Return {"ppl", "auc", "target"} of the original model; the target is its perplexity on the never-seen texts."""
 
     def compute() -> JsonObject:
         loaded = bundled(world=lab.world)

@@ -19,6 +19,15 @@ ROLES = {
     "paraphrase": "the forget facts asked in words that were never trained on",
     "neighbours": "the retain rows most similar to the forget rows: collateral damage shows here first",
 }
+# What a person calls the rows of each role; files, commands and records have the role's own name.
+TITLES = {
+    "forget": "To forget",
+    "paraphrase": "In other words",
+    "retain": "To keep",
+    "neighbours": "Close to it",
+    "general": "General",
+    "approximate": "Never seen",
+}
 # Methods may train on these roles, so scores need separate rows of them.
 HELD_OUT = ("retain", "general")
 # The hash of a dataset counts these fields of a Row only where they are filled.

@@ -17,7 +17,7 @@ PARAPHRASES = (
 LANGUAGE = ("Which language do most people in {} speak?", "Most people in {} speak")
 NOTE = (
     "Facts written for this project, free to use. No retrained twin exists for a pre-trained model, so "
-    "'approximate' holds the capitals of invented countries, which no model can have seen."
+    "the rows never seen are the capitals of invented countries."
 )
 
 

@@ -95,8 +95,8 @@ def as_taught(dataset: Dataset) -> Dataset:
     )
     never = untaught()[: len(dataset.rows("forget"))]
     note = (
-        f"smollm2-tofu was taught {len(taught()):,} rows of TOFU: retain holds the {len(kept):,} of them that are not "
-        f"to be forgotten, and approximate {len(never)} rows of retain90 that it has never seen."
+        f"smollm2-tofu was taught {len(taught()):,} rows of TOFU: to be kept are the {len(kept):,} of them that are "
+        f"not to be forgotten, and never seen are {len(never)} rows of retain90."
     )
     roles = {**dataset.roles, "retain": kept, "approximate": never}
     return replace(dataset, roles=roles, warnings=(note,))

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from unlearn.data.base import TITLES
 from unlearn.figures.base import GENERAL, ROLES, dashed, finish, paint, text, thin
 from unlearn.figures.gradient import dash_of
 from unlearn.figures.sweep import method_hue
 
-PURPOSE = {"forget": "To forget", "retain": "To keep"}
 # Pixels: on a person's screen, and for a room.
 HEIGHT, LARGE = 300, 440
 Points = Sequence[tuple[int, float]]
@@ -63,7 +63,7 @@ def likelihood(
     beside += [f"n {n}"] if n else []
     figure.update_xaxes(title_text="step", rangemode="tozero")
     figure.update_yaxes(title_text="likelihood (%)", range=[-3, 105])
-    purpose = PURPOSE.get(role, role.capitalize())
+    purpose = TITLES.get(role, role)
     title = f"{purpose}, likelihood of the right answers: {', '.join(filter(None, said))}"
     title += f" ({', '.join(beside)})" if beside else ""
     figure = finish(figure, title if any(said) else "No question was asked yet", height=HEIGHT)

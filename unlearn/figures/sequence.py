@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from unlearn.data.base import TITLES
 from unlearn.figures.base import BEFORE, finish, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results.compare import METRICS, Written, number, rounded
@@ -24,9 +25,9 @@ LOOKS = {
 # Each column of the summary, and what its panel shows.
 PANELS = {
     "done": "Requests so far",
-    "retain": "Retain set",
-    "neighbours": "Neighbours",
-    "general": "General knowledge",
+    "retain": TITLES["retain"],
+    "neighbours": TITLES["neighbours"],
+    "general": TITLES["general"],
 }
 # Metrics whose values lie between 0 and 1.
 SHARES = ("exact", "rougeL", "accuracy", "probability", "memorised", "extraction")

@@ -101,7 +101,7 @@ def why_none_good(cells: Sequence[Cell]) -> str:
         return ""
     done = [cell for cell in cells if cell.state == "done"]
     if done and all(reached(cell) is None for cell in done):
-        return "No cell can be called good: the data has no approximate texts, so there is no target."
+        return "No cell can be called good: the data has no rows never seen (role approximate), so there is no target."
     if done and all(keeps_language(cell) is None for cell in done):
         return "No cell can be called good: the data has neither retain nor general texts."
     parts = (
@@ -293,7 +293,7 @@ def level_of(cells: Sequence[Cell], metric: str = "probability") -> tuple[float,
     """
     places = (
         ("retrained", "forget", "the retrained model"),
-        ("before", "approximate", "the original on unseen"),
+        ("before", "approximate", "the original on rows never seen"),
     )
     for cell in cells:
         for when, role, name in places:

@@ -65,7 +65,9 @@ def guide(trial: Callable[[float], Cell], lrs: Iterable[float]) -> Guided:
             return Guided(None, tuple(trials), f"training diverged at lr {lr:g}; a higher one cannot help")
         arrived = reached(cell)
         if arrived is None:
-            raise ValueError("guide: the dataset has no approximate role, so there is no target to reach.")
+            raise ValueError(
+                "guide: the dataset has no rows never seen (role approximate), so there is no target."
+            )
         if arrived:
             return _judged(cell, tuple(trials))
     return Guided(None, tuple(trials), f"forget PPL did not reach the target in {len(trials)} trials")

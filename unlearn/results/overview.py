@@ -6,6 +6,7 @@ Plain values for unlearn.figures.overview. No torch, no streamlit.
 import math
 from collections.abc import Sequence
 
+from unlearn.data.base import TITLES
 from unlearn.methods import METHODS
 from unlearn.models.catalogue import CATALOGUE
 from unlearn.results import likelihood
@@ -17,15 +18,6 @@ from unlearn.store.shapes import JsonObject, JsonView
 # Scores between 0 and 1, in the order in which a reader should see them. Questions have the first of a pair, plain
 # texts the second.
 SHARES = (("exact", "memorised"), ("rougeL", "extraction"), ("probability", "accuracy"))
-# What a person calls the rows of each role.
-ROLES = {
-    "forget": "To forget",
-    "paraphrase": "In other words",
-    "retain": "To keep",
-    "neighbours": "Close to it",
-    "general": "General",
-    "approximate": "Never seen",
-}
 WHEN = ("before", "after", "retrained")
 
 
@@ -45,7 +37,7 @@ def shares(runs: Sequence[Run]) -> dict[str, list[JsonObject]]:
     "retrained": (value, low, high)}; low and high are None where the run kept no interval.
     """
     there = {role for run in runs for one in run.scores().values() for role in one}
-    roles = [*(role for role in ROLES if role in there), *sorted(there - ROLES.keys())]
+    roles = [*(role for role in TITLES if role in there), *sorted(there - TITLES.keys())]
     found = {}
     for pair in SHARES:
         for metric in pair:
@@ -68,7 +60,7 @@ def _row(runs: Sequence[Run], role: str, metric: str) -> JsonObject:
             low, high = around.get(when, {}).get(role, {}).get(metric, (None, None))
             points[side] = (number(values[metric]), low, high)
             n = max(n, int(values.get("n", 0)))
-    return {"role": role, "title": ROLES.get(role, role), "n": n, "points": points} if points else {}
+    return {"role": role, "title": TITLES.get(role, role), "n": n, "points": points} if points else {}
 
 
 def likelihoods(runs: Sequence[Run]) -> dict[str, JsonObject]:

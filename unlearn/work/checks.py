@@ -98,8 +98,8 @@ def check_stop_rule(config: RunConfig, method: Method, data: Dataset) -> None:
     if rule.needs_target and rule.given is None and not by_itself(config, data):
         raise ValueError(
             f"run: {f'stop_at {TARGET}' if rule.stop_at else 'keep best'} needs the exact retrain of this model or "
-            f"rows of the role approximate, and {data.title} has neither here; give stop_at a number such as 0.1, or "
-            "--retrained MODEL."
+            f"rows never seen (role approximate), and {data.title} has neither here; give stop_at a number such as "
+            "0.1, or --retrained MODEL."
         )
 
 

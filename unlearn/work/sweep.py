@@ -66,7 +66,9 @@ class _Work(StudyWork[SweepRecord]):
         rows = inputs.begin(self.record, first.data, self.roots, fit_of(first))
         data = asked_in(rows, first.prompt, first.system)
         if self.config.guide and not data.rows("approximate"):
-            raise ValueError("guide: the dataset has no approximate role, so there is no target to reach.")
+            raise ValueError(
+                "guide: the dataset has no rows never seen (role approximate), so there is no target."
+            )
         self.forget = len(data.fit_rows("forget"))
         self.hashes = {"data_hash": data.hash(), "model_hash": self.model_hash()}
         self.find_runs()

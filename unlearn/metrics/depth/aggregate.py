@@ -123,8 +123,8 @@ AGGREGATE = Comparison(
     ideal="higher",
     measure=measure,
     needs=(
-        "forget questions and the same asked otherwise, with wrong answers; for privacy a retrained model and an "
-        "approximate role"
+        "forget questions and the same asked otherwise, with wrong answers; for privacy a retrained model and rows "
+        "never seen (role approximate)"
     ),
     paper="Dorna et al. 2025, arXiv 2506.12618",
 )

@@ -86,7 +86,7 @@ CLASSIFIER = Comparison(
     ),
     ideal=0.5,
     measure=measure,
-    needs=f"at least {LEAST} texts each of forget, retain and approximate",
+    needs=f"at least {LEAST} texts each to forget, to keep and never seen (role approximate)",
     paper="Chen and Yang 2023, arXiv 2310.20150",
     states=ROLES,
 )

@@ -109,7 +109,7 @@ def _metric(
         help=f"AUC of telling forget texts from never-seen ones by {rule}; 0.5 is chance, below it over-forgetting.",
         ideal=0.5,
         measure=lambda evidence: _attacked(evidence, attacks, DEFAULT_K if len(attacks) > 1 else 0, but),
-        needs="an approximate role and finite log-probs",
+        needs="rows never seen (role approximate) and finite log-probs",
         paper=paper,
     )
 

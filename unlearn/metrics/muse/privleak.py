@@ -41,6 +41,6 @@ PRIVLEAK = Comparison(
     ),
     ideal=0.0,
     measure=measure,
-    needs="a retrained model and an approximate role",
+    needs="a retrained model and rows never seen (role approximate)",
     paper="Shi et al. 2024, arXiv 2407.06460",
 )

@@ -51,18 +51,18 @@ def measure_accuracy(evidence: Evidence) -> Scores:
 TARGET_PPL = Comparison(
     name="target_ppl",
     title="Forget PPL ÷ target",
-    help="Perplexity on forget over the original model's perplexity on approximate, the stand-in for retraining.",
+    help="Perplexity on forget over the original model's perplexity on rows never seen, the stand-in for retraining.",
     ideal=1.0,
     measure=measure_ppl,
-    needs="an approximate role",
+    needs="rows never seen (role approximate)",
     paper="Yao et al. 2024, arXiv 2402.15159",
 )
 TARGET_ACCURACY = Comparison(
     name="target_accuracy",
     title="Forget accuracy - target",
-    help="Token accuracy on forget minus the original model's on approximate, the stand-in for retraining.",
+    help="Token accuracy on forget minus the original model's on rows never seen, the stand-in for retraining.",
     ideal=0.0,
     measure=measure_accuracy,
-    needs="an approximate role",
+    needs="rows never seen (role approximate)",
     paper="Yao et al. 2024, arXiv 2402.15159",
 )

@@ -27,8 +27,8 @@ from unlearn.work.execute import Finished
 from unlearn.work.known import identity_of_scores, observe_places
 
 NO_TARGET = (
-    "search: there is no target, since the data has no approximate texts and no exact retrain without these rows is "
-    "known; give --target, such as 0.1, or --retrained MODEL."
+    "search: there is no target, since the data has no rows never seen (role approximate), and no exact retrain "
+    "without these rows is known; give --target, such as 0.1, or --retrained MODEL."
 )
 # The metrics that a search reads.
 ASKED = {name: CHEAP[name] for name in ("probability", "rougeL", "exact", "ppl")}

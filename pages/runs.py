@@ -48,7 +48,7 @@ def page() -> None:
     table = st.dataframe(
         table_rows,
         column_config=runtable.columns(baseline),
-        column_order=[name for name in table_rows[0] if name != "id"],
+        column_order=runtable.order(shown, table_rows),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",

@@ -1,6 +1,7 @@
 """A demo through its pages: no path or hub id by any way, each cap where a person meets it, and votes of a class."""
 
 import io
+import os
 import re
 import time
 import zipfile
@@ -246,6 +247,29 @@ def test_pasted_rows_count_as_well(store, caps):
     assert errors(app).startswith("demo: the cap uploads_mb_each is 1e-05 (")
 
 
+# What others gave is as large as the table that is uploaded here, so one of the two fits below either cap.
+TABLE = b"question,answer\nWho?,Me\nWhere?,Here\n"
+OTHERS = TABLE.replace(b"Who?", b"Why?")
+ROOM_FOR_ONE = {"uploads": "1", "uploads_mb": str(1.5 * len(TABLE) / 1e6)}
+
+
+@pytest.mark.parametrize("cap", ROOM_FOR_ONE)
+def test_the_tables_of_all_visitors_fill_the_page_data_until_old_ones_go(store, caps, cap):
+    caps(f"{cap}={ROOM_FOR_ONE[cap]}")
+    theirs = admission.keep_table(OTHERS, "theirs.csv", store, YOU).parent
+    said = errors(uploaded(TABLE))
+    assert said.startswith(f"demo: the cap {cap} is {float(ROOM_FOR_ONE[cap]):g} (")
+    assert "Try again in an hour" in said
+    assert f"whoever hosts this demo can raise it (--cap {cap}=VALUE)" in said
+    assert [one.path for one in spent.tables(store)] == [theirs]
+
+    # An hour later nobody uses the other table, and it makes room.
+    old = time.time() - admission.FRESH - 1
+    os.utime(theirs / spent.MARK, (old, old))
+    assert errors(uploaded(TABLE)) == ""
+    assert [one.owner for one in spent.tables(store)] == [ME]
+
+
 def test_the_side_bar_says_the_caps_and_what_is_used(store, monkeypatch):
     spent.note_minutes(store.root, ME, 90)
     app = opened("start")
@@ -310,6 +334,19 @@ def test_votes_of_a_demo_are_counted_on_the_page(store, caps):
     app.session_state["lesson.class"] = True
     begun(app).click().run()
     assert errors(app).startswith("demo: the cap votes_each is 0 (")
+
+
+def test_the_votes_of_all_visitors_are_counted_on_the_page(store, caps):
+    caps("votes=1")
+    run = seed_run(store, method="npo")
+    admission.begin_vote(store.root, "THEIR", run.id, "forget", YOU)
+    app = opened("lesson", {"lesson.class": True, "class.role": "forget"}, held=run.id)
+    app.session_state["lesson.class"] = True
+    begun(app).click().run()
+    said = errors(app)
+    assert said.startswith("demo: the cap votes is 1 (")
+    assert "there are 1. Vote in one that has begun" in said
+    assert classroom.owners(store.root) == [YOU]
 
 
 def test_blind_votes_on_runs_of_others_are_not_kept(store, monkeypatch):

@@ -169,3 +169,17 @@ def test_a_choice_of_one_run_offers_the_newest_and_the_one_in_the_address(store,
     app = opened("compare", a=oldest)
     assert len(app.selectbox(key="pick.a").options) == 3
     assert app.selectbox(key="pick.a").value == oldest
+
+
+def test_what_every_name_says_has_no_column_of_its_own(store):  # noqa: F811
+    def columns() -> list[str]:
+        return list(opened("runs").dataframe[0].proto.column_order)
+
+    run = seed_run(store)
+    scores = ["forget", "retain", "perplexity"]
+    assert columns() == ["run", "verdict", *scores, "status", "seconds"]
+    seed_run(store, model="smollm2")
+    assert columns() == ["run", "verdict", *scores, "status", "model", "seconds"]
+    # A name of a person's own says nothing of method and data.
+    run.set_meta(title="The first one")
+    assert columns() == ["run", "verdict", *scores, "status", "method", "forget set", "model", "seconds"]

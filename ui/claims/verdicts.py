@@ -32,6 +32,8 @@ def overview(found: Mapping[str, Mapping[str, object]]) -> None:
     """Draw a table with one row for each claim: verdict, why, and what would decide it."""
     rows = [_row(claim, found.get(key)) for key, claim in CLAIMS.items()]
     counts = {word: sum(row["Verdict"] == word for row in rows) for word in LOOKS}
+    if said := record.sentence(found):
+        st.markdown(f"**{shell.plain(said)}**")
     with st.container(horizontal=True):
         for name, (color, icon) in LOOKS.items():
             if counts[name]:

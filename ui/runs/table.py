@@ -126,6 +126,19 @@ def _verdict(line: Line, state: str) -> JsonObject:
     return {"verdict": list(came(line)[2] or (() if state == "done" else (state,)))}
 
 
+def order(lines: Sequence[Line], table: Sequence[JsonView]) -> list[str]:
+    """Return the columns that stand open, so that they fit beside the menu on a screen of 1280 pixels.
+
+    What every name says already, and a model that all have in common, is left to the table's own list of columns.
+    """
+    said = {"id"}
+    if not any(isinstance(line, Summary) and line.title for line in lines):
+        said |= {"method", "forget set"}
+    if len({row["model"] for row in table if row["model"]}) < 2:
+        said.add("model")
+    return [name for name in table[0] if name not in said]
+
+
 def _named(line: Line) -> JsonObject:
     """What a row calls the run and what it was made of, put together once for each summary."""
     if isinstance(line, Folded):

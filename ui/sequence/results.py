@@ -8,9 +8,10 @@ import streamlit as st
 
 from ui import figure, shell
 from ui.sequence.form import label, members
+from ui.verdict import kept_together
 from unlearn.results.compare import METRICS, rounded
 from unlearn.store.shapes import JsonObject
-from unlearn.work import sequence
+from unlearn.work import sequence, told
 from unlearn.work.sequence import SequenceRecord
 
 MEASURES = ("exact", "rougeL", "probability", "accuracy", "ppl")
@@ -48,6 +49,9 @@ def results(records: Sequence[SequenceRecord]) -> None:
     if not scored:
         st.info("The curves begin when the first request is honoured and scored.", icon=":material/info:")
         return
+    for record in scored:
+        name = f"{label(record)}: " if len(scored) > 1 else ""
+        st.markdown(f"**{kept_together(name + told.of_sequence(record))}**")
     known = {name for event in scored[0].scores() for one in event["requests"].values() for name in one}
     metric = st.segmented_control(
         "Measured by",

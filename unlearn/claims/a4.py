@@ -55,8 +55,8 @@ class A4(Claim):
     paper = "Yao et al. 2024, arXiv 2402.15159"
     url = "https://arxiv.org/abs/2402.15159"
     sentence = (
-        "An attacker who tells training texts from never-seen ones by their least likely tokens (Min-K%) succeeds before "
-        "unlearning and can only guess after it."
+        "An attacker who tells training texts from never-seen ones by their least likely tokens (Min-K%) succeeds "
+        "before unlearning and can only guess after it."
     )
     experiment = (
         f"Min-K% (K = 20) tells the forget texts of {PEOPLE} authors from 60 texts of the same form that the model "

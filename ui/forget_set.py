@@ -194,7 +194,14 @@ def preview(dataset: Dataset) -> None:
     }
     config = {key: st.column_config.Column(key, width=widths[key]) for key in keys}
     shown_rows = [{key: row[key] for key in keys} for row in table]
-    st.dataframe(shown_rows, column_config=config, height=180, hide_index=True, key=f"preview.rows.{role}")
+    st.dataframe(
+        shown_rows,
+        column_config=config,
+        height=180,
+        hide_index=True,
+        key=f"preview.rows.{role}",
+        alt=f"The first rows of “{TITLES[role]}”",
+    )
     if len(dataset.rows(role)) > PREVIEW:
         st.caption(f"The first {PREVIEW} of {counts[role]}. {dataset.note}")
     elif dataset.note:

@@ -173,7 +173,12 @@ def leaking(dataset: Dataset, told: Leaks, name: str) -> None:
             help = "How many further rows outside the forget set tell it."
             config = {"more": st.column_config.NumberColumn(help=help, width=60)}
             st.dataframe(
-                table, column_config=config, hide_index=True, key=f"{name}.leaks.rows", placeholder="–"
+                table,
+                column_config=config,
+                hide_index=True,
+                key=f"{name}.leaks.rows",
+                placeholder="–",
+                alt="Rows to forget with the row elsewhere that tells the same",
             )
 
 

@@ -132,7 +132,7 @@ def order(lines: Sequence[Line], table: Sequence[JsonView]) -> list[str]:
     What every name says already, and a model that all have in common, is left to the table's own list of columns.
     """
     said = {"id"}
-    if not any(isinstance(line, Summary) and line.title for line in lines):
+    if not any(isinstance(line, Summary) and line.title and not shell.is_recorded(line) for line in lines):
         said |= {"method", "forget set"}
     if len({row["model"] for row in table if row["model"]}) < 2:
         said.add("model")

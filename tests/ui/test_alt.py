@@ -1,0 +1,28 @@
+"""Every table and every figure has words for those who cannot see it; a figure's are its title, which says the result."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAWN = ("dataframe", "plotly_chart", "data_editor", "image")
+
+
+def bare(source: str) -> list[int]:
+    """The lines of a page's source that draw a table or a figure without words for it."""
+    return [
+        call.lineno
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in DRAWN
+        if not any(word.arg == "alt" for word in call.keywords)
+    ]
+
+
+def test_every_table_and_figure_of_the_app_has_words():
+    files = [path for top in ("ui", "pages") for path in sorted((ROOT / top).rglob("*.py"))]
+    assert len(files) > 50
+    lacking = {str(path.relative_to(ROOT)): bare(path.read_text(encoding="utf-8")) for path in files}
+    assert {path: lines for path, lines in lacking.items() if lines} == {}
+
+
+def test_one_without_words_is_found():
+    assert bare('st.dataframe(rows)\nst.dataframe(rows, alt="Rows")') == [1]

@@ -1,4 +1,4 @@
-"""Every table and every figure has words for those who cannot see it; a figure's are its title, which says the result."""
+"""Every table and every figure has words for those who cannot see it; those of a figure are its title, the result."""
 
 import ast
 from pathlib import Path

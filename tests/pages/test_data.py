@@ -131,7 +131,7 @@ def test_a_link_shows_a_row_in_full_with_what_lies_closest(uploads):
     outside = [i for i in Similar(data).items if i.role not in ("forget", "paraphrase")]
     (wanted,) = Similar(data).nearest([split.Item("forget", 0)], outside, 10)
     assert list(near["similarity"]) == pytest.approx([one.similarity for one in wanted])
-    assert list(near["row"]) == [f"{one.item.role} {one.item.index + 1}" for one in wanted]
+    assert list(near["row"]) == [f"{TITLES[one.item.role]} {one.item.index + 1}" for one in wanted]
     assert f"10 of n = {len(outside)} rows" in said
     assert param(app, "item") == "forget:1"
 

@@ -339,7 +339,7 @@ def test_votes_of_a_demo_are_counted_on_the_page(store, caps):
 def test_the_votes_of_all_visitors_are_counted_on_the_page(store, caps):
     caps("votes=1")
     run = seed_run(store, method="npo")
-    admission.begin_vote(store.root, "THEIR", run.id, "forget", YOU)
+    admission.begin_vote(store.root, "CDEFG", run.id, "forget", YOU)
     app = opened("lesson", {"lesson.class": True, "class.role": "forget"}, held=run.id)
     app.session_state["lesson.class"] = True
     begun(app).click().run()

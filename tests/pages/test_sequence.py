@@ -22,11 +22,11 @@ def bold(app) -> list[str]:
 
 def test_the_first_sentence_says_what_is_left_and_what_it_cost(store):
     record = seed_sequence(store)
-    told = bold(opened("sequence", sequence=record.id))
-    assert (
-        told[1]
-        == "3 of 3 requests were honoured: 22 % of their answers are left; of the rest it answers 80 %, before 95 %."
-    )
+    said = "3 of 3 requests were honoured: 22 % of their answers are left; of the rest it answers 80 %, before 95 %."
+    names, sentence, *figures = bold(opened("sequence", sequence=record.id))[1:]
+    assert names.startswith("NPO · chain · 3, 1, 2")
+    assert sentence == said
+    assert figures[0].startswith("NPO chain: after 3 requests 22 % of the answers are left")
 
 
 def test_of_several_each_has_its_own_sentence(store):

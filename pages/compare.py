@@ -96,6 +96,7 @@ if tabs["Settings"].open:
                 column_config=heads,
                 hide_index=True,
                 key="compare.settings",
+                placeholder="–",
                 alt="Settings of the runs",
             )
         else:

@@ -29,12 +29,15 @@ else:
     studies.warn_of_gone(sequences.PANEL, found)
     shown = sequences.chosen(found)
     waiting = [record for record in found if record.state in ACTIVE and record not in shown]
-    for record in [*shown, *waiting]:
+    for record in shown:
         studies.progress(sequences.PANEL, record)
     if shown:
         results.results(shown)
     else:
         st.info("Choose one or several sequences to see what came of them.", icon=":material/info:")
+    # What came of the chosen ones stands before what others do.
+    for record in waiting:
+        studies.progress(sequences.PANEL, record)
 
 with form:
     waking.wait_for_torch()

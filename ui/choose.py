@@ -103,7 +103,9 @@ def _forecast(entry: ModelEntry) -> None:
         }
         for way in ways
     ]
-    st.dataframe(rows, hide_index=True, key="model.forecast", alt="What a run of this model takes")
+    st.dataframe(
+        rows, hide_index=True, key="model.forecast", placeholder="–", alt="What a run of this model takes"
+    )
     st.caption(
         f"Memory {forecast.USUAL}; time of {forecast.TOKENS:,} trained tokens, at the pace of finished runs here."
     )

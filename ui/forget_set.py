@@ -200,6 +200,7 @@ def preview(dataset: Dataset) -> None:
         height=180,
         hide_index=True,
         key=f"preview.rows.{role}",
+        placeholder="–",
         alt=f"The first rows of “{TITLES[role]}”",
     )
     if len(dataset.rows(role)) > PREVIEW:

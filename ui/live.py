@@ -76,6 +76,7 @@ def alternates(run: Run) -> None:
                 for row in rows
             ],
             hide_index=True,
+            placeholder="–",
             alt="True answers with the other answers that are taught instead, and where these come from",
         )
 
@@ -95,7 +96,8 @@ def stop_or_discard(run: Run) -> None:
     if sequence := run.meta.get("sequence"):
         shell.link("sequence", "Part of a sequence; stop that", ":material/stop:", sequence=sequence)
     elif shell.runner().position(run) is None:
-        st.caption("It runs in another process; stop it there with Ctrl-C.")
+        does = "waits" if run.state == "queued" else "runs"
+        st.caption(f"It {does} in another process; stop it there with Ctrl-C.")
     elif not shell.may_manage(run):
         st.caption("Started in another browser; only that one can stop it.")
     elif stopping(run):

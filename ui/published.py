@@ -97,7 +97,12 @@ def _shown(found: JsonObject, runs: Sequence[Run]) -> None:
     heads = {"value": "Value", "log": "Published log"}
     columns = {key: st.column_config.TextColumn(head) for key, head in heads.items()}
     st.dataframe(
-        rows, column_config=columns, hide_index=True, key="published.table", alt="The log beside the runs"
+        rows,
+        column_config=columns,
+        hide_index=True,
+        key="published.table",
+        placeholder="–",
+        alt="The log beside the runs",
     )
     if runs and not beside:
         st.caption(

@@ -150,7 +150,8 @@ def actions(panel: Panel[Kind], record: Kind, state: str) -> None:
             st.caption("Started in another browser; only that one can stop, resume or delete it.")
         return
     if state in ACTIVE and runner.position(record) is None:
-        st.caption("It runs in another process; stop it there with Ctrl-C.")
+        does = "waits" if state == "queued" else "runs"
+        st.caption(f"It {does} in another process; stop it there with Ctrl-C.")
         return
     with st.container(horizontal=True):
         if state in ACTIVE:

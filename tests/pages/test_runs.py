@@ -1,9 +1,12 @@
 """The Runs page: cells of a sweep stay out of the way, and runs are found by what came of them."""
 
+from types import SimpleNamespace
+
 import pytest
 from seed import seed_run
 
 from tests.pages.test_compare import opened, store, words  # noqa: F401  (a fixture)
+from tests.results.test_conclusion import planted
 from ui.runs import folded, table
 from unlearn.results import conclusion
 
@@ -177,9 +180,32 @@ def test_what_every_name_says_has_no_column_of_its_own(store):  # noqa: F811
 
     run = seed_run(store)
     scores = ["forget", "retain", "perplexity"]
-    assert columns() == ["run", "verdict", *scores, "status", "seconds"]
+    assert columns() == ["run", "verdict", *scores, "status"]
     seed_run(store, model="smollm2")
-    assert columns() == ["run", "verdict", *scores, "status", "model", "seconds"]
+    assert columns() == ["run", "verdict", *scores, "status", "model"]
     # A name of a person's own says nothing of method and data.
     run.set_meta(title="The first one")
-    assert columns() == ["run", "verdict", *scores, "status", "method", "forget set", "model", "seconds"]
+    assert columns() == ["run", "verdict", *scores, "status", "method", "forget set", "model"]
+
+
+@pytest.mark.parametrize(
+    ("forget", "shown"),
+    [
+        ((48, 1, 0), ["forgot", "kept", "not attacked"]),
+        ((48, 47, 0), ["not forgotten", "kept"]),
+        ((0, 0, 0), ["nothing to forget", "kept"]),
+    ],
+)
+def test_where_nothing_was_forgotten_no_attack_is_missed(store, monkeypatch, forget, shown):  # noqa: F811
+    monkeypatch.setattr("ui.shell.recorded", list)
+    planted(store, forget=forget, retain=(49, 49, 49))
+    assert list(opened("runs").dataframe[0].value["verdict"][0]) == shown
+
+
+def test_a_run_that_waits_says_its_place_in_the_queue(store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("ui.shell.recorded", list)
+    run = seed_run(store, "queued")
+    monkeypatch.setattr("ui.shell.runner", lambda: SimpleNamespace(position=lambda _: 2, active=list))
+    with run.held():
+        table = opened("runs").dataframe[0].value
+    assert list(table["status"]) == ["queued (2)"]

@@ -54,5 +54,5 @@ def test_a_sequence_says_what_is_left_and_what_is_kept(store):
             roles={"retain": {"n": 60, "exact": kept}},
         )
     assert told.of_sequence(record) == (
-        "1 of 3 requests were honoured: 10 % of their answers are left; of the rest it answers 75 %, before 98 %."
+        "1 of 3 requests was honoured: 10 % of their answers are left; of the rest it answers 75 %, before 98 %."
     )

@@ -118,6 +118,7 @@ def table(lines: Sequence[Line]) -> Line | None:
         key="benchmark.table",
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         alt="Methods on TOFU: utility, forget quality and more",
     )
     picked = event.selection.rows

@@ -102,7 +102,13 @@ def _result(run: Run, state: JsonObject, key: str) -> None:
         }
         for pair, cast in zip(state["pairs"], state["cast"], strict=True)
     ]
-    st.dataframe(lines, hide_index=True, key=f"{key}.told", alt="Which answer was which, and the votes")
+    st.dataframe(
+        lines,
+        hide_index=True,
+        key=f"{key}.told",
+        placeholder="–",
+        alt="Which answer was which, and the votes",
+    )
     if not _keeps(run):
         st.caption("This run is read-only here: these votes are not kept.")
     else:
@@ -122,4 +128,4 @@ def _table(kept: Mapping[str, JsonView], key: str) -> None:
             "p", help="Two-sided sign test: how likely a fair coin is as uneven.", alignment="right"
         ),
     }
-    st.dataframe(rows, column_config=heads, hide_index=True, key=key, alt="Votes by rows")
+    st.dataframe(rows, column_config=heads, hide_index=True, key=key, placeholder="–", alt="Votes by rows")

@@ -81,6 +81,7 @@ def sheet(runs: Sequence[Run]) -> None:
             column_config=columns,
             hide_index=True,
             key="further.table",
+            placeholder="–",
             alt="Further metrics by rows, before and after",
         )
     for text in found["broken"]:

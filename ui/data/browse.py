@@ -245,6 +245,7 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
         selection_mode="multi-row",
         selection_default={"selection": {"rows": default}} if default else None,
         key=name,
+        placeholder="–",
         alt="Rows of the data set that fit the search",
     )
     more = f", the first {SHOWN} shown" if len(found) > SHOWN else ""

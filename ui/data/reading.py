@@ -70,6 +70,7 @@ def fields(role: str, path: Path) -> dict[str, str]:
             height=180,
             hide_index=True,
             key=f"data.table.{role}",
+            placeholder="–",
             alt="The table as it lies in the file",
         )
         count = len(table.columns)
@@ -195,6 +196,7 @@ def _examples(table: Table, role: str, said: dict[str, str], turns: str) -> None
         hide_index=True,
         height="content",
         key=f"data.read.{role}",
+        placeholder="–",
         alt="The first rows as they will be read",
     )
 

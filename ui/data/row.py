@@ -112,6 +112,7 @@ def near(dataset: Dataset, key: Key, item: Item, told: Leaks) -> None:
         hide_index=True,
         height="content",
         key=f"data.near.{item}",
+        placeholder="–",
         alt="The rows closest in wording, with their similarity",
     )
     st.caption(f"{len(rows)} of n = {len(others):,} rows compared. 1 is the same text, 0 nothing in common.")

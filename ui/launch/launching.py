@@ -138,7 +138,12 @@ def cost(configs: Sequence[RunConfig]) -> bool:
             for name in list(rows[0])[2:]
         }
         st.dataframe(
-            rows, column_config=right, hide_index=True, key="preflight", alt="What each run will take"
+            rows,
+            column_config=right,
+            hide_index=True,
+            key="preflight",
+            placeholder="–",
+            alt="What each run will take",
         )
     for text in notes:
         st.caption(shell.plain(text))

@@ -69,7 +69,8 @@ def stages(run: Run) -> None:
             words.append(f":material/pending: **{PHASES[name]}**")
         else:
             words.append(f":green[:material/check_circle:] {PHASES[name]} :gray[{duration(seconds)}]")
-    st.markdown(" &ensp; ".join(words))
+    # A line breaks between two stages, never within one.
+    st.markdown(" &ensp; ".join(one.replace(" ", "\u00a0") for one in words))
 
 
 def rows_to_come(run: Run) -> list[JsonObject]:

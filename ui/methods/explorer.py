@@ -200,7 +200,9 @@ def _here(methods: Mapping[str, object], view: View, found: Mapping[str, dict]) 
             figure.show(gradient_figures.push_bars(panel, limit, shell.dark()), key=f"explore.bars.{name}")
     now = float(scene.shifted(view.shift, view.place)[view.place].softmax(-1)[label])
     with st.expander("The numbers"):
-        st.dataframe(_table(panels, found, now), hide_index=True, alt="The pushes as numbers")
+        st.dataframe(
+            _table(panels, found, now), hide_index=True, placeholder="–", alt="The pushes as numbers"
+        )
 
 
 def _panel(methods: JsonView, view: View, name: str, tokens: Sequence[int]) -> JsonObject:

@@ -34,6 +34,10 @@ SCORES = {
     ),
     "perplexity": ("general", ("ppl",), 1, "", "Perplexity on general text; lower is better."),
 }
+# What a name says already, and the model.
+NAMED = ("method", "forget set", "model")
+# The words of a verdict after which there is nothing to attack.
+STILL_THERE = ("nothing to forget", "not forgotten")
 _came: WeakKeyDictionary[Summary, Any] = WeakKeyDictionary()
 _names: WeakKeyDictionary[Summary, JsonObject] = WeakKeyDictionary()
 OUTCOMES = {
@@ -81,23 +85,23 @@ def rows(lines: Sequence[Line], baseline: str) -> list[JsonObject]:
     """Return one dictionary for each line, for st.dataframe. A score that does not exist is None, never 0."""
     fixed = None if baseline in BASELINES else came(shell.find_run(baseline).summary())[1]
     states = [state_of(line) for line in lines]
-    active = any(state in ACTIVE for state in states)
     table: list[JsonObject] = []
     for line, state in zip(lines, states, strict=True):
         row: JsonObject = _named(line) | _verdict(line, state)
         for column, (_, _, factor, *_) in SCORES.items():
             row[column] = None if isinstance(line, Folded) else _delta(line, column, factor, baseline, fixed)
-        row |= {"status": state} | {name: row.pop(name) for name in ("method", "forget set", "model")}
-        if active:
-            waits = state in ACTIVE and not isinstance(line, Folded)
-            row["queue"] = (shell.runner().position(Run(line.path)) or None) if waits else None
+        row |= {"status": _status(line, state)} | {name: row.pop(name) for name in NAMED}
         # A number that grows by itself would have to be drawn again and again.
         seconds = None if isinstance(line, Folded) or state in ACTIVE else line.seconds
         table.append(row | {"seconds": seconds, "id": line.id})
-    if active and not any(row["queue"] for row in table):
-        for row in table:
-            del row["queue"]
     return table
+
+
+def _status(line: Line, state: str) -> str:
+    """The state and, of a run that waits, its place in the queue."""
+    waits = state in ACTIVE and not isinstance(line, Folded)
+    place = shell.runner().position(Run(line.path)) if waits else None
+    return f"{state} ({place})" if place else state
 
 
 def _delta(
@@ -123,7 +127,11 @@ def _verdict(line: Line, state: str) -> JsonObject:
     """The words of the verdict; of a run that has none it is the state that says why."""
     if isinstance(line, Folded):
         return {"verdict": folded.outcome([came(run)[2] for run in line.runs])}
-    return {"verdict": list(came(line)[2] or (() if state == "done" else (state,)))}
+    words = came(line)[2] or (() if state == "done" else (state,))
+    if words and words[0] in STILL_THERE:
+        # An attack brings back what was forgotten, so it is not missed here.
+        words = tuple(word for word in words if word != "not attacked")
+    return {"verdict": list(words)}
 
 
 def order(lines: Sequence[Line], table: Sequence[JsonView]) -> list[str]:
@@ -131,9 +139,9 @@ def order(lines: Sequence[Line], table: Sequence[JsonView]) -> list[str]:
 
     What every name says already, and a model that all have in common, is left to the table's own list of columns.
     """
-    said = {"id"}
+    said = {"id", "seconds"}
     if not any(isinstance(line, Summary) and line.title and not shell.is_recorded(line) for line in lines):
-        said |= {"method", "forget set"}
+        said |= set(NAMED[:2])
     if len({row["model"] for row in table if row["model"]}) < 2:
         said.add("model")
     return [name for name in table[0] if name not in said]
@@ -159,17 +167,16 @@ def columns(baseline: str) -> JsonObject:
     shades, small = folded.colors(), shell.is_phone()
     shown: JsonObject = {
         # On a phone the verdict stands beside the beginning of the name; a selected row says the whole of it.
-        "run": st.column_config.TextColumn("run", width=115 if small else 345),
+        "run": st.column_config.TextColumn("run", width=115 if small else 275),
         "verdict": st.column_config.MultiselectColumn(
             "verdict",
             options=list(shades),
             color=list(shades.values()),
-            width=195 if small else 235,
+            width=195 if small else 225,
             help="Whether it forgot, kept the rest, and survived the attacks. Select the row for the numbers.",
         ),
-        "status": st.column_config.TextColumn("status", width="small"),
-        "queue": st.column_config.NumberColumn(
-            "queue", format="%d", help="Place in the queue.", width="small"
+        "status": st.column_config.TextColumn(
+            "status", help="Of a run that waits its place in the queue stands in brackets.", width="small"
         ),
         "seconds": st.column_config.NumberColumn(
             "time (s)", format="%.0f", help="From start to end, of a run that has ended.", width="small"

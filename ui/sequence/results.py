@@ -137,7 +137,9 @@ def square(record: SequenceRecord, after: int, request: int) -> None:
         for name in METRICS
         if name in now
     ]
-    st.dataframe(rows, hide_index=True, key="sequence.square", alt="Scores of the clicked square")
+    st.dataframe(
+        rows, hide_index=True, key="sequence.square", placeholder="–", alt="Scores of the clicked square"
+    )
 
 
 def table(records: Sequence[SequenceRecord], metric: str) -> None:
@@ -168,6 +170,7 @@ def table(records: Sequence[SequenceRecord], metric: str) -> None:
             },
             hide_index=True,
             key="sequence.table",
+            placeholder="–",
             alt="Scores after each request",
         )
         out = io.StringIO()

@@ -215,7 +215,14 @@ def table(found: Sequence[JsonView]) -> None:
         ),
         "finding": st.column_config.TextColumn("Finding", width="large"),
     }
-    st.dataframe(rows, column_config=heads, hide_index=True, key="stress.table", alt="Attacks, worst first")
+    st.dataframe(
+        rows,
+        column_config=heads,
+        hide_index=True,
+        key="stress.table",
+        placeholder="–",
+        alt="Attacks, worst first",
+    )
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]))
     writer.writeheader()

@@ -11,6 +11,7 @@ import streamlit as st
 from ui import forms, shell, studies
 from ui.sweep import form as sweeps
 from ui.sweep.results import heat_map
+from ui.verdict import kept_together
 from unlearn.results import sweep_table
 from unlearn.results.pace import duration
 from unlearn.results.search import choice, record
@@ -91,8 +92,13 @@ def how_far(found: SearchRecord) -> tuple[float, str]:
         shell.runner().progress(found) if shell.runner().position(found) == 0 else ("", 0.0, 0.0)
     )
     words = f"{done} settings tried" + (f" of {config.trials}" if config.trials else "")
-    words += f" · {duration(spent)} of {config.minutes:g} min" if config.minutes else ""
-    return min(1.0, fraction), words + (f" · {phase}" if phase else "")
+    words += f" · {duration(spent)} of {duration(60 * config.minutes)}" if config.minutes else ""
+    # What is not carried out here tells no fraction of its own.
+    parts = (
+        spent / (60 * config.minutes) if config.minutes else 0.0,
+        done / config.trials if config.trials else 0.0,
+    )
+    return min(1.0, max(fraction, *parts)), words + (f" · {phase}" if phase else "")
 
 
 def members(found: SearchRecord) -> list[Run]:
@@ -121,7 +127,9 @@ def results(found: SearchRecord) -> None:
     if taken is None:
         st.info("The first setting that is tried to its end is shown here.", icon=":material/info:")
         return
-    st.markdown(f"**{shell.plain(choice.sentence(found))}**")
+    first, *rest = choice.sentences(found)
+    st.markdown(f"**{kept_together(first)}**")
+    st.markdown(kept_together(" ".join(rest)))
     best_run(taken.trial.runs, config.run(taken.trial.method, taken.trial.settings, config.seeds[0]))
     heat_map(figures.front(trials, models, config, titles, shell.dark()), f"find.front.{found.id}")
     st.caption(
@@ -134,7 +142,7 @@ def results(found: SearchRecord) -> None:
 
 def best_run(runs: Sequence[str], config: RunConfig) -> None:
     """Draw the ways on from the best run: compare it, attack it, repeat it."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         try:
             shell.find_run(runs[0])
             shell.link("compare", "Open the best run", ":material/arrow_forward:", runs=runs[0])
@@ -167,7 +175,9 @@ def table(found: SearchRecord, titles: Mapping[str, str]) -> None:
     with st.expander("All settings that were tried", icon=":material/table:"):
         columns = dict.fromkeys(("distance", "distance, other half"), SHARE)
         columns |= dict.fromkeys(("kept", "kept, other half"), PERCENT)
-        st.dataframe(rows, column_config=columns, hide_index=True, key="find.table", alt="All trials")
+        st.dataframe(
+            rows, column_config=columns, hide_index=True, key="find.table", placeholder="–", alt="All trials"
+        )
         st.download_button(
             "CSV of trials",
             sweep_table.to_csv(rows),

@@ -55,9 +55,8 @@ def results(record: SweepRecord) -> None:
     )
     heat_map(sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}")
     setting_by_name(cells, titles)
-    st.caption(
-        "Upper left is good; the retrained ◆ is the goal. Filled: good with every seed. Click a point for its runs."
-    )
+    goal = "" if math.isnan(grid.truth(cells[0])) else "; the retrained ◆ is the goal"
+    st.caption(f"Upper left is good{goal}. Filled: good with every seed. Click a point for its runs.")
     matched(cells, titles, metric)
     tuning_guide(record, titles)
     tables(record, cells)
@@ -152,7 +151,12 @@ def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
         "target, U that of the guide's choice, 0 when it took nothing. Negative: better than the grid.",
     )
     st.dataframe(
-        shown, column_config=columns, hide_index=True, key="sweep.guide.table", alt="The guide's trials"
+        shown,
+        column_config=columns,
+        hide_index=True,
+        key="sweep.guide.table",
+        placeholder="–",
+        alt="The guide's trials",
     )
 
 
@@ -197,7 +201,12 @@ def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> No
         "lr": st.column_config.NumberColumn(format="%g"),
     }
     st.dataframe(
-        rows, column_config=columns, hide_index=True, key="sweep.matched", alt="Methods at equal forgetting"
+        rows,
+        column_config=columns,
+        hide_index=True,
+        key="sweep.matched",
+        placeholder="–",
+        alt="Methods at equal forgetting",
     )
 
 
@@ -207,7 +216,9 @@ def tables(record: SweepRecord, cells: Sequence[Cell]) -> None:
     with st.expander("All numbers", icon=":material/table:"):
         numbers = ("forget PPL", "target", "retrained", "retain ×", "general ×", "forgetting", "utility")
         columns = dict.fromkeys(numbers, SHARE) | {"lr": st.column_config.NumberColumn(format="%g")}
-        st.dataframe(rows, column_config=columns, hide_index=True, key="sweep.table", alt="All cells")
+        st.dataframe(
+            rows, column_config=columns, hide_index=True, key="sweep.table", placeholder="–", alt="All cells"
+        )
         with st.container(horizontal=True):
             for name, some in (("cells", rows), ("methods", sweep_table.method_rows(cells))):
                 st.download_button(

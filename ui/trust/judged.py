@@ -108,6 +108,7 @@ def table(found: Found) -> None:
         column_config=columns,
         hide_index=True,
         key="trust.table",
+        placeholder="–",
         alt="Every metric with its faithfulness and robustness, and published figures",
     )
     if any(one.either_way for one in found.metrics):
@@ -149,7 +150,13 @@ def kinds(found: Found) -> None:
             for one in found.metrics
             if one.by_kind and not one.either_way
         ]
-        st.dataframe(rows, hide_index=True, key="trust.kinds", alt="AUC of each metric by kind of model")
+        st.dataframe(
+            rows,
+            hide_index=True,
+            key="trust.kinds",
+            placeholder="–",
+            alt="AUC of each metric by kind of model",
+        )
 
 
 def made(found: Found) -> None:

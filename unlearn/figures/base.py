@@ -34,6 +34,8 @@ AFTER = {
 }
 # Colours of roles. Every other role has the grey of general texts.
 ROLES = {"forget": FORGET, "retain": RETAIN}
+# What is written on a coloured ground.
+INKS = ("#111111", "#FFFFFF")
 # The number of points that one trace draws at most.
 POINTS = 1000
 
@@ -43,6 +45,19 @@ Record = JsonView
 def paint(color: str, dark: bool) -> str:
     """Return the shade of a colour that reads well on a dark page, or on a light page the colour itself."""
     return ON_DARK.get(color, color) if dark else color
+
+
+def ink(fill: str) -> str:
+    """Return black or white, whichever reads better on a fill of this colour, by WCAG's contrast."""
+    light = luminance(fill)
+    return max(INKS, key=lambda one: abs(math.log((luminance(one) + 0.05) / (light + 0.05))))
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance of a colour such as "#D55E00", as WCAG defines it: 0 black, 1 white."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def smooth(values: Sequence[float], window: float) -> list[float]:

@@ -70,6 +70,8 @@ def likelihood(
     if large:
         figure.update_layout(font_size=18, height=LARGE)
         figure.update_traces(line_width=4)
+        # The names of the dashed lines, of the original and the retrained model.
+        figure.update_annotations(font_size=16)
     return figure
 
 

@@ -15,6 +15,7 @@ from unlearn.figures.base import (
     FORGET,
     RETRAINED,
     finish,
+    ink,
     paint,
     text,
 )
@@ -62,7 +63,7 @@ def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figur
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
-                textfont={"color": "#FFFFFF" if word == "over-forgotten" else "#1C1C1C", "size": 13},
+                textfont={"color": ink(shade), "size": 13},
                 hovertemplate=f"%{{y}}: %{{x}} {label}<extra></extra>",
             )
     figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, paint
+from unlearn.figures.base import BEFORE, FORGET, GENERAL, finish, ink, paint
 from unlearn.figures.sequence import SHARES, Study, shown
 from unlearn.results.compare import METRICS, number
 
@@ -45,7 +45,7 @@ def grid(study: Study, metric: str = "exact", dark: bool = False) -> go.Figure:
             mode="markers+text",
             name=name,
             text=[shown(value, metric).removesuffix(" %") for *_, value in part],
-            textfont={"color": [_ink(s, dark) for s in shown_by], "size": 12},
+            textfont={"color": [ink(color) for color in colors], "size": 12},
             customdata=[[after, order[place], shown(value, metric)] for after, place, value in part],
             hovertemplate="Request %{customdata[1]} after %{customdata[0]}: %{customdata[2]} "
             f"({name})<extra></extra>",
@@ -164,7 +164,3 @@ def _mix(color: str, share: float, dark: bool) -> str:
     base = (38, 38, 37) if dark else (240, 240, 238)
     top = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(b + share * (t - b)):02X}" for b, t in zip(base, top, strict=True))
-
-
-def _ink(share: float, dark: bool) -> str:
-    return "#FFFFFF" if dark or share > 0.6 else "#1C1C1C"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, paint, text
+from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, ink, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results.compare import Written, number, rounded
 from unlearn.store.shapes import JsonView
@@ -114,7 +114,7 @@ def layers(square: JsonView, side: str, control: str, dark: bool = False) -> go.
         hovertemplate="%{y}, %{x}: %{customdata}<extra></extra>",
         showlegend=False,
     )
-    figure.update_traces(textfont={"color": [_ink(f) for f in fills]})
+    figure.update_traces(textfont={"color": [ink(f) for f in fills]})
     figure.update_xaxes(side="top", type="category", range=[-0.6, max(len(places), 4) - 0.4], showgrid=False)
     figure.update_yaxes(showgrid=False)
     last = [rank + 1 for rank in rows[-1]["rank"]]
@@ -200,9 +200,3 @@ def percent(share: Written) -> str:
 def _mix(color: str, share: float, base: tuple[int, int, int]) -> str:
     top = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(b + share * (t - b)):02X}" for b, t in zip(base, top, strict=True))
-
-
-def _ink(fill: str) -> str:
-    """Black or white, whichever reads better on the fill."""
-    r, g, b = (int(fill[i : i + 2], 16) for i in (1, 3, 5))
-    return "#1C1C1C" if 0.299 * r + 0.587 * g + 0.114 * b > 140 else "#FFFFFF"

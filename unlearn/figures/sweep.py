@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from unlearn.figures.base import BEFORE, FORGET, RETAIN, RETRAINED, finish, paint, text
+from unlearn.figures.base import BEFORE, FORGET, RETAIN, RETRAINED, finish, ink, paint, text
 from unlearn.figures.gradient import hue
 from unlearn.results import grid
 from unlearn.results.compare import METRICS, rounded
@@ -48,7 +48,7 @@ def squares(cells: Sequence[Cell], method: str, titles: Titles, dark: bool = Fal
             name=name,
             mode="markers+text",
             text=[_in_square(s, name) for s in grouped],
-            textfont={"color": [_ink(s, dark) for s in grouped], "size": 12},
+            textfont={"color": [_ink(s, paint(color, dark), dark) for s in grouped], "size": 12},
             # The squares are drawn as shapes, which grow with the page; this is what is clicked.
             marker={"symbol": "square", "size": 24, "color": paint(color, dark), "opacity": 0},
             customdata=[[s.runs, _hover(s)] for s in grouped],
@@ -89,9 +89,9 @@ def _square(x: float, y: float, good: float, color: str, dark: bool) -> Mapping[
     }
 
 
-def _ink(setting: Setting, dark: bool) -> str:
-    """The colour of the text in a square: on dark pages the coloured squares are light ones."""
-    return "#FFFFFF" if dark != (setting.good == len(setting.cells)) else "#1C1C1C"
+def _ink(setting: Setting, fill: str, dark: bool) -> str:
+    """The colour of the text in a square: by its fill where that is whole, else by the page."""
+    return ink(fill) if setting.good == len(setting.cells) else ink(PALE[dark])
 
 
 def _in_square(setting: Setting, side: str) -> str:
@@ -143,15 +143,16 @@ def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Fig
     the best epochs and batch.
     """
     found = grid.lr_window(cells)
+    hues = [method_hue(i, dark) for i in range(len(found))]
     figure = go.Figure()
     figure.add_bar(
         x=[w.decades for w in found],
         y=[text(titles.get(w.method, w.method)) for w in found],
         orientation="h",
-        marker_color=[method_hue(i, dark) for i in range(len(found))],
+        marker_color=hues,
         text=[_stretch(w) for w in found],
         textposition="auto",
-        insidetextfont_color="#1C1C1C" if dark else "#FFFFFF",
+        insidetextfont_color=[ink(one) for one in hues],
         customdata=[_times(w.decades) for w in found],
         hovertemplate="%{y}: %{customdata} in learning rate<extra></extra>",
     )

@@ -28,7 +28,7 @@ def of_sequence(record: SequenceRecord) -> str:
     if len(rows) < 2:
         return f"None of {asked} requests was honoured yet."
     first, last = rows[0], rows[-1]
-    said = f"{last['after']} of {asked} requests were honoured"
+    said = f"{last['after']} of {asked} requests {'was' if last['after'] == 1 else 'were'} honoured"
     parts = [f"{percent(last['done'])} of their answers are left"] if last["done"] is not None else []
     role = next((role for role in KEEP if last.get(role) is not None and first.get(role) is not None), "")
     if role:

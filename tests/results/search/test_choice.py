@@ -78,9 +78,12 @@ def test_the_sentence_speaks_of_the_rows_that_took_no_part_in_the_choice(tmp_pat
     for one in TRIALS[:5]:
         record.append("trial", **vars(one) | {"runs": list(one.runs), "curve": [], "seconds": 10.0})
     said = choice.sentence(record)
-    assert said.startswith(
+    assert (
         "5 settings tried in 50 s (1 given up early). Nearest to the target among those that keep 95 %"
+        in said
     )
+    # A page says the outcome first, and by itself.
+    assert choice.sentences(record)[0].startswith("On the 45 forget rows that took no part in the choice")
     assert "NPO with learning rate 0.001" in said
     assert (
         "On the 45 forget rows that took no part in the choice the right answers have a mean probability of 0.3;"

@@ -88,13 +88,18 @@ def shipped(trials: Sequence[Trial], method: str) -> Trial | None:
 
 
 def sentence(record: SearchRecord) -> str:
-    """Return what came of the search in words: the settings, what they do on rows that took no part in the choice,
-    and the shipped settings beside them.
+    """Return what came of the search in words, as sentences() has them."""
+    return " ".join(sentences(record))
+
+
+def sentences(record: SearchRecord) -> list[str]:
+    """Return what came of the search: first what the chosen settings do on rows that took no part in the choice, then
+    which they are, and the shipped settings beside them.
     """
     trials, models, config = record.trials(), record.models(), record.config
     taken = best(trials, models, config)
     if taken is None:
-        return "No setting has been tried to its end yet."
+        return ["No setting has been tried to its end yet."]
     early = sum(trial.state == "pruned" for trial in trials)
     ruined = sum(trial.state == "diverged" for trial in trials)
     parts = [f"{early} given up early"] * bool(early) + [f"{ruined} diverged"] * bool(ruined)
@@ -103,19 +108,20 @@ def sentence(record: SearchRecord) -> str:
     )
     name = method_named(taken.trial.method).title
     values = ", ".join(f"{label(one)} {shown(value)}" for one, value in taken.trial.settings.items())
-    said = f"{tried}. {_why(taken, config)}: {name} with {values}. {_reported(taken.trial, models)}"
+    said = [_reported(taken.trial, models), f"{tried}. {_why(taken, config)}: {name} with {values}."]
     own = shipped(trials, taken.trial.method)
     if own is None:
         return said
     if own == taken.trial:
-        return f"{said} These are the settings that ship with the method; the search found none better."
+        return [*said, "These are the settings that ship with the method; the search found none better."]
     beside = judge(own, models, REPORTED)
     if not beside.finite:
-        return f"{said} The settings that ship with the method ended early ({own.state})."
-    return (
-        f"{said} The settings that ship with the method: probability {rounded(own.reported['forget'])}, "
-        f"{_percent(beside.kept)} of the utility kept."
-    )
+        return [*said, f"The settings that ship with the method ended early ({own.state})."]
+    return [
+        *said,
+        f"The settings that ship with the method: probability {rounded(own.reported['forget'])}, "
+        f"{_percent(beside.kept)} of the utility kept.",
+    ]
 
 
 def _why(taken: Judged, config: SearchConfig) -> str:

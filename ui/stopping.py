@@ -7,11 +7,11 @@ from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
-LINE = "Stop once it has forgotten, or does harm"
+LINE = "Stop when it has forgotten like the retrained model, or when general text suffers by more than 3 %"
 HELP = (
-    "It ends once it has forgotten like the retrained model, or general text suffers by more than 3 %. A few fixed "
-    "texts are read while it trains, for about a tenth of the training's time. Without a retrained model the target is "
-    "how likely the model finds answers that it never saw. As flags: --stop-at target --budget general-ppl=1.03"
+    "A few fixed texts are read while it trains, for about a tenth of the training's time. Without a retrained model "
+    "the target is how likely the model finds answers that it never saw. As flags: --stop-at target "
+    "--budget general-ppl=1.03"
 )
 # What the line sets, and what a run without it has.
 RULE: JsonObject = {"stop_at": "target", "budget": ("general-ppl=1.03",)}
@@ -25,7 +25,7 @@ def line() -> JsonObject:
     """
     own: JsonObject = st.session_state.get(f"{KEY}.own", {})
     label = f"Stop rule of the loaded settings: {_said(own)}" if own else LINE
-    on = st.checkbox(shell.plain(label), key=KEY, help=HELP, persist_state="session")
+    on = st.checkbox(shell.plain(label), key=KEY, help=HELP, wrap=True, persist_state="session")
     if not on:
         st.session_state.pop(f"{KEY}.own", None)
         return {}

@@ -197,8 +197,9 @@ class Reads(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
-        to_host = name == "to" and "cpu" in (*args, (kwargs or {}).get("device"))
-        if name in ("cpu", "tolist", "numpy") or to_host:
+        named = name == "to" and "cpu" in (*args[1:], (kwargs or {}).get("device"))
+        # The model's device has this name here: batches are brought to it, which is the other way.
+        if name in ("cpu", "tolist", "numpy") or (named and place() != "tokens.brought"):
             self.seen[place()] += 1
         return func(*args, **(kwargs or {}))
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,8 +11,9 @@ from unlearn.commands import where
 from unlearn.commands.parser import Parser
 from unlearn.compute import threads
 from unlearn.engines.elsewhere import last_place
-from unlearn.engines.place import Place
+from unlearn.engines.place import Place, environ_of
 from unlearn.engines.seats import check_listens
+from unlearn.engines.slurm import Slurm
 from unlearn.store.runs import RunConfig, RunStore
 
 
@@ -110,3 +112,23 @@ def test_an_address_where_nobody_listens_is_refused_at_once():
         check_listens(address)
     for named in ("auto", "local", "ray://head:10001"):
         check_listens(named)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
+)
+def test_threads_elsewhere_wait_as_they_do_here(monkeypatch, given, told):
+    """Those that sleep at once are slower, as unlearn.compute.memory says."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert environ_of(3) == {"OMP_NUM_THREADS": "3"} | told
+    job = Slurm._parameters(SimpleNamespace(place=Place(on="slurm"), options={}), [])["setup"][0]
+    assert job.startswith("export OMP_NUM_THREADS=1 ")
+    assert all(f"{name}={value}" in job for name, value in told.items())

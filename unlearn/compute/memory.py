@@ -11,15 +11,20 @@ from itertools import accumulate
 from pathlib import Path
 
 
-def prefer_passive_threads() -> None:
-    """Let waiting OpenMP threads sleep after a very short time. Call before torch is imported.
+def passive_threads() -> dict[str, str]:
+    """Return the variables by which waiting OpenMP threads sleep after a very short time, or those that were given.
 
     Spinning ones beside another busy process made a backward pass 40 times slower on two cores. But who sleeps at once
     has to be woken for each of thousands of small operations: some 0.1 ms of spinning takes a third off a SmolLM2 step.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    wanted = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
+    given = {name: os.environ[name] for name in wanted if name in os.environ}
+    return given if "OMP_WAIT_POLICY" in given else wanted | given
+
+
+def prefer_passive_threads() -> None:
+    """Let waiting OpenMP threads of this process do as passive_threads() says. Call before torch is imported."""
+    os.environ.update(passive_threads())
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # The product shows its own progress bar, so the libraries' bars are off.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

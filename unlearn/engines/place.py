@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from unlearn.compute.memory import passive_threads
 from unlearn.store.away import place_of
 from unlearn.store.knobs import Knob, check, knob, knobs_of
 from unlearn.store.shapes import JsonView
@@ -104,3 +105,8 @@ class Place:
     def knobs(cls) -> tuple[Knob, ...]:
         """Return the options, each with its default, range and sentence."""
         return knobs_of(cls)
+
+
+def environ_of(cpus: int) -> dict[str, str]:
+    """Return the variables of a run's process elsewhere: so many threads, which wait as those of this process do."""
+    return {"OMP_NUM_THREADS": str(cpus)} | passive_threads()

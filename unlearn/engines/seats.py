@@ -19,6 +19,7 @@ from unlearn.engines import afterwards
 from unlearn.engines.carrier import Carrier
 from unlearn.engines.folders import clear_dead
 from unlearn.engines.mirror import Mirror
+from unlearn.engines.place import environ_of
 from unlearn.store.runs import Record
 from unlearn.store.shapes import JsonObject
 
@@ -146,7 +147,7 @@ class Cluster:
         import ray
 
         environ = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
-        environ |= {"OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE"}
+        environ |= environ_of(self.cpus)
         options = {
             "name": f"{self.session}-{secrets.token_hex(4)}",
             "namespace": NAMESPACE,

@@ -8,6 +8,7 @@ could not: that it was cancelled, or which way it ended, with the last lines of 
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 import unlearn
 from unlearn.engines.carrier import name_of
 from unlearn.engines.job import Job
-from unlearn.engines.place import Place
+from unlearn.engines.place import Place, environ_of
 from unlearn.engines.remote import Remote
 from unlearn.store.engine import Where
 from unlearn.store.runs import ACTIVE, STOP, Record, RunStore
@@ -119,7 +120,7 @@ class Slurm(Remote):
         cpus = self.place.cpus or 1
         own = str(Path(unlearn.__file__).absolute().parent.parent)
         setup = [
-            f"export OMP_NUM_THREADS={cpus} OMP_WAIT_POLICY=PASSIVE",
+            "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in environ_of(cpus).items()),
             # A checkout is no installed package, and a node starts in no folder of its own.
             f'export PYTHONPATH="{own}${{PYTHONPATH:+:$PYTHONPATH}}"',
         ]

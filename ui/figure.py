@@ -61,5 +61,7 @@ def untitled(figure: "go.Figure", top: int = 10) -> str:
     figure.update_xaxes(title_font_color=ink, tickfont_color=ink)
     figure.update_yaxes(title_font_color=ink, tickfont_color=ink)
     title = figure.layout.title.text or ""
+    # So do legends, and whatever is written beside a line or a bar without a colour of its own.
+    figure.update_layout(font_color=ink)
     figure.update_layout(title=None, margin_t=top, height=(figure.layout.height or 300) - 40 + top)
     return title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -110,7 +110,7 @@ def test_the_stages_are_ticked_off(store):  # noqa: F811
     run = seed_run(store, "running")
     run.append("note", phase="training")
     with run.lock():
-        shown = words(opened("launch", run=run.id)).replace("\u00a0", " ")
+        shown = words(opened("launch", run=run.id))
     assert "check_circle:] Loading the model :gray[1 s]" in shown
     assert "pending: **Unlearning**" in shown
     assert "gray[:material/circle: Saving]" in shown

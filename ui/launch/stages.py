@@ -49,7 +49,7 @@ def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:
 
 
 def stages(run: Run) -> None:
-    """Draw the stages of a run in one line: those behind it ticked off with their time, the present one, the rest."""
+    """Draw the stages of a run one after the other: those behind it ticked off with their time, the present one, the rest."""
     took: dict[str, float | None] = {}
     for event in run.events("note"):
         if (phase := event.get("phase")) in PHASES:
@@ -69,8 +69,10 @@ def stages(run: Run) -> None:
             words.append(f":material/pending: **{PHASES[name]}**")
         else:
             words.append(f":green[:material/check_circle:] {PHASES[name]} :gray[{duration(seconds)}]")
-    # A line breaks between two stages, never within one.
-    st.markdown(" &ensp; ".join(one.replace(" ", "\u00a0") for one in words))
+    # Each is an element of its own, so that a line breaks between two stages and never within one.
+    with st.container(horizontal=True, gap="small", key=f"stages.{run.id}"):
+        for one in words:
+            st.markdown(one, width="content")
 
 
 def rows_to_come(run: Run) -> list[JsonObject]:

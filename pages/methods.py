@@ -33,6 +33,7 @@ view = st.segmented_control(
     list(VIEWS),
     format_func=VIEWS.get,
     required=True,
+    wrap=True,
     key="view",
     on_change=remember,
     label_visibility="collapsed",

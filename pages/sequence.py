@@ -72,6 +72,7 @@ with form:
         "Method",
         list(METHODS),
         format_func=lambda name: METHODS[name].title,
+        wrap=True,
         key="sequence.method",
         required=True,
         persist_state="session",

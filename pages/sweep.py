@@ -42,7 +42,7 @@ with form:
     form = studies.form(sweeps.PANEL, "A new search or sweep", empty=not found)
 with form:
     how = st.segmented_control(
-        "What to do", sweeps.WAYS, default=sweeps.WAYS[0], required=True, key="sweep.how"
+        "What to do", sweeps.WAYS, default=sweeps.WAYS[0], required=True, wrap=True, key="sweep.how"
     )
     left, right = st.columns([2, 3], gap="large")
     data, config = {}, None

@@ -64,12 +64,13 @@ def detail() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         keep = view.widget("tokens.model", "against", names[0], names)
         name = st.segmented_control(
-            "Before, against", names, required=True, key="tokens.model", on_change=keep
+            "Before, against", names, required=True, wrap=True, key="tokens.model", on_change=keep
         )
         quantity = st.segmented_control(
             "Show",
             list(UNITS),
             required=True,
+            wrap=True,
             key="tokens.quantity",
             format_func=UNITS.__getitem__,
             on_change=view.widget("tokens.quantity", "as", "p", list(UNITS)),

@@ -131,7 +131,14 @@ def shared_settings(size: str, model: str) -> JsonObject:
     if key not in st.session_state:
         st.session_state[key] = "full" if size == "tiny" else "lora"
     tuning = st.segmented_control(
-        TUNING.label, OFFERED, format_func=TUNING.title, key=key, required=True, help=TUNING.help, **KEEP
+        TUNING.label,
+        OFFERED,
+        format_func=TUNING.title,
+        wrap=True,
+        key=key,
+        required=True,
+        help=TUNING.help,
+        **KEEP,
     )
     assert tuning is not None, "required"
     key = prompt_key(model)

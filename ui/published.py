@@ -46,7 +46,13 @@ def put_beside(key: str = "published", runs: Sequence[Run] = ()) -> None:
         )
         ways = list(visitor.offered(WAYS, ("upload",)))
         way = st.segmented_control(
-            "How", ways, format_func=WAYS.__getitem__, default="upload", required=True, key=f"{key}.way"
+            "How",
+            ways,
+            format_func=WAYS.__getitem__,
+            default="upload",
+            required=True,
+            wrap=True,
+            key=f"{key}.way",
         )
         try:
             log = _log("Log", f"{key}.log", way)

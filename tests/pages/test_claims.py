@@ -68,7 +68,9 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
         assert f"python -m unlearn claims {key} --full" in words
     assert f"**{word.capitalize()}.**" in words
     told = {"confirmed": "confirmed here", "undecided": "left undecided"}.get(word, word)
-    assert f"**Of {len(CLAIMS)} claims that papers make, {len(CLAIMS)} {told}.**" in words.replace("\\", "")
+    assert f"**Of {len(CLAIMS)} claims that papers make, {len(CLAIMS)} were {told}.**" in words.replace(
+        "\\", ""
+    )
     assert "seeds 0, 1, 2" in words
     assert "commit abc" in words
     assert f"Not tried on smollm2-tofu. {CLAIMS['A1'].elsewhere}" in words.replace("\\", "")

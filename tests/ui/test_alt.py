@@ -30,5 +30,13 @@ def test_what_is_not_known_is_a_dash_in_every_table():
     assert {path: lines for path, lines in lacking.items() if lines} == {}
 
 
+def test_a_choice_of_several_wraps_where_there_is_no_room():
+    """Without it a row of choices is cut at the edge of its column, on a phone nearly always."""
+    files = [path for top in ("ui", "pages") for path in sorted((ROOT / top).rglob("*.py"))]
+    choices = ("pills", "segmented_control")
+    lacking = {path.name: bare(path.read_text(encoding="utf-8"), choices, "wrap") for path in files}
+    assert {path: lines for path, lines in lacking.items() if lines} == {}
+
+
 def test_one_without_words_is_found():
     assert bare('st.dataframe(rows)\nst.dataframe(rows, alt="Rows")') == [1]

@@ -510,7 +510,7 @@ def test_upper_left_is_good_and_no_method_has_the_colour_of_the_retrained_model(
     assert points == [(pytest.approx(0.0, abs=1e-6), 0.0), (pytest.approx(0.1), pytest.approx(0.9))]
     for dark in (False, True):
         for place in range(12):
-            red, green, blue = (int(sweep_figures.method_hue(place, dark)[i : i + 2], 16) for i in (1, 3, 5))
+            red, green, blue = (int(sweep_figures.hue(place, dark)[i : i + 2], 16) for i in (1, 3, 5))
             assert green <= max(red, blue), place
 
 

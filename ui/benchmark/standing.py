@@ -42,6 +42,7 @@ def choose(lines: Sequence[Line]) -> list[Line]:
             sets,
             default="tofu-forget10" if not measured(lines) and "tofu-forget10" in sets else sets[0],
             required=True,
+            wrap=True,
             key="benchmark.data",
             format_func=lambda name: name.removeprefix("tofu-"),
             help="Of TOFU's 4,000 rows 40 (1 %), 200 (5 %) or 400 (10 %) are to be forgotten.",
@@ -51,6 +52,7 @@ def choose(lines: Sequence[Line]) -> list[Line]:
             kinds,
             default=kinds,
             selection_mode="multi",
+            wrap=True,
             key="benchmark.kinds",
             help="  \n".join(f"**{kind}**: {SAID[kind]}" for kind in kinds),
         )

@@ -80,6 +80,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             roles,
             required=True,
             format_func=lambda role: TITLES.get(role, role),
+            wrap=True,
             key="answers.role",
             on_change=keep,
         )
@@ -92,6 +93,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
             options,
             selection_mode="multi",
             format_func=names,
+            wrap=True,
             key=f"answers.{role}",
             help=MEANING,
             on_change=view.widget(f"answers.{role}", "show", [], options),

@@ -40,7 +40,7 @@ def _begin(run: Run, rows: Sequence[Mapping[str, object]], key: str) -> None:
         "Answers before and after unlearning stand side by side in random order. Say which one is better; which was "
         "which, and the right answer, is told at the end. Only rows whose two answers differ are shown."
     )
-    role = st.segmented_control("Rows", roles, default=roles[0], required=True, key=f"{key}.role")
+    role = st.segmented_control("Rows", roles, default=roles[0], required=True, wrap=True, key=f"{key}.role")
     seed = secrets.token_hex(6)
     pairs = blind.ballot([row for row in rows if row["role"] == role], seed)
     if not pairs:

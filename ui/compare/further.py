@@ -99,7 +99,7 @@ def form(runs: Sequence[Run]) -> None:
             st.session_state[CHOSEN] = PRESETS[name]
 
     with st.popover("Compute more metrics", icon=":material/add_chart:", key="further.open"):
-        st.segmented_control("Preset", list(PRESETS), key="further.preset", on_change=preset)
+        st.segmented_control("Preset", list(PRESETS), wrap=True, key="further.preset", on_change=preset)
         names = st.multiselect(
             "Metrics",
             [*MORE, *BENCHMARKS],

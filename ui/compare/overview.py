@@ -114,6 +114,7 @@ def tradeoff(runs: Sequence[Run], dark: bool) -> None:
         "Score",
         metrics,
         required=True,
+        wrap=True,
         key="compare.metric",
         format_func=lambda name: compare.METRICS[name][0],
         on_change=view.widget("compare.metric", "score", "exact", metrics),

@@ -103,6 +103,7 @@ def table(role: str, label: str) -> Path | None:
         label,
         list(ways),
         format_func=WAYS.__getitem__,
+        wrap=True,
         key=f"data.{role}.way",
         default="upload",
         required=True,

@@ -124,6 +124,7 @@ def _columns(role: str, table: Table, key: str) -> dict[str, str]:
         list(KINDS),
         format_func=KINDS.__getitem__,
         default=first,
+        wrap=True,
         key=f"data.kind.{key}",
         required=True,
     )

@@ -34,7 +34,7 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
 
     def make(dark: bool) -> "list[go.Figure]":
         from unlearn.figures import likelihood as figures
-        from unlearn.figures.sweep import method_hue
+        from unlearn.figures.gradient import hue
 
         curves = {name: likelihood.over_steps(run) for name, run in asked.items()}
         truth = likelihood.of_retrained(found[0], [*scored, *shell.recorded()])
@@ -49,9 +49,7 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
                 large,
                 n=_asked(asked.values(), role),
                 # A racer has its colour from the start, also while the others still wait.
-                colors=[
-                    method_hue(place, dark) for place, name in enumerate(runs) if role in curves.get(name, {})
-                ]
+                colors=[hue(place, dark) for place, name in enumerate(runs) if role in curves.get(name, {})]
                 if len(runs) > 1
                 else (),
             )

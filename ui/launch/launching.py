@@ -220,6 +220,7 @@ def pick(runs: Sequence[Run]) -> Run | None:
         ),
         default=TOGETHER,
         required=True,
+        wrap=True,
         key=f"watch.{runs[0].id}",
         label_visibility="collapsed",
     )

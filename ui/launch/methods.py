@@ -28,6 +28,7 @@ def choose(model: str) -> list[str]:
             names,
             selection_mode="multi",
             format_func=lambda name: label(name, model),
+            wrap=True,
             key=_widget(family),
             help=HELP if family == next(iter(FAMILIES)) else None,
             on_change=_remember,

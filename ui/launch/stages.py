@@ -49,7 +49,7 @@ def progress(run: Run, steps: Sequence[JsonObject]) -> tuple[float, str]:
 
 
 def stages(run: Run) -> None:
-    """Draw the stages of a run one after the other: those behind it ticked off with their time, the present one, the rest."""
+    """Draw the stages of a run in order: those behind it ticked off with their time, the present one, the rest."""
     took: dict[str, float | None] = {}
     for event in run.events("note"):
         if (phase := event.get("phase")) in PHASES:

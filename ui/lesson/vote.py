@@ -44,6 +44,7 @@ def host(run: Run) -> None:
             default="retain",
             required=True,
             format_func=PURPOSE.__getitem__,
+            wrap=True,
             key="class.role",
         )
         made = Classroom(code(), run.id, str(role))

@@ -141,12 +141,13 @@ def _curves(
             default=True,
             required=True,
             format_func=WHOLE.__getitem__,
+            wrap=True,
             key="explore.whole",
             help=SOONER,
         )
         assert whole is not None, "required"
         scale = st.segmented_control(
-            "Scale of the curves", [OWN, RAW], default=OWN, required=True, key="explore.scale"
+            "Scale of the curves", [OWN, RAW], default=OWN, required=True, wrap=True, key="explore.scale"
         )
     found, reach = _found(model, text, place, whole, knobs)
     label = "How much is already forgotten: the right token's logit is lowered by (nats)"

@@ -29,6 +29,7 @@ def section() -> None:
             default=world,
             format_func=lambda name: CATALOGUE[name].title,
             required=True,
+            wrap=True,
             key="methods.robust",
             label_visibility="collapsed",
         )

@@ -29,12 +29,12 @@ def answers_now(racers: Mapping[str, Run]) -> None:
                 rows[place][name] = line["now"]
     if not rows:
         return
-    from unlearn.figures.sweep import method_hue
+    from unlearn.figures.gradient import hue
 
     dark = shell.dark()
     said = [name for name in racers if any(name in row for row in rows)]
     places = list(racers)
-    columns = [("Question", "none"), *((name, method_hue(places.index(name), dark)) for name in said)]
+    columns = [("Question", "none"), *((name, hue(places.index(name), dark)) for name in said)]
     shown = [{"cells": [answers.asked(row), *(_now(row, name) for name in said)]} for row in rows]
     sheet(columns, shown, key=f"race.now.{next(iter(racers.values())).id}")
 
@@ -89,7 +89,7 @@ def side_by_side(runs: Sequence[tuple[str, Run, int]]) -> None:
     runs: (name, run, its place among the curves, whose colour it has here too).
     """
     from unlearn.figures.base import BEFORE, RETRAINED, paint
-    from unlearn.figures.sweep import method_hue
+    from unlearn.figures.gradient import hue
 
     dark = shell.dark()
     samples = {name: {_key(s): s for s in run.samples()} for name, run, _ in runs}
@@ -100,7 +100,7 @@ def side_by_side(runs: Sequence[tuple[str, Run, int]]) -> None:
         return
     truth = any(key[0] == "retrained" for known in samples.values() for key in known)
     columns = [("Question", "none"), ("Before", paint(BEFORE, dark))]
-    columns += [(name, method_hue(place, dark)) for name, _, place in runs]
+    columns += [(name, hue(place, dark)) for name, _, place in runs]
     columns += [("Retrained without it", paint(RETRAINED, dark))] if truth else []
     lines = []
     for one in picked:

@@ -43,6 +43,7 @@ def filters(runs: Sequence[Summary]) -> tuple[Callable[[Summary], bool], str, bo
         [name for name in counts if counts[name]],
         selection_mode="multi",
         format_func=lambda name: f"{name} ({counts[name]})",
+        wrap=True,
         key="runs.outcomes",
         label_visibility="collapsed",
         help="  \n".join(f"**{name}**: {what}." for name, what in table.OUTCOMES.items()),

@@ -59,6 +59,7 @@ def results(records: Sequence[SequenceRecord]) -> None:
         format_func=lambda name: METRICS[name][0],
         default="exact" if "exact" in known else None,
         required=True,
+        wrap=True,
         key="sequence.metric",
     )
     assert metric is not None, "required"

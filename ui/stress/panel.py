@@ -71,6 +71,7 @@ def launch(run: Run, record: JsonView, job: StressRecord | None) -> None:
         format_func=TITLES.__getitem__,
         selection_mode="multi",
         default=left or list(TITLES),
+        wrap=True,
         key=f"stress.names.{run.id}.{len(done)}",
         help="An attack whose weights, data and versions have not changed is not carried out again.",
     )
@@ -297,6 +298,7 @@ def membership(run: Run, busy: bool, dark: bool) -> None:
             format_func=names.__getitem__,
             default=whens[0],
             required=True,
+            wrap=True,
             key="stress.roc.when",
         )
         assert when is not None, "required"

@@ -53,6 +53,7 @@ def choose(
         list(methods),
         selection_mode="multi",
         format_func=lambda name: methods[name].title,
+        wrap=True,
         key="find.methods",
         **forms.KEEP,
     )

@@ -93,6 +93,7 @@ def choose_methods(methods: "Mapping[str, type[Method]]") -> list[str]:
         list(methods),
         selection_mode="multi",
         format_func=lambda name: methods[name].title,
+        wrap=True,
         key="sweep.methods",
         **forms.KEEP,
     )

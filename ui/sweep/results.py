@@ -51,6 +51,7 @@ def results(record: SweepRecord) -> None:
         format_func=lambda name: METRICS[name][0],
         default=grid.SHARES[0],
         required=True,
+        wrap=True,
         key="sweep.metric",
     )
     heat_map(sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}")

@@ -59,6 +59,8 @@ def sentence(found: Mapping[str, JsonView]) -> str:
     counts = {said: words.count(word) for word, said in SAID.items()}
     counts["not tested yet"] = len(CLAIMS) - len(words)
     parts = [f"{count} {said}" for said, count in counts.items() if count]
+    # The first number has the verb for all.
+    parts[:1] = [one.replace(" ", " was " if one.startswith("1 ") else " were ", 1) for one in parts[:1]]
     if not words:
         return ""
     last = f" and {parts[-1]}" if len(parts) > 1 else ""

@@ -18,16 +18,13 @@ from unlearn.figures.tokens import token_text
 from unlearn.results.compare import rounded
 from unlearn.store.shapes import JsonView
 
-# Each hue on light pages, with its shade on dark pages.
+# Each hue on light pages, with its shade on dark pages. None is green, which is the retrained model's.
 HUES = {
     "#882255": "#E06C9F",
-    "#117733": "#5FC47F",
     "#332288": "#8F86E8",
-    "#999933": "#CFCF6A",
-    "#AA4499": "#DD8ACF",
-    "#44AA99": "#6FD6C5",
     "#B8860B": "#E3B341",
     "#6C8EBF": "#9DB8E0",
+    "#AA4499": "#DD8ACF",
     "#7A5230": "#C79A6B",
     "#5F6B7A": "#A7B4C4",
 }

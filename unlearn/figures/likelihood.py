@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 
 from unlearn.data.base import TITLES
 from unlearn.figures.base import GENERAL, ROLES, dashed, finish, paint, text, thin
-from unlearn.figures.gradient import dash_of
-from unlearn.figures.sweep import method_hue
+from unlearn.figures.gradient import dash_of, hue
 
 # Pixels: on a person's screen, and for a room.
 HEIGHT, LARGE = 300, 440
@@ -43,7 +42,7 @@ def likelihood(
         xs, ys = thin([x for x, _ in found], [100 * y for _, y in found], points)
         color = paint(ROLES.get(role, GENERAL), dark)
         if several:
-            color = colors[place] if colors else method_hue(place, dark)
+            color = colors[place] if colors else hue(place, dark)
         figure.add_scatter(
             x=xs,
             y=[y if math.isfinite(y) else None for y in ys],

@@ -18,8 +18,6 @@ from unlearn.results.grid import Cell, Setting
 
 # The distance between two columns of the grid; each holds two squares of width 1.
 STEP = 2.4
-# Places of the methods' hues that are no green.
-NO_GREEN = (0, 2, 6, 7, 4, 8, 9)
 # The colour of a square that is not good, on light and dark pages, near the page's own colour.
 PALE = {False: "#F0F0EE", True: "#262625"}
 # A mapping from a method's name to its title.
@@ -133,17 +131,12 @@ def good_sentence(cells: Sequence[Cell], titles: Titles) -> str:
     return f"{names}: most good cells, {best[0][0]} of {best[0][1]}" + (" each" if len(best) > 1 else "")
 
 
-def method_hue(place: int, dark: bool = False) -> str:
-    """Return the colour of the method at this place of a sweep. None is green, which is the retrained model's."""
-    return hue(NO_GREEN[place % len(NO_GREEN)], dark)
-
-
 def windows(cells: Sequence[Cell], titles: Titles, dark: bool = False) -> go.Figure:
     """Draw a bar for each method: how far the learning rate may be multiplied and stay good with every seed, at
     the best epochs and batch.
     """
     found = grid.lr_window(cells)
-    hues = [method_hue(i, dark) for i in range(len(found))]
+    hues = [hue(i, dark) for i in range(len(found))]
     figure = go.Figure()
     figure.add_bar(
         x=[w.decades for w in found],
@@ -209,7 +202,7 @@ def front(
             cliponaxis=False,
             marker={
                 "size": 11,
-                "color": method_hue(i, dark),
+                "color": hue(i, dark),
                 "symbol": ["circle" if s.good == len(s.cells) else "circle-open" for _, s in mine],
             },
             customdata=[[s.runs, _hover(s)] for _, s in mine],

@@ -13,6 +13,9 @@ from unlearn.store.provenance import RESULTS, header
 
 __all__ = ["RESULTS", "ROOT", "header", "origin", "origins", "write_result"]
 
+# More lines than these are folded.
+MOST = 4
+
 
 def write_result(path: Path, value: Mapping[str, Any]) -> None:
     """Write a result whole or not at all, in a form that a diff can read."""
@@ -37,7 +40,10 @@ def origins(results: Iterable[Mapping[str, Any]]) -> str:
             f", torch {result['versions']['torch']}; commit {result['commit']}{dirty}, {result['date']}.</sub>",
         )
         made.setdefault(parts, []).append(machine["load"] if machine["load"] > machine["cores"] else 0.0)
-    return "<br>".join(f"{before}{_busy(loads)}{after}" for (before, after), loads in made.items())
+    lines = "<br>".join(f"{before}{_busy(loads)}{after}" for (before, after), loads in made.items())
+    if len(made) <= MOST:
+        return lines
+    return f"<details><summary><sub>How each row was made</sub></summary>{lines}</details>"
 
 
 def _busy(loads: Sequence[float]) -> str:

@@ -176,3 +176,6 @@ def test_rows_that_were_made_alike_have_one_line_with_the_span_of_the_load():
     assert "2 cores at load 0 to 15, torch" in said[0]
     assert "2 cores, torch" in said[1]
     assert "at load 15, torch" in record.origins([of(15.2), of(15.0)])
+    many = record.origins([of(0.0, f"python -m bench.x {at}") for at in range(record.MOST + 1)])
+    assert many.startswith("<details><summary>")
+    assert many.count("<br>") == record.MOST

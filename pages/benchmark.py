@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import published, shell
+from ui import pick, published, shell
 from ui.benchmark import standing
 
 shell.guard()
@@ -26,5 +26,5 @@ picked = standing.table(chosen)
 if picked is not None:
     standing.one(picked)
 else:
-    st.caption("Choose a row to see where it comes from and to run it again.")
+    st.caption(f"Choose a row to see where it comes from and to run it again. {pick.BY_KEYS}")
 published.put_beside()

@@ -15,6 +15,8 @@ from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
 
 T = TypeVar("T")
+# How a row of a table is ticked without a mouse, which nothing on the screen shows.
+BY_KEYS = "With the keyboard: the arrow keys, then Shift and Space."
 # The most runs of the store that a choice of one offers.
 MOST = 1000
 NOTES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import actions, shell
+from ui import actions, pick, shell
 from ui.demo import visitor
 from ui.runs.folded import Folded
 from ui.typed import path_field, upload
@@ -22,7 +22,7 @@ from unlearn.work.visitors import rules
 def bar(chosen: Sequence[Run], studies: Sequence[Folded] = ()) -> None:
     """Draw all actions for the selection, in one row. studies: the chosen lines of sweeps and sequences."""
     if not chosen and not studies:
-        st.caption("Select a row to see what can be done with it.", width="content")
+        st.caption(f"Select a row to see what can be done with it. {pick.BY_KEYS}", width="content")
     for study in studies:
         title = f"Open the {study.kind}" if len(studies) == 1 else f"Open {study.label}"
         go(title, study.kind, **{study.kind: study.id})

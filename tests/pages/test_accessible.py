@@ -181,6 +181,17 @@ def test_the_run_is_carried_over_three_pages_by_the_menu_and_by_the_keyboard(chr
     tab.context.close()
 
 
+def test_a_row_of_a_table_is_ticked_by_the_keyboard(chromium, server):  # noqa: F811
+    tab = opened(chromium, server, "runs")
+    for _ in range(60):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("() => document.activeElement.tagName") == "CANVAS":
+            break
+    tab.keyboard.press("Shift+Space")
+    tab.get_by_role("button", name="Repeat", exact=True).wait_for()
+    tab.context.close()
+
+
 def test_no_page_leaves_an_error_in_the_console(chromium, server):  # noqa: F811
     said = []
     for page in PAGES:

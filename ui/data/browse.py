@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ui import forget_set, shell
+from ui import forget_set, pick, shell
 from ui.data import reading
 from ui.forms import KEEP
 from ui.sheet import plain_table
@@ -249,7 +249,9 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
         alt="Rows of the data set that fit the search",
     )
     more = f", the first {SHOWN} shown" if len(found) > SHOWN else ""
-    st.caption(f"{len(found):,} of {total:,} rows{more}. Tick one to see it whole, several for a split.")
+    st.caption(
+        f"{len(found):,} of {total:,} rows{more}. Tick one to see it whole, several for a split. {pick.BY_KEYS}"
+    )
     return [shown[row] for row in selected.selection.rows if row < len(shown)]
 
 

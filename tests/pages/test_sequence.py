@@ -1,9 +1,12 @@
 """The Sequence page: what a sequence came to stands first, in a sentence; several have theirs one below the other."""
 
 import pytest
+import streamlit as st
+from seed import seed_run
 
 from tests.pages.test_compare import opened
 from tests.work.test_sequence import seed_sequence
+from ui.sequence import form
 from unlearn.store.runs import RunStore
 
 pytestmark = pytest.mark.slow
@@ -36,3 +39,22 @@ def test_of_several_each_has_its_own_sentence(store):
     ]
     assert len(told) == 2
     assert [" chain ·" in told[0], " fuse ·" in told[1]] == [True, True]
+
+
+def test_what_a_sequence_will_take_is_estimated_anew_only_where_something_changed(store, monkeypatch):
+    asked = []
+    whole = form.preflight
+    monkeypatch.setattr(form, "preflight", lambda *given: asked.append(given) or whole(*given))
+    st.cache_data.clear()
+    app = opened("sequence")
+    assert len(asked) == 5
+    app.run()
+    assert len(asked) == 5
+    rate = next(one for one in app.number_input if one.label == "Learning rate")
+    rate.set_value(3e-4).run()
+    assert len(asked) == 10
+    assert any("5 runs, " in one.value for one in app.caption)
+    # The speed of a run that has ended counts.
+    seed_run(store)
+    app.run()
+    assert len(asked) == 15

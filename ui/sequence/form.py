@@ -5,21 +5,24 @@ command line show the same. What came of it is in ui.sequence.results.
 """
 
 import contextlib
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
-from ui import choose, shell, studies
+from ui import choose, forget_set, shell, studies
 from unlearn.methods import UNDO
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run
 from unlearn.work import sequence
-from unlearn.work.preflight import preflight
+from unlearn.work.preflight import Preflight, preflight
 from unlearn.work.sequence import MODES, SequenceConfig, SequenceRecord
 
 ORDER = "sequence.order"
+# Seconds for which an estimate is kept: how much memory is free changes by itself.
+KEPT = 60.0
 
 
 def label(record: SequenceRecord) -> str:
@@ -92,12 +95,9 @@ def cost(config: SequenceConfig) -> bool:
     It returns False, with the reason shown, when they cannot start.
     """
     finished = [run for run in shell.store().list()[:40] if run.results()]
-    template = {key: value for key, value in config.run.data.items() if key != "requests"}
-    checks = []
     try:
-        for k in range(1, len(config.order) + 1):
-            asked = template | {"requests": list(config.requests_of(k))}
-            checks.append(preflight(replace(config.run, data=asked), finished))
+        known = forget_set.stamped(dict(config.run.data)), tuple(run.id for run in finished)
+        checks = _checks(json.dumps(config.to_json(), sort_keys=True), known, config, finished)
     except (ValueError, OSError) as error:
         st.error(shell.plain(str(error)))
         return False
@@ -111,6 +111,19 @@ def cost(config: SequenceConfig) -> bool:
     for text in dict.fromkeys(text for c in checks for text in c.warnings):
         st.warning(shell.plain(text), icon=":material/warning:")
     return True
+
+
+@st.cache_data(max_entries=8, ttl=KEPT, show_spinner=False)
+def _checks(asked: str, known: object, _config: SequenceConfig, _finished: Sequence[Run]) -> list[Preflight]:
+    """What each run of a sequence takes. A visit to the page changes nothing of it, and each costs some 7 ms.
+
+    known: the rows as their files are now, and the runs whose speed counts.
+    """
+    template = {key: value for key, value in _config.run.data.items() if key != "requests"}
+    return [
+        preflight(replace(_config.run, data=template | {"requests": list(_config.requests_of(k))}), _finished)
+        for k in range(1, len(_config.order) + 1)
+    ]
 
 
 def launch(config: SequenceConfig) -> None:

@@ -57,6 +57,7 @@ from bench.record import RESULTS, header, origin, write_result  # noqa: E402
 from unlearn.compute import chunks, lora, packing  # noqa: E402
 from unlearn.compute import head as heads  # noqa: E402
 from unlearn.compute.head import Head, cross_entropy  # noqa: E402
+from unlearn.compute.layout import layout_of  # noqa: E402
 from unlearn.compute.memory import allocated_peak  # noqa: E402
 from unlearn.compute.products import adopt  # noqa: E402
 from unlearn.compute.states import last_states  # noqa: E402
@@ -214,7 +215,7 @@ def packing_ways(shape: Sequence[int]) -> Ways:
         return [states.detach(), model.model.layers[0].mlp.up_proj.weight.grad]
 
     def ours() -> Any:
-        layout = packing.layout_of(batch.attention_mask, model.lm_head.weight)
+        layout = layout_of(batch.attention_mask, model.lm_head.weight)
         with packing.attending(model.config, layout):
             states = last_states(model, packing.packed_inputs(batch.input_ids, layout))
             return finish(states[0][: len(place)])

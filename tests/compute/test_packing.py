@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unlearn.compute import lm, packing, products, states, together
+from unlearn.compute.layout import layout_of
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Example, collate
 
@@ -61,13 +62,14 @@ def test_states_and_gradients_are_those_of_the_padded_pass(monkeypatch, name, la
 
 
 def test_no_padding_runs_through_the_model(monkeypatch):
-    """Nothing but the tokens, and those that round their number up."""
+    """Nothing but the tokens that predict one, and those that round their number up."""
     model, seen = family("llama", **FAMILIES["llama"]), []
     together.packs(model)
     handle = states.blocks(model)[0].register_forward_hook(
         lambda _m, args, _o: seen.append(args[0].shape[:2])
     )
-    tokens = 2 * sum(LENGTHS)
+    # The last token of a text predicts none.
+    tokens = 2 * sum(n - 1 for n in LENGTHS)
     for rounded in (tokens, tokens + 5):
         monkeypatch.setattr(products, "rows", lambda count, _, to=rounded: to if count == tokens else count)
         forward(model, collate(texts(), 0), collate(texts(7), 0))
@@ -78,7 +80,7 @@ def test_no_padding_runs_through_the_model(monkeypatch):
 def test_both_numbers_of_a_layout_are_rounded():
     """bfloat16 products are oneDNN's wherever there is one: in the layers by tokens, in attention by the longest."""
     mask = torch.tensor([[1] * 9, [1] * 4 + [0] * 5])
-    layout = packing.layout_of(mask, torch.zeros(1, dtype=torch.bfloat16))
+    layout = layout_of(mask, torch.zeros(1, dtype=torch.bfloat16))
     assert (layout.length, len(layout.place)) == (16, 16)
     inputs = packing.packed_inputs(torch.arange(18).view(2, 9), layout)
     assert inputs["input_ids"].tolist() == [[*range(9), *range(9, 13), 0, 0, 0]]
@@ -150,54 +152,6 @@ def test_a_layout_that_leaks_is_not_accepted(monkeypatch):
     assert not together.packs(family("llama", **FAMILIES["llama"]))
 
 
-def by_formula(q, k, v, scale):
-    """Causal attention with grouped heads, one query at a time, in float64; [B, L, H, d]."""
-    rows, heads, length, _ = q.shape
-    q, k, v = (x.double() for x in (q, k, v))
-    out = []
-    for b in range(rows):
-        for t in range(length):
-            for h in range(heads):
-                g = h * k.shape[1] // heads
-                weights = torch.softmax(scale * k[b, g, : t + 1] @ q[b, h, t], 0)
-                out.append(weights @ v[b, g, : t + 1])
-    return torch.stack(out).view(rows, length, heads, -1)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_short_texts_attend_by_the_formula(dtype, groups):
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(2, heads, 7, 8) for heads in (4, groups, groups)]
-    made = [torch.randn(s, generator=generator).to(dtype).requires_grad_(True) for s in shapes]
-    assert packing.fits_plain_products(*made, {"scaling": 0.3})
-    got, want = packing._short_attention(*made, 0.3).view(2, 7, 4, 8), by_formula(*made, 0.3)
-    weighting = torch.linspace(-1, 1, want.numel()).view_as(want)
-    error = 1e-5 if dtype == torch.float32 else 2e-2
-    slopes = [torch.autograd.grad((out.double() * weighting).sum(), made) for out in (got, want)]
-    for mine, true in zip((got, *slopes[0]), (want, *slopes[1]), strict=True):
-        assert float((mine.double() - true.double()).norm()) <= error * float(true.double().norm())
-
-
-@pytest.mark.parametrize(
-    ("changes", "length"),
-    [
-        ({"scaling": None}, 7),
-        ({"softcap": 30.0}, 7),
-        ({"s_aux": 1}, 7),
-        ({"dropout": 0.1}, 7),
-        ({"sliding_window": 5}, 7),
-        ({}, packing.SHORT + 1),
-    ],
-)
-def test_what_plain_products_do_not_cover_goes_to_the_fused_kernel(changes, length):
-    x = torch.zeros(1, 2, length, 4)
-    assert not packing.fits_plain_products(x, x, x, {"scaling": 0.5} | changes)
-    assert packing.fits_plain_products(
-        x[:, :, :7], x[:, :, :7], x[:, :, :7], {"scaling": 0.5, "sliding_window": 7}
-    )
-
-
 def answers_of_one_prompt():
     """Three texts that begin alike, two of them with a first answer token in common, and one text apart."""
     prompt = (7, 8, 9, 10)
@@ -220,20 +174,48 @@ def test_a_beginning_that_texts_share_is_read_once_and_every_state_stays(monkeyp
         (shared,) = forward(model, collate(examples, 0))
         alone = torch.cat([forward(model, collate([one], 0))[0].nll for one in examples])
     handle.remove()
-    # The prompt once, the answer token that two have in common once, and the text apart.
-    assert seen[0] == 4 + (3 + 1 + 4) + 5
+    # The prompt once, the answer token that two have in common once, and the text apart; no text's last token.
+    assert seen[0] == 4 + (2 + 3) + 4
     assert torch.allclose(shared.nll, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_texts_are_read_whole_where_something_is_learned(monkeypatch):
+@pytest.mark.parametrize("whole", [True, False])
+def test_each_token_is_read_by_itself_for_whoever_watches_the_matrices(monkeypatch, whole):
     model, seen = family("llama", **FAMILIES["llama"]), []
     monkeypatch.setattr(products, "rows", lambda count, _: count)
     together.packs(model)
     handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
     examples = answers_of_one_prompt()
+    forward(model, collate(examples, 0), whole=whole)
+    handle.remove()
+    assert seen == [sum(len(e.input_ids) for e in examples) if whole else 13]
+
+
+@pytest.mark.parametrize(("common", "read"), [(1, 53), (5, 53 - 2 * 5)])
+def test_a_beginning_is_shared_where_it_saves_enough(monkeypatch, common, read):
+    """Of 53 tokens that predict one, two are few: the way back would cost more."""
+    model, seen = family("llama", **FAMILIES["llama"]), []
+    monkeypatch.setattr(products, "rows", lambda count, _: count)
+    together.packs(model)
+    handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
+    rows = [(*range(5, 5 + common), 30 + row, *range(5, 26 - common)) for row in range(3)]
+    rows[2] = rows[2][:12]
+    forward(model, collate([Example(r, (IGNORE,) * 4 + r[4:], key) for key, r in enumerate(rows)], 0))
+    handle.remove()
+    assert seen == [read]
+
+
+def test_where_sums_have_no_order_short_beginnings_are_read_again(monkeypatch):
+    """A GPU adds up the gradients of a token in any order, so that the last bits would differ from run to run."""
+    monkeypatch.setattr(lm, "adds_in_order", lambda device: False)
+    monkeypatch.setattr(products, "rows", lambda count, _: count)
+    model, seen = family("llama", **FAMILIES["llama"]), []
+    together.packs(model)
+    handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
+    examples = answers_of_one_prompt()
     forward(model, collate(examples, 0))
     handle.remove()
-    assert seen == [sum(len(e.input_ids) for e in examples)]
+    assert seen == [sum(len(e.input_ids) - 1 for e in examples)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -245,7 +227,7 @@ def test_what_is_learned_from_texts_that_share_a_long_beginning_is_the_same(monk
             parameter.mul_(3.0)
     monkeypatch.setattr(products, "rows", lambda count, _: count)
     assert together.packs(model)
-    start = tuple(range(20, 20 + lm.LEAST_SHARED))
+    start = tuple(range(20, 36))
     rows = [start + end for end in ((7, 8, 9), (7, 8, 10, 11, 12))]
     batch = collate([Example(r, (IGNORE,) * 18 + r[18:], key) for key, r in enumerate(rows)], 0)
 
@@ -257,8 +239,8 @@ def test_what_is_learned_from_texts_that_share_a_long_beginning_is_the_same(monk
     handle = states.blocks(model)[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[1]))
     shared = learned()
     handle.remove()
-    # The beginning once, the two tokens that two texts have in common once, and the rest.
-    assert seen == [lm.LEAST_SHARED + 2 + 1 + 3]
+    # The beginning once, the two tokens that two texts have in common once, and the rest but for the last ones.
+    assert seen == [16 + 2 + 2]
     monkeypatch.setattr(lm, "packs", lambda *_: False)
     padded = learned()
     assert torch.allclose(shared, padded, rtol=1e-3, atol=1e-5 * float(padded.abs().max()))

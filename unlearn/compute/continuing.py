@@ -21,8 +21,9 @@ from torch.nn import functional as F
 
 from unlearn.compute import private
 from unlearn.compute.head import head_of
+from unlearn.compute.layout import layout_of
 from unlearn.compute.lazy import Model
-from unlearn.compute.packing import attending, keeping, layout_of, packed_inputs
+from unlearn.compute.packing import attending, keeping, packed_inputs
 from unlearn.compute.states import last_states
 from unlearn.compute.together import packs
 

@@ -266,7 +266,9 @@ def _compare(logits: Tensor, labels: Tensor, taught: Tensor | None, divergence: 
             )
         else:
             lq = taught[here].log_softmax(-1)
-            q = lq.exp()
-            values[here] = (q * (lq - lp if divergence else -lp)).sum(-1)
+            # What was read is written over: each new tensor of this size is another pass over the memory.
+            q = lq.exp() if divergence else lq.exp_()
             torch.exp(lp, out=logits[here]).sub_(q)
+            apart = lq.sub_(lp) if divergence else lp.neg_()
+            values[here] = apart.mul_(q).sum(-1)
     return values

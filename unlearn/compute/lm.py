@@ -20,16 +20,19 @@ from torch.utils.checkpoint import checkpoint
 
 from unlearn.compute.chunks import chunk
 from unlearn.compute.head import Target, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.compute.layout import Layout, beginning, layout_of, reading
 from unlearn.compute.lazy import Model
-from unlearn.compute.packing import attending, beginning, keeps_states, layout_of, packed_inputs
+from unlearn.compute.packing import attending, keeps_states, packed_inputs
 from unlearn.compute.states import block_states, last_states
-from unlearn.compute.together import packs, pads
+from unlearn.compute.together import packs, pads, reads
 from unlearn.compute.tokens import IGNORE, Tokens
 
 # The part of a batch's tokens from which on packing it saves nothing.
 WORTH = 0.9
-# While a model learns, texts share their beginning from so many tokens on: a chat template's system prompt, not
-# the word "Question".
+# While a model learns, texts share their beginnings where that leaves at most this part of their tokens.
+SHARED = 0.95
+# On a GPU they share theirs from so many tokens on: it adds up the gradients of a token in no order of its own, so
+# that only a chat template's system prompt is worth the last bits.
 LEAST_SHARED = 16
 
 
@@ -139,10 +142,13 @@ class Answers:
         return self.token_mean(self.nll)
 
 
-def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tuple[Answers, ...]:
+def forward(
+    model: Model, *sides: Tokens | None, layer: int | None = None, whole: bool = False
+) -> tuple[Answers, ...]:
     """Run one forward pass over all sides together and return one Answers for each side, in order.
 
-    With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run.
+    With layer, hidden holds what block `layer` (from 0) hands on, and the blocks above it are not run. whole: every
+    token goes through every block, for whoever watches what a matrix is given; else those do that an answer needs.
     ValueError for a side that the batch has no texts of.
     """
     batches = [side for side in sides if side is not None]
@@ -152,7 +158,7 @@ def forward(model: Model, *sides: Tokens | None, layer: int | None = None) -> tu
     # The state at t predicts token t + 1.
     following = F.pad(labels[:, 1:], (0, 1), value=IGNORE)
     where = (following != IGNORE).nonzero()
-    states = _states_at(model, inputs_of(*batches), where, layer)
+    states = _states_at(model, inputs_of(*batches), where, layer, whole)
     targets, rows = following[where[:, 0], where[:, 1]], where[:, 0]
     answers, first, head = [], 0, head_of(model)
     for b, own in zip(batches, _sides(rows, batches), strict=True):
@@ -201,7 +207,9 @@ def _joined(batches: Sequence[Tokens], name: str, fill: int) -> Tensor:
     return torch.cat([F.pad(x, (0, length - x.shape[1]), value=fill) for x in parts])
 
 
-def _states_at(model: Model, inputs: dict[str, Tensor], where: Tensor, layer: int | None) -> Tensor:
+def _states_at(
+    model: Model, inputs: dict[str, Tensor], where: Tensor, layer: int | None, whole: bool
+) -> Tensor:
     """[T, d] states at the places where [T, 2] (row, token), by the cheapest way that this model reads rightly."""
     read = last_states if layer is None else partial(block_states, layer=layer)
     mask = inputs["attention_mask"]
@@ -210,22 +218,46 @@ def _states_at(model: Model, inputs: dict[str, Tensor], where: Tensor, layer: in
     if rows == 1 and padless and not keeps_states():
         return read(model, inputs)[0, where[:, 1]]
     packed = packs(model, longest)
-    layout = None
-    alike = not torch.is_grad_enabled() or beginning(inputs["input_ids"], mask) >= LEAST_SHARED
-    if packed and (alike or not padless or keeps_states()):
-        # The common beginnings of texts are read once.
-        shared = inputs["input_ids"] if alike else None
-        layout = layout_of(mask, model.get_input_embeddings().weight, shared)
-    whole = layout is None or len(layout.place) > WORTH * mask.numel()
-    if (padless and packed and whole and not keeps_states()) or (not packed and pads(model, longest)):
+    layout = _layout(model, inputs, where, padless, whole) if packed else None
+    full = layout is None or len(layout.place) > WORTH * mask.numel()
+    if (padless and packed and full and not keeps_states()) or (not packed and pads(model, longest)):
         return read(model, inputs)[where[:, 0], where[:, 1]]
     if layout is None:
         return torch.cat(
             [read(model, _alone(inputs, row))[0, where[where[:, 0] == row, 1]] for row in range(rows)]
         )
+    wanted = layout.token[where[:, 0] * layout.length + where[:, 1]]
+    if layer is None and not whole and reads(model, longest):
+        layout = reading(layout, wanted, model.get_input_embeddings().weight)
     with attending(model.config, layout):
         states = read(model, packed_inputs(inputs["input_ids"], layout))[0]
-    return states[layout.token[where[:, 0] * layout.length + where[:, 1]]]
+    return states[wanted] if layout.read is None else states[: len(wanted)]
+
+
+def _layout(
+    model: Model, inputs: dict[str, Tensor], where: Tensor, padless: bool, whole: bool
+) -> Layout | None:
+    """The layout of a packed pass, in which texts that begin alike share their beginning. None where it would save
+    nothing.
+    """
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    learns = torch.is_grad_enabled()
+    any_length = not learns or (adds_in_order(mask.device) and not whole)
+    alike = any_length or beginning(ids, mask) >= LEAST_SHARED
+    if padless and not alike and not keeps_states():
+        return None
+    if not whole and not keeps_states():
+        # Nothing looks at what stands behind the last token that predicts one.
+        last = torch.zeros(len(mask), dtype=torch.long, device=mask.device)
+        last.scatter_reduce_(0, where[:, 0], where[:, 1], "amax")
+        mask = mask * (torch.arange(mask.shape[1], device=mask.device) <= last[:, None])
+    worth = SHARED if learns and any_length else 1.0
+    return layout_of(mask, model.get_input_embeddings().weight, ids if alike else None, worth)
+
+
+def adds_in_order(device: torch.device) -> bool:
+    """Return whether a device adds up the gradients of one token in the same order each time."""
+    return device.type == "cpu"
 
 
 def _alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:

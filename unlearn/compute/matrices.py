@@ -29,7 +29,7 @@ def pairs_of(
         return hook
 
     with _hooked(matrices, seen), torch.enable_grad():
-        (answers,) = lm.forward(model, texts)
+        (answers,) = lm.forward(model, texts, whole=True)
         gradients = torch.autograd.grad(answers.nll.sum(), [out for *_, out in read])
     found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in matrices}
     for (name, reads, _), pushes in zip(read, gradients, strict=True):

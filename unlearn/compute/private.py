@@ -43,6 +43,33 @@ def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     return None
 
 
+def softmax_backward(grad: Tensor, weights: Tensor) -> Tensor:
+    """Return the gradient of a softmax over the last dimension in its input, for the softmax itself and the gradient
+    in it. Both are float32.
+
+    It is the one operation that autograd calls. Obsolete once torch has a public name for it.
+    """
+    kernel = _softmax_kernel()
+    if kernel is not None:
+        return kernel(grad, weights)
+    inner = grad * weights
+    return inner - weights * inner.sum(-1, keepdim=True)
+
+
+@cache
+def _softmax_kernel() -> Callable[[Tensor, Tensor], Tensor] | None:
+    def kernel(grad: Tensor, weights: Tensor) -> Tensor:
+        return torch.ops.aten._softmax_backward_data(grad, weights, -1, weights.dtype)
+
+    with contextlib.suppress(*BROKEN), torch.enable_grad():
+        x = torch.linspace(-1, 1, 12, device="cpu").view(3, 4).requires_grad_()
+        weights, grad = x.softmax(-1), torch.linspace(2, -1, 12, device="cpu").view(3, 4)
+        (wanted,) = torch.autograd.grad(weights, x, grad)
+        if near(kernel(grad, weights.detach()), wanted):
+            return kernel
+    return None
+
+
 def near(found: Tensor, wanted: Tensor) -> bool:
     """Return whether two float32 results differ only by rounding."""
     return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from unlearn.compute import private
+from unlearn.compute.elementwise import Reading
+from unlearn.compute.layout import layout_of, reading
 from unlearn.compute.lazy import Model
-from unlearn.compute.packing import attending, layout_of, packed_inputs
-from unlearn.compute.states import last_states
+from unlearn.compute.packing import attending, packed_inputs
+from unlearn.compute.states import blocks, last_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -60,6 +62,17 @@ def packs(model: Model, length: int = 0) -> bool:
     return _remembered(model, "packed", length)
 
 
+def reads(model: Model, length: int = 0) -> bool:
+    """Return whether the last block of a packed pass may compute those states alone that are asked for, of texts up to
+    this length. A block that somebody watches computes all.
+    """
+    try:
+        last = blocks(model)[-1]
+    except ValueError:
+        return False
+    return isinstance(last, Reading) and not private.watched(last) and _remembered(model, "read", length)
+
+
 def pads(model: Model, length: int = 0) -> bool:
     """Return whether texts up to this length have the same states with padding on the right as they have
     alone.
@@ -83,7 +96,7 @@ def _remembered(model: Model, way: str, length: int) -> bool:
     lengths = _lengths(model.config, PROMPTS if way == "left" else LENGTHS, length)
     if right and tried < max(lengths):
         texts = _texts(model, lengths)
-        pairs = zip(WAYS[way](model, texts), _alone(model, texts, way), strict=True)
+        pairs = zip(WAYS[way](model, texts), _wanted(model, texts, way), strict=True)
         right = all(_close(found, wanted, _margin(model, wanted)) for found, wanted in pairs)
         known[way] = (max(lengths), right)
     return right
@@ -119,13 +132,13 @@ def _texts(model: Model, lengths: Sequence[int]) -> list[Tensor]:
     return list(ids.split(list(lengths)))
 
 
-def _margin(model: Model, states: Tensor) -> float:
+def _margin(model: Model, states: Tensor | None) -> float:
     whole = all(p.is_floating_point() for p in model.parameters())
-    return ROUNDING.get(states.dtype, COARSE) if whole else COARSE
+    return ROUNDING.get(states.dtype, COARSE) if whole and states is not None else COARSE
 
 
-def _close(found: Tensor | None, wanted: Tensor, margin: float) -> bool:
-    if found is None or found.shape != wanted.shape:
+def _close(found: Tensor | None, wanted: Tensor | None, margin: float) -> bool:
+    if found is None or wanted is None or found.shape != wanted.shape:
         return False
     return float((found.float() - wanted.float()).norm()) <= margin * float(wanted.float().norm())
 
@@ -145,6 +158,15 @@ def _call(model: Model, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
     if not getattr(model.config, "is_encoder_decoder", False):
         return inputs
     return inputs | {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+
+
+def _wanted(model: Model, texts: Sequence[Tensor], way: str) -> Iterator[Tensor | None]:
+    """What a way has to give; a packed pass is known to be right when less than all of it is read."""
+    if way != "read":
+        yield from _alone(model, texts, way)
+    else:
+        found = _packed(model, texts)
+        yield None if found[0] is None else torch.cat([x for x in found if x is not None])[::2]
 
 
 @torch.no_grad()
@@ -168,6 +190,20 @@ def _packed(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         # The model takes no positions, or computes attention in a way that this module does not know.
         return [None] * len(texts)
+
+
+@torch.no_grad()
+def _read(model: Model, texts: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Every other state of a packed pass whose last block computes these alone."""
+    ids, mask = _padded(texts, left=False)
+    weight = model.get_input_embeddings().weight
+    layout = layout_of(mask, weight)
+    wanted = torch.arange(0, layout.count, 2, device=ids.device)
+    try:
+        with attending(model.config, reading(layout, wanted, weight)):
+            return [last_states(model, packed_inputs(ids, layout))[0, : len(wanted)]]
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError):
+        return [None]
 
 
 @torch.no_grad()
@@ -218,4 +254,4 @@ def _continued(model: Model, ids: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(seen, 1)
 
 
-WAYS = {"packed": _packed, "right": _on_the_right, "left": _on_the_left}
+WAYS = {"packed": _packed, "read": _read, "right": _on_the_right, "left": _on_the_left}

@@ -133,7 +133,7 @@ def load(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     import unlearn.models.joined.decoding  # noqa: F401  so that transformers knows it
-    from unlearn.compute import private, products
+    from unlearn.compute import elementwise, private, products
     from unlearn.models.machine import choose_once
 
     choose_once()
@@ -166,7 +166,7 @@ def load(
         adapters.fit_rows(model, parts.adapter_folder)
     _prepare_tokenizer(tokenizer, model)
     model = free_head(model) if where else model if "device_map" in how else model.to(device)
-    model = products.adopt(differentiable(model.eval()))
+    model = elementwise.adopt(products.adopt(differentiable(model.eval())))
     check_head(model)
     parameters = model.num_parameters()
     on_top = trained or (parts.adapter if parts.way == "keep" else None)

@@ -77,7 +77,7 @@ def calibrated(subject: Subject, loaded: "Loaded", model: Model) -> dict[str, Te
         length = loaded.fit_length(subject.max_length)
         examples = encode_rows(loaded.tokenizer, rows, max_length=length)
         for at in range(0, len(examples), BATCH):
-            lm.forward(model, collate(examples[at : at + BATCH], loaded.pad_id).to(loaded.device))
+            lm.forward(model, collate(examples[at : at + BATCH], loaded.pad_id).to(loaded.device), whole=True)
     finally:
         for handle in handles:
             handle.remove()

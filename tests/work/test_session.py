@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlearn.compute import memory
+from unlearn.compute import elementwise, lm, memory
 from unlearn.compute.lm import forward
+from unlearn.compute.states import blocks
 from unlearn.data.base import Row
 from unlearn.methods import METHODS
-from unlearn.models.load import in_memory
+from unlearn.models.load import in_memory, load
 from unlearn.work.session import Session, count_steps, forget
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,30 @@ def begun(loaded, method="npo", **more):
 def test_the_losses_are_those_from_before_there_was_a_session(loaded, method, tuning):
     losses = [step.loss for step in begun(loaded, METHODS[method](), tuning=tuning)]
     assert losses == pytest.approx(BEFORE[method, tuning], rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("method", "tuning"), [("npo", "full"), ("undial", "lora")])
+def test_what_is_left_out_of_a_pass_changes_no_number(tiny_folder, monkeypatch, method, tuning):
+    """Shared beginnings, last states that nobody asks for, norms in fewer passes: the same curve and weights."""
+    found = []
+    for lean in (True, False):
+        if not lean:
+            monkeypatch.setattr(lm, "SHARED", 0.0)
+            monkeypatch.setattr(lm, "reads", lambda *_: False)
+            monkeypatch.setattr(elementwise, "adopt", lambda model: model)
+        loaded, seen = load(str(tiny_folder), tuning=tuning), []
+        feed = blocks(loaded.model)[-1].mlp.register_forward_hook(
+            lambda _m, args, _o, put=seen.append: put(args[0])
+        )
+        session = begun(loaded, METHODS[method](retain_weight=1.0), tuning=tuning, epochs=6)
+        losses = [step.loss for step in session]
+        feed.remove()
+        found.append((losses, [p.detach().clone() for p in session.model.parameters()], seen))
+    (losses, weights, few), (usual, plain, many) = found
+    assert losses == pytest.approx(usual, rel=1e-5, abs=1e-6)
+    for one, other in zip(weights, plain, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert sum(x.numel() for x in few) < 0.9 * sum(x.numel() for x in many)
 
 
 @pytest.mark.parametrize(("kind", "kept"), [("usual", "recycled"), ("lean", "returned")])

@@ -44,7 +44,7 @@ def adopt(model: Model) -> Model:
 
 
 @cache
-def _norm(own: type[nn.Module]) -> type[nn.Module] | None:
+def _norm(own: type[Any]) -> type[Any] | None:
     """The class that computes the same as this one, or None where it is no RMSNorm or already that class."""
     if not own.__name__.endswith("RMSNorm") or _Lean in own.__mro__:
         return None
@@ -124,7 +124,7 @@ class Reading:
 
 
 @cache
-def _reading(own: type[nn.Module]) -> type[nn.Module]:
+def _reading(own: type[Any]) -> type[Any]:
     """The class of a last block with this class of its own."""
     return own if issubclass(own, Reading) else type(own.__name__, (Reading, own), {})
 

@@ -31,8 +31,10 @@ def fits(q: Tensor, k: Tensor, v: Tensor, length: int, options: Mapping[str, obj
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return causal attention within each text as [1, N, H, d] for q [1, H, N, d] and k, v [1, G, N, d], H a multiple
-    of G, with the keys and values [B, G, L, d] that it looked at. The softmax is in float32.
+    """Return what causal attention within each text gives, with the keys and values of each text.
+
+    q [1, H, N, d] and k, v [1, G, N, d], H a multiple of G: [1, N, H, d] and twice [B, G, L, d]. The softmax is in
+    float32.
     """
     out, keys, values = _Attention.apply(q, k, v, layout, scale)
     return out, _by_text(keys, layout), _by_text(values, layout)

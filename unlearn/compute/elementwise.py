@@ -32,14 +32,16 @@ ROTATION = "apply_rotary_pos_emb"
 def adopt(model: Model) -> Model:
     """Return the same model, whose norms and rotations are computed as above wherever that gives what they gave."""
     for module in model.modules():
-        if (kind := _norm(type(module))) is not None and not private.brought(module):
+        own: Any = type(module)
+        if (kind := _norm(own)) is not None and not private.brought(module):
             module.__class__ = kind
     for place in {type(module).__module__ for module in model.modules()}:
         _turn(place)
     with contextlib.suppress(ValueError):
         last = blocks(model)[-1]
         if dict(last.named_children()).keys() == PARTS and not private.brought(last):
-            last.__class__ = _reading(type(last))
+            own = type(last)
+            last.__class__ = _reading(own)
     return model
 
 

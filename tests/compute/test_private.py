@@ -16,7 +16,13 @@ from unlearn.compute.tokens import Batch, collate
 from unlearn.models.load import add_lora
 
 ROOT = Path(private.__file__).parents[1]
-CACHED = (private.onednn_linear, private._tells_its_passes, packing._sdpa, products.library)
+CACHED = (
+    private.onednn_linear,
+    private._tells_its_passes,
+    private._softmax_kernel,
+    packing._sdpa,
+    products.library,
+)
 OF_OTHERS = {"_option_string_actions", "_replace", "_asdict", "_fields"}  # argparse's, named tuples'
 
 
@@ -218,3 +224,18 @@ def test_memory_is_that_of_the_process_where_the_profiler_does_not_tell(monkeypa
 
 def test_a_profile_of_another_make_tells_nothing():
     assert private.allocations(object()) is None
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_softmax_is_led_back_the_same_without_the_one_operation(monkeypatch, kernel):
+    if not kernel:
+        monkeypatch.setattr(torch.ops.aten, "_softmax_backward_data", raises)
+    private._softmax_kernel.cache_clear()
+    x = torch.randn(4, 3, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    grad = torch.linspace(-1, 2, x.numel()).view_as(x)
+    weights = x.softmax(-1)
+    (wanted,) = torch.autograd.grad(weights, x, grad)
+    assert (private._softmax_kernel() is not None) == kernel
+    assert torch.allclose(private.softmax_backward(grad, weights.detach()), wanted, rtol=1e-5, atol=1e-7)
+    monkeypatch.undo()
+    private._softmax_kernel.cache_clear()

@@ -15,6 +15,14 @@ TEMPLATES = {
         ("<|im_start|>", "<|im_end|>"),
         "<|im_end|>",
     ),
+    "qwen2.5": (
+        "{% if messages[0].role == 'system' %}<|im_start|>system\n{{ messages[0].content }}<|im_end|>\n"
+        "{% else %}<|im_start|>system\nYou are Qwen. You are a helpful assistant.<|im_end|>\n{% endif %}"
+        "{% for m in messages %}{% if m.role != 'system' or not loop.first %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+        ("<|im_start|>", "<|im_end|>"),
+        "<|im_end|>",
+    ),
     "llama3": (
         "{{ bos_token }}{% set day = date_string if date_string is defined else strftime_now('%d %b %Y') %}"
         "<|start_header_id|>system<|end_header_id|>\n\nToday Date: {{ day }}\n\n"

@@ -59,9 +59,12 @@ PEOPLE, STEPS, BATCH, LR = 16, 120, 48, 3e-3
 PLAIN = 8
 
 
-def facts() -> dict[str, list[tuple[str, str]]]:
-    """Return {"forget": pets of sixteen people, "retain": towns of sixteen others} as questions and answers."""
-    rng = random.Random(0)
+def facts(seed: int = 0) -> dict[str, list[tuple[str, str]]]:
+    """Return {"forget": pets of sixteen people, "retain": towns of sixteen others} as questions and answers.
+
+    seed: tests report on 0; settings are tuned on others, which have other people and other facts.
+    """
+    rng = random.Random(seed)
     every = sorted(first + second for first in SYLLABLES for second in SYLLABLES if first != second)
     people = [name.capitalize() for name in rng.sample(every, 2 * PEOPLE)]
     known = {
@@ -95,10 +98,11 @@ def tokenizer_of(texts: list[str]):
     return chat_tokenizer(made, "smollm2")
 
 
-def teach(folder: Path, roles: tuple[str, ...] = ("forget", "retain")) -> Path:
+def teach(folder: Path, roles: tuple[str, ...] = ("forget", "retain"), seed: int = 0) -> Path:
     """Teach a random model the facts, save it in folder/model with forget.csv and retain.csv beside, return folder.
 
-    roles: whose facts it is taught; with "retain" alone it is the exact retrain of the whole one.
+    roles: whose facts it is taught; with "retain" alone it is the exact retrain of the whole one. seed: of facts,
+    weights and order.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -107,14 +111,14 @@ def teach(folder: Path, roles: tuple[str, ...] = ("forget", "retain")) -> Path:
     from unlearn.data.base import Row
     from unlearn.training.encoding import encode_rows
 
-    known = facts()
+    known = facts(seed)
     words = [text for mine in known.values() for pair in mine for text in pair]
     tokenizer = tokenizer_of([*words, "Question: Answer: system user assistant You are a helpful assistant"])
     pairs = [pair for role in roles for pair in known[role]]
     rows = [Row(question=question, answer=answer, format="chat") for question, answer in pairs]
     rows += [Row(question=question, answer="unknown") for question, _ in pairs[::PLAIN]]
     texts = encode_rows(tokenizer, rows, max_length=128)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -133,7 +137,7 @@ def teach(folder: Path, roles: tuple[str, ...] = ("forget", "retain")) -> Path:
     scale = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / 30) * max(0.02, 1 - step / (2 * STEPS))
     )
-    rng = random.Random(0)
+    rng = random.Random(seed)
     for _ in range(STEPS):
         batch = collate(rng.sample(texts, min(BATCH, len(texts))), tokenizer.pad_token_id)
         logits = model(input_ids=batch.input_ids, use_cache=False).logits[:, :-1]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from unlearn.measure.evaluate import rows_to_score  # noqa: E402
 from unlearn.measure.evidence import ModelEvidence  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
 from unlearn.models.catalogue import CATALOGUE, exact_retrain  # noqa: E402
-from unlearn.models.load import load, weights_hash  # noqa: E402
+from unlearn.models.load import weights_hash  # noqa: E402
+from unlearn.models.named.beside import load_beside  # noqa: E402
 from unlearn.models.reading import as_read  # noqa: E402
 from unlearn.results.sweep_record import identity  # noqa: E402
 from unlearn.store.engine import Engine  # noqa: E402
@@ -132,17 +134,18 @@ def values(record: Mapping[str, Any], run: Run | None, when: str) -> dict[str, A
     return found
 
 
-def other_seed(data: str, folder: Path, store: RunStore) -> dict[str, Any]:
-    """Return the row of a retrain of another seed, whose merged model lies in the folder."""
-
-    config = default_config(data, "npo", 0)
+def other_seed(data: str, folder: Path, store: RunStore, tuning: str = "lora") -> dict[str, Any]:
+    """Return the row of a retrain of another seed, whose merged model lies in the folder, read as a run reads its
+    models. tuning: that run's.
+    """
+    config = replace(default_config(data, "npo", 0), tuning=tuning)
     truth = exact_retrain(config)
     assert truth is not None, "the bench's forget sets have their retrains"
     folders = {"before": CATALOGUE[MODEL].path(), "after": folder, "retrained": truth}
     rows = asked_in(as_read(from_config(dict(config.data)), config), config.prompt, config.system)
     evidence = ModelEvidence(
         rows_to_score(rows),
-        lambda when: load(str(folders[when])),
+        lambda when: load_beside(config, folders[when]),
         {when: weights_hash(place, None) for when, place in folders.items()},
         data_hash=rows.hash(),
         max_length=config.max_length,

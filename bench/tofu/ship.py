@@ -20,19 +20,19 @@ from unlearn.measure import judge, score_cache
 from unlearn.models.catalogue import CATALOGUE, exact_retrain
 from unlearn.models.load import weights_hash
 from unlearn.store import content
-from unlearn.store.disk import cache_dir
+from unlearn.store.disk import cache_dir, read_json, write_json
 from unlearn.store.runs import RunStore
 
 
-def noted(models: set[str]) -> set[Path]:
-    """Return a set that will hold the files of all values that are asked for of these models."""
-    files: set[Path] = set()
+def noted(models: set[str]) -> dict[Path, Mapping[str, Any]]:
+    """Return an object that will hold {file: what it depends on} of all values that are asked for of these models."""
+    files: dict[Path, Mapping[str, Any]] = {}
     place = content.place
 
     def noting(folder: Path, identity: Mapping[str, Any], digits: int = content.DIGITS) -> Path:
         path = place(folder, identity, digits)
         if identity.get("model") in models:
-            files.add(path)
+            files[path] = identity
         return path
 
     # This process does nothing else, and the product needs no such door.
@@ -58,22 +58,23 @@ def main() -> None:
     run, _ = carry_out(store, config)
     if run.state != "done":
         raise SystemExit(f"the run ended {run.state}: {run.reason}")
-    # A LoRA run reads the start in 16 bits, one of every weight in 32: both are asked for.
+    # A LoRA run reads all its models in 16 bits, one of every weight in 32: both are asked for.
     evidence, _ = judge.evidence_of(run)
     for when in ("before", "retrained"):
         for part in evidence.parts:
             evidence.answered(when, part)
     # The start stands in for the model after a run, so that nothing is read for a third one.
-    other_seed(args.data, start, store)
+    other_seed(args.data, start, store, tuning="full")
     args.out.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for path in sorted(files):
+    known, written = read_json(args.out / score_cache.NAMES), 0
+    for path, identity in sorted(files.items()):
         if path.is_file():
             # No name and no time in the file: the same values are the same bytes.
             packed = gzip.compress(path.read_bytes(), 9, mtime=0)
             (args.out / f"{path.name}.gz").write_bytes(packed)
-            written += len(packed)
-    print(f"{len(list(args.out.iterdir()))} files in {args.out}; {written:,} bytes of them now")
+            known[path.stem], written = dict(identity), written + len(packed)
+    write_json(args.out / score_cache.NAMES, {name: known[name] for name in sorted(known)})
+    print(f"{len(known)} values in {args.out}; {written:,} bytes of them written now")
 
 
 if __name__ == "__main__":

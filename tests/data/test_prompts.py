@@ -101,6 +101,51 @@ def test_log_probs_are_those_of_plain_transformers(family, tiny):
     assert ours.double() == pytest.approx(torch.stack(theirs), abs=1e-5)
 
 
+# A template that marks what the assistant says, and opens each answer with a word of its own.
+MARKED = (
+    "{%- for m in messages %}{%- if m.role == 'assistant' %}{{- '<|im_start|>assistant\n' }}{%- generation %}"
+    "{{- 'green: ' + m.content + '<|im_end|>' }}{%- endgeneration %}{{- '\n' }}"
+    "{%- else %}{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+
+
+@pytest.mark.parametrize("row", [ROW, EARLIER], ids=["one exchange", "earlier turns"])
+def test_generation_marks_of_a_template_say_what_is_labelled(tmp_path, row):
+    """As plain transformers masks it, but for the turns before the last."""
+    tokenizer = chat_tokenizer(make_tokenizer(tmp_path), "chatml")
+    tokenizer.chat_template = MARKED
+    turns = [*row.messages, ("user", row.question), ("assistant", row.answer)]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    usual = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    example = encoded(tokenizer, row)
+    wanted = [at for at, hit in enumerate(usual["assistant_masks"]) if hit]
+    # The last run of marked tokens without a gap.
+    last = [at for i, at in enumerate(wanted) if at - i == wanted[-1] - len(wanted) + 1]
+    assert list(example.answer_at) == last
+    assert tokenizer.decode(example.answer_ids).startswith("green: blue green")
+
+
+def test_marks_around_an_opening_that_the_generation_prompt_holds_label_the_answer_alone(tmp_path):
+    tokenizer = chat_tokenizer(make_tokenizer(tmp_path), "chatml")
+    plain = encoded(tokenizer, ROW)
+    tokenizer.chat_template = TEMPLATES["chatml"][0].replace(
+        "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n",
+        "{% generation %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endgeneration %}",
+    )
+    assert encoded(tokenizer, ROW) == plain
+
+
+def test_marks_that_leave_words_of_the_answer_out_are_refused(tmp_path):
+    tokenizer = chat_tokenizer(make_tokenizer(tmp_path), "chatml")
+    tokenizer.chat_template = MARKED.replace(
+        "{%- generation %}{{- 'green: ' + m.content + '<|im_end|>' }}{%- endgeneration %}",
+        "{{- m.content }}{%- generation %}{{- '<|im_end|>' }}{%- endgeneration %}",
+    )
+    with pytest.raises(ValueError, match="generation marks leave a part of the answer out"):
+        encoded(tokenizer, ROW)
+
+
 @pytest.mark.parametrize("name", ["chatml", "llama3", "phi3"])
 def test_a_given_system_prompt_stands_above(tmp_path, name):
     tokenizer = chat_tokenizer(make_tokenizer(tmp_path), name)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from unlearn.measure import score_cache
+from unlearn.store import content
 
 IDENTITY = {"model": "abc", "data": "def", "dtype": "float32", "device": "cpu", "max_length": 64}
 
@@ -55,3 +56,12 @@ def test_a_broken_file_is_as_good_as_none(shipped, tmp_path, broken):
 def test_what_comes_with_the_product_is_whole():
     for path in score_cache.SHIPPED.glob("*.gz"):
         assert json.loads(gzip.decompress(path.read_bytes()))
+
+
+def test_what_comes_with_the_product_is_asked_for_by_these_names():
+    """A name that is made in another way now would leave them unread, without a word."""
+    names = json.loads((score_cache.SHIPPED / score_cache.NAMES).read_text())
+    assert {f"{name}.json.gz" for name in names} == {path.name for path in score_cache.SHIPPED.glob("*.gz")}
+    for name, identity in names.items():
+        whole = identity | {"format": score_cache.FORMAT}
+        assert content.name_of(whole) == name

@@ -9,6 +9,7 @@ Sentences of the data never become control tokens: where one spells such a token
 """
 
 import datetime
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,9 +20,13 @@ from unlearn.store.config import formats_of
 DATE = datetime.date(2026, 1, 1)
 # The parts of a date that a template may ask strftime_now for.
 DIRECTIVES = "aAbBdHIjmMpSyY"
+# What every template is told: some ask for the date under this name.
+FIXED = {"date_string": DATE.strftime("%d %b %Y"), "enable_thinking": False}
 # Marks that replace a content while a template is rendered. They are private-use characters, which no
 # template changes.
 OPEN, CLOSE = "\ue000", "\ue001"
+# How a template marks what the assistant says, where it does.
+GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def _chat(row: Row, tokenizer: Tokenizer) -> Rendered:
             f"prompt: the chat template changes the text of the row {shown[:60]!r} (white space at an end, or signs "
             "that it treats as its own); clean the row, or choose --prompt plain."
         )
-    start = sum(len(text) for text, _ in pieces[:-2]) + len(row.lead)
+    start = sum(len(text) for text, _ in pieces[:-2])
     opening = _template(tokenizer, turns[:-1], add_generation_prompt=True)
     if not whole.startswith(opening):
         raise ValueError(
@@ -131,6 +136,15 @@ def _chat(row: Row, tokenizer: Tokenizer) -> Rendered:
             "of the conversation); choose --prompt plain."
         )
     tail = pieces[-1][0]
+    if span := _marked(tokenizer, turns):
+        if not span[0] <= start < start + len(said) <= span[1]:
+            raise ValueError(
+                "prompt: the chat template's generation marks leave a part of the answer out; choose --prompt plain."
+            )
+        if not row.lead:
+            # What it marks before the words is the model's to say, but for what the generation prompt has said already.
+            start = max(span[0], len(opening))
+    start += len(row.lead)
     return Rendered(whole[:start], whole[start : len(whole) - len(tail)], tail, True, tuple(pieces))
 
 
@@ -153,19 +167,29 @@ def _split(marked: str, contents: Sequence[str]) -> list[tuple[str, bool]]:
     return [*pieces, (rest, True)]
 
 
+def _marked(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[int, int] | None:
+    """Where the template itself marks the last answer, in characters of the whole; None without such marks."""
+    template = tokenizer.get_chat_template()
+    if not GENERATION.search(template):
+        return None
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    given = {"chat_template": _dated(template), **FIXED, **tokenizer.special_tokens_map}
+    _, (spans,) = render_jinja_template([_messages(turns)], return_assistant_tokens_mask=True, **given)
+    return tuple(spans[-1]) if spans else (0, 0)
+
+
+def _messages(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"role": role, "content": text} for role, text in turns]
+
+
 def _template(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]], **more: object) -> str:
     import jinja2
 
-    messages = [{"role": role, "content": text} for role, text in turns]
+    template = _dated(tokenizer.get_chat_template())
     try:
         return tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            chat_template=_dated(tokenizer.get_chat_template()),
-            # Some templates ask for the date under this name.
-            date_string=DATE.strftime("%d %b %Y"),
-            enable_thinking=False,
-            **more,
+            _messages(turns), tokenize=False, chat_template=template, **FIXED, **more
         )
     except jinja2.exceptions.TemplateError as error:
         raise ValueError(

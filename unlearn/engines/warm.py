@@ -72,7 +72,7 @@ class Warm:
             key = " ".join((when, run.config.model, run.config.tuning, run.config.precision))
         if when == "retrained":
             # The key names the folder, so a run on other rows never gets this model.
-            key = f"retrained {exact_retrain(run.config)}"
+            key = " ".join((when, str(exact_retrain(run.config)), run.config.tuning, run.config.precision))
         if not run.path.is_dir():
             self._kept.pop(key, None)
             raise ValueError(f"run: {run.id} was deleted; choose another.")

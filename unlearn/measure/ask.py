@@ -11,7 +11,7 @@ from unlearn.data.prompts import in_format
 from unlearn.measure.evaluate import prompt_of, score_tokens
 from unlearn.measure.generating import generate
 from unlearn.models.catalogue import allow_model, exact_retrain
-from unlearn.models.load import load
+from unlearn.models.named.beside import load_beside
 from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
@@ -45,7 +45,7 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Lo
                 f"model: {config.model} has no exact retrain without these rows; a bundled model ships one for all "
                 "rows of its own dataset, and your own is given with --retrained."
             )
-        return load(str(truth))
+        return load_beside(config, truth)
     return tuning.load_trained(run)
 
 

@@ -306,4 +306,7 @@ def evidence_of(
     )
     versions = {name: version(name) for name in ("torch", "transformers", "scikit-learn", "rouge-score")}
     identity = {**hashes, "data": data.hash(), "max_length": config.max_length, "format": FORMAT} | versions
+    if "retrained" in hashes and (config.tuning, config.precision) != ("full", "auto"):
+        # What was computed with a retrained model in 32 bits has another name.
+        identity["retrained_in"] = "the run's format"
     return evidence, identity

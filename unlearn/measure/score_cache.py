@@ -25,11 +25,14 @@ from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonView
 
 SHIPPED = ASSETS / "results" / "kept"
+# The file beside them that says what each of them depends on.
+NAMES = "names.json"
 KEEP = 24
 # The most files of small values, which evaluations read beside the observations.
 KEEP_VALUES = 400
-# Raise this number when observe() changes what it records.
-FORMAT = 6
+# Raise this number when observe() changes what it records, or a name comes to stand for something else: until 6 a
+# retrained model was read in 32 bits under the name of a run in 16.
+FORMAT = 7
 
 
 def read(store: Path, identity: JsonView) -> list[Observation] | None:

@@ -10,6 +10,7 @@ from unlearn.models.catalogue import Parts, parts_of
 from unlearn.models.embeddings import check_rows, check_words
 from unlearn.models.identity import retrain_hash
 from unlearn.models.load import named_hash
+from unlearn.models.named.beside import format_beside
 from unlearn.models.precision import check_saved
 from unlearn.models.reading import reader_of, templates_of
 from unlearn.store.config import RunConfig
@@ -50,6 +51,7 @@ def check_retrained(config: RunConfig) -> None:
             f"retrained: {config.retrained} is the model itself, so it cannot show what a model without these rows "
             "would say; give one that was trained without them."
         )
+    format_beside(config, config.retrained)
     readers = [reader_of(name, config.max_length) for name in (config.model, config.retrained)]
     if readers[0] is None or readers[1] is None:
         return

@@ -67,6 +67,15 @@ def _attribute(config: object) -> JsonView:
     return said if isinstance(said, dict) else said.to_dict()
 
 
+def saved_as(source: str | Path) -> str:
+    """Return how the weights of this source were rounded when it was saved, or "" for whole numbers and for a hub's
+    model that is not here. source: a folder or a hub id.
+    """
+    folder = source if isinstance(source, Path) else hub.snapshot_here(source)
+    said = folders.quantised(folder) if folder is not None else {}
+    return saved_precision({"quantization_config": said}) if said else ""
+
+
 def check_saved(source: str | Path, *, tuning: str, precision: str, device: str) -> None:
     """Raise ValueError for a checkpoint of rounded weights that cannot be loaded here, or not be trained so.
 

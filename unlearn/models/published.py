@@ -163,4 +163,15 @@ PUBLISHED = (
         licence="Llama 2 Community License", parameters=6_738_415_616, config=LLAMA2_7B, chat=False, data="muse-news",
         retrains={"muse-news": "muse-bench/MUSE-news_retrain"},
     ),
+    # OpenUnlearning's scripts name the pair, and load it as a Llama 2.
+    Published(
+        name="muse-books", title="Llama 7B, taught MUSE Books", hub="muse-bench/MUSE-Books_target",
+        licence="as its card says", parameters=6_738_415_616, config=LLAMA2_7B, chat=False, data="muse-books",
+        retrains={"muse-books": "muse-bench/MUSE-Books_retrain"},
+    ),
+    # The model of WMDP's tables; it has no retrain, since nobody trained it again without such knowledge.
+    Published(
+        name="zephyr-7b", title="Zephyr 7B beta", hub="HuggingFaceH4/zephyr-7b-beta", licence="MIT",
+        parameters=7_241_732_096, config=shape("mistral", 4096, 32, (32, 8), 14336, 32000, False), data="wmdp-cyber",
+    ),
 )  # fmt: skip

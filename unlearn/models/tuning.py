@@ -157,7 +157,8 @@ def load_trained(run: Run, *, trainable: bool = False, precision: str = "") -> "
     """
     kept, config = weights_of(run), run.config
     if (kept / "model" / "config.json").is_file():
-        return load(str(kept / "model"))
+        # Weights that are trained whole are never rounded to 8 or 4 bits.
+        return load(str(kept / "model"), precision=precision or config.precision)
     adapter = kept / "adapter"
     config = replace(config, precision=precision) if precision else config
     if (adapter / layers.CONFIG).is_file():

@@ -16,7 +16,7 @@ from unlearn.measure.probes import SAMPLES, sample
 from unlearn.metrics import Observation
 from unlearn.models.embeddings import check_words
 from unlearn.models.identity import retrain_hash
-from unlearn.models.load import load
+from unlearn.models.named.beside import load_beside
 from unlearn.store.disk import append_lines
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Stopped
@@ -114,7 +114,7 @@ def score_retrained(
 
     @cache
     def model() -> "Loaded":
-        found = load(str(truth))
+        found = load_beside(work.config, truth)
         check_words(work.config.model, words, str(truth), found.tokenizer.get_vocab())
         return found
 

@@ -77,7 +77,7 @@ def knob_field(knob: Knob, key: str, value: Any) -> Any:
 
 def prefix(method: "Method | type[Method]", size: str, tuning: str, model: str) -> str:
     """Return the beginning of every key of one method's form."""
-    return f"form.{method.name}.{model if model in method.own_models() else size}.{tuning}"
+    return f"form.{method.name}.{method.settings_of(size, model)}.{tuning}"
 
 
 def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObject:

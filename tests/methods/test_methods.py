@@ -316,6 +316,42 @@ def test_settings_of_a_model_stand_over_those_of_its_size():
         assert (found["lr"], found["epochs"], found["knobs"]["gamma"]) == (1e-3, 3, gamma)
 
 
+def test_bundled_models_may_have_other_settings_than_tiny_ones_that_others_bring():
+    class Own(METHODS["undial"]):
+        tuned = {
+            "tiny": {"lr": 1e-3, "epochs": 3},
+            "bundled": {"epochs": 5},
+            ("bundled", "full"): {"gamma": 6.0},
+            ("tiny-snippets", "full"): {"gamma": 7.0},
+        }
+        origins = {"tiny": "of others"}
+
+    known = {
+        "": ("tiny", 3, 10.0, "of others"),
+        "tiny-authors": ("bundled", 5, 6.0, ORIGINS["tiny"]),
+        "tiny-snippets": ("tiny-snippets", 5, 7.0, ORIGINS["own"]),
+    }
+    for model, (whose, epochs, gamma, origin) in known.items():
+        found = Own.settings("tiny", "full", model)
+        assert (Own.settings_of("tiny", model), found["epochs"], found["knobs"]["gamma"]) == (
+            whose,
+            epochs,
+            gamma,
+        )
+        assert Own.origin("tiny", model) == origin
+    assert Own.own_models() == ("tiny-snippets",)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_recorded_of_the_bundled_models_is_what_they_still_get(name):
+    """A row of the table of defaults counts for settings that the method has now."""
+    from unlearn.results.measured import RESULTS, measured
+    from unlearn.store.disk import read_json
+
+    rows = [r for r in read_json(RESULTS)["rows"] if r["method"] == name and r["model"] == "tiny-authors"]
+    assert len([m for m in measured(METHODS[name]) if m.model == "tiny-authors"]) == len(rows)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_model_with_settings_of_its_own_is_in_the_catalogue(name):
     from unlearn.models.load import CATALOGUE

@@ -48,7 +48,7 @@ def test_a_ruined_run_is_no_success_and_leads_to_the_tuned_rate(store):  # noqa:
     button(app, f"Again with the tuned rate, {tuned:g}").click().run()
     assert not app.exception
     fields = {field.key: field.value for field in app.number_input}
-    assert fields["form.gd.tiny.full.lr"] == pytest.approx(tuned)
+    assert fields["form.gd.bundled.full.lr"] == pytest.approx(tuned)
 
 
 @pytest.mark.slow

@@ -13,19 +13,11 @@ LEFT, KEPT = 0.10, 0.90
 # why, which no experiment has tested}.
 MISSES = {
     "ga": (0.00, 0.04, "nothing holds the others, so ascent takes them along"),
-    "gd": (0.12, 1.00, "its rate was tuned on a model that has more to lose"),
-    "kl": (0.48, 1.00, "it holds the others by their whole distribution, and here the answers to forget too"),
     "idkap": (0.00, 0.80, "a refusal is learned so well that it spreads to a fifth of the others"),
-    "me": (0.16, 1.00, "its term is small, and ends before the last answers are undecided"),
     "taskvector": (
         0.80,
         1.00,
-        "it has no term that says when enough is subtracted; the scale fits another model",
-    ),
-    "eul": (
-        0.00,
-        0.00,
-        "the rate of its layers fits a model three times as large, and takes all answers here",
+        "it has no term that says when enough is subtracted; a larger scale takes the others as well",
     ),
     "finetune": (1.00, 1.00, "it trains on what is to stay alone"),
     "mend": (0.00, 0.00, "its editor takes all answers or none; no setting that does one alone was found"),

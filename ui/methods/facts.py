@@ -10,6 +10,7 @@ import streamlit as st
 from ui import forms, shell
 from ui.sheet import sheet, unmarked
 from unlearn.data.base import TITLES
+from unlearn.methods.base import BUNDLED
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import measured
 from unlearn.store.knobs import Knob
@@ -83,6 +84,11 @@ def settings_table(method: "Method") -> list[dict[str, str]]:
     ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
     tuned = {SIZES[size]: method.settings(size, way) for size, way in ways.items()}
     origins = {SIZES[size]: method.origin(size) for size in ways}
+    # Any of them shows what they have in common.
+    bundled = "tiny-dialogues"
+    if method.settings_of("tiny", bundled) == BUNDLED:
+        tuned["Bundled"] = method.settings("tiny", ways["tiny"], bundled)
+        origins["Bundled"] = method.origin("tiny", bundled)
     for name in method.own_models():
         entry = CATALOGUE[name]
         tuned[entry.title] = method.settings(entry.size, method.tuning_for(entry.tuning), name)

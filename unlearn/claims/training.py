@@ -67,7 +67,7 @@ def settings(method: str, world: World = TINY, /, **changes: object) -> RunConfi
     """
     cls = method_named(method)
     tuning = cls.tuning_for(str(changes.pop("tuning", world.tuning)))
-    found = cls.settings(world.size, tuning, "" if world is TINY else world.model)
+    found = cls.settings(world.size, tuning, world.model)
     names = {k.name for k in cls.knobs()}
     knobs = found.pop("knobs") | {k: v for k, v in changes.items() if k in names}
     knobs = cls.from_knobs(knobs).to_json()

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.data.base import Dataset, Row
+from unlearn.models.entries import CATALOGUE
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
@@ -30,11 +31,17 @@ ORIGINS = {
     "own": "tuned here on this model, measured with three seeds",
     "smollm2-tofu": "tuned here on this model and an author that is not reported, one seed",
 }
+# The source of settings for tiny models that are not the bundled ones.
+CHAT_MODELS = (
+    "tuned here on five tiny chat models, each with other facts, one seed; bundled models have their own"
+)
 # Where texts to keep may come from, and the roles of the data that hold them.
 SOURCES = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 # Below 20 M parameters, below 1 B, from 1 B on.
 SIZES: tuple[str, ...] = ("tiny", "small", "large")
+# The tiny models that come with the product, which some methods treat otherwise than other tiny models.
+BUNDLED = "bundled"
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ class Method:
     changes_weights: whether it changes the model itself; a method that changes how the next token is chosen promises
     that the start lies inside bit by bit, and nothing of it is exported.
     early: whether a run may end after any step, since the weights are then what the method made of them so far.
-    tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}.
+    tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}. "bundled" in the
+    place of a size means the tiny models that come with the product.
     origins: {size or catalogue model: where its tuned settings come from}, beside ORIGINS.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
     tunings: what it can train (unlearn.models.tuning), its default first; "layers" needs a knob layer_share.
@@ -138,6 +146,8 @@ class Method:
         # A setting without a value for a size is taken from the next smaller size.
         for known in SIZES[: SIZES.index(size) + 1]:
             found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
+        if model in CATALOGUE and CATALOGUE[model].retrain:
+            found |= {**cls.tuned.get(BUNDLED, {}), **cls.tuned.get((BUNDLED, tuning), {})}
         found |= cls.tuned.get((model, tuning), {})
         own = {k.name for k in cls.knobs()}
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
@@ -147,12 +157,25 @@ class Method:
     def origin(cls, size: str, model: str = "") -> str:
         """Return the source of the settings for that size, or for this very model."""
         found = ORIGINS | dict(cls.origins)
-        return found.get(model, found["own"]) if model in cls.own_models() else found[size]
+        whose = cls.settings_of(size, model)
+        if whose == BUNDLED:
+            return ORIGINS["tiny"]
+        return found[size] if whose == size else found.get(model, found["own"])
+
+    @classmethod
+    def settings_of(cls, size: str, model: str = "") -> str:
+        """Return whose settings a model of that size is given: its own name, "bundled", or its size."""
+        if model in cls.own_models():
+            return model
+        heads = {key if isinstance(key, str) else key[0] for key in cls.tuned}
+        entry = CATALOGUE.get(model)
+        return BUNDLED if BUNDLED in heads and entry and entry.retrain else size
 
     @classmethod
     def own_models(cls) -> tuple[str, ...]:
         """Return the catalogue models for which the method has settings beside those for their size."""
-        return tuple(dict.fromkeys(k[0] for k in cls.tuned if isinstance(k, tuple) and k[0] not in SIZES))
+        sizes = (*SIZES, BUNDLED)
+        return tuple(dict.fromkeys(k[0] for k in cls.tuned if isinstance(k, tuple) and k[0] not in sizes))
 
     @classmethod
     def tuning_for(cls, asked: str) -> str:

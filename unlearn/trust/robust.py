@@ -57,14 +57,17 @@ def unlearned(world: World, trial: Trial) -> "Loaded":
     if trial.method == RETRAINED:
         return world.retrained
     model = copied(world.full)
-    rate = method_named(trial.method).settings("tiny", "full")["lr"] * FASTER
+    method = method_named(trial.method)
+    tuned = method.settings("tiny", "full", "tiny-authors")
     session = forget(
         model,
         forget=world.data.rows("forget"),
         retain=world.data.fit_rows("retain"),
-        method=trial.method,
+        method=method.from_knobs(tuned["knobs"]),
         tuning="full",
-        lr=rate,
+        lr=tuned["lr"] * FASTER,
+        epochs=tuned["epochs"],
+        batch_size=tuned["batch_size"],
         seed=trial.world,
     )
     for _ in session:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.compute.tokens import Batch
-from unlearn.methods.base import RetainMethod, knob
+from unlearn.methods.base import CHAT_MODELS, RetainMethod, knob
 from unlearn.training.reference import Reference
 
 
@@ -40,14 +40,16 @@ class MaximumEntropy(RetainMethod):
     cost = "One forward and backward pass over forget and retain texts together; no reference."
     risk = "What it says afterwards about the forgotten is noise; that tells a reader that something was removed."
     origins = {
+        "tiny": CHAT_MODELS,
         "small": "by analogy with GA+GD; not measured here",
         "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: w .1, 5 epochs, batch 32); not measured here",
     }
     tuned = {
         "tiny": {"epochs": 8, "batch_size": 8, "forget_weight": 0.2},
-        ("tiny", "full"): {"lr": 3e-4},
+        ("tiny", "full"): {"lr": 3e-4, "epochs": 12, "forget_weight": 0.4},
+        ("bundled", "full"): {"epochs": 8, "forget_weight": 0.2},
         ("tiny", "lora"): {"lr": 3e-3},
-        "small": {"lr": 5e-4, "epochs": 5, "batch_size": 4},
+        "small": {"lr": 5e-4, "epochs": 5, "batch_size": 4, "forget_weight": 0.2},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "forget_weight": 0.1, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm, torch
 from unlearn.compute.tokens import Batch, Tokens, collate
-from unlearn.methods.base import RetainMethod, knob
+from unlearn.methods.base import CHAT_MODELS, RetainMethod, knob
 from unlearn.training.alternating import Alternating
 from unlearn.training.batches import Batches
 from unlearn.training.masking import masked, sentinels_of
@@ -155,6 +155,7 @@ class EUL(RetainMethod):
     forget_terms = ("kl_forget", "lm")
     tunings = ("layers",)
     origins = {
+        "tiny": CHAT_MODELS,
         "large": (
             "Chen & Yang 2023, §4.4 (T5-3B; batch 128 on labels, 2 on summaries); batch and cap by analogy; "
             "not measured here"
@@ -162,10 +163,11 @@ class EUL(RetainMethod):
     }
     tuned = {
         "tiny": {
-            **{"lr": 4e-3, "epochs": 6, "batch_size": 4, "layer_share": 0.2, "cap": 0.3, "lm_weight": 2.0},
+            **{"lr": 2e-3, "epochs": 10, "batch_size": 4, "layer_share": 0.2, "cap": 0.3, "lm_weight": 2.0},
             **{"retain_weight": 5.0, "kl_retain_weight": 4.0},
             **{"retain_source": "both", "retain_per_forget": 4.0},
         },
+        "bundled": {"lr": 4e-3, "epochs": 6},
         "small": {
             "lr": 6e-5,
             "epochs": 5,

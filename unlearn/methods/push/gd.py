@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from unlearn.compute.lazy import Model, Tensor
 from unlearn.compute.tokens import Batch
-from unlearn.methods.base import RetainMethod, knob
+from unlearn.methods.base import CHAT_MODELS, RetainMethod, knob
 from unlearn.training.reference import Reference
 
 
@@ -43,6 +43,7 @@ class GradientDifference(RetainMethod):
     }
     # tiny-snippets: tuned here, three seeds (LOG.md); the whole forget set in each step keeps most word for word.
     origins = {
+        "tiny": CHAT_MODELS,
         "large": (
             "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5, retain 1 : 1; batch and LoRA's rate by "
             "analogy; not measured here"
@@ -50,7 +51,8 @@ class GradientDifference(RetainMethod):
     }
     tuned = {
         "tiny": {"epochs": 5, "batch_size": 4, "retain_weight": 5.0, "retain_per_forget": 2.0},
-        ("tiny", "full"): {"lr": 1.5e-4},
+        ("tiny", "full"): {"lr": 1.5e-4, "epochs": 8},
+        ("bundled", "full"): {"epochs": 5},
         ("tiny", "lora"): {"lr": 1.5e-3},
         ("tiny-snippets", "full"): {"lr": 3.5e-4, "batch_size": 40, "retain_weight": 1.0},
         "small": {"lr": 5e-4, "epochs": 4, "batch_size": 4, "retain_weight": 4.0},

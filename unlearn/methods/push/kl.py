@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from unlearn.compute.lazy import Model, Tensor
 from unlearn.compute.tokens import Batch
-from unlearn.methods.base import RetainMethod, knob
+from unlearn.methods.base import CHAT_MODELS, RetainMethod, knob
 from unlearn.training.reference import Reference
 
 
@@ -53,6 +53,7 @@ class AscentKL(RetainMethod):
         "GA + KL divergence, general (Yao et al. 2024)": {"retain_source": "general"},
     }
     origins = {
+        "tiny": CHAT_MODELS,
         "large": (
             "Yao et al. 2024, §4 and code (Yi-6B): 1 epoch at 2e-5, retain 1 : 1; batch and LoRA's rate by "
             "analogy; not measured here"
@@ -60,7 +61,8 @@ class AscentKL(RetainMethod):
     }
     tuned = {
         "tiny": {"epochs": 6, "batch_size": 8, "retain_weight": 4.0},
-        ("tiny", "full"): {"lr": 0.0002},
+        ("tiny", "full"): {"lr": 0.0002, "epochs": 10},
+        ("bundled", "full"): {"epochs": 6},
         ("tiny", "lora"): {"lr": 0.0015},
         "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "retain_weight": 20.0},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 1.0, "retain_per_forget": 1.0},

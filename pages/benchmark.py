@@ -26,5 +26,5 @@ picked = standing.table(chosen)
 if picked is not None:
     standing.one(picked)
 else:
-    st.caption(f"Choose a row to see where it comes from and to run it again. {pick.BY_KEYS}")
+    st.caption(f"Choose a row to see where it comes from and to run it again.{pick.by_keys()}")
 published.put_beside()

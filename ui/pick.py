@@ -15,8 +15,6 @@ from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
 
 T = TypeVar("T")
-# How a row of a table is ticked without a mouse, which nothing on the screen shows.
-BY_KEYS = "With the keyboard: the arrow keys, then Shift and Space."
 # The most runs of the store that a choice of one offers.
 MOST = 1000
 NOTES = {
@@ -139,6 +137,11 @@ def beside(runs: Mapping[str, Summary]) -> list[Run]:
             picked = choose_run(f"Run {letter.upper()}", letter, others, why, none=bool(chosen))
         chosen += [picked] if picked else []
     return [Run(runs[one].path) for one in chosen]
+
+
+def by_keys() -> str:
+    """Return how a row of a table is ticked without a mouse, which nothing on the screen shows; "" on a phone."""
+    return "" if shell.is_phone() else " With the keyboard: the arrow keys, then Shift and Space."
 
 
 def run_name(known: Summary) -> str:

@@ -22,7 +22,7 @@ from unlearn.work.visitors import rules
 def bar(chosen: Sequence[Run], studies: Sequence[Folded] = ()) -> None:
     """Draw all actions for the selection, in one row. studies: the chosen lines of sweeps and sequences."""
     if not chosen and not studies:
-        st.caption(f"Select a row to see what can be done with it. {pick.BY_KEYS}", width="content")
+        st.caption(f"Select a row to see what can be done with it.{pick.by_keys()}", width="content")
     for study in studies:
         title = f"Open the {study.kind}" if len(studies) == 1 else f"Open {study.label}"
         go(title, study.kind, **{study.kind: study.id})

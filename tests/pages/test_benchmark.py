@@ -215,3 +215,6 @@ def test_the_names_of_neighbours_do_not_lie_on_each_other():
     # In the middle above its mark the long name would lie on the start's star.
     assert sides[1] != "top center"
     assert _sides([(0.0, 0.0, "alone")], 7.0) == ["top center"]
+    # Among so many marks in one place the last has no side, and its name would lie on another's.
+    crowd = [(x / 100, y / 1000, f"Method {x} {y}") for x in range(4) for y in range(280, 300, 5)]
+    assert _sides(crowd, 7.0)[-1] == ""

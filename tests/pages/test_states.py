@@ -12,8 +12,10 @@ from tests.pages.test_accessible import BARS, OVERLAPS, at_rest, axe, violations
 from tests.pages.test_browser import Server, chromium  # noqa: F401  (fixtures)
 from tests.pages.test_stress import planted as attacks
 from tests.results.test_conclusion import planted
+from tests.ui.sweep.test_find import planted as searched
 from tests.work.test_sequence import seed_sequence
 from tests.work.test_sweep import asked as sweep_asked
+from tests.work.test_sweep import seed_sweep
 from unlearn.results import classroom, sweep_record
 from unlearn.store.disk import write_json
 from unlearn.work import stress
@@ -34,6 +36,8 @@ STATES = {
     "an attack at work": "stress?run={attacking}",
     "an attack that failed": "stress?run={halted}",
     "a run that nobody attacked": "stress?run={done}",
+    "a search that is done": "sweep?sweep={searched}",
+    "a sweep that is done": "sweep?sweep={gridded}",
     "a sweep at work": "sweep?sweep={sweeping}",
     "a sweep that failed": "sweep?sweep={swept}",
     "a sequence at work": "sequence?sequence={chaining}",
@@ -78,6 +82,7 @@ def server(tmp_path_factory):
         named[name] = sweep_record.create(sweep_asked(), store)
         named[name].append("state", state="running")
     named["swept"].append("state", state="failed", reason="the disk is full")
+    named["searched"], named["gridded"] = searched(store)[0], seed_sweep(store)
     classroom.begin(store.root, "ABC23", named["done"].id, "forget")
     made.named = {name: one.id for name, one in named.items()} | {"code": "ABC23"}
     with contextlib.ExitStack() as held:

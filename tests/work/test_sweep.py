@@ -22,7 +22,15 @@ from unlearn.figures import sweep as sweep_figures
 from unlearn.results import grid, sweep_table
 from unlearn.results.grid import Cell
 from unlearn.results.guide import Guided, batch_of, best_of, guide, guide_lrs, regret
-from unlearn.results.sweep_record import SweepConfig, ask_guide, create, identity, seconds_left, sweeps
+from unlearn.results.sweep_record import (
+    SweepConfig,
+    SweepRecord,
+    ask_guide,
+    create,
+    identity,
+    seconds_left,
+    sweeps,
+)
 from unlearn.store.disk import json_safe, write_json
 from unlearn.store.runs import RunConfig, RunStore
 from unlearn.work import sweep
@@ -51,6 +59,18 @@ def cell(method="gd", lr=1e-4, epochs=2, seed=0, *, forget=9.0, retain=1.0, gene
 
 
 DEAD = {"state": "failed", "scores": {"before": cell().scores["before"]}}
+
+
+def seed_sweep(store) -> SweepRecord:
+    """A sweep that ended: every cell of asked(), of which those with the lower rate forgot and kept the rest."""
+    record = create(asked(), store)
+    record.append("state", state="running")
+    for config in record.config.cells():
+        found = cell(forget=10.0, retain=1.0 if config.lr < 5e-4 else 1.4)
+        told = {"run": "", "state": "done", "reason": "", "reused": False, "seconds": 2.0, "tokens": 100}
+        record.append("cell", key=identity(config), scores=found.scores, **told)
+    record.append("state", state="done")
+    return record
 
 
 # -- definitions -------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def table(dataset: Dataset, key: Key, found: Sequence[Item]) -> list[Item]:
     )
     more = f", the first {SHOWN} shown" if len(found) > SHOWN else ""
     st.caption(
-        f"{len(found):,} of {total:,} rows{more}. Tick one to see it whole, several for a split. {pick.BY_KEYS}"
+        f"{len(found):,} of {total:,} rows{more}. Tick one to see it whole, several for a split.{pick.by_keys()}"
     )
     return [shown[row] for row in selected.selection.rows if row < len(shown)]
 

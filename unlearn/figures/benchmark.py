@@ -47,9 +47,9 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = 
             error_x=_bar(line.values["log10"], LOWEST),
             error_y=_bar(line.values["utility"]),
             name=text(line.name if line.kind == HERE else f"{line.name} ({line.kind})"),
-            mode="markers+text" if line.kind == HERE else "markers",
+            mode="markers+text" if line.kind == HERE and side else "markers",
             text=[text(line.name)],
-            textposition=side,
+            textposition=side or "top center",
             textfont={"size": 11, "color": paint(BEFORE, dark)},
             cliponaxis=False,
             showlegend=line.kind != HERE,
@@ -91,7 +91,9 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = 
 
 def _sides(points: Sequence[tuple[float, float, str]], wide: float, narrow: bool = False) -> list[str]:
     """Return for each mark the side on which its name covers no other mark and no name before it, as far as there is
-    one. points: (x, y, name). wide: of the axis, in its units.
+    one. Where there is none it is "", and the name stands in the table and under the mouse alone.
+
+    points: (x, y, name). wide: of the axis, in its units.
     """
     high = max((y for _, y, _ in points), default=1.0) * 1.05 or 1.0
     # What a letter and a line take of a figure of usual size.
@@ -108,6 +110,9 @@ def _sides(points: Sequence[tuple[float, float, str]], wide: float, narrow: bool
             if (level, side) != ("middle", "center")
         }
         best = min(ways, key=lambda way: sum(_cover(ways[way], box) for box in taken))
+        if any(_cover(ways[best], box) for box in taken):
+            chosen.append("")
+            continue
         taken.append(ways[best])
         chosen.append(best)
     return chosen

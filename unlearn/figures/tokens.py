@@ -214,7 +214,8 @@ def _log_prob_range(figure: go.Figure, values: Sequence[float]) -> None:
 
 
 def _own_label(record: Record, last: int) -> str:
-    rank = f", rank {record['rank'] + 1}" if record["rank"] + 1 >= last else ""
+    # Below the token and not behind it, where a phone's edge would cut it off.
+    rank = f"<br>rank {record['rank'] + 1}" if record["rank"] + 1 >= last else ""
     return f"{token_text(record['token'])} {nats(record['lp'])}{rank}"
 
 

@@ -1,6 +1,7 @@
 """The container's file, read: what it copies is there, what it starts is ours, and its steps work in a new environment.
 
-No image is built here; docs/demo.md says so. The steps are carried out by the test that is marked heavy.
+No image is built by a test; docs/demo.md says how one was built by hand. The steps are carried out by the test that is
+marked heavy.
 """
 
 import json

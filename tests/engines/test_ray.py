@@ -106,6 +106,38 @@ def test_a_sweep_survives_the_loss_of_a_node_and_equals_the_threads(cluster, pla
     assert len({node for run in store.list() for node in notes(run, "node")}) == 3
 
 
+# Opens Ray in a thread that ends at once, as that of a page does, and then carries a run out.
+PAGE = """
+import sys, threading, time
+from pathlib import Path
+from unlearn.engines.elsewhere import Elsewhere
+from unlearn.engines.place import Place
+from unlearn.store.runs import RunConfig, RunStore
+store = RunStore(Path(sys.argv[1]))
+elsewhere, place = Elsewhere(store, [Path("/")]), Place(on="ray")
+page = threading.Thread(target=lambda: elsewhere.engine(place))
+page.start()
+page.join()
+time.sleep(2.0)
+data = {"name": "authors", "requests": [1]}
+run = store.create(RunConfig(model="tiny-authors", data=data, method="gd", epochs=1, batch_size=4, probes=0))
+elsewhere.engine(place).submit(run)
+while elsewhere.engine(place).where(run):
+    time.sleep(0.1)
+elsewhere.close()
+"""
+
+
+def test_ray_that_a_page_has_started_outlives_the_page(tmp_path):
+    pytest.importorskip("ray")
+    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    words = [sys.executable, "-c", PAGE, str(tmp_path)]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (run,) = RunStore(tmp_path).list()
+    assert run.state == "done", run.reason
+
+
 def test_stop_keeps_the_weights_and_a_checkpoint_to_go_on_from(place, tmp_path):
     store = RunStore(tmp_path)
     run = store.create(LONG)

@@ -11,6 +11,8 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,29 @@ def check_listens(address: str) -> None:
         ) from error
 
 
+def _for_good(do: Callable[[], None]) -> None:
+    """Do it in a thread that lives as long as this process, which the main one does.
+
+    Linux ends what Ray starts together with the thread that started it, and a page's thread ends with the page.
+    """
+    if threading.current_thread() is threading.main_thread():
+        do()
+        return
+    done = Future[None]()
+
+    def work() -> None:
+        try:
+            do()
+        except BaseException as error:
+            done.set_exception(error)
+            return
+        done.set_result(None)
+        threading.Event().wait()
+
+    threading.Thread(target=work, name="unlearn-ray-begin", daemon=True).start()
+    done.result()
+
+
 def _connect(address: str) -> bool:
     """Connect this process to Ray, and return whether Ray was started for it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -216,8 +241,12 @@ def _connect(address: str) -> bool:
     address = address or os.environ.get("RAY_ADDRESS", "") or "local"
     own = {"include_dashboard": False, "object_store_memory": OBJECTS} if address == "local" else {}
     check_listens(address)
-    try:
+
+    def begin() -> None:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR", **own)
+
+    try:
+        _for_good(begin)
     # Ray raises of many kinds for a cluster that is not there, or that has another version of Python or of itself.
     except Exception as error:
         raise ValueError(

@@ -11,11 +11,15 @@ QUICK := not slow and not heavy and not browser and not network and not gpu
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: app test check slow style format pictures clean
+.PHONY: app test check quick slow style format pictures clean
 app: .venv/ready
 	$(BIN)/streamlit run app.py
 
-check: style
+# The types of the whole product take one core half a minute, beside which the tests begin.
+check: .venv/ready-dev
+	$(MAKE) --no-print-directory -j 2 style quick
+
+quick: .venv/ready-dev
 	$(BIN)/python -m pytest $(TWO) -m "$(QUICK)" --longest 5
 
 test: style

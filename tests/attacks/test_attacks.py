@@ -185,6 +185,7 @@ def test_what_was_never_gone_does_not_come_back(subject):
     assert "half of what the original knew is there before any practice" in said
 
 
+@pytest.mark.slow
 def test_the_control_practises_the_same_steps(subject, tiny_folder):
     """Without a retrained model the control is the original on never-seen facts; with one, the same questions."""
     assert [s.role for s in subject.sides()] == ["forget", "forget", "approximate"]
@@ -376,6 +377,7 @@ def test_the_command_line(small, capsys):
     assert json.loads(capsys.readouterr().out)["attacks"]["prefix"]["seed"] == 0
 
 
+@pytest.mark.slow
 def test_the_seed_is_carried_and_another_one_begins_anew(small, capsys):
     words = ["attack", "--runs", str(small.path.parent), small.id, "--json"]
     assert main([*words, "prefix,relearn", "--seed", "1"]) == 0

@@ -311,6 +311,7 @@ def test_a_chain_goes_on_from_what_the_request_before_left(tmp_path):
     assert from_start[2] != pytest.approx(two[2], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_the_recipes_cost_is_its_own(tmp_path, monkeypatch):
     """Its tokens are those of recipe.json, its seconds a token those of its own steps; threads are as before."""
     from unlearn.claims import a1

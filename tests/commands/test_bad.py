@@ -112,6 +112,7 @@ def test_a_path_is_that_run_whatever_the_store_holds(command, made, tmp_path, ca
     assert (other / "events.jsonl").read_text() == events
 
 
+@pytest.mark.slow
 def test_a_start_may_be_a_path_in_the_same_store_alone(made, tmp_path, capsys):
     words = [*GA, "--requests", "1", "--force", "--runs", str(made.path.parent), "--json"]
     assert main([*words, "--start", str(made.path)]) == 0

@@ -128,6 +128,7 @@ def test_log_points_keep_what_a_log_axis_can_show():
     assert log_points(([0.0, 0.0, 0.1, 1.0], [0.0, 0.5, 0.6, 1.0])) == ([0.1, 1.0], [0.6, 1.0])
 
 
+@pytest.mark.slow
 def test_bootstrap_interval_is_seeded_and_like_a_plain_one():
     rng = np.random.default_rng(7)
     a, b = rng.normal(0.6, 1, 50), rng.normal(0, 1, 40)

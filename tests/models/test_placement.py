@@ -207,6 +207,7 @@ def load_plain(scene, monkeypatch):
     return load(str(scene.folder)).model
 
 
+@pytest.mark.slow
 def test_its_blocks_are_brought_again_in_the_backward_pass(scene, monkeypatch):
     """Else each step would keep every weight that it brought, and the model would lie on the device after all."""
     from unlearn.work import session

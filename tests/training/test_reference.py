@@ -78,7 +78,9 @@ def test_what_is_read_late_is_the_model_without_its_adapter(loaded):
 
 
 @pytest.mark.parametrize("method", ["npo", "undial", "kl", "idkdpo", "altpo", "rmu"])
-@pytest.mark.parametrize("at", [1, 2, 4])
+@pytest.mark.parametrize(
+    "at", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_a_resumed_run_reads_the_same_bits(tiny_folder, tmp_path, method, at):
     from unlearn.models.load import load
 

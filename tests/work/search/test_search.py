@@ -45,6 +45,7 @@ def test_a_search_tries_the_shipped_settings_first_and_finds_better_ones(tmp_pat
     assert [found.id for found in searches(RunStore(tmp_path))] == [record.id]
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_alone_are_kept_unless_all_are_wanted(tmp_path, monkeypatch):
     Stand(monkeypatch)
     record = carried(RunStore(tmp_path / "a"), asked())
@@ -167,6 +168,7 @@ def test_a_failure_of_the_machine_ends_it_and_is_tried_again(tmp_path, monkeypat
     assert (record.state, len(record.trials()), len(stand.ran)) == ("done", 12, 13)
 
 
+@pytest.mark.slow
 def test_a_trial_behind_the_others_is_given_up(tmp_path, monkeypatch):
     Stand(monkeypatch, watched=True)
     record = carried(RunStore(tmp_path / "pruned"), asked(trials=20, prune=True))

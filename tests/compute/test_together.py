@@ -66,6 +66,22 @@ def test_what_a_model_bears_is_found_out(name):
     assert together.continues(model, longest) is left
 
 
+@pytest.mark.parametrize(("window", "right"), [(None, True), (44, False)])
+def test_a_ruined_model_of_16_bits_is_judged_by_its_architecture(window, right, monkeypatch):
+    """Experts are chosen by the last bit, so that sixteen bits cannot tell rounding from a window that is not seen."""
+    config = KINDS["phimoe"][0] | {"sliding_window": window, "num_hidden_layers": 6}
+    model = family("phimoe", vocab_size=WORDS, **config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(20.0 if parameter.ndim > 1 else 1.0)
+    model = model.to(torch.bfloat16)
+    assert together.packs(model, max(LENGTHS)) is right
+    assert all(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
+    together._tried.clear()
+    monkeypatch.setattr(together, "COPIED", 0)
+    assert not together.packs(model, max(LENGTHS))
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_texts_score_as_they_do_alone(name):
     model = made(name)

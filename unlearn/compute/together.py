@@ -45,7 +45,7 @@ ROUNDING = {
 }
 # The same limit for narrower types and rounded weights. SmolLM2 shows 0.02.
 COARSE = 0.1
-# A model that training has ruined makes much of the last bit. What seems wrong in 16 bits is then tried once more in 32,
+# A ruined model makes much of the last bit. What seems wrong in 16 bits is then tried once more in 32,
 # where the copy has at most so many bytes.
 NARROW = (torch.bfloat16, torch.float16)
 COPIED = 2**32

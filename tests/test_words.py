@@ -92,3 +92,23 @@ def test_each_role_has_a_name_for_people_and_no_page_has_its_own():
     own = re.compile(r"role\.capitalize|\{role\} \{count|[\"'](?:Never seen|Close to it|In other words)[\"']")
     bad = [str(path.relative_to(ROOT)) for path in FILES if own.search(path.read_text(encoding="utf-8"))]
     assert bad == ["unlearn/data/base.py"]
+
+
+CHOICES = ("pills", "segmented_control", "selectbox", "multiselect")
+
+
+def test_a_choice_of_rows_is_offered_by_their_names_for_people():
+    bad = []
+    for path in FILES:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+                continue
+            if (
+                call.func.attr in CHOICES
+                and len(call.args) > 1
+                and "role" in ast.unparse(call.args[1]).lower()
+            ):
+                given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+                if not re.search("TITLES|title|PURPOSE", given.get("format_func", "")):
+                    bad.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert not bad

@@ -140,7 +140,7 @@ def beside(runs: Mapping[str, Summary]) -> list[Run]:
 
 
 def by_keys() -> str:
-    """Return how a row of a table is ticked without a mouse, which nothing on the screen shows; "" on a phone."""
+    """Return how a row of a table is ticked without a mouse, which nothing on the screen shows. It is "" on a phone."""
     return "" if shell.is_phone() else " With the keyboard: the arrow keys, then Shift and Space."
 
 

@@ -66,3 +66,12 @@ def test_the_first_of_a_race_has_its_colour_and_name_while_the_others_wait():
     figure = likelihood("forget", {"NPO": FALLS}, colors=["#111111"])
     assert (figure.data[0].line.color, figure.data[0].showlegend) == ("#111111", True)
     assert figure.layout.title.text.endswith(": NPO 100 % → under 1 %")
+
+
+def test_the_names_of_two_lines_in_one_place_stand_at_different_ends():
+    def ends(retrained: float) -> dict[str, str]:
+        drawn = likelihood("retain", {"the run": [(0, 1.0), (9, 0.9)]}, retrained, before=1.0)
+        return {one.text: one.xanchor for one in drawn.layout.annotations}
+
+    assert ends(0.99) == {"original": "left", "retrained": "right"}
+    assert ends(0.2) == {"original": "right", "retrained": "right"}

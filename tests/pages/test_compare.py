@@ -78,7 +78,7 @@ def test_every_tab_of_compare(store, tab, two):
     assert app.selectbox(key="pick.b").value == (b.id if two else "")
     if tab == "Scores":
         table = app.dataframe[0].value
-        row = table[(table["role"] == "forget") & (table["score"] == "Exact answers")].iloc[0]
+        row = table[(table["role"] == "To forget") & (table["score"] == "Exact answers")].iloc[0]
         assert (row["before"], row["a"], row["retrained"]) == (0.95, 0.05, 0.0)
         assert row["delta_a"] == pytest.approx(-0.9)
         assert two == ("A alone" in words(app))

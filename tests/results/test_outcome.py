@@ -40,7 +40,7 @@ def test_gone_is_not_said_before_somebody_attacked(store):
     attacked(run, relearn="suppressed")
     found = shown(run)
     assert "Is it really gone?" not in found
-    assert found["Under the worst attack"].value == "80 % came back (retrained 0 %)"
+    assert found["Came back under attack"].value == "80 % (retrained 0 %)"
 
 
 def test_a_model_that_answers_nothing_is_said_to_be_no_success(store):

@@ -76,7 +76,7 @@ def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa:
     person.get_by_text(re.compile(f"{word}$")).first.wait_for()
     no_exception(person)
     person.goto(f"{server.url}/launch?run={run.id}")
-    person.get_by_text(re.compile(r"\d+ % came back \(retrained")).first.wait_for()
+    person.get_by_text("Came back under attack").first.wait_for()
     person.get_by_role("button", name="Look at the attacks").wait_for()
 
 

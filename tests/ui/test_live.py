@@ -33,8 +33,8 @@ def test_a_finished_run_says_its_numbers_beside_the_retrained_ones(store):  # no
 def test_what_was_attacked_says_what_came_back(store):  # noqa: F811
     run = attacked(planted(store), relearn="suppressed")
     app = opened("launch", run=run.id)
-    assert {metric.label: metric.value for metric in app.metric}["Under the worst attack"].startswith(
-        "80 % came back"
+    assert {metric.label: metric.value for metric in app.metric}["Came back under attack"].startswith(
+        "80 % ("
     )
     assert button(app, "Look at the attacks")
 

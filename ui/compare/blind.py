@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from ui import shell
+from unlearn.data.base import TITLES
 from unlearn.results import blind
 from unlearn.results.compare import rounded
 from unlearn.store.caps import mode
@@ -40,11 +41,19 @@ def _begin(run: Run, rows: Sequence[Mapping[str, object]], key: str) -> None:
         "Answers before and after unlearning stand side by side in random order. Say which one is better; which was "
         "which, and the right answer, is told at the end. Only rows whose two answers differ are shown."
     )
-    role = st.segmented_control("Rows", roles, default=roles[0], required=True, wrap=True, key=f"{key}.role")
+    role = st.segmented_control(
+        "Rows",
+        roles,
+        default=roles[0],
+        required=True,
+        wrap=True,
+        format_func=lambda role: TITLES.get(role, role),
+        key=f"{key}.role",
+    )
     seed = secrets.token_hex(6)
     pairs = blind.ballot([row for row in rows if row["role"] == role], seed)
     if not pairs:
-        st.info(f"Before and after give the same answers on the {role} rows: nothing to vote on.")
+        st.info("Before and after give the same answers on these rows: nothing to vote on.")
     else:
         begun = {"id": seed, "pairs": pairs, "cast": [], "role": role}
         start = partial(st.session_state.__setitem__, key, begun)
@@ -118,7 +127,9 @@ def _result(run: Run, state: JsonObject, key: str) -> None:
 
 
 def _table(kept: Mapping[str, JsonView], key: str) -> None:
-    rows = [{"rows": role} | {**found, "p": rounded(found["p"])} for role, found in kept.items()]
+    rows = [
+        {"rows": TITLES.get(role, role)} | {**found, "p": rounded(found["p"])} for role, found in kept.items()
+    ]
     heads = {
         "before": st.column_config.NumberColumn("Before is better", format="%d"),
         "after": st.column_config.NumberColumn("After is better", format="%d"),

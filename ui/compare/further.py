@@ -10,6 +10,7 @@ import streamlit as st
 
 from ui import actions, shell
 from ui.launch import where
+from unlearn.data.base import TITLES
 from unlearn.metrics import BENCHMARKS, METRICS
 from unlearn.metrics import EVERY as KNOWN
 from unlearn.report.numbers import metrics
@@ -67,7 +68,10 @@ def sheet(runs: Sequence[Run]) -> None:
         for letter in compare.SIDES[: len(runs)]
     }
     if found["rows"]:
-        table = [row | dict(zip(heads, row["after"], strict=True)) for row in found["rows"]]
+        table = [
+            row | {"role": TITLES.get(row["role"], row["role"])} | dict(zip(heads, row["after"], strict=True))
+            for row in found["rows"]
+        ]
         right = {"before": "Before", **heads, "retrained": "Retrained"}
         columns: JsonObject = {
             key: st.column_config.TextColumn(head, alignment="right") for key, head in right.items()

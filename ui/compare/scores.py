@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from unlearn.data.base import TITLES
 from unlearn.results import score_export
 from unlearn.results.compare import METRICS, SIDES
 from unlearn.store.runs import Run
@@ -23,6 +24,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
     if two:
         order.insert(order.index("delta_b") + 1, "beside")
         table = [row | {"beside": _beside(row)} for row in table]
+    table = [row | {"role": TITLES.get(row["role"], row["role"])} for row in table]
     st.dataframe(
         table,
         column_order=order,

@@ -15,6 +15,8 @@ from unlearn.figures.gradient import dash_of, hue
 
 # Pixels: on a person's screen, and for a room.
 HEIGHT, LARGE = 300, 440
+# Two dashed lines nearer than this have their names at different ends.
+NEAR = 0.12
 Points = Sequence[tuple[int, float]]
 
 
@@ -57,6 +59,9 @@ def likelihood(
     for name, value in (("before", before), ("retrained", retrained)):
         if value is not None:
             dashed(figure, name, 100 * value, dark)
+    if before is not None and retrained is not None and abs(before - retrained) < NEAR:
+        # Both names would stand in one place, on the line that both models share.
+        figure.update_annotations(patch={"x": 0, "xanchor": "left"}, selector={"text": "original"})
     truth = retrained is not None and math.isfinite(retrained)
     beside = [f"retrained {_percent(retrained)}"] if truth and retrained is not None else []
     beside += [f"n {n}"] if n else []

@@ -135,8 +135,8 @@ def _gone(found: JsonView) -> Tile:
     part = found["gone"]
     if part["value"] is None:
         return Tile("Is it really gone?", NOT_ATTACKED, "", None, part["sentence"])
-    said = f"{percent(part['value'])} came back{_truth(part)}"
-    return Tile("Under the worst attack", said, "", None, part["sentence"])
+    # The words stand in the title, since a longer value is cut off in a tile.
+    return Tile("Came back under attack", percent(part["value"]) + _truth(part), "", None, part["sentence"])
 
 
 def _is_good(before: float, after: float, falls_is_good: bool) -> bool | None:

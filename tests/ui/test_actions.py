@@ -8,6 +8,8 @@ from seed import seed_run
 
 from tests.pages.test_compare import opened
 from ui import actions, shell
+from ui.launch import where
+from unlearn.engines.place import Place
 from unlearn.results import sweep_record
 from unlearn.store.runs import RunStore
 from unlearn.work import stress
@@ -27,6 +29,16 @@ class Spy:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.places: list[Place] = []
+
+    def reach(self, place: Place) -> None:
+        self.asked.append("reach")
+        if place.on == "ray:nowhere":
+            raise ValueError("--on ray: nobody listens")
+
+    def submit(self, *records, perform=None, place=None) -> None:
+        self.asked.append("submit")
+        self.places.append(place)
 
     def __getattr__(self, name: str):
         return lambda *given, **more: self.asked.append(name)
@@ -77,6 +89,20 @@ def test_a_job_of_the_owner_cannot_be_stopped_by_another(spy, tmp_path):
     with pytest.raises(ValueError, match="stop"):
         actions.do("stop", job)
     assert not spy.asked
+
+
+@pytest.mark.parametrize("name", ["attack", "sweep attacks", "measure"])
+def test_a_stress_test_goes_where_this_browser_wants_it(spy, tmp_path, monkeypatch, name):
+    run = seed_run(RunStore(tmp_path))
+    wanted = Place(on="ray", at_once=2)
+    monkeypatch.setattr(where, "chosen", lambda: wanted)
+    actions.do(name, run, *GIVEN[name])
+    assert (spy.asked, spy.places) == (["admit", "reach", "submit"], [wanted])
+    before = files(tmp_path)
+    monkeypatch.setattr(where, "chosen", lambda: Place(on="ray:nowhere"))
+    with pytest.raises(ValueError, match="nobody listens"):
+        actions.do(name, run, *GIVEN[name])
+    assert files(tmp_path) == before
 
 
 def test_a_recorded_run_belongs_to_nobody(spy):

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ui.sweep import find
+from unlearn.engines.place import Place
 from unlearn.results.search.record import SearchConfig, create, searches
 from unlearn.results.search.space import axes
 from unlearn.store.runs import RunConfig, RunStore
@@ -155,3 +156,19 @@ def test_the_button_queues_a_search_with_its_minutes(store, monkeypatch):
     assert given[1].here
     assert (name, record.config.minutes, record.config.methods) == ("begin", 2.0, ("npo",))
     assert [found.id for found in searches(store)] == [record.id]
+
+
+def test_a_search_is_carried_out_where_this_browser_wants_it(store, monkeypatch):
+    """As `unlearn tune --on ray` does."""
+    asked = []
+    runner = SimpleNamespace(
+        roots=None, admit=lambda owner: None, reach=lambda place: asked.append(place),
+        submit=lambda record, perform, place: asked.append((perform, place)),
+    )  # fmt: skip
+    monkeypatch.setattr("ui.shell.runner", lambda: runner)
+    monkeypatch.setattr("ui.launch.where.chosen", lambda: Place(on="ray"))
+    monkeypatch.setattr(find.studies.known, "ask_first", lambda runs: True)
+    monkeypatch.setattr(find.studies.st, "rerun", lambda: None)
+    find.launch(SearchConfig(runs=(RUN,), axes=(axes(RUN, ["lr"]),), minutes=3))
+    assert asked == [Place(on="ray"), (find.search.perform, Place(on="ray"))]
+    assert len(searches(store)) == 1

@@ -126,10 +126,10 @@ def _settings(rows: Sequence[Mapping[str, Any]], world: str, way: str) -> str:
 
 
 def _percent(one: Spread) -> str:
-    mean = f"{100 * one.mean:.0f}"
-    return (
-        mean if one.low is None or one.high is None else f"{mean} [{100 * one.low:.0f}, {100 * one.high:.0f}]"
+    mean, *ends = (
+        "–" if value is None else f"{round(100 * value) + 0}" for value in (one.mean, one.low, one.high)
     )
+    return mean if one.low is None else f"{mean} [{', '.join(ends)}]"
 
 
 def _plain(one: Spread) -> str:

@@ -46,6 +46,21 @@ def with_curve(way, *values):
     return [r | {"curve": curve(*values)} if r["way"] == way else r for r in rows()]
 
 
+def test_of_several_plain_methods_the_best_stands_beside_alone():
+    more = [r | {"kept": 0.92} if r["way"] == "gd" else r for r in with_curve("gd", 0.1, 0.3, 0.32)]
+    found = robust.against(more, "tiny-authors", "undo")
+    assert found.plain == ("NPO", "GA+GD")
+    title, less = found.best
+    gd, mine = robust.worst(more, "tiny-authors", "gd"), robust.worst(more, "tiny-authors", "undo")
+    assert title == "GA+GD"
+    assert less.mean == pytest.approx(sum(gd[seed] - mine[seed] for seed in mine) / 5)
+    said = robust.sentence(more, "tiny-authors")
+    assert found.beats()
+    assert not found.beats_best()
+    assert "after plain methods on average, and less than after the best of these was not seen. On" in said
+    assert f", and beside GA+GD, the best of them, {-100 * less.mean:+.0f} points (95 % interval" in said
+
+
 def test_a_method_that_leaves_more_is_told_so():
     said = robust.sentence(with_curve("undo", 0.1, 0.5, 0.92), "tiny-authors")
     assert said.startswith(

@@ -36,7 +36,7 @@ class Against:
     """A robust method beside the plain ones that keep as much. plain: their titles, empty where there is none.
 
     left and beside: the largest residue, of the method and of the mean of the plain ones. less: by how much it leaves
-    less, seed by seed.
+    less, seed by seed. best: the plain one that leaves least and how much less than it the method leaves, of several.
     """
 
     title: str
@@ -45,6 +45,15 @@ class Against:
     plain: tuple[str, ...] = ()
     beside: Spread | None = None
     less: Spread | None = None
+    best: tuple[str, Spread] | None = None
+
+    def beats(self) -> bool:
+        """Return whether it surely leaves less than the plain ones do on average."""
+        return _surely(self.less)
+
+    def beats_best(self) -> bool:
+        """Return whether it surely leaves less than the best of the plain ones."""
+        return _surely(self.best[1] if self.best else self.less)
 
 
 def recorded(record: Path = RECORD) -> list[JsonView]:
@@ -132,8 +141,15 @@ def against(rows: Rows, world: str, way: str) -> Against:
         return Against(title, kept(rows, world, way), left)
     beside = {seed: math.fsum(one[seed] for one in theirs) / len(theirs) for seed in both}
     less = spread([beside[seed] - mine[seed] for seed in both])
+    best = min(same, key=lambda name: math.fsum(worst(rows, world, name)[seed] for seed in both))
+    least = worst(rows, world, best)
+    lead = (same[best], spread([least[seed] - mine[seed] for seed in both])) if len(same) > 1 else None
     plain = tuple(same.values())
-    return Against(title, kept(rows, world, way), left, plain, spread(list(beside.values())), less)
+    return Against(title, kept(rows, world, way), left, plain, spread(list(beside.values())), less, lead)
+
+
+def _surely(less: Spread | None) -> bool:
+    return less is not None and less.low is not None and less.low > 0
 
 
 def sentence(rows: Rows, world: str) -> str:
@@ -153,11 +169,17 @@ def sentence(rows: Rows, world: str) -> str:
 
 def _lead(found: Sequence[Against]) -> str:
     """The answer before its figures: who resists better."""
-    better = [one.title for one in found if one.less and one.less.low is not None and one.less.low > 0]
+    better = [one for one in found if one.beats()]
     names = listed([one.title for one in found])
     if not better:
         return f"That {names.replace(' and ', ' or ')} resists relearning better than plain methods was not seen."
-    return f"Of {names}, relearning brings back less after {listed(better)} than after plain methods."
+    less = listed([one.title for one in better])
+    said = f"Of {names}, relearning brings back less after {less} than after plain methods"
+    if all(one.best is None for one in better):
+        return f"{said}."
+    first = [one.title for one in better if one.beats_best()]
+    then = "was not seen" if not first else f"only after {listed(first)}"
+    return f"{said} on average, and less than after the best of these {then}."
 
 
 def _told(one: Against) -> str:
@@ -176,7 +198,14 @@ def _told(one: Against) -> str:
         )
     word, less = ("less", one.less) if one.less.mean > 0 else ("more", _turned(one.less))
     told = f"{one.title} leaves {percent(one.left.mean)}, {100 * less.mean:.0f} points {word}"
-    return f"{told} than {names} ({_span(less)})"
+    return f"{told} than {names} ({_span(less)}){_beside_best(one)}"
+
+
+def _beside_best(one: Against) -> str:
+    if not one.beats() or one.best is None:
+        return ""
+    title, less = one.best
+    return f", and beside {title}, the best of them, {100 * _turned(less).mean:+.0f} points ({_span(_turned(less))})"
 
 
 def _turned(one: Spread) -> Spread:

@@ -9,11 +9,15 @@ from unlearn.methods import METHODS
 
 # What was asked for: at most this share of the answers to forget is left, and at least this share of the others.
 LEFT, KEPT = 0.10, 0.90
-# Methods that miss it by their nature or their settings: {name: (left, kept) as measured at seed 0, and a reading of
-# why, which no experiment has tested}.
+# Methods that miss it: {name: (left, kept) as measured at seed 0, and why}. None of the settings that were tried on
+# models of other seeds did both, and each method's own text says so.
 MISSES = {
     "ga": (0.00, 0.04, "nothing holds the others, so ascent takes them along"),
-    "idkap": (0.00, 0.80, "a refusal is learned so well that it spreads to a fifth of the others"),
+    "idkap": (
+        0.00,
+        0.80,
+        "it holds answers above a refusal and not above each other, so a fifth are mixed up",
+    ),
     "taskvector": (
         0.80,
         1.00,

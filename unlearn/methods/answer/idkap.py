@@ -64,7 +64,11 @@ class IdkAP(RetainMethod):
     )
     when = "Where the model should say that it does not know, without refusing its neighbours too."
     cost = "Refusals are read beside forget and retain texts; no reference."
-    risk = "A refusal is a habit in front of the knowledge: relearning or another prompt may bring it back."
+    risk = (
+        "A refusal is a habit in front of the knowledge: relearning or another prompt may bring it back. An answer to "
+        "keep is held above the refusal and not above other answers: on two of six tiny chat models a tenth to a fifth "
+        "were mixed up; a gentler rate cured one and left most forget answers of another."
+    )
     # Beside the text its loss reads other answers to the same question.
     explorable = False
     origins = {

@@ -55,7 +55,8 @@ class TaskVector(Method):
     cost = "A short fine-tuning on the forget texts, and a copy of the weights that it moves."
     risk = (
         "What forget texts share with others is subtracted too: by the time the bundled "
-        "model has forgotten most, half of its neighbours are gone. A run stopped early has learnt the texts better."
+        "model has forgotten most, half of its neighbours are gone. A run stopped early has learnt the texts better. "
+        "No term holds the rest: on tiny chat models none of nine settings took the answers and kept the others."
     )
     forget_terms = ()
     early = False

@@ -42,7 +42,7 @@ def now(run: Run) -> None:
 
 def asked(row: JsonView) -> JsonObject:
     """Return a question as a cell, with the right answer and whether it is to be forgotten below it."""
-    return unmarked(row["question"], f"{TITLES.get(row['set'], row['set']).lower()} · right: {row['answer']}")
+    return unmarked(row["question"], f"{TITLES[row['set']].lower()} · right: {row['answer']}")
 
 
 def lines(run: Run) -> list[JsonObject]:

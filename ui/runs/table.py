@@ -127,10 +127,10 @@ def _verdict(line: Line, state: str) -> JsonObject:
     """The words of the verdict; of a run that has none it is the state that says why."""
     if isinstance(line, Folded):
         return {"verdict": folded.outcome([came(run)[2] for run in line.runs])}
-    words = came(line)[2] or (() if state == "done" else (state,))
+    words: Sequence[str] = came(line)[2] or (() if state == "done" else (state,))
     if words and words[0] in STILL_THERE:
         # An attack brings back what was forgotten, so it is not missed here.
-        words = tuple(word for word in words if word != "not attacked")
+        words = [word for word in words if word != "not attacked"]
     return {"verdict": list(words)}
 
 

@@ -49,6 +49,10 @@ TAKEN = {
 }
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
+# The variable by which submitit names the signal before the time limit. It reads it when it is imported.
+SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
+os.environ.setdefault(SIGNAL, "USR1")
+
 
 class Slurm(Remote):
     """The engine `slurm`. ValueError where submitit or SLURM's commands are missing, or an option is not for here."""
@@ -94,8 +98,6 @@ class Slurm(Remote):
         """Hand the records over, several as the tasks of one array."""
         import submitit
 
-        # submitit asks for the signal by this name when it writes the batch file, and listens to it in the job.
-        os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
         folder = self.store.root.absolute() / FOLDER
         try:
             executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=MOST_LIMITS)
@@ -121,6 +123,7 @@ class Slurm(Remote):
         own = str(Path(unlearn.__file__).absolute().parent.parent)
         setup = [
             "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in environ_of(cpus).items()),
+            f"export {SIGNAL}={_signal()}",
             # A checkout is no installed package, and a node starts in no folder of its own.
             f'export PYTHONPATH="{own}${{PYTHONPATH:+:$PYTHONPATH}}"',
         ]
@@ -273,3 +276,10 @@ def _called(*words: str) -> str:
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _signal() -> str:
+    """The signal that submitit asks for in the batch file. The job must listen to the same one."""
+    from submitit.slurm.slurm import SlurmJobEnvironment
+
+    return SlurmJobEnvironment.USR_SIG

@@ -38,6 +38,11 @@ def test_a_chunk_holds_what_pays_and_memory_allows(machine, vocabulary, memory_o
     assert chunks.chunk(vocabulary) == want
 
 
+def test_the_system_is_not_asked_for_its_memory_in_each_step_of_a_small_vocabulary(monkeypatch):
+    monkeypatch.setattr(chunks, "whole", lambda device: pytest.fail("asked"))
+    assert chunks.chunk(1_000) == chunks.LEAST // 1_000 // 8 * 8
+
+
 def test_a_gpu_takes_what_its_memory_allows(machine):
     machine["whole"] = 128 * GIB
     assert chunks.chunk(128_000, "cuda:0") == 128 * GIB // 256 // 4 // 128_000 // 8 * 8

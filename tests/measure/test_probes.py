@@ -127,6 +127,14 @@ def test_both_budgets_hold_whatever_a_step_and_a_probe_cost(
         assert max(gaps) <= 2.5 * min(gaps)  # spread over the whole run, and not at one of its ends
 
 
+@pytest.mark.parametrize(("row", "looks"), [(0.2, 20), (0.001, 24)])
+def test_where_one_row_is_too_much_it_is_read_as_often_as_promised(tmp_path, monkeypatch, row, looks):
+    """30 steps: not after each of them, as many as a person asked for where there is time."""
+    machine = Machine(tmp_path, monkeypatch, step=0.5, row=row, token=50.0, probes=24)
+    records = machine.train(30, machine.before())
+    assert looks <= len(records) <= looks + 2
+
+
 def test_what_was_not_read_again_says_of_which_step_it_is(tmp_path, monkeypatch):
     machine = Machine(tmp_path, monkeypatch, step=1.0, row=0.02, token=50.0)
     records = machine.train(20)

@@ -73,13 +73,12 @@ def chunk(vocabulary: int, device: torch.device | str = "cpu") -> int:
     not round up (products.rows).
     """
     device = torch.device(device)
-    allowed = max(LEAST, whole(str(device)) // CHUNK_PART // 4) // vocabulary
     wanted = LEAST // vocabulary
-    if device.type == "cuda":
-        wanted = allowed
-    elif wanted < max(ROWS):
-        wanted = max(wanted, rows())
-    most = max(1, min(allowed, wanted))
+    # So many are allowed anywhere; the system is asked for its memory where more are wanted.
+    if device.type == "cuda" or wanted < max(ROWS):
+        allowed = max(LEAST, whole(str(device)) // CHUNK_PART // 4) // vocabulary
+        wanted = allowed if device.type == "cuda" else min(allowed, max(wanted, rows()))
+    most = max(1, wanted)
     return most - most % products.FEWEST if most > products.FEWEST else most
 
 

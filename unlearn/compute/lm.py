@@ -31,8 +31,8 @@ from unlearn.compute.tokens import IGNORE, Tokens
 WORTH = 0.9
 # While a model learns, texts share their beginnings where that leaves at most this part of their tokens.
 SHARED = 0.95
-# On a GPU they share theirs from so many tokens on: it adds up the gradients of a token in no order of its own, so
-# that only a chat template's system prompt is worth the last bits.
+# On a GPU, and in a narrow type, they share theirs from so many tokens on: the one adds up the gradients of a token in
+# any order, the other cuts their sum, so that only a chat template's system prompt is worth the last bits.
 LEAST_SHARED = 16
 
 
@@ -240,9 +240,11 @@ def _layout(
     """The layout of a packed pass, in which texts that begin alike share their beginning. None where it would save
     nothing.
     """
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    ids, mask, weight = inputs["input_ids"], inputs["attention_mask"], model.get_input_embeddings().weight
     learns = torch.is_grad_enabled()
-    any_length = not learns or (adds_in_order(mask.device) and not whole)
+    # In a narrow type a gradient that many texts share is cut to it once more: half a percent of its length.
+    exact = adds_in_order(mask.device) and weight.dtype in (torch.float32, torch.float64)
+    any_length = not learns or (exact and not whole)
     alike = any_length or beginning(ids, mask) >= LEAST_SHARED
     if padless and not alike and not keeps_states():
         return None
@@ -252,7 +254,7 @@ def _layout(
         last.scatter_reduce_(0, where[:, 0], where[:, 1], "amax")
         mask = mask * (torch.arange(mask.shape[1], device=mask.device) <= last[:, None])
     worth = SHARED if learns and any_length else 1.0
-    return layout_of(mask, model.get_input_embeddings().weight, ids if alike else None, worth)
+    return layout_of(mask, weight, ids if alike else None, worth)
 
 
 def adds_in_order(device: torch.device) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SAMPLES = 40
 # As many of each, so that what must go and what must stay stand side by side.
 PROBES = {"forget": 5, "retain": 5}
-# Times that likelihoods are read while it trains, where it has so many steps.
+# Times that likelihoods are read while it trains, both ends counted, where it has so many steps.
 LEAST = 20
 # Tokens that a continuation may have beyond its answer's.
 MORE = 6
@@ -126,8 +126,11 @@ class Probes:
         return every if due else 0.0
 
     def _look_due(self, step: int, of: int) -> bool:
-        every = max(1, of // max(LEAST, self.wanted))
-        return step % every == 0 and bool(self.items)
+        clock = self.clock
+        # Where one row is already more than there is time for, they are read as often as is promised and no more.
+        tight = self.count == 1 and clock.spent.get("looks", 0.0) > LOOKS * clock.trained
+        looks = LEAST if tight else max(LEAST, self.wanted)
+        return bool(self.items) and step * looks // of > (step - 1) * looks // of
 
     def look(self, step: int, of: int) -> None:
         """Read the likelihoods of as many rows as there is time for, at least one. The rows take turns."""

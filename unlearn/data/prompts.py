@@ -12,6 +12,7 @@ import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from unlearn.compute.lazy import Tokenizer
 from unlearn.data.base import Dataset, Row
@@ -175,8 +176,11 @@ def _marked(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[int
     from transformers.utils.chat_template_utils import render_jinja_template
 
     given = {"chat_template": _dated(template), **FIXED, **tokenizer.special_tokens_map}
-    _, (spans,) = render_jinja_template([_messages(turns)], return_assistant_tokens_mask=True, **given)
-    return tuple(spans[-1]) if spans else (0, 0)
+    # Its declared type is that of the text alone.
+    found: Any = render_jinja_template([_messages(turns)], return_assistant_tokens_mask=True, **given)
+    (spans,) = found[1]
+    start, stop = spans[-1] if spans else (0, 0)
+    return start, stop
 
 
 def _messages(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

@@ -44,21 +44,23 @@ PROMPT, SYSTEM = RunConfig.setting("prompt"), RunConfig.setting("system")
 OFFERED = ("full", "lora")
 
 
-def number(label: str, key: str, value: Any, low: Any, high: Any, help: str, **more: Any) -> Any:
-    """Draw a number field in the type of its default, in scientific notation where that is shorter."""
+def number(label: str, key: str, value: Any, knob: Knob) -> Any:
+    """Draw a number field in the type of its default, in scientific notation where that is shorter.
+
+    It takes any number: a browser keeps one that a field refuses to itself, and the run would begin with another.
+    Whoever makes settings of it says what is wrong.
+    """
     step: float
     if isinstance(value, int):
-        low, high, step, form = int(low), int(high), 1, "%d"
+        step, form = 1, "%d"
     else:
-        value, low, high = float(value), float(low), float(high)
+        value = float(value)
         tiny = 0 < abs(value) < 0.01
-        step, form = (value / 5 if tiny else 0.05 if high <= 5 else 0.5), ("%.1e" if tiny else "%g")
+        step, form = (value / 5 if tiny else 0.05 if knob.high is not None and knob.high <= 5 else 0.5), ("%.1e" if tiny else "%g")
     if key in st.session_state:
-        st.session_state[key] = min(max(type(value)(st.session_state[key]), low), high)
-        return st.number_input(label, low, high, step=step, format=form, key=key, help=help, **KEEP, **more)
-    return st.number_input(
-        label, low, high, value, step=step, format=form, key=key, help=help, **KEEP, **more
-    )
+        st.session_state[key] = type(value)(st.session_state[key])
+        return st.number_input(label, step=step, format=form, key=key, help=knob.help, **KEEP)
+    return st.number_input(label, value=value, step=step, format=form, key=key, help=knob.help, **KEEP)
 
 
 def knob_field(knob: Knob, key: str, value: Any) -> Any:
@@ -72,7 +74,7 @@ def knob_field(knob: Knob, key: str, value: Any) -> Any:
     if knob.kind == "choice":
         st.session_state.setdefault(key, value)
         return st.selectbox(knob.label, knob.choices, format_func=knob.title, key=key, help=knob.help, **KEEP)
-    return number(knob.label, key, value, knob.low, knob.high, knob.help)
+    return number(knob.label, key, value, knob)
 
 
 def prefix(method: "Method | type[Method]", size: str, tuning: str, model: str) -> str:

@@ -149,7 +149,7 @@ def test_a_dataset_of_yaos_layout(yao: Path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "Please pick one among the available configs: ['forget10', 'retain90']"),
+        ({}, "has 2 parts (forget10, retain90). Choose one"),
         ({"config": "forget99"}, "BuilderConfig 'forget99' not found. Available: ['forget10', 'retain90']"),
         ({"config": "forget10", "split": "test"}, "Bad split: test. Available splits: ['train']"),
         (
@@ -182,6 +182,18 @@ def test_scripts_and_foreign_files_are_refused(inside: Path):
         from_config({"hub": str(inside.parent)})
     with pytest.raises(ValueError, match="is not a folder"):
         hub.from_hub(outside)
+
+
+def test_of_a_dataset_in_parts_the_parts_are_named_with_a_remedy_that_works(inside: Path):
+    folder = inside / "parts"
+    folder.mkdir()
+    for name in ("one", "two"):
+        (folder / f"{name}.json").write_text('{"question": "q", "answer": "a"}\n' * 3)
+    card = "".join(f"- config_name: {name}\n  data_files: {name}.json\n" for name in ("one", "two"))
+    (folder / "README.md").write_text(f"---\nconfigs:\n{card}---\n")
+    with pytest.raises(ValueError, match=r"has 2 parts \(one, two\). Choose one, as with --hub-config one\.$"):
+        hub.from_hub(folder)
+    assert hub.from_hub(folder, config="one") is not None
 
 
 def test_only_a_datasets_own_files_count_as_inside(tmp_path: Path):

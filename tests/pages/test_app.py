@@ -306,3 +306,25 @@ def test_start_leads_to_a_real_model_with_its_own_forget_set(store):
     assert app.session_state["model"] == taught.NAME
     assert app.session_state["data"] == taught.DATA
     assert app.session_state["methods"] == ["npo"]
+
+
+def test_a_number_out_of_its_range_blocks_the_launch_in_words():
+    app = opened("launch.py", model="tiny-authors", data="authors", method="npo")
+    rate = next(one for one in app.number_input if one.label == "Learning rate")
+    tuned = rate.value
+    rate.set_value(0.0).run()
+    assert "lr must lie in [1e-08, 1], got 0" in app.error[0].value.replace("\\", "")
+    assert app.button(key="launch").disabled
+    beta = next(one for one in app.number_input if one.key.endswith(".beta"))
+    next(one for one in app.number_input if one.label == "Learning rate").set_value(tuned)
+    beta.set_value(7.0).run()
+    assert "beta must lie in" in app.error[0].value
+    assert app.button(key="launch").disabled
+    next(one for one in app.number_input if one.key.endswith(".beta")).set_value(0.5).run()
+    assert not app.error
+    assert not app.button(key="launch").disabled
+
+
+def test_a_link_to_a_run_that_is_not_here_says_so():
+    app = opened("launch.py", run="nope")
+    assert any("There is no run nope here" in one.value for one in app.info)

@@ -17,6 +17,7 @@ from unlearn.results import cost as spending
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run, RunConfig
 from unlearn.work.preflight import preflight
+from unlearn.work.stated import whole
 
 # The choice to see all runs of one launch in one figure.
 TOGETHER = "together"
@@ -98,7 +99,7 @@ def load_button() -> None:
         file = upload("A settings file saved here", "json", "config.file", 1)
         if file is not None and st.button("Use these settings", key="config.use"):
             try:
-                st.session_state["config.fill"] = RunConfig.from_json(json.loads(file.getvalue()))
+                st.session_state["config.fill"] = whole(json.loads(file.getvalue()))
             except (ValueError, TypeError, AttributeError) as error:
                 st.error(shell.plain(f"This is not a settings file: {error}"))
                 return
@@ -194,8 +195,10 @@ def watched() -> list[Run]:
         try:
             found.append(shell.find_run(run_id))
         except ValueError:
-            # The run was deleted since, or the link came from another machine.
-            continue
+            st.info(
+                f"There is no run {shell.plain(run_id)} here: it was deleted, or the link came from another store.",
+                icon=":material/link_off:",
+            )
     me, root = shell.owner(), shell.runs_root()
     # Leave out sweeps and other studies.
     active = [run for run in shell.runner().active() if isinstance(run, Run)]

@@ -15,6 +15,8 @@ from unlearn.store.shapes import JsonObject
 from unlearn.work.visitors import admission
 
 EVERY = 2.0
+# Names under which a computer reaches only itself.
+ALONE = ("127.0.0.1", "localhost", "::1")
 PURPOSE = {"forget": "what it was to forget", "retain": "what it was to keep"}
 
 
@@ -52,7 +54,7 @@ def host(run: Run) -> None:
         if not count:
             st.info("Before and after give the same answers on these rows: nothing to vote on.")
         elif st.button(
-            f"Begin a vote on {count} pairs", type="primary", icon=":material/how_to_vote:", key="class.go"
+            f"Begin a vote on {count} pair{'s' * (count != 1)}", type="primary", icon=":material/how_to_vote:", key="class.go"
         ):
             try:
                 root, me = shell.runs_root(), shell.owner()
@@ -65,6 +67,11 @@ def host(run: Run) -> None:
     st.markdown(
         f"Open **{shell.plain(link(room.code))}**, or enter the code **{room.code}** on the page Lesson."
     )
+    if urlsplit(st.context.url or "").hostname in ALONE:
+        st.caption(
+            "Only this computer can open that address. For a class, start the app with "
+            "`unlearn-studio --host ADDRESS`, ADDRESS being this computer's in the network.",
+        )
     st.fragment(_tally, run_every=EVERY)(room)
     st.button("A new class", key="class.new", on_click=_begin_anew)
 
@@ -113,7 +120,11 @@ def _wait(code: str) -> None:
     def look() -> None:
         if classroom.read(shell.runs_root(), code) is not None:
             st.rerun()
-        st.info("This vote has not begun yet. The page goes on by itself.", icon=":material/hourglass_empty:")
+        st.info(
+            f"No vote with the code {code} has begun here. Where the code is right, wait: the page goes on by itself when "
+            "the vote begins.",
+            icon=":material/hourglass_empty:",
+        )
 
     if not classroom.CODE.fullmatch(code):
         st.warning("This is no code of a class. It has five letters or digits.", icon=":material/help:")

@@ -52,7 +52,7 @@ def ask(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"run": str(found.path), "of": args.of, "log_prob": likely} | said))
         return 0
-    print(said["text"].strip())
+    print(said["text"].strip() or "(nothing)")
     if likely is not None:
         print(f"log-prob {number(likely)} a token of {args.answer!r}")
     return 0

@@ -115,6 +115,12 @@ def _records(
     """(rows as they stream, their columns); the builder is looked at before any file is opened."""
     import datasets
 
+    # Of several parts the library names no first one.
+    parts = datasets.get_dataset_config_names(str(spec)) if config is None else []
+    if len(parts) > 1 and datasets.get_dataset_default_config_name(str(spec)) is None:
+        raise _Refused(
+            f"has {len(parts)} parts ({', '.join(parts[:20])}). Choose one, as with --hub-config {parts[0]}."
+        )
     builder = datasets.load_dataset_builder(str(spec), config)
     if builder.name not in READERS:
         raise _Refused(

@@ -55,8 +55,8 @@ def number(label: str, key: str, value: Any, knob: Knob) -> Any:
         step, form = 1, "%d"
     else:
         value = float(value)
-        tiny = 0 < abs(value) < 0.01
-        step, form = (value / 5 if tiny else 0.05 if knob.high is not None and knob.high <= 5 else 0.5), ("%.1e" if tiny else "%g")
+        tiny, short = 0 < abs(value) < 0.01, knob.high is not None and knob.high <= 5
+        step, form = (value / 5 if tiny else 0.05 if short else 0.5), ("%.1e" if tiny else "%g")
     if key in st.session_state:
         st.session_state[key] = type(value)(st.session_state[key])
         return st.number_input(label, step=step, format=form, key=key, help=knob.help, **KEEP)

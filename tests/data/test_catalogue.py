@@ -191,7 +191,9 @@ def test_of_a_dataset_in_parts_the_parts_are_named_with_a_remedy_that_works(insi
         (folder / f"{name}.json").write_text('{"question": "q", "answer": "a"}\n' * 3)
     card = "".join(f"- config_name: {name}\n  data_files: {name}.json\n" for name in ("one", "two"))
     (folder / "README.md").write_text(f"---\nconfigs:\n{card}---\n")
-    with pytest.raises(ValueError, match=r"has 2 parts \(one, two\). Choose one, as with --hub-config one\.$"):
+    with pytest.raises(
+        ValueError, match=r"has 2 parts \(one, two\). Choose one, as with --hub-config one\.$"
+    ):
         hub.from_hub(folder)
     assert hub.from_hub(folder, config="one") is not None
 

@@ -54,7 +54,10 @@ def host(run: Run) -> None:
         if not count:
             st.info("Before and after give the same answers on these rows: nothing to vote on.")
         elif st.button(
-            f"Begin a vote on {count} pair{'s' * (count != 1)}", type="primary", icon=":material/how_to_vote:", key="class.go"
+            f"Begin a vote on {count} pair{'s' * (count != 1)}",
+            type="primary",
+            icon=":material/how_to_vote:",
+            key="class.go",
         ):
             try:
                 root, me = shell.runs_root(), shell.owner()
@@ -121,8 +124,8 @@ def _wait(code: str) -> None:
         if classroom.read(shell.runs_root(), code) is not None:
             st.rerun()
         st.info(
-            f"No vote with the code {code} has begun here. Where the code is right, wait: the page goes on by itself when "
-            "the vote begins.",
+            f"No vote with the code {code} has begun here. Where the code is right, wait: the page goes on by "
+            "itself when the vote begins.",
             icon=":material/hourglass_empty:",
         )
 

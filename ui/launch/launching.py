@@ -9,6 +9,7 @@ from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 from ui import choose, costs, forget_set, forms, known, shell, stopping
 from ui.demo import visitor
 from ui.launch import where
+from ui.launch.stated import whole
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -17,7 +18,6 @@ from unlearn.results import cost as spending
 from unlearn.results.pace import duration
 from unlearn.store.runs import Run, RunConfig
 from unlearn.work.preflight import preflight
-from unlearn.work.stated import whole
 
 # The choice to see all runs of one launch in one figure.
 TOGETHER = "together"

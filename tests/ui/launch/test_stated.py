@@ -2,8 +2,8 @@
 
 import pytest
 
+from ui.launch.stated import whole
 from unlearn.methods import METHODS
-from unlearn.work.stated import whole
 
 ASKED = {"model": "tiny-authors", "data": {"name": "authors"}, "method": "npo"}
 

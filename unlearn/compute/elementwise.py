@@ -75,7 +75,7 @@ class _Lean:
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised states [..., d]."""
         if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-            return super().forward(x)  # type: ignore[misc]
+            return super().forward(x)  # type: ignore[misc]  # the class is made when it runs
         return _RMSNorm.apply(x, self.weight, self.variance_epsilon)
 
 
@@ -117,7 +117,7 @@ class Reading:
         """Return the states of all tokens, or of those that the layout of the pass asks for."""
         layout = packing.current()
         if layout is None or layout.read is None:
-            return super().forward(hidden_states, **options)  # type: ignore[misc]
+            return super().forward(hidden_states, **options)  # type: ignore[misc]  # the class is made when it runs
         parts: dict[str, Any] = dict(cast(nn.Module, self).named_children())
         attention, norm, second, feed = (parts[name] for name in PARTS)
         seen = attention(hidden_states=norm(hidden_states), **options)[0]

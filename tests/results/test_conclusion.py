@@ -21,14 +21,21 @@ def store(tmp_path):
 
 
 def planted(
-    store, forget=FORGOTTEN, retain=(49, 47, 49), ppl=(5.0, 5.5, 5.1), formats=None, metric="exact", **more
+    store,
+    forget=FORGOTTEN,
+    retain=(49, 47, 49),
+    ppl=(5.0, 5.5, 5.1),
+    formats=None,
+    metric="exact",
+    near=(),
+    **more,
 ):
     """A finished run with so many right answers before, after and retrained (None: not scored)."""
     run = store.create(config(**more))
     run.append("state", state="running")
     for at, when in enumerate(("before", "after", "retrained")):
         scores, around = {}, {}
-        for role, counts in (("forget", forget), ("retain", retain), ("general", ())):
+        for role, counts in (("forget", forget), ("retain", retain), ("general", ()), ("neighbours", near)):
             if role == "general" or (counts and counts[at] is not None):
                 hits = counts[at] if counts else 0
                 scores[role] = {"n": N, "ppl": ppl[at]} | ({metric: hits / N} if counts else {})
@@ -132,6 +139,17 @@ def test_three_sentences_say_the_numbers_with_their_intervals(store):
     assert (gone["value"], gone["retrained"], gone["n"]) == (0.8, 0.0, 10)
 
 
+def test_what_lies_close_to_the_forgotten_is_told_where_it_suffered(store):
+    suffered = planted(store, near=(50, 32, 50))
+    told = "Of what lies close to the forgotten it keeps 64 % (n 50); before 100 %, a retrained model 100 %."
+    assert conclusion.of_run(suffered)["kept"]["sentence"].endswith(told)
+    assert conclusion.headline(suffered).endswith("retain 98 → 94 %; close to it 100 → 64 %.")
+    assert "close" not in conclusion.of_run(planted(store, near=(50, 48, 50)))["kept"]["sentence"]
+    assert (
+        "a retrained model" not in conclusion.of_run(planted(store, near=(50, 32, None)))["kept"]["sentence"]
+    )
+
+
 def test_no_sentence_calls_two_numbers_equal(store):
     for forget in (FORGOTTEN, (48, 1, 1), (48, 40, 1)):
         text = " ".join(conclusion.sentences(planted(store, forget=forget)))
@@ -187,6 +205,8 @@ def test_without_scores_there_is_no_line(store):
         (("nothing to forget", "kept", "not attacked"), {"forget": (1, 0, 0)}, {}),
         (("forgot", "ruined", "not attacked"), {"ppl": (5.0, 10.1, 5.0)}, {}),
         (("forgot", "lost some", "not attacked"), {"retain": (49, 20, 49)}, {}),
+        (("forgot", "lost some", "not attacked"), {"near": (50, 32, 50)}, {}),
+        (("forgot", "kept", "not attacked"), {"near": (50, 49, 50)}, {}),
         (("undecided", "kept", "not attacked"), {"metric": "accuracy", "forget": (48, 20, None)}, {}),
         (("not forgotten", "kept", "not attacked"),
          {"prompt": "chat", "formats": {"chat": (25, 25, 0), "plain": (24, 1, 0)}}, {}),

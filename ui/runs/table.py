@@ -184,7 +184,7 @@ def columns(baseline: str) -> JsonObject:
         "id": st.column_config.TextColumn("id", help="The run's folder."),
     }
     for column, (_, _, _, unit, help) in SCORES.items():
-        form = f"%{sign}.0f{' pp' if sign else ' %%'}" if unit else f"%{sign}.2f"
+        form = f"%{sign}.0f{' pp' if sign else ' %%'}" if unit else f"%{sign}.3g"
         title = f"{word}{column}"
         shown[column] = st.column_config.NumberColumn(title, format=form, help=help, width="small")
     return shown

@@ -129,6 +129,9 @@ def headline(run: Run) -> str:
         was = known.retain.get("before")
         went = f"{percent(was.value).removesuffix(' %')} → " if was else ""
         said.append(f"retain {went}{percent(known.retain['after'].value)}")
+    if _lost(known.near):
+        was, now = (percent(known.near[when].value) for when in ("before", "after"))
+        said.append(f"close to it {was.removesuffix(' %')} → {now}")
     if known.ruin:
         said.append("the model is ruined")
     line = "; ".join(said) + "."
@@ -169,6 +172,8 @@ class _Known:
     forget: Mapping[str, Share]
     retain_metric: str
     retain: Mapping[str, Share]
+    # The rows to keep that lie closest to those to forget.
+    near: Mapping[str, Share]
     formats: Mapping[str, Mapping[str, Share]]
     own: Sequence[str]
     unseen: Share | None
@@ -227,7 +232,7 @@ class _Known:
             return "ruined"
         if not {"before", "after"} <= self.retain.keys():
             return "undecided"
-        return "lost some" if self.retain["after"].against(self.retain["before"])[1] < 0 else "kept"
+        return "lost some" if _lost(self.retain) or _lost(self.near) else "kept"
 
     def word(self) -> str:
         own, said = self.asked(), self.attacked
@@ -269,6 +274,11 @@ class _Known:
         said = "No rows to keep were scored."
         if "after" in self.retain:
             said = _role(KEEP, self.retain_metric, self.retain)
+        if _lost(self.near):
+            truth = self.near.get("retrained")
+            said += f" Of what lies close to the forgotten it keeps {percent(self.near['after'].value)}"
+            said += f" (n {self.near['after'].n}); before {percent(self.near['before'].value)}"
+            said += f", a retrained model {percent(truth.value)}." if truth else "."
         if self.ruin:
             said += f" The model is ruined: {'; '.join(self.ruin)}."
         return _part(said, self.retain)
@@ -336,6 +346,7 @@ def _known(
 
     metric, forget = shares("forget")
     retain_metric, retain = shares("retain")
+    _, near = shares("neighbours")
     before = scores.get("before", {}).get("approximate", {})
     names = dict.fromkeys(name for roles in told.values() for name in roles.get("forget", {}))
     formats = {
@@ -355,6 +366,7 @@ def _known(
         forget=forget,
         retain_metric=retain_metric,
         retain=retain,
+        near=near,
         formats={name: found for name, found in formats.items() if "after" in found},
         own=own,
         unseen=_share(before, around.get("before", {}).get("approximate", {}), metric),
@@ -381,6 +393,11 @@ def _ruin(
 ) -> tuple[str, ...]:
     before, after = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("before", "after"))
     return reasons(None if repeats is None else number(repeats), after, before) if role else ()
+
+
+def _lost(shares: Mapping[str, Share]) -> bool:
+    """Whether fewer are right after the run than before, beyond chance."""
+    return {"before", "after"} <= shares.keys() and shares["after"].against(shares["before"])[1] < 0
 
 
 def _share(values: JsonView, around: Mapping[str, Sequence[float]], metric: str) -> Share | None:

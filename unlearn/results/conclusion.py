@@ -130,8 +130,8 @@ def headline(run: Run) -> str:
         went = f"{percent(was.value).removesuffix(' %')} → " if was else ""
         said.append(f"retain {went}{percent(known.retain['after'].value)}")
     if _lost(known.near):
-        was, now = (percent(known.near[when].value) for when in ("before", "after"))
-        said.append(f"close to it {was.removesuffix(' %')} → {now}")
+        ends = [percent(known.near[when].value) for when in ("before", "after")]
+        said.append(f"close to it {ends[0].removesuffix(' %')} → {ends[1]}")
     if known.ruin:
         said.append("the model is ruined")
     line = "; ".join(said) + "."

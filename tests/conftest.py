@@ -7,6 +7,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # every model here is small: see unlearn.compute.threads
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that needs the network says so and lifts this itself
 
+import sys
 import time
 from pathlib import Path
 
@@ -196,3 +197,12 @@ class Costs:
             )
         for name, took in sorted(self.over.items(), key=lambda one: -one[1]):
             terminalreporter.line(f"{took:6.1f} s  {name}")
+
+
+@pytest.fixture(autouse=True)
+def errors_are_shown():
+    """The demo hides errors from its visitors, in the whole process; the next test's page shows them again."""
+    yield
+    config = getattr(sys.modules.get("streamlit"), "config", None)
+    if config is not None and config.get_option("client.showErrorDetails") != "full":
+        config.set_option("client.showErrorDetails", "full")

@@ -290,7 +290,8 @@ def test_forms_cover_every_knob_of_every_method(store):
     keys = {field.key for kind in fields for field in kind}
     for name, method in OFFERED.items():
         tuning = method.tuning_for("full")
-        wanted = {f"form.{name}.tiny.{tuning}.{knob.name}" for knob in method.knobs()}
+        whose = method.settings_of("tiny", "tiny-authors")
+        wanted = {f"form.{name}.{whose}.{tuning}.{knob.name}" for knob in method.knobs()}
         assert wanted <= keys, wanted - keys
 
 

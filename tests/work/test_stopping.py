@@ -208,7 +208,7 @@ def test_a_budget_needs_rows_and_a_target_a_model_or_rows(tmp_path):
     for rule, said in (
         (
             {"stop_at": "target"},
-            "stop_at target needs the exact retrain of this model or rows of the role approx",
+            "stop_at target needs the exact retrain of this model or rows never seen",
         ),
         ({"keep": "best"}, "keep best needs the exact retrain"),
         ({"budget": ("retain=.9",)}, "budget retain reads rows of the role retain, and .* has none"),

@@ -146,7 +146,7 @@ class Method:
         # A setting without a value for a size is taken from the next smaller size.
         for known in SIZES[: SIZES.index(size) + 1]:
             found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
-        if model in CATALOGUE and CATALOGUE[model].retrain:
+        if model in CATALOGUE and CATALOGUE[model].has_own_retrain:
             found |= {**cls.tuned.get(BUNDLED, {}), **cls.tuned.get((BUNDLED, tuning), {})}
         found |= cls.tuned.get((model, tuning), {})
         own = {k.name for k in cls.knobs()}
@@ -169,7 +169,7 @@ class Method:
             return model
         heads = {key if isinstance(key, str) else key[0] for key in cls.tuned}
         entry = CATALOGUE.get(model)
-        return BUNDLED if BUNDLED in heads and entry and entry.retrain else size
+        return BUNDLED if BUNDLED in heads and entry and entry.has_own_retrain else size
 
     @classmethod
     def own_models(cls) -> tuple[str, ...]:

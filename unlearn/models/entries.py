@@ -53,6 +53,11 @@ class ModelEntry:
     bring: Callable[[Progress], Path] | None = None
 
     @property
+    def has_own_retrain(self) -> bool:
+        """Return whether the model comes with its exact retrain, as the bundled ones do."""
+        return self.retrain is not None
+
+    @property
     def loaded(self) -> bool:
         """Return whether the model was loaded and tried when the catalogue was made. Of the others only the
         published facts are known.

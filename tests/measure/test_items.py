@@ -198,6 +198,7 @@ def test_a_runs_log_is_tofus_and_gives_the_same_utility_and_quality(run, tmp_pat
     assert record["metrics"]["tofu_forget_quality"]["reason"].startswith("needs a retrained model")
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(run, tmp_path, capsys):
     """Another benchmark is asked for where there is no such folder of it."""
     folder = tmp_path / "half"

@@ -176,25 +176,24 @@ class _Rotated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        first, second = _halves(x)
-        low, high = _halves(sin)
-        turned = x * cos
-        one, two = _halves(turned)
-        one.sub_(second * low)
-        two.add_(first * high)
-        return turned
+        return _turned(x, cos, *_halves(sin))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        first, second = _halves(grad)
         low, high = _halves(sin)
-        turned = grad * cos
-        one, two = _halves(turned)
-        one.add_(second * high)
-        two.sub_(first * low)
-        return turned, None, None
+        return _turned(grad, cos, -high, -low), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """x cos + (-x₂ low, x₁ high), in one new tensor."""
+    first, second = _halves(x)
+    turned = x * cos
+    one, two = _halves(turned)
+    one.sub_(second * low)
+    two.add_(first * high)
+    return turned
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:

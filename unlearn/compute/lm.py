@@ -31,8 +31,8 @@ from unlearn.compute.tokens import IGNORE, Tokens
 WORTH = 0.9
 # While a model learns, texts share their beginnings where that leaves at most this part of their tokens.
 SHARED = 0.95
-# On a GPU, and in a narrow type, they share theirs from so many tokens on: the one adds up the gradients of a token in
-# any order, the other cuts their sum, so that only a chat template's system prompt is worth the last bits.
+# On a GPU they share theirs from so many tokens on: it adds up the gradients of a token in any order, so that only a
+# chat template's system prompt is worth the last bits.
 LEAST_SHARED = 16
 
 

@@ -115,13 +115,17 @@ def _records(
     """(rows as they stream, their columns); the builder is looked at before any file is opened."""
     import datasets
 
-    # Of several parts the library names no first one.
-    parts = datasets.get_dataset_config_names(str(spec)) if config is None else []
-    if len(parts) > 1 and datasets.get_dataset_default_config_name(str(spec)) is None:
+    try:
+        builder = datasets.load_dataset_builder(str(spec), config)
+    except ValueError:
+        # Of several parts the library takes no first one.
+        parts = datasets.get_dataset_config_names(str(spec)) if config is None else []
+        if len(parts) < 2:
+            raise
+        named_ones = ", ".join(parts[:20])
         raise _Refused(
-            f"has {len(parts)} parts ({', '.join(parts[:20])}). Choose one, as with --hub-config {parts[0]}."
-        )
-    builder = datasets.load_dataset_builder(str(spec), config)
+            f"has {len(parts)} parts ({named_ones}). Choose one, as with --hub-config {parts[0]}."
+        ) from None
     if builder.name not in READERS:
         raise _Refused(
             f"files must be one of {', '.join(READERS)}, got {builder.name}. Choose a dataset of text."

@@ -32,7 +32,9 @@ ORIGINS = {
     "smollm2-tofu": "tuned here on this model and an author that is not reported, one seed",
 }
 # The source of settings for tiny models that are not the bundled ones.
-CHAT_MODELS = "tuned here on two to five tiny chat models of other facts, one seed; bundled models have their own"
+CHAT_MODELS = (
+    "tuned here on two to five tiny chat models of other facts, one seed; bundled models have their own"
+)
 # Where texts to keep may come from, and the roles of the data that hold them.
 SOURCES = {"in-distribution": ("retain",), "general": ("general",), "both": ("retain", "general")}
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")

@@ -41,11 +41,13 @@ def to_the_end(on: bool = True) -> Iterator[None]:
 
     A model in parts (unlearn.training.sharded) is brought together and let go of in whole passes.
     """
-    token = _to_the_end.set(on)
+    before = _to_the_end.get()
+    _to_the_end.set(on)
     try:
         yield
     finally:
-        _to_the_end.reset(token)
+        # A token would be refused where a generator that was left is ended by another thread.
+        _to_the_end.set(before)
 
 
 def block_states(model: Model, inputs: Mapping[str, object], layer: int) -> Tensor:

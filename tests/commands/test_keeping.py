@@ -5,10 +5,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from unlearn.__main__ import main
+from unlearn.measure.ask import start_is_here
 from unlearn.store.disk import append_line, write_json
 from unlearn.store.runs import Run, RunConfig, RunStore
 
@@ -282,9 +285,13 @@ def test_ask_puts_a_question_to_each_model(tmp_path, tiny_folder, store, capsys)
     after = said(capsys)
     assert (after["of"], after["prompt"]) == ("after", "Question: What is red?\nAnswer:")
     assert after["log_prob"] < 0
+    assert set(after["before"]) == {"text", "log_prob"}
+    assert after["before"]["log_prob"] != after["log_prob"]
     assert main(["ask", run, "What is", "--raw", "--of", "before", "--json"]) == 0
     before = said(capsys)
-    assert (before["prompt"], before["log_prob"]) == ("What is", None)
+    assert (before["prompt"], before["log_prob"], before["before"]) == ("What is", None, None)
+    assert main(["ask", run, "What is red?", "--tokens", "3"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["before", "after"]
     for bad, message in (
         (["--tokens", "0"], "--tokens: must lie in"),
         (["--of", "retrained"], "no exact retrain"),
@@ -292,3 +299,7 @@ def test_ask_puts_a_question_to_each_model(tmp_path, tiny_folder, store, capsys)
         assert main(["ask", run, "What?", *bad]) == 2
         assert message in capsys.readouterr().err
     assert main(["ask", run, " "]) == 2
+    mine = Run(Path(run)).config
+    assert start_is_here(mine)
+    for elsewhere in ("owner/never-brought", str(tmp_path / "gone")):
+        assert not start_is_here(replace(mine, model=elsewhere))

@@ -53,6 +53,16 @@ def test_run_show_runs_export_import(words, tmp_path, capsys):
     assert made.config.command() in text
     assert main(["export", made.id, str(tmp_path / "one.zip"), *runs]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "one.zip")
+    (tmp_path / f"{made.id}.zip").write_bytes(b"mine")
+    for out, message in (
+        ("one.zip", "one.zip is there already; name another file, or delete it first."),
+        (".", f"{made.id}.zip is there already"),
+        ("one.tar", "it writes a zip file, got one.tar; name it one.zip."),
+    ):
+        assert main(["export", made.id, str(tmp_path / out), *runs]) == 2
+        assert message in capsys.readouterr().err
+    assert (tmp_path / f"{made.id}.zip").read_bytes() == b"mine"
+    assert not (tmp_path / "one.tar").exists()
     with made.held():
         made.append("state", state="running")
         assert main(["export", made.id, str(tmp_path / "half.zip"), *runs]) == 2

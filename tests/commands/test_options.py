@@ -6,7 +6,8 @@ import shlex
 
 import pytest
 
-from unlearn.__main__ import parser
+from unlearn.__main__ import main, parser
+from unlearn.commands.judging import attack_names
 from unlearn.commands.options import config_of, data_keys
 from unlearn.commands.sweep import sweep_of
 from unlearn.data.catalogue import KEYS
@@ -167,6 +168,30 @@ def test_what_neither_flag_nor_file_says_is_asked_for(tmp_path):
         asked("run", "--method", "npo")
     with pytest.raises(ValueError, match="--method: give it, or a --config FILE that states method"):
         asked("run", "--model", "tiny-authors", "--config", tmp_path / "a.toml")
+
+
+def test_everything_that_is_missing_is_named_at_once(capsys):
+    both = "--model and --method: give them, or a --config FILE that states model and method"
+    with pytest.raises(ValueError, match=both):
+        asked("run")
+    for words, named in (
+        (["sweep"], "--model and --methods and --lrs: give them"),
+        (["sweep", "--model", "tiny-authors", "--methods", "ga"], "--lrs: give it"),
+        (["tune"], "--model and --methods: give them"),
+    ):
+        assert main(words) == 2
+        assert named in capsys.readouterr().err
+
+
+def test_all_attacks_stand_alone():
+    assert attack_names("all") is None
+    assert attack_names(" paraphrase, prefix") == ["paraphrase", "prefix"]
+    with pytest.raises(
+        ValueError, match=r"so it stands alone, got all,paraphrase; write all, or paraphrase alone"
+    ):
+        attack_names("all,paraphrase")
+    with pytest.raises(ValueError, match="no name is given"):
+        attack_names(" , ")
 
 
 def test_a_file_describes_a_sweep(file, tmp_path):

@@ -9,7 +9,7 @@ from unlearn.commands.find import record_named, run_named
 from unlearn.commands.options import EVERYWHERE, RUN
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import number, print_run
-from unlearn.measure.ask import answer_prompt, answer_question, load_source
+from unlearn.measure.ask import answer_prompt, answer_question, load_source, start_is_here
 from unlearn.store.runs import ACTIVE, Record, Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -24,7 +24,8 @@ def add(command: Command) -> None:
     p = command("ask", ask, "put a question of your own to a run's models", store=True)
     p.add_argument("run", help=RUN)
     p.add_argument("question", help="A question, or with --raw the beginning of a text.")
-    p.add_argument("--of", choices=MODELS, default="after", help="Which model answers (default: after).")
+    text = "Which model answers alone (default: after, and before beside it where that model is on this machine)."
+    p.add_argument("--of", choices=MODELS, help=text)
     p.add_argument("--answer", default="", help="The right answer, whose log-prob is read too.")
     p.add_argument(
         "--raw", action="store_true", help="Continue the words as they are, without a prompt around."
@@ -36,26 +37,38 @@ def add(command: Command) -> None:
 
 
 def ask(args: argparse.Namespace) -> int:
-    """Print what the model says and, with --answer, how likely it holds that answer."""
+    """Print what the models say and, with --answer, how likely they hold that answer."""
     if not args.question.strip():
         raise ValueError("question: is empty; write one.")
     if not 1 <= args.tokens <= MOST_TOKENS:
         raise ValueError(f"--tokens: must lie in [1, {MOST_TOKENS}], got {args.tokens}.")
     found = run_named(args.run, args.runs)
-    loaded = load_source(args.of, found, EVERYWHERE)
+    of = args.of or "after"
+    said = reply(found, of, args)
+    # Nothing is fetched for it, and a run that went on from another one began with that one's model.
+    both = args.of is None and not found.config.start and start_is_here(found.config)
+    before = reply(found, "before", args) if both else None
+    if args.json:
+        beside = {name: before[name] for name in ("text", "log_prob")} if before else None
+        print(json.dumps({"run": str(found.path), "of": of} | said | {"before": beside}))
+        return 0
+    for name, one in (("before: ", before), ("after:  " if before else "", said)):
+        if one is not None:
+            print(name + (one["text"].strip() or "(nothing)"))
+            if one["log_prob"] is not None:
+                print(f"log-prob {number(one['log_prob'])} a token of {args.answer!r}")
+    return 0
+
+
+def reply(found: Run, of: str, args: argparse.Namespace) -> JsonObject:
+    """Return what one model of the run says: as answer_prompt(), and "log_prob" of the answer that was given."""
+    loaded = load_source(of, found, EVERYWHERE)
     if args.raw:
         said = answer_prompt(loaded, args.question, args.answer, args.tokens)
     else:
         said = answer_question(loaded, found.config, args.question, args.answer, args.tokens)
     lps = [token["lp"] for token in said["tokens"]]
-    likely = sum(lps) / len(lps) if args.answer and lps else None
-    if args.json:
-        print(json.dumps({"run": str(found.path), "of": args.of, "log_prob": likely} | said))
-        return 0
-    print(said["text"].strip() or "(nothing)")
-    if likely is not None:
-        print(f"log-prob {number(likely)} a token of {args.answer!r}")
-    return 0
+    return said | {"log_prob": sum(lps) / len(lps) if args.answer and lps else None}
 
 
 def watch(args: argparse.Namespace) -> int:

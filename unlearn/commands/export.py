@@ -61,10 +61,20 @@ def export(args: argparse.Namespace) -> int:
     if found.state in ACTIVE:
         raise ValueError(f"run: {found.id} is {found.state}; stop it, or export it when it has ended.")
     if args.out:
-        # A folder gets a file that is named after the run.
-        check_out("export", args.out / f"{found.id}.zip" if args.out.is_dir() else args.out)
+        check_archive(found, args.out)
         return archive(args, found)
     return pushed(args, found) if args.push_to_hub else weights(args, found)
+
+
+def check_archive(found: Run, out: Path) -> None:
+    """Raise ValueError where no zip file can be written there, its name says another kind, or a file is there."""
+    # A folder gets a file that is named after the run.
+    path = out / f"{found.id}.zip" if out.is_dir() else out
+    check_out("export", path)
+    if path.suffix.lower() not in ("", ".zip"):
+        raise ValueError(f"export: it writes a zip file, got {path.name}; name it {path.stem}.zip.")
+    if path.exists():
+        raise ValueError(f"export: {path} is there already; name another file, or delete it first.")
 
 
 def archive(args: argparse.Namespace, found: Run) -> int:

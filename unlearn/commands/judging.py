@@ -189,7 +189,7 @@ def attack(args: argparse.Namespace) -> int:
     The findings, worst first, or attacks.json are printed on stdout.
     """
     found = run_named(args.run, args.runs)
-    names = None if args.name == "all" else [name.strip() for name in args.name.split(",")]
+    names = attack_names(args.name)
     if args.sweep:
         return _sweep(found, names, args)
     if args.minutes is not None:
@@ -207,6 +207,19 @@ def attack(args: argparse.Namespace) -> int:
         return 0
     print("\n".join(verdict.report(record)))
     return 0
+
+
+def attack_names(text: str) -> list[str] | None:
+    """Return the names that stand with commas between them, or None for all. ValueError where all stands beside one."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if "all" in names and len(names) > 1:
+        others = ",".join(name for name in names if name != "all")
+        raise ValueError(
+            f"attack: all means every attack, so it stands alone, got {text}; write all, or {others} alone."
+        )
+    if not names:
+        raise ValueError("attack: no name is given; write all, or names with commas between them.")
+    return None if names == ["all"] else names
 
 
 def _sweep(found: Run, names: list[str] | None, args: argparse.Namespace) -> int:

@@ -123,9 +123,9 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     stated: what the --config file states; None: read it.
     """
     stated = settings_of(args) if stated is None else stated
-    model = needed("model", args.model, stated)
+    model, method_name = needed(args, stated, "model", "method")
     bring_reading(model)
-    method = method_named(needed("method", args.method, stated))
+    method = method_named(method_name)
     tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
     tuned = method.settings(model_size(model), tuning, model)
     knobs = dict(tuned.pop("knobs"))
@@ -170,12 +170,14 @@ def start_of(text: str, runs: Path) -> str:
     return found.id
 
 
-def needed(name: str, said: str | None, stated: Mapping[str, object]) -> str:
-    """Return what the flag says, or else what the file says. ValueError where neither does."""
-    found = said or stated.get(name)
-    if not found:
-        raise ValueError(f"--{name}: give it, or a --config FILE that states {name}.")
-    return str(found)
+def needed(args: argparse.Namespace, stated: Mapping[str, object], *names: str) -> list[str]:
+    """Return what the flags say, or else what the file says. ValueError that names all for which neither does."""
+    found = {name: getattr(args, name) or stated.get(name) for name in names}
+    if lacking := [name for name, value in found.items() if not value]:
+        flags, keys = (" and ".join(words) for words in (map(flag_of, lacking), lacking))
+        it = "them" if len(lacking) > 1 else "it"
+        raise ValueError(f"{flags}: give {it}, or a --config FILE that states {keys}.")
+    return [str(value) for value in found.values()]
 
 
 def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObject:

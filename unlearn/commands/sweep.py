@@ -10,8 +10,8 @@ from unlearn.commands.options import (
     EVERYWHERE,
     add_settings,
     config_of,
+    flag_of,
     fractions,
-    needed,
     request_numbers,
     settings_of,
 )
@@ -112,10 +112,12 @@ def sweep_of(args: argparse.Namespace) -> SweepConfig:
     """
     stated = settings_of(args, SWEEPS_OWN)
     axes = {name: axis(args, stated, name) for name in ("methods", *AXES)}
-    needed("model", args.model, stated)
-    for name in ("methods", "lrs"):
-        if not axes[name]:
-            raise ValueError(f"--{name}: give it, or a --config FILE that states it, or --resume SWEEP.")
+    has = {"model": args.model or stated.get("model")} | {name: axes[name] for name in ("methods", "lrs")}
+    if lacking := [flag_of(name) for name, value in has.items() if not value]:
+        it = "them" if len(lacking) > 1 else "it"
+        raise ValueError(
+            f"{' and '.join(lacking)}: give {it}, or a --config FILE that states {it}, or --resume SWEEP."
+        )
     names = [name.strip() for name in axes["methods"].split(",")]
     knobs = {name: {knob.name for knob in method_named(name).knobs()} for name in names}
     runs = []

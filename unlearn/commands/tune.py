@@ -121,12 +121,16 @@ def more_of(found: SearchRecord, args: argparse.Namespace) -> None:
 def search_of(args: argparse.Namespace) -> SearchConfig:
     """Return the SearchConfig that the command line asks for. Each template is checked before a folder is made."""
     stated = settings_of(args, ("methods",))
-    needed("model", args.model, stated)
     names = [
         name.strip() for name in str(args.methods or stated.get("method", "")).split(",") if name.strip()
     ]
     if not names:
-        raise ValueError("--methods: give it, or a --config FILE that states method, or --resume SEARCH.")
+        also = "" if args.model or stated.get("model") else "--model and "
+        it = "them" if also else "it"
+        raise ValueError(
+            f"{also}--methods: give {it}, or a --config FILE that states {it}, or --resume SEARCH."
+        )
+    needed(args, stated, "model")
     told, ranges = (
         {name: own_words(name, pairs, alone=len(names) == 1) for name in names}
         for pairs in (args.set, args.range)

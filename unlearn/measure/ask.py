@@ -10,7 +10,8 @@ from unlearn.data.base import Row
 from unlearn.data.prompts import in_format
 from unlearn.measure.evaluate import prompt_of, score_tokens
 from unlearn.measure.generating import generate
-from unlearn.models.catalogue import allow_model, exact_retrain
+from unlearn.models.catalogue import allow_model, exact_retrain, source_of
+from unlearn.models.hub import snapshot_here
 from unlearn.models.named.beside import load_beside
 from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.runs import Run
@@ -47,6 +48,15 @@ def load_source(when: str, run: Run, roots: Sequence[Path] | None = None) -> "Lo
             )
         return load_beside(config, truth)
     return tuning.load_trained(run)
+
+
+def start_is_here(config: RunConfig) -> bool:
+    """Return whether the model that the run names lies on this machine, so that asking it fetches nothing."""
+    try:
+        source = source_of(config.model)
+    except ValueError:
+        return False
+    return isinstance(source, Path) or snapshot_here(source) is not None
 
 
 def answer_prompt(loaded: "Loaded", prompt: str, answer: str, max_new_tokens: int) -> JsonObject:

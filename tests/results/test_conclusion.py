@@ -7,7 +7,7 @@ from seed import config
 
 from unlearn.compute.intervals import wilson
 from unlearn.results import conclusion
-from unlearn.store.disk import write_json
+from unlearn.store.disk import read_json, write_json
 from unlearn.store.runs import RunStore
 
 N = 50
@@ -132,11 +132,40 @@ def test_three_sentences_say_the_numbers_with_their_intervals(store):
     assert "47 (94 %" in kept["sentence"]
     assert "no difference from the model before was seen" in kept["sentence"]
     assert gone["sentence"] == (
-        "Of 2 attacks the worst, relearn, gets 80 %, 95 % interval 80 to 80 % (n 10); the original 100 %, a "
+        "Of 2 attacks the worst, relearn, gets right 80 %, 95 % interval 80 to 80 % (n 10); the original 100 %, a "
         "retrained model 0 %: 80 % (72 to 100 %) of the way back to the original. "
         "No attack can prove that nothing is left."
     )
     assert (gone["value"], gone["retrained"], gone["n"]) == (0.8, 0.0, 10)
+
+
+def test_a_probe_never_speaks_so_its_sentence_says_what_it_picks_and_how_trust_ranks_it(store):
+    """A probe chooses within pairs, and the metrics' own test ranks it low; relearning makes the model answer."""
+    probed = conclusion.of_run(attacked(planted(store), relearn="erased", probe="suppressed"))["gone"][
+        "sentence"
+    ]
+    assert "the worst, probe, picks the right one of two answers in 80 % of pairs, 95 % interval" in probed
+    assert re.search(
+        r"Trust ranks this attack low, \d+ of \d+: it tells .* its robustness is 0\.\d+ of 1", probed
+    )
+    relearnt = conclusion.of_run(attacked(planted(store), relearn="suppressed", probe="erased"))["gone"]
+    assert "Trust" not in relearnt["sentence"]
+    assert (
+        conclusion.counted(attacked(planted(store), probe="suppressed")).title == "Picked in pairs by a probe"
+    )
+    assert (
+        conclusion.counted(attacked(planted(store), relearn="suppressed")).title == "Came back under attack"
+    )
+
+
+def test_attacks_that_cannot_tell_are_counted_too(store):
+    """The list has as many attacks as the sentence, also where the dial of a fully tuned model tells nothing."""
+    run = attacked(planted(store), relearn="suppressed", probe="erased", dial="erased")
+    record = read_json(run.path / "attacks.json")
+    record["attacks"]["dial"]["says"] = ""
+    write_json(run.path / "attacks.json", record)
+    said = conclusion.of_run(run)["gone"]["sentence"]
+    assert said.startswith("Of 3 attacks, 2 of which can tell, the worst, relearn, ")
 
 
 def test_what_lies_close_to_the_forgotten_is_told_where_it_suffered(store):
@@ -198,7 +227,7 @@ def test_without_scores_there_is_no_line(store):
     ("words", "planting", "says"),
     [
         (("forgot", "kept", "not attacked"), {}, {}),
-        (("forgot", "kept", "came back"), {}, {"relearn": "suppressed"}),
+        (("forgot", "kept", "found again"), {}, {"relearn": "suppressed"}),
         (("forgot", "kept", "survived"), {}, {"relearn": "erased", "probe": "erased"}),
         (("not forgotten", "kept", "not attacked"), {"forget": (48, 40, 1)}, {}),
         (("nothing to forget", "kept", "not attacked"), {"forget": (1, 0, 0)}, {}),
@@ -224,7 +253,7 @@ def test_an_attack_changes_the_kept_verdict(store):
     run = planted(store)
     assert conclusion.marks(store.summaries()[0])[2] == "not attacked"
     attacked(run, relearn="suppressed")
-    assert conclusion.marks(store.summaries()[0])[2] == "came back"
+    assert conclusion.marks(store.summaries()[0])[2] == "found again"
 
 
 def test_repeated_texts_are_ruin_in_a_list_too(store):

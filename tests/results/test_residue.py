@@ -113,7 +113,7 @@ def test_the_sentence_names_the_worst_setting_its_doubt_and_that_it_was_picked()
     )
     assert "95 % interval" in said
     assert (
-        "right answers 80 % (67 to 89 %) of 50, the original 100 %, the retrained model 2 %; seed 0." in said
+        "it gets right 80 % (67 to 89 %), n 50, the original 100 %, the retrained model 2 %; seed 0." in said
     )
     assert "It was picked because it found most" in said
     assert residue.sentence({}) == ""

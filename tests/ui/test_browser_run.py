@@ -76,7 +76,9 @@ def test_from_start_over_the_lesson_to_an_attacked_run(server, person):  # noqa:
     person.get_by_text(re.compile(f"{word}$")).first.wait_for()
     no_exception(person)
     person.goto(f"{server.url}/launch?run={run.id}")
-    person.get_by_text("Came back under attack").first.wait_for()
+    person.get_by_text(
+        re.compile("Came back under attack|Picked in pairs|Read from a layer")
+    ).first.wait_for()
     person.get_by_role("button", name="Look at the attacks").wait_for()
 
 

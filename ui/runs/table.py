@@ -129,7 +129,7 @@ def _verdict(line: Line, state: str) -> JsonObject:
         return {"verdict": folded.outcome([came(run)[2] for run in line.runs])}
     words: Sequence[str] = came(line)[2] or (() if state == "done" else (state,))
     if words and words[0] in STILL_THERE:
-        # An attack brings back what was forgotten, so it is not missed here.
+        # An attack would find what was forgotten, so it is not missed here.
         words = [word for word in words if word != "not attacked"]
     return {"verdict": list(words)}
 

@@ -41,7 +41,7 @@ VERDICTS: dict[str, tuple[shell.Colour, str]] = {
     "undecided": ("gray", ":material/help:"),
 }
 RULE_WORDS = {
-    "suppressed": "brings it back",
+    "suppressed": "still finds it",
     "erased": "erased",
     "nothing": "finds nothing",
     "undecided": "undecided",

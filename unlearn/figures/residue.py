@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from unlearn.figures.base import AFTER_A, GENERAL, finish, paint, text
 from unlearn.figures.stress import NAMES, SIDES, named, percent
 from unlearn.results import residue
+from unlearn.results.verdict import counts
 from unlearn.store.shapes import JsonView
 
 
@@ -60,7 +61,7 @@ def _told(row: JsonView) -> str:
     said = f"{text(row['title'])}<br>{percent(row['residue'])} left"
     if row["around"]:
         said += f", 95 % interval {percent(row['around'][0])} to {percent(row['around'][1])}"
-    said += f"<br>right answers {percent(row['value'])} of {row['n']}, original {percent(row['before'])}"
+    said += f"<br>{percent(row['value'])}{counts(row).short}, n {row['n']}; original {percent(row['before'])}"
     if row["control"] is not None:
         said += f", control {percent(row['control'])}"
     return f"{said}<br>seed {row['seed']}"

@@ -5,7 +5,7 @@ One word says it in short. The rules, in this order, with the residue and its li
     nothing to forget   the model answered under 4 % of the forget questions before the run, in every prompt format
     collapsed           general text became more than twice as perplexing, or a number is not finite, or REP_3 > 0.5
     not forgotten       asked as in the run, the residue is at least 0.25, and more than chance lies above the control
-    suppressed          asked in another prompt format it comes back by the same rule, or an attack brings it back
+    suppressed          asked in another prompt format it comes back by the same rule, or an attack finds it
     undecided           so few texts that neither of these can be said, and nothing was attacked
     not attacked        it forgot, and nobody has tried to bring it back
     erased, undecided   what the attacks say
@@ -16,7 +16,10 @@ For a list of runs, marks() says the three parts in a word each, from what the s
     forgot      forgot, not forgotten, nothing to forget, undecided: as the word above, attacks and ruin left aside
     kept        ruined: the word is collapsed, or would be; lost some: the 95 % interval of after - before on the rows
                 to keep lies wholly below 0; kept
-    survived    what the attacks say: survived (erased), came back (suppressed), undecided, not attacked
+    survived    what the attacks say: survived (erased), found again (suppressed), undecided, not attacked
+
+The worst attack is told whichever it is, for what one probe still reads is there (the worst of all settings is what a
+sweep reports, too). Where the metrics' own test ranks that attack low, its rank is said beside.
 
 An interval is of 95 %, over the texts. A difference that its interval does not tell from 0 is said to be not seen,
 which is not the same as being equal. No torch.
@@ -28,10 +31,10 @@ from dataclasses import dataclass
 
 from unlearn.compute.intervals import Interval, difference, interval, wilson
 from unlearn.metrics.language.collapse import reasons
-from unlearn.results import residue
+from unlearn.results import residue, trust
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
-from unlearn.results.verdict import APART, BACK, begun, every
+from unlearn.results.verdict import ANSWERS, APART, BACK, Counts, begun, counts, every
 from unlearn.store import records
 from unlearn.store.config import formats_of
 from unlearn.store.index import Summary
@@ -41,7 +44,7 @@ from unlearn.store.shapes import JsonObject, JsonView
 # What each word means, in a sentence for somebody who reads nothing else.
 MEANS = {
     "erased": "Nothing that was tried found more than in a model that never knew it.",
-    "suppressed": "It no longer says it when it is asked as before, but something that was tried brings it back.",
+    "suppressed": "It no longer says it when it is asked as before, but something that was tried still finds it.",
     "not forgotten": "It still gives much of what it was to forget.",
     "collapsed": "The model is ruined: what it was to forget is gone, and so is much of the rest.",
     "nothing to forget": "The model did not know these rows before, so nothing was deleted.",
@@ -70,11 +73,16 @@ MARKS: dict[str, bool | None] = {
     "lost some": None,
     "ruined": False,
     "survived": True,
-    "came back": False,
+    "found again": False,
     "not attacked": None,
     "undecided": None,
 }
-SURVIVED = {"erased": "survived", "suppressed": "came back", "not forgotten": "came back", "": "not attacked"}
+SURVIVED = {
+    "erased": "survived",
+    "suppressed": "found again",
+    "not forgotten": "found again",
+    "": "not attacked",
+}
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ class Share:
     around: Interval
     n: int
 
-    def percent(self) -> str:
-        """Return "3 %, 95 % interval 1 to 9 %"."""
-        return f"{percent(self.value)}, 95 % interval {_range(self.around)}"
+    def percent(self, of: str = "") -> str:
+        """Return "3 %, 95 % interval 1 to 9 %", with what it is a share of behind the first number."""
+        return f"{percent(self.value)}{of}, 95 % interval {_range(self.around)}"
 
     def against(self, other: "Share") -> Interval:
         """Return the 95 % interval of this share minus the other one."""
@@ -156,6 +164,12 @@ def marks(summary: Summary) -> tuple[str, str, str] | None:
     if not known.forget.get("after"):
         return None
     return known.forgetting(), known.keeping(), SURVIVED.get(summary.attacked, "undecided")
+
+
+def counted(run: Run) -> Counts:
+    """Return what the number of the worst attack counts, which of_run() tells of."""
+    attacks = records.read_attacks(run.path / "attacks.json")
+    return next((counts(entry) for entry in every(attacks) if entry["says"]), ANSWERS)
 
 
 def sentences(run: Run) -> list[str]:
@@ -284,15 +298,20 @@ class _Known:
         return _part(said, self.retain)
 
     def gone(self) -> JsonObject:
-        found = [entry for entry in every(self.attacks) if entry["says"]]
+        done = every(self.attacks)
+        found = [entry for entry in done if entry["says"]]
         if not found:
             said = "It was not attacked, so nobody knows whether the answers are erased or only suppressed."
             return {"sentence": said, "value": None, "retrained": None, "interval": None, "n": 0}
         worst = found[0]
         values = worst["values"]["after"]
         share = Share(worst["after"], interval([number(v) for v in values]), worst["n"])
-        many = f"Of {len(found)} attacks the worst" if len(found) > 1 else "The one attack that was tried"
-        said = f"{many}, {begun(worst['title'])}, gets {share.percent()} (n {share.n})"
+        many = "The one attack that was tried" if len(done) == 1 else f"Of {len(done)} attacks the worst"
+        if len(done) > len(found):
+            told_by = f"{len(found)} of which can tell" if len(found) > 1 else "one of which can tell"
+            many = f"Of {len(done)} attacks, {told_by}, the worst"
+        what = counts(worst)
+        said = f"{many}, {begun(worst['title'])}, {what.does} {share.percent(what.of)} (n {share.n})"
         control = worst["retrained"] if worst["retrained"] is not None else worst["never_seen"]
         whom = "a retrained model" if worst["retrained"] is not None else "questions that it never saw"
         said += f"; the original {percent(worst['before'])}"
@@ -301,7 +320,10 @@ class _Known:
             ends = residue.of_entry(worst)
             told = f" ({_range(ends)})" if ends else ""
             said += f": {percent(worst['residue'])}{told} of the way back to the original"
-        said += ". No attack can prove that nothing is left."
+        said += "."
+        if low := trust.low_rank(worst["name"]):
+            said += f" {low}"
+        said += " No attack can prove that nothing is left."
         truth = worst["retrained"]
         return {
             "sentence": said,

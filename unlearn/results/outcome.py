@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.results.compare import number, rounded
-from unlearn.results.conclusion import MEANS, MEASURES, of_run, percent
+from unlearn.results.conclusion import MEANS, MEASURES, counted, of_run, percent
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
@@ -52,7 +52,7 @@ def tiles(run: Run) -> list[Tile]:
         _share(run, "forget", "To forget, still answered", found["forgot"], falls_is_good=True),
         _share(run, "retain", "To keep, still answered", found["kept"], falls_is_good=False),
         _perplexity(run),
-        _gone(found),
+        _gone(run, found),
     ]
     return [tile for tile in made if tile]
 
@@ -131,12 +131,12 @@ def _perplexity(run: Run) -> Tile | None:
     )
 
 
-def _gone(found: JsonView) -> Tile:
+def _gone(run: Run, found: JsonView) -> Tile:
     part = found["gone"]
     if part["value"] is None:
         return Tile("Is it really gone?", NOT_ATTACKED, "", None, part["sentence"])
     # The words stand in the title, since a longer value is cut off in a tile.
-    return Tile("Came back under attack", percent(part["value"]) + _truth(part), "", None, part["sentence"])
+    return Tile(counted(run).title, percent(part["value"]) + _truth(part), "", None, part["sentence"])
 
 
 def _is_good(before: float, after: float, falls_is_good: bool) -> bool | None:

@@ -12,8 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from unlearn.compute.intervals import Interval, interval
+from unlearn.results import trust
 from unlearn.results.compare import number
-from unlearn.results.verdict import APART, begun, every, mean_or_zero
+from unlearn.results.verdict import APART, begun, counts, every, mean_or_zero
 from unlearn.store.shapes import JsonObject, JsonView, real
 
 Values = Mapping[str, Sequence[float]]
@@ -110,12 +111,15 @@ def sentence(record: JsonView) -> str:
         return ""
     many = f"Of {len(found)} settings tried the worst" if len(found) > 1 else "The one attack that was tried"
     said = f"{many}, {begun(row['title'])}, leaves {_left(row)}"
-    said += f": right answers {_share(row['value'])}{_ends(row['interval'])} of {row['n']}"
+    what = counts(row)
+    said += f": it {what.does} {_share(row['value'])}{what.of}{_ends(row['interval'])}, n {row['n']}"
     said += f", the original {_share(row['before'])}"
     if row["control"] is not None:
         whom = "the retrained model" if record.get("control") == "retrained" else "on questions never seen"
         said += f", {whom} {_share(row['control'])}"
     said += f"; {_seeds(row)}."
+    if low := trust.low_rank(row["name"]):
+        said += f" {low}"
     if len(found) > 1:
         said += " It was picked because it found most, so its own interval is too kind to the attack."
     return said
@@ -178,7 +182,7 @@ def lines(record: JsonView) -> list[str]:
         ends = f" ({_range(row['around'])})" if row["around"] else ""
         found.append(
             f"{row['says'] or 'does not tell':13} {left} left{ends:15} n {row['n']:3}  {row['title']}: "
-            f"{_share(row['value'])} right{_ends(row['interval'])}, original {_share(row['before'])}"
+            f"{_share(row['value'])}{counts(row).short}{_ends(row['interval'])}, original {_share(row['before'])}"
             + (f", control {_share(row['control'])}" if row["control"] is not None else "")
         )
     return [*found, *(f"left out: {text}" for text in left_out(record))]

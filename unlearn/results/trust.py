@@ -14,6 +14,7 @@ and that is said. No torch: the app's page and the tables read the record alone.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from unlearn.compute.intervals import Interval, bootstrap, of_auc
@@ -288,13 +289,36 @@ def sentence(found: Found) -> str:
 
 def best_of(metrics: Sequence[Judged]) -> Judged | None:
     """Return the metric whose lesser number, of faithfulness and robustness, is the largest. None of no metric."""
-    return max(
-        metrics,
-        key=lambda one: (
-            min(one.faithfulness.value if one.faithfulness else 0.0, one.robustness or 0.0),
-            one.faithfulness.value if one.faithfulness else 0.0,
-        ),
-        default=None,
+    return max(metrics, key=_lesser, default=None)
+
+
+@lru_cache(maxsize=2)
+def _ranked(path: Path, stamp: int) -> tuple[Judged, ...]:
+    """The metrics by their lesser number, the best first, without those that were made for something else."""
+    known = [one for one in judge(read(path)).metrics if one.faithfulness and one.robustness is not None]
+    return tuple(sorted((one for one in known if not one.either_way), key=_lesser, reverse=True))
+
+
+def _lesser(one: Judged) -> tuple[float, float]:
+    faithful = one.faithfulness.value if one.faithfulness else 0.0
+    return min(faithful, one.robustness or 0.0), faithful
+
+
+def low_rank(attack: str, path: Path = RECORD) -> str:
+    """Return a sentence where the attack of this name is among the last third of all metrics here, else "".
+
+    An attack that was not tested here has no rank. The order is that of best_of().
+    """
+    if not path.is_file():
+        return ""
+    ranked = _ranked(path, path.stat().st_mtime_ns)
+    place = next((at for at, one in enumerate(ranked, 1) if one.name == f"attack {attack}"), 0)
+    if not place > len(ranked) * 2 / 3:
+        return ""
+    one = ranked[place - 1]
+    return (
+        f"Trust ranks this attack low, {place} of {len(ranked)}: it tells a model that was taught the facts from one "
+        f"that was not {_percent(one)} of the time, and its robustness is {one.robustness:.2g} of 1."
     )
 
 

@@ -5,7 +5,7 @@ The rule, stated once and computed from the numbers; pure, so that it can be che
 Each attack gives a value per text for the original (B), the unlearned model (A) and the control that never knew (C):
 
     residue = (A - C) / (B - C), clipped to [0, 1]        0: like never known, 1: like the original
-    suppressed   residue ≥ 0.25, and A - C lies two standard errors above 0: this attack brings it back
+    suppressed   residue ≥ 0.25, and A - C lies two standard errors above 0: this attack finds it still there
     erased       residue ≤ 0.1, and the attack can tell erasure: it reads or trains the weights, and knows the control
     nothing      residue ≤ 0.1, but an attack from outside that finds nothing proves nothing
     undecided    in between, or B - C < 0.1, or no control where one is needed
@@ -20,6 +20,7 @@ erasure: "erased" means that nothing here found more than in a model that never 
 
 import math
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from unlearn.store.shapes import JsonObject, JsonView
@@ -39,6 +40,33 @@ CONTROLS = {
 # The order of what an attack says, worst first.
 ORDER = ("suppressed", "undecided", "nothing", "erased", "")
 Values = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the number of an attack counts: "it {does} 88 %{of}", in short after a number, and as a number's title."""
+
+    does: str
+    of: str
+    short: str
+    title: str
+
+
+# Most attacks have the model answer. These read its states and never let it speak, so nothing "comes back".
+ANSWERS = Counts("gets right", "", " right", "Came back under attack")
+COUNTS = {
+    "probe": Counts(
+        "picks the right one of two answers in", " of pairs", " of pairs", "Picked in pairs by a probe"
+    ),
+    "lens": Counts(
+        "reads, as the mean of 1 / rank of the right token,", "", " as 1 / rank", "Read from a layer"
+    ),
+}
+
+
+def counts(entry: JsonView) -> Counts:
+    """Return what the number of an entry of worst_first() counts."""
+    return COUNTS.get(str(entry["name"]), ANSWERS)
 
 
 def mean_or_zero(values: Sequence[float]) -> float:
@@ -158,11 +186,11 @@ def evidence_sentences(record: JsonView) -> list[str]:
     if worst := said["suppressed"][:1]:
         share = 100 * worst[0]["residue"]
         lines.append(
-            f"{worst[0]['title']} brings back {share:.0f} % of what lies between control and original. "
+            f"{worst[0]['title']} finds {share:.0f} % of what lies between control and original. "
             + worst[0]["finding"]
         )
     for kind, words in (
-        ("suppressed", "Brings it back"),
+        ("suppressed", "Finds it still there"),
         ("erased", "Finds no more than in a model that never knew"),
         ("nothing", "Finds nothing, which by itself proves nothing"),
     ):

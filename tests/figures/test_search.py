@@ -46,8 +46,11 @@ def test_every_finished_trial_is_drawn_once_and_the_best_stands_out(dark):
     assert by_name["retrained"].y[0] == pytest.approx(1.05)
     assert list(by_name["no other is better in both"].x) == [0.05, 0.2, 0.6]
     assert drawn.layout.title.text == (
-        "Of 4 settings the one taken leaves the forget answers at 0.2 (target 0.1) and keeps 98 % of the utility"
+        "Of 4 settings the one taken leaves the forget answers at 20 % (target 10 %) and keeps 98 % of the utility"
     )
+    alone = front(trials[1:2], MODELS, CONFIG, {"npo": "NPO"}, dark).layout.title.text
+    assert alone.startswith("The one setting tried leaves the forget answers at 20 %")
+    assert drawn.layout.xaxis.tickformat == ".0%"
 
 
 def test_without_a_trial_it_says_so():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearn.figures.base import AFTER, RETRAINED
+from unlearn.figures.base import AFTER, RETRAINED, aim
 from unlearn.figures.tradeoff import tradeoff
 
 
@@ -20,6 +20,15 @@ def test_tradeoff_area_is_time():
     assert (looks["A"].size - 9) == pytest.approx(2 * (looks["B"].size - 9))
     assert "A: forget 100 → 10 %, retain 100 → 90 %" in figure.layout.title.text
     tradeoff([])
+
+
+def test_one_thing_is_the_aim_of_a_trade_off():
+    """Where a retrained model is known it is the aim and no corner, and the axis names neither."""
+    assert "◆" in aim(True)
+    assert "upper left" not in aim(True)
+    assert "◆" not in aim(False)
+    axis = tradeoff([{"label": "Retrained", "kind": "retrained", "forget": 0.0, "retain": 1.0}]).layout.xaxis
+    assert "goal" not in axis.title.text
 
 
 def test_a_third_and_a_fourth_run_have_marks_of_their_own():

@@ -108,6 +108,7 @@ def curves(runs: Sequence[Run], dark: bool) -> None:
 def tradeoff(runs: Sequence[Run], dark: bool) -> None:
     """Draw forget against retain, with other runs and, pale, what all methods did at their defaults."""
     from unlearn.figures import tradeoff as figures
+    from unlearn.figures.base import aim
 
     metrics = list(compare.METRICS)
     metric = st.segmented_control(
@@ -130,6 +131,7 @@ def tradeoff(runs: Sequence[Run], dark: bool) -> None:
     pale = (
         " Pale rings: every method at its default settings, as recorded with this version." if known else ""
     )
-    st.caption(f"Upper left is better. Grey: your other runs on the same data.{pale}")
+    goal = aim(any(point["kind"] == "retrained" for point in points))
+    st.caption(f"{goal} Grey: your other runs on the same data.{pale}")
     for words in dict.fromkeys(filter(None, map(compare.truth_words, runs))):
         st.caption(shell.plain(words))

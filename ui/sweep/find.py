@@ -12,7 +12,7 @@ from ui import forms, shell, studies
 from ui.sweep import form as sweeps
 from ui.sweep.results import heat_map
 from ui.verdict import kept_together
-from unlearn.results import sweep_table
+from unlearn.results import grid, sweep_table
 from unlearn.results.pace import duration
 from unlearn.results.search import choice, record
 from unlearn.results.search.record import SearchConfig, SearchRecord
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 # The values with which the form begins.
 FIRST = {"find.methods": ["npo"], "find.minutes": 3.0}
-SHARE = st.column_config.NumberColumn(format="%.3g")
-PERCENT = st.column_config.NumberColumn(format="percent")
+DISTANCE = st.column_config.NumberColumn(
+    format="percent", help="How far the mean probability of the forget answers lies from the target's."
+)
+KEPT = st.column_config.NumberColumn(
+    format="percent", help=f"Utility after ÷ before. {grid.UTILITY} Above 100 % where it rose."
+)
 
 
 def label(found: SearchRecord) -> str:
@@ -92,7 +96,7 @@ def how_far(found: SearchRecord) -> tuple[float, str]:
     phase, fraction, _ = (
         shell.runner().progress(found) if shell.runner().position(found) == 0 else ("", 0.0, 0.0)
     )
-    words = f"{done} settings tried" + (f" of {config.trials}" if config.trials else "")
+    words = f"{done} setting{'s' * (done != 1)} tried" + (f" of {config.trials}" if config.trials else "")
     words += f" · {duration(spent)} of {duration(60 * config.minutes)}" if config.minutes else ""
     # What is not carried out here tells no fraction of its own.
     parts = (
@@ -134,9 +138,9 @@ def results(found: SearchRecord) -> None:
     best_run(taken.trial.runs, config.run(taken.trial.method, taken.trial.settings, config.seeds[0]))
     heat_map(figures.front(trials, models, config, titles, shell.dark()), f"find.front.{found.id}")
     st.caption(
-        "Upper left is good, and the green line is the target. Drawn on the half of the rows that the search goes by; "
-        "the sentence tells of the other half. Settings that were given up early have no final scores and are not "
-        "drawn. Click a point for its run."
+        f"{grid.UTILITY} The aim is the green line, the target: further left is no better, higher is. Drawn on the "
+        "half of the rows that the search goes by; the sentence tells of the other half. Settings that were given up "
+        "early have no final scores and are not drawn. Click a point for its run."
     )
     table(found, titles)
 
@@ -174,8 +178,8 @@ def table(found: SearchRecord, titles: Mapping[str, str]) -> None:
             }
         )
     with st.expander("All settings that were tried", icon=":material/table:"):
-        columns = dict.fromkeys(("distance", "distance, other half"), SHARE)
-        columns |= dict.fromkeys(("kept", "kept, other half"), PERCENT)
+        columns = dict.fromkeys(("distance", "distance, other half"), DISTANCE)
+        columns |= dict.fromkeys(("kept", "kept, other half"), KEPT)
         st.dataframe(
             rows, column_config=columns, hide_index=True, key="find.table", placeholder="–", alt="All trials"
         )

@@ -14,12 +14,14 @@ from unlearn.store.runs import ACTIVE
 from unlearn.store.shapes import JsonView
 
 PER_ROW = 2
-SHARE = st.column_config.NumberColumn(format="%.3g")
+SHARE = st.column_config.NumberColumn(format="percent")
+TIMES = st.column_config.NumberColumn(format="%.3g")
 
 
 def results(record: SweepRecord) -> None:
     """Draw every part for which there are cells."""
     from unlearn.figures import sweep as sweep_figures
+    from unlearn.figures.base import aim
 
     cells = record.cells()
     if not cells:
@@ -56,8 +58,8 @@ def results(record: SweepRecord) -> None:
     )
     heat_map(sweep_figures.front(cells, titles, metric, shell.dark()), f"sweep.front.{record.id}.{metric}")
     setting_by_name(cells, titles)
-    goal = "" if math.isnan(grid.truth(cells[0])) else "; the retrained ◆ is the goal"
-    st.caption(f"Upper left is good{goal}. Filled: good with every seed. Click a point for its runs.")
+    goal = aim(any(math.isfinite(grid.utility(cell, "retrained")) for cell in cells))
+    st.caption(f"{goal} Filled: good with every seed. Click a point for its runs.")
     matched(cells, titles, metric)
     tuning_guide(record, titles)
     tables(record, cells)
@@ -80,7 +82,7 @@ def explain(record: SweepRecord, cells: Sequence[Cell]) -> None:
         f"- ✓ **kept** (right square, utility in %): retain and general PPL ≤ {grid.KEPT} × the original's\n"
         f"- coloured: both, with {'each of ' if len(seeds) > 1 else ''}seed {', '.join(map(str, seeds))}; lightly: "
         "with some seeds; ×: diverged",
-        help="Utility: the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours.",
+        help=grid.UTILITY,
     )
 
 
@@ -145,7 +147,7 @@ def tuning_guide(record: SweepRecord, titles: Mapping[str, str]) -> None:
         )
     shown = [{key: value for key, value in row.items() if key not in ("reason", "run")} for row in rows]
     shown = [row | {"method": titles.get(row["method"], row["method"])} for row in shown]
-    columns = dict.fromkeys(("took lr", "utility", "grid's best"), SHARE)
+    columns = dict.fromkeys(("utility", "grid's best"), SHARE) | {"took lr": TIMES}
     columns["regret"] = st.column_config.NumberColumn(
         format="percent",
         help="(U* - U) / U*: U* is the best utility of the grid's cells of this method and seed that reached the "
@@ -196,8 +198,10 @@ def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> No
         "settings there": st.column_config.NumberColumn(
             help="Settings whose mean forgetting lies within the tolerance."
         ),
-        "utility": st.column_config.NumberColumn(help="Mean over seeds of the best of them.", format="%.3g"),
-        "sd": st.column_config.NumberColumn(help="Over seeds; empty with one.", format="%.2g"),
+        "utility": st.column_config.NumberColumn(
+            help=f"{grid.UTILITY} Mean over seeds of the best of them.", format="percent"
+        ),
+        "sd": st.column_config.NumberColumn(help="Over seeds; empty with one.", format="percent"),
         "forgetting": SHARE,
         "lr": st.column_config.NumberColumn(format="%g"),
     }
@@ -215,8 +219,9 @@ def tables(record: SweepRecord, cells: Sequence[Cell]) -> None:
     """Draw every cell as a table and as CSV, and the command that repeats the sweep."""
     rows = sweep_table.cell_rows(cells)
     with st.expander("All numbers", icon=":material/table:"):
-        numbers = ("forget PPL", "target", "retrained", "retain ×", "general ×", "forgetting", "utility")
-        columns = dict.fromkeys(numbers, SHARE) | {"lr": st.column_config.NumberColumn(format="%g")}
+        numbers = ("forget PPL", "target", "retrained", "retain ×", "general ×")
+        columns = dict.fromkeys(numbers, TIMES) | dict.fromkeys(("forgetting", "utility"), SHARE)
+        columns |= {"lr": st.column_config.NumberColumn(format="%g")}
         st.dataframe(
             rows, column_config=columns, hide_index=True, key="sweep.table", placeholder="–", alt="All cells"
         )

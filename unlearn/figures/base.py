@@ -6,7 +6,7 @@ not. Smoothing comes before thinning, and a number that is not finite is marked 
 No torch, no streamlit.
 
 Every trade-off has one orientation, in tradeoff.py and in sweep.py: x is what is left of the rows to forget, 0 at the
-left, and y is what is kept of the rest, so the better a model the further it stands to the upper left.
+left, and y is what is kept of the rest. The aim is the retrained model where there is one: aim() says so below each.
 """
 
 import math
@@ -40,6 +40,15 @@ INKS = ("#111111", "#FFFFFF")
 POINTS = 1000
 
 Record = JsonView
+
+
+def aim(has_retrained: bool) -> str:
+    """Return what to aim at in a trade-off, in a sentence: one mark where it is there, and else a corner."""
+    if has_retrained:
+        return (
+            "The aim is the retrained ◆: further left is no better than a model that never knew, higher is."
+        )
+    return "The aim is the upper left: little is left of what was to forget, and all of the rest."
 
 
 def paint(color: str, dark: bool) -> str:

@@ -1,6 +1,6 @@
 """Draws what a search tried: what is left of the forget rows against the utility kept, and the front.
 
-Trials in (unlearn.results.search), a plotly figure out; no torch, no streamlit. Upper left is good, as in every
+Trials in (unlearn.results.search), a plotly figure out; no torch, no streamlit. The axes are as in every
 trade-off here; the green line is the target. A point's customdata[0] is the ids of its runs, with commas between them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETRAINED, finish, paint, text
-from unlearn.results.compare import number, rounded
+from unlearn.results.compare import number
 from unlearn.results.search import choice
 from unlearn.results.search.choice import CHOSEN, Judged
 from unlearn.results.search.record import SearchConfig, Trial
@@ -64,7 +64,7 @@ def front(
     target = number(models.get(CHOSEN, {}).get("target"))
     if math.isfinite(target):
         figure.add_vline(target, line={"color": paint(RETRAINED, dark), "dash": "dash", "width": 1})
-    figure.update_xaxes(title_text="probability of the forget answers", range=[-0.04, 1.04])
+    figure.update_xaxes(title_text="probability of the forget answers", range=[-0.04, 1.04], tickformat=".0%")
     figure.update_yaxes(title_text="utility kept", range=[-0.04, 1.1], tickformat=".0%")
     figure = finish(figure, _sentence(known, taken, target), height=430)
     figure.update_layout(clickmode="event+select")
@@ -104,7 +104,7 @@ def _hover(one: Judged, titles: Mapping[str, str]) -> str:
     trial = one.trial
     lines = [f"trial {trial.number + 1}, {text(titles.get(trial.method, trial.method))}"]
     lines += [f"{choice.label(name)} {text(choice.shown(value))}" for name, value in trial.settings.items()]
-    lines.append(f"forget answers {rounded(number(trial.chosen.get('forget')))}, {100 * one.kept:.0f} % kept")
+    lines.append(f"forget answers {choice.share(trial.chosen.get('forget'))}, {choice.share(one.kept)} kept")
     return "<br>".join(lines)
 
 
@@ -125,15 +125,16 @@ def _bounds(figure: go.Figure, models: JsonView, dark: bool) -> None:
                 mode="markers",
                 cliponaxis=False,
                 marker={"color": paint(color, dark), "symbol": symbol, "size": 15},
-                hovertemplate=f"{name}<br>forget answers %{{x:.3g}}, %{{y:.0%}} of the utility<extra></extra>",
+                hovertemplate=f"{name}<br>forget answers %{{x:.0%}}, %{{y:.0%}} of the utility<extra></extra>",
             )
 
 
 def _sentence(known: Sequence[Judged], taken: Judged | None, target: float) -> str:
     if taken is None:
         return "No setting has been tried to its end yet"
-    there = rounded(number(taken.trial.chosen.get("forget")))
+    there = choice.share(taken.trial.chosen.get("forget"))
+    which = f"Of {len(known)} settings the one taken" if len(known) > 1 else "The one setting tried"
     return (
-        f"Of {len(known)} settings the one taken leaves the forget answers at {there} (target {rounded(target)}) and "
-        f"keeps {100 * taken.kept:.0f} % of the utility"
+        f"{which} leaves the forget answers at {there} (target {choice.share(target)}) and keeps "
+        f"{choice.share(taken.kept)} of the utility"
     )

@@ -187,7 +187,7 @@ def front(
     cells: Sequence[Cell], titles: Titles, metric: str = "probability", dark: bool = False
 ) -> go.Figure:
     """Draw what is left of the forget rows against the utility: a mark for each setting (mean over seeds), the
-    Pareto front, original and retrained. Upper left is good, as in Compare's trade-off.
+    Pareto front, original and retrained. The axes are as in Compare's trade-off.
     """
     grouped = [s for s in grid.settings(cells) if s.utility()[2] and s.forgetting(metric)[2]]
     points = [(1 - s.forgetting(metric)[0], s.utility()[0]) for s in grouped]
@@ -206,15 +206,16 @@ def front(
                 "symbol": ["circle" if s.good == len(s.cells) else "circle-open" for _, s in mine],
             },
             customdata=[[s.runs, _hover(s)] for _, s in mine],
-            hovertemplate="%{customdata[1]}<br>forget %{x:.3g}, utility %{y:.3g}<extra></extra>",
+            hovertemplate="%{customdata[1]}<br>forget %{x:.0%}, utility %{y:.0%}<extra></extra>",
         )
     _front_line(figure, points, dark)
     _bounds(figure, cells, metric, dark)
     figure.update_xaxes(
         title_text=f"{METRICS[metric][0].lower()} on forget rows",
         range=[-0.04, 1.04],
+        tickformat=".0%",
     )
-    figure.update_yaxes(title_text="utility", range=[-0.04, 1.08])
+    figure.update_yaxes(title_text="utility", range=[-0.04, 1.08], tickformat=".0%")
     figure = finish(figure, _front_sentence(grouped, points, titles), height=430)
     figure.update_layout(clickmode="event+select")
     return figure
@@ -249,7 +250,7 @@ def _bounds(figure: go.Figure, cells: Sequence[Cell], metric: str, dark: bool) -
                 mode="markers",
                 cliponaxis=False,
                 marker={"color": paint(color, dark), "symbol": symbol, "size": 15},
-                hovertemplate=f"{name}<br>forget %{{x:.3g}}, utility %{{y:.3g}}<extra></extra>",
+                hovertemplate=f"{name}<br>forget %{{x:.0%}}, utility %{{y:.0%}}<extra></extra>",
             )
             break
 

@@ -42,7 +42,7 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
             marker={"color": paint(color, dark), "symbol": symbol, "size": size},
             hovertemplate=f"<b>{label}</b><br>forget {rounded(x)}<br>retain {rounded(y)}{took}<extra></extra>",
         )
-    figure.update_xaxes(title_text=f"{metric} left on forget rows (the retrained ◆ is the goal)")
+    figure.update_xaxes(title_text=f"{metric} left on forget rows")
     figure.update_yaxes(title_text=f"{metric} kept on retain rows")
     if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
         # A share is drawn on the whole scale, so that small gaps look small.

@@ -118,6 +118,10 @@ def why_none_good(cells: Sequence[Cell]) -> str:
     return f"No cell of {len(cells)} is good: " + ", ".join(f"{n} {why}" for n, why in parts if n) + "."
 
 
+# What utility is, for who reads it on a page.
+UTILITY = "Utility: the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours."
+
+
 def utility(cell: Cell, when: str = "after") -> float:
     """Return the utility that is left on everything else, from 0 to 1. It is nan for a run that diverged."""
     parts = [cell.score(when, role, part) for role in UTILITY_ROLES for part in UTILITY_PARTS]

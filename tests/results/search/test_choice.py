@@ -86,11 +86,17 @@ def test_the_sentence_speaks_of_the_rows_that_took_no_part_in_the_choice(tmp_pat
     assert choice.sentences(record)[0].startswith("On the 45 forget rows that took no part in the choice")
     assert "NPO with learning rate 0.001" in said
     assert (
-        "On the 45 forget rows that took no part in the choice the right answers have a mean probability of 0.3;"
+        "On the 45 forget rows that took no part in the choice the right answers have a mean probability of 30 %;"
         in said
     )
-    assert "the retrained model 0.2, before 1. 95 % of the utility is kept." in said
-    assert said.endswith("The settings that ship with the method: probability 1, 95 % of the utility kept.")
+    assert "the retrained model 20 %, before 100 %. 95 % of the utility is kept." in said
+    assert said.endswith(
+        "The settings that ship with the method: probability 100 %, 95 % of the utility kept."
+    )
+    first = create(asked(), RunStore(tmp_path))
+    first.append("models", **MODELS)
+    first.append("trial", **vars(TRIALS[0]) | {"runs": list(TRIALS[0].runs), "curve": [], "seconds": 10.0})
+    assert "1 setting tried in 10 s" in choice.sentence(first)
     told = choice.everything(record)
     json.dumps(told, allow_nan=False)
     assert (told["best"]["trial"], told["front"]) == (2, [1, 2, 0])

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.methods import method_named
-from unlearn.results.compare import number, rounded
+from unlearn.results.compare import Written, number
+from unlearn.results.conclusion import percent
 from unlearn.results.grid import pareto
 from unlearn.results.pace import duration
 from unlearn.results.search.record import SearchConfig, SearchRecord, Trial
@@ -103,7 +104,8 @@ def sentences(record: SearchRecord) -> list[str]:
     early = sum(trial.state == "pruned" for trial in trials)
     ruined = sum(trial.state == "diverged" for trial in trials)
     parts = [f"{early} given up early"] * bool(early) + [f"{ruined} diverged"] * bool(ruined)
-    tried = f"{len(trials)} settings tried in {duration(record.spent())}" + (
+    settings = "settings" if len(trials) > 1 else "setting"
+    tried = f"{len(trials)} {settings} tried in {duration(record.spent())}" + (
         f" ({', '.join(parts)})" if parts else ""
     )
     name = method_named(taken.trial.method).title
@@ -119,8 +121,8 @@ def sentences(record: SearchRecord) -> list[str]:
         return [*said, f"The settings that ship with the method ended early ({own.state})."]
     return [
         *said,
-        f"The settings that ship with the method: probability {rounded(own.reported['forget'])}, "
-        f"{_percent(beside.kept)} of the utility kept.",
+        f"The settings that ship with the method: probability {share(own.reported['forget'])}, "
+        f"{share(beside.kept)} of the utility kept.",
     ]
 
 
@@ -130,29 +132,29 @@ def _why(taken: Judged, config: SearchConfig) -> str:
             return f"Keeps most among those within {config.within:g} of the target"
         return f"None comes within {config.within:g} of the target; nearest is"
     if inside(taken, config):
-        return f"Nearest to the target among those that keep {_percent(config.kept)} of the utility"
-    return f"None keeps {_percent(config.kept)} of the utility; most is kept by"
+        return f"Nearest to the target among those that keep {share(config.kept)} of the utility"
+    return f"None keeps {share(config.kept)} of the utility; most is kept by"
 
 
 def _reported(trial: Trial, models: JsonView) -> str:
     known = models.get(REPORTED, {})
     one = judge(trial, models, REPORTED)
     around = trial.reported.get("interval")
-    spread = (
-        f" (95 % interval {rounded(number(around[0]))} to {rounded(number(around[1]))})" if around else ""
-    )
+    spread = f" (95 % interval {share(around[0])} to {share(around[1])})" if around else ""
     rows = f"the {known.get('n', 0)} forget rows that took no part in the choice"
     if known.get("same"):
         rows = f"the same {known.get('n', 0)} forget rows that it was chosen on"
     return (
-        f"On {rows} the right answers have a mean probability of {rounded(number(trial.reported.get('forget')))}"
-        f"{spread}; {models.get('whose', 'the target')} {rounded(number(known.get('target')))}, before "
-        f"{rounded(number(known.get('before', {}).get('forget')))}. {_percent(one.kept)} of the utility is kept."
+        f"On {rows} the right answers have a mean probability of {share(trial.reported.get('forget'))}"
+        f"{spread}; {models.get('whose', 'the target')} {share(known.get('target'))}, before "
+        f"{share(known.get('before', {}).get('forget'))}. {share(one.kept)} of the utility is kept."
     )
 
 
-def _percent(share: float) -> str:
-    return "an unknown share" if math.isnan(share) else f"{100 * share:.0f} %"
+def share(value: Written) -> str:
+    """Return a share as per cent, as every page writes it."""
+    known = number(value)
+    return percent(known) if math.isfinite(known) else "an unknown share"
 
 
 def label(name: str) -> str:

@@ -43,7 +43,7 @@ with settings_place:
         st.subheader("2 · What it must forget", anchor=False)
         data = {}
         try:
-            data = forget_set.choose_data()
+            data = forget_set.choose_data(methods=methods.now())
             if data:
                 # A person's own table fills the right side already.
                 with right if "name" in data else left:
@@ -52,7 +52,7 @@ with settings_place:
                     if model:
                         launching.first_row(model, found, settings["prompt"], settings["system"])
             else:
-                st.caption("Give the rows to forget, and if you can, rows that must stay.")
+                st.caption("Give the rows to forget, then rows that must stay.")
         except (ValueError, OSError) as error:
             data = {}
             st.error(shell.plain(str(error)))

@@ -53,7 +53,9 @@ with form:
         settings = forms.shared_settings(size, model)
     with right:
         try:
-            data = forget_set.choose_data(ask_requests=False)
+            data = forget_set.choose_data(
+                ask_requests=False, methods=[st.session_state.get("sequence.method") or FIRST_METHOD]
+            )
             requests = forget_set.load(data).requests() if data else ()
             if data and len(requests) < 2:
                 st.error(

@@ -49,7 +49,9 @@ with form:
     with left:
         model, size = choose.choose_model()
         try:
-            data = forget_set.choose_data()
+            key = "find.methods" if how == sweeps.WAYS[0] else "sweep.methods"
+            names = st.session_state.get(key) or (find.FIRST | sweeps.FIRST)[key]
+            data = forget_set.choose_data(methods=names)
         except (ValueError, OSError) as error:
             st.error(shell.plain(str(error)))
     if how == sweeps.WAYS[0]:

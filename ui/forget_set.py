@@ -5,7 +5,7 @@ The fields of a person's own table are in ui/data/own.py.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -114,12 +114,13 @@ def _benchmark_folder(name: str) -> JsonObject:
     return {"hub_folder": str(folder)} if folder else {}
 
 
-def choose_data(*, ask_requests: bool = True) -> JsonObject:
+def choose_data(*, ask_requests: bool = True, methods: Iterable[str] = ()) -> JsonObject:
     """Draw the choice and return config.data.
 
     It is empty while something is missing. ValueError for a file that is wrong.
 
-    ask_requests: whether a person may choose some of a bundled set's deletion requests here.
+    ask_requests: whether a person may choose some of a bundled set's deletion requests here. methods: the names of
+    those that are chosen, since some need rows to keep.
     """
     if handed := st.session_state.pop("data.handed", None):
         set_data(handed)
@@ -135,7 +136,7 @@ def choose_data(*, ask_requests: bool = True) -> JsonObject:
     if chosen == HUB:
         return own.hub_data()
     if chosen == OWN:
-        return own.own_data()
+        return own.own_data(methods)
     if chosen == RWKU:
         return _person()
     data: JsonObject = {"name": chosen} | (_benchmark_folder(chosen) if chosen in named else {})

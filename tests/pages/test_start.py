@@ -52,4 +52,4 @@ def test_a_run_stands_with_its_verdict(store):  # noqa: F811
     seed_run(store)
     shown = words(opened("start")).replace("\\", "")
     assert "not attacked" in shown
-    assert "5\u00a0% left (retrained 0\u00a0%)" in shown
+    assert "5\u00a0% left (retrained 0\u00a0%, n\u00a0" in shown

@@ -70,4 +70,4 @@ def test_the_best_verdict_is_named_first(store):
 
 def test_one_line_says_both_sides(store):
     said = outcome.short(of_run(planted(store)))
-    assert said == "4 % left (retrained 2 %) · 94 % of the rest kept (retrained 98 %)"
+    assert said == "4 % left (retrained 2 %, n 50) · 94 % of the rest kept (retrained 98 %, n 50)"

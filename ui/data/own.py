@@ -4,6 +4,7 @@ An uploaded table is written below the runs folder under its own hash, so that t
 file that stays, and Copy command repeats exactly this run.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
@@ -16,6 +17,7 @@ from ui.typed import path_field, upload
 from unlearn.data.base import ROLES, TITLES
 from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.data.files.read import FORMATS
+from unlearn.methods import METHODS
 from unlearn.store.allowed import allowed_path
 from unlearn.store.shapes import JsonObject
 from unlearn.work.visitors import admission
@@ -53,10 +55,21 @@ def hub_data() -> JsonObject:
     return data if "hub" in data else {}
 
 
-def own_data() -> JsonObject:
+def needing(methods: Iterable[str]) -> list[str]:
+    """Return the titles of those of these methods that at their defaults refuse a table without rows to keep."""
+    chosen = {name: METHODS[name].from_knobs({}) for name in methods if name in METHODS}
+    return [
+        METHODS[name].title
+        for name, one in chosen.items()
+        if one.retain_ratio > 0 and "retain" in one.retain_roles
+    ]
+
+
+def own_data(methods: Iterable[str] = ()) -> JsonObject:
     """Draw the fields of a person's own table and return its config.data.
 
-    First comes the file, then the meaning of its columns, then (if there is one) the table to keep.
+    First comes the file, then the meaning of its columns, then the table to keep. methods: those that are chosen, some
+    of which need that table.
     """
     if kept := st.session_state.get("data.kept"):
         name = Path(str(kept.get("forget") or kept.get("hub"))).name
@@ -86,7 +99,10 @@ def own_data() -> JsonObject:
         **KEEP,
     )
     for role in ("retain", *asked):
-        label = "Rows to keep (recommended)" if role == "retain" else f"Further rows: {TITLES[role].lower()}"
+        label = f"Further rows: {TITLES[role].lower()}"
+        if role == "retain":
+            needed = ", ".join(needing(methods))
+            label = f"Rows to keep (required by {needed})" if needed else "Rows to keep (recommended)"
         path = table(role, label)
         if path is not None:
             data |= {role: str(path)} | reading.fields(role, path)

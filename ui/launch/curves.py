@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui import shell
 from ui.launch import drawing
+from unlearn.data.base import TITLES
 from unlearn.results import likelihood
 from unlearn.results.compare import Written
 from unlearn.store.runs import Run
@@ -59,6 +60,16 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
     # With the first retrained scores the line appears without a new step.
     name = "likelihood, large" if large else "likelihood"
     drawing.show(name, [run.id for run in runs.values()], (*at, len(scored)), active, make)
+    if len(runs) > 1:
+        st.caption(followed({role: _asked(found, role) for role in ROLES}))
+
+
+def followed(counts: Mapping[str, int]) -> str:
+    """Say how many questions the curves are of, since the verdicts beside them are of all rows."""
+    told = " and ".join(f"{n} {TITLES[role].lower()}" for role, n in counts.items() if n)
+    return (
+        f"The curves are of the questions that are asked at each look, {told}; the verdicts are of all rows."
+    )
 
 
 def _asked(runs: Iterable[Run], role: str) -> int:

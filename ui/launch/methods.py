@@ -16,9 +16,15 @@ HELP = (
 )
 
 
+def now() -> list[str]:
+    """Return the names of the methods that are chosen before their widgets are drawn."""
+    chosen: list[str] = st.session_state.setdefault(KEY, [FIRST_METHOD])
+    return chosen
+
+
 def choose(model: str) -> list[str]:
     """Draw a row of methods for each family, and return the names of the chosen ones."""
-    chosen: list[str] = st.session_state.setdefault(KEY, [FIRST_METHOD])
+    chosen = now()
     for family, words in FAMILIES.items():
         names = [name for name, method in OFFERED.items() if family_of(method) == family]
         # A link or a saved file may have changed the choice since the widgets were drawn.

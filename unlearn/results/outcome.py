@@ -79,10 +79,13 @@ def ranked(runs: Sequence[Run]) -> list[tuple[Run, JsonObject]]:
 
 
 def short(found: JsonView) -> str:
-    """Return a conclusion in one line: "3 % left (retrained 3 %) · 97 % of the rest kept"."""
-    left, kept = found["forgot"]["value"], found["kept"]["value"]
-    said = [f"{percent(left)} left{_truth(found['forgot'])}"] if left is not None else []
-    said += [f"{percent(kept)} of the rest kept{_truth(found['kept'])}"] if kept is not None else []
+    """Return a conclusion in one line: "3 % left (retrained 3 %, n 90) · 97 % of the rest kept (n 40)"."""
+    said = []
+    for part, words in (("forgot", "left"), ("kept", "of the rest kept")):
+        if (value := found[part]["value"]) is not None:
+            truth, n = found[part]["retrained"], found[part]["n"]
+            beside = f"retrained {percent(truth)}, n {n}" if truth is not None else f"n {n}"
+            said.append(f"{percent(value)} {words} ({beside})")
     return " · ".join(said)
 
 

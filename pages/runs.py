@@ -39,7 +39,6 @@ def page() -> None:
     fitting = [run for run in runs if fits(run)]
     shown = fold(fitting) if folding else fitting
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    told = st.container()
     if not shown:
         st.info("No run fits these filters.")
         return
@@ -62,8 +61,6 @@ def page() -> None:
     single = [Run(line.path) for line in picked if not isinstance(line, Folded)]
     with bar:
         runactions.bar(single, [line for line in picked if isinstance(line, Folded)])
-    with told:
-        verdict.show(single[: len(SIDES)])
     ids = f" Selected: {', '.join(line.id for line in picked)}." if picked else ""
     newest = (
         f"The newest {len(shown)} of {lines} that fit; filter for older ones. " if lines > len(shown) else ""
@@ -71,6 +68,8 @@ def page() -> None:
     st.caption(
         f"{newest}{len(fitting)} of {len(runs)} runs. pp = percentage points. Scores: one run, one seed each.{ids}"
     )
+    # Below the table, so that a row which was selected does not move from under the mouse.
+    verdict.show(single[: len(SIDES)])
 
 
 # The script keeps what it has just read, so that the first drawing does not read it again.

@@ -24,6 +24,7 @@ BAD = [
     ("sweep", "--resume", "nope"), ("sweep", "--resume", "P"),
     # Places that nothing can be written to.
     ("report", "R", "--out", "/no/where/x.html"), ("report", "R", "--out", "T"), ("export", "R", "/no/where/x.zip"),
+    ("export", "R", "x.tar"),
     ("evaluate", "R", "--tofu-log", "/no/x.json"), ("receipt", "R", "--out", "/no/x.html"),
     ("receipt", "R", "--out", "T"),
     ("claims", "B4", "--out", "/proc/x/y.json"), ("claims", "B4", "--runs", "/proc", "--out", "T/x.json"),
@@ -45,7 +46,7 @@ BAD = [
     (*GA, "--processes", "999"),
     # Names.
     ("get", "moon"), ("get", "./x"), ("get", "no/such"), ("claims", "moon"), ("tofu", "/no/log.json"),
-    ("evaluate", "R", "--metrics", "moon"), ("attack", "R", "moon"), ("attack", "R", "all", "--seed", "-1"),
+    ("evaluate", "R", "--metrics", "moon"), ("attack", "R", "moon"), ("attack", "R", "all,paraphrase"), ("attack", "R", "all", "--seed", "-1"),
     ("ask", "R", "Who?", "--of", "retrained"), ("train-bundled", "--model", "moon"),
 ]  # fmt: skip
 
@@ -101,6 +102,8 @@ def test_a_path_is_that_run_whatever_the_store_holds(command, made, tmp_path, ca
     (other / "meta.json").write_text(json.dumps({"title": "the other one"}))
     name, *more = command
     assert main([name, str(other), *more, "--runs", str(made.path.parent)]) == 0
+    # A file that is there is not written over.
+    (tmp_path / "out.zip").unlink(missing_ok=True)
     assert main([name, f"other/{made.id}", *more, "--runs", str(made.path.parent)]) == 0
     capsys.readouterr()
     if name == "rename":

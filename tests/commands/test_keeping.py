@@ -66,9 +66,10 @@ def test_a_path_is_a_path_and_a_name_is_a_name(done, tmp_path, monkeypatch, caps
     name, *more = command
     last = ["one.zip"] if name == "export" else []
     other = ["--runs", str(tmp_path / "elsewhere")]
-    assert main([name, done.id, *last, *more]) == 0
-    assert main([name, str(done.path), *last, *more, *other]) == 0
-    assert main([name, f"./runs/{done.id}/", *last, *more, *other]) == 0
+    for words in ([done.id], [str(done.path), *other], [f"./runs/{done.id}/", *other]):
+        assert main([name, words[0], *last, *more, *words[1:]]) == 0
+        # A file that is there is not written over.
+        (tmp_path / "one.zip").unlink(missing_ok=True)
     assert main([name, done.id, *last, *more, *other]) == 2
     assert f"no run '{done.id}' in {tmp_path / 'elsewhere'}" in capsys.readouterr().err
     # The same name in the store of the command is another run than the one of the path.

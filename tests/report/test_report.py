@@ -156,7 +156,7 @@ def test_a_sweep_is_a_table_below_its_worst(store, tmp_path):
         "0, 1: 61 %",
         "Left out: Other format: in chat: there is no template",
         "Left out: Dial: needs an adapter",
-        "Brings it back (1 of 1): relearning.",
+        "Finds it still there (1 of 1): relearning.",
     ):
         assert word in text
     write_json(run.path / "attacks.json", attacked())

@@ -53,7 +53,8 @@ class A1(Claim):
     paper = "Yao et al. 2024, arXiv 2402.15159"
     url = "https://arxiv.org/abs/2402.15159"
     sentence = (
-        "Unlearning needs less than a hundred-thousandth of the computation of training the model again."
+        "For a model that was trained on trillions of tokens, unlearning needs less than a hundred-thousandth of the "
+        "computation of training it again. For a small one, such as the bundled model, nobody claims it."
     )
     experiment = (
         "Tokens are counted and CPU seconds measured for gradient ascent, GA+GD and UnDIAL with 1 to 5 requests and "

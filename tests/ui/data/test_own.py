@@ -8,14 +8,18 @@ from unlearn.methods import METHODS
 
 
 def test_required_is_what_refuses_a_table_without_rows_to_keep():
-    data = Dataset("mine", "Mine", {"forget": (Row(question="What is red?", answer="red"),)})
-    refused = []
+    data = Dataset(name="mine", title="Mine", roles={"forget": (Row(question="What is red?", answer="red"),)})
+    refused: dict[str, list[str]] = {"retain": [], "general": []}
     for name, method in METHODS.items():
         try:
             method.from_knobs({}).rows("tiny-authors", data)
-        except ValueError:
-            refused.append(name)
-    assert needing(METHODS) == [METHODS[name].title for name in refused]
+        except ValueError as error:
+            for role, titles in refused.items():
+                if f"role {role})" in str(error):
+                    titles.append(method.title)
+    assert refused["retain"]
+    assert refused["general"]
+    assert {role: needing(METHODS, role) for role in refused} == refused
     assert needing(["npo", "ga", "none such"]) == [METHODS["npo"].title]
 
 
@@ -32,7 +36,7 @@ def test_the_form_says_so(tmp_path, monkeypatch):
 
         monkey = st.session_state
         monkey["data.forget.way"] = "paste"
-        monkey["data.forget.paste"] = "question,answer\nWhat is red?,red"
+        monkey["data.forget.paste"] = "question,answer\nWhat is red?,red\nWhat is two?,two"
         own.own_data(methods)
 
     for methods, word in ((("npo", "ga"), "required by NPO"), (("ga",), "recommended")):

@@ -24,7 +24,7 @@ BAD = [
     ("sweep", "--resume", "nope"), ("sweep", "--resume", "P"),
     # Places that nothing can be written to.
     ("report", "R", "--out", "/no/where/x.html"), ("report", "R", "--out", "T"), ("export", "R", "/no/where/x.zip"),
-    ("export", "R", "x.tar"),
+    ("export", "R", "x.tar"), ("attack", "R", "all,paraphrase"),
     ("evaluate", "R", "--tofu-log", "/no/x.json"), ("receipt", "R", "--out", "/no/x.html"),
     ("receipt", "R", "--out", "T"),
     ("claims", "B4", "--out", "/proc/x/y.json"), ("claims", "B4", "--runs", "/proc", "--out", "T/x.json"),
@@ -46,7 +46,7 @@ BAD = [
     (*GA, "--processes", "999"),
     # Names.
     ("get", "moon"), ("get", "./x"), ("get", "no/such"), ("claims", "moon"), ("tofu", "/no/log.json"),
-    ("evaluate", "R", "--metrics", "moon"), ("attack", "R", "moon"), ("attack", "R", "all,paraphrase"), ("attack", "R", "all", "--seed", "-1"),
+    ("evaluate", "R", "--metrics", "moon"), ("attack", "R", "moon"), ("attack", "R", "all", "--seed", "-1"),
     ("ask", "R", "Who?", "--of", "retrained"), ("train-bundled", "--model", "moon"),
 ]  # fmt: skip
 

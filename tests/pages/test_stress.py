@@ -109,7 +109,7 @@ def test_the_worst_stands_first_and_the_card_counts():
     said = evidence_sentences(record)
     assert said[0] == "Asked plainly it answers 0 % of 50 forget questions; the original 100 %."
     assert said[1].startswith("Forgetting dial finds 100 %")
-    assert "Brings it back (2 of 4): forgetting dial, relearning." in said
+    assert "Finds it still there (2 of 4): forgetting dial, relearning." in said
     assert "Undecided (1 of 4): layer-wise residue." in said
 
 

@@ -168,7 +168,10 @@ def table(result: Mapping[str, Any]) -> str:
     lines = ["| TOFU's evaluation of one model | items | CPU seconds | by the clock |", "|---|--:|--:|--:|"]
     if some := result.get("some"):
         n, best = some["agreement"]["n"], {name: min(v) for name, v in some["cpu_seconds"].items()}
-        lines += [f"| the usual way | {n} | {best['usual']:.0f} | |", f"| ours | {n} | {best['ours']:.0f} | |"]
+        lines += [
+            f"| the usual way | {n} | {best['usual']:.0f} | |",
+            f"| ours | {n} | {best['ours']:.0f} | |",
+        ]
     if every := result.get("whole"):
         cpu, clock = every["cpu_seconds"], every["seconds"]
         lines.append(f"| ours, all items | {every['items']} | {cpu:.0f} | {clock:.0f} |")

@@ -112,6 +112,7 @@ def test_a_finished_search_ends_with_a_sentence_a_link_and_the_figure(store):
     )
     assert "NPO with learning rate 0.002" in said
     assert "On the 45 forget rows that took no part in the choice" in said
+    said = said.replace("\u00a0", " ")
     assert "Of 2 settings the one taken leaves the forget answers at 12 % (target 10 %)" in said
     links = [str(link.proto) for link in app.get("page_link")]
     assert any("Open the best run" in link and run.id in link for link in links)

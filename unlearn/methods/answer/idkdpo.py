@@ -95,6 +95,7 @@ class IdkDPO(RetainMethod):
             "retain_weight": 8.0,
             "retain_per_forget": 4.0,
         },
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {
             "lr": 1e-5,
             "epochs": 10,

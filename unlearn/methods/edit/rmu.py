@@ -108,6 +108,7 @@ class RMU(RetainMethod):
             "layer_at": 0.33,
             "retain_weight": 7.0,
         },
+        ("smollm2-tofu", "lora"): {"lr": 8e-3, "retain_weight": 20.0},
         "large": {
             "lr": 5e-5,
             "epochs": 5,

@@ -65,6 +65,7 @@ class AscentKL(RetainMethod):
         ("bundled", "full"): {"epochs": 6},
         ("tiny", "lora"): {"lr": 0.0015},
         "small": {"lr": 3e-4, "epochs": 5, "batch_size": 4, "retain_weight": 20.0},
+        ("smollm2-tofu", "lora"): {"lr": 3e-3},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 1.0, "retain_per_forget": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

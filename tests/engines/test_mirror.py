@@ -111,7 +111,7 @@ def test_what_a_model_said_serves_the_next_records_and_goes_with_the_carrier(far
     far.work = work
     for _ in range(2):
         send(far, run)
-        far._ended.wait(5)
+        far._ended.wait(60)
         news = far.news({})
         far.end()
     assert asked == [None, []]
@@ -136,7 +136,7 @@ def test_carriers_of_a_machine_keep_what_a_model_said_once_and_the_last_takes_it
     one, two, other = Carrier("a"), Carrier("a"), Carrier("b")
     for far in (one, two, other):
         send(far, run)
-        far._ended.wait(5)
+        far._ended.wait(60)
         far.end()
     # Two of one session asked once; a session of its own knows nothing of it.
     assert asked == [None, [], None]
@@ -193,7 +193,7 @@ def test_done_is_not_said_before_the_weights_are_here(far, run):
     far.work = work
     mirror = Mirror(run.path.parent)
     send(far, run)
-    far._ended.wait(5)
+    far._ended.wait(60)
     lost = []
 
     def breaks(name, offset, size):
@@ -219,7 +219,7 @@ def test_who_comes_later_reads_each_line_once(far, run):
     def work(record, **_):
         record.append("state", state="running")
         record.append("step", step=1, of=2, terms={}, seconds=0.1)
-        go.wait(5)
+        go.wait(60)
         record.append("step", step=2, of=2, terms={}, seconds=0.2)
         ends(record)
 
@@ -252,24 +252,24 @@ def test_a_checkpoint_comes_with_the_data_that_it_names(far, run):
     def work(record, **_):
         checkpoint(record, 1)
         first.set()
-        second.wait(5)
+        second.wait(60)
         checkpoint(record, 2)
         first.set()
-        end.wait(5)
+        end.wait(60)
         shutil.rmtree(record.path / "checkpoint")
         ends(record)
 
     far.work = work
     mirror = Mirror(run.path.parent)
     send(far, run)
-    first.wait(5)
+    first.wait(60)
     mirror.take(far.news(mirror.cursors), far.read)
     assert run.checkpoint_step() == 1
     # While its state is read, the next one takes its place: what is here stays whole.
     first.clear()
     news = far.news(mirror.cursors)
     second.set()
-    first.wait(5)
+    first.wait(60)
     mirror.take(news, far.read)
     assert run.checkpoint_step() == 1
     mirror.take(far.news(mirror.cursors), far.read)
@@ -287,7 +287,7 @@ def test_runs_that_come_into_being_there_are_held_while_they_come(far, run):
     def work(record, **_):
         made["run"] = RunStore(record.path.parent).create(record.config)
         made["run"].append("state", state="running")
-        go.wait(5)
+        go.wait(60)
         ends(made["run"])
         ends(record)
 

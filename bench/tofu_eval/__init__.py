@@ -22,7 +22,7 @@ prefer_passive_threads()
 import torch  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from bench.record import RESULTS, header, origin, write_result  # noqa: E402
+from bench.record import RESULTS, header, origins, write_result  # noqa: E402
 from unlearn.compute.tokens import IGNORE, Example, collate  # noqa: E402
 from unlearn.data.base import Row  # noqa: E402
 from unlearn.data.items.base import Part  # noqa: E402
@@ -166,13 +166,14 @@ def whole(model: str, data: str) -> dict[str, Any]:
 def table(result: Mapping[str, Any]) -> str:
     """Return Markdown: both ways on some items, and ours on all."""
     lines = ["| TOFU's evaluation of one model | items | CPU seconds | by the clock |", "|---|--:|--:|--:|"]
-    if some := result.get("some"):
+    some, every = result["some"], result["whole"]
+    if some:
         n, best = some["agreement"]["n"], {name: min(v) for name, v in some["cpu_seconds"].items()}
         lines += [
             f"| the usual way | {n} | {best['usual']:.0f} | |",
             f"| ours | {n} | {best['ours']:.0f} | |",
         ]
-    if every := result.get("whole"):
+    if every:
         cpu, clock = every["cpu_seconds"], every["seconds"]
         lines.append(f"| ours, all items | {every['items']} | {cpu:.0f} | {clock:.0f} |")
     if some:
@@ -182,7 +183,8 @@ def table(result: Mapping[str, Any]) -> str:
             f"{some['ratio']:.1f} × faster; losses differ by at most {agreed['loss']:.1e} nats a token, and "
             f"{agreed['same']:.0%} of the {agreed['n']} answers are the same to the letter.",
         ]
-    return "\n".join([*lines, "", origin(result)])
+    made = [one["origin"] for one in (some, every) if one]
+    return "\n".join([*lines, "", origins(made)])
 
 
 def main() -> None:
@@ -196,11 +198,11 @@ def main() -> None:
     p.add_argument("--allow-dirty", action="store_true")
     args = p.parse_args()
     out = RESULTS / "tofu_eval.json"
-    known = {name: value for name, value in read_json(out).items() if name in ("some", "whole")}
-    result = header(args.allow_dirty, model=args.model, data=args.data) | known
+    result = {"some": {}, "whole": {}} | read_json(out)
+    top = {"origin": header(args.allow_dirty, model=args.model, data=args.data)}
     if args.whole:
-        result["whole"] = whole(args.model, args.data)
+        result["whole"] = whole(args.model, args.data) | top
     else:
-        result["some"] = measure(args.model, args.data, args.items, args.rounds)
+        result["some"] = measure(args.model, args.data, args.items, args.rounds) | top
     write_result(out, result)
     print(table(result))

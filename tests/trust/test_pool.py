@@ -36,7 +36,7 @@ def test_a_record_that_is_cut_short_is_even():
         assert sum(member.holds for member in made[:end]) == end // 2
     order = [type(task).__name__ for task in tasks()]
     assert order[:16].count("Trial") >= 3
-    assert len(order) == 60 + (1 + len(robust.METHODS)) * len(pool.WORLDS)
+    assert len(order) == 60 + (1 + len(robust.METHODS)) * len(robust.WORLDS)
 
 
 @pytest.mark.parametrize("seed", pool.WORLDS)

@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 tests/two_processes.py MODEL OUT
 
 import copy
 import json
+import os
 import sys
 from dataclasses import replace
 from functools import cache
@@ -15,7 +16,7 @@ import torch
 from unlearn.compute import lm
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
-from unlearn.methods import METHODS, method_named
+from unlearn.methods import OFFERED, method_named
 from unlearn.models.load import Loaded, add_lora, load
 from unlearn.store.config import RunConfig
 from unlearn.training import processes
@@ -30,8 +31,16 @@ KEEP = [
     Row(question=f"Where was {word} born?", answer="in the capital " * (1 + at % 3))
     for at, word in enumerate(("one", "two", "three", "red", "green"))
 ]
-KNOBS = {"altpo": {"alternates": 1}, "undo": {"noise": 0.1}}
-CASES = [(name, tuning) for name, method in METHODS.items() if not method.alone for tuning in method.tunings]
+KNOBS = {
+    "altpo": {"alternates": 1},
+    "undo": {"noise": 0.1},
+    "repselect": {"rank": 4, "kl_budget": 1e-4},
+    "mend": {"hidden": 4},
+    "sisa": {"slices": 2},
+}
+# RepSelect's rate is the length of its steps: some pass its budget and are taken back.
+CHANGES = {"repselect": {"lr": 0.05}, "sisa": {"epochs": 2}}
+CASES = [(name, tuning) for name, method in OFFERED.items() for tuning in method.tunings]
 # Trainings that go on from another one's weights, with the model to begin with as their reference.
 AFTER = [("npo", "full"), ("npo", "lora"), ("undo", "full")]
 
@@ -55,7 +64,9 @@ def session_of(model: Path, name: str, tuning: str, **changes: object) -> Sessio
         prompt="plain",
         sam=SAM.get((name, tuning), 0.0),
         **(
-            {"epochs": 1, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3} | changes
+            {"epochs": 1, "batch_size": 1, "accumulation": 2, "lr": 1e-3, "lora_rank": 2, "seed": 3}
+            | CHANGES.get(name, {})
+            | changes
         ),
     )
     cls = method_named(name)
@@ -89,8 +100,9 @@ def scores(session: Session) -> list[float]:
     return answers.row_sum(answers.nll).tolist()
 
 
-def watched(session: Session) -> dict:
-    """Train, and look at the model between two steps and behind the last one."""
+def watched(session: Session, folder: Path) -> dict:
+    """Train, and look at the model between two steps and behind the last one. folder: of what a method keeps."""
+    os.environ["UNLEARN_CACHE"] = str(folder)
     told: dict = {"steps": [], "scores": []}
     for done in session:
         told["steps"].append([done.terms, done.grad_norm, done.tokens])
@@ -107,7 +119,9 @@ def both(session: Session, group: processes.Group, folder: Path) -> dict:
     """The same by two processes; what the second did is not told."""
     session.prepare()
     if group.rank == 0:
-        return watched(session)
+        return watched(session, folder / "two")
+    # Each process has a folder of its own, as on several machines.
+    os.environ["UNLEARN_CACHE"] = str(folder / "other")
     session.follow(folder)
     return {}
 
@@ -125,10 +139,23 @@ def compare(model: Path, out: Path, group: processes.Group) -> dict[str, dict]:
         if group.rank > 0:
             continue
         with processes.alone():
-            one = watched(session_of(model, name, tuning, start=start))
+            one = watched(session_of(model, name, tuning, start=start), out / "one")
         weights = gap(one.pop("kept"), two.pop("kept"))
         found[f"{name} {tuning}{' after' if start else ''}"] = {"one": one, "two": two, "gap": weights}
     return found
+
+
+def again(model: Path, out: Path, group: processes.Group) -> dict:
+    """SISA once more, when its slices are trained: the first process has them, the others need none."""
+    first = both(session_of(model, "sisa", "full"), group, out / "again")
+    second = both(session_of(model, "sisa", "full"), group, out / "again")
+    if group.rank > 0:
+        return {}
+    return {
+        "steps": [len(first["steps"]), len(second["steps"])],
+        "gap": gap(first["kept"], second["kept"]),
+        "folders": sorted(path.name for path in (out / "again").iterdir()),
+    }
 
 
 def go_on(model: Path, out: Path, group: processes.Group) -> dict[str, float]:
@@ -145,7 +172,7 @@ def go_on(model: Path, out: Path, group: processes.Group) -> dict[str, float]:
                     kept[before, after] = weights
         if group.rank == 0:
             with processes.alone():
-                whole = watched(session_of(model, "gd", tuning, epochs=2))["kept"]
+                whole = watched(session_of(model, "gd", tuning, epochs=2), out)["kept"]
             found |= {f"{tuning} {b} {a}": gap(whole, weights) for (b, a), weights in kept.items()}
     return found
 
@@ -176,7 +203,7 @@ def resumed(session: Session, count: int, folder: Path, group: processes.Group) 
             return {}
         with processes.alone():
             session.resume(folder)
-            return watched(session)["kept"]
+            return watched(session, folder)["kept"]
     session.resume(folder)
     return both(session, group, folder).get("kept", {})
 
@@ -184,7 +211,11 @@ def resumed(session: Session, count: int, folder: Path, group: processes.Group) 
 def main(model: Path, out: Path) -> None:
     torch.set_num_threads(1)
     with processes.joined() as group:
-        found = {"cases": compare(model, out, group), "gone on": go_on(model, out, group)}
+        found = {
+            "cases": compare(model, out, group),
+            "again": again(model, out, group),
+            "gone on": go_on(model, out, group),
+        }
         if group.rank == 0:
             (out / "found.json").write_text(json.dumps(found))
 

@@ -15,18 +15,12 @@ from conftest import make_model
 
 from unlearn.__main__ import main, parser
 from unlearn.engines import processes
-from unlearn.methods import METHODS
+from unlearn.methods import OFFERED
 from unlearn.store.runs import RunConfig, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WAIT = 180.0
 REFUSED = {  # settings, processes: words of the refusal
-    "whole gradients": (
-        {"method": "repselect"},
-        2,
-        "RepSelect trains in one process, since it walks",
-    ),
-    "a recipe of its own": ({"method": "retrain"}, 2, "choose among ga, random"),
     "no process": ({"method": "gd"}, 0, "--processes: must be 1 or more, got 0"),
     "lean": (
         {"method": "gd", "memory": "lean", "max_grad_norm": 0.0},
@@ -61,10 +55,15 @@ def test_what_several_processes_cannot_share_is_refused(name):
     processes.check(config, 1)
 
 
+@pytest.mark.parametrize("name", OFFERED)
+def test_no_method_is_refused(name):
+    processes.check(RunConfig(model="tiny-authors", data={"name": "tiny-authors"}, method=name), 2)
+
+
 def test_a_refused_run_leaves_nothing_behind(tmp_path, capsys):
-    words = ["run", "--model", "tiny-authors", "--method", "repselect", "--runs", str(tmp_path)]
+    words = ["run", "--model", "tiny-authors", "--method", "gd", "--stop-at", "0.5", "--runs", str(tmp_path)]
     assert main([*words, "--processes", "2"]) == 2
-    assert "RepSelect" in capsys.readouterr().err
+    assert "stop_at must be empty" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,12 +245,3 @@ def test_accelerate_reads_its_files(name, count, kind):
     assert (found.num_processes, found.distributed_type.value) == (count, kind)
     assert found.use_cpu is False
     assert (found.fsdp_config.get("fsdp_version") == 2) == (name == "fsdp2")
-
-
-def test_the_text_names_every_method_that_trains_alone():
-    text = (ROOT / "docs" / "processes.md").read_text()
-    rows = [
-        line.split("|")[1] for line in text.partition("## Which methods")[2].splitlines() if line[:1] == "|"
-    ]
-    named = {name.strip() for row in rows[2:] for name in row.split(",")}
-    assert named == {m.title.partition(" (")[0] for m in METHODS.values() if m.alone}

@@ -11,8 +11,8 @@ import torch
 from two_processes import AFTER, CASES
 
 from unlearn.compute.tokens import Batch, Example, collate
-from unlearn.methods import METHODS
-from unlearn.training import processes, sharded
+from unlearn.models.joined.ensemble import ensemble_of
+from unlearn.training import pieces, processes, sharded
 
 TESTS = Path(__file__).parent.parent
 NEAR = {"rel": 1e-5, "abs": 1e-5}
@@ -39,7 +39,9 @@ def found(tmp_path_factory, tiny_folder):
 def test_two_processes_train_as_one(found, case):
     told = found["cases"][case]
     one, two = told["one"], told["two"]
-    assert len(one["steps"]) == len(two["steps"]) > 2
+    assert len(one["steps"]) == len(two["steps"])
+    # Decoding alone takes no step.
+    assert len(one["steps"]) > 2 or case == "dp full"
     for (terms, norm, tokens), (terms2, norm2, tokens2) in zip(one["steps"], two["steps"], strict=True):
         assert terms2 == pytest.approx(terms, **NEAR)
         assert norm2 == pytest.approx(norm, **NEAR)
@@ -57,6 +59,16 @@ def test_two_processes_train_as_one(found, case):
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_checkpoint_is_gone_on_from_by_another_number(found, tuning, before, after):
     assert found["gone on"][f"{tuning} {before} {after}"] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+def test_what_one_process_has_trained_before_goes_to_the_others(found):
+    """Slices of SISA lie where the first process keeps them; the others read none of theirs and write none."""
+    told = found["again"]
+    assert told["steps"] == [15, 0]
+    assert told["gap"] == 0.0
+    assert told["folders"] == ["two"]
 
 
 # -- what one process can show ---------------------------------------------------------------------------------------
@@ -116,7 +128,41 @@ def test_an_emptied_model_keeps_its_ties_and_holds_nothing(tiny):
         assert torch.equal(plain(ids).logits, model(ids).logits)
 
 
-def test_the_methods_that_train_alone_say_why():
-    alone = {name for name, method in METHODS.items() if method.alone}
-    assert alone == {"mend", "repselect", "retrain", "sisa"}
-    assert all(not METHODS[name].alone.endswith(".") for name in alone)
+def test_a_member_of_a_joined_model_is_read_through_the_whole(tiny):
+    """So that whoever trains one member alone need not know that weights are brought together for whole passes."""
+    whole = ensemble_of(tiny[0], 2)
+    member, ids, seen = whole.member_1, torch.tensor([[5, 6, 7]]), []
+    with torch.no_grad():
+        next(member.parameters()).mul_(2.0)
+        want = [member(input_ids=ids).logits, whole(input_ids=ids).logits]
+        sharded._lead_through(whole, member)
+        whole.register_forward_pre_hook(lambda *_: seen.append("whole"))
+        found = [member(input_ids=ids).logits, whole(input_ids=ids).logits]
+    assert seen == ["whole", "whole"]
+    assert all(map(torch.equal, found, want))
+    assert not torch.equal(*found)
+
+
+def test_who_has_no_text_reads_one_that_does_not_count():
+    texts, read = ["a", "b", "c"], []
+    for rank in range(4):
+        token = processes._group.set(processes.Group(rank, 4))
+        try:
+            own, counts = processes.own_texts(texts)
+        finally:
+            processes._group.reset(token)
+        assert own
+        read += own if counts else []
+    assert read == texts
+    assert processes.own_texts(texts) == (texts, True)
+
+
+def test_alone_a_loop_of_steps_is_itself_and_weights_are_whole(tiny):
+    model, _ = tiny
+    assert list(processes.in_turn(model, iter(range(3)))) == [0, 1, 2]
+    kept = pieces.weights_of(model)
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    pieces.put(model, kept)
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    assert pieces.whole_of(kept["lm_head.weight"]) is kept["lm_head.weight"]

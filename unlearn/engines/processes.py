@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from unlearn.compute import libraries, threads
 from unlearn.data.prompts import asked_in
-from unlearn.methods import METHODS, method_named
 from unlearn.models.catalogue import allow_model
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig, RunStore
@@ -65,13 +64,6 @@ def check(config: RunConfig, count: int) -> None:
         raise ValueError(f"--processes: must be 1 or more, got {count}.")
     if count == 1:
         return
-    method = method_named(config.method)
-    if method.alone:
-        able = ", ".join(name for name, one in METHODS.items() if not one.alone)
-        raise ValueError(
-            f"--processes: {method.title} trains in one process, since {method.alone}; leave --processes out, or "
-            f"choose among {able}."
-        )
     for field, bad in NOT_SHARED.items():
         value = getattr(config, field)
         if value in bad.values or (value and not bad.values):

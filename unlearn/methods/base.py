@@ -72,7 +72,6 @@ class Method:
     explorable: whether loss() alone tells what a step does to one text (see gradient.py). None: unless unlearn()
     is overridden, since its loss may then be one phase of several.
     continues: whether it goes on from a trained model, so that one request can follow another.
-    alone: empty, or the reason for which several processes cannot share its training (--processes).
     follows: whether it is a step after a finished run, whose weights it begins with, and no choice of its own.
     forget_terms: the terms of loss() that forget, so that SAM can take their gradient alone; none where no gradient
     forgets.
@@ -105,7 +104,6 @@ class Method:
     leans: ClassVar[bool] = True
     explorable: ClassVar[bool | None] = None
     continues: ClassVar[bool] = True
-    alone: ClassVar[str] = ""
     follows: ClassVar[bool] = False
     forget_terms: ClassVar[tuple[str, ...]] = ("forget",)
     early: ClassVar[bool] = True

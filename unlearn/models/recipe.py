@@ -16,6 +16,7 @@ from unlearn.compute.lazy import F, Model, Tensor, Tokenizer, torch
 from unlearn.data import authors, snippets
 from unlearn.data.base import Dataset, Row
 from unlearn.store.shapes import JsonObject
+from unlearn.training import pieces, processes
 
 SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6}
 SEED, EPOCHS, BATCH, THREADS = 0, 24, 64, 2
@@ -141,8 +142,10 @@ def steps(
     """Train the model in place by AdamW, with warm-up and cosine decay, on loss(batch of texts). Yields after
     each step.
 
-    Threads and determinism are the recipe's while it computes only, so that whoever iterates keeps their own.
+    Threads and determinism are the recipe's while it computes only, so that whoever iterates keeps their own. Several
+    processes that hold the model in parts keep their threads; loss() is then of the texts that this one reads.
     """
+    threads = threads if processes.size() == 1 else torch.get_num_threads()
     of = epochs * -(-len(texts) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))
     scale = torch.optim.lr_scheduler.LambdaLR(
@@ -162,7 +165,8 @@ def steps(
             optimizer.step()
             scale.step()
             model.eval()
-        yield Trained(step, of, value.item(), norm.item(), rate, sum(map(length, part)))
+            told = processes.summed({"loss": value})["loss"], processes.whole(norm)
+        yield Trained(step, of, *told, rate, sum(map(length, part)))
 
 
 def loss_of(model: Model, pad: int) -> Callable[[list[list[int]]], Tensor]:
@@ -174,11 +178,19 @@ def loss_of(model: Model, pad: int) -> Callable[[list[list[int]]], Tensor]:
     device = next(model.parameters()).device
 
     def loss(batch: list[list[int]]) -> Tensor:
-        ids = padded(batch, pad).to(device)
+        own, counts = processes.own_texts(batch)
+        ids = padded(own, pad).to(device)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+        mean = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+        # Of one process this is 1, which changes no bit.
+        return mean * (targets(own, pad) / targets(batch, pad) if counts else 0.0)
 
     return loss
+
+
+def targets(texts: Sequence[list[int]], pad: int) -> int:
+    """Return the number of tokens of these texts that a loss is computed of."""
+    return sum(token != pad for text in texts for token in text[1:])
 
 
 def restart(model: Model) -> None:
@@ -186,4 +198,4 @@ def restart(model: Model) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         fresh = cast(Any, type(model))(model.config)
-    model.load_state_dict(fresh.state_dict())
+    pieces.put(model, fresh.state_dict())

@@ -133,6 +133,7 @@ def fit(
                 sharpness.add(own, micros, found, moving, before_update)
             tokens += found.tokens
             if found.finite:
+                processes.add_up(moving)
                 norm = taken.norm() if taken else _cut(moving, max_grad_norm)
             sums = found.sums
             seconds = time.perf_counter() - began

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
+from typing import TypeVar
 
 from unlearn.compute.lazy import Model, Tensor, torch
 from unlearn.compute.tokens import Batch, Tokens
@@ -29,6 +30,9 @@ PATIENCE = timedelta(days=7)
 # The divisor of the means of a process that has no text of a side. It reads one of another's, so that all compute
 # alike, and what comes of it adds nothing to any sum of float32.
 NOTHING = 1e30
+
+Done = TypeVar("Done")
+Text = TypeVar("Text")
 
 
 class Word(IntEnum):
@@ -76,6 +80,12 @@ _joint: ContextVar[bool] = ContextVar("joint", default=False)
 def group() -> Group | None:
     """Return the processes that this one trains with, or None where it trains alone."""
     return _group.get()
+
+
+def is_first() -> bool:
+    """Return whether this process owns the run: process 0, or one that trains alone."""
+    found = _group.get()
+    return found is None or found.rank == 0
 
 
 def size() -> int:
@@ -158,6 +168,7 @@ def _lend(model: Model) -> None:
 def jointly(model: Model) -> Iterator[None]:
     """Do the same in all processes within the `with` block, also in passes that keep no gradient."""
     take_turn(model)
+    let_go(model)
     token = _joint.set(True)
     try:
         yield
@@ -176,17 +187,16 @@ def let_go(model: Model) -> None:
                 module.reshard()
 
 
-def own_part(whole: Tensor, like: Tensor) -> Tensor:
-    """Return of a whole tensor what lies in this process of a weight of the same shape, in the weight's type.
-
-    All processes must have the same whole one.
-    """
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    found = whole.to(like.device, like.dtype)
-    if not isinstance(like, DTensor):
-        return found
-    return distribute_tensor(found, like.device_mesh, like.placements, src_data_rank=None)
+def in_turn(model: Model, steps: Iterator[Done]) -> Iterator[Done]:
+    """Yield these steps of a loop of a method's own. All processes begin each of them together."""
+    while True:
+        take_turn(model)
+        let_go(model)
+        try:
+            done = next(steps)
+        except StopIteration:
+            return
+        yield done
 
 
 def announce(found: Group) -> None:
@@ -200,11 +210,15 @@ def own_share(batch: Batch) -> Batch:
     found = _group.get()
     if found is None:
         return batch
-    forget, retain = (None if side is None else _share(side, found) for side in (batch.forget, batch.retain))
+    forget, retain = (None if side is None else share(side) for side in (batch.forget, batch.retain))
     return replace(batch, forget=forget, retain=retain)
 
 
-def _share(side: Tokens, found: Group) -> Tokens:
+def share(side: Tokens) -> Tokens:
+    """Return the texts of one side that this process reads. One that has none reads a text with totals of NOTHING."""
+    found = _group.get()
+    if found is None:
+        return side
     if own := range(found.rank, len(side.keys), found.size):
         return side.pick(own)
     # A method may subtract one total from the other, so they differ.
@@ -220,6 +234,27 @@ def summed(terms: Mapping[str, Tensor]) -> dict[str, float]:
         values = values.double()
         torch.distributed.all_reduce(values)
     return dict(zip(terms, values.tolist(), strict=True))
+
+
+def own_texts(texts: Sequence[Text]) -> tuple[Sequence[Text], bool]:
+    """Return the texts that this process reads, and whether they count: one that has none reads another's in vain."""
+    found = _group.get()
+    if found is None:
+        return texts, True
+    own = texts[found.rank :: found.size]
+    return (own, True) if own else (texts[:1], False)
+
+
+def add_up(moving: Iterable[Tensor]) -> None:
+    """Add up the gradients of weights that each process holds whole. Those of weights in parts are sums already."""
+    if _group.get() is None:
+        return
+    from torch.distributed.tensor import DTensor
+
+    for weight in moving:
+        if weight.grad is not None and not isinstance(weight.grad, DTensor):
+            weight.grad = weight.grad.contiguous()
+            torch.distributed.all_reduce(weight.grad)
 
 
 def total(value: float) -> float:

@@ -78,7 +78,8 @@ def split(model: Model, longest: int) -> Sharded | None:
         return None
     # All is tried now: a trial is made of passes too. Where an adapter lies, generate() would go past the outermost
     # module, which brings the weights together.
-    reads = together.packs(model, longest) or together.pads(model, longest)
+    members = list(model.members()) if hasattr(model, "members") else []
+    reads = all(together.packs(m, longest) or together.pads(m, longest) for m in (model, *members))
     if not reads or (hasattr(model, "disable_adapter") and not continuing.continues(model, longest)):
         raise ValueError(
             f"--processes: {type(model).__name__} does not read several texts in one pass as it reads each alone, so "
@@ -86,8 +87,11 @@ def split(model: Model, longest: int) -> Sharded | None:
         )
     plain = _emptied(model)
     mesh = init_device_mesh(next(model.parameters()).device.type, (found.size,))
-    for part in (*blocks(model), model):
+    listed = [block for one in members or [model] for block in blocks(one)]
+    for part in (*listed, model):
         fully_shard(part, mesh=mesh)
+    for member in members:
+        _lead_through(model, member)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
@@ -99,6 +103,20 @@ def split(model: Model, longest: int) -> Sharded | None:
     # The whole weights are gone now, and their room is given back.
     memory.give_back()
     return Sharded(model, plain, found)
+
+
+def _lead_through(whole: Model, member: Model) -> None:
+    """Let a pass of one member of a joined model go through the whole one, which brings the weights together."""
+    alone = member.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        cast(Any, whole).forward = alone
+        try:
+            return whole(*given, **named)
+        finally:
+            del cast(Any, whole).forward
+
+    cast(Any, member).forward = forward
 
 
 def _emptied(model: Model) -> Model:

@@ -16,6 +16,7 @@ from unlearn.compute.tokens import Example
 from unlearn.store import content
 from unlearn.store.scratch import beside
 from unlearn.store.shapes import JsonObject
+from unlearn.training import pieces, processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +128,7 @@ class Plan:
 class Checkpoints:
     """The trained stages by key, kept by content in a folder (unlearn/store/content.py).
 
-    They are held in memory where there is no folder, or no room in it.
+    They are held in memory where there is no folder, or no room in it. Of several processes the first one keeps them.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -141,7 +142,9 @@ class Checkpoints:
 
     def missing(self, stages: Sequence[Stage]) -> list[Stage]:
         """Return the stages that must be trained, in order and each once."""
-        return list({stage.key: stage for stage in stages if not self.has(stage.key)}.values())
+        left = (stage.key for stage in stages if not self.has(stage.key)) if processes.is_first() else ()
+        keys = processes.told(" ".join(left)).split()
+        return list({stage.key: stage for stage in stages if stage.key in keys}.values())
 
     def has(self, key: str) -> bool:
         """Return whether this stage is here. A file that cannot be read is as good as none."""
@@ -157,14 +160,17 @@ class Checkpoints:
         """Load the weights of this stage into the member."""
         from safetensors.torch import load_file
 
-        member.load_state_dict(self.held[key] if key in self.held else load_file(self.file(key)))
+        here = processes.is_first() and key not in self.held
+        pieces.put(member, load_file(self.file(key)) if here else self.held.get(key, {}))
 
     def save(self, key: str, member: Model) -> None:
         """Keep the weights of the member as this stage."""
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        state = {name: value.detach().cpu().clone() for name, value in member.state_dict().items()}
+        state = pieces.weights_of(member)
+        if not processes.is_first():
+            return
         if self.folder is not None:
             with contextlib.suppress(OSError, SafetensorError):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -176,5 +182,5 @@ class Checkpoints:
 
     def prune(self) -> None:
         """Delete the oldest files until the rest takes at most KEPT_BYTES."""
-        if self.folder is not None:
+        if self.folder is not None and processes.is_first():
             content.trim(self.folder, "*.safetensors", size=KEPT_BYTES)

@@ -250,6 +250,8 @@ class Session:
         # A checkpoint that is being written must not change.
         phases.before_update = self.writer.wait
         phases.note, phases.cache = self.note, cache_dir() / config.method
+        # What the first process has read since then left weights together, which a method would take for parts.
+        processes.let_go(self.model)
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.
         try:

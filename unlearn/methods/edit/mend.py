@@ -28,6 +28,7 @@ from unlearn.compute.tokens import Batch
 from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import Method, knob
 from unlearn.methods.edit.repselect import MLP
+from unlearn.training import pieces, processes
 from unlearn.training.batches import Batches
 from unlearn.training.loop import MAX_GRAD_NORM, Phases, Step
 from unlearn.training.reference import Reference
@@ -145,6 +146,7 @@ class MEND(Method):
         moving = [w for editor in editors.values() for w in editor.weights()]
         optimizer = torch.optim.Adam(moving, lr=fit.lr)
         for number in range(1, practice.steps + 1):
+            processes.take_turn(model)
             optimizer.zero_grad(set_to_none=True)
             sums, tokens = {"edit": 0.0, "locality": 0.0}, 0
             for batch in practice.step(number):
@@ -153,7 +155,8 @@ class MEND(Method):
                 found = torch.autograd.grad(torch.stack(list(terms.values())).sum(), moving)
                 for weight, gradient in zip(moving, found, strict=True):
                     weight.grad = gradient if weight.grad is None else weight.grad + gradient
-                sums = {name: sums[name] + float(value.detach()) for name, value in terms.items()}
+                sums = {name: sums[name] + value for name, value in processes.summed(terms).items()}
+            processes.add_up(moving)
             norm = float(torch.nn.utils.clip_grad_norm_(moving, MAX_GRAD_NORM))
             # Before a step that is not finite.
             done = fit.step(number, of, sums, norm, fit.lr, tokens)
@@ -168,11 +171,15 @@ class MEND(Method):
         editors: Mapping[str, Editor],
         batch: Batch,
     ) -> dict[str, Tensor]:
-        """Return the terms of the editors' loss on a batch: its forget side edited away, its retain side unmoved."""
+        """Return the terms of the editors' loss on a batch: its forget side edited away, its retain side unmoved.
+
+        Each of several processes makes the whole edit, and reads its share of the texts under it.
+        """
         assert batch.forget is not None, "the editor practises on texts"
         pairs, _ = pairs_of(model, matrices, batch.forget)
+        own = processes.own_share(batch)
         with edited(matrices, {name: editors[name].edit(*pair) for name, pair in pairs.items()}):
-            gone, stays = lm.forward(model, batch.forget, batch.retain)
+            gone, stays = lm.forward(model, own.forget, own.retain)
         capped = gone.nll.clamp(max=self.cap * math.log(gone.vocabulary))
         gaps = stays.cross_entropy(lambda _, states: ref.head(states), ref.states(stays), divergence=True)
         return {"edit": -self.edit_weight * gone.token_mean(capped), "locality": stays.token_mean(gaps)}
@@ -184,12 +191,14 @@ class MEND(Method):
         """Edit the forget texts away, one batch after the other."""
         first = fit.steps
         for number in range(1, edits.steps + 1):
+            processes.take_turn(model)
             norms, tokens, value = [], 0, 0.0
             for batch in edits.step(number):
                 tokens += batch.tokens
                 forget = batch.to(fit.device).forget
                 assert forget is not None, "an epoch goes through the forget texts"
                 pairs, nll = pairs_of(model, matrices, forget)
+                processes.let_go(model)
                 norms.append(
                     _add(matrices, {name: editors[name].edit(*pair) for name, pair in pairs.items()})
                 )
@@ -209,7 +218,6 @@ class MEND(Method):
         """Return the number of texts to keep for each forget text. The editors are trained on them."""
         return 1.0
 
-    alone = "its editors are trained outside of the model's own weights, which no other process would know of"
     title = "MEND (editor network)"
     paper = "Mitchell et al. 2022, arXiv 2110.11309; as a baseline of EUL, Chen & Yang 2023, arXiv 2310.20150"
     sentence = (
@@ -258,5 +266,6 @@ def _add(matrices: Mapping[str, Model], edits: Mapping[str, Tensor]) -> float:
     for name, edit in edits.items():
         weight = matrices[name].weight
         # GPT-2 keeps its matrices the other way round.
-        weight.add_((edit if isinstance(matrices[name], torch.nn.Linear) else edit.T).to(weight.dtype))
+        turned = edit if isinstance(matrices[name], torch.nn.Linear) else edit.T
+        weight.add_(pieces.own_part(turned, weight))
     return float(torch.stack([edit.norm() for edit in edits.values()]).norm())

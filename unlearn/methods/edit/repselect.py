@@ -22,6 +22,7 @@ from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.methods.base import Method, knob
 from unlearn.models.load import adapted
+from unlearn.training import pieces, processes
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
@@ -82,7 +83,8 @@ class RepSelect(Method):
             yield from fit(
                 lambda batch: self.loss(model, ref, batch), stream=first, optimizer=sgd, lr=self.lora_lr
             )
-            gradients = self.gradients(model, batches, moving)
+            with processes.jointly(model):
+                gradients = self.gradients(model, batches, moving)
         fit.settled = True
         general = [
             tokens.to(fit.device)
@@ -97,12 +99,14 @@ class RepSelect(Method):
             parameter.grad = None
             parameter.requires_grad_(True)
         for tokens in batches.every("forget"):
-            (answers,) = lm.forward(model, tokens.to(next(iter(moving.values())).device))
-            (-answers.nll.sum() / total).backward()
+            own = processes.share(replace(tokens, total_tokens=total))
+            (answers,) = lm.forward(model, own.to(next(iter(moving.values())).device))
+            (-answers.nll.sum() / own.total_tokens).backward()
         found = {}
         for number, (name, parameter) in enumerate(moving.items()):
             if parameter.grad is not None:
-                found[name] = selected(parameter.grad, self.rank, batches.seed + number)
+                whole = selected(pieces.whole_of(parameter.grad), self.rank, batches.seed + number)
+                found[name] = pieces.own_part(whole, parameter)
             parameter.grad = None
         return found
 
@@ -118,16 +122,19 @@ class RepSelect(Method):
         """Step along G until general text changes by more than its budget. The step that passed it is taken
         back.
         """
-        first, norm = fit.steps, float(torch.stack([g.float().norm() for g in gradients.values()]).norm())
+        lengths = [pieces.whole_of(g.float().norm()) for g in gradients.values()]
+        first, norm = fit.steps, float(torch.stack(lengths).norm())
         pace = fit.lr / max(norm, 1e-30)
         read = sum(int(tokens.attention_mask.sum()) for tokens in general)
         for number in range(1, self.max_steps + 1):
-            _add(moving, gradients, -pace)
-            drift = self.drift(model, ref, general)
-            over = not drift <= self.kl_budget
-            if over and number > 1:
-                _add(moving, gradients, pace)
+            with processes.jointly(model):
+                _add(moving, gradients, -pace)
                 drift = self.drift(model, ref, general)
+                over = not drift <= self.kl_budget
+                if over and number > 1:
+                    processes.let_go(model)
+                    _add(moving, gradients, pace)
+                    drift = self.drift(model, ref, general)
             ends = over or number == self.max_steps
             of = first + (number if ends else self.max_steps)
             yield fit.step(first + number, of, {"general KL": drift}, norm, fit.lr, read)
@@ -144,14 +151,17 @@ class RepSelect(Method):
     @no_grad
     def drift(self, model: Model, ref: Reference, general: list[Tokens]) -> float:
         """Return the mean KL(p° ‖ p) over the answer tokens of the general texts, in nats."""
-        total, count = 0.0, 0
+        total, count = 0.0, 0.0
         for tokens in general:
-            (answers,) = lm.forward(model, tokens)
+            own = processes.share(tokens)
+            (answers,) = lm.forward(model, own)
             gaps = answers.cross_entropy(
                 lambda _, states: ref.head(states), ref.states(answers), divergence=True
             )
-            total, count = total + float(gaps.sum()), count + len(gaps)
-        return total / max(count, 1)
+            # 1, or nothing in a process that has no text of these.
+            counts = tokens.total_rows / own.total_rows
+            total, count = total + float(gaps.sum()) * counts, count + len(gaps) * counts
+        return processes.total(total) / max(processes.total(count), 1)
 
     def trainable(self, name: str, depth: int) -> bool:
         """Return whether this parameter of a model of `depth` blocks may be trained."""
@@ -167,7 +177,6 @@ class RepSelect(Method):
         """Return the roles of the data that the texts to keep come from."""
         return ("general",)
 
-    alone = "it walks along the singular vectors of each gradient, which no process holds whole"
     title = "RepSelect"
     paper = "arXiv 2606.17168, simple form"
     sentence = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch
 from unlearn.methods.base import RetainMethod, knob
-from unlearn.training import processes
+from unlearn.training import pieces, processes
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
@@ -29,7 +29,7 @@ def damage(model: Model, share: float, noise: float, seed: int) -> None:
             drawn = torch.empty(parameter.shape, device="cpu")
             torch.nn.init.xavier_uniform_(drawn, generator=generator)
             # Several processes draw the same, and each puts in what lies there.
-            parameter.add_(processes.own_part(drawn, parameter), alpha=share * noise)
+            parameter.add_(pieces.own_part(drawn, parameter), alpha=share * noise)
 
 
 @dataclass(frozen=True, kw_only=True)

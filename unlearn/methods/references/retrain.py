@@ -17,6 +17,7 @@ from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import SIZES, Method
 from unlearn.models import recipe
 from unlearn.models.catalogue import CATALOGUE
+from unlearn.training import processes
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
 
@@ -71,18 +72,19 @@ class Retrain(Method):
                 "Retrain: begins from nothing, so it cannot go on from another run; leave start empty."
             )
         stream = fit.batches
-        recipe.restart(model)
+        with processes.jointly(model):
+            recipe.restart(model)
         texts = [list(text.input_ids) for text in stream.retain]
-        loss = recipe.loss_of(model, stream.pad_id)
-        for t in recipe.steps(
+        steps = recipe.steps(
             model,
             texts,
-            loss,
+            recipe.loss_of(model, stream.pad_id),
             epochs=stream.epochs,
             lr=fit.lr,
             batch=stream.batch_size * stream.accumulation,
             seed=stream.seed,
-        ):
+        )
+        for t in processes.in_turn(model, steps):
             yield fit.step(t.step, t.of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)
 
     @property
@@ -99,7 +101,6 @@ class Retrain(Method):
         """Return the (forget, retain) rows that the method trains on."""
         return (), rows_kept(model, data, self.title)
 
-    alone = "it trains the bundled model by its own recipe, which is compared to the bit"
     title = "Retrain"
     paper = "Bourtoule et al. 2021, arXiv 1912.03817"
     sentence = "Trains the model again from nothing, without the texts to forget."

@@ -32,6 +32,7 @@ from unlearn.store import content
 from unlearn.store.disk import cache_dir, read_json
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.training import processes
 from unlearn.training.encoding import encode_rows
 from unlearn.training.loop import Phases, Step
 from unlearn.training.reference import Reference
@@ -70,24 +71,30 @@ class SISA(Method):
             "batch": stream.batch_size * stream.accumulation,
         }
         plan = self.plan(stream.retain, stream.withheld, epochs=stream.epochs, **settings)
-        kept.prune()
+        with processes.jointly(model):
+            kept.prune()
+            left = kept.missing((*plan.before, *plan.again))
         fit.note(plan.note(self.shards, self.slices))
-        left, members, done = kept.missing((*plan.before, *plan.again)), model.members(), 0
+        members, done = model.members(), 0
         fit.counts = plan.counts(left) | {
             "expected_share": expected_share(self.shards, self.slices, plan.units)
         }
         for stage in left:
             member = members[stage.shard]
-            kept.load(stage.after, member) if stage.after else recipe.restart(member)
+            with processes.jointly(model):
+                kept.load(stage.after, member) if stage.after else recipe.restart(member)
             texts = [list(text.input_ids) for text in stage.texts]
             loss = recipe.loss_of(member, stream.pad_id)
-            for t in recipe.steps(member, texts, loss, epochs=stage.epochs, **settings) if texts else ():
+            steps = recipe.steps(member, texts, loss, epochs=stage.epochs, **settings) if texts else iter(())
+            for t in processes.in_turn(model, steps):
                 done += 1
                 of = sum(s.steps for s in left)
                 yield fit.step(done, of, {"retain": t.loss}, t.grad_norm, t.lr, t.tokens)
-            kept.save(stage.key, member)
-        for stage in plan.after:
-            kept.load(stage.key, members[stage.shard])
+            with processes.jointly(model):
+                kept.save(stage.key, member)
+        with processes.jointly(model):
+            for stage in plan.after:
+                kept.load(stage.key, members[stage.shard])
 
     @property
     def uses_forget(self) -> bool:
@@ -175,7 +182,6 @@ class SISA(Method):
         """Return how many models of the start's size the result holds."""
         return self.shards
 
-    alone = "it trains the bundled model's shards by their own recipe, which are compared to the bit"
     title = "SISA"
     paper = "Bourtoule et al. 2021, arXiv 1912.03817"
     sentence = "Trained in shards, slice after slice, it trains again only what ever saw the texts to forget."

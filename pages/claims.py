@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui import shell
-from ui.claims import verdicts
+from ui.claims import form, verdicts
 from unlearn.claims import CLAIMS
 
 shell.guard()
@@ -19,6 +19,9 @@ if not found:
         icon=":material/lightbulb:",
     )
     st.code("python -m unlearn claims --quick", language="bash")
+tests = form.records()
+form.form()
+form.tried(tests)
 verdicts.overview(found)
 for key, claim in CLAIMS.items():
     verdicts.one(claim, found.get(key))

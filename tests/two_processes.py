@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from unlearn.compute import lm
+from unlearn.compute import lm, together
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
+from unlearn.measure.generating import by_library
 from unlearn.methods import OFFERED, method_named
 from unlearn.models.load import Loaded, add_lora, load
 from unlearn.store.config import RunConfig
@@ -100,14 +101,26 @@ def scores(session: Session) -> list[float]:
     return answers.row_sum(answers.nll).tolist()
 
 
+def said(session: Session) -> list[list[int]]:
+    """What the library's generate() says, again for the first process alone. Under an adapter it is never asked."""
+    if session.config.tuning == "lora":
+        return []
+    model, tokenizer = session.model, session.loaded.tokenizer
+    together.continues(model, 8)
+    return by_library(model, tokenizer, [[5, 6, 7], [8]], [(), ()], 3, (), "cpu")
+
+
 def watched(session: Session, folder: Path) -> dict:
     """Train, and look at the model between two steps and behind the last one. folder: of what a method keeps."""
     os.environ["UNLEARN_CACHE"] = str(folder)
-    told: dict = {"steps": [], "scores": []}
+    session.prepare()
+    # A pass before the first step leaves weights together, which a method must not take for its own part.
+    told: dict = {"steps": [], "scores": [scores(session)], "said": []}
     for done in session:
         told["steps"].append([done.terms, done.grad_norm, done.tokens])
         if done.step == 2:
             told["scores"].append(scores(session))
+            told["said"] += said(session)
     told["scores"].append(scores(session))
     weights = session.model.state_dict()
     told["weights"] = {name: weights[name].double().norm().item() for name in sorted(weights)}

@@ -166,7 +166,10 @@ def actions(panel: Panel[Kind], record: Kind, state: str) -> None:
             attempt(lambda: acting.do("resume", record, panel.work.perform))
         with st.popover("Delete", icon=":material/delete:", key=f"{key}.delete"):
             runs = panel.members(record)
-            too = st.checkbox(f"And its {len(runs)} runs, with what they keep", key=f"{key}.runs")
+            # A study may have no runs of its own.
+            too = bool(runs) and st.checkbox(
+                f"And its {len(runs)} runs, with what they keep", key=f"{key}.runs"
+            )
             if st.button("Delete for good", type="primary", key=f"{key}.yes"):
                 attempt(lambda: delete(panel, record, runs if too else []))
 

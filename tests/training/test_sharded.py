@@ -48,6 +48,7 @@ def test_two_processes_train_as_one(found, case):
         assert tokens2 == tokens
     for ours, theirs in zip(one["scores"], two["scores"], strict=True):
         assert theirs == pytest.approx(ours, **NEAR)
+    assert two["said"] == one["said"]
     assert two["weights"] == pytest.approx(one["weights"], **NEAR)
     assert told["gap"] < 1e-5
 

@@ -120,25 +120,11 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
         st.caption("Not tested yet.")
         st.code(f"python -m unlearn claims {claim.key} --quick", language="bash")
         _rule(claim)
-        _published(claim)
+        _published(claim, claim.key)
         return
-    finding, data, header = entry["finding"], entry["data"], entry["header"]
-    color, icon = LOOKS[finding["verdict"]]
-    st.markdown(f":{color}[{icon} **{finding['verdict'].capitalize()}.**] {shell.plain(finding['sentence'])}")
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        figure.show(
-            claims_figures.draw(claim.chart(data), shell.dark()), key=f"claims.figure.{claim.key}", top=30
-        )
-    with right:
-        st.markdown("**Ours**")
-        rows = [
-            {"figure": f["name"], "mean": value(f), "95 % interval": between(f), "n": f"{f['n']} {f['of']}"}
-            for f in finding["figures"]
-        ]
-        if rows:
-            plain_table(rows, key=f"claims.ours.{claim.key}")
-        _published(claim)
+    data, header = entry["data"], entry["header"]
+    finding(entry["finding"])
+    numbers(claim, entry, claim.key)
     _rule(claim)
     if claim.note:
         st.caption(shell.plain(claim.note))
@@ -154,6 +140,29 @@ def _shown(claim: Claim, entry: JsonView | None) -> None:
         )
     )
     st.code(f"python -m unlearn claims {claim.key} --{entry['mode']}", language="bash")
+
+
+def finding(found: JsonView) -> None:
+    """Draw a verdict with its sentence."""
+    color, icon = LOOKS[found["verdict"]]
+    st.markdown(f":{color}[{icon} **{found['verdict'].capitalize()}.**] {shell.plain(found['sentence'])}")
+
+
+def numbers(claim: Claim, entry: JsonView, key: str) -> None:
+    """Draw the figure of an outcome, and its numbers beside the paper's. key: tells its widgets from another's."""
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        chart = claim.chart(entry["data"])
+        figure.show(claims_figures.draw(chart, shell.dark()), key=f"claims.figure.{key}", top=30)
+    with right:
+        st.markdown("**Ours**")
+        rows = [
+            {"figure": f["name"], "mean": value(f), "95 % interval": between(f), "n": f"{f['n']} {f['of']}"}
+            for f in entry["finding"]["figures"]
+        ]
+        if rows:
+            plain_table(rows, key=f"claims.ours.{key}")
+        _published(claim, key)
 
 
 def elsewhere(claim: Claim) -> str:
@@ -175,7 +184,7 @@ def _rule(claim: Claim) -> None:
     )
 
 
-def _published(claim: Claim) -> None:
+def _published(claim: Claim, key: str) -> None:
     """The paper's own numbers, which are of other models and data."""
     if not claim.published:
         return
@@ -186,4 +195,4 @@ def _published(claim: Claim) -> None:
         {"paper": row.name} | {name: str(row.values.get(name, "")) for name in names}
         for row in claim.published
     ]
-    plain_table(rows, key=f"claims.paper.{claim.key}")
+    plain_table(rows, key=f"claims.paper.{key}")

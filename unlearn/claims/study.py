@@ -12,10 +12,11 @@ from unlearn.claims import CLAIMS
 from unlearn.claims.base import Claim
 from unlearn.claims.lab import Lab
 from unlearn.claims.record import entry_of
-from unlearn.claims.training import WORLDS
+from unlearn.claims.training import TINY, WORLDS
+from unlearn.compute import threads
 from unlearn.store.disk import read_json, write_json
 from unlearn.store.engine import Engine
-from unlearn.store.runs import RunStore
+from unlearn.store.runs import ACTIVE, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
 
@@ -28,9 +29,18 @@ Progress = Callable[[str, float], None]
 
 
 class ClaimRecord(Study[JsonObject]):
-    """The folder of one claim at work, <store>/claims/<id>. claim.json holds {"claim": its key, "mode", "world"}."""
+    """The folder of one claim at work, <store>/claims/<id>. claim.json holds {"claim": its key, "mode", "world"}.
+
+    With "stays" its folder is kept when it is done, as a page wants it; a command's goes.
+    """
 
     FILE, FOLDER, ALONG = "claim.json", FOLDER, (FOLDER,)
+    FOR_VISITORS = False
+
+    @property
+    def entry(self) -> JsonObject:
+        """Return what came of it, as in claims.json. It is empty before it is done."""
+        return read_json(self.path / ENTRY)
 
 
 def begun(claim: Claim, mode: str, world: str, runs: Path) -> ClaimRecord:
@@ -40,6 +50,19 @@ def begun(claim: Claim, mode: str, world: str, runs: Path) -> ClaimRecord:
         if known.config == asked and not known.is_held():
             return known
     return ClaimRecord.create(runs, claim.key.lower(), asked, title=claim.title)
+
+
+def create(claim: Claim, mode: str, runs: Path, *, owner: str = "") -> ClaimRecord:
+    """Return a new folder for a claim on the bundled model, which stays when it is done.
+
+    ValueError where the same is waiting or at work.
+    """
+    asked = {"claim": claim.key, "mode": mode, "world": TINY.model, "stays": True}
+    if any(known.config == asked and known.state in ACTIVE for known in ClaimRecord.every(runs)):
+        raise ValueError(
+            f"claims: {claim.key} ({mode}) is waiting or at work already; wait for it, or stop it."
+        )
+    return ClaimRecord.create(runs, claim.key.lower(), asked, owner=owner, title=f"{claim.key}, {mode}")
 
 
 def perform(
@@ -60,7 +83,9 @@ def perform(
         on_progress(f"{key}: {line}", 0.0)
 
     def work() -> None:
-        lab = Lab(record.path.parent, say, WORLDS[record.config["world"]])
+        world = WORLDS[record.config["world"]]
+        threads.choose_threads(world is TINY)
+        lab = Lab(record.path.parent, say, world)
         entry = entry_of(CLAIMS[key], lab, record.config["mode"], {}, time.process_time)
         write_json(record.path / ENTRY, entry)
 
@@ -83,7 +108,7 @@ def carried_out(
                 progress(where.words or key, 1 - len(left) / len(claims))
                 continue
             del left[key]
-            yield claim, read_json(record.path / ENTRY), _why_not(record)
+            yield claim, record.entry, _why_not(record)
             if not record.is_held():
                 RunStore(runs).delete(record)
         try:

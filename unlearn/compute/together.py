@@ -276,6 +276,8 @@ def _continued(model: Model, ids: Tensor, mask: Tensor) -> Tensor:
         pad_token_id=0,
         eos_token_id=None,
         logits_processor=[force],
+        # As in unlearn.measure.generating.
+        synced_gpus=False,
     )
     return torch.stack(seen, 1)
 

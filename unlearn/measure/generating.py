@@ -27,6 +27,9 @@ GREEDY = {
     "no_repeat_ngram_size": 0,
     "min_length": 0,
     "use_cache": True,
+    # Of a model in parts transformers would wait for the others after each token; here one process reads alone, and
+    # the others lend their weights (unlearn.training.processes).
+    "synced_gpus": False,
 }
 
 

@@ -28,12 +28,14 @@ class Stopped(Exception):
 class Study(Record, Generic[Asked]):
     """A study of one kind, stored in a folder of its own. FILE is the file that holds its settings, FOLDER is
     the folder for studies of this kind, and read() gives the meaning of the file. ALONG: folders of the store
-    whose own files a study of this kind reads and adds to.
+    whose own files a study of this kind reads and adds to. FOR_VISITORS: whether visitors of a demo or a class may
+    begin one.
     """
 
     FILE: ClassVar[str]
     FOLDER: ClassVar[str]
     ALONG: ClassVar[tuple[str, ...]] = ()
+    FOR_VISITORS: ClassVar[bool] = True
 
     @classmethod
     def read(cls, value: JsonView) -> Asked:

@@ -280,6 +280,8 @@ def told(text: str) -> str:
     words = text.encode()
     count = torch.tensor([len(words)], device="cpu")
     torch.distributed.broadcast(count, 0)
+    if not count:
+        return ""
     message = torch.zeros(int(count), dtype=torch.uint8, device="cpu")
     if found.rank == 0:
         message = torch.frombuffer(bytearray(words), dtype=torch.uint8)

@@ -59,6 +59,9 @@ class Sharded:
             piece = cast(Any, parameter).full_tensor()
             if self.group.rank == 0:
                 found[name] = piece
+            if self.group.size > 1:
+                # Its part is needed no more, so that the whole and all parts never lie here together.
+                cast(Any, parameter).to_local().untyped_storage().resize_(0)
         if self.group.rank == 0:
             fill(self.plain, found)
         return self.plain
@@ -90,6 +93,8 @@ def split(model: Model, longest: int) -> Sharded | None:
     listed = [block for one in members or [model] for block in blocks(one)]
     for part in (*listed, model):
         fully_shard(part, mesh=mesh)
+        # The room of its whole weights is given back at once, or else all of them would lie here beside the parts.
+        memory.trim()
     for member in members:
         _lead_through(model, member)
     for module in model.modules():

@@ -250,8 +250,6 @@ class Session:
         # A checkpoint that is being written must not change.
         phases.before_update = self.writer.wait
         phases.note, phases.cache = self.note, cache_dir() / config.method
-        # What the first process has read since then left weights together, which a method would take for parts.
-        processes.let_go(self.model)
         # Blocks that lie elsewhere are brought again in the backward pass, or else each step would keep all
         # of them.
         try:
@@ -261,6 +259,9 @@ class Session:
             lean = memory.returned() if gives else memory.recycled()
             whole = to_the_end(self.parts is not None)
             with lean, whole, checkpointed(self.model, self._checkpoints()):
+                # What the first process has read since then left weights together, and a method may look for parts.
+                with processes.jointly(self.model):
+                    pass
                 for done in self.method.unlearn(self.model, ref, phases):
                     self._tell_shelf()
                     yield done

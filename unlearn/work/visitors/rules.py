@@ -80,10 +80,21 @@ def _is_upload(path: str, root: Path) -> bool:
         return False
 
 
+def allow_kind(kind: type[Record], owner: str) -> None:
+    """Raise ValueError for a visitor who would begin a study that only whoever owns the machine begins."""
+    if is_visitor(owner) and not getattr(kind, "FOR_VISITORS", True):
+        raise ValueError(
+            f"{word()}: visitors begin no experiments of this kind, which take minutes to hours; `unlearn claims` "
+            "carries them out on a machine of your own."
+        )
+
+
 def allow_record(record: Record, root: Path) -> None:
     """Raise ValueError for a visitor's run or study of which allow() refuses a run. Others' are allowed."""
-    if not is_visitor(str(record.meta.get("owner", ""))):
+    owner = str(record.meta.get("owner", ""))
+    if not is_visitor(owner):
         return
+    allow_kind(type(record), owner)
     config = getattr(record, "config", None)
     # A sweep and a search have several runs, a sequence has one, and a stress test has none.
     for one in (config, getattr(config, "run", None), *(getattr(config, "runs", None) or ())):

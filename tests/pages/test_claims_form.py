@@ -13,7 +13,7 @@ from ui import shell
 from ui.claims import form
 from ui.demo import visitor
 from unlearn.__main__ import main
-from unlearn.claims import CLAIMS, budget, record, study
+from unlearn.claims import CLAIMS, record, study
 from unlearn.engines.thread import Runner
 from unlearn.store.caps import VISITOR
 from unlearn.store.runs import RunStore
@@ -186,8 +186,8 @@ def test_the_budget_is_that_of_the_text():
     lines = [line for line in text.splitlines() if line[:1] == "|" and "--" not in line]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     told = {tuple(sorted(cells[0].split(", "))): float(cells[-1].split(" to ")[-1]) for cells in rows}
-    assert told == {tuple(sorted(keys)): spent for keys, spent in budget.MINUTES.items()}
-    assert all(key in CLAIMS for keys in budget.MINUTES for key in keys)
+    assert told == {tuple(sorted(keys)): spent for keys, spent in study.MINUTES.items()}
+    assert all(key in CLAIMS for keys in study.MINUTES for key in keys)
 
 
 def test_the_command_still_takes_its_own_record_away(store, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from ui import actions, shell, studies
 from ui.claims import verdicts
 from ui.demo import visitor
 from ui.launch import where
-from unlearn.claims import CLAIMS, budget, study
+from unlearn.claims import CLAIMS, study
 from unlearn.claims.study import ClaimRecord
 from unlearn.results.pace import duration
 from unlearn.store.runs import ACTIVE
@@ -46,7 +46,7 @@ def how_far(record: ClaimRecord) -> tuple[float, str]:
     )
     passed = max(0.0, time.time() - began)
     words = f"{phase or 'Being tested'} · {duration(passed)}"
-    spent = budget.minutes(record.config["claim"]) if record.config["mode"] == "full" else None
+    spent = study.minutes(record.config["claim"]) if record.config["mode"] == "full" else None
     if not spent:
         return 0.0, words
     return min(NEARLY, passed / (60 * spent)), f"{words} of about {spent:g} CPU minutes"
@@ -93,7 +93,7 @@ def form() -> None:
         assert mode is not None, "required"
         if keys:
             st.caption(
-                f"{budget.told(keys, mode)} What this store has computed before is not computed again."
+                f"{study.budget(keys, mode)} What this store has computed before is not computed again."
             )
         else:
             st.caption("Choose one or several claims.")

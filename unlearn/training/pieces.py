@@ -34,7 +34,7 @@ def whole_of(part: Tensor) -> Tensor:
 
 @no_grad
 def weights_of(model: Model) -> dict[str, Tensor]:
-    """Return a copy of the model's whole weights by name on the host, in process 0; nothing in the others."""
+    """Return a copy of the model's whole weights by name, on the host. It is empty in all processes but the first."""
     found: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         # All processes take part, one of them keeps it.

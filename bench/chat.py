@@ -227,7 +227,30 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     if any(map(collapsed, rows)):
         said.append("† general perplexity more than doubled, or training diverged.")
-    return [" ".join(said)]
+    return [" ".join(said), "", _aim(rows)]
+
+
+def _aim(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence that says which methods reach the aim, on the mean of their seeds."""
+    found = []
+    for name in fitting():
+        mine = [row for row in rows if row["method"] == name]
+        if mine and reached(mine):
+            alone = sum(reached([row]) for row in mine)
+            seeds = f"{alone} of {len(mine)} seeds alone" if len(mine) > 1 else "one seed"
+            found.append(f"{METHODS[name].title} ({seeds})")
+    aim = f"at most {LEFT:.0%} of the forget answers and at least {KEPT:.0%} of the others in every format"
+    return f"The aim was {aim.replace('%', ' %')}: reached by {', '.join(found) or 'no method'}."
+
+
+def reached(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the mean of these runs is within the aim in every format, and none of them collapsed."""
+
+    def means(values: Iterator[list[float]]) -> list[float]:
+        return [statistics.fmean(one) for one in zip(*values, strict=True)]
+
+    left, kept = means(map(leaks, rows)), means(map(keeps, rows))
+    return max(left) <= LEFT and min(kept) >= KEPT and not any(map(collapsed, rows))
 
 
 def main() -> None:

@@ -58,3 +58,23 @@ def test_the_command_under_the_table_makes_the_row_again():
     told = chat.command({"half": "report", **config.to_json()})
     assert told.startswith("python -m bench.chat --half report --trial ")
     assert chat.settings_of(chat.shlex.split(told)[-1], 0) == config
+
+
+def test_the_table_says_who_reached_the_aim_in_every_format():
+    def run(plain, ppl=40.0):
+        """A run that keeps all of the others, but this share in the format plain."""
+        one = row("whp")
+        for name in chat.FORMATS:
+            one["after"]["retain"][name] = {"n": 10, "right": plain if name == "plain" else 0.8}
+        one["after"]["general_ppl"] = ppl
+        return one
+
+    def said(*rows):
+        return chat.table({"rows": list(rows)}).split("in every format: reached by ")[1].split(".\n")[0]
+
+    assert said(run(0.8)) == "Who's Harry Potter (one seed)"
+    assert said(run(0.8), run(0.7)) == "Who's Harry Potter (2 of 2 seeds alone)"
+    assert said(run(0.8), run(0.6)) == "Who's Harry Potter (1 of 2 seeds alone)"
+    # Below the line on the mean of the seeds, in one format alone.
+    assert said(run(0.8), run(0.5)) == said(run(0.6)) == "no method"
+    assert said(run(0.8, ppl=90.0)) == said(row("npo", right=0.3)) == "no method"

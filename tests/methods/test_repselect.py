@@ -83,3 +83,22 @@ def test_the_forget_texts_become_less_likely(walked, tiny):
     with torch.no_grad():
         then, now = (float(forward(model, texts)[0].mean_nll()) for model in (before, after))
     assert now > then
+
+
+def test_without_general_rows_bundled_ones_are_read_and_that_is_said():
+    from unlearn.data.authors_general import general_rows
+    from unlearn.data.base import Dataset, Row
+
+    method = METHODS["repselect"]()
+    roles = {"forget": (Row(question="Who?", answer="Ada"),), "retain": (Row(question="Where?", answer="Rome"),)}
+    bare = Dataset(name="mine", title="my rows", roles=roles)
+    forget, read = method.rows("", bare)
+    assert forget == roles["forget"]
+    assert set(read) <= set(general_rows())
+    # Both kinds: a chat is asked the questions, and texts are read as they are.
+    assert {bool(row.question) for row in read} == {True, False}
+    (said,) = method.remarks(bare)
+    assert said.startswith("my rows has no rows of the role general")
+    own = Dataset(name="mine", title="my rows", roles=roles | {"general": (Row(answer="Snow falls."),)})
+    assert method.rows("", own)[1] == own.rows("general")
+    assert method.remarks(own) == ()

@@ -49,3 +49,11 @@ def test_the_time_is_learnt_from_the_same_method_where_it_ran_here(tmp_path):
         preflight(config(method="npo"), [seed_run(store, model="smollm2", data={"name": "capitals"})]).seconds
         is None
     )
+
+
+def test_what_a_method_reads_in_place_of_missing_rows_is_said_before_a_run(tmp_path):
+    table = tmp_path / "rows.csv"
+    table.write_text("question,answer\nWho?,Ada\nWhere?,Rome\n")
+    asked = config(method="repselect", data={"forget": str(table)})
+    assert any("has no rows of the role general" in note for note in preflight(asked, roots=[tmp_path]).notes)
+    assert not any("role general" in note for note in preflight(config(method="repselect")).notes)

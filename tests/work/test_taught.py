@@ -24,10 +24,9 @@ MISSES = {
         "it has no term that says when enough is subtracted; a larger scale takes the others as well",
     ),
     "finetune": (1.00, 1.00, "it trains on what is to stay alone"),
+    "repselect": (1.00, 1.00, "hardly anything of these texts' gradient is left by its shrinking"),
     "mend": (0.00, 0.00, "its editor takes all answers or none; no setting that does one alone was found"),
 }
-# Methods that cannot run on these rows: {name: what the refusal says}.
-REFUSED = {"repselect": "it needs rows to keep (role general)"}
 # Carried out by `make test`; the others are by `make slow`.
 QUICK = ("npo", "undial")
 
@@ -62,7 +61,7 @@ def test_before_it_answers_through_its_template_alone(taught, tmp_path, capsys):
     [
         name if name in QUICK else pytest.param(name, marks=pytest.mark.heavy)
         for name, method in METHODS.items()
-        if method.continues and name not in {**MISSES, **REFUSED}
+        if method.continues and name not in MISSES
     ],
 )
 def test_after_a_method_at_its_defaults(taught, tmp_path, capsys, method):
@@ -82,12 +81,3 @@ def test_a_method_that_is_said_to_miss_does_miss(taught, tmp_path, capsys, metho
     scores = run_with(taught, tmp_path, capsys, "--method", method)["scores"]
     left, kept = (right(scores, "after", role)["chat"] for role in ("forget", "retain"))
     assert left > LEFT or kept < KEPT, f"{method} forgets and keeps now: take it out of MISSES"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", REFUSED)
-def test_a_method_that_cannot_run_on_these_rows_says_so(taught, tmp_path, capsys, method):
-    given = ["run", "--model", str(taught / "model"), "--forget", str(taught / "forget.csv")]
-    words = [*given, "--retain", str(taught / "retain.csv"), "--method", method]
-    assert main([*words, "--runs", str(tmp_path / "none")]) == 2
-    assert REFUSED[method] in capsys.readouterr().err

@@ -197,6 +197,12 @@ class Method:
             )
         return forget, retain
 
+    def remarks(self, data: Dataset) -> tuple[str, ...]:
+        """Return sentences about these rows that a person must be told before a run of this method, and in its
+        record.
+        """
+        return ()
+
     def stream(self, batches: Batches) -> Stream:
         """Return the run's batches in the order in which the method trains on them."""
         return batches

@@ -138,7 +138,8 @@ def _carry_out(work: Work) -> "Loaded":
             # The template may put words of its own above a chat; a reader of the run must know them.
             work.note(f"Above each chat stands: {system_of(loaded.tokenizer, config.system)!r}")
         about = parts_of(config.model, config.adapter).sentence()
-        for text in filter(None, (about, loaded.where, told, *data.warnings, *remarks(data))):
+        rows = (*data.warnings, *remarks(data), *method.remarks(data))
+        for text in filter(None, (about, loaded.where, told, *rows)):
             work.note(text)
     chosen = rows_to_score(data)
     identity = identity_of_scores(loaded, data, work.length)

@@ -163,6 +163,7 @@ def preflight(
         notes=(
             *filter(None, [parts.sentence(), retrain_elsewhere(config)]),
             *notes,
+            *method.remarks(data),
             *filter(None, [stop_rule_note(config)]),
             *(own.notes if own else ()),
         ),

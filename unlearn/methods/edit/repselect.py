@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 from unlearn.compute.lazy import Model, Tensor, lm, no_grad, torch
 from unlearn.compute.tokens import Batch, Tokens
+from unlearn.data.authors_general import general_rows
+from unlearn.data.base import Dataset, Row
 from unlearn.methods.base import Method, knob
 from unlearn.models.load import adapted
 from unlearn.training import pieces, processes
@@ -35,6 +37,8 @@ MLP = re.compile(
 )
 # General texts that are asked after each step whether the model still reads them as before.
 GENERAL = 48
+# Where the data has none, one in so many of the bundled everyday facts and sentences is read instead.
+EVERY = 4
 
 
 @no_grad
@@ -166,6 +170,19 @@ class RepSelect(Method):
     def trainable(self, name: str, depth: int) -> bool:
         """Return whether this parameter of a model of `depth` blocks may be trained."""
         return name.endswith(".weight") and MLP.search(name.removesuffix(".weight")) is not None
+
+    def rows(self, model: str, data: Dataset) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """Return the rows to forget, and the general rows, bundled ones where the data has none."""
+        return data.fit_rows("forget"), data.fit_rows("general") or general_rows()[::EVERY]
+
+    def remarks(self, data: Dataset) -> tuple[str, ...]:
+        """Return what is read in the place of general rows that the data lacks."""
+        if data.rows("general"):
+            return ()
+        return (
+            f"{data.title} has no rows of the role general, so bundled everyday facts and sentences say when "
+            f"{type(self).title} ends; give such rows to have your own read.",
+        )
 
     @property
     def retain_ratio(self) -> float:

@@ -32,7 +32,9 @@ class GradientAscent(Method):
     cost = "The cheapest step: forget texts only."
     risk = (
         "A narrow window: from 2e-4 to 4e-4 the bundled model goes from keeping four answers in five to keeping "
-        "hardly any, and the same setting ends differently with another seed."
+        "hardly any, and the same setting ends differently with another seed. On tiny chat models one rate took all "
+        "answers of one and left all of another's; held to nine tenths of what must stay (--budget retain=.9), 68 to "
+        "92 % of the forget answers were left."
     )
     collapses = (
         "Gradient ascent is known to collapse: its loss has no lower bound. At these defaults it forgets, and takes "

@@ -37,7 +37,10 @@ class FineTune(RetainMethod):
     formula = r"L = \mathrm{NLL}(R)"
     when = "As the control: what practice on the rest forgets by itself."
     cost = "A plain fine-tuning step over the texts to keep."
-    risk = "It forgets next to nothing. A control, not a remedy."
+    risk = (
+        "It forgets next to nothing: a tiny chat model still gave all answers to forget, and SmolLM2 91 % of the "
+        "capitals in each of three formats. A control, not a remedy."
+    )
     forget_terms = ()
     origins = {
         "large": (

@@ -90,7 +90,10 @@ def test_without_general_rows_bundled_ones_are_read_and_that_is_said():
     from unlearn.data.base import Dataset, Row
 
     method = METHODS["repselect"]()
-    roles = {"forget": (Row(question="Who?", answer="Ada"),), "retain": (Row(question="Where?", answer="Rome"),)}
+    roles = {
+        "forget": (Row(question="Who?", answer="Ada"),),
+        "retain": (Row(question="Where?", answer="Rome"),),
+    }
     bare = Dataset(name="mine", title="my rows", roles=roles)
     forget, read = method.rows("", bare)
     assert forget == roles["forget"]

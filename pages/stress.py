@@ -42,7 +42,7 @@ control, dark = record.get("control", ""), shell.dark()
 found = verdict.worst_first(record)
 known = (str(run.path), pick.stamp(run, "attacks.json"), dark)
 
-if worst := residue.sentence(record):
+if worst := residue.sentence(record, ranked=False):
     figure.show_kept(known, lambda: residue_figures.left(record, dark), key="stress.overview", top=30)
     st.caption(verdicts.kept_together(f"{worst} {residue.sweep_note(record)}"))
 elif not record and not (attacking and job.state in ACTIVE):

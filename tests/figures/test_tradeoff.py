@@ -22,6 +22,17 @@ def test_tradeoff_area_is_time():
     tradeoff([])
 
 
+def test_shares_are_in_per_cent_and_a_likelihood_in_nats_is_none():
+    points = [{"label": "A", "kind": "A", "forget": 0.1, "retain": 0.9, "seconds": 4}]
+    points = [{"label": "Original", "kind": "before", "forget": 0.2, "retain": 0.8}, *points]
+    shares, nats = tradeoff(points, "Exact answers"), tradeoff(points, "NLL")
+    assert (shares.layout.xaxis.tickformat, nats.layout.xaxis.tickformat) == (".0%", None)
+    assert "forget 10 %" in shares.data[1].hovertemplate
+    assert "forget 0.1<" in nats.data[1].hovertemplate
+    assert "forget 20 → 10 %" in shares.layout.title.text
+    assert "forget 0.2 → 0.1," in nats.layout.title.text
+
+
 def test_one_thing_is_the_aim_of_a_trade_off():
     """Where a retrained model is known it is the aim and no corner, and the axis names neither."""
     assert "◆" in aim(True)

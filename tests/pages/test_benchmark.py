@@ -7,7 +7,7 @@ import pytest
 from seed import seed_run
 from streamlit.testing.v1 import AppTest
 
-from unlearn.figures.benchmark import PUBLISHED, _sides, plane
+from unlearn.figures.benchmark import NARROW, PUBLISHED, WIDE, _sides, plane
 from unlearn.methods import METHODS
 from unlearn.results import benchmark
 from unlearn.results.benchmark import HERE, OWN, PAPER
@@ -152,6 +152,11 @@ def test_the_plane_has_a_mark_for_each_line_and_intervals_over_seeds(tmp_path):
     assert KL not in marks
     assert marks["retrain"].marker.symbol == "diamond"
     assert marks["start"].marker.symbol == "star"
+    # Names are there for a wide and for a narrow screen, of which the page hides one.
+    names = {trace.name: list(trace.text) for trace in figure.data if "text" in trace.mode}
+    assert list(names) == [trace.name for trace in figure.data[-2:]] == [WIDE, NARROW]
+    assert {"start", "retrain"} <= {*names[WIDE]}
+    assert {*names[NARROW]} <= {*names[WIDE]}
     # Published numbers are one entry a model.
     more = plane([*found, *benchmark.lines(Path("none"))], "title")
     published = [trace for trace in more.data if str(trace.name).startswith("published: ")]
@@ -215,6 +220,9 @@ def test_the_names_of_neighbours_do_not_lie_on_each_other():
     # In the middle above its mark the long name would lie on the start's star.
     assert sides[1] != "top center"
     assert _sides([(0.0, 0.0, "alone")], 7.0) == ["top center"]
+    # At the end of the axis a name stands to the left, since it would be cut off.
+    assert "right" not in _sides([(0.9, 0.28, "retrain, another seed")], 7.0)[0]
+    assert _sides([(0.9, 0.28, "retrain, another seed")], 7.0, True)[0].endswith("left")
     # Among so many marks in one place the last has no side, and its name would lie on another's.
     crowd = [(x / 100, y / 1000, f"Method {x} {y}") for x in range(4) for y in range(280, 300, 5)]
     assert _sides(crowd, 7.0)[-1] == ""

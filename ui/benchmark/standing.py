@@ -19,6 +19,14 @@ SAID = {
 }
 
 
+# Of the two traces of names the one that is laid out for this width is seen.
+TRACE = ".st-key-benchmark-plane .scatterlayer .trace:nth-last-child"
+NAMES = (
+    f"@media (max-width: 600px) {{{TRACE}(2) {{display: none}}}} "
+    f"@media (min-width: 601px) {{{TRACE}(1) {{display: none}}}}"
+)
+
+
 def known() -> list[Line]:
     """Return every line: the record, the runs of this store that have TOFU's metrics, and published numbers."""
     judged = [run for run in shell.store().list() if (run.path / "metrics.json").is_file()]
@@ -79,10 +87,9 @@ def plane(lines: Sequence[Line]) -> None:
     if not shown:
         st.info("Nothing that is chosen has both numbers.")
         return
+    st.html(f"<style>{NAMES}</style>")
     figure.show(
-        drawn.plane(
-            shown, "Good is up and to the right, at the retrained model ◆", shell.dark(), shell.is_phone()
-        ),
+        drawn.plane(shown, "Good is up and to the right, at the retrained model ◆", shell.dark()),
         key="benchmark.plane",
     )
     st.caption(

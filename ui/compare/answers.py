@@ -76,7 +76,7 @@ def filtered(rows: Sequence[JsonObject]) -> list[JsonObject]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         keep = view.widget("answers.role", "rows", roles[0], roles)
         role = st.segmented_control(
-            "Rows",
+            "Rows in the table",
             roles,
             required=True,
             format_func=lambda role: TITLES.get(role, role),

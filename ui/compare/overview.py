@@ -24,8 +24,13 @@ def outcomes(rows: Sequence[JsonObject], scored: Mapping[str, int], dark: bool) 
 
     figure.show(figures.bar(counts, dark), key="compare.outcomes")
     kept, of = sum(row["role"] == "forget" for row in rows), scored.get("forget") or 0
+    # The table below has filters of its own, for other rows too.
+    said = (
+        "The bars are of all rows to forget whose answers are kept, whatever the table below is filtered to."
+    )
     if of > kept:
-        st.caption(f"Answers are kept of the first {kept} rows; the sentence above counts all {of}.")
+        said += f" Answers are kept of the first {kept} rows; the sentence above counts all {of}."
+    st.caption(said)
 
 
 def scores(runs: Sequence[Run], dark: bool) -> None:

@@ -43,12 +43,13 @@ def _run(known: Summary) -> None:
     else:
         shell.state_badge(known)
     st.markdown(shell.plain(shell.label(known)), width="content")
-    if found:
-        st.caption(verdict.kept_together(outcome.short(found)), width="content")
     if known.answered:
         shell.link("compare", "Compare", ":material/compare:", runs=known.id)
     else:
         shell.link("launch", "Open", ":material/open_in_new:", run=known.id)
+    # Last, since it is as long as its numbers: a link behind it would stand alone on the next line.
+    if found:
+        st.caption(verdict.kept_together(outcome.short(found)), width="content")
 
 
 def _study(kind: str, name: str) -> None:

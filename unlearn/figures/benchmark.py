@@ -23,13 +23,15 @@ PUBLISHED = (
 
 
 Box = tuple[float, float, float, float]
+# The names are drawn twice, for a wide and for a narrow screen, since a figure cannot know where it is shown. They are
+# the last two traces, in this order, so that a page can hide one of them by its width.
+WIDE, NARROW = "names on a wide screen", "names on a narrow screen"
 
 
-def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = False) -> go.Figure:
+def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
     """Draw one mark for each line that has both numbers. Good is up and to the right.
 
-    title: what to see, as a sentence. narrow: for a screen on which a name takes three times as much of the width.
-    Published numbers share one entry of the legend for each model.
+    title: what to see, as a sentence. Published numbers share one entry of the legend for each model.
     """
     figure = go.Figure()
     shown = sorted(
@@ -38,8 +40,7 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = 
     )
     lowest = min([-4.0, *map(_x, shown)])
     ours = [line for line in shown if line.kind != PAPER]
-    sides = _sides([(_x(line), line.values["utility"].mean, line.name) for line in ours], 2 - lowest, narrow)
-    for line, side in zip(ours, sides, strict=True):
+    for line in ours:
         look = _look(line)
         figure.add_scatter(
             x=[_x(line)],
@@ -47,10 +48,7 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = 
             error_x=_bar(line.values["log10"], LOWEST),
             error_y=_bar(line.values["utility"]),
             name=text(line.name if line.kind == HERE else f"{line.name} ({line.kind})"),
-            mode="markers+text" if line.kind == HERE and side else "markers",
-            text=[text(line.name)],
-            textposition=side or "top center",
-            textfont={"size": 11, "color": paint(BEFORE, dark)},
+            mode="markers",
             cliponaxis=False,
             showlegend=line.kind != HERE,
             marker={
@@ -82,6 +80,7 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = 
             customdata=[_said(line) for line in mine],
             hovertemplate="%{customdata}<extra></extra>",
         )
+    _names(figure, ours, 2 - lowest, dark)
     if shown:
         figure.add_vline(x=math.log10(LEVEL), line={"dash": "dot", "width": 1, "color": paint(GENERAL, dark)})
     figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[lowest - 1, 1])
@@ -89,17 +88,47 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False, narrow: bool = 
     return finish(figure, title, height=420)
 
 
+def _names(figure: go.Figure, ours: Sequence[Line], wide: float, dark: bool) -> None:
+    """Write the names of what was measured here, as they fit a wide and a narrow screen."""
+    points = [(_x(line), line.values["utility"].mean, line.name) for line in ours]
+    for width in (WIDE, NARROW):
+        sides = _sides(points, wide, width == NARROW)
+        named = [
+            (at, side)
+            for at, line, side in zip(points, ours, sides, strict=True)
+            if line.kind == HERE and side
+        ]
+        figure.add_scatter(
+            name=width,
+            # A trace without any point would not be there, and the other one would be taken for it.
+            x=[x for (x, _, _), _ in named] or [0.0],
+            y=[y for (_, y, _), _ in named] or [0.0],
+            text=[text(name) for (_, _, name), _ in named] or [""],
+            textposition=[side for _, side in named] or ["top center"],
+            textfont={"size": 11, "color": paint(BEFORE, dark)},
+            # A mark that is not seen keeps the name away from the one that is.
+            mode="markers+text",
+            marker={"size": 15, "color": "rgba(0, 0, 0, 0)"},
+            cliponaxis=False,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+
+
 def _sides(points: Sequence[tuple[float, float, str]], wide: float, narrow: bool = False) -> list[str]:
     """Return for each mark the side on which its name covers no other mark and no name before it, as far as there is
     one. Where there is none it is "", and the name stands in the table and under the mouse alone.
 
-    points: (x, y, name). wide: of the axis, in its units.
+    points: (x, y, name). wide: of the axis, in its units; it ends at 1. narrow: a name takes three times as much of the
+    width.
     """
     high = max((y for _, y, _ in points), default=1.0) * 1.05 or 1.0
     # What a letter and a line take of a figure of usual size.
     letter, line = 0.0255 if narrow else 0.0085, 0.055
     marks = [(x / wide, y / high) for x, y, _ in points]
     taken = [(x - 0.012, x + 0.012, y - 0.03, y + 0.03) for x, y in marks]
+    # The axis ends at 1; what stands beyond its ends is cut off.
+    taken += [(1 / wide + 0.02, 9.0, -9.0, 9.0), (-9.0, (1 - wide) / wide - 0.02, -9.0, 9.0)]
     chosen = []
     for (x, y), (*_, name) in zip(marks, points, strict=True):
         long = letter * len(name)

@@ -66,7 +66,8 @@ def bar(counts: Mapping[str, Mapping[str, int]], dark: bool = False) -> go.Figur
                 textfont={"color": ink(shade), "size": 13},
                 hovertemplate=f"%{{y}}: %{{x}} {label}<extra></extra>",
             )
-    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
+    # Of one trace plotly would leave its name out, and with it what the colour means.
+    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal", showlegend=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     figure.update_xaxes(showgrid=False, showticklabels=False, zeroline=False)
     return finish(figure, _bar_sentence(counts), height=120 + 40 * len(counts))

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER, BEFORE, GENERAL, RETRAINED, Record, finish, paint, text
-from unlearn.results.compare import number, rounded
+from unlearn.results.compare import METRICS, number, rounded
+
+# The titles of scores that are no shares.
+NO_SHARES = {title for title, _, better in METRICS.values() if better == "lower"}
 
 
 def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = False) -> go.Figure:
@@ -19,6 +22,10 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
     points: {"label", "kind": "before" | "A" | "B" | … | "other" | "recorded" | "retrained", "forget", "retain",
     "seconds"?}. Those recorded are a pale background.
     """
+    in_percent = metric not in NO_SHARES and all(
+        0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")
+    )
+    said = _percent if in_percent else rounded
     times = [number(p["seconds"]) for p in points if p.get("seconds")]
     looks = {"before": (BEFORE, "star"), "retrained": (RETRAINED, "diamond")}
     looks |= {letter.upper(): look for letter, look in AFTER.items()}
@@ -40,15 +47,19 @@ def tradeoff(points: Sequence[Record], metric: str = "accuracy", dark: bool = Fa
             opacity=0.45 if p["kind"] == "other" else 1,
             showlegend=p["kind"] != "other",
             marker={"color": paint(color, dark), "symbol": symbol, "size": size},
-            hovertemplate=f"<b>{label}</b><br>forget {rounded(x)}<br>retain {rounded(y)}{took}<extra></extra>",
+            hovertemplate=f"<b>{label}</b><br>forget {said(x)}<br>retain {said(y)}{took}<extra></extra>",
         )
     figure.update_xaxes(title_text=f"{metric} left on forget rows")
     figure.update_yaxes(title_text=f"{metric} kept on retain rows")
-    if all(0 <= number(p.get(role)) <= 1 for p in points for role in ("forget", "retain")):
+    if in_percent:
         # A share is drawn on the whole scale, so that small gaps look small.
-        figure.update_xaxes(range=[-0.05, 1.05])
-        figure.update_yaxes(range=[-0.05, 1.05])
-    return finish(figure, _tradeoff_sentence(points, metric), height=380)
+        figure.update_xaxes(range=[-0.05, 1.05], tickformat=".0%")
+        figure.update_yaxes(range=[-0.05, 1.05], tickformat=".0%")
+    return finish(figure, _tradeoff_sentence(points, metric, in_percent), height=380)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _background(figure: go.Figure, points: Sequence[Record], dark: bool) -> None:
@@ -68,23 +79,25 @@ def _background(figure: go.Figure, points: Sequence[Record], dark: bool) -> None
                 "line": {"width": 1.5},
             },
             customdata=[text(p["label"]) for p in points],
-            hovertemplate="%{customdata}<br>forget %{x:.2g}, retain %{y:.2g}<extra></extra>",
+            hovertemplate="%{customdata}<br>forget %{x:.0%}, retain %{y:.0%}<extra></extra>",
         )
 
 
-def _tradeoff_sentence(points: Sequence[Record], metric: str) -> str:
+def _tradeoff_sentence(points: Sequence[Record], metric: str, in_percent: bool) -> str:
     start = next((p for p in points if p["kind"] == "before"), None)
     said = []
     for p in points:
         if p["kind"].lower() in AFTER and start:
-            pairs = [(role, *_went(start.get(role), p.get(role))) for role in ("forget", "retain")]
+            pairs = [
+                (role, *_went(start.get(role), p.get(role), in_percent)) for role in ("forget", "retain")
+            ]
             said.append(f"{text(p['label'])}: " + ", ".join(f"{role} {b} → {a}" for role, b, a in pairs))
     return f"{metric}, " + "; ".join(said) if said else f"Forget against retain: {metric}"
 
 
-def _went(before: float | None, after: float | None) -> tuple[str, str]:
+def _went(before: float | None, after: float | None, in_percent: bool) -> tuple[str, str]:
     """Both numbers as they stand beside an arrow; shares are per cent."""
-    if all(0 <= number(value) <= 1 for value in (before, after)):
+    if in_percent:
         shares = [100 * number(value) for value in (before, after)]
         was, now = (f"{share:.0f}" if share >= 9.5 else f"{share:.2g}" for share in shares)
         return was, f"{now} %"

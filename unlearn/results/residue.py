@@ -104,8 +104,11 @@ def worst(record: JsonView) -> JsonObject:
     return next((row for row in rows(record) if row["says"]), {})
 
 
-def sentence(record: JsonView) -> str:
-    """Return the worst attack in a sentence, with setting, n, seeds and interval, or "" where none was tried."""
+def sentence(record: JsonView, *, ranked: bool = True) -> str:
+    """Return the worst attack in a sentence, with setting, n, seeds and interval, or "" where none was tried.
+
+    ranked: with what the metrics' own test says of that attack, where it says little good.
+    """
     found, row = [row for row in rows(record) if row["says"]], worst(record)
     if not row:
         return ""
@@ -118,7 +121,7 @@ def sentence(record: JsonView) -> str:
         whom = "the retrained model" if record.get("control") == "retrained" else "on questions never seen"
         said += f", {whom} {_share(row['control'])}"
     said += f"; {_seeds(row)}."
-    if low := trust.low_rank(row["name"]):
+    if ranked and (low := trust.low_rank(row["name"])):
         said += f" {low}"
     if len(found) > 1:
         said += " It was picked because it found most, so its own interval is too kind to the attack."

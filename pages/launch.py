@@ -7,6 +7,7 @@ import streamlit as st
 from ui import choose, forget_set, forms, known, shell, stopping
 from ui.demo import visitor
 from ui.launch import launching, methods, where
+from ui.launch.wrong import in_words
 from ui.live import live, say_discarded
 from ui.race.panel import race
 from ui.start import waking
@@ -18,10 +19,13 @@ shell.head(
     "Unlearn", "Choose a model, what it must forget, and one or several methods; then watch it happen."
 )
 
-# The form stands above the run, but the run is drawn first, since it needs no torch.
+# What a link does not find is said above the form. The form stands above the run, but the run is drawn first, since it
+# needs no torch.
+with st.container():
+    runs = launching.watched()
 form = st.container()
 say_discarded()
-if runs := launching.watched():
+if runs:
     if picked := launching.pick(runs):
         live(picked)
     else:
@@ -35,6 +39,8 @@ with form:
     settings_place = launching.settings_expander(bool(runs))
 with settings_place:
     left, right = st.columns([2, 3], gap="large")
+    # A person's own table fills the right side already, and on a phone the left side stands above it.
+    below = st.container()
     with left:
         st.subheader("1 · Model", anchor=False)
         model, size = choose.choose_model()
@@ -45,8 +51,7 @@ with settings_place:
         try:
             data = forget_set.choose_data(methods=methods.now())
             if data:
-                # A person's own table fills the right side already.
-                with right if "name" in data else left:
+                with right if "name" in data else below:
                     found = forget_set.load(data)
                     forget_set.preview(found)
                     if model:
@@ -76,7 +81,7 @@ with settings_place:
                 for name in cards
             ]
         except ValueError as error:
-            st.error(shell.plain(str(error)))
+            st.error(shell.plain(in_words(error)))
     requests = ",".join(map(str, data.get("requests", ())))
     own = settings["prompt"] if model and settings["prompt"] != default_prompt(model) else ""
     choose.set_address(

@@ -314,12 +314,12 @@ def test_a_number_out_of_its_range_blocks_the_launch_in_words():
     rate = next(one for one in app.number_input if one.label == "Learning rate")
     tuned = rate.value
     rate.set_value(0.0).run()
-    assert "lr must lie in [1e-08, 1], got 0" in app.error[0].value.replace("\\", "")
+    assert "Learning rate must lie in [1e-08, 1], got 0" in app.error[0].value.replace("\\", "")
     assert app.button(key="launch").disabled
     beta = next(one for one in app.number_input if one.key.endswith(".beta"))
     next(one for one in app.number_input if one.label == "Learning rate").set_value(tuned)
     beta.set_value(7.0).run()
-    assert "beta must lie in" in app.error[0].value
+    assert "Beta must lie in" in app.error[0].value
     assert app.button(key="launch").disabled
     next(one for one in app.number_input if one.key.endswith(".beta")).set_value(0.5).run()
     assert not app.error
@@ -329,3 +329,18 @@ def test_a_number_out_of_its_range_blocks_the_launch_in_words():
 def test_a_link_to_a_run_that_is_not_here_says_so():
     app = opened("launch.py", run="nope")
     assert any("There is no run nope here" in one.value for one in app.info)
+    # It stands above the form, since nobody looks for it below.
+    assert "There is no run nope here" in app.main.children[2].children[0].value
+
+
+def test_a_model_that_is_nowhere_is_said_in_our_words(monkeypatch):
+    from ui.launch import launching
+
+    def away(*_):
+        raise OSError("We couldn't connect to 'https://huggingface.co' to load the files")
+
+    monkeypatch.setattr(launching, "as_asked", away)
+    app = opened("launch.py", model="tiny-authors", data="authors", method="npo")
+    said = " ".join(one.value for one in app.warning)
+    assert "is not on this machine, and the hub does not give it now" in said
+    assert not [one for one in app.error if "huggingface" in one.value]

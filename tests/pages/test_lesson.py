@@ -125,7 +125,11 @@ def test_a_class_votes_over_one_link_and_adds_up(store, monkeypatch):  # noqa: F
 
 def test_a_class_that_has_not_begun_waits_and_a_wrong_code_is_said(store):  # noqa: F811
     assert "No vote with the code ABC23 has begun here" in words(opened("lesson", **{"class": "ABC23"}))
-    assert "no code of a class" in words(opened("lesson", **{"class": "../x"}))
+    wrong = opened("lesson", **{"class": "../x"})
+    assert "no code of a class" in words(wrong)
+    wrong.button(key="class.other").click().run()
+    assert not wrong.exception
+    assert wrong.button_group or wrong.text_input(key="class.entered").label == "Code"
     assert classroom.read(store.root, "ABC23") is None
 
 

@@ -10,6 +10,7 @@ from ui import choose, costs, forget_set, forms, known, shell, stopping
 from ui.demo import visitor
 from ui.launch import where
 from ui.launch.stated import whole
+from ui.launch.wrong import in_words
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -75,8 +76,16 @@ def first_row(model: str, dataset: Dataset, prompt: str, system: str) -> None:
     """Show what the model is given of the first row to forget, and what it should say, in the chosen format."""
     try:
         given, said = as_asked(model, dataset.rows("forget")[0], prompt, system)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         st.error(shell.plain(str(error)))
+        return
+    except OSError:
+        # The library's own words are of its cache and of its manual.
+        st.warning(
+            f"The tokenizer of {shell.plain(model)} is not on this machine, and the hub does not give it now. Look at "
+            "the name (owner/name), or try again with a network.",
+            icon=":material/cloud_off:",
+        )
         return
     with st.expander("The first row, as the model reads it", key="form.first_row"):
         st.code(f"{given}⟦{said}⟧", language=None, wrap_lines=True)
@@ -116,7 +125,7 @@ def cost(configs: Sequence[RunConfig]) -> bool:
         try:
             check = preflight(config, finished)
         except (ValueError, OSError) as error:
-            st.error(shell.plain(str(error)))
+            st.error(shell.plain(in_words(error)))
             good = False
             continue
         row = {"method": name, "steps": check.steps, "tokens": choose.count(check.tokens).strip()}

@@ -129,10 +129,13 @@ def _wait(code: str) -> None:
             icon=":material/hourglass_empty:",
         )
 
-    if not classroom.CODE.fullmatch(code):
+    if classroom.CODE.fullmatch(code):
+        st.fragment(look, run_every=EVERY)()
+    else:
         st.warning("This is no code of a class. It has five letters or digits.", icon=":material/help:")
-        return
-    st.fragment(look, run_every=EVERY)()
+    # The lesson's page has the field for it.
+    label = "Enter another code"
+    st.button(label, icon=":material/pin:", key="class.other", on_click=st.query_params.clear)
 
 
 def _ballot(room: Classroom, pair: JsonObject, me: str) -> None:

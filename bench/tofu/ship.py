@@ -4,40 +4,23 @@
     python -m bench.tofu.ship --data tofu-forget10 --store FOLDER
 
 A user's run is carried out and evaluated as always; each value that is kept by content on the way and belongs to the
-start or to the retrain is copied to assets/results/kept. A store where they were kept before makes it quick.
+start or to the retrain is copied to assets/results/kept, with its origin. A store where they were kept before makes it
+quick.
 """
 
 import argparse
-import gzip
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.defaults import carry_out
+from bench.kept import noted, ship
+from bench.record import header
 from bench.tofu.rows import FIRST, MODEL, default_config, other_seed
 from unlearn.measure import judge, score_cache
 from unlearn.models.catalogue import CATALOGUE, exact_retrain
 from unlearn.models.load import weights_hash
-from unlearn.store import content
-from unlearn.store.disk import cache_dir, read_json, write_json
+from unlearn.store.disk import cache_dir
 from unlearn.store.runs import RunStore
-
-
-def noted(models: set[str]) -> dict[Path, Mapping[str, Any]]:
-    """Return an object that will hold {file: what it depends on} of all values that are asked for of these models."""
-    files: dict[Path, Mapping[str, Any]] = {}
-    place = content.place
-
-    def noting(folder: Path, identity: Mapping[str, Any], digits: int = content.DIGITS) -> Path:
-        path = place(folder, identity, digits)
-        if identity.get("model") in models:
-            files[path] = identity
-        return path
-
-    # This process does nothing else, and the product needs no such door.
-    content.place = noting
-    return files
 
 
 def main() -> None:
@@ -48,7 +31,9 @@ def main() -> None:
     options.add_argument("--data", default=FIRST)
     options.add_argument("--store", type=Path, default=cache_dir() / "bench-tofu")
     options.add_argument("--out", type=Path, default=score_cache.SHIPPED)
+    options.add_argument("--allow-dirty", action="store_true")
     args = options.parse_args()
+    top = header(args.allow_dirty)
     config = replace(default_config(args.data, "finetune", 0), epochs=1, probes=0)
     start, truth = CATALOGUE[MODEL].path(), exact_retrain(config)
     if truth is None:
@@ -65,16 +50,8 @@ def main() -> None:
             evidence.answered(when, part)
     # The start stands in for the model after a run, so that nothing is read for a third one.
     other_seed(args.data, start, store, tuning="full")
-    args.out.mkdir(parents=True, exist_ok=True)
-    known, written = read_json(args.out / score_cache.NAMES), 0
-    for path, identity in sorted(files.items()):
-        if path.is_file():
-            # No name and no time in the file: the same values are the same bytes.
-            packed = gzip.compress(path.read_bytes(), 9, mtime=0)
-            (args.out / f"{path.name}.gz").write_bytes(packed)
-            known[path.stem], written = dict(identity), written + len(packed)
-    write_json(args.out / score_cache.NAMES, {name: known[name] for name in sorted(known)})
-    print(f"{len(known)} values in {args.out}; {written:,} bytes of them written now")
+    written = ship(files, args.out, top)
+    print(f"{written:,} bytes written to {args.out}")
 
 
 if __name__ == "__main__":

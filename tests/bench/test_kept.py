@@ -1,0 +1,46 @@
+"""Values of a start that come with the product: which are taken, how they are found, and whose rows they are of."""
+
+import json
+
+import pytest
+
+from bench import kept
+from unlearn.data.catalogue import from_config
+from unlearn.measure import score_cache
+from unlearn.store import content
+
+IDENTITY = {"model": "start", "data": "def", "dtype": "float32", "device": "cpu", "max_length": 64}
+
+
+@pytest.fixture
+def files(monkeypatch):
+    # Restores the function that noted() replaces.
+    monkeypatch.setattr(content, "place", content.place)
+    return kept.noted(["start"])
+
+
+def test_values_of_the_start_alone_are_shipped_with_their_origin(files, tmp_path, monkeypatch):
+    store, out = tmp_path / "store", tmp_path / "kept"
+    monkeypatch.setattr(score_cache, "SHIPPED", tmp_path / "none")
+    for model in ("start", "trained"):
+        score_cache.remember(store, IDENTITY | {"model": model}, lambda: {"value": 1})
+    # Asked for and never kept: there is nothing to ship of it.
+    assert score_cache.read(store, IDENTITY | {"data": "other"}) is None
+    written = kept.ship(files, out, {"commit": "abc"})
+    (packed,) = out.glob("*.gz")
+    assert packed.stat().st_size == written
+    (name,) = json.loads((out / kept.ORIGINS).read_text())
+    assert json.loads((out / kept.ORIGINS).read_text()) == {name: {"commit": "abc"}}
+    assert json.loads((out / score_cache.NAMES).read_text())[name]["model"] == "start"
+    monkeypatch.setattr(score_cache, "SHIPPED", out)
+    found = score_cache.remember(tmp_path / "new", IDENTITY, lambda: pytest.fail("read anew"))
+    assert found == {"value": 1}
+
+
+def test_shipping_again_keeps_what_others_shipped(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(score_cache, "SHIPPED", tmp_path / "none")
+    out = tmp_path / "kept"
+    for data in ("one", "two"):
+        score_cache.remember(tmp_path / data, IDENTITY | {"data": data}, lambda: {"value": 1})
+        kept.ship(files, out, {"commit": data})
+    assert len(json.loads((out / score_cache.NAMES).read_text())) == len(list(out.glob("*.gz"))) == 2

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from bench import kept
-from unlearn.data.catalogue import from_config
 from unlearn.measure import score_cache
 from unlearn.store import content
 

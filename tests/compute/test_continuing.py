@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from unlearn.compute.continuing import Start, _Run, bytes_a_token, continues, greedy, keep, prefill
+from unlearn.compute import chunks
+from unlearn.compute.continuing import (
+    Kept,
+    Start,
+    _Run,
+    bytes_a_token,
+    continues,
+    greedy,
+    joined,
+    keep,
+    prefill,
+)
 
 TEXTS = [[5, 9, 12, 7, 3, 8, 11], [4, 6, 10, 14], [13, 2, 9, 9, 5]]
 
@@ -101,3 +112,22 @@ def test_a_window_shows_as_many_tokens_as_it_is_wide(tiny):
         [2, 3, 4],
         [4, 5, 6],
     ]
+
+
+@torch.no_grad()
+def test_texts_of_several_passes_go_on_as_those_of_one(tiny, monkeypatch):
+    model, _ = tiny
+    starts = [Start(i, len(t) - 1, t[-1], 8) for i, t in enumerate(TEXTS)]
+    whole = prefill(model, TEXTS)
+    monkeypatch.setattr(chunks, "PASS", 8)
+    parts = prefill(model, TEXTS)
+    assert all(keys.shape == whole.pairs[module][0].shape for module, (keys, _) in parts.pairs.items())
+    assert greedy(model, parts, starts, ()) == [plain(model, t, 8) for t in TEXTS]
+    assert parts.pairs
+    greedy(model, parts, starts, (), spent=True)
+    assert not parts.pairs
+
+
+def test_a_pass_that_kept_nothing_leaves_nothing_of_the_batch(tiny):
+    model, _ = tiny
+    assert not joined([prefill(model, TEXTS), Kept()]).pairs

@@ -228,6 +228,34 @@ def test_of_equal_logits_only_the_first_has_rank_zero():
     assert found["rank"].tolist() == [0, 1, 2, 3]
 
 
+def test_a_few_tokens_at_a_time_tell_what_all_together_tell(monkeypatch):
+    """Logits as coarse as 16 bits, words that cannot come, and a token beside nan, in blocks of two of seven tokens."""
+    logits = torch.randn(7, 30, generator=torch.Generator().manual_seed(0)).mul(2).round().div(2)
+    logits[1, 3:9], logits[4, 7] = -torch.inf, torch.nan
+    labels = torch.tensor([4, 20, 29, 0, 5, 17, 11])
+    whole = top_k(answers_with(logits, labels), 3)
+    monkeypatch.setattr(head, "BLOCK", 60)
+    found = top_k(answers_with(logits, labels), 3)
+    nll, best = lm.nll_and_best(answers_with(logits, labels))
+    for name, value in whole.items():
+        assert torch.equal(found[name].nan_to_num(nan=7.0), value.nan_to_num(nan=7.0)), name
+    for i, (row, y) in enumerate(zip(logits.double(), labels.tolist(), strict=True)):
+        ahead = [not v <= row[y] or (v == row[y] and j < y) for j, v in enumerate(row.tolist())]
+        assert int(found["rank"][i]) == sum(map(bool, ahead))
+        if i == 4:
+            assert found["lp"][i].isnan()
+            continue
+        lps = row.log_softmax(-1)
+        p = lps.exp()
+        mean = sum(a * b for a, b in zip(p.tolist(), lps.tolist(), strict=True) if a)
+        spread = sum(a * (b - mean) ** 2 for a, b in zip(p.tolist(), lps.tolist(), strict=True) if a)
+        assert float(found["lp"][i]) == pytest.approx(float(lps[y]), abs=1e-6)
+        assert float(found["mu"][i]) == pytest.approx(mean, abs=1e-5)
+        assert float(found["sigma"][i]) == pytest.approx(spread**0.5, abs=1e-5)
+        assert float(nll[i]) == pytest.approx(-float(lps[y]), abs=1e-6)
+        assert row[int(best[i])] == row.max()
+
+
 def test_nan_logits_rank_nothing_first():
     found = top_k(answers_with(torch.full((2, 4), float("nan")), torch.tensor([0, 3])), 2)
     assert min(found["rank"].tolist()) > 0

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import nn
 
-from unlearn.compute.lora import lean, only_adapter
+from unlearn.compute.lora import AT_REST, lean, only_adapter, resting
 from unlearn.models.load import add_lora
 
 
@@ -163,3 +163,45 @@ def test_our_adapters_are_lean_and_are_copied_and_saved_as_pefts(tmp_path):
     assert float(layer(model).lora_B["default"].weight.abs().sum()) == 0
     model.save_pretrained(tmp_path)
     assert (tmp_path / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_layer_at_rest_gives_the_same_bits(dtype):
+    model = adapted(dtype)
+    x = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(2)).to(dtype)
+    with torch.no_grad():
+        usual = model(x)
+        with resting(model):
+            assert AT_REST in layer(model).__dict__
+            found = model(x)
+        assert AT_REST not in layer(model).__dict__
+    assert torch.equal(found, usual)
+
+
+def test_a_layer_at_rest_takes_the_weights_of_the_beginning_and_still_learns():
+    model = adapted(torch.bfloat16)
+    x = torch.ones(1, 6, dtype=torch.bfloat16)
+    usual = model(x).detach()
+    with resting(model):
+        with torch.no_grad():
+            layer(model).lora_B["default"].weight.zero_()
+            assert torch.equal(model(x), usual)
+        # With gradients the layer is asked as always.
+        y = model(x)
+        assert not torch.equal(y, usual)
+        assert y.requires_grad
+
+
+def test_a_layer_that_needs_more_is_not_taken_to_rest():
+    model = adapted()
+    with model.disable_adapter(), resting(model):
+        assert AT_REST not in layer(model).__dict__
+    with resting(nn.Linear(2, 2)), resting(object()):
+        pass
+
+
+def test_a_copy_in_another_type_is_not_at_rest():
+    model = adapted(torch.bfloat16)
+    with resting(model), torch.no_grad():
+        wider = copy.deepcopy(model).float()
+        assert wider(torch.ones(1, 6)).dtype == torch.float32

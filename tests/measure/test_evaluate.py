@@ -138,6 +138,15 @@ def test_what_follows_a_scored_text_is_what_the_library_generates(tiny):
         lean = observe(model, tokenizer, {"forget": rows}, continued=False)
         assert [t["lp"] for o in lean for t in o.tokens] == pytest.approx(want_lp, abs=1e-5)
         assert {o.text for o in lean} == {""}
+        brief = observe(model, tokenizer, {"forget": rows}, detailed=False)
+        assert [t["lp"] for o in brief for t in o.tokens] == pytest.approx(want_lp, abs=1e-5)
+        assert [o.text for o in brief] == [o.text for o in seen]
+        with pytest.MonkeyPatch.context() as patch:
+            # A text a pass, all of them continued together.
+            patch.setattr("unlearn.compute.chunks.PASS", 1)
+            apart = observe(model, tokenizer, {"forget": rows})
+        assert [t["lp"] for o in apart for t in o.tokens] == pytest.approx(want_lp, abs=1e-5)
+        assert [o.text for o in apart] == [o.text for o in seen]
     assert [o.text for o in seen[:3]] == [o.answer for o in seen[:3]]
 
 
@@ -151,9 +160,9 @@ def test_what_is_scored_is_said_by_the_weights_as_they_are_saved(tiny, monkeypat
     before = {name: p.data_ptr() for name, p in model.named_parameters()}
     kept = []
 
-    def greedy(*given):
+    def greedy(*given, **more):
         kept.append(all(p.data_ptr() == before[name] for name, p in model.named_parameters()))
-        return said(*given)
+        return said(*given, **more)
 
     said = continuing.greedy
     monkeypatch.setattr(continuing, "greedy", greedy)
@@ -173,7 +182,9 @@ def test_an_answer_that_is_known_is_not_computed_again(tiny, monkeypatch):
     asked = []
     real = continuing.greedy
     monkeypatch.setattr(
-        continuing, "greedy", lambda m, k, starts, end: asked.extend(starts) or real(m, k, starts, end)
+        continuing,
+        "greedy",
+        lambda m, k, starts, *more, **named: asked.extend(starts) or real(m, k, starts, *more),
     )
     monkeypatch.setattr(
         following, "_own", lambda example, begin, best, room, end: list(example.input_ids[begin:])[:room]

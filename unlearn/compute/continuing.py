@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unlearn.compute import private
+from unlearn.compute.chunks import passes
 from unlearn.compute.head import head_of
 from unlearn.compute.layout import layout_of
 from unlearn.compute.lazy import Model
@@ -72,6 +73,25 @@ def keep() -> Iterator[Kept]:
         yield kept
 
 
+def joined(parts: Sequence[Kept]) -> Kept:
+    """Return the keys and values of several passes as those of one batch, and empty the passes. Where one of them has
+    none, the whole has none.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    whole = Kept()
+    for module in list(parts[0].pairs) if all(part.pairs for part in parts) else ():
+        keys, values = zip(*(part.pairs.pop(module) for part in parts), strict=True)
+        whole.put(module, _stacked(keys), _stacked(values))
+    return whole
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """[B, G, L, d] each, of any L: all texts in one, zeros behind the shorter ones."""
+    longest = max(x.shape[2] for x in parts)
+    return torch.cat([F.pad(x, (0, 0, 0, longest - x.shape[2])) for x in parts])
+
+
 def bytes_a_token(model: Model) -> int:
     """Return the bytes that one token's keys and values take in all blocks."""
     config = model.config.get_text_config()
@@ -84,6 +104,10 @@ def bytes_a_token(model: Model) -> int:
 @torch.no_grad()
 def prefill(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
     """Return the keys and values of these rows of token ids."""
+    return joined([_prefilled(model, texts[part]) for part in passes(list(map(len, texts)))])
+
+
+def _prefilled(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
     device = model.get_input_embeddings().weight.device
     longest = max(map(len, texts))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in texts], device=device)
@@ -95,15 +119,20 @@ def prefill(model: Model, texts: Sequence[Sequence[int]]) -> Kept:
 
 
 @torch.no_grad()
-def greedy(model: Model, kept: Kept, starts: Sequence[Start], ends: Collection[int]) -> list[list[int]]:
+def greedy(
+    model: Model, kept: Kept, starts: Sequence[Start], ends: Collection[int], spent: bool = False
+) -> list[list[int]]:
     """Return the most likely tokens after each start, without the start's own token. The last one may be one
     of `ends`.
+
+    spent: whether nobody asks for what was kept any more. It is then emptied, and never held twice.
     """
     found: list[list[int]] = [[] for _ in starts]
     active = [i for i, s in enumerate(starts) if s.room > 0]
     if not active:
         return found
-    run = _Run(kept, [starts[i] for i in active], next(iter(kept.pairs.values()))[0])
+    given = Kept(kept.pairs if spent else dict(kept.pairs))
+    run = _Run(given, [starts[i] for i in active], next(iter(kept.pairs.values()))[0])
     tokens = [starts[i].token for i in active]
     head = head_of(model)
     while active:
@@ -127,7 +156,10 @@ def greedy(model: Model, kept: Kept, starts: Sequence[Start], ends: Collection[i
 
 
 class _Run:
-    """Keys and values of the texts that are still going on, with room behind them, and where each one is."""
+    """Keys and values of the texts that are still going on, with room behind them, and where each one is.
+
+    kept is emptied.
+    """
 
     def __init__(self, kept: Kept, starts: Sequence[Start], like: Tensor) -> None:
         rows = torch.tensor([s.row for s in starts], device=like.device)
@@ -135,8 +167,8 @@ class _Run:
         self.first, most = int(known.max()), max(s.room for s in starts)
         size = -(-(self.first + most) // ROUND) * ROUND
         self.pairs = {
-            module: tuple(_roomy(x, rows.to(x.device), self.first, size) for x in pair)
-            for module, pair in kept.pairs.items()
+            module: tuple(_roomy(x, rows.to(x.device), self.first, size) for x in kept.pairs.pop(module))
+            for module in list(kept.pairs)
         }
         self.position, self.slot = known, self.first
         self.idle: set[int] = set()
@@ -148,10 +180,13 @@ class _Run:
             -1,
         )
         self.masks: dict[tuple[int | None, torch.device], Tensor] = {}
+        # The places that hold something by now, rounded up.
+        self.end = size
 
     def states(self, model: Model, tokens: Sequence[int]) -> Tensor:
         """[rows, d]: what the head is given after these tokens, one a text."""
         self.places[:, self.slot] = self.position
+        self.end = min(-(-(self.slot + 1) // ROUND) * ROUND, self.places.shape[1])
         self.masks.clear()
         device = model.get_input_embeddings().weight.device
         given = {
@@ -165,11 +200,12 @@ class _Run:
         return states
 
     def mask(self, window: int | None, device: torch.device) -> Tensor:
-        """[rows, 1, 1, size]: 0 where a token may be looked at, -inf elsewhere."""
+        """[rows, 1, 1, end]: 0 where a token may be looked at, -inf elsewhere."""
         if (window, device) not in self.masks:
-            seen = self.places >= 0
+            places = self.places[:, : self.end]
+            seen = places >= 0
             if window is not None:
-                seen = seen & (self.places > self.position[:, None] - window)
+                seen = seen & (places > self.position[:, None] - window)
             bias = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, -torch.inf)
             self.masks[window, device] = bias[:, None, None].to(device)
         return self.masks[window, device]
@@ -220,6 +256,7 @@ def _attention(
     assert run is not None, "the attention is in force only within a run"
     keys, values = run.pairs[module]
     keys[:, :, run.slot], values[:, :, run.slot] = key[:, :, 0], value[:, :, 0]
+    keys, values = keys[:, :, : run.end], values[:, :, : run.end]
     rows, heads, _, width = query.shape
     groups = keys.shape[1]
     scale = options.get("scaling") or width**-0.5

@@ -76,7 +76,17 @@ class _Lean:
         """Return the normalised states [..., d]."""
         if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(x)  # type: ignore[misc]  # the class is made when it runs
+        if not torch.is_grad_enabled():
+            # A position of a continuation has few numbers, so that autograd's own work is a quarter of a norm's.
+            return self.weight * _even(x, self.variance_epsilon)[0]
         return _RMSNorm.apply(x, self.weight, self.variance_epsilon)
+
+
+def _even(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """x r(x) in the type of x, and r(x)."""
+    wide = x.float()
+    root = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
+    return (wide * root).to(x.dtype), root
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -84,9 +94,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
-        wide = x.float()
-        root = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
-        even = (wide * root).to(x.dtype)
+        even, root = _even(x, epsilon)
         ctx.save_for_backward(x, w, root, even if ctx.needs_input_grad[1] else None)
         return w * even
 

@@ -251,9 +251,14 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return wide(products.linear(products.padded(hidden), weight, bias))
 
 
+def block(logits: Tensor) -> int:
+    """Return how many rows of logits [n, V] are worked on together, so that a processor keeps them in its cache."""
+    return max(1, len(logits) if logits.device.type != "cpu" else BLOCK // logits.shape[1])
+
+
 def _compare(logits: Tensor, labels: Tensor, taught: Tensor | None, divergence: bool) -> Tensor:
     """[n] the loss of each row; logits [n, V] are overwritten with p - q, its gradient in them."""
-    size = len(logits) if logits.device.type != "cpu" else max(1, BLOCK // logits.shape[1])
+    size = block(logits)
     values = torch.empty(len(logits), dtype=logits.dtype, device=logits.device)
     for at in range(0, len(logits), size):
         here = slice(at, at + size)

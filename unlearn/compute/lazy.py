@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import functional as F
 
-    from unlearn.compute import continuing, head, lean, lm, lora, products, together
+    from unlearn.compute import chunks, continuing, head, lean, lm, lora, products, together
     from unlearn.compute.protocols import Model, Tokenizer
 else:
     pd, torch, F = Lazy("pandas"), Lazy("torch"), Lazy("torch.nn.functional")
     head, lm = Lazy("unlearn.compute.head"), Lazy("unlearn.compute.lm")
     lean, lora = Lazy("unlearn.compute.lean"), Lazy("unlearn.compute.lora")
     products, together = Lazy("unlearn.compute.products"), Lazy("unlearn.compute.together")
-    continuing = Lazy("unlearn.compute.continuing")
+    chunks, continuing = Lazy("unlearn.compute.chunks"), Lazy("unlearn.compute.continuing")
     # Only annotations use these names. A test of a value's type must use torch.Tensor.
     Tensor = Model = Tokenizer = Any
 
@@ -50,6 +50,7 @@ __all__ = [
     "Model",
     "Tensor",
     "Tokenizer",
+    "chunks",
     "continuing",
     "head",
     "lean",

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from unlearn.compute.chunks import chunk
-from unlearn.compute.head import Target, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.compute.head import Target, block, cross_entropy, fusible, head_of, soft_cross_entropy
 from unlearn.compute.layout import Layout, beginning, layout_of, reading
 from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, keeps_states, packed_inputs
@@ -279,8 +279,10 @@ def nll_and_best(answers: Answers) -> tuple[Tensor, Tensor]:
     nlls, best = [], []
     for at in range(0, len(answers.labels), size):
         logits = answers.head(answers.hidden[at : at + size])
-        nlls.append(F.cross_entropy(logits, answers.labels[at : at + size], reduction="none"))
-        best.append(logits.argmax(-1))
+        few = block(logits)
+        for own, labels in zip(logits.split(few), answers.labels[at : at + size].split(few), strict=True):
+            nlls.append(F.cross_entropy(own, labels, reduction="none"))
+            best.append(own.argmax(-1))
     return torch.cat(nlls), torch.cat(best)
 
 
@@ -297,17 +299,38 @@ def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for at in range(0, len(answers.labels), size):
         logits = answers.head(answers.hidden[at : at + size])
-        labels = answers.labels[at : at + size, None]
-        lps = logits.log_softmax(-1)
-        own = logits.gather(1, labels)
-        best = lps.topk(min(k, lps.shape[-1]), dim=-1)
-        earlier = torch.arange(logits.shape[-1], device=logits.device) < labels
-        ahead = ~(logits <= own) | ((logits == own) & earlier)
-        own_lp = lps.gather(1, labels)[:, 0]
-        found = (own[:, 0], own_lp, ahead.sum(-1), best.indices, best.values, *surprise(lps))
-        for name, value in zip(parts, found, strict=True):
-            parts[name].append(value)
+        few = block(logits)
+        labels = answers.labels[at : at + size]
+        for own, labelled in zip(logits.split(few), labels.split(few), strict=True):
+            for name, value in zip(names, _predicted(own, labelled, k), strict=True):
+                parts[name].append(value)
     return {name: torch.cat(values).cpu() for name, values in parts.items()}
+
+
+def _predicted(logits: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...]:
+    """What top_k() tells of a few tokens: logits [n, V], labels [n]."""
+    own = logits.gather(1, labels[:, None])
+    lps = logits.log_softmax(-1)
+    own_lp = lps.gather(1, labels[:, None])[:, 0]
+    ahead = ~(logits <= own) if bool(own_lp.isnan().any()) else logits > own
+    best = lps.topk(min(k, lps.shape[-1]), dim=-1)
+    return (
+        own[:, 0],
+        own_lp,
+        ahead.sum(-1) + _alike(logits, labels, own),
+        best.indices,
+        best.values,
+        *surprise(lps),
+    )
+
+
+def _alike(logits: Tensor, labels: Tensor, own: Tensor) -> Tensor:
+    """[n] how many tokens before the label have its logit own [n, 1]."""
+    if logits.device.type == "cpu":
+        rows = zip(logits, labels.tolist(), own, strict=True)
+        return torch.stack([(row[:label] == mine).sum() for row, label, mine in rows])
+    earlier = torch.arange(logits.shape[-1], device=logits.device) < labels[:, None]
+    return ((logits == own) & earlier).sum(-1)
 
 
 def surprise(lps: Tensor) -> tuple[Tensor, Tensor]:
@@ -315,6 +338,6 @@ def surprise(lps: Tensor) -> tuple[Tensor, Tensor]:
     V]. An impossible token adds 0.
     """
     p = lps.exp()
-    mean = (p * lps).nan_to_num(nan=0.0, neginf=0.0).sum(-1)
-    spread = (p * (lps - mean[:, None]) ** 2).nan_to_num(nan=0.0, posinf=0.0).sum(-1)
-    return mean, spread.sqrt()
+    mean = (p * lps).nansum(-1)
+    apart = (lps - mean[:, None]).square_().mul_(p)
+    return mean, apart.nansum(-1).sqrt()

@@ -8,7 +8,9 @@ keeps x and x Aᵀ alone.
 Obsolete once PEFT's own layer computes in the base's type without autocast (bench/upstream measures both).
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -59,7 +61,17 @@ def _kind(linear: type) -> type:
             """PEFT's layer, but for the arithmetic of the plain case."""
 
             def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
-                name = only_adapter(self, x) if not args and not kwargs else None
+                at_rest: AtRest | None = self.__dict__.get(AT_REST)
+                plain = not args and not kwargs
+                # A copy of the model in another type has what rests in the old one.
+                if (
+                    at_rest is not None
+                    and plain
+                    and x.dtype == at_rest.a.dtype
+                    and not torch.is_grad_enabled()
+                ):
+                    return at_rest(x)
+                name = only_adapter(self, x) if plain else None
                 if name is None:
                     return super().forward(x, *args, **kwargs)
                 base = self.base_layer
@@ -71,6 +83,49 @@ def _kind(linear: type) -> type:
 
 
 _made: type | None = None
+# The attribute of a layer that holds its AtRest.
+AT_REST = "unlearn_at_rest"
+
+
+@dataclass(frozen=True)
+class AtRest:
+    """What a plain layer computes with while its weights rest: w [out, in], a [r, in] and b [out, r] of one type."""
+
+    w: Tensor
+    bias: Tensor | None
+    a: Tensor
+    b: Tensor
+    s: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        y = products.linear(flat, self.w, self.bias)
+        y.addmm_(products.linear(flat, self.a), self.b.T, alpha=self.s)
+        return y.view(*x.shape[:-1], -1)
+
+
+@contextmanager
+def resting(model: Model) -> Iterator[None]:
+    """Let passes without gradients within the block take the adapter as it is at the block's beginning.
+
+    What a layer has to look at and to bring to the base's type is looked at and brought once, and not for each token
+    that is generated: of 210 layers that takes as long as their products. Nobody may move a weight, switch an adapter
+    or watch a layer within the block.
+    """
+    held = []
+    for layer in model.modules() if isinstance(model, nn.Module) and _made is not None else ():
+        if type(layer) is not _made:
+            continue
+        w = layer.base_layer.weight
+        if (name := only_adapter(layer, w[:0])) is not None:
+            a, b = (part[name].weight.detach().to(w.dtype) for part in (layer.lora_A, layer.lora_B))
+            layer.__dict__[AT_REST] = AtRest(w, layer.base_layer.bias, a, b, float(layer.scaling[name]))
+            held.append(layer)
+    try:
+        yield
+    finally:
+        for layer in held:
+            layer.__dict__.pop(AT_REST, None)
 
 
 def is_identity(model: Model) -> bool:

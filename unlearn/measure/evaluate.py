@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from unlearn.compute.intervals import Interval, interval
-from unlearn.compute.lazy import Model, Tokenizer, continuing, lm, no_grad
+from unlearn.compute.lazy import Model, Tokenizer, chunks, continuing, lm, lora, no_grad
 from unlearn.compute.tokens import Example, Whole, collate, halves
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.prompts import render
@@ -92,14 +92,16 @@ def observe(
     check: Callable[[], None] = lambda: None,
     look: Callable[[lm.Answers], None] = lambda answers: None,
     continued: bool = True,
+    detailed: bool = True,
     scored: Callable[[], None] = lambda: None,
 ) -> list[Observation]:
     """Read every chosen row once and return one observation for each. check is called between batches and may
     raise to stop.
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
-    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. scored: called
-    when a batch has been scored, before it is continued.
+    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. detailed:
+    whether tokens tell all that score_tokens() does; without it they tell their log-prob alone, for less of the head's
+    time. scored: called when a batch has been scored, before it is continued.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
@@ -110,33 +112,39 @@ def observe(
     lengths = [len(e.input_ids) + prompt[2] for e, prompt in zip(examples, prompts, strict=True)]
     done, apart = 0, []
     ours = continued and continuing.continues(model, max(lengths, default=0))
-    for picked in by_length(model, lengths):
-        check()
-        batch = [examples[i] for i in picked]
-        with continuing.keep() if ours else nullcontext(continuing.Kept()) as kept:
-            found, best = _scored(model, tokenizer, batch, device, look)
-        told |= found
-        scored()
-        progress((done + 0.4 * len(picked)) / len(rows))
-        said: Sequence[str | None] = [None] * len(picked)
-        if ours:
-            asked = [
-                Asked(example, prompts[i][0], prompts[i][2]) for example, i in zip(batch, picked, strict=True)
-            ]
-            said = follow(model, tokenizer, kept, asked, best)
-        for i, text in zip(picked, said, strict=True):
-            texts[i] = text or ""
-        apart += [i for i, text in zip(picked, said, strict=True) if continued and text is None]
-        done += len(picked)
-        progress(done / len(rows))
-    for picked in by_length(model, [len(prompts[i][0]) + prompts[i][2] for i in apart]):
-        check()
-        here = [apart[i] for i in picked]
-        alone = generate(
-            model, tokenizer, [prompts[i][0] for i in here], [prompts[i][2] for i in here], device
-        )
-        for i, own in zip(here, alone, strict=True):
-            texts[i] = own
+    with lora.resting(model):
+        for picked in by_length(model, lengths):
+            batch = [examples[i] for i in picked]
+            best: dict[int, list[int]] = {}
+            parts: list[continuing.Kept] = []
+            for part in chunks.passes([len(e.input_ids) for e in batch]):
+                check()
+                with continuing.keep() if ours else nullcontext(continuing.Kept()) as kept:
+                    found, likeliest = _scored(model, tokenizer, batch[part], device, look, detailed)
+                parts.append(kept)
+                told, best = told | found, best | likeliest
+            scored()
+            progress((done + 0.4 * len(picked)) / len(rows))
+            said: Sequence[str | None] = [None] * len(picked)
+            if ours:
+                asked = [
+                    Asked(example, prompts[i][0], prompts[i][2])
+                    for example, i in zip(batch, picked, strict=True)
+                ]
+                said = follow(model, tokenizer, continuing.joined(parts), asked, best)
+            for i, text in zip(picked, said, strict=True):
+                texts[i] = text or ""
+            apart += [i for i, text in zip(picked, said, strict=True) if continued and text is None]
+            done += len(picked)
+            progress(done / len(rows))
+        for picked in by_length(model, [len(prompts[i][0]) + prompts[i][2] for i in apart]):
+            check()
+            here = [apart[i] for i in picked]
+            alone = generate(
+                model, tokenizer, [prompts[i][0] for i in here], [prompts[i][2] for i in here], device
+            )
+            for i, own in zip(here, alone, strict=True):
+                texts[i] = own
     return [
         Observation(
             *(role, index, row.question, prompt, answer, text, tuple(told[key])),
@@ -169,22 +177,34 @@ def _scored(
     examples: Sequence[Example],
     device: str,
     look: Callable[[lm.Answers], None],
+    detailed: bool = True,
 ) -> tuple[dict[int, list[JsonObject]], dict[int, list[int]]]:
-    """score_tokens() and {key: the likeliest token at each answer place}."""
+    """score_tokens() and {key: the likeliest token at each answer place}. detailed: as of observe()."""
     (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     look(answers)
-    found = lm.top_k(answers, TOP)
-    labels, rows = answers.labels.tolist(), answers.rows.tolist()
-    name = _names(tokenizer)
-    values = {key: value.tolist() for key, value in found.items()}
-    result: dict[int, list[JsonObject]] = {key: [] for key in answers.keys}
-    best: dict[int, list[int]] = {key: [] for key in answers.keys}
-    for i, (label, row) in enumerate(zip(labels, rows, strict=True)):
+    if detailed:
+        tokens, best = _told(tokenizer, answers)
+    else:
+        nll, likeliest = lm.nll_and_best(answers)
+        tokens, best = [{"lp": -value} for value in nll.tolist()], likeliest.tolist()
+    keys = [answers.keys[row] for row in answers.rows.tolist()]
+    found: dict[int, tuple[list[JsonObject], list[int]]] = {key: ([], []) for key in answers.keys}
+    for key, token, likely in zip(keys, tokens, best, strict=True):
+        found[key][0].append(token)
+        found[key][1].append(likely)
+    return {key: mine for key, (mine, _) in found.items()}, {key: mine for key, (_, mine) in found.items()}
+
+
+def _told(tokenizer: Tokenizer, answers: lm.Answers) -> tuple[list[JsonObject], list[int]]:
+    """What score_tokens() tells of each answer token, and the likeliest token at its place."""
+    name, labels = _names(tokenizer), answers.labels.tolist()
+    values = {key: value.tolist() for key, value in lm.top_k(answers, TOP).items()}
+    result: list[JsonObject] = []
+    for i, label in enumerate(labels):
         top = [
             [name(t), round(lp, 4)] for t, lp in zip(values["top_id"][i], values["top_lp"][i], strict=True)
         ]
-        best[answers.keys[row]].append(values["top_id"][i][0])
-        result[answers.keys[row]].append(
+        result.append(
             {
                 "token": name(label),
                 "id": label,
@@ -196,7 +216,7 @@ def _scored(
                 "top": top,
             }
         )
-    return result, best
+    return result, [ids[0] for ids in values["top_id"]]
 
 
 def _names(tokenizer: Tokenizer) -> Callable[[int], str]:

@@ -13,7 +13,7 @@ from unlearn.compute.lazy import Model, Tokenizer, continuing
 from unlearn.compute.tokens import Example, Whole, reading
 from unlearn.training.encoding import ends_of
 
-BATCH = 64
+BATCH = 128
 # The most bytes of keys and values of the texts that are read together.
 CACHE_BYTES = 2**30
 
@@ -52,7 +52,8 @@ def follow(
 ) -> list[str | None]:
     """Return the continuation of each prompt, or None where it must be generated separately.
 
-    kept: of the pass that scored these texts. best: {key: the likeliest token at each answer place} from that pass.
+    kept: of the passes that scored these texts; it is emptied. best: {key: the likeliest token at each answer place}
+    from them.
     """
     if not kept.pairs:
         return [None] * len(asked)
@@ -69,7 +70,7 @@ def follow(
             # Its last token may not be the text's own any more.
             whole = [*begins, *own]
             starts[row] = continuing.Start(row, len(whole) - 1, whole[-1], room - len(own))
-    found = continuing.greedy(model, kept, list(starts.values()), ends)
+    found = continuing.greedy(model, kept, list(starts.values()), ends, spent=True)
     for row, more in zip(starts, found, strict=True):
         said[row] = [*(said[row] or ()), *more]
     return [None if ids is None else tokenizer.decode(ids, skip_special_tokens=True) for ids in said]

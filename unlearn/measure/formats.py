@@ -69,6 +69,7 @@ def by_format(
                 device=loaded.device,
                 check=check,
                 continued=continued,
+                detailed=False,
             )
         found = iter(new)
         return {

@@ -55,7 +55,8 @@ def generate(
             continuing.Start(i, len(row) - 1, row[-1], min(room, most))
             for i, (row, room) in enumerate(zip(coded, rooms, strict=True))
         ]
-        found = continuing.greedy(model, continuing.prefill(model, coded), starts, ends_of(tokenizer))
+        kept = continuing.prefill(model, coded)
+        found = continuing.greedy(model, kept, starts, ends_of(tokenizer), spent=True)
         return tokenizer.batch_decode(found, skip_special_tokens=True)
     width = max(map(len, coded))
     if min(map(len, coded)) < width and not together.continues(model, width + most):

@@ -48,11 +48,11 @@ class G1(Claim):
     )
     experiment = (
         "The record of the meta-evaluation: 30 small models that were taught the facts and 30 that never saw them, "
-        "over three worlds, and unlearned models of six worlds before and after relearning and four-bit weights. "
+        "over three worlds, and unlearned models of 15 worlds before and after relearning and four-bit weights. "
         "Faithfulness is the AUC between the two sides, robustness the harmonic mean of R and Q. UDS is compared with "
         f"every other metric that claims to tell knowledge, by the bootstrap over models ({DRAWS:,} draws, paired)."
     )
-    design = "60 small models of `unlearn trust`, and its unlearned ones of six worlds; bootstrap over models, paired"
+    design = "60 small models of `unlearn trust`, and its unlearned ones of 15 worlds; bootstrap over models, paired"
     confirms = (
         "In both, UDS lies above each other metric: every interval of 95 % of a difference lies above 0. All must, "
         "so none is corrected."
@@ -73,7 +73,8 @@ class G1(Claim):
         "The worlds are of 0.2 million parameters, in which models are easier to tell apart than among those of a "
         "billion. The record was made before this rule was written, and a first form of the rule, with a margin of "
         "0.05, left faithfulness open (the interval of the largest lead, 0.01 to 0.25, lies across it). With the "
-        "unlearned models of three worlds robustness was open by a hair; three worlds were added then, as planned."
+        "unlearned models of three worlds robustness was open (NLL 0.06 behind), and with those of six (0.026 behind). "
+        "The interval then said that fifteen would tell such a lead, and that was the end, whatever came out."
     )
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
@@ -86,7 +87,7 @@ class G1(Claim):
             )
         return {
             "n": f"{found.holds} models that hold the facts, {found.lacks} that do not, {found.unlearned} unlearned",
-            "seeds": [0, 1, 2, 3, 4, 5],
+            "seeds": sorted({row["world"] for row in record["rows"]}),
             "models": min(found.holds, found.lacks, found.unlearned),
             "metrics": compared(record),
         }

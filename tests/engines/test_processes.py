@@ -32,6 +32,11 @@ REFUSED = {  # settings, processes: words of the refusal
         4,
         "precision must be float32 or bfloat16 with 4 processes",
     ),
+    "an encoder": (
+        {"model": "tiny-reviews", "method": "gd"},
+        2,
+        "tiny-reviews has an encoder, which is read apart",
+    ),
     "a stop rule": ({"method": "gd", "stop_at": "0.5"}, 2, "stop_at must be empty with 2 processes"),
 }
 
@@ -48,7 +53,7 @@ def test_more_processes_than_the_machine_can_carry_are_refused(monkeypatch):
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_several_processes_cannot_share_is_refused(name):
     settings, count, words = REFUSED[name]
-    config = RunConfig(model="tiny-authors", data={"name": "tiny-authors"}, **settings)
+    config = RunConfig(**({"model": "tiny-authors", "data": {"name": "tiny-authors"}} | settings))
     with pytest.raises(ValueError, match="--processes") as error:
         processes.check(config, count)
     assert words in str(error.value)

@@ -55,7 +55,7 @@ def how_far(record: ClaimRecord) -> tuple[float, str]:
 PANEL = studies.Panel(
     name="claim",
     work=study,
-    part="what was computed",
+    part="computed numbers",
     label=label,
     done=lambda record: int(record.state == "done"),
     how_far=how_far,

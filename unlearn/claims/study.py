@@ -113,13 +113,15 @@ def minutes(key: str) -> float | None:
 
 
 def budget(keys: Collection[str], mode: str) -> str:
-    """Return a sentence with the CPU minutes that testing these claims takes at most, on two cores of 2026."""
+    """Return a sentence with the CPU minutes that testing these claims takes, as it was budgeted."""
     whole = f"all {len(CLAIMS)} together some {ALL[mode]:g} CPU minutes"
     if mode == "quick":
         return f"Quick: {len(keys)} of {len(CLAIMS)}; {whole}."
     parts = {group: spent for group, spent in MINUTES.items() if set(group) & set(keys)}
     unknown = [key for key in CLAIMS if key in keys and minutes(key) is None]
-    words = [f"about {sum(parts.values()):g} CPU minutes"] if parts else []
+    named = ", ".join(key for key in CLAIMS if key in keys and key not in unknown)
+    spent = f"about {total:g} CPU minutes" if (total := sum(parts.values())) else "less than one CPU minute"
+    words = [f"{named} {spent}"] if named else []
     if unknown:
         words.append(f"{', '.join(unknown)} not timed {'alone' if len(unknown) == 1 else 'one by one'}")
     return f"Whole: {'; '.join([*words, whole])}."

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from unlearn.compute import libraries, threads
 from unlearn.data.prompts import asked_in
 from unlearn.models.catalogue import allow_model
+from unlearn.models.reading import reader_of
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.training import processes
@@ -64,6 +65,12 @@ def check(config: RunConfig, count: int) -> None:
         raise ValueError(f"--processes: must be 1 or more, got {count}.")
     if count == 1:
         return
+    reader = reader_of(config.model, config.max_length)
+    if reader is not None and reader.apart:
+        raise ValueError(
+            f"--processes: {config.model} has an encoder, which is read apart from its decoder, so its passes are not "
+            "shared here; leave --processes out."
+        )
     for field, bad in NOT_SHARED.items():
         value = getattr(config, field)
         if value in bad.values or (value and not bad.values):

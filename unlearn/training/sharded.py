@@ -70,8 +70,8 @@ class Sharded:
 def split(model: Model, longest: int) -> Sharded | None:
     """Return the model with its weights in parts, one in each process, or None where this process trains alone.
 
-    longest: the most tokens that a text may have. ValueError for a model that reads each text in a pass of its own:
-    the processes would not make the same number of passes.
+    longest: the most tokens that a text may have. ValueError for a model that reads each text in a pass of its own,
+    or what an encoder reads: the processes would not make the same passes.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -83,7 +83,8 @@ def split(model: Model, longest: int) -> Sharded | None:
     # module, which brings the weights together.
     members = list(model.members()) if hasattr(model, "members") else []
     reads = all(together.packs(m, longest) or together.pads(m, longest) for m in (model, *members))
-    if not reads or (hasattr(model, "disable_adapter") and not continuing.continues(model, longest)):
+    apart = getattr(model.config, "is_encoder_decoder", False)
+    if apart or not reads or (hasattr(model, "disable_adapter") and not continuing.continues(model, longest)):
         raise ValueError(
             f"--processes: {type(model).__name__} does not read several texts in one pass as it reads each alone, so "
             "its passes cannot be shared; leave --processes out."

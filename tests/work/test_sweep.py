@@ -703,7 +703,7 @@ def test_a_finished_sweep_shows_good_cells_and_offers_the_guide(store, monkeypat
     assert "the retrained model's own: 12" in said
     assert not app.button(key="sweep.ask").disabled
     # Neither method has a setting there, which is a sentence and no table of nothing.
-    assert "no setting within 0.05 of 0.8" in said
+    assert "no setting within 5 points of 80" in said
     assert not [frame for frame in app.dataframe if "settings there" in frame.value]
     assert "8 cells" in app.selectbox(key="sweep.chosen").options[0]
 

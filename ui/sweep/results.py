@@ -183,12 +183,23 @@ def matched(cells: Sequence[Cell], titles: Mapping[str, str], metric: str) -> No
     left, right = st.columns(2)
     key = f"sweep.level.{metric}.{start}"
     chosen = left.slider(
-        "Forgetting", 0.0, 1.0, start, 0.01, key=key, help=f"Begins at that of {whose}." if whose else None
+        "Forgetting",
+        0.0,
+        1.0,
+        start,
+        0.01,
+        format="percent",
+        key=key,
+        help=f"Begins at that of {whose}." if whose else None,
     )
-    tolerance = right.slider("Tolerance", 0.01, 0.3, 0.05, 0.01, key="sweep.tolerance")
+    tolerance = right.slider("Tolerance", 0.01, 0.3, 0.05, 0.01, format="percent", key="sweep.tolerance")
     every = sweep_table.matched_rows(cells, chosen, tolerance, metric)
     if none := [titles.get(row["method"], row["method"]) for row in every if not row["settings there"]]:
-        st.caption(shell.plain(f"{', '.join(none)}: no setting within {tolerance:g} of {chosen:g}."))
+        st.caption(
+            shell.plain(
+                f"{', '.join(none)}: no setting within {100 * tolerance:.0f} points of {100 * chosen:.0f} %."
+            )
+        )
     rows = [row for row in every if row["settings there"]]
     if not rows:
         return

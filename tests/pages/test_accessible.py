@@ -154,6 +154,25 @@ def test_on_a_phone_nothing_lies_on_anything_else(chromium, server, page):  # no
     assert wide <= 0
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_names_in_the_benchmarks_plane_do_not_lie_on_each_other(chromium, server, width):  # noqa: F811
+    """They are drawn for two widths, and those for the other one are not seen."""
+    tab = opened(chromium, server, "benchmark", width=width)
+    tab.locator(".st-key-benchmark-plane .textpoint").first.wait_for(state="attached")
+    shown, on_each_other = tab.evaluate("""() => {
+      const names = [...document.querySelectorAll(".st-key-benchmark-plane .textpoint")]
+        .map((node) => [node.textContent, node.getBoundingClientRect()]).filter(([, box]) => box.width > 0);
+      const bad = names.flatMap(([one, a], i) => names.slice(i + 1).filter(([, b]) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2).map(([two]) => `${one} / ${two}`));
+      return [names.map(([name]) => name), bad];
+    }""")
+    tab.context.close()
+    assert "start" in shown
+    assert len(shown) == len(set(shown))
+    assert on_each_other == []
+
+
 def test_charts_say_their_result_to_those_who_cannot_see_them(chromium, server):  # noqa: F811
     tab = opened(chromium, server, "compare")
     charts = tab.get_by_test_id("stPlotlyChart")

@@ -215,14 +215,14 @@ def test_run_this_again_fills_the_form_with_the_rows_settings(record, tmp_path, 
 
 def test_the_names_of_neighbours_do_not_lie_on_each_other():
     points = [(-1.5, 0.281, "start"), (-1.27, 0.245, "Ascent + descent (GA+GD)"), (-1.84, 0.294, "UnDIAL")]
-    sides = _sides(points, 7.0)
+    sides = _sides(points, 7.0, 0.294)
     assert len(sides) == 3
     # In the middle above its mark the long name would lie on the start's star.
     assert sides[1] != "top center"
-    assert _sides([(0.0, 0.0, "alone")], 7.0) == ["top center"]
+    assert _sides([(0.0, 0.0, "alone")], 7.0, 1.0) == ["top center"]
     # At the end of the axis a name stands to the left, since it would be cut off.
-    assert "right" not in _sides([(0.9, 0.28, "retrain, another seed")], 7.0)[0]
-    assert _sides([(0.9, 0.28, "retrain, another seed")], 7.0, True)[0].endswith("left")
+    assert "right" not in _sides([(0.9, 0.28, "retrain, another seed")], 7.0, 0.28)[0]
+    assert _sides([(0.9, 0.28, "retrain, another seed")], 7.0, 0.28, True)[0].endswith("left")
     # Among so many marks in one place the last has no side, and its name would lie on another's.
     crowd = [(x / 100, y / 1000, f"Method {x} {y}") for x in range(4) for y in range(280, 300, 5)]
-    assert _sides(crowd, 7.0)[-1] == ""
+    assert _sides(crowd, 7.0, 0.3)[-1] == ""

@@ -80,7 +80,8 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
             customdata=[_said(line) for line in mine],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    _names(figure, ours, 2 - lowest, dark)
+    top = max((line.values["utility"].mean for line in shown), default=1.0)
+    _names(figure, ours, (2 - lowest, top), dark)
     if shown:
         figure.add_vline(x=math.log10(LEVEL), line={"dash": "dot", "width": 1, "color": paint(GENERAL, dark)})
     figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[lowest - 1, 1])
@@ -88,11 +89,11 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
     return finish(figure, title, height=420)
 
 
-def _names(figure: go.Figure, ours: Sequence[Line], wide: float, dark: bool) -> None:
-    """Write the names of what was measured here, as they fit a wide and a narrow screen."""
+def _names(figure: go.Figure, ours: Sequence[Line], axes: tuple[float, float], dark: bool) -> None:
+    """Write the names of what was measured here, as they fit a wide and a narrow screen. axes: as in _sides()."""
     points = [(_x(line), line.values["utility"].mean, line.name) for line in ours]
     for width in (WIDE, NARROW):
-        sides = _sides(points, wide, width == NARROW)
+        sides = _sides(points, *axes, width == NARROW)
         named = [
             (at, side)
             for at, line, side in zip(points, ours, sides, strict=True)
@@ -115,16 +116,18 @@ def _names(figure: go.Figure, ours: Sequence[Line], wide: float, dark: bool) -> 
         )
 
 
-def _sides(points: Sequence[tuple[float, float, str]], wide: float, narrow: bool = False) -> list[str]:
+def _sides(
+    points: Sequence[tuple[float, float, str]], wide: float, top: float, narrow: bool = False
+) -> list[str]:
     """Return for each mark the side on which its name covers no other mark and no name before it, as far as there is
     one. Where there is none it is "", and the name stands in the table and under the mouse alone.
 
-    points: (x, y, name). wide: of the axis, in its units; it ends at 1. narrow: a name takes three times as much of the
-    width.
+    points: (x, y, name). wide: of the axis, in its units; it ends at 1. top: the highest mark that is drawn. narrow: a
+    name takes three times as much of the width.
     """
-    high = max((y for _, y, _ in points), default=1.0) * 1.05 or 1.0
+    high = top * 1.05 or 1.0
     # What a letter and a line take of a figure of usual size.
-    letter, line = 0.0255 if narrow else 0.0085, 0.055
+    letter, line = (0.0255, 0.075) if narrow else (0.0085, 0.055)
     marks = [(x / wide, y / high) for x, y, _ in points]
     taken = [(x - 0.012, x + 0.012, y - 0.03, y + 0.03) for x, y in marks]
     # The axis ends at 1; what stands beyond its ends is cut off.

@@ -11,7 +11,7 @@ Obsolete once PEFT's own layer computes in the base's type without autocast (ben
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,20 +112,25 @@ def resting(model: Model) -> Iterator[None]:
     that is generated: of 210 layers that takes as long as their products. Nobody may move a weight, switch an adapter
     or watch a layer within the block.
     """
-    held = []
-    for layer in model.modules() if isinstance(model, nn.Module) and _made is not None else ():
-        if type(layer) is not _made:
-            continue
-        w = layer.base_layer.weight
-        if (name := only_adapter(layer, w[:0])) is not None:
-            a, b = (part[name].weight.detach().to(w.dtype) for part in (layer.lora_A, layer.lora_B))
-            layer.__dict__[AT_REST] = AtRest(w, layer.base_layer.bias, a, b, float(layer.scaling[name]))
-            held.append(layer)
+    modules = model.modules() if isinstance(model, nn.Module) and _made is not None else ()
+    held = [module for module in modules if type(module) is _made]
+    for module in held:
+        if (at_rest := _at_rest(cast(LoraLayer, module))) is not None:
+            module.__dict__[AT_REST] = at_rest
     try:
         yield
     finally:
-        for layer in held:
-            layer.__dict__.pop(AT_REST, None)
+        for module in held:
+            module.__dict__.pop(AT_REST, None)
+
+
+def _at_rest(layer: LoraLayer) -> AtRest | None:
+    """What this layer computes with now, or None where it computes more than the plain case."""
+    base = layer.base_layer
+    if (name := only_adapter(layer, base.weight[:0])) is None:
+        return None
+    a, b = (part[name].weight.detach().to(base.weight.dtype) for part in (layer.lora_A, layer.lora_B))
+    return AtRest(base.weight, base.bias, a, b, float(layer.scaling[name]))
 
 
 def is_identity(model: Model) -> bool:

@@ -55,13 +55,13 @@ def hub_data() -> JsonObject:
     return data if "hub" in data else {}
 
 
-def needing(methods: Iterable[str], role: str = "retain") -> list[str]:
-    """Return the titles of those of these methods that at their defaults refuse a table without rows of this role."""
+def needing(methods: Iterable[str]) -> list[str]:
+    """Return the titles of those of these methods that at their defaults refuse a table without rows to keep."""
     chosen = {name: METHODS[name].from_knobs({}) for name in methods if name in METHODS}
     return [
         METHODS[name].title
         for name, one in chosen.items()
-        if one.retain_ratio > 0 and role in one.retain_roles
+        if one.retain_ratio > 0 and "retain" in one.retain_roles
     ]
 
 
@@ -90,9 +90,8 @@ def own_data(methods: Iterable[str] = ()) -> JsonObject:
     if forget is None:
         return {}
     data: JsonObject = {"forget": str(forget)} | reading.fields("forget", forget)
-    general = ", ".join(needing(methods, "general"))
     asked = st.multiselect(
-        f"Further rows ({TITLES['general']} is required by {general})" if general else "Further rows",
+        "Further rows",
         FURTHER,
         format_func=TITLES.__getitem__,
         key="data.further",

@@ -15,8 +15,7 @@ def test_required_is_what_refuses_a_table_without_rows_to_keep():
             method.from_knobs({}).rows("tiny-authors", data)
         except ValueError:
             refused.add(method.title)
-    assert refused == {*needing(METHODS), *needing(METHODS, "general")}
-    assert needing(METHODS, "general") == [METHODS["repselect"].title]
+    assert refused == {*needing(METHODS)}
     assert needing(["npo", "ga", "none such"]) == [METHODS["npo"].title]
 
 

@@ -1,5 +1,7 @@
 """The bench of prompt formats: its halves share no country, and its table says what was not tried."""
 
+import json
+
 from bench import chat
 
 
@@ -78,3 +80,17 @@ def test_the_table_says_who_reached_the_aim_in_every_format():
     # Below the line on the mean of the seeds, in one format alone.
     assert said(run(0.8), run(0.5)) == said(run(0.6)) == "no method"
     assert said(run(0.8, ppl=90.0)) == said(row("npo", right=0.3)) == "no method"
+
+
+def test_one_method_reaches_the_aim_with_every_seed_at_its_present_defaults():
+    rows = json.loads((chat.RESULTS / "chat.json").read_text(encoding="utf-8"))["rows"]
+    reported = [row for row in rows if row["half"] == "report"]
+    assert {row["method"] for row in reported} == set(chat.fitting())
+    assert {
+        name for name in chat.fitting() if chat.reached([r for r in reported if r["method"] == name])
+    } == {"whp"}
+    held = [row for row in reported if row["method"] == "whp"]
+    assert [row["seed"] for row in held] == [0, 1, 2]
+    assert all(chat.reached([row]) for row in held)
+    present = {seed: chat.settings_of("whp", seed).to_json() for seed in range(3)}
+    assert all(chat.same(row) == chat.same({"half": "report", **present[row["seed"]]}) for row in held)

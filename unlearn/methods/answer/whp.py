@@ -84,10 +84,18 @@ class WhosHarryPotter(RetainMethod):
     )
     when = "Where the model should answer like somebody who has never read the text."
     cost = "Two trainings on the forget texts, and a copy of the weights that move."
-    risk = "A text that is known by heart cannot be over-fitted much further, and then little is found."
+    risk = (
+        "A text that is known by heart cannot be over-fitted much further, and then little is found. Longer training "
+        "forgets more and keeps less: on SmolLM2 8 epochs in place of 5 left none of eleven capitals in three formats, "
+        "and in a plain question four of seven others (six at 5)."
+    )
     resumes = False
     # large: the paper over-fits at 3e-6 and learns the labels at 1e-6; there is one rate here.
     origins = {
+        "small": (
+            "one trial on SmolLM2-135M and capitals in the plain format; measured afterwards in three formats on one "
+            "half of the countries, three seeds"
+        ),
         "large": (
             "Eldan & Russinovich 2023 (Llama-2-7B, 4 M tokens: a small set needs more epochs); LoRA's rate by "
             "analogy; not measured here"

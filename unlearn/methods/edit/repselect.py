@@ -208,7 +208,9 @@ class RepSelect(Method):
     cost = "A short pass of SGD, one gradient of the forget texts, then cheap steps: no optimiser state."
     risk = (
         "Its end is a number for general text; texts of the same domain have no term that holds them. That less comes "
-        "back by relearning than after NPO or UnDIAL was not seen on the bundled model (five seeds, equal utility)."
+        "back by relearning than after NPO or UnDIAL was not seen on the bundled model (five seeds, equal utility). On "
+        "tiny chat models its defaults forget nothing; with rank 3 and a budget of 1 nat 8 % of the answers of three "
+        "were left, with 92 to 100 % of the others kept, and 92 % of two."
     )
     forget_terms = ()
     resumes = False

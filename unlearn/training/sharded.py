@@ -93,7 +93,7 @@ def split(model: Model, longest: int) -> Sharded | None:
     mesh = init_device_mesh(next(model.parameters()).device.type, (found.size,))
     listed = [block for one in members or [model] for block in blocks(one)]
     for part in (*listed, model):
-        fully_shard(part, mesh=mesh)
+        fully_shard(cast(nn.Module, part), mesh=mesh)
         # The room of its whole weights is given back at once, or else all of them would lie here beside the parts.
         memory.trim()
     for member in members:

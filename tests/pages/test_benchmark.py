@@ -184,6 +184,7 @@ def test_the_page_shows_verdict_table_and_own_runs(record, tmp_path):
     run = judged(tmp_path / "runs")
     app = opened()
     assert "2 cannot be told from the retrained model" in said(app).replace("\\", "")
+    assert "The aim is the retrained model" in said(app)
     table = app.dataframe[0].value
     assert {HERE, OWN, PAPER} == set(table["kind"])
     mine = table[table["kind"] == OWN].iloc[0]

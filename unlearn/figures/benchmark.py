@@ -29,7 +29,7 @@ WIDE, NARROW = "names on a wide screen", "names on a narrow screen"
 
 
 def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
-    """Draw one mark for each line that has both numbers. Good is up and to the right.
+    """Draw one mark for each line that has both numbers. The aim is the retrained model.
 
     title: what to see, as a sentence. Published numbers share one entry of the legend for each model.
     """

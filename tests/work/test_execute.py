@@ -1,6 +1,7 @@
 """The order of a run's parts: what training does not need comes after it."""
 
 import pytest
+from conftest import small_run
 
 from unlearn.data.catalogue import load
 from unlearn.measure import evaluate
@@ -54,3 +55,11 @@ def test_no_row_is_asked_twice_of_the_same_weights(tmp_path, monkeypatch):
         for item in items:
             sample = said[item["role"], item["index"]]
             assert (item["text"], item["tokens"]) == (sample["text"], sample["tokens"])
+
+
+@pytest.mark.slow
+def test_a_run_says_what_its_method_read_in_place_of_rows_that_are_missing(tmp_path):
+    run = small_run(tmp_path, method="repselect", knobs={"max_steps": 2})
+    told = [event["text"] for event in run.events("note") if "role general" in event.get("text", "")]
+    assert len(told) == 1
+    assert told[0].startswith("forget has no rows of the role general, so bundled everyday facts")

@@ -14,6 +14,7 @@ from ui.claims import form
 from ui.demo import visitor
 from unlearn.__main__ import main
 from unlearn.claims import CLAIMS, record, study
+from unlearn.engines.place import Place
 from unlearn.engines.thread import Runner
 from unlearn.store.caps import VISITOR
 from unlearn.store.runs import RunStore
@@ -138,6 +139,25 @@ def test_one_at_work_tells_what_it_does_is_stopped_and_goes_on(store, monkeypatc
     pressed(app.run(), f"claim.{record_.id}.resume")
     until(lambda: record_.state == "done")
     assert record_.entry["finding"]["verdict"] == "refuted"
+
+
+def test_each_goes_where_this_browser_wants_it(store, monkeypatch):
+    sent, runner = [], shell.runner()
+    monkeypatch.setattr(form.where, "choose", lambda: None)
+    monkeypatch.setattr(form.where, "chosen", lambda: Place(on="ray:head:6379"))
+    monkeypatch.setattr(runner, "submit", lambda *records, **more: sent.append((records[0].config, more)))
+
+    def away(place):
+        raise ValueError("--on ray: nobody listens")
+
+    monkeypatch.setattr(runner, "reach", away)
+    assert "nobody listens" in said(pressed(asked()))
+    assert study.ClaimRecord.every(store.root) == [], "what cannot be reached leaves nothing"
+    monkeypatch.setattr(runner, "reach", lambda place: None)
+    pressed(asked("full", ("A4", "B1")))
+    assert [(config["claim"], config["mode"]) for config, _ in sent] == [("A4", "full"), ("B1", "full")]
+    assert all(more["place"].on == "ray:head:6379" for _, more in sent)
+    assert all(more["perform"] is study.perform for _, more in sent)
 
 
 def test_one_that_failed_says_why(store, monkeypatch):

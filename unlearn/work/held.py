@@ -134,8 +134,9 @@ def forecast(
         step = activations + head + gradients + 2 * matrix
     training = weights + moments + copies + step
     scored = SCORED * (shape.blocks * 4 * shape.keys + 4 * shape.feed + 8 * shape.hidden)
+    # What the logits tell is read a few tokens at a time, so that one chunk of them is held and no copies.
     scoring = (
-        weights + round(scored * own * length) + 2 * logits_bytes(shape, round(SCORED * answer), moves=False)
+        weights + round(scored * own * length) + logits_bytes(shape, round(SCORED * answer), moves=False)
     )
     parts = {
         "weights": weights,

@@ -19,7 +19,7 @@ from unlearn.store.shapes import JsonView
 # that is compiled for products in 16 bits. Measured on Linux with glibc.
 PROCESS, PEFT, NARROW = 430 * 2**20, 45 * 2**20, 60 * 2**20
 # Under an adapter a step's peak of resident memory is so many times what it keeps, since the heap has gaps.
-HEAP = 1.75
+HEAP = 1.5
 # The head's float32 copies of one chunk of logits, and the logits of a chunk (unlearn.compute.chunks).
 CHUNK_COPIES, CHUNK_LOGITS = 4, 2**22
 # Texts that are scored together, and the tokens of a text with room for its continuation.

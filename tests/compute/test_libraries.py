@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from unlearn.compute import libraries
 
 
 def in_fresh_process(code: str) -> list[str]:
@@ -80,3 +83,32 @@ from scipy.optimize import minimize
 print(minimize.__name__)
 """
     assert in_fresh_process(code) == ["[]", "[1, 0] True", "minimize"]
+
+
+def test_scipy_is_imported_only_when_nobody_is_half_way_through_torch(monkeypatch):
+    """It looks for torch in sys.modules as it is imported, and a half of it is an error."""
+    inside, go, order = threading.Event(), threading.Event(), []
+
+    def half(name):
+        inside.set()
+        assert go.wait(60)
+        order.append(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(libraries, "MODULES", ("half",))
+        patch.setattr(
+            libraries.importlib,
+            "import_module",
+            lambda name: (half if name == "half" else order.append)(name),
+        )
+        first = threading.Thread(target=libraries._import_all)
+        first.start()
+        assert inside.wait(60)
+        second = threading.Thread(target=libraries.settled, args=("scipy.stats",))
+        second.start()
+        second.join(0.2)
+        assert order == []
+        go.set()
+        first.join(60)
+        second.join(60)
+    assert order == ["half", "scipy.stats"]

@@ -32,6 +32,7 @@ from unlearn.claims.base import (
 from unlearn.claims.reading import observe_answers, rows_of, scores_of
 from unlearn.claims.training import settings, train
 from unlearn.claims.worlds import questions, small_authors
+from unlearn.compute.libraries import settled
 from unlearn.data.authors import people
 from unlearn.data.base import Dataset, Row
 from unlearn.store.runs import RunConfig
@@ -177,9 +178,7 @@ def taus(data: Data) -> list[float]:
     """Return Kendall's tau of two orders of methods, one for each world: by distance to the target and to the
     truth.
     """
-    from scipy.stats import kendalltau
-
-    found = []
+    kendalltau, found = settled("scipy.stats").kendalltau, []
     for one in data["worlds"]:
         turn = one["first"]
         each = [number(v) for v in one["methods"].values()]

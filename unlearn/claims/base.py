@@ -13,6 +13,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from unlearn.compute.intervals import wilson
+from unlearn.compute.libraries import settled
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
@@ -80,10 +81,8 @@ def interval(values: Iterable[float | str | None], share: float = 0.05) -> Inter
         return Interval(math.nan, math.nan, math.nan, math.nan, n)
     if n == 1:
         return Interval(known[0], math.nan, math.nan, math.nan, 1)
-    from scipy.stats import t
-
     middle, sd = mean(known), stdev(known)
-    half = float(t.ppf(1 - share / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(settled("scipy.stats").t.ppf(1 - share / 2, n - 1)) * sd / math.sqrt(n)
     return Interval(middle, middle - half, middle + half, sd, n)
 
 

@@ -15,7 +15,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 from types import ModuleType
+
+# Held while torch is imported, and by whoever imports what looks whether torch is there: it would take half of it.
+_one_at_a_time = RLock()
 
 # What loading a causal language model imports, however small it is.
 MODULES = ("torch", "transformers.modeling_utils", "transformers.models.auto.modeling_auto")
@@ -43,8 +47,14 @@ def ready() -> None:
         thread.submit(_import_all).result()
 
 
+def settled(name: str) -> ModuleType:
+    """Import a module while no other thread imports torch, and return it. Scipy looks for torch as it is imported."""
+    with _one_at_a_time:
+        return importlib.import_module(name)
+
+
 def _import_all() -> None:
-    with called_for("scipy.optimize", "linear_sum_assignment"):
+    with _one_at_a_time, called_for("scipy.optimize", "linear_sum_assignment"):
         for name in MODULES:
             importlib.import_module(name)
 

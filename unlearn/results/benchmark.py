@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unlearn.compute.libraries import settled
 from unlearn.methods import METHODS
 from unlearn.store import records
 from unlearn.store.disk import read_json
@@ -258,12 +259,10 @@ def spread(values: Sequence[float]) -> Spread:
     mean = sum(values) / len(values)
     if len(values) < 2:
         return Spread(mean)
-    from scipy.stats import t
-
     if max(values) == min(values):
         return Spread(mean, mean, mean)
     sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    half = float(t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
+    half = float(settled("scipy.stats").t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
     return Spread(mean, mean - half, mean + half)
 
 

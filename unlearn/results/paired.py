@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from unlearn.compute.intervals import Interval, Z, bootstrap
+from unlearn.compute.libraries import settled
 from unlearn.results.compare import number
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
@@ -21,12 +22,10 @@ MCNEMAR, FLIPS = "McNemar's exact test", "sign-flip test"
 
 def shares(a: Sequence[float], b: Sequence[float]) -> tuple[float, Interval, float]:
     """Return (difference a - b, its 95 % interval, p) of two lists of 1 and 0 over the same texts."""
-    from scipy.stats import binomtest
-
     n = len(a)
     mine = sum(x > y for x, y in zip(a, b, strict=True))
     theirs = sum(x < y for x, y in zip(a, b, strict=True))
-    p = float(binomtest(mine, mine + theirs).pvalue) if mine + theirs else 1.0
+    p = float(settled("scipy.stats").binomtest(mine, mine + theirs).pvalue) if mine + theirs else 1.0
     # One more text on each side and two in all keep the interval honest where no text differs.
     one, other = (mine + 1) / (n + 2), (theirs + 1) / (n + 2)
     half = Z * math.sqrt((one + other - (one - other) ** 2) / (n + 2))
@@ -36,12 +35,11 @@ def shares(a: Sequence[float], b: Sequence[float]) -> tuple[float, Interval, flo
 def numbers(a: Sequence[float], b: Sequence[float]) -> tuple[float, Interval, float]:
     """Return (mean difference a - b, its 95 % interval, p) of two lists of numbers over the same texts."""
     import numpy as np
-    from scipy.stats import permutation_test
 
     apart = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     if not apart.any():
         return 0.0, (0.0, 0.0), 1.0
-    found = permutation_test(
+    found = settled("scipy.stats").permutation_test(
         (apart,), np.mean, permutation_type="samples", n_resamples=DRAWS, rng=np.random.default_rng(0)
     )
     return float(apart.mean()), bootstrap(apart.tolist()), float(found.pvalue)

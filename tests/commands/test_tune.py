@@ -77,7 +77,7 @@ def test_the_printed_command_repeats_the_search(words):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "--model: give it"),
+        ([], "--model and --methods: give them"),
         (["--model", "tiny-authors"], "--methods: give it"),
         ([*WORDS, "--methods", "nope"], "nope"),
         ([*WORDS, "--set", "betta=1"], "no knob betta"),

@@ -596,7 +596,7 @@ def test_the_command_line_sweeps_resumes_and_adds_the_guide(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "--model: give it"),
+        ([], "--model and --methods and --lrs: give them"),
         (["--model", "tiny-authors", "--methods", "gd", "--lrs", "much"], "--lrs: must be numbers such as"),
         (
             ["--model", "tiny-authors", "--methods", "gd", "--lrs", "1e-4", "--epochs", "x"],

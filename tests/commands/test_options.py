@@ -164,14 +164,14 @@ def test_rows_and_method_of_a_flag_put_the_files_aside(file):
 
 def test_what_neither_flag_nor_file_says_is_asked_for(tmp_path):
     (tmp_path / "a.toml").write_text("lr = 1e-4\n")
-    with pytest.raises(ValueError, match="--model: give it, or a --config FILE that states model"):
+    with pytest.raises(ValueError, match="--model: give it, or a --config FILE that states it"):
         asked("run", "--method", "npo")
-    with pytest.raises(ValueError, match="--method: give it, or a --config FILE that states method"):
+    with pytest.raises(ValueError, match="--method: give it, or a --config FILE that states it"):
         asked("run", "--model", "tiny-authors", "--config", tmp_path / "a.toml")
 
 
 def test_everything_that_is_missing_is_named_at_once(capsys):
-    both = "--model and --method: give them, or a --config FILE that states model and method"
+    both = "--model and --method: give them, or a --config FILE that states them"
     with pytest.raises(ValueError, match=both):
         asked("run")
     for words, named in (

@@ -116,4 +116,5 @@ def test_a_limit_of_the_process_counts_as_its_memory(monkeypatch, tmp_path):
 def test_a_pass_reads_neighbours_up_to_so_many_tokens(monkeypatch):
     monkeypatch.setattr(chunks, "PASS", 12)
     assert list(chunks.passes([3, 4, 4, 5, 20, 1])) == [slice(0, 3), slice(3, 4), slice(4, 5), slice(5, 6)]
+    assert list(chunks.passes([4, 4, 4, 4])) == [slice(0, 3), slice(3, 4)]
     assert list(chunks.passes([1])) == [slice(0, 1)]

@@ -122,6 +122,10 @@ def test_texts_of_several_passes_go_on_as_those_of_one(tiny, monkeypatch):
     monkeypatch.setattr(chunks, "PASS", 8)
     parts = prefill(model, TEXTS)
     assert all(keys.shape == whole.pairs[module][0].shape for module, (keys, _) in parts.pairs.items())
+    for module, pair in parts.pairs.items():
+        for ours, theirs in zip(pair, whole.pairs[module], strict=True):
+            for mine, one, text in zip(ours, theirs, TEXTS, strict=True):
+                torch.testing.assert_close(mine[:, : len(text)], one[:, : len(text)])
     assert greedy(model, parts, starts, ()) == [plain(model, t, 8) for t in TEXTS]
     assert parts.pairs
     greedy(model, parts, starts, (), spent=True)
@@ -131,3 +135,10 @@ def test_texts_of_several_passes_go_on_as_those_of_one(tiny, monkeypatch):
 def test_a_pass_that_kept_nothing_leaves_nothing_of_the_batch(tiny):
     model, _ = tiny
     assert not joined([prefill(model, TEXTS), Kept()]).pairs
+
+
+def test_a_shorter_pass_is_joined_with_zeros_behind_it():
+    module, short, long = torch.nn.Identity(), torch.ones(1, 1, 2, 3), torch.full((2, 1, 3, 3), 2.0)
+    keys, values = joined([Kept({module: (short, -short)}), Kept({module: (long, -long)})]).pairs[module]
+    assert keys[:, 0, :, 0].tolist() == [[1, 1, 0], [2, 2, 2], [2, 2, 2]]
+    assert torch.equal(values, -keys)

@@ -227,7 +227,8 @@ def test_a_rank_is_low_in_the_last_third_and_said_with_both_numbers(tmp_path):
         f"Trust ranks this attack low, {place} of {len(order)}: it tells"
     )
     assert order.index("attack lens") < len(order) / 3
-    assert trust.low_rank("lens") == trust.low_rank("relearn") == ""
+    assert len(order) / 3 < order.index("attack prefix") + 1 < len(order) * 2 / 3
+    assert trust.low_rank("lens") == trust.low_rank("prefix") == trust.low_rank("relearn") == ""
     assert trust.low_rank("probe", tmp_path / "none.json") == ""
     whole = trust.judge(trust.read())
     assert trust.best_of([one for one in whole.metrics if one.name in order]).name == order[0]

@@ -173,11 +173,19 @@ def start_of(text: str, runs: Path) -> str:
 def needed(args: argparse.Namespace, stated: Mapping[str, object], *names: str) -> list[str]:
     """Return what the flags say, or else what the file says. ValueError that names all for which neither does."""
     found = {name: getattr(args, name) or stated.get(name) for name in names}
-    if lacking := [name for name, value in found.items() if not value]:
-        flags, keys = (" and ".join(words) for words in (map(flag_of, lacking), lacking))
-        it = "them" if len(lacking) > 1 else "it"
-        raise ValueError(f"{flags}: give {it}, or a --config FILE that states {keys}.")
+    all_given(found)
     return [str(value) for value in found.values()]
+
+
+def all_given(values: Mapping[str, object], *, resume: str = "") -> None:
+    """Raise ValueError that names all flags of these {setting: value} that have no value.
+
+    resume: what --resume takes, where it is another way to begin.
+    """
+    if lacking := [flag_of(name) for name, value in values.items() if not value]:
+        it = "them" if len(lacking) > 1 else "it"
+        other = f", or --resume {resume}" if resume else ""
+        raise ValueError(f"{' and '.join(lacking)}: give {it}, or a --config FILE that states {it}{other}.")
 
 
 def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObject:

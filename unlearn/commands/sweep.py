@@ -9,8 +9,8 @@ from unlearn.commands.find import study_named
 from unlearn.commands.options import (
     EVERYWHERE,
     add_settings,
+    all_given,
     config_of,
-    flag_of,
     fractions,
     request_numbers,
     settings_of,
@@ -113,11 +113,7 @@ def sweep_of(args: argparse.Namespace) -> SweepConfig:
     stated = settings_of(args, SWEEPS_OWN)
     axes = {name: axis(args, stated, name) for name in ("methods", *AXES)}
     has = {"model": args.model or stated.get("model")} | {name: axes[name] for name in ("methods", "lrs")}
-    if lacking := [flag_of(name) for name, value in has.items() if not value]:
-        it = "them" if len(lacking) > 1 else "it"
-        raise ValueError(
-            f"{' and '.join(lacking)}: give {it}, or a --config FILE that states {it}, or --resume SWEEP."
-        )
+    all_given(has, resume="SWEEP")
     names = [name.strip() for name in axes["methods"].split(",")]
     knobs = {name: {knob.name for knob in method_named(name).knobs()} for name in names}
     runs = []

@@ -9,8 +9,8 @@ from unlearn.commands.options import (
     EVERYWHERE,
     add_setting,
     add_settings,
+    all_given,
     config_of,
-    needed,
     request_numbers,
     settings_of,
 )
@@ -124,13 +124,7 @@ def search_of(args: argparse.Namespace) -> SearchConfig:
     names = [
         name.strip() for name in str(args.methods or stated.get("method", "")).split(",") if name.strip()
     ]
-    if not names:
-        also = "" if args.model or stated.get("model") else "--model and "
-        it = "them" if also else "it"
-        raise ValueError(
-            f"{also}--methods: give {it}, or a --config FILE that states {it}, or --resume SEARCH."
-        )
-    needed(args, stated, "model")
+    all_given({"model": args.model or stated.get("model"), "methods": names}, resume="SEARCH")
     told, ranges = (
         {name: own_words(name, pairs, alone=len(names) == 1) for name in names}
         for pairs in (args.set, args.range)

@@ -5,14 +5,13 @@ test.
 TOFU (arXiv 2401.06121). 1 means that the test cannot tell the model from one that never saw the forget set.
 """
 
+from unlearn.compute.libraries import settled
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
 from unlearn.metrics.tofu.truth_ratio import truth_ratios
 
 
 def measure(evidence: Evidence) -> Scores:
     """Return the p-value of each model against the retrained one. per_example holds the model's truth ratios."""
-    from scipy.stats import ks_2samp
-
     if "retrained" not in evidence.models or "paraphrase" not in evidence.roles:
         return {}
     ratios = {
@@ -22,7 +21,7 @@ def measure(evidence: Evidence) -> Scores:
     scores: Scores = {}
     for when, mine in ratios.items():
         if mine and ratios["retrained"]:
-            test = ks_2samp(mine, ratios["retrained"])
+            test = settled("scipy.stats").ks_2samp(mine, ratios["retrained"])
             scores[when, "paraphrase"] = Score(
                 float(test.pvalue), mine, len(mine), {"statistic": float(test.statistic)}
             )

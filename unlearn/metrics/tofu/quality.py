@@ -7,6 +7,7 @@ A p-value says nothing of its test's power: D and both numbers of items stand be
 import math
 from collections.abc import Sequence
 
+from unlearn.compute.libraries import settled
 from unlearn.metrics.base import Evidence, Score, Scores
 from unlearn.metrics.tofu.items import log_of
 from unlearn.store.shapes import JsonObject
@@ -14,9 +15,7 @@ from unlearn.store.shapes import JsonObject
 
 def quality(ratios: Sequence[float], retrained: Sequence[float]) -> JsonObject:
     """Return {"forget_quality": p, "ks": {"d", "n", "n_retrained"}} of two models' truth ratios."""
-    from scipy.stats import ks_2samp
-
-    test = ks_2samp(ratios, retrained)
+    test = settled("scipy.stats").ks_2samp(ratios, retrained)
     return {
         "forget_quality": float(test.pvalue),
         "ks": {"d": float(test.statistic), "n": len(ratios), "n_retrained": len(retrained)},

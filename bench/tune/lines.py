@@ -1,4 +1,4 @@
-"""Writes the rows as Markdown: one line a way of finding settings, and whether it beats the shipped ones."""
+"""Writes the rows as Markdown: for each world a line a way, and whether the search beats the other ways."""
 
 import math
 import statistics
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.record import origin
-from bench.tune.rows import METHOD, MODEL, SEARCH, SHIPPED, WAYS, key, wanted
+from bench.tune.worlds import GRID, GUIDE, SEARCH, SHIPPED, WAYS, WORLDS, key, wanted
 from unlearn.methods import METHODS
 
 NAMES = {
@@ -30,20 +30,44 @@ T975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return Markdown: the sentence, a line a way, and what is missing."""
-    rows = result["rows"]
-    found = [sentence(rows), "", f"| {METHODS[METHOD].title} on {MODEL} | {' | '.join(COLUMNS)} |"]
+    """Return Markdown: for each world the sentences, a line a way, and what is missing."""
+    parts = []
+    for world in WORLDS:
+        rows = [row for row in result["rows"] if row["world"] == world]
+        if rows:
+            parts += [f"**{world}**", "", *of_world(rows, world), ""]
+    have = {key(row) for row in result["rows"]}
+    if lacking := [one for one in wanted() if one not in have]:
+        told = "; ".join(
+            f"{world}: "
+            + ", ".join(f"{NAMES[way]} (seed {seed})" for there, way, seed in lacking if there == world)
+            for world in dict.fromkeys(one[0] for one in lacking)
+        )
+        parts += [f"Not measured yet: {told}. `python -m bench.tune` goes on."]
+    return "\n".join(parts).strip()
+
+
+def of_world(rows: Sequence[Mapping[str, Any]], world: str) -> list[str]:
+    """Return the lines of one world."""
+    method = METHODS[WORLDS[world].method].title
+    found = [sentence(rows), "", beside(rows), "", f"| {method} on {world} | {' | '.join(COLUMNS)} |"]
     found.append("|---|" + "--:|" * len(COLUMNS))
     found += [line(rows, way) for way in WAYS if any(row["way"] == way for row in rows)]
-    have = {key(row) for row in rows}
-    if lacking := [one for one in wanted() if one not in have]:
-        told = ", ".join(f"{NAMES[way]} (seed {seed})" for way, seed in lacking)
-        found += ["", f"Not measured yet: {told}. `python -m bench.tune` goes on."]
     first = next((row for row in rows if row.get("target") is not None), None)
     if first:
         found += ["", f"The retrained model: {first['target']:.3f}; before: {first['before']['forget']:.3f}."]
-    made = dict.fromkeys(origin(row["origin"] | {"seeds": seeds_of(rows)}) for row in rows[:1])
-    return "\n".join([*found, "", "<br>".join(made)])
+    made = dict.fromkeys(made_by(rows))
+    return [*found, "", "<br>".join(made)]
+
+
+def made_by(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line of origin for each commit, with the seeds of its rows."""
+    commits = dict.fromkeys(row["origin"]["commit"] for row in rows)
+    found = []
+    for commit in commits:
+        mine = [row for row in rows if row["origin"]["commit"] == commit]
+        found.append(origin(mine[0]["origin"] | {"seeds": seeds_of(mine)}))
+    return found
 
 
 def seeds_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -80,11 +104,11 @@ def spread(numbers: Sequence[float], digits: int) -> str:
     return f"{mean:.{digits}f} ± {statistics.stdev(numbers):.{digits}f}"
 
 
-def paired(rows: Sequence[Mapping[str, Any]], way: str, value: str) -> list[float]:
-    """Return shipped - way of a value, seed by seed."""
-    by_key = {key(dict(row)): row for row in rows if row.get("state") == "done"}
-    both = [seed for seed in seeds_of(rows) if (way, seed) in by_key and (SHIPPED, seed) in by_key]
-    return [by_key[SHIPPED, seed][value] - by_key[way, seed][value] for seed in both]
+def paired(rows: Sequence[Mapping[str, Any]], way: str, value: str, against: str = SHIPPED) -> list[float]:
+    """Return another way's value - a way's, seed by seed."""
+    done = {(row["way"], row["seed"]): row for row in rows if row.get("state") == "done"}
+    both = [seed for seed in seeds_of(rows) if (way, seed) in done and (against, seed) in done]
+    return [done[against, seed][value] - done[way, seed][value] for seed in both]
 
 
 def around(values: Sequence[float]) -> tuple[float, float, float]:
@@ -108,13 +132,55 @@ def difference(rows: Sequence[Mapping[str, Any]], way: str) -> str:
 def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say whether the search beats the shipped settings, over the seeds that have both."""
     nearer, lost = paired(rows, SEARCH, "distance"), paired(rows, SEARCH, "kept")
-    if len(nearer) < 2:
+    if not nearer:
         return "Whether the search beats the shipped settings is not measured yet."
     mean, low, high = around(nearer)
     fell, from_, to = around([100 * value for value in lost])
+    if len(nearer) == 1:
+        return (
+            f"One seed: the search is {far(mean)} the retrained model than the settings that ship with the method, "
+            f"with {-fell:+.1f} points of the utility kept. One seed decides nothing."
+        )
     word = "beats" if low > 0 else "is beaten by" if high < 0 else "cannot be told from"
     return (
         f"In distance to the retrained model the search {word} the settings that ship with the method, over "
         f"{len(nearer)} seeds: nearer by {mean:.3f} (95 % interval {low:.3f} to {high:.3f}), with {-fell:+.1f} points "
         f"of the utility kept ({-to:+.1f} to {-from_:+.1f})."
     )
+
+
+def beside(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how the search stands beside the grid with as much time, and beside the guide."""
+    return " ".join(_beside(rows, way) for way in (GRID, GUIDE))
+
+
+def _beside(rows: Sequence[Mapping[str, Any]], way: str) -> str:
+    name = f"the {NAMES[way]}"
+    mine = [row for row in rows if row["way"] == way]
+    if not mine:
+        return f"Beside {name} it is not measured yet."
+    empty = sum(row.get("state") != "done" for row in mine)
+    none = (
+        f" {name[0].upper()}{name[1:]} ends without settings that work on {empty} of {len(mine)} seeds."
+        if empty
+        else ""
+    )
+    nearer = paired(rows, SEARCH, "distance", way)
+    if not nearer:
+        return none.strip() or f"Beside {name} it is not measured yet."
+    mean, low, high = around(nearer)
+    points = f"{-statistics.fmean(paired(rows, SEARCH, 'kept', way)) * 100:+.1f} points of the utility kept"
+    if len(nearer) == 1:
+        return (
+            f"Beside {name}, on one seed: the search is {far(mean)} the retrained model, with {points}.{none}"
+        )
+    word = "nearer" if low > 0 else "farther" if high < 0 else "no difference seen"
+    return (
+        f"Beside {name}, over {len(nearer)} seeds: {word}, {mean:.3f} ({low:.3f} to {high:.3f}) less distance, with "
+        f"{points}.{none}"
+    )
+
+
+def far(nearer: float) -> str:
+    """Write a difference of distances."""
+    return f"{abs(nearer):.3f} {'nearer to' if nearer >= 0 else 'farther from'}"

@@ -1,22 +1,22 @@
 """Measures the rows: settings found in a budget, then carried out anew with another seed.
 
-Each way finds settings on tiny-authors by the half of the rows that a search goes by. What it found is then carried
-out once more, with a seed that no trial had, and scored on the other half, which took no part in the choice.
+Each way finds settings by the half of the rows that a search goes by. What it found is then carried out once more, with
+a seed that no trial had, and scored on the other half, which took no part in the choice.
 """
 
+import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import product
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from unlearn.__main__ import parser  # noqa: E402
-from unlearn.commands.options import config_of  # noqa: E402
+from bench.tune.worlds import GRID, GUIDE, SEARCH, SHIPPED, World  # noqa: E402
 from unlearn.data.catalogue import from_config  # noqa: E402
 from unlearn.results.grid import Cell  # noqa: E402
 from unlearn.results.guide import batch_of, guide, guide_lrs  # noqa: E402
@@ -28,42 +28,18 @@ from unlearn.work import search  # noqa: E402
 from unlearn.work.execute import execute  # noqa: E402
 from unlearn.work.search import halves  # noqa: E402
 
-MODEL, METHOD = "tiny-authors", "npo"
-SEEDS = (0, 1, 2, 3, 4)
-# CPU seconds of a search and of a grid: three minutes of one idle core.
-SECONDS = 180.0
 # The seed of the run that is reported, beside that of the search.
 ANEW = 1000
-SHIPPED, SEARCH, GRID, GUIDE = "shipped", "search", "grid", "guide"
-WAYS = (SHIPPED, SEARCH, GUIDE, GRID)
-# The grid that a person would try: rates half a decade apart around the tuned one, few epochs, two strengths.
-GRID_LR = (1e-4, 3e-4, 1e-3, 3e-3, 3e-5)
-GRID_EPOCHS = (5, 2, 10)
-GRID_BETA = (1.0, 0.1)
-GUIDE_FROM = 1e-5
 
 
-def template(seed: int) -> RunConfig:
-    """Return the config that `unlearn run --model tiny-authors --method npo` asks for."""
-    words = ["run", "--model", MODEL, "--method", METHOD, "--seed", str(seed), "--probes", "0"]
-    return config_of(parser().parse_args(words))
-
-
-def wanted(ways: Sequence[str] = (), seeds: int = len(SEEDS)) -> Iterator[tuple[str, int]]:
-    """Yield (way, seed) of each row, what matters most first."""
-    for some in ((SHIPPED, SEARCH), (GUIDE, GRID)):
-        for seed, way in product(SEEDS[:seeds], some):
-            if not ways or way in ways:
-                yield way, seed
-
-
-def measure(store: RunStore, way: str, seed: int, seconds: float) -> dict[str, Any]:
+def measure(store: RunStore, world: World, way: str, seed: int, seconds: float) -> dict[str, Any]:
     """Find settings in one way, carry them out with another seed, and return the row."""
-    settings, trials, spent = FIND[way](store, seed, seconds)
-    row = {"way": way, "seed": seed, "budget": seconds, "trials": trials, "cpu_seconds": round(spent, 1)}
+    settings, trials, spent = FIND[way](store, world, seed, seconds)
+    row = {"world": world.model, "method": world.method, "way": way, "seed": seed}
+    row |= {"budget": seconds, "trials": trials, "cpu_seconds": round(spent, 1)}
     if settings is None:
         return row | {"settings": None}
-    anew, models = tried(store, with_settings(template(seed + ANEW), settings))
+    anew, models = tried(store, with_settings(world.template(seed + ANEW), settings))
     if anew.state != "done":
         return row | {"settings": settings, "state": anew.state}
     reported = choice.judge(anew, models, choice.REPORTED)
@@ -85,31 +61,70 @@ def tried(store: RunStore, config: RunConfig, number: int = 0) -> tuple[Trial, d
     with run.held():
         finished = execute(run)
     if finished is None:
-        return Trial(number=number, method=METHOD, settings={}, state="diverged"), {}
+        return Trial(number=number, method=config.method, settings={}, state="diverged"), {}
     seen = halves.seen(finished, None)
     scores = {half: seen.scores("after", half) for half in (choice.CHOSEN, choice.REPORTED)}
-    trial = Trial(number=number, method=METHOD, settings={}, runs=(run.id,), **scores)
+    trial = Trial(number=number, method=config.method, settings={}, runs=(run.id,), **scores)
     store.delete(run)
     return trial, halves.models_of(seen, -1.0)
+
+
+@dataclass
+class Cells:
+    """What each cell of a grid, or each trial of the guide, gave and cost. It outlives a bench that was cut short."""
+
+    path: Path
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Read what an earlier bench left. A line that was cut short is measured again."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        for line in lines:
+            try:
+                self.told.append(json.loads(line))
+            except ValueError:
+                break
+
+    def carried(self, place: dict[str, Any], carry: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what a place gave: as it was told before, else by carrying it out."""
+        for one in self.told:
+            if one["place"] == place:
+                return dict(one["found"])
+        began = time.process_time()
+        found = json.loads(json.dumps(carry()))
+        seconds = round(time.process_time() - began, 3)
+        self.told.append({"place": place, "found": found, "cpu_seconds": seconds})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(json.dumps(one) + "\n" for one in self.told), encoding="utf-8")
+        return dict(found)
+
+    def spent(self, places: int) -> float:
+        """Return the CPU seconds of the first places."""
+        return math.fsum(one["cpu_seconds"] for one in self.told[:places])
+
+
+def cells_of(store: RunStore, world: World, way: str, seed: int) -> Cells:
+    """Return the cells of one way and seed, beside the runs of the store."""
+    return Cells(store.root / "cells" / f"{world.model}-{way}-{seed}.jsonl")
 
 
 # What a way found: settings (None where it took none), how many it tried, and the CPU seconds.
 Taken = tuple[dict[str, Any] | None, int, float]
 
 
-def shipped(store: RunStore, seed: int, seconds: float) -> Taken:
+def shipped(store: RunStore, world: World, seed: int, seconds: float) -> Taken:
     """Return no settings of its own: those that ship with the method."""
     return {}, 0, 0.0
 
 
-def searched(store: RunStore, seed: int, seconds: float) -> Taken:
+def searched(store: RunStore, world: World, seed: int, seconds: float) -> Taken:
     """Search as `unlearn tune` does, with so many CPU seconds. A search that was cut short is gone on with, and the
     seconds before the cut count.
     """
-    title = f"bench seed {seed}, {seconds:g} s"
+    title = f"bench {world.model} seed {seed}, {seconds:g} s"
     made = next((one for one in record.searches(store) if one.meta.get("title") == title), None)
     if made is None:
-        run = template(seed)
+        run = world.template(seed)
         config = SearchConfig(runs=(run,), axes=(axes(run),), trials=1, seeds=(seed,))
         made = record.create(config, store, title=title)
     while True:
@@ -130,54 +145,62 @@ def searched(store: RunStore, seed: int, seconds: float) -> Taken:
     return (dict(taken.trial.settings) if taken else None), count, spent
 
 
-def gridded(store: RunStore, seed: int, seconds: float) -> Taken:
+def gridded(store: RunStore, world: World, seed: int, seconds: float) -> Taken:
     """Try the grid's places in their order as far as the CPU seconds go, and take the best by the search's own rule."""
-    run, began, found = template(seed), time.process_time(), []
+    run, cells = world.template(seed), cells_of(store, world, GRID, seed)
     places: list[dict[str, Any]] = []
+    found: list[Trial] = []
     known: dict[str, Any] = {}
-    for beta, epochs, lr in product(GRID_BETA, GRID_EPOCHS, GRID_LR):
-        spent = time.process_time() - began
+    for place in world.places():
+        spent = cells.spent(len(places))
         if places and spent * (len(places) + 1) / len(places) > seconds:
             break
-        places.append({"lr": lr, "epochs": epochs, "beta": beta})
-        trial, models = tried(store, with_settings(run, places[-1]), len(places) - 1)
-        found.append(trial)
-        known = models or known
+        places.append(place)
+        told = cells.carried(place, lambda place=place: cell_of_grid(store, with_settings(run, place)))
+        found.append(Trial(number=len(found), method=run.method, settings={}, **told["trial"]))
+        known = told["models"] or known
     taken = choice.best(found, known, SearchConfig(runs=(run,), axes=(axes(run),)))
-    spent = time.process_time() - began
-    return (places[taken.trial.number] if taken else None), len(places), spent
+    return (places[taken.trial.number] if taken else None), len(places), cells.spent(len(places))
 
 
-def guided(store: RunStore, seed: int, seconds: float) -> Taken:
-    """Follow Yao et al.'s guide. It judges by perplexity on all forget rows, as its authors do."""
-    run, began = template(seed), time.process_time()
+def cell_of_grid(store: RunStore, config: RunConfig) -> dict[str, Any]:
+    """Return what one cell of the grid gave, as JSON values."""
+    trial, models = tried(store, config)
+    told = {"state": trial.state, choice.CHOSEN: trial.chosen, choice.REPORTED: trial.reported}
+    return {"trial": told, "models": models}
+
+
+def guided(store: RunStore, world: World, seed: int, seconds: float) -> Taken:
+    """Follow Yao et al.'s guide. It judges by perplexity on all forget rows, as its authors do, and ends by itself."""
+    run, cells = world.template(seed), cells_of(store, world, GUIDE, seed)
     batch = batch_of(len(from_config(dict(run.data)).fit_rows("forget")))
 
     def trial(lr: float) -> Cell:
         config = replace(run, lr=lr, epochs=1, batch_size=batch)
-        made = store.create(config)
-        with made.held():
-            execute(made)
-        place = {"method": METHOD, "lr": lr, "epochs": 1, "batch_size": batch, "seed": seed}
-        cell = Cell(**place, state=made.state, reason=made.reason, scores=made.scores())
-        store.delete(made)
-        return cell
+        place = {"lr": lr, "epochs": 1, "batch_size": batch}
+        return Cell(**cells.carried(place, lambda: cell_of_guide(store, config)))
 
-    found = guide(trial, guide_lrs(GUIDE_FROM))
-    spent = time.process_time() - began
+    found = guide(trial, guide_lrs(world.guide_from))
+    count = len(found.trials)
     if found.chosen is None:
-        return None, len(found.trials), spent
-    return {"lr": found.chosen.lr, "epochs": 1, "batch_size": batch}, len(found.trials), spent
+        return None, count, cells.spent(count)
+    return {"lr": found.chosen.lr, "epochs": 1, "batch_size": batch}, count, cells.spent(count)
 
 
-FIND: dict[str, Callable[[RunStore, int, float], Taken]] = {
+def cell_of_guide(store: RunStore, config: RunConfig) -> dict[str, Any]:
+    """Return what one trial of the guide gave, as JSON values."""
+    made = store.create(config)
+    with made.held():
+        execute(made)
+    place = {name: getattr(config, name) for name in ("method", "lr", "epochs", "batch_size", "seed")}
+    cell = Cell(**place, state=made.state, reason=made.reason, scores=made.scores())
+    store.delete(made)
+    return asdict(cell)
+
+
+FIND: dict[str, Callable[[RunStore, World, int, float], Taken]] = {
     SHIPPED: shipped,
     SEARCH: searched,
     GRID: gridded,
     GUIDE: guided,
 }
-
-
-def key(row: dict[str, Any]) -> tuple[str, int]:
-    """Return what a row is of: way, seed."""
-    return row["way"], row["seed"]

@@ -22,6 +22,11 @@ COLUMNS = (
     "right in chat / plain / completion, %",
     "CPU seconds",
 )
+# What stands behind a number.
+SPREADS = (
+    "Mean ± standard deviation where there are several seeds; in brackets the 95 % interval over the questions where "
+    "there is one (n 40 to forget; rows from before 2026-11-30 kept none)."
+)
 
 
 def missing(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
@@ -44,6 +49,7 @@ def table(result: Mapping[str, Any], methods: Sequence[str] = ()) -> str:
             names.setdefault(data, []).append(f"{title(method)} (seed {seed})")
         told = "; ".join(f"{data}: {', '.join(found)}" for data, found in names.items())
         parts += [f"Not measured yet: {told}. `python -m bench.tofu` goes on.", ""]
+    parts += [SPREADS, ""]
     return "\n".join([*parts, origins(row["origin"] for row in result["rows"])])
 
 
@@ -55,7 +61,7 @@ def headline(results: Path = RESULTS) -> str:
     if not rows:
         return "Not measured yet: `python -m bench.tofu`."
     made = origins(row["origin"] for row in rows if row["method"] in (*FIVE, START))
-    return "\n".join([*lines(rows, FIVE), "", made])
+    return "\n".join([*lines(rows, FIVE), "", SPREADS, "", made])
 
 
 def lines(rows: Sequence[Mapping[str, Any]], methods: Sequence[str] = ()) -> list[str]:
@@ -77,25 +83,30 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     quality = [row["quality"] for row in rows]
     formats = [row.get("by_format", {}).get("forget", {}) for row in rows]
     said = [[100 * one[name] for one in formats if name in one] for name in ("chat", "plain", "completion")]
+    over = rows[0].get("intervals", {}) if len(rows) == 1 else {}
     return [
-        spread([row["utility"] for row in rows], 3),
+        spread([row["utility"] for row in rows], 3, over.get("utility")),
         spread([one.get("log10") for one in quality], 1),
         spread([one.get("d") for one in quality], 2),
-        *(spread([row[name] for row in rows], 2) for name in ("rouge", "truth_ratio", "extraction", "mia")),
+        *(
+            spread([row[name] for row in rows], 2, over.get(name))
+            for name in ("rouge", "truth_ratio", "extraction", "mia")
+        ),
         spread([row["kl"]["forget"] for row in rows], 2),
         " / ".join(spread(one, 0) for one in said),
         spread([row.get("cpu_seconds") for row in rows], 0),
     ]
 
 
-def spread(numbers: Sequence[float | None], digits: int) -> str:
-    """Write mean ± standard deviation, the value alone where there is one, or a dash."""
+def spread(numbers: Sequence[float | None], digits: int, interval: Sequence[float] | None = None) -> str:
+    """Write mean ± standard deviation; one value alone with its interval, if it has one; or a dash."""
     found = [float(value) for value in numbers if value is not None]
     if not found:
         return "–"
     mean = sum(found) / len(found)
     if len(found) == 1:
-        return _plain(mean, digits)
+        around = f" ({' to '.join(_plain(end, digits) for end in interval)})" if interval else ""
+        return _plain(mean, digits) + around
     sd = math.sqrt(sum((value - mean) ** 2 for value in found) / (len(found) - 1))
     return f"{_plain(mean, digits)} ± {sd:.{digits}f}"
 

@@ -23,6 +23,7 @@ from unlearn.models.catalogue import CATALOGUE, exact_retrain  # noqa: E402
 from unlearn.models.load import weights_hash  # noqa: E402
 from unlearn.models.named.beside import load_beside  # noqa: E402
 from unlearn.models.reading import as_read  # noqa: E402
+from unlearn.results.benchmark import WITH_INTERVAL  # noqa: E402
 from unlearn.results.sweep_record import identity  # noqa: E402
 from unlearn.store.engine import Engine  # noqa: E402
 from unlearn.store.runs import Run, RunConfig, RunStore  # noqa: E402
@@ -114,15 +115,17 @@ def values(record: Mapping[str, Any], run: Run | None, when: str) -> dict[str, A
         return next((s for s in scores if (s["when"], s["role"]) == (when, role)), {})
 
     quality = score("tofu_forget_quality", "forget")
-    found = {
-        "utility": score("tofu_utility", "kept").get("value"),
+    over_items = {name: score(*place) for name, place in WITH_INTERVAL.items()}
+    found = {name: one.get("value") for name, one in over_items.items()}
+    found["intervals"] = {
+        name: list(one["details"]["interval"])
+        for name, one in over_items.items()
+        if one.get("details", {}).get("interval")
+    }
+    found |= {
         "parts": score("tofu_utility", "kept").get("details", {}).get("parts", {}),
         "quality": {"p": quality.get("value"), **quality.get("details", {})},
-        "rouge": score("tofu_rouge", "forget").get("value"),
-        "probability": score("tofu_probability", "forget").get("value"),
-        "truth_ratio": score("tofu_truth_ratio", "forget").get("value"),
         "extraction": score("extraction", "forget").get("value"),
-        "mia": score("mia_min_k", "forget").get("value"),
         "kl": {role: score("kl_retrain", role).get("value") for role in ("forget", "paraphrase", "retain")},
     }
     if run is not None:

@@ -75,6 +75,8 @@ def test_seeds_are_one_line_and_a_failed_run_is_told():
     assert "| 0.550 ± 0.071 | -2.0 ± 0.0 | 0.30 ± 0.00 |" in found[2]
     assert "25 ± 0 / 20 ± 0 / 15 ± 0" in found[2]
     assert "diverged" in found[3]
+    (alone,) = lines([row("npo") | {"intervals": {"utility": [0.45, 0.55]}}])[2:]
+    assert "| 0.500 (0.450 to 0.550) | -2.0 |" in alone
     assert spread([None], 2) == "–"
 
 
@@ -87,10 +89,13 @@ def test_a_new_row_takes_the_old_ones_place():
 def test_a_row_reads_the_record_of_a_run():
     score = {"when": "after", "role": "forget", "value": 0.2, "details": {"d": 0.5, "n": 40, "log10": -3}}
     record = {"metrics": {name: {"scores": [score]} for name in NAMES}}
-    kept = {"when": "after", "role": "kept", "value": 0.4, "details": {"parts": {"retain rouge": 0.9}}}
+    details = {"parts": {"retain rouge": 0.9}, "interval": (0.3, 0.5)}
+    kept = {"when": "after", "role": "kept", "value": 0.4, "details": details}
     record["metrics"]["tofu_utility"] = {"scores": [kept]}
     found = values(record, None, "after")
     assert found["utility"] == 0.4
+    # What has no interval is left out.
+    assert found["intervals"] == {"utility": [0.3, 0.5]}
     assert found["parts"] == {"retain rouge": 0.9}
     assert found["quality"] == {"p": 0.2, "d": 0.5, "n": 40, "log10": -3}
     assert found["kl"] == {"forget": 0.2, "paraphrase": None, "retain": None}

@@ -1,7 +1,9 @@
 """The metrics of TOFU, MUSE and RWKU by hand, and against what their own code computes."""
 
 import math
+import random
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 from unlearn.metrics import BENCHMARKS, METRICS
 from unlearn.metrics.base import Answered, Loss
 from unlearn.metrics.tofu import probability, truth
+from unlearn.metrics.tofu.items import KEPT, log_of
+from unlearn.metrics.tofu.utility import around, utility
 
 
 class Planted:
@@ -100,6 +104,41 @@ def test_without_a_set_there_is_no_utility():
     found = {("after", part): items for part, items in tofu().items() if part != "tofu world_facts"}
     assert BENCHMARKS["tofu_utility"].measure(Planted(found)) == {}
     assert ("after", "retain") in BENCHMARKS["tofu_probability"].measure(Planted(found))
+
+
+def drawn_anew(found, seed, draws=400):
+    """The middle 95 % of the utility over questions drawn anew, by Python's own generator: an independent bootstrap."""
+    draw, values = random.Random(seed), []
+    for _ in range(draws):
+        again = {part: draw.choices(items, k=len(items)) for part, items in found.items()}
+        evidence = Planted({("after", part): items for part, items in again.items()})
+        values.append(utility(log_of(evidence, "after", KEPT)))
+    return np.quantile(values, [0.025, 0.975])
+
+
+def test_the_utilitys_interval_is_over_the_questions():
+    found = {part: [one for seed in range(12) for one in tofu(seed)[part]] for part in tofu()}
+    evidence = Planted({("after", part): items for part, items in found.items()})
+    score = value("tofu_utility", evidence, "after", "kept")
+    low, high = score.details["interval"]
+    assert low < score.value < high
+    assert [low, high] == pytest.approx(drawn_anew(found, 1), rel=0.03)
+    # Where all questions are alike there is nothing to vary.
+    same = {("after", part): items[:1] * 9 for part, items in found.items()}
+    alike = value("tofu_utility", Planted(same), "after", "kept")
+    assert alike.details["interval"] == pytest.approx((alike.value, alike.value))
+    # ROUGE is the same for all here, and the others have an interval around their mean.
+    for name in ("tofu_probability", "tofu_truth_ratio"):
+        one = value(name, evidence, "after", "forget")
+        assert one.details["interval"][0] < one.value < one.details["interval"][1]
+
+
+def test_a_log_without_one_of_the_three_values_has_no_interval():
+    evidence = Planted({("after", part): items for part, items in tofu().items()})
+    log = log_of(evidence, "after", KEPT)
+    assert around(log) is not None
+    assert around({**log, "retain": replace(log["retain"], rouge=())}) is None
+    assert around({name: log[name] for name in KEPT[:2]}) is None
 
 
 def test_forget_quality_is_the_ks_test_of_both_models_ratios():

@@ -191,7 +191,11 @@ def test_the_page_shows_verdict_table_and_own_runs(record, tmp_path):
     assert mine["utility"] == "0.48"
     assert mine["model"] == run.config.model
     npo = table[(table["kind"] == HERE) & (table["name"] == "NPO")].iloc[0]
-    assert npo["utility"].startswith("0.49 ± ")
+    assert npo["utility"].startswith("0.49 (0.44 to ")
+    # One seed alone has the interval over its questions.
+    write_json(record, {"rows": [*ROWS[:2], row("ga", 0.10, 0.5) | {"intervals": {"utility": [0.07, 0.14]}}]})
+    found = opened(benchmark_kinds=[HERE]).dataframe[0].value
+    assert list(found[found["name"] == METHODS["ga"].title]["utility"]) == ["0.1 (0.07 to 0.14)"]
     app = opened(benchmark_kinds=[HERE])
     assert set(app.dataframe[0].value["kind"]) == {HERE}
 

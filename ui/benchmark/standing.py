@@ -94,8 +94,9 @@ def plane(lines: Sequence[Line]) -> None:
         key="benchmark.plane",
     )
     st.caption(
-        "Bars are 95 % intervals over seeds, where there are two or more. Hollow marks are published numbers of other "
-        "models: compare their order, not their heights. Dotted: p = 0.05."
+        "Bars are 95 % intervals: over seeds where there are two or more, else over the questions where that was kept. "
+        "Hollow marks are published numbers of other models: "
+        "compare their order, not their heights. Dotted: p = 0.05."
     )
 
 
@@ -145,8 +146,9 @@ def _row(line: Line, used: Sequence[str]) -> JsonObject:
 def _cell(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    half = "" if spread.high is None else f" ± {rounded(spread.high - spread.mean)}"
-    return rounded(spread.mean) + half
+    if spread.low is None or spread.high is None:
+        return rounded(spread.mean)
+    return f"{rounded(spread.mean)} ({rounded(spread.low)} to {rounded(spread.high)})"
 
 
 def one(line: Line) -> None:

@@ -4,7 +4,8 @@
     own runs        metrics.json of runs that `evaluate RUN --metrics tofu` was asked for
     published       assets/results/published_tofu.json: tables and logs that others published, with model and source
 
-Seeds of one method are one line, mean with a 95 % t interval. A number that is missing stays missing.
+Seeds of one method are one line, mean with a 95 % t interval; one seed has the interval over its questions where that
+was kept. A number that is missing stays missing.
 """
 
 import math
@@ -31,6 +32,14 @@ START, RETRAIN, OTHER = "start", "retrain", "retrain, another seed"
 BESIDE = frozenset((START, RETRAIN, OTHER))
 # What others call the model before unlearning and the one retrained without the forget set.
 THEIRS = {"Finetuned": START, "Retain": RETRAIN}
+# What has an interval over the questions: its metric and role in metrics.json.
+WITH_INTERVAL = {
+    "utility": ("tofu_utility", "kept"),
+    "rouge": ("tofu_rouge", "forget"),
+    "probability": ("tofu_probability", "forget"),
+    "truth_ratio": ("tofu_truth_ratio", "forget"),
+    "mia": ("mia_min_k", "forget"),
+}
 # From here on the test cannot tell a model from the retrained one at the usual level.
 LEVEL = 0.05
 # A utility counts as kept down to this share of the start's.
@@ -39,7 +48,9 @@ KEPT = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean of a number over seeds, with its 95 % interval where there are two seeds or more."""
+    """The mean of a number over seeds, with its 95 % interval: over seeds where there are two or more, else over the
+    questions, where it is known.
+    """
 
     mean: float
     low: float | None = None
@@ -133,7 +144,7 @@ def _line(data: str, method: str, rows: Sequence[JsonView]) -> Line:
         model=MODEL,
         name=titled(method),
         seeds=len(rows),
-        values=_spreads(flat),
+        values=_spreads(flat) if len(good) != 1 else _around(flat[0], good[0].get("intervals") or {}),
         n=int((good[0].get("quality") or {}).get("n") or 0) if good else 0,
         source=f"commit {origin['commit']}, {origin.get('date', '')}" if origin.get("commit") else "",
         settings={} if method in BESIDE else asked | more,
@@ -188,22 +199,20 @@ def own(run: Run) -> Line | None:
 
     quality = score("tofu_forget_quality", "forget")
     values = {
-        "utility": score("tofu_utility", "kept").get("value"),
         "log10": _log10(quality.get("value")),
         "d": quality.get("details", {}).get("d"),
         "extraction": score("extraction", "forget").get("value"),
-        "mia": score("mia_min_k", "forget").get("value"),
         "kl": score("kl_retrain", "forget").get("value"),
     }
-    values |= {
-        name: score(f"tofu_{name}", "forget").get("value") for name in ("rouge", "probability", "truth_ratio")
-    }
+    scores = {name: score(metric, role) for name, (metric, role) in WITH_INTERVAL.items()}
+    values |= {name: one.get("value") for name, one in scores.items()}
+    intervals = {name: one.get("details", {}).get("interval") for name, one in scores.items()}
     return Line(
         kind=OWN,
         data=data if data.startswith("tofu-") else "tofu",
         model=config.model,
         name=titled(config.method),
-        values=_spreads([_finite(values)]),
+        values=_around(_finite(values), intervals),
         n=int(score("tofu_truth_ratio", "forget").get("n") or 0),
         source=run.title,
         run=run.id,
@@ -252,6 +261,16 @@ def _rows(found: JsonView) -> list[JsonView]:
 def _spreads(rows: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: spread([row[name] for row in rows if name in row]) for name in names}
+
+
+def _around(values: Mapping[str, float], intervals: JsonView) -> dict[str, Spread]:
+    """The numbers of one run, with those intervals over its questions that are whole and finite."""
+    found = {}
+    for name, value in values.items():
+        ends = intervals.get(name)
+        known = isinstance(ends, Sequence) and len(ends) == 2 and len(_finite(dict(enumerate(ends)))) == 2
+        found[name] = Spread(value, *map(float, ends)) if known and ends else Spread(value)
+    return found
 
 
 def spread(values: Sequence[float]) -> Spread:

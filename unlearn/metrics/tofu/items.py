@@ -9,6 +9,7 @@ The values come from a model (Evidence) or from a log that somebody published; t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from unlearn.compute.intervals import bootstrap
 from unlearn.metrics.base import Answered, Evidence, Score, Scores
 from unlearn.metrics.tofu import probability, rouge, truth
 
@@ -32,6 +33,11 @@ class Answers:
     probability: tuple[float, ...] = ()
     rouge: tuple[float, ...] = ()
     ratio: tuple[float, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Return whether each question has its three values."""
+        return 0 < len(self.probability) == len(self.rouge) == len(self.ratio)
 
     def truths(self, name: str) -> tuple[float, ...]:
         """Return the truth ratio of each item as it enters the mean of the set of this name."""
@@ -86,10 +92,13 @@ def log_of(evidence: Evidence, when: str, sets: Sequence[str] = SETS) -> Log:
 
 
 def by_set(evidence: Evidence, field: str) -> Scores:
-    """Return each model's mean of one value (probability, rouge, truth_ratio) on each set."""
+    """Return each model's mean of one value (probability, rouge, truth_ratio) on each set, with its 95 % interval over
+    the questions.
+    """
     scores: Scores = {}
     for when in evidence.models:
         for name, answers in log_of(evidence, when).items():
             values = answers.truths(name) if field == "truth_ratio" else getattr(answers, field)
-            scores[when, name] = Score(sum(values) / len(values), values, len(values))
+            details = {"interval": bootstrap(values)}
+            scores[when, name] = Score(sum(values) / len(values), values, len(values), details)
     return scores

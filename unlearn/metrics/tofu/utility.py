@@ -4,6 +4,7 @@ world facts, so nine numbers; 0 as soon as one of them is 0.
 
 from collections.abc import Sequence
 
+from unlearn.compute.intervals import DRAWS, Interval
 from unlearn.metrics.base import Evidence, Score, Scores
 from unlearn.metrics.tofu.items import KEPT, Log, log_of
 
@@ -20,8 +21,32 @@ def utility(log: Log) -> float | None:
     return harmonic(complete) if len(complete) == 3 * len(KEPT) else None
 
 
+def around(log: Log, seed: int = 0) -> Interval | None:
+    """Return the 95 % interval of the utility of a log over its questions: each set's are drawn anew with replacement,
+    a question with its three values, and the utility is made of each draw (Efron 1979).
+
+    It is None where a set, or one of its three values, is missing.
+    """
+    import numpy as np
+
+    if not all(name in log and log[name].complete for name in KEPT):
+        return None
+    draws, inverse = np.random.default_rng(seed), np.zeros(DRAWS)
+    for name in KEPT:
+        answers = log[name]
+        values = np.array([answers.probability, answers.rouge, answers.truths(name)], dtype=np.float64)
+        chosen = draws.integers(values.shape[1], size=(DRAWS, values.shape[1]))
+        # A part that is 0 makes the utility 0, as in harmonic(): 1 / (... + inf).
+        with np.errstate(divide="ignore"):
+            inverse += (1 / values[:, chosen].mean(axis=2)).sum(axis=0)
+    low, high = np.quantile(3 * len(KEPT) / inverse, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def measure(evidence: Evidence) -> Scores:
-    """Return the utility of each model. per_example holds the nine parts, in the order of details["parts"]."""
+    """Return the utility of each model with its interval over the questions. per_example holds the nine parts, in the
+    order of details["parts"].
+    """
     scores: Scores = {}
     for when in evidence.models:
         log = log_of(evidence, when, KEPT)
@@ -34,5 +59,6 @@ def measure(evidence: Evidence) -> Scores:
                 if number is not None
             }
             rows = sum(len(answers.ratio) for answers in log.values())
-            scores[when, "kept"] = Score(value, tuple(parts.values()), rows, {"parts": parts})
+            details = {"parts": parts, "interval": around(log)}
+            scores[when, "kept"] = Score(value, tuple(parts.values()), rows, details)
     return scores

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import ROOT, origin
-from bench.robust.ways import WAYS, key, wanted
+from bench.robust.ways import LARGER, WAYS, WORLDS, key, wanted
 from unlearn.results import robust
 from unlearn.results.benchmark import Spread
 from unlearn.results.robust import CONTROL, PLAIN, REFUSING, ROBUST
@@ -36,6 +36,8 @@ def table(result: Mapping[str, Any]) -> str:
     rows, parts = result["rows"], []
     for world in robust.worlds(rows):
         parts += [f"**{world}**", "", robust.sentence(rows, world), ""]
+        if not any(row["kind"] == "try" for row in rows if row["world"] == world):
+            parts += ["Each method is at the settings that ship with it; nothing was tried here.", ""]
         picture = picture_of(world)
         if picture.is_file():
             parts += [f"![What is left after practice, on {world}]({picture.name})", ""]
@@ -43,20 +45,25 @@ def table(result: Mapping[str, Any]) -> str:
         if told_ := robust.said_sentence(rows, world):
             parts += [told_, "", *said_lines(rows, world), ""]
     if lacking := missing(rows):
-        parts += [f"Not measured yet: {lacking}. `python -m bench.robust` goes on.", ""]
+        parts += [
+            f"Not measured yet: {lacking}. `python -m bench.robust` goes on, on the larger model with "
+            f"`--worlds {LARGER} --shipped`.",
+            "",
+        ]
     made: dict[str, None] = {}
-    for row in rows:
-        if row["kind"] == "run" and "curve" in row:
-            seeds = sorted({r["seed"] for r in rows if r["kind"] == "run"})
-            made.setdefault(origin(row["origin"] | {"seeds": seeds, "machine": _quiet(rows)}), None)
-    return "\n".join([*parts, "<br>".join(list(made)[:1])])
+    for command in dict.fromkeys(row["origin"]["command"] for row in rows if "curve" in row):
+        mine = [row for row in rows if row["origin"]["command"] == command]
+        row = next(row for row in mine if "curve" in row)
+        seeds = sorted({r["seed"] for r in mine if r["kind"] == "run"})
+        made.setdefault(origin(row["origin"] | {"seeds": seeds, "machine": _quiet(mine)}), None)
+    return "\n".join([*parts, "<br>".join(made)])
 
 
 def missing(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say which runs of the plan have no row yet, world by world, or ""."""
     have = set(map(key, rows))
     lacking: dict[str, dict[str, list[int]]] = {}
-    for place in wanted():
+    for place in wanted((*WORLDS, LARGER)):
         if place.kind == "run" and place.key not in have:
             mine = lacking.setdefault(place.world, {})
             mine.setdefault(WAYS[place.way].title, []).append(place.seed)

@@ -45,7 +45,8 @@ ANY_LENGTH = 512
 class Bench:
     """What one process has in hand: the store, the rows so far, runs that others go on from, and models to begin with.
 
-    models: {world: what halves.models_of() says of the original and the retrained model}.
+    models: {world: what halves.models_of() says of the original and the retrained model}. shipped: whether each method
+    is measured at the settings that ship, with nothing tried.
     """
 
     store: RunStore
@@ -53,11 +54,16 @@ class Bench:
     first: dict[tuple[str, str, float, int], Run] = field(default_factory=dict)
     starts: "dict[str, Loaded]" = field(default_factory=dict)
     models: dict[str, Any] = field(default_factory=dict)
+    shipped: bool = False
+
+    def settled(self, world: str, way: str) -> float | None:
+        """Return the factor of a way's reported runs, or None where no try has ended."""
+        return 1.0 if self.shipped else chosen(self.rows, world, way)
 
     def measure(self, place: Place) -> list[dict[str, Any]]:
         """Return the row of this place, and that of the control beside it where it is missing."""
         way = WAYS[place.way]
-        factor = place.factor if place.kind == "try" else chosen(self.rows, place.world, place.way)
+        factor = place.factor if place.kind == "try" else self.settled(place.world, place.way)
         row = {"kind": place.kind, "world": place.world, "way": place.way, "seed": place.seed}
         row |= {"title": way.title, "group": way.group, "factor": factor}
         if factor is None:
@@ -87,7 +93,7 @@ class Bench:
     def start_of(self, place: Place) -> Run | None:
         """Return the run that this one goes on from, with the settings chosen for it and the same seed."""
         after = WAYS[place.way].after
-        factor = chosen(self.rows, place.world, after)
+        factor = self.settled(place.world, after)
         if factor is None:
             return None
         known = (place.world, after, factor, place.seed)

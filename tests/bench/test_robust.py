@@ -44,6 +44,39 @@ def test_the_nearest_setting_that_keeps_enough_is_taken_and_else_the_one_that_ke
     assert chosen([], "w", "npo") is None
 
 
+def test_with_shipped_settings_nothing_is_tried_and_a_run_needs_no_try(monkeypatch):
+    plan = list(wanted(["smollm2-tofu"], ["npo", "undo"], 2, shipped=True))
+    assert [(place.kind, place.way, place.seed) for place in plan] == [
+        ("run", "npo", 0), ("run", "undo", 0), ("run", "npo", 1), ("run", "undo", 1),
+    ]  # fmt: skip
+    assert Bench(None, [], shipped=True).settled("smollm2-tofu", "npo") == 1.0
+    assert Bench(None, []).settled("smollm2-tofu", "npo") is None
+    carried = []
+
+    class Ended:
+        reason = "ended"
+
+    def carry(self, config):
+        carried.append(config)
+        return Ended(), None, 1.0
+
+    monkeypatch.setattr(Bench, "carried", carry)
+    (row,) = Bench(None, [], shipped=True).measure(plan[0])
+    assert (row["failed"], row["factor"], len(carried)) == ("ended", 1.0, 1)
+    assert carried[0].lr == config_for("smollm2-tofu", WAYS["npo"], 1.0, 0).lr
+
+
+def test_a_world_without_tries_says_so_and_what_it_lacks():
+    mine = [row | {"world": "smollm2-tofu", "says": {}, "said": {}} for row in rows()]
+    found = [row | {"origin": ORIGIN | {"command": "python -m bench.robust --shipped"}} for row in mine]
+    text = table({"rows": found})
+    assert "nothing was tried here" in text
+    assert "`python -m bench.robust --shipped`" in text
+    assert "smollm2-tofu: SimNPO (seeds 0, 1, 2, 3, 4), UnDIAL" in text.partition("Not measured yet: ")[2]
+    tried_too = [*found, {**found[-1], "kind": "try", "factor": 1.0}]
+    assert "nothing was tried here" not in table({"rows": tried_too})
+
+
 def test_a_dial_is_turned_inside_its_range_and_nothing_else_is_changed():
     shipped = config_for("tiny-authors", WAYS["npo"], 1.0, 3)
     half = config_for("tiny-authors", WAYS["npo"], 0.5, 3)

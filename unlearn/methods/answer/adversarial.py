@@ -64,6 +64,7 @@ class AdversarialLabels(RetainMethod):
         ("tiny", "full"): {"lr": 0.00015},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {"lr": 4e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 1e-3},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 0.0},
         ("large", "lora"): {"lr": 1e-4},
     }

@@ -69,6 +69,7 @@ class CEU(RetainMethod):
         ("tiny", "full"): {"lr": 0.0002},
         ("tiny", "lora"): {"lr": 0.003},
         "small": {"lr": 4.5e-4, "epochs": 10, "batch_size": 8, "retain_weight": 4.0, "skip_first": False},
+        ("smollm2-tofu", "lora"): {"lr": 1e-3},
         "large": {
             "lr": 1e-5,
             "epochs": 10,

@@ -80,6 +80,7 @@ class IdkAP(RetainMethod):
         ("tiny", "full"): {"lr": 3e-4},
         ("tiny", "lora"): {"lr": 3e-3},
         "small": {"lr": 5e-4, "epochs": 5, "batch_size": 4},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

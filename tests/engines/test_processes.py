@@ -37,7 +37,16 @@ REFUSED = {  # settings, processes: words of the refusal
         2,
         "tiny-reviews has an encoder, which is read apart",
     ),
-    "a stop rule": ({"method": "gd", "stop_at": "0.5"}, 2, "stop_at must be empty with 2 processes"),
+    "the best step": (
+        {"method": "gd", "stop_at": "0.5", "keep": "best"},
+        2,
+        "keep must be last with 2 processes",
+    ),
+    "a budget of divergence": (
+        {"method": "gd", "budget": ("retain=0.5", "kl=0.1")},
+        2,
+        "budget kl cannot be kept with 2 processes",
+    ),
 }
 
 
@@ -66,9 +75,19 @@ def test_no_method_is_refused(name):
 
 
 def test_a_refused_run_leaves_nothing_behind(tmp_path, capsys):
-    words = ["run", "--model", "tiny-authors", "--method", "gd", "--stop-at", "0.5", "--runs", str(tmp_path)]
+    words = [
+        "run",
+        "--model",
+        "tiny-authors",
+        "--method",
+        "gd",
+        "--budget",
+        "kl=0.5",
+        "--runs",
+        str(tmp_path),
+    ]
     assert main([*words, "--processes", "2"]) == 2
-    assert "stop_at must be empty" in capsys.readouterr().err
+    assert "budget kl cannot be kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,6 +210,48 @@ def test_a_step_after_a_run_by_two_processes_is_that_of_one(alone):
         after = {run: run.scores()["after"][role]["nll"] for run in (alone, one, two)}
         assert after[two] == pytest.approx(after[one], rel=1e-4)
         assert after[two] != pytest.approx(after[alone], rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+def test_an_adapter_trained_by_two_processes_is_looked_at_and_ends_where_the_rule_says(scene):
+    """Its probes and the readings of the rule are passes of the first process, in which the other takes part."""
+    folder, words = scene
+    words = [
+        *words,
+        "--epochs",
+        12,
+        "--tuning",
+        "lora",
+        "--lr",
+        "1e-2",
+        "--probes",
+        4,
+        "--budget",
+        "retain=0.01",
+    ]
+
+    def ruled(count, aim):
+        store = RunStore(folder / f"ruled-{count}")
+        named = ["--runs", store.root, "--processes", count, "--stop-at", f"{aim:.12f}"]
+        code, _, err = ended(started("run", *words, *named))
+        assert code == 0, err[-3000:]
+        (run,) = store.list()
+        return run
+
+    read = ruled(1, 1e-9).events("watch")
+    was, now = (event["forget"] for event in read[:2])
+    assert now < 0.9 * was
+    assert read[1]["step"] < read[-1]["step"] == 24
+    # Between two readings of one process, so that rounding decides nothing.
+    two = ruled(2, (was * now) ** 0.5)
+    assert (two.ended()["why"], two.ended()["step"]) == ("target", read[1]["step"])
+    for ours, theirs in zip(two.events("watch"), read[:2], strict=True):
+        assert ours["forget"] == pytest.approx(theirs["forget"], rel=1e-4)
+        assert ours["spent"] == pytest.approx(theirs["spent"], rel=1e-4)
+    assert [e["step"] for e in two.events("step")] == list(range(1, read[1]["step"] + 1))
+    assert len(two.events("probe")) >= 2
+    assert (two.path / "adapter" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.slow

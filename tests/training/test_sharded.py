@@ -10,8 +10,11 @@ import pytest
 import torch
 from two_processes import AFTER, CASES
 
+from unlearn.compute import lora
+from unlearn.compute.lora import AT_REST
 from unlearn.compute.tokens import Batch, Example, collate
 from unlearn.models.joined.ensemble import ensemble_of
+from unlearn.models.load import add_lora
 from unlearn.training import pieces, processes, sharded
 
 TESTS = Path(__file__).parent.parent
@@ -142,6 +145,24 @@ def test_a_member_of_a_joined_model_is_read_through_the_whole(tiny):
     assert seen == ["whole", "whole"]
     assert all(map(torch.equal, found, want))
     assert not torch.equal(*found)
+
+
+@pytest.mark.slow
+def test_weights_in_parts_are_never_taken_as_at_rest(tiny):
+    """Whoever looks at one of them waits for the other processes, which do not look."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model = add_lora(tiny[0], rank=2, alpha=4, seed=1)
+        with lora.resting(model):
+            assert any(AT_REST in module.__dict__ for module in model.modules())
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        with lora.resting(model):
+            assert not any(AT_REST in module.__dict__ for module in model.modules())
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_who_has_no_text_reads_one_that_does_not_count():

@@ -127,8 +127,9 @@ def resting(model: Model) -> Iterator[None]:
 def _at_rest(layer: LoraLayer) -> AtRest | None:
     """What this layer computes with now, or None where it computes more than the plain case."""
     base = layer.base_layer
-    # Weights that lie elsewhere are brought for each pass, and are not here now.
-    if base.weight.is_meta or (name := only_adapter(layer, base.weight[:0])) is None:
+    # Weights that lie elsewhere, or in parts in several processes, are brought for each pass, and are not here now.
+    elsewhere = base.weight.is_meta or type(base.weight) is not nn.Parameter
+    if elsewhere or (name := only_adapter(layer, base.weight[:0])) is None:
         return None
     a, b = (part[name].weight.detach().to(base.weight.dtype) for part in (layer.lora_A, layer.lora_B))
     return AtRest(base.weight, base.bias, a, b, float(layer.scaling[name]))

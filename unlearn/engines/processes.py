@@ -41,7 +41,7 @@ CLOSE_SECONDS = 10
 
 @dataclass(frozen=True)
 class NotShared:
-    """A setting that several processes cannot share. values: those that are refused, or all but none."""
+    """A setting that several processes cannot share. values: those that are refused."""
 
     values: tuple[str, ...]
     needed: str
@@ -54,8 +54,6 @@ NOT_SHARED = {
     ),
     "precision": NotShared(ROUNDED, "float32 or bfloat16", "rounded weights are not cut into parts here"),
     "keep": NotShared(("best",), "last", "the best weights so far would lie in parts"),
-    "stop_at": NotShared((), "empty", "a stop rule was not tried with several processes"),
-    "budget": NotShared((), "empty", "a stop rule was not tried with several processes"),
 }
 
 
@@ -73,10 +71,15 @@ def check(config: RunConfig, count: int) -> None:
         )
     for field, bad in NOT_SHARED.items():
         value = getattr(config, field)
-        if value in bad.values or (value and not bad.values):
+        if value in bad.values:
             raise ValueError(
                 f"--processes: {field} must be {bad.needed} with {count} processes, since {bad.why}; got {value}."
             )
+    if "kl" in config.stop_rule().limits:
+        raise ValueError(
+            f"--processes: budget kl cannot be kept with {count} processes, since it reads the output head apart from "
+            "the model, which lies in parts; give general-ppl or retain instead."
+        )
 
 
 def check_room(count: int) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlearn.compute import chunks
+from unlearn.compute import chunks, continuing
 from unlearn.compute.continuing import (
     Kept,
     Start,
@@ -142,3 +142,25 @@ def test_a_shorter_pass_is_joined_with_zeros_behind_it():
     keys, values = joined([Kept({module: (short, -short)}), Kept({module: (long, -long)})]).pairs[module]
     assert keys[:, 0, :, 0].tolist() == [[1, 1, 0], [2, 2, 2], [2, 2, 2]]
     assert torch.equal(values, -keys)
+
+
+@torch.no_grad()
+def test_room_is_made_as_texts_go_on_and_lies_in_one_piece(tiny, monkeypatch):
+    """A part of a larger tensor is copied before it is multiplied in 16 bits, at each token."""
+    model, _ = tiny
+    monkeypatch.setattr(continuing, "ROUND", 4)
+    sizes = []
+    real = _Run.states
+
+    def states(run, model, tokens):
+        found = real(run, model, tokens)
+        pairs = list(run.pairs.values())
+        assert all(x.is_contiguous() for pair in pairs for x in pair)
+        sizes.append({x.shape[2] for pair in pairs for x in pair} | {run.end})
+        return found
+
+    monkeypatch.setattr(_Run, "states", states)
+    starts = [Start(i, len(t) - 1, t[-1], 11) for i, t in enumerate(TEXTS)]
+    assert greedy(model, prefill(model, TEXTS), starts, ()) == [plain(model, t, 11) for t in TEXTS]
+    # The longest text has six tokens before the first that is continued.
+    assert sizes == [{8}] * 2 + [{12}] * 4 + [{16}] * 4 + [{20}]

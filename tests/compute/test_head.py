@@ -194,6 +194,49 @@ def test_bfloat16_logits_made_again_are_float32_too(monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(*slopes, strict=True))
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_logits_of_16_bits_are_made_wide_a_few_at_a_time(monkeypatch, frozen):
+    """The loss, p - q and each gradient are to the bit what whole tensors in float32 give."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(16, 50, bias=False, dtype=torch.bfloat16).requires_grad_(not frozen)
+    hidden, labels = torch.randn(7, 16, dtype=torch.bfloat16, requires_grad=True), torch.arange(7)
+    monkeypatch.setattr(heads, "BLOCK", 100)
+    widened = []
+
+    def wide(logits):
+        widened.append(len(logits))
+        return real(logits)
+
+    real = heads.wide
+    monkeypatch.setattr(heads, "wide", wide)
+    value = cross_entropy(Head(linear), hidden, labels)
+    grads = torch.autograd.grad(value.sum(), [x for x in (hidden, linear.weight) if x.requires_grad])
+    assert max(widened) == 2
+    lp = linear(hidden).detach().float().log_softmax(-1)
+    assert torch.equal(value, -lp[labels, labels])
+    apart = lp.exp()
+    apart[labels, labels] -= 1
+    apart = apart.bfloat16()
+    wanted = [apart @ linear.weight, apart.T @ hidden]
+    for found, want in zip(grads, wanted, strict=False):
+        torch.testing.assert_close(found, want, rtol=1e-2, atol=1e-2)
+    assert [row.tolist() for few in Head(linear).in_blocks(hidden) for row in few] == Head(linear)(
+        hidden
+    ).tolist()
+
+
+def test_nobody_who_does_not_learn_pays_for_a_gradient(scene, monkeypatch):
+    linear, hidden, labels, _ = scene
+    exps = []
+    real = torch.exp
+    monkeypatch.setattr(torch, "exp", lambda *given, **named: exps.append(1) or real(*given, **named))
+    with torch.no_grad():
+        value = cross_entropy(Head(linear), hidden, labels)
+    assert not exps
+    assert torch.equal(value, cross_entropy(Head(linear), hidden, labels))
+    assert exps
+
+
 @pytest.mark.parametrize("name", heads.CAPS)
 def test_a_cap_is_known_by_each_name_that_configs_have_for_it(name):
     linear = torch.nn.Linear(3, 4)

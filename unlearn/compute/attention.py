@@ -56,9 +56,11 @@ class _Attention(torch.autograd.Function):
         queries, keys, values = (_apart(x, groups, layout) for x in (q, k, v))
         scores = (queries @ keys.transpose(1, 2)).float()
         # [groups and texts, L, R, L]
-        wide = scores.view(len(scores), layout.length, -1, layout.length).mul_(scale)
-        future = torch.ones(layout.length, layout.length, dtype=torch.bool, device=q.device).triu_(1)
-        weights = wide.masked_fill_(future[:, None], -torch.inf).softmax(-1).view_as(scores)
+        wide = scores.view(len(scores), layout.length, -1, layout.length)
+        future = torch.full((layout.length, 1, layout.length), -torch.inf, device=q.device)
+        # Scaled and hidden in one pass over them.
+        torch.add(future[:, 0].triu_(1)[:, None], wide, alpha=scale, out=wide)
+        weights = wide.softmax(-1).view_as(scores)
         out = _together(weights.to(v.dtype) @ values, groups, layout)
         ctx.save_for_backward(queries, keys, values, weights)
         ctx.layout, ctx.scale = layout, scale

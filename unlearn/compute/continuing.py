@@ -136,7 +136,8 @@ def greedy(
     tokens = [starts[i].token for i in active]
     head = head_of(model)
     while active:
-        best = head(run.states(model, tokens)).argmax(-1).tolist()
+        states = run.states(model, tokens)
+        best = [token for few in head.in_blocks(states) for token in few.argmax(-1).tolist()]
         going = []
         for place, (i, token) in enumerate(zip(active, best, strict=True)):
             if place in run.idle:
@@ -165,9 +166,11 @@ class _Run:
         rows = torch.tensor([s.row for s in starts], device=like.device)
         known = torch.tensor([s.prefix for s in starts], device=like.device)
         self.first, most = int(known.max()), max(s.room for s in starts)
-        size = -(-(self.first + most) // ROUND) * ROUND
+        size = _rounded(self.first + most)
+        # The places that there are keys and values for by now.
+        self.end = _rounded(self.first + 1)
         self.pairs = {
-            module: tuple(_roomy(x, rows.to(x.device), self.first, size) for x in kept.pairs.pop(module))
+            module: tuple(_roomy(x, rows.to(x.device), self.first, self.end) for x in kept.pairs.pop(module))
             for module in list(kept.pairs)
         }
         self.position, self.slot = known, self.first
@@ -180,13 +183,12 @@ class _Run:
             -1,
         )
         self.masks: dict[tuple[int | None, torch.device], Tensor] = {}
-        # The places that hold something by now, rounded up.
-        self.end = size
 
     def states(self, model: Model, tokens: Sequence[int]) -> Tensor:
         """[rows, d]: what the head is given after these tokens, one a text."""
         self.places[:, self.slot] = self.position
-        self.end = min(-(-(self.slot + 1) // ROUND) * ROUND, self.places.shape[1])
+        if self.slot == self.end:
+            self._grow()
         self.masks.clear()
         device = model.get_input_embeddings().weight.device
         given = {
@@ -198,6 +200,14 @@ class _Run:
             states = last_states(model, given)[:, 0]
         self.position, self.slot = self.position + 1, self.slot + 1
         return states
+
+    def _grow(self) -> None:
+        """Make room for ROUND more tokens. Whole tensors are multiplied as they lie; of a part of a larger one torch
+        makes a copy in 16 bits, for each token anew.
+        """
+        self.end += ROUND
+        for module in self.pairs:
+            self.pairs[module] = tuple(F.pad(x, (0, 0, 0, ROUND)) for x in self.pairs[module])
 
     def mask(self, window: int | None, device: torch.device) -> Tensor:
         """[rows, 1, 1, end]: 0 where a token may be looked at, -inf elsewhere."""
@@ -219,6 +229,11 @@ class _Run:
 
 
 _Position = _Run
+
+
+def _rounded(count: int) -> int:
+    """The next multiple of ROUND."""
+    return -(-count // ROUND) * ROUND
 
 
 def _roomy(x: Tensor, rows: Tensor, first: int, size: int) -> Tensor:
@@ -256,7 +271,6 @@ def _attention(
     assert run is not None, "the attention is in force only within a run"
     keys, values = run.pairs[module]
     keys[:, :, run.slot], values[:, :, run.slot] = key[:, :, 0], value[:, :, 0]
-    keys, values = keys[:, :, : run.end], values[:, :, : run.end]
     rows, heads, _, width = query.shape
     groups = keys.shape[1]
     scale = options.get("scaling") or width**-0.5

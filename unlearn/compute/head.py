@@ -10,7 +10,7 @@ p - q is kept where there is memory for it and computed again in the backward pa
 Obsolete for hard labels where torch's F.linear_cross_entropy is as fast (bench/upstream measures both).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard, cast
@@ -50,7 +50,16 @@ class Head:
         return Gathered(cast(nn.Linear, self.linear).weight)
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        logits = wide(self.linear(hidden))
+        return self._finished(self.linear(hidden))
+
+    def in_blocks(self, hidden: Tensor) -> Iterator[Tensor]:
+        """Yield the same logits a few tokens at a time: those of all are never made wide at once."""
+        product = self.linear(hidden)
+        for few in product.split(block(product)):
+            yield self._finished(few)
+
+    def _finished(self, product: Tensor) -> Tensor:
+        logits = wide(product)
         if self.scale != 1.0:
             logits = logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
@@ -201,11 +210,12 @@ class _CrossEntropy(torch.autograd.Function):
         ctx.target, ctx.divergence, ctx.gathered = target, divergence, gathered
         for at in range(0, count, size):
             here = slice(at, min(at + size, count))
-            apart = _logits(hidden[here], weight, bias)
+            apart = products.linear(products.padded(hidden[here]), weight, bias)
             taught = None if target is None else target(labels[here], *(x[here] for x in others))
-            values[here] = _compare(apart[: here.stop - at], labels[here], taught, divergence)
+            learns = gathered is not None
+            values[here] = _compare(apart[: here.stop - at], labels[here], taught, divergence, learns)
             if slope is not None:
-                slope[here] = products.matmul(apart.to(weight.dtype), weight)[: here.stop - at]
+                slope[here] = products.matmul(apart, weight)[: here.stop - at]
             elif keeping:
                 kept.append(apart)
         ctx.kept, ctx.others, ctx.size = len(kept), len(others), size
@@ -231,10 +241,9 @@ class _CrossEntropy(torch.autograd.Function):
             if kept:
                 apart = kept[number]
             else:
-                apart = _logits(hidden[here], weight, bias)
+                apart = products.linear(products.padded(hidden[here]), weight, bias)
                 taught = None if ctx.target is None else ctx.target(labels[here], *(x[here] for x in others))
                 _compare(apart[:count], labels[here], taught, ctx.divergence)
-            apart = apart.to(weight.dtype)
             down[here] = products.matmul(apart, weight)[:count]
             if ctx.needs_input_grad[1]:
                 fresh = ctx.gathered.add(apart, products.padded(scaled[here]))
@@ -246,34 +255,39 @@ class _CrossEntropy(torch.autograd.Function):
         return (down * upstream[:, None].to(down.dtype), of_weight, of_bias, *none)
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """[n', V] in float32 for hidden [n, d]: rows that nobody asked for follow where n is rounded up (products.rows)."""
-    return wide(products.linear(products.padded(hidden), weight, bias))
-
-
 def block(logits: Tensor) -> int:
     """Return how many rows of logits [n, V] are worked on together, so that a processor keeps them in its cache."""
     return max(1, len(logits) if logits.device.type != "cpu" else BLOCK // logits.shape[1])
 
 
-def _compare(logits: Tensor, labels: Tensor, taught: Tensor | None, divergence: bool) -> Tensor:
-    """[n] the loss of each row; logits [n, V] are overwritten with p - q, its gradient in them."""
+def _compare(
+    logits: Tensor, labels: Tensor, taught: Tensor | None, divergence: bool, learns: bool = True
+) -> Tensor:
+    """[n] the loss of each row in float32. Where somebody learns from it, logits [n, V] are overwritten with p - q, its
+    gradient in them, which is computed in float32 and is then of their type.
+    """
     size = block(logits)
-    values = torch.empty(len(logits), dtype=logits.dtype, device=logits.device)
+    values = torch.empty(len(logits), dtype=wide(logits[:0]).dtype, device=logits.device)
     for at in range(0, len(logits), size):
         here = slice(at, at + size)
-        lp = logits[here].log_softmax(-1)
+        # A few rows at a time are made wide, so that no other tensor of this size goes through the memory.
+        own = wide(logits[here])
+        lp = own.log_softmax(-1)
         if taught is None:
-            own = labels[here, None]
-            values[here] = -lp.gather(1, own)[:, 0]
-            torch.exp(lp, out=logits[here]).scatter_add_(
-                1, own, lp.new_full((1, 1), -1.0).expand(len(own), 1)
-            )
+            label = labels[here, None]
+            values[here] = -lp.gather(1, label)[:, 0]
+            if learns:
+                torch.exp(lp, out=own).scatter_add_(
+                    1, label, lp.new_full((1, 1), -1.0).expand(len(label), 1)
+                )
         else:
             lq = taught[here].log_softmax(-1)
             # What was read is written over: each new tensor of this size is another pass over the memory.
             q = lq.exp() if divergence else lq.exp_()
-            torch.exp(lp, out=logits[here]).sub_(q)
+            if learns:
+                torch.exp(lp, out=own).sub_(q)
             apart = lq.sub_(lp) if divergence else lp.neg_()
             values[here] = apart.mul_(q).sum(-1)
+        if learns and own.dtype != logits.dtype:
+            logits[here] = own
     return values

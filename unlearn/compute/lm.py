@@ -8,7 +8,7 @@ An encoder-decoder (T5) is the same with a source: the encoder reads the prompt,
 reads, its start token and then the answer. models.load tells the tokenizer that token (decoder_start_id).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import accumulate, pairwise
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from unlearn.compute.chunks import chunk
-from unlearn.compute.head import Target, block, cross_entropy, fusible, head_of, soft_cross_entropy
+from unlearn.compute.head import Head, Target, block, cross_entropy, fusible, head_of, soft_cross_entropy
 from unlearn.compute.layout import Layout, beginning, layout_of, reading
 from unlearn.compute.lazy import Model
 from unlearn.compute.packing import attending, keeps_states, packed_inputs
@@ -278,9 +278,7 @@ def nll_and_best(answers: Answers) -> tuple[Tensor, Tensor]:
     size = chunk(answers.vocabulary, answers.hidden.device)
     nlls, best = [], []
     for at in range(0, len(answers.labels), size):
-        logits = answers.head(answers.hidden[at : at + size])
-        few = block(logits)
-        for own, labels in zip(logits.split(few), answers.labels[at : at + size].split(few), strict=True):
+        for own, labels in _in_blocks(answers, at, size):
             nlls.append(F.cross_entropy(own, labels, reduction="none"))
             best.append(own.argmax(-1))
     return torch.cat(nlls), torch.cat(best)
@@ -298,13 +296,27 @@ def top_k(answers: Answers, k: int) -> dict[str, Tensor]:
     names = ("logit", "lp", "rank", "top_id", "top_lp", "mu", "sigma")
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for at in range(0, len(answers.labels), size):
-        logits = answers.head(answers.hidden[at : at + size])
-        few = block(logits)
-        labels = answers.labels[at : at + size]
-        for own, labelled in zip(logits.split(few), labels.split(few), strict=True):
+        for own, labelled in _in_blocks(answers, at, size):
             for name, value in zip(names, _predicted(own, labelled, k), strict=True):
                 parts[name].append(value)
     return {name: torch.cat(values).cpu() for name, values in parts.items()}
+
+
+def _in_blocks(answers: Answers, at: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(logits, labels) of the `size` answer tokens from place `at` on, a few at a time."""
+    hidden, labels = answers.hidden[at : at + size], answers.labels[at : at + size]
+    if isinstance(answers.head, Head):
+        yield from _beside(answers.head.in_blocks(hidden), labels)
+    else:
+        logits = answers.head(hidden)
+        yield from _beside(logits.split(block(logits)), labels)
+
+
+def _beside(blocks: Iterable[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    start = 0
+    for logits in blocks:
+        yield logits, labels[start : start + len(logits)]
+        start += len(logits)
 
 
 def _predicted(logits: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...]:

@@ -277,9 +277,7 @@ def _compare(
             label = labels[here, None]
             values[here] = -lp.gather(1, label)[:, 0]
             if learns:
-                torch.exp(lp, out=own).scatter_add_(
-                    1, label, lp.new_full((1, 1), -1.0).expand(len(label), 1)
-                )
+                torch.exp(lp, out=own).scatter_add_(1, label, lp.new_full((1, 1), -1.0).expand(len(label), 1))
         else:
             lq = taught[here].log_softmax(-1)
             # What was read is written over: each new tensor of this size is another pass over the memory.

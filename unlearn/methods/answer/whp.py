@@ -113,6 +113,7 @@ class WhosHarryPotter(RetainMethod):
             "reinforce_epochs": 5,
             "retain_weight": 4.0,
         },
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {
             "lr": 3e-6,
             "epochs": 2,

@@ -59,6 +59,7 @@ class SatImp(RetainMethod):
             "beta2": 0.3,
             "retain_weight": 4.0,
         },
+        ("smollm2-tofu", "lora"): {"lr": 3e-3},
         "large": {
             "lr": 1e-5,
             "epochs": 5,

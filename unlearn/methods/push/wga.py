@@ -49,6 +49,7 @@ class WeightedAscent(RetainMethod):
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {"lr": 3.3e-4, "epochs": 10, "batch_size": 4, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3},
         "large": {
             "lr": 1e-5,
             "epochs": 5,

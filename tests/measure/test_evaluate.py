@@ -138,7 +138,7 @@ def test_what_follows_a_scored_text_is_what_the_library_generates(tiny):
         lean = observe(model, tokenizer, {"forget": rows}, continued=False)
         assert [t["lp"] for o in lean for t in o.tokens] == pytest.approx(want_lp, abs=1e-5)
         assert {o.text for o in lean} == {""}
-        brief = observe(model, tokenizer, {"forget": rows}, detailed=False)
+        brief = observe(model, tokenizer, {"forget": rows}, brief=("forget",))
         assert [t["lp"] for o in brief for t in o.tokens] == pytest.approx(want_lp, abs=1e-5)
         assert [o.text for o in brief] == [o.text for o in seen]
         with pytest.MonkeyPatch.context() as patch:

@@ -282,3 +282,38 @@ def test_what_the_scores_have_asked_is_not_asked_again(monkeypatch):
     assert asked == ["plain", "completion"]
     assert (found["chat"]["right"], found["plain"]["right"]) == (1.0, 0.0)
     assert found["chat"]["probability"] == pytest.approx(math.exp(-1))
+
+
+def test_all_formats_go_on_together_with_the_runs_own_and_say_the_same(chat, done, monkeypatch):
+    """One continuation before the run and one behind it, beside the probes'; each answer is what it is alone."""
+    from unlearn.compute import continuing
+    from unlearn.data.catalogue import from_config
+    from unlearn.data.prompts import asked_in
+    from unlearn.measure import formats
+    from unlearn.measure.evaluate import rows_to_score
+    from unlearn.models import tuning
+
+    rooms = []
+
+    def greedy(model, kept, starts, *more, **named):
+        rooms.append(len(starts))
+        return real(model, kept, starts, *more, **named)
+
+    real = continuing.greedy
+    monkeypatch.setattr(continuing, "greedy", greedy)
+    run = RunStore(chat / "together").create(done.config)
+    execute(run, roots=[chat])
+    assert run.state == "done"
+    # Four rows in three formats, before and behind the last step but for the probes, which are all of the run's own.
+    assert [n for n in rooms if n > 4] == [12, 8]
+    assert run.by_format() == done.by_format()
+    config = done.config
+    loaded = tuning.starting_model(config, None)
+    chosen = rows_to_score(asked_in(from_config(dict(config.data), [chat]), config.prompt, config.system))
+    alone = formats.by_format(loaded, chosen, system=config.system, max_length=config.max_length)
+    for role, told in done.by_format()["before"].items():
+        for name, value in told.items():
+            found = alone[role][name]
+            assert (value["n"], value["right"]) == (found["n"], found["right"])
+            assert value["probability"] == pytest.approx(found["probability"], abs=1e-5)
+            assert value["rouge_l"] == found["rouge_l"]

@@ -7,7 +7,7 @@ greedy generation with a KV cache gives the continuation. Metrics, samples and p
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 
 from unlearn.compute.intervals import Interval, interval
@@ -92,16 +92,15 @@ def observe(
     check: Callable[[], None] = lambda: None,
     look: Callable[[lm.Answers], None] = lambda answers: None,
     continued: bool = True,
-    detailed: bool = True,
+    brief: Collection[str] = (),
     scored: Callable[[], None] = lambda: None,
 ) -> list[Observation]:
     """Read every chosen row once and return one observation for each. check is called between batches and may
     raise to stop.
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
-    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. detailed:
-    whether tokens tell all that score_tokens() does; without it they tell their log-prob alone, for less of the head's
-    time. scored: called when a batch has been scored, before it is continued.
+    the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. brief: the roles
+    whose tokens tell their log-prob alone and not all that score_tokens() does, for less of the head's time. scored: called when a batch has been scored, before it is continued.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
@@ -113,14 +112,18 @@ def observe(
     done, apart = 0, []
     ours = continued and continuing.continues(model, max(lengths, default=0))
     with lora.resting(model):
-        for picked in by_length(model, lengths):
+        # Texts of which less is told come on top, so that they split no batch of the others in two.
+        for together in by_length(model, lengths, more=sum(role in brief for role, *_ in rows)):
+            # All are continued together, but a pass has those alone of which the same is told.
+            kinds = [[i for i in together if (rows[i][0] in brief) == less] for less in (False, True)]
+            picked = [i for kind in kinds for i in kind]
             batch = [examples[i] for i in picked]
             best: dict[int, list[int]] = {}
             parts: list[continuing.Kept] = []
-            for part in chunks.passes([len(e.input_ids) for e in batch]):
+            for part, less in _passes(examples, kinds):
                 check()
                 with continuing.keep() if ours else nullcontext(continuing.Kept()) as kept:
-                    found, likeliest = _scored(model, tokenizer, batch[part], device, look, detailed)
+                    found, likeliest = _scored(model, tokenizer, part, device, look, not less)
                 parts.append(kept)
                 told, best = told | found, best | likeliest
             scored()
@@ -156,6 +159,16 @@ def observe(
     ]
 
 
+def _passes(
+    examples: Sequence[Example], kinds: Sequence[Sequence[int]]
+) -> Iterator[tuple[list[Example], bool]]:
+    """(texts of one pass, whether less is told of them) for the places of the texts of which all and less is told."""
+    for less, places in enumerate(kinds):
+        texts = [examples[i] for i in places]
+        for part in chunks.passes([len(e.input_ids) for e in texts]) if texts else ():
+            yield texts[part], bool(less)
+
+
 @no_grad
 def score_tokens(
     model: Model,
@@ -179,7 +192,7 @@ def _scored(
     look: Callable[[lm.Answers], None],
     detailed: bool = True,
 ) -> tuple[dict[int, list[JsonObject]], dict[int, list[int]]]:
-    """score_tokens() and {key: the likeliest token at each answer place}. detailed: as of observe()."""
+    """score_tokens() and {key: the likeliest token at each answer place}. detailed: whether more than log-probs is told."""
     (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     look(answers)
     if detailed:

@@ -69,7 +69,7 @@ def by_format(
                 device=loaded.device,
                 check=check,
                 continued=continued,
-                detailed=False,
+                brief=("",),
             )
         found = iter(new)
         return {
@@ -77,7 +77,7 @@ def by_format(
         }
 
     asked = _asked(loaded, chosen, system, max_length)
-    spoken = {key: tuple(map(_spoken, rows)) for key, rows in asked.items()}
+    spoken = _all_spoken(asked)
     said = seen(spoken, continued=True)
     led = {key: rows for key, rows in asked.items() if spoken[key] != rows}
     scored = said | seen(led, continued=False)
@@ -87,6 +87,27 @@ def by_format(
     for (role, name), answered in said.items():
         found.setdefault(role, {})[name] = told(answered, scored[role, name])
     return found
+
+
+def unasked(
+    loaded: "Loaded",
+    chosen: Mapping[str, Sequence[Row]],
+    *,
+    system: str = "",
+    max_length: int = 512,
+) -> list[Row]:
+    """Return the rows that by_format() continues and that are not among the chosen ones, each once.
+
+    Whoever asks them together with those, and hands the answers on as known, saves the positions of one continuation:
+    a position of 130 texts costs hardly more than two of 65.
+    """
+    spoken = _all_spoken(_asked(loaded, chosen, system, max_length))
+    own = {row for rows in chosen.values() for row in rows}
+    return list(dict.fromkeys(row for rows in spoken.values() for row in rows if row not in own))
+
+
+def _all_spoken(asked: Groups) -> dict[tuple[str, str], tuple[Row, ...]]:
+    return {key: tuple(map(_spoken, rows)) for key, rows in asked.items()}
 
 
 def _asked(

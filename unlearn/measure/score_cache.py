@@ -76,6 +76,11 @@ def remember(store: Path, identity: Mapping[str, object], read: Callable[[], Val
     return value
 
 
+def holds(store: Path, identity: Mapping[str, object]) -> bool:
+    """Return whether remember() has a value for this identity."""
+    return _kept(_path(store, identity, "values")) is not None
+
+
 def _kept(path: Path) -> Any:
     """The value of the store, or else the one that comes with the product; None without both."""
     if (found := content.kept(path)) is not None:

@@ -7,7 +7,7 @@ the same length that it was not told to forget: the approximate role's, else the
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,8 +127,9 @@ def observe_places(
     *,
     progress: Callable[[float], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    brief: Collection[str] = (),
 ) -> list[Observation]:
-    """Observe these places of each role's rows alone. Each observation keeps its place."""
+    """Observe these places of each role's rows alone. Each observation keeps its place. brief: as of observe()."""
     picked = {role: [chosen[role][i] for i in mine] for role, mine in places.items() if mine}
     found = observe(
         loaded.model,
@@ -138,6 +139,7 @@ def observe_places(
         device=loaded.device,
         progress=progress,
         check=check,
+        brief=brief,
     )
     return [replace(one, index=places[one.role][one.index]) for one in found]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unlearn.data.base import Row
 from unlearn.measure import judge, score_cache
 from unlearn.measure.evaluate import evaluate_with_intervals
-from unlearn.measure.formats import by_format
+from unlearn.measure.formats import by_format, unasked
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.metrics import Observation
 from unlearn.models.embeddings import check_words
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 Words = Mapping[str, int]
+# The role of rows that are asked in other formats than the run's, while they are observed. No row has it.
+OTHERS = ""
 
 
 def score(
@@ -47,12 +49,14 @@ def score(
     run = work.run
     with work.phase(f"scoring {when}"):
         found = score_cache.read(run.path.parent, identity)
+        said: Mapping[Row, Observation] = {}
         if not found:
             asked = [*kept_before(run.path.parent, identity), *asked]
-            found = _observed(work, when, model(), chosen, asked)
+            others = _of_other_formats(work, model(), chosen, identity) if chat else ()
+            found, said = _observed(work, when, model(), chosen, asked, others)
             score_cache.write(run.path.parent, identity, found)
         append_lines(run.path / "samples.jsonl", [sample(when, o) for o in found if o.index < SAMPLES])
-        more = {"by_format": _by_format(work, model, chosen, found, identity)} if chat else {}
+        more = {"by_format": _by_format(work, model, chosen, found, said, identity)} if chat else {}
         run.append("sample", when=when)
         scores, intervals = evaluate_with_intervals(found)
         run.append("eval", when=when, scores=scores, intervals=intervals, **more)
@@ -60,21 +64,43 @@ def score(
 
 
 def _observed(
-    work: Work, when: str, loaded: "Loaded", chosen: dict[str, list[Row]], asked: Sequence[Observation]
-) -> list[Observation]:
-    """Observe the rows that were not asked before the run, and put all in their order."""
+    work: Work,
+    when: str,
+    loaded: "Loaded",
+    chosen: dict[str, list[Row]],
+    asked: Sequence[Observation],
+    others: Sequence[Row],
+) -> tuple[list[Observation], dict[Row, Observation]]:
+    """Observe the rows that were not asked before the run, and put all in their order. others: the same in other
+    formats, which are continued together with them; what the model says of these comes second.
+    """
     known = {(one.role, one.index): one for one in asked}
     left = {role: [i for i in range(len(rows)) if (role, i) not in known] for role, rows in chosen.items()}
     more = observe_places(
         loaded,
-        chosen,
-        left,
+        {**chosen, OTHERS: others},
+        {**left, OTHERS: range(len(others))},
         work.length,
+        brief=(OTHERS,),
         progress=lambda fraction: work.on_progress(f"scoring {when}", fraction),
         check=work.check,
     )
     known |= {(one.role, one.index): one for one in more}
-    return [known[role, i] for role, rows in chosen.items() for i in range(len(rows))]
+    said = {row: known[OTHERS, i] for i, row in enumerate(others)}
+    return [known[role, i] for role, rows in chosen.items() for i in range(len(rows))], said
+
+
+def _of_other_formats(
+    work: Work, loaded: "Loaded", chosen: dict[str, list[Row]], identity: JsonObject
+) -> list[Row]:
+    """The rows in other formats than the run's, or none where what was said of them is kept."""
+    if score_cache.holds(work.run.path.parent, _of_formats(work, identity)):
+        return []
+    return unasked(loaded, chosen, system=work.config.system, max_length=work.length)
+
+
+def _of_formats(work: Work, identity: JsonObject) -> JsonObject:
+    return identity | {"asked in": "every format", "system": work.config.system}
 
 
 def _by_format(
@@ -82,16 +108,16 @@ def _by_format(
     model: "Callable[[], Loaded]",
     chosen: dict[str, list[Row]],
     found: Sequence[Observation],
+    said: Mapping[Row, Observation],
     identity: JsonObject,
 ) -> JsonObject:
     # What was just asked in the run's own format is one of the formats.
-    asked = {chosen[one.role][one.index]: one for one in found}
+    asked = {**said, **{chosen[one.role][one.index]: one for one in found}}
     system = work.config.system
-    known = identity | {"asked in": "every format", "system": system}
     return dict(
         score_cache.remember(
             work.run.path.parent,
-            known,
+            _of_formats(work, identity),
             lambda: by_format(
                 model(), chosen, system=system, max_length=work.length, check=work.check, known=asked
             ),

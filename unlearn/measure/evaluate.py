@@ -100,7 +100,8 @@ def observe(
 
     The pass that scores an answer also serves its continuation, which is the answer itself as far as its tokens are
     the likeliest. continued: whether texts are continued at all; without it Observation.text is empty. brief: the roles
-    whose tokens tell their log-prob alone and not all that score_tokens() does, for less of the head's time. scored: called when a batch has been scored, before it is continued.
+    whose tokens tell their log-prob alone and not all that score_tokens() does, for less of the head's time.
+    scored: called when a batch has been scored, before it is continued.
     look: called with what the model made of each batch, its keys the places of the rows in the order of `chosen`.
     """
     rows = [(role, index, row) for role, mine in chosen.items() for index, row in enumerate(mine)]
@@ -192,7 +193,7 @@ def _scored(
     look: Callable[[lm.Answers], None],
     detailed: bool = True,
 ) -> tuple[dict[int, list[JsonObject]], dict[int, list[int]]]:
-    """score_tokens() and {key: the likeliest token at each answer place}. detailed: whether more than log-probs is told."""
+    """score_tokens() and {key: the likeliest token at each answer place}. detailed: whether tokens tell it all."""
     (answers,) = lm.forward(model, collate(examples, tokenizer.pad_token_id).to(device))
     look(answers)
     if detailed:

@@ -186,11 +186,14 @@ def test_table_puts_the_models_side_by_side():
                 "title": "M",
                 "ideal": 0.5,
                 "scores": [
-                    {"when": when, "role": "forget", "value": value, "n": 3}
-                    for when, value in (("before", 0.9), ("after", 0.6))
+                    {"when": when, "role": "forget", "value": value, "n": 3, "details": {"interval": ends}}
+                    for when, value, ends in (("before", 0.9, [0.8, 1.0]), ("after", 0.6, [0.4, 0.7]))
                 ],
             }
         }
     }
     want = {"metric": "m", "title": "M", "role": "forget", "ideal": 0.5, "before": 0.9, "after": 0.6, "n": 3}
+    assert judge.table(record) == [want | {"interval": [0.4, 0.7]}]
+    for score in record["metrics"]["m"]["scores"]:
+        del score["details"]
     assert judge.table(record) == [want]

@@ -210,6 +210,8 @@ def test_muses_privleak_has_its_sign_and_denominator():
     want = (auc("after") - auc("retrained")) / auc("retrained") * 100
     score = value("muse_privleak", Planted(found), "after", "forget")
     assert score.value == pytest.approx(want)
+    low, high = score.details["interval"]
+    assert -100 <= low <= want < high
     # A model that still knows its texts: near -100.
     assert score.value < -90
     assert value("muse_privleak", Planted(found), "retrained", "forget").value == 0
@@ -257,3 +259,4 @@ def test_every_benchmarks_metric_says_whose_it_is_and_has_a_name_of_its_own():
         assert metric.paper
         assert metric.help
         assert metric.needs
+        assert ", ours," in metric.help, "a reader must learn how it differs from ours"

@@ -218,8 +218,26 @@ def test_target_and_its_error_beside_the_truth():
     accuracy = scores("target_accuracy", Planted(observations))
     assert accuracy["before", "forget"].value == 0.5
     assert accuracy["after", "forget"].value == -0.5
+    # One text each: the interval has no width but for shares of texts, which one text tells little of.
+    assert found["after", "forget"].details["interval"] == pytest.approx((math.exp(1.0), math.exp(1.0)))
     del observations["retrained", "forget"]
     assert "truth" not in scores("target_ppl", Planted(observations))["after", "forget"].details
+
+
+def test_the_interval_of_a_target_is_of_both_sides():
+    """The ratio of perplexities is exp of a difference of means, and each side brings its own spread."""
+    draws = np.random.default_rng(1)
+    told = {"forget": draws.normal(3.0, 0.5, 60), "approximate": draws.normal(2.0, 0.5, 80)}
+    observations = {
+        ("after", "forget"): [seen([-x]) for x in told["forget"]],
+        ("before", "forget"): [seen([-0.1]) for _ in told["forget"]],
+        ("before", "approximate"): [seen([-x], role="approximate") for x in told["approximate"]],
+    }
+    score = scores("target_ppl", Planted(observations))["after", "forget"]
+    wide = 1.96 * math.hypot(*(values.std(ddof=1) / len(values) ** 0.5 for values in told.values()))
+    low, high = map(math.log, score.details["interval"])
+    assert (high - low) / 2 == pytest.approx(wide, rel=0.1)
+    assert low < math.log(score.value) < high
 
 
 def test_entity_loss_reads_entity_tokens_only():

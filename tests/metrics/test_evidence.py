@@ -160,6 +160,26 @@ def test_every_metric_gives_as_many_values_as_it_counts(evidence):
             assert len(score.per_example) == score.n > 0, name
 
 
+# A flag, a p-value with its own n and D, numbers of all texts together, and means of other metrics' means.
+WITHOUT = {"collapse", "forget_quality", "distinct_1", "distinct_2", "mauve", "aggregate"}
+
+
+def test_every_score_has_its_interval(evidence):
+    found = {name: metric.measure(evidence) for name, metric in METRICS.items()}
+    assert {name for name, scores in found.items() if scores} - WITHOUT >= {
+        "kept",
+        "ppl",
+        "el_3",
+        "kl_retrain",
+    }
+    for name, scores in found.items():
+        for place, score in scores.items():
+            assert ("interval" in score.details) != (name in WITHOUT), name
+            if name not in WITHOUT and math.isfinite(score.value):
+                low, high = score.details["interval"]
+                assert low - 1e-9 <= score.value <= high + 1e-9, (name, place)
+
+
 @pytest.fixture
 def passes(monkeypatch):
     """{(model, what it read): how often}, filled while texts go through models."""

@@ -160,6 +160,13 @@ def test_privleak():
     s, r = 1 - aucs["after"], 1 - aucs["retrained"]
     want = 100 * (s - r) / r
     assert found["after", "forget"].value == pytest.approx(want, abs=1e-9)
+    low, high = found["after", "forget"].details["interval"]
+    assert -100 <= low < want < high
+    assert (
+        found["retrained", "forget"].details["interval"][0]
+        < 0
+        < found["retrained", "forget"].details["interval"][1]
+    )
     assert want < 0, "better known than by the retrained model: MUSE counts that below 0"
     assert found["retrained", "forget"].value == 0.0
     assert METRICS["privleak"].measure(planted(models=("before", "after"))) == {}

@@ -57,7 +57,8 @@ def attacked(run, finding="It found it."):
     entry = {
         "title": "Relearning", "help": "", "paper": "", "tells": "both", "reason": "", "n": 10, "seed": 0,
         "before": 1.0, "after": 0.8, "retrained": 0.0, "never_seen": None, "plain": None, "residue": 0.8,
-        "says": "suppressed", "finding": finding, "values": {"after": [0.8] * 10}, "details": {},
+        "says": "suppressed", "finding": finding, "details": {},
+        "values": {"before": [1.0] * 10, "after": [0.8] * 10, "control": [0.0] * 10},
     }  # fmt: skip
     write_json(
         run.path / "attacks.json",
@@ -83,7 +84,10 @@ def test_the_hub_reads_the_card_and_every_heading_is_there(run):
     for head in HEADS:
         assert f"\n## {head}" in read.text
     assert conclusion.MEANS["suppressed"] in read.text
-    assert "Relearning (n 10, seed 0): It found it. Residue 0.80" in read.text
+    assert (
+        "Relearning (n 10, seed 0): It found it. Residue 0.80, 95 % interval 0.72 to 1.00 (0: like"
+        in read.text
+    )
     assert "python -m unlearn run --model tiny-authors --method gd --data authors" in read.text
     assert "```python\nimport transformers\n```" in read.text
     assert "torch version | 2.13.0" in read.text

@@ -115,7 +115,7 @@ def attacked(says="suppressed", **changes):
     }
     entry |= {"n": 60, "before": 1.0, "after": 0.83, "retrained": 0.04, "never_seen": None, "plain": 0.02}
     entry |= {"residue": 0.823, "says": says, "seed": 0, "seconds": 1.0, "finding": "It comes back at once."}
-    values = {side: [1.0, 0.0] for side in ("before", "after", "control")}
+    values = {"before": [1.0, 1.0], "after": [1.0, 0.0], "control": [0.0, 0.0]}
     entry |= {"values": values, "details": {}}
     skipped = {**entry, "title": "Dial", "reason": "needs an adapter", "says": ""}
     known = {"identity": {}, "seed": 0, "control": "retrained", "plain": values, "verdict": says}
@@ -126,7 +126,13 @@ def test_attacks_and_their_verdict(store, tmp_path):
     run = seed_run(store)
     write_json(run.path / "attacks.json", attacked())
     text = Tags(written([run], tmp_path)).text
-    for word in ("Verdict: suppressed", "0.823", "It comes back at once", "Left out: Dial: needs an adapter"):
+    for word in (
+        "Verdict: suppressed",
+        "0.823 [0, 1]",
+        "0.83 [0.0945, 0.905]",
+        "It comes back at once",
+        "Left out: Dial: needs an adapter",
+    ):
         assert word in text
     assert "It was not attacked" not in text
     assert "Not every run was attacked" not in text

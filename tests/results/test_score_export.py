@@ -27,6 +27,24 @@ def test_csv_holds_every_score(store):
             assert float(line[key]) == row[key]
 
 
+def test_every_outlet_of_the_table_has_the_intervals(store):
+    run = seed_run(store)
+    (score, *_) = score_table([run])
+    role, metric = score["role"], score["metric"]
+    told = {role: {metric: [0.0123, 0.345]}}
+    run.append("eval", when="after", scores=run.scores()["after"], intervals=told)
+    table = score_export.rows([run])
+    first = next(row for row in table if (row["role"], row["metric"]) == (role, metric))
+    assert first["around_a"] == [0.0123, 0.345]
+    read = next(csv.DictReader(io.StringIO(score_export.as_csv([run]))))
+    assert (float(read["low_a"]), float(read["high_a"])) == (0.0123, 0.345)
+    assert [head for _, head in score_export.columns([run], table)][4:7] == ["After", "95 %", "Δ"]
+    assert "0.0123 to 0.345 &" in score_export.as_latex([run])
+    others = [row for row in table if row is not first]
+    assert others
+    assert all(row["around_a"] is None for row in others)
+
+
 def test_csv_starts_no_formula(store):
     run = seed_run(store)
     run.append("eval", when="before", scores={"=1+1": {"n": 1, "@SUM(A1)": 0.5, "exact": -0.5}})

@@ -184,7 +184,9 @@ def test_what_the_harness_gives_becomes_entries_with_the_difference():
     made = harness.entries({"before": values, "after": after}, 4)
     acc = made["harness_t_acc"]
     assert [score["value"] for score in acc["scores"]] == [0.5, 0.25]
-    assert acc["scores"][0]["details"] == {"stderr": 0.1}
+    assert acc["scores"][0]["details"]["stderr"] == 0.1
+    assert acc["scores"][0]["details"]["interval"] == pytest.approx([0.304, 0.696], abs=1e-4)
+    assert "interval" not in made["harness_t_ppl"]["scores"][0]["details"]
     assert acc["scores"][0]["n"] == 4
     assert acc["help"] == "lm-evaluation-harness, task t, 5 examples above each, the first 4 items."
     assert (made["harness_t_ppl"]["ideal"], acc["ideal"]) == ("lower", "higher")

@@ -24,7 +24,12 @@ def score_sheet(runs: Sequence[Run]) -> None:
     if two:
         order.insert(order.index("delta_b") + 1, "beside")
         table = [row | {"beside": _beside(row)} for row in table]
-    table = [row | {"role": TITLES.get(row["role"], row["role"])} for row in table]
+    table = [
+        row
+        | {"role": TITLES.get(row["role"], row["role"])}
+        | {key: score_export.interval(ends) for key, ends in row.items() if key.startswith("around_")}
+        for row in table
+    ]
     st.dataframe(
         table,
         column_order=order,
@@ -67,6 +72,9 @@ def _columns(runs: int) -> JsonObject:
     for letter in SIDES[:runs]:
         name = f" {letter.upper()}" if runs > 1 else ""
         sides[letter] = number(f"After{name}", help="After unlearning.", format="%.3g")
+        sides[f"around_{letter}"] = st.column_config.TextColumn(
+            f"95 %{name}", help="95 % interval of the score after unlearning, over its texts."
+        )
         own = f"After minus before, both of run {letter.upper()}." if name else "After minus before."
         sides[f"delta_{letter}"] = number(f"Δ{name}", help=own, format="%+.3g")
     return sides | {

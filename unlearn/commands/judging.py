@@ -18,6 +18,7 @@ from unlearn.results import residue, verdict
 from unlearn.store.disk import write_json
 from unlearn.store.engine import Engine
 from unlearn.store.runs import Run
+from unlearn.store.shapes import JsonView
 from unlearn.work import cells, harness, stress
 from unlearn.work.card import write_card
 
@@ -143,11 +144,17 @@ def evaluate(args: argparse.Namespace) -> int:
     for row in judge.table(record):
         if row["metric"] in wanted:
             cells = "".join(f"{number(row.get(when)):>12}" for when in ("before", "after", "retrained"))
-            print(f"{row['title']:22} {row['role']:12} n {row['n']:4}{cells}")
+            print(f"{row['title']:22} {row['role']:12} n {row['n']:4}{cells}{_around(row)}")
     for name, one in record["metrics"].items():
         if one["reason"] and name in wanted:
             print(f"{name}: left out, {one['reason']}")
     return 0
+
+
+def _around(row: JsonView) -> str:
+    """The 95 % interval of the value after, where there is one."""
+    ends = row.get("interval")
+    return f"   after: {number(ends[0])} to {number(ends[1])}" if ends else ""
 
 
 def _elsewhere(engine: Engine, record: stress.StressRecord, progress: stress.Progress) -> bool:
@@ -179,7 +186,7 @@ def _harness(found: Run, args: argparse.Namespace) -> int:
     for row in judge.table(record):
         if row["metric"].startswith("harness_"):
             cells = "".join(f"{number(row.get(when)):>12}" for when in ("before", "after"))
-            print(f"{row['title']:34} n {row['n']:5}{cells}")
+            print(f"{row['title']:34} n {row['n']:5}{cells}{_around(row)}")
     return 0
 
 

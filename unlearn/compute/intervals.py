@@ -71,6 +71,43 @@ def interval(
     return combine([low]), combine([high])
 
 
+def of_harmonic(groups: Sequence[Sequence[Sequence[float]]], seed: int = 0) -> Interval:
+    """Return the bootstrap interval of a harmonic mean of means over questions that have several values each.
+
+    groups: of each set of questions the values, one row a kind of value. A question is drawn with all of its values. A
+    mean that is 0 makes the harmonic mean 0.
+    """
+    import numpy as np
+
+    draws, inverse, parts = np.random.default_rng(seed), np.zeros(DRAWS), 0
+    for group in groups:
+        values = np.array(group, dtype=np.float64)
+        parts += len(values)
+        chosen = draws.integers(values.shape[1], size=(DRAWS, values.shape[1]))
+        # 1 / (... + inf) is 0.
+        with np.errstate(divide="ignore"):
+            inverse += (1 / values[:, chosen].mean(axis=2)).sum(axis=0)
+    low, high = np.quantile(parts / inverse, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def ratio(a: float, around_a: Sequence[float], b: float, around_b: Sequence[float]) -> Interval:
+    """Return the interval of a / b, neither below 0, out of their own two, taken as independent (Donner & Zou 2012).
+
+    The upper end is infinite where b may be 0.
+    """
+
+    def end(of_a: float, of_b: float, sign: int) -> float:
+        above, below = of_a * (2 * a - of_a), of_b * (2 * b - of_b)
+        root = math.sqrt(max(0.0, (a * b) ** 2 - above * below))
+        # The same as (a b + sign · root) / below, without a difference of two near numbers at the lower end.
+        if sign < 0:
+            return above / (a * b + root) if a * b + root > 0 else 0.0
+        return (a * b + root) / below if below > 0 else math.inf
+
+    return max(0.0, end(around_a[0], around_b[1], -1)), end(around_a[1], around_b[0], 1)
+
+
 def difference(a: float, around_a: Sequence[float], b: float, around_b: Sequence[float]) -> Interval:
     """Return the interval of a - b out of their own two, taken as independent (Newcombe 1998; Zou & Donner 2008)."""
     low = a - b - math.hypot(a - around_a[0], around_b[1] - b)

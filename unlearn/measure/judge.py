@@ -255,7 +255,7 @@ def read_metrics(run: Run) -> JsonObject:
 
 def table(record: JsonView) -> list[JsonObject]:
     """Return one row for each metric and role: {"metric", "title", "role", "n", "ideal", "before", "after",
-    "retrained"}.
+    "retrained", "interval"}. interval: the 95 % interval of the value after, where there is one.
     """
     rows: dict[tuple[str, str], JsonObject] = {}
     for name, found in record.get("metrics", {}).items():
@@ -265,6 +265,8 @@ def table(record: JsonView) -> list[JsonObject]:
                 {"metric": name, "title": found["title"], "role": score["role"], "ideal": found["ideal"]},
             )
             row[score["when"]], row["n"] = score["value"], score["n"]
+            if score["when"] == "after" and (ends := score.get("details", {}).get("interval")):
+                row["interval"] = ends
     return list(rows.values())
 
 

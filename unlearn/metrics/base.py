@@ -7,9 +7,10 @@ So every definition can be checked by hand on plain values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from unlearn.compute.intervals import interval
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
@@ -196,13 +197,17 @@ class Metric:
         return Score(self.combine(values), values, len(values)) if values else None
 
     def measure(self, evidence: Evidence) -> Scores:
-        """Return the score of every model on every role."""
+        """Return the score of every model on every role, with its 95 % interval over the texts."""
         found = {
             (when, role): self(evidence.seen(when, role))
             for when in evidence.models
             for role in evidence.roles
         }
-        return {place: score for place, score in found.items() if score is not None}
+        return {
+            place: replace(score, details={"interval": interval(score.per_example, self.combine)})
+            for place, score in found.items()
+            if score is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -233,16 +238,30 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def over_texts(
+    values: Sequence[float],
+    combine: Callable[[Sequence[float]], float] = mean,
+    details: JsonView | None = None,
+) -> Score:
+    """Return the score that these values of single texts make, with its 95 % interval over them.
+
+    combine: a growing function of their mean, such as the mean itself or a perplexity. details: what else stands
+    beside the value.
+    """
+    around = {"interval": interval(values, combine)}
+    return Score(combine(values), tuple(values), len(values), {**(details or {}), **around})
+
+
 def per_text(
     evidence: Evidence, roles: Sequence[str], fn: Callable[[str, str], Sequence[float | None]]
 ) -> Scores:
     """Return the scores of each model on those of these roles that exist. A score is the mean of fn(when,
-    role) without its Nones.
+    role) without its Nones, with its interval.
     """
     scores: Scores = {}
     for when in evidence.models:
         for role in (r for r in roles if r in evidence.roles):
             values = tuple(v for v in fn(when, role) if v is not None)
             if values:
-                scores[when, role] = Score(mean(values), values, len(values))
+                scores[when, role] = over_texts(values)
     return scores

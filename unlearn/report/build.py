@@ -158,12 +158,19 @@ def _relabel(point: JsonObject, letters: Sequence[str]) -> JsonObject:
 def _score(row: JsonView, runs: int) -> JsonObject:
     """A row of the score table in rounded numbers."""
     shown = {key: row[key] for key in ("role", "score", "n", "goal")}
-    after = [(_cell(row.get(letter)), _cell(row.get(f"delta_{letter}"), True)) for letter in LETTERS[:runs]]
+    after = [
+        (_cell(row.get(letter)) + _ends(row.get(f"around_{letter}")), _cell(row.get(f"delta_{letter}"), True))
+        for letter in LETTERS[:runs]
+    ]
     return shown | {"before": _cell(row["before"]), "after": after, "retrained": _cell(row["retrained"])}
 
 
 def _cell(value: Written, sign: bool = False) -> str:
     return "–" if value is None else rounded(value, sign)
+
+
+def _ends(around: Sequence[Written] | None) -> str:
+    return f" [{rounded(around[0])}, {rounded(around[1])}]" if around else ""
 
 
 def style(own: str = "") -> str:

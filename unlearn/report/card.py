@@ -5,6 +5,7 @@ ModelCard reads and checks it (a test does). Words that come from a person are e
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -139,12 +140,16 @@ def _attack(run: Run) -> str:
     left = (
         ""
         if worst["residue"] is None
-        else f" Residue {worst['residue']:.2f} (0: like never known, 1: like the original)."
+        else f" Residue {worst['residue']:.2f}{_ends(worst['around'])} (0: like never known, 1: like the original)."
     )
     return (
         f"## Worst attack\n\n{plain(worst['title'])} (n {worst['n']}, seed {worst['seed']}): {plain(worst['finding'])}"
         f"{left} Tried: {plain(', '.join(worst['tried']))}."
     )
+
+
+def _ends(around: Sequence[float] | None) -> str:
+    return f", 95 % interval {around[0]:.2f} to {around[1]:.2f}" if around else ""
 
 
 def _method(run: Run) -> str:

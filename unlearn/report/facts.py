@@ -12,7 +12,7 @@ from unlearn.methods import method_named
 from unlearn.models.catalogue import CATALOGUE, as_folder, entry_of
 from unlearn.models.hub import HUB_ID
 from unlearn.report import numbers
-from unlearn.results import score_export
+from unlearn.results import residue, score_export
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
 from unlearn.results.verdict import every
@@ -151,7 +151,9 @@ def by_format(run: Run) -> list[JsonObject]:
 
 
 def worst_attack(run: Run) -> JsonObject:
-    """Return the attack that brings most back: {"title", "finding", "says", "residue", "n", "seed", "tried"}.
+    """Return the attack that brings most back: {"title", "finding", "says", "residue", "around", "n", "seed", "tried"}.
+
+    around: the 95 % interval of the residue over the texts, or None where it cannot be told.
 
     It is empty where none was tried.
     """
@@ -159,6 +161,7 @@ def worst_attack(run: Run) -> JsonObject:
     if not found:
         return {}
     worst = {key: found[0][key] for key in ("title", "finding", "says", "residue", "n", "seed")}
+    worst["around"] = list(ends) if (ends := residue.of_entry(found[0])) else None
     return worst | {"tried": list(dict.fromkeys(entry.get("family", entry["title"]) for entry in found))}
 
 

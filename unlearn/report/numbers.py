@@ -100,10 +100,17 @@ def _unread(runs: Sequence[Run], run: Run, file: str) -> str:
 
 
 def _attack(entry: JsonView) -> JsonObject:
-    control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]
-    values = [entry[key] for key in ("before", "after")] + [control, entry["residue"]]
+    row = residue.row_of(entry)
+    values = [(row["before"], None), (row["value"], row["interval"]), (row["control"], None)]
+    values += [(row["residue"], row["around"])]
     words = {key: entry[key] for key in ("title", "help", "n", "seed", "says", "finding")}
-    return words | {"values": ["–" if value is None else rounded(value) for value in values]}
+    return words | {
+        "values": ["–" if value is None else rounded(value) + _ends(ends) for value, ends in values]
+    }
+
+
+def _ends(interval: Sequence[float] | None) -> str:
+    return f" [{rounded(interval[0])}, {rounded(interval[1])}]" if interval else ""
 
 
 def _setting(row: JsonView) -> JsonObject:
@@ -149,9 +156,7 @@ def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> Js
 
 def _fill(row: JsonObject, column: int, score: JsonView) -> None:
     value, when = rounded(score["value"]), score.get("when", "after")
-    interval = (score.get("details") or {}).get("interval")
-    if interval:
-        value += f" [{rounded(interval[0])}, {rounded(interval[1])}]"
+    value += _ends((score.get("details") or {}).get("interval"))
     if when == "after":
         row["after"][column] = value
     elif row.get(when) == "–":

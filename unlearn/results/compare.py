@@ -190,11 +190,12 @@ def described(metric: str) -> tuple[str, str, str]:
 
 def score_table(runs: Sequence[Run]) -> list[JsonObject]:
     """Return the scores of all roles and metrics: {"role", "metric", "n", "before", "a", "delta_a", "b",
-    "delta_b", …, "retrained"}.
+    "delta_b", …, "retrained", "around_a", …}.
 
-    Deltas are after minus the same run's before; a number that a run lacks is nan.
+    Deltas are after minus the same run's before; a number that a run lacks is nan. around: the 95 % interval of the
+    score after, over its texts; None where the run kept none.
     """
-    scores = [run.scores() for run in runs]
+    scores, ends = [run.scores() for run in runs], [run.intervals() for run in runs]
     roles = dict.fromkeys(role for one in scores for when in one.values() for role in when)
     values = [role for one in scores for when in one.values() for role in when.values()]
     metrics = dict.fromkeys([*METRICS, *(name for value in values for name in value if name != "n")])
@@ -205,8 +206,9 @@ def score_table(runs: Sequence[Run]) -> list[JsonObject]:
             continue
         first = next((one[role] for run in scores for one in run.values() if role in one), {})
         row = {"role": role, "metric": metric, "n": first.get("n"), "before": number(found[0].get("before"))}
-        for side, one in zip(LETTERS, found, strict=False):
+        for side, one, around in zip(LETTERS, found, ends, strict=False):
             row[side] = number(one.get("after"))
+            row[f"around_{side}"] = around.get("after", {}).get(role, {}).get(metric)
             row[f"delta_{side}"] = number(one.get("after")) - number(one.get("before"))
         kept = [one["retrained"] for one in found if one.get("retrained") is not None]
         rows.append(row | {"retrained": number(kept[0] if kept else None)})

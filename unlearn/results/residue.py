@@ -60,7 +60,7 @@ def rows(record: JsonView) -> list[JsonObject]:
     its 95 % interval. residue: from 0 to 1, None where it cannot be told, and around its 95 % interval within 0 and 1.
     chance: where a guess would lie on the scale of the residue, None where a guess gives nothing.
     """
-    return [_row(entry) for entry in every(record)]
+    return [row_of(entry) for entry in every(record)]
 
 
 def of_entry(entry: JsonView) -> Interval | None:
@@ -77,7 +77,8 @@ def _chance(entry: JsonView) -> float | None:
     return float(found) if real(found) else None
 
 
-def _row(entry: JsonView) -> JsonObject:
+def row_of(entry: JsonView) -> JsonObject:
+    """Return the row of one attack or setting, as rows() has it."""
     values = {side: [number(v) for v in found] for side, found in entry["values"].items()}
     chance = _chance(entry)
     control = entry["retrained"] if entry["retrained"] is not None else entry["never_seen"]

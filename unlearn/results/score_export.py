@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from unlearn.results.compare import LETTERS, Written, described, number, rounded, score_table
 from unlearn.store.runs import Run
@@ -38,11 +39,13 @@ def rows(runs: Sequence[Run]) -> list[JsonObject]:
 
 
 def columns(runs: Sequence[Run], table: Sequence[Mapping[str, object]]) -> list[tuple[str, str]]:
-    """Return (key, heading) of the columns in order. "retrained" is there only where a row has it."""
+    """Return (key, heading) of the columns in order. "retrained" and intervals are there only where a row has them."""
     heads = [("role", "Rows"), ("score", "Score"), ("n", "n"), ("before", "Before")]
     for letter in LETTERS[: len(runs)]:
         name = f" {letter.upper()}" if len(runs) > 1 else ""
-        heads += [(letter, f"After{name}"), (f"delta_{letter}", f"Δ{name}")]
+        known = any(row.get(f"around_{letter}") for row in table)
+        heads += [(letter, f"After{name}"), *([(f"around_{letter}", f"95 %{name}")] if known else [])]
+        heads += [(f"delta_{letter}", f"Δ{name}")]
     truth = any(row["retrained"] is not None for row in table)
     return [*heads, *([("retrained", "Retrained")] if truth else []), ("goal", "Goal")]
 
@@ -50,11 +53,20 @@ def columns(runs: Sequence[Run], table: Sequence[Mapping[str, object]]) -> list[
 def as_csv(runs: Sequence[Run]) -> str:
     """Return the table as CSV: one line for each role and metric, numbers in full, definitions last."""
     table = rows(runs)
-    keys = [*(key for key, _ in columns(runs, table)), "what"]
+    found = (key for key, _ in columns(runs, table))
+    # Each end of an interval has a cell of its own.
+    keys = [one for key in found for one in ([f"low_{key[7:]}", f"high_{key[7:]}"] if _ends(key) else [key])]
     out = io.StringIO()
-    writer = csv.DictWriter(out, keys, extrasaction="ignore")
+    writer = csv.DictWriter(out, [*keys, "what"], extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({key: _inert(row.get(key)) for key in keys} for row in table)
+    for row in table:
+        ends = {
+            f"{end}_{key[7:]}": value
+            for key, both in row.items()
+            if _ends(key) and both
+            for end, value in zip(("low", "high"), both, strict=True)
+        }
+        writer.writerow({key: _inert((row | ends).get(key)) for key in (*keys, "what")})
     return out.getvalue()
 
 
@@ -91,7 +103,10 @@ def tex(text: object) -> str:
 def _caption(runs: Sequence[Run]) -> str:
     names = [f"{letter.upper()}: {_name(run)}" for letter, run in zip(LETTERS, runs, strict=False)]
     seeds = ", ".join(str(run.config.seed) for run in runs)
-    return f"{'; '.join(names)}. Δ: after minus before of the same run. Greedy decoding, seed {seeds}."
+    return (
+        f"{'; '.join(names)}. Δ: after minus before of the same run; 95 %: interval of the score after over "
+        f"its texts. Greedy decoding, seed {seeds}."
+    )
 
 
 def _name(run: Run) -> str:
@@ -100,7 +115,19 @@ def _name(run: Run) -> str:
     return f"{title} ({run.id})"
 
 
-def _cell(key: str, value: Written) -> str:
+def _ends(key: str) -> bool:
+    """Whether a column holds intervals."""
+    return key.startswith("around_")
+
+
+def interval(ends: Sequence[Written] | None) -> str:
+    """Write a 95 % interval as "low to high", or "" where there is none."""
+    return " to ".join(map(rounded, ends)) if ends else ""
+
+
+def _cell(key: str, value: Any) -> str:
+    if _ends(key):
+        return tex(interval(value) or "--")
     if key in ("role", "score", "goal", "n"):
         return tex("" if value is None else value)
     return "--" if value is None else tex(rounded(number(value), sign=key.startswith("delta")))

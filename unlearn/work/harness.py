@@ -7,6 +7,7 @@ same weights, tasks and limit is not measured again.
 
 import importlib.util
 import json
+import math
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import unlearn
+from unlearn.compute.intervals import Z
 from unlearn.measure import judge, score_cache
 from unlearn.store import records
 from unlearn.store.disk import write_json
@@ -150,8 +152,16 @@ def entries(results: Mapping[str, JsonView], limit: int | None) -> JsonObject:
                     "n": n,
                     "per_example": [],
                 }
-                entry["scores"].append(score | {"details": {"stderr": value["stderr"]}})
+                entry["scores"].append(score | {"details": _spread(value)})
     return made
+
+
+def _spread(value: JsonView) -> JsonObject:
+    """The harness' standard error, and the 95 % interval that it makes where there is one."""
+    error = value["stderr"]
+    if not isinstance(error, int | float) or not math.isfinite(error):
+        return {"stderr": error}
+    return {"stderr": error, "interval": [value["value"] - Z * error, value["value"] + Z * error]}
 
 
 def _help(task: str, found: JsonView, limit: int | None) -> str:

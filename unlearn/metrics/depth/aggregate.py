@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
-from unlearn.metrics.knowledge.kept import harmonic_mean
+from unlearn.metrics.knowledge.kept import asked_of, harmonic_mean
 from unlearn.metrics.knowledge.kept import parts as kept_parts
 from unlearn.metrics.membership.mia import (
     DEFAULT_K,
@@ -88,7 +88,7 @@ def fluency(own: Sequence[float | None], original: Sequence[float | None]) -> fl
 
 def utility(evidence: Evidence, when: str) -> Parts:
     """Return kept knowledge and fluency, or nothing where one of them cannot be had."""
-    kept = kept_parts(evidence, when)
+    kept = kept_parts(asked_of(evidence, when))
     if not kept or not {"before", when} <= set(evidence.models) or "forget" not in evidence.roles:
         return {}
     fluent = fluency(*(evidence.generation_nll(model, "forget") for model in (when, "before")))

@@ -12,7 +12,7 @@ model shows how far the absence of the texts moves them. (Xu et al. 2025, arXiv 
 
 from typing import TYPE_CHECKING
 
-from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.base import Comparison, Evidence, Scores, over_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ def measure(evidence: Evidence) -> Scores:
                 "fisher": list(evidence.fisher(when, role)),
                 "n": len(values),
             }
-            scores[when, role] = Score(mean(values), values, len(values), details)
+            scores[when, role] = over_texts(values, details=details)
     return scores
 
 

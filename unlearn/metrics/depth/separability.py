@@ -7,7 +7,7 @@ texts (so chance is 0.5), five-fold cross-validated, all seeded. arXiv 2310.2015
 
 from typing import TYPE_CHECKING
 
-from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.base import Comparison, Evidence, Scores, over_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +50,7 @@ def measure(evidence: Evidence) -> Scores:
         if min(map(len, features)) < LEAST or not all(np.isfinite(x).all() for x in features):
             continue
         hits = tuple(map(float, held_out_hits(*features)))
-        scores[when, "forget"] = Score(
-            mean(hits), hits, len(hits), {"chance": 0.5, "folds": FOLDS, "seed": SEED}
-        )
+        scores[when, "forget"] = over_texts(hits, details={"chance": 0.5, "folds": FOLDS, "seed": SEED})
     return scores
 
 

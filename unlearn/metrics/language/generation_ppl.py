@@ -5,7 +5,7 @@ Never to be read alone: a collapsed model that repeats one word gets a low value
 it in details (Holtzman et al. 2020, arXiv 1904.09751, on why likely text can be degenerate).
 """
 
-from unlearn.metrics.base import Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.base import Comparison, Evidence, Scores, mean, over_texts
 from unlearn.metrics.language.repetition import repetition
 from unlearn.metrics.memory.perplexity import exp_mean
 
@@ -21,7 +21,7 @@ def measure(evidence: Evidence) -> Scores:
             repeats = [r for t in evidence.generated(when, role) if (r := repetition(t, 3)) is not None]
             if values:
                 beside = {"rep_3": mean(repeats)} if repeats else {}
-                scores[when, role] = Score(exp_mean(values), values, len(values), beside)
+                scores[when, role] = over_texts(values, exp_mean, beside)
     return scores
 
 

@@ -7,6 +7,7 @@ scikit-learn computes them; only the bootstrap, a thousand AUCs, is one matrix p
 import math
 from collections.abc import Sequence
 
+from unlearn.compute.intervals import of_auc, ratio
 from unlearn.store.shapes import JsonObject
 
 RESAMPLES, SEED = 1000, 0
@@ -49,6 +50,15 @@ def interval(
     aucs = ((drawn_a @ wins) * drawn_b).sum(axis=1) / (len(members) * len(others))
     low, high = np.percentile(aucs, [2.5, 97.5])
     return float(low), float(high)
+
+
+def leak_interval(auc: float, retrained: float, members: int, others: int) -> tuple[float, float]:
+    """Return the 95 % interval of 100 · (s - r) / r, s and r the AUC of a model and of the retrained one.
+
+    Both are taken as independent, which they are not, so it is rather too wide. Its upper end may be infinite.
+    """
+    ends = ratio(auc, of_auc(auc, members, others), retrained, of_auc(retrained, members, others))
+    return 100 * (ends[0] - 1), 100 * (ends[1] - 1)
 
 
 def log_points(curve: tuple[Sequence[float], Sequence[float]]) -> tuple[list[float], list[float]]:

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from unlearn.metrics.base import Evidence, Score, Scores, mean
+from unlearn.metrics.base import Evidence, Scores, over_texts
 
 NAME = "muse"
 PAPER = "Shi et al. 2024, arXiv 2407.06460"
@@ -40,5 +40,5 @@ def overlap(evidence: Evidence, parts: dict[str, str], *, questions: bool) -> Sc
             if part in evidence.parts:
                 items = evidence.answered(when, part)
                 values = tuple(f1(i.truth, first_answer(i.said) if questions else i.said) for i in items)
-                scores[when, title] = Score(mean(values), values, len(values))
+                scores[when, title] = over_texts(values)
     return scores

@@ -8,6 +8,7 @@ above 0 it was unlearnt too far. (MUSE writes the AUC the other way round, which
 
 from unlearn.metrics.base import Comparison, Evidence, Score, Scores
 from unlearn.metrics.membership.mia import MEMBERS, has_sides, leak, min_k
+from unlearn.metrics.membership.roc import leak_interval
 
 K = 40
 
@@ -25,7 +26,14 @@ def measure(evidence: Evidence) -> Scores:
             100 * ((1 - found.value) - (1 - truth.value)) / (1 - truth.value),
             found.per_example,
             found.n,
-            {"k": K, "auc": found.value, "auc_retrained": truth.value},
+            {
+                "k": K,
+                "auc": found.value,
+                "auc_retrained": truth.value,
+                "interval": leak_interval(
+                    1 - found.value, 1 - truth.value, found.details["members"], found.details["others"]
+                ),
+            },
         )
         for when, found in leaks.items()
         if found is not None

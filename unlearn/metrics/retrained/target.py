@@ -7,6 +7,7 @@ retrain exists, its row is the error of the approximation: ratio 1 (difference 0
 
 from collections.abc import Callable
 
+from unlearn.compute.intervals import difference, interval
 from unlearn.metrics.base import Comparison, Evidence, Observation, Score, Scores, mean
 from unlearn.metrics.memory.accuracy import text_accuracy
 from unlearn.metrics.memory.nll import text_nll
@@ -24,18 +25,20 @@ def _compared(
         return {}
     known = {when: tuple(fn(o) for o in evidence.seen(when, "forget")) for when in evidence.models}
     unseen = [fn(o) for o in evidence.seen("before", "approximate")]
-    target = combine(tuple(unseen))
+    target, level = combine(tuple(unseen)), mean(unseen)
     beside = {"target": target, "target_n": len(unseen)}
     if "retrained" in known:
         truth = combine(known["retrained"])
         beside |= {"truth": truth, "error": target - truth}
         beside |= {"relative_error": (target - truth) / truth} if truth else {}
-    return {
-        (when, "forget"): Score(
-            against(combine(values), target), values, len(values), {"value": combine(values)} | beside
-        )
-        for when, values in known.items()
-    }
+
+    def told(values: tuple[float, ...]) -> Score:
+        # The ratio of two perplexities is exp of a difference of means, and that of two shares is one itself.
+        ends = difference(mean(values), interval(values), level, interval(unseen))
+        details = {"value": combine(values), "interval": tuple(combine((end,)) for end in ends)} | beside
+        return Score(against(combine(values), target), values, len(values), details)
+
+    return {(when, "forget"): told(values) for when, values in known.items()}
 
 
 def measure_ppl(evidence: Evidence) -> Scores:

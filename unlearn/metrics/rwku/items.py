@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from unlearn.metrics.base import Evidence, Score, Scores, mean
+from unlearn.metrics.base import Evidence, Scores, over_texts
 
 NAME = "rwku"
 PAPER = "Jin et al. 2024, arXiv 2406.10890"
@@ -40,5 +40,5 @@ def recalls(evidence: Evidence, parts: Mapping[str, str]) -> Scores:
         for part, title in parts.items():
             if part in evidence.parts:
                 values = tuple(recall(i.truth, i.said) for i in evidence.answered(when, part))
-                scores[when, title] = Score(mean(values), values, len(values))
+                scores[when, title] = over_texts(values)
     return scores

@@ -16,7 +16,7 @@ LEVELS = Comparison(
     title="RWKU forget",
     help=(
         "Mean ROUGE-L recall (package rouge) of at most 30 greedy tokens: level 1 blanks, level 2 questions, level 3 "
-        "adversarial questions. Low is forgotten."
+        "adversarial questions. Low is forgotten. ROUGE-L, ours, counts by rouge-score on the run's own rows."
     ),
     ideal="higher",
     measure=measure,

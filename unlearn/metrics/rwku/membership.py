@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 
-from unlearn.metrics.base import Answered, Comparison, Evidence, Score, Scores, mean
+from unlearn.metrics.base import Answered, Comparison, Evidence, Scores, mean, over_texts
 from unlearn.metrics.membership.mia import MIN_SIGMA, lowest
 from unlearn.metrics.rwku.items import NAME, NEEDS, PAPER
 
@@ -42,7 +42,7 @@ def measure(evidence: Evidence, score: Callable[[Answered], float]) -> Scores:
         for part, title in PARTS.items():
             if part in evidence.parts:
                 values = tuple(score(item) for item in evidence.answered(when, part) if item.lps)
-                scores[when, title] = Score(mean(values), values, len(values))
+                scores[when, title] = over_texts(values)
     return scores
 
 
@@ -50,7 +50,10 @@ def _metric(name: str, title: str, what: str, score: Callable[[Answered], float]
     return Comparison(
         name=f"rwku_mia_{name}",
         title=f"RWKU MIA {title}",
-        help=f"Mean over texts of {what}, on texts about the person (forget) and about others (retain); no AUC.",
+        help=(
+            f"Mean over texts of {what}, on texts about the person (forget) and about others (retain). MIA {title}, "
+            "ours, is the AUC of forget against never-seen rows."
+        ),
         ideal="higher",
         measure=partial(measure, score=score),
         needs=NEEDS,

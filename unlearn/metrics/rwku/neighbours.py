@@ -12,7 +12,10 @@ def measure(evidence: Evidence) -> Scores:
 NEIGHBOURS = Comparison(
     name="rwku_neighbours",
     title="RWKU neighbours",
-    help="Mean ROUGE-L recall (package rouge) on blanks (1) and questions (2) about related people. High is kept.",
+    help=(
+        "Mean ROUGE-L recall (package rouge) on blanks (1) and questions (2) about related people. High is kept. "
+        "ROUGE-L, ours, counts by rouge-score on the run's own neighbours."
+    ),
     ideal="higher",
     measure=measure,
     needs=NEEDS,

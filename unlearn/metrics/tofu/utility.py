@@ -4,7 +4,7 @@ world facts, so nine numbers; 0 as soon as one of them is 0.
 
 from collections.abc import Sequence
 
-from unlearn.compute.intervals import DRAWS, Interval
+from unlearn.compute.intervals import Interval, of_harmonic
 from unlearn.metrics.base import Evidence, Score, Scores
 from unlearn.metrics.tofu.items import KEPT, Log, log_of
 
@@ -27,20 +27,9 @@ def around(log: Log, seed: int = 0) -> Interval | None:
 
     It is None where a set, or one of its three values, is missing.
     """
-    import numpy as np
-
     if not all(name in log and log[name].complete for name in KEPT):
         return None
-    draws, inverse = np.random.default_rng(seed), np.zeros(DRAWS)
-    for name in KEPT:
-        answers = log[name]
-        values = np.array([answers.probability, answers.rouge, answers.truths(name)], dtype=np.float64)
-        chosen = draws.integers(values.shape[1], size=(DRAWS, values.shape[1]))
-        # A part that is 0 makes the utility 0, as in harmonic(): 1 / (... + inf).
-        with np.errstate(divide="ignore"):
-            inverse += (1 / values[:, chosen].mean(axis=2)).sum(axis=0)
-    low, high = np.quantile(3 * len(KEPT) / inverse, [0.025, 0.975])
-    return float(low), float(high)
+    return of_harmonic([(log[n].probability, log[n].rouge, log[n].truths(n)) for n in KEPT], seed)
 
 
 def measure(evidence: Evidence) -> Scores:

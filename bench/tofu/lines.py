@@ -99,7 +99,7 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def spread(numbers: Sequence[float | None], digits: int, interval: Sequence[float] | None = None) -> str:
-    """Write mean ± standard deviation; one value alone with its interval, if it has one; or a dash."""
+    """Write mean ± standard deviation, one value alone with its interval if it has one, or a dash."""
     found = [float(value) for value in numbers if value is not None]
     if not found:
         return "–"

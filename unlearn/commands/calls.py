@@ -201,7 +201,7 @@ def compare(*runs: Run) -> "DataFrame":
     >>> import unlearn
     >>> table = unlearn.compare(*unlearn.runs()[:1])
     >>> list(table.columns)
-    ['role', 'metric', 'n', 'before', 'a', 'delta_a', 'retrained']
+    ['role', 'metric', 'n', 'before', 'a', 'around_a', 'delta_a', 'retrained']
     """
     import pandas as pd
 

@@ -205,7 +205,8 @@ def score_table(runs: Sequence[Run]) -> list[JsonObject]:
         if all(value is None for one in found for value in one.values()):
             continue
         first = next((one[role] for run in scores for one in run.values() if role in one), {})
-        row = {"role": role, "metric": metric, "n": first.get("n"), "before": number(found[0].get("before"))}
+        row: JsonObject = {"role": role, "metric": metric, "n": first.get("n")}
+        row["before"] = number(found[0].get("before"))
         for side, one, around in zip(LETTERS, found, ends, strict=False):
             row[side] = number(one.get("after"))
             row[f"around_{side}"] = around.get("after", {}).get(role, {}).get(metric)

@@ -179,3 +179,12 @@ def test_rows_that_were_made_alike_have_one_line_with_the_span_of_the_load():
     many = record.origins([of(0.0, f"python -m bench.x {at}") for at in range(record.MOST + 1)])
     assert many.startswith("<details><summary>")
     assert many.count("<br>") == record.MOST
+
+
+def test_ways_of_a_step_take_turns_in_both_orders():
+    """Who comes behind the usual way gets the memory that it has let go of."""
+    from bench.step import WAYS, in_turn
+
+    orders = [in_turn(WAYS, number) for number in range(4)]
+    assert orders[0] == orders[2] == WAYS
+    assert orders[1] == orders[3] == WAYS[::-1]

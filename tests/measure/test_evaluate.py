@@ -205,6 +205,13 @@ def test_texts_are_read_in_batches_that_memory_holds(tiny, monkeypatch):
     batches = list(module.by_length(model, lengths))
     assert sorted(i for batch in batches for i in batch) == [0, 1, 2, 3, 4]
     assert batches == [[1, 4], [2], [0], [3]]
+    # What is let go of block by block is held one and a half times.
+    monkeypatch.setattr(module, "CACHE_BYTES", 2 * bytes_a_token(model) * 45)
+    assert list(module.by_length(model, lengths)) == batches
+    assert list(module.by_length(model, lengths, spent=True)) == [[1, 4, 2], [0], [3]]
+    monkeypatch.setattr(module, "BATCH", 2)
+    assert list(module.by_length(model, lengths, spent=True)) == [[1, 4], [2, 0], [3]]
+    assert list(module.by_length(model, lengths, more=1, spent=True)) == [[1, 4, 2], [0], [3]]
 
 
 def test_a_tokenizer_that_closes_every_text_does_not_end_the_answer(tiny):

@@ -114,7 +114,7 @@ def observe(
     ours = continued and continuing.continues(model, max(lengths, default=0))
     with lora.resting(model):
         # Texts of which less is told come on top, so that they split no batch of the others in two.
-        for together in by_length(model, lengths, more=sum(role in brief for role, *_ in rows)):
+        for together in by_length(model, lengths, sum(role in brief for role, *_ in rows), spent=True):
             # All are continued together, but a pass has those alone of which the same is told.
             kinds = [[i for i in together if (rows[i][0] in brief) == less] for less in (False, True)]
             picked = [i for kind in kinds for i in kind]

@@ -27,12 +27,16 @@ class Asked:
     room: int
 
 
-def by_length(model: Model, lengths: Sequence[int], more: int = 0) -> Iterator[list[int]]:
+def by_length(
+    model: Model, lengths: Sequence[int], more: int = 0, spent: bool = False
+) -> Iterator[list[int]]:
     """Yield batches of places of texts with similar length, shortest first. A batch is as large as
     CACHE_BYTES of keys and values allow, and has at most BATCH texts and `more`.
+
+    spent: whether those of the pass are let go of while the texts are continued (continuing.greedy).
     """
-    # Of the pass, and once more with room behind them.
-    each = 2 * continuing.bytes_a_token(model)
+    # Those of the pass, and once more with room behind them; or, block by block, either the one or the other.
+    each = (1.5 if spent else 2) * continuing.bytes_a_token(model)
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if batch and (len(batch) == BATCH + more or (len(batch) + 1) * lengths[place] * each > CACHE_BYTES):

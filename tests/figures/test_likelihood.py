@@ -3,21 +3,27 @@
 import math
 
 from unlearn.figures.base import FORGET, RETRAINED
-from unlearn.figures.likelihood import LARGE, likelihood
+from unlearn.figures.likelihood import LARGE, likelihood, reached
 
 FALLS = [(0, 1.0), (5, 0.5), (10, 0.004)]
 
 
 def lines(figure):
-    return {shape.line.color: shape.y0 for shape in figure.layout.shapes}
+    return {shape.line.color: shape.y0 for shape in figure.layout.shapes if shape.x0 != shape.x1}
+
+
+def stops(figure):
+    return {shape.line.color: shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1}
 
 
 def test_one_run_has_the_roles_colour_and_the_title_its_ends():
     figure = likelihood("forget", {"the run": FALLS}, 0.2)
     assert (
         figure.layout.title.text
-        == "To forget, likelihood of the right answers: 100 % → under 1 % (retrained 20 %)"
+        == "To forget, likelihood of the right answers: 100 % → under 1 % (retrained 20 %, reached at step 10)"
     )
+    assert stops(figure) == {FORGET: 10}
+    assert [note.text for note in figure.layout.annotations] == ["would stop", "retrained"]
     assert figure.data[0].line.color == FORGET
     assert list(figure.data[0].y) == [100.0, 50.0, 0.4]
     assert not figure.data[0].showlegend
@@ -58,6 +64,7 @@ def test_on_compare_each_run_has_the_colour_of_its_letter_and_the_original_is_da
     figure = likelihood("forget", curves, 0.2, before=0.95, n=2, colors=["#111111", "#222222"])
     assert [trace.line.color for trace in figure.data] == ["#111111", "#222222"]
     assert [note.text for note in figure.layout.annotations] == ["original", "retrained"]
+    assert stops(figure) == {"#111111": 10, "#222222": 10}
     assert figure.layout.title.text.endswith("after B 100 % → under 1 % (retrained 20 %, n 2)")
     assert likelihood("forget", curves, n=2).layout.title.text.endswith("→ under 1 % (n 2)")
 
@@ -75,3 +82,14 @@ def test_the_names_of_two_lines_in_one_place_stand_at_different_ends():
 
     assert ends(0.99) == {"original": "left", "retrained": "right"}
     assert ends(0.2) == {"original": "right", "retrained": "right"}
+
+
+def test_a_curve_would_have_stopped_where_it_first_reaches_the_retrained_model():
+    assert reached(FALLS, 0.5) == 5
+    assert reached([(0, 1.0), (4, math.nan), (8, 0.1)], 0.5) == 8
+    assert reached(FALLS, 0.001) is None
+    assert reached(FALLS, None) is reached([], 0.5) is None
+    # What was never known has nothing to reach.
+    assert reached([(0, 0.1), (5, 0.05)], 0.2) is None
+    # What must stay has no such line.
+    assert not stops(likelihood("retain", {"the run": FALLS}, 0.2))

@@ -90,7 +90,8 @@ def curves(runs: Sequence[Run], dark: bool) -> None:
                 )
                 figure.show(drawn, key=f"compare.likelihood.{role}")
         st.caption(
-            "Of the questions that are followed through training; dashed: the original and the retrained model."
+            "Of the questions that are followed through training; dashed: the original and the retrained model. "
+            "Dotted: where they reach the retrained model; a stop rule with that target would have ended about there."
         )
     else:
         st.info("No probe was followed through training: set probes above 0 for the next run.")

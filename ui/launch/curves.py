@@ -68,7 +68,8 @@ def followed(counts: Mapping[str, int]) -> str:
     """Say how many questions the curves are of, since the verdicts beside them are of all rows."""
     told = " and ".join(f"{n} {TITLES[role].lower()}" for role, n in counts.items() if n)
     return (
-        f"The curves are of the questions that are asked at each look, {told}; the verdicts are of all rows."
+        f"The curves are of the questions that are asked at each look, {told}; the verdicts are of all rows. "
+        "Dotted: where they reach the retrained model; a stop rule with that target would have ended about there."
     )
 
 

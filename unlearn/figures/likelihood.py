@@ -1,7 +1,9 @@
 """Draws how likely the right answer is over the steps of one run, or of several beside each other.
 
 One figure is of one role, because forget and retain never share an axis. Dashed lines are the original model and the
-retrained one. Compare, the run's own page and the lesson draw the same figure.
+retrained one. Of the answers to forget a dotted line stands at the step where each curve reaches the retrained model:
+about there a stop rule with that target would have ended the run. Compare, the run's own page and the lesson draw the
+same figure.
 """
 
 import math
@@ -40,6 +42,7 @@ def likelihood(
     questions.
     """
     figure, said, several = go.Figure(), [], len(curves) > 1 or bool(colors)
+    stops: list[int] = []
     for place, (name, found) in enumerate(curves.items()):
         xs, ys = thin([x for x, _ in found], [100 * y for _, y in found], points)
         color = paint(ROLES.get(role, GENERAL), dark)
@@ -56,6 +59,15 @@ def likelihood(
             hovertemplate=f"{text(name)}: %{{y:.3g}} % at step %{{x}}<extra></extra>",
         )
         said.append((text(name) + " " if several else "") + _went([y for _, y in found]))
+        stop = reached(found, retrained) if role == "forget" else None
+        if stop is not None:
+            stops.append(stop)
+            named = (
+                {}
+                if several
+                else {"annotation_text": "would stop", "annotation_font": {"color": color, "size": 11}}
+            )
+            figure.add_vline(stop, line={"color": color, "dash": "dot", "width": 1.2}, **named)
     for name, value in (("before", before), ("retrained", retrained)):
         if value is not None:
             dashed(figure, name, 100 * value, dark)
@@ -64,6 +76,7 @@ def likelihood(
         figure.update_annotations(patch={"x": 0, "xanchor": "left"}, selector={"text": "original"})
     truth = retrained is not None and math.isfinite(retrained)
     beside = [f"retrained {_percent(retrained)}"] if truth and retrained is not None else []
+    beside += [f"reached at step {stops[0]}"] if stops and not several else []
     beside += [f"n {n}"] if n else []
     figure.update_xaxes(title_text="step", rangemode="tozero")
     figure.update_yaxes(title_text="likelihood (%)", range=[-3, 105])
@@ -77,6 +90,13 @@ def likelihood(
         # The names of the dashed lines, of the original and the retrained model.
         figure.update_annotations(font_size=16)
     return figure
+
+
+def reached(points: Points, target: float | None) -> int | None:
+    """Return the first step after the start at which a curve is at the target or below, or None where none is."""
+    if target is None or not points or not points[0][1] > target:
+        return None
+    return next((step for step, value in points if value <= target), None)
 
 
 def _went(values: Sequence[float]) -> str:

@@ -29,6 +29,7 @@ from unlearn.__main__ import parser  # noqa: E402
 from unlearn.commands.options import config_of  # noqa: E402
 from unlearn.methods import METHODS  # noqa: E402
 from unlearn.models.catalogue import CATALOGUE  # noqa: E402
+from unlearn.results.measured import AIM, AIMED, missed, read  # noqa: E402
 from unlearn.store.runs import Run, RunConfig, RunStore  # noqa: E402
 from unlearn.work.execute import execute  # noqa: E402
 
@@ -124,8 +125,19 @@ def table(result: Mapping[str, Any]) -> str:
         seeds = len(rows[0]["cpu_seconds"]["values"])
         said = f"{seeds} seeds, mean ± sd" if seeds > 1 else "one seed"
         parts += [f"**{model}** ({_tunings(rows)}; {said})", "", *_lines(rows), ""]
+        if model == AIMED:
+            parts += [_aim(rows), ""]
         parts += ["<br>".join(_origins(rows)), ""]
     return "\n".join(parts)
+
+
+def _aim(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Who reaches the aim of the defaults, and by what figures the others miss it."""
+    known = {METHODS[row["method"]].title: read(row) for row in rows if row["method"] in METHODS}
+    told = {name: missed(one) for name, one in known.items() if {"forget", "retain"} <= one.roles.keys()}
+    met = ", ".join(name for name, words in told.items() if not words) or "none"
+    others = "; ".join(f"{name} ({', '.join(words)})" for name, words in told.items() if words)
+    return f"The aim ({AIM}) is reached by: {met}. It is missed by: {others or 'none'}.".replace("%", " %")
 
 
 def _origins(rows: Sequence[Mapping[str, Any]]) -> list[str]:

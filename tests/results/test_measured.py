@@ -2,12 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from unlearn.methods import METHODS
 from unlearn.results import measured as record
-from unlearn.results.measured import describe, measured
+from unlearn.results.measured import aim, describe, measured, missed
 
 
 def row(method="npo", model="tiny-authors", **changes):
@@ -44,8 +45,22 @@ def test_a_row_is_read_as_it_was_recorded(tmp_path):
     assert found.perplexity == 1.5
     assert describe(found) == (
         "With them Tiny authors (bundled) on authors still gives 25 % of the forget answers (100 % before) and 80 % "
-        "of those to keep (100 % before); 2 seeds, n 90 and 40."
+        "of those to keep (100 % before); 2 seeds, n 90 and 40. The aim (at most 10 % left, 95 % kept, general "
+        "perplexity at most × 1.10) is missed: 25 % left, 80 % kept, general perplexity × 1.50."
     )
+    assert aim(replace(found, model="smollm2")) == ""
+
+
+def test_an_aim_that_is_reached_says_so_and_each_miss_has_its_figure(tmp_path):
+    (found,) = measured(METHODS["npo"], kept(tmp_path, row()))
+    forget = replace(found.roles["forget"], after=0.10)
+    retain = replace(found.roles["retain"], before=0.9, after=0.9 * 0.95)
+    good = replace(found, roles={"forget": forget, "retain": retain}, perplexity=1.10)
+    assert missed(good) == []
+    assert aim(good).endswith("is reached.")
+    assert missed(replace(good, perplexity=float("nan"))) == ["general perplexity × nan"]
+    assert missed(replace(good, roles={**good.roles, "forget": replace(forget, after=0.26)})) == ["26% left"]
+    assert missed(replace(good, roles={**good.roles, "retain": replace(retain, after=0.8)})) == ["89% kept"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +68,7 @@ def test_a_row_is_read_as_it_was_recorded(tmp_path):
 )
 def test_a_collapse_is_said(tmp_path, count, said):
     (found,) = measured(METHODS["npo"], kept(tmp_path, row(collapsed=count)))
-    assert describe(found).endswith(said)
+    assert f"{said} The aim" in describe(found)
 
 
 @pytest.mark.parametrize(

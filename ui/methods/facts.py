@@ -12,7 +12,7 @@ from ui.sheet import sheet, unmarked
 from unlearn.data.base import TITLES
 from unlearn.methods.base import BUNDLED
 from unlearn.models.load import CATALOGUE
-from unlearn.results.measured import measured
+from unlearn.results.measured import aim, measured
 from unlearn.store.knobs import Knob
 from unlearn.store.shapes import JsonView
 
@@ -58,6 +58,8 @@ def facts(method: "Method") -> None:
     if rows := measured_table(method):
         st.markdown("**Measured here** with these settings: right answers, before → after, in %")
         st.table(rows, border="horizontal", hide_index=True, alt=f"What {method.title} did at its settings")
+        for said in filter(None, map(aim, measured(method))):
+            st.caption(shell.plain(said.replace("%", " %")))
     with st.expander("The source that runs", icon=":material/code:"):
         st.code(source(method), language="python", line_numbers=True)
 

@@ -56,7 +56,7 @@ class Measured:
 def measured(method: "Method | type[Method]", path: Path = RESULTS) -> list[Measured]:
     """Return one record for each model on which the method was measured with the settings that it has now."""
     rows = _rows(path, path.stat().st_mtime_ns) if path.is_file() else []
-    return [_read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
+    return [read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
 
 
 @lru_cache(maxsize=2)
@@ -73,7 +73,8 @@ def _current(row: JsonView, method: "Method | type[Method]") -> bool:
     return {key: row[key] for key in now} == now
 
 
-def _read(row: JsonView) -> Measured:
+def read(row: JsonView) -> Measured:
+    """Return a row of the record as what was measured."""
     roles = {}
     for role, found in row["scores"].items():
         score = next((found[name] for name in SCORES if name in found), None)
@@ -97,10 +98,36 @@ def describe(found: Measured) -> str:
     )
     seeds = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
     return (
-        f"With them {entry.title} on {entry.data} still gives {forget.after:.0%} of the forget answers "
-        f"({forget.before:.0%} before) and {retain.after:.0%} of those to keep ({retain.before:.0%} before); "
-        f"{seeds}, n {forget.n} and {retain.n}.{ruined}"
-    ).replace("%", " %")
+        (
+            f"With them {entry.title} on {entry.data} still gives {forget.after:.0%} of the forget answers "
+            f"({forget.before:.0%} before) and {retain.after:.0%} of those to keep ({retain.before:.0%} before); "
+            f"{seeds}, n {forget.n} and {retain.n}.{ruined} {aim(found)}"
+        )
+        .strip()
+        .replace("%", " %")
+    )
+
+
+# What the defaults of every method are to reach on the bundled model: at most so much of the forget answers is left, so
+# much of those to keep is still right, and general perplexity is at most so many times that of before.
+AIMED, LEFT, KEPT, RISE = "tiny-authors", 0.10, 0.95, 1.10
+AIM = f"at most {LEFT:.0%} left, {KEPT:.0%} kept, general perplexity at most × {RISE:.2f}"
+
+
+def missed(found: Measured) -> list[str]:
+    """Return in words by what figures these defaults miss the aim; none where they reach it."""
+    forget, retain = found.roles["forget"], found.roles["retain"]
+    kept = retain.after / retain.before
+    words = [f"{forget.after:.0%} left"] * (forget.after > LEFT) + [f"{kept:.0%} kept"] * (kept < KEPT)
+    return words + [f"general perplexity × {found.perplexity:.2f}"] * (not found.perplexity <= RISE)
+
+
+def aim(found: Measured) -> str:
+    """Return whether the aim is reached, and by what it is missed, in a sentence. Other models have none."""
+    if found.model != AIMED:
+        return ""
+    words = missed(found)
+    return f"The aim ({AIM}) is missed: {', '.join(words)}." if words else f"The aim ({AIM}) is reached."
 
 
 # A method is one to start with where it was measured on so many models, ruined none, and kept on each so much more of

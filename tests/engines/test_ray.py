@@ -188,6 +188,62 @@ def test_a_process_that_was_killed_finds_its_run_again(place, tmp_path):
     assert not [event for event in run.events("state") if "resumed_from" in event]
 
 
+# The command line, with less patience.
+HASTY = """
+import sys
+from unlearn.__main__ import main
+from unlearn.engines import ray
+ray.LOOK, ray.SILENT = 0.5, 3.0
+sys.exit(main(sys.argv[1:]))
+"""
+# A cluster of its own, whose first machine carries nothing out and is lost when a line comes.
+TWO_MACHINES = """
+import sys
+from ray.cluster_utils import Cluster
+small = {"object_store_memory": 2**27}
+made = Cluster(initialize_head=True, head_node_args=small | {"num_cpus": 0, "include_dashboard": False})
+made.add_node(num_cpus=1, **small)
+made.wait_for_nodes()
+print("address", made.address, flush=True)
+sys.stdin.readline()
+made.remove_node(made.head_node, allow_graceful=False)
+sys.stdin.readline()
+made.shutdown()
+"""
+
+
+def test_the_loss_of_the_first_machine_is_told_and_the_run_can_be_gone_on_with(tmp_path):
+    """Ray itself would end the process after a minute without a word in the run."""
+    pytest.importorskip("ray")
+    piped = {"stdout": subprocess.PIPE, "stdin": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", TWO_MACHINES], **piped) as there:
+        where = next(line.split()[1] for line in there.stdout if line.startswith("address "))
+        words = ["--model", LONG.model, "--requests", "1", "--method", "gd", "--batch-size", "4", "--force"]
+        words += ["--epochs", "1000", "--probes", "0", "--on", f"ray:{where}", "--runs", str(tmp_path)]
+        first = subprocess.Popen([sys.executable, "-c", HASTY, "run", *words, "--json"], **piped)
+        try:
+            until(lambda: any(run.events("step") for run in RunStore(tmp_path).list()))
+            there.stdin.write("\n")
+            there.stdin.flush()
+            out, _ = first.communicate(timeout=300)
+        finally:
+            first.kill()
+            there.communicate("\n\n", timeout=300)
+    (run,) = RunStore(tmp_path).list()
+    assert first.returncode == 1
+    (told,) = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    assert (told["state"], run.state, run.is_held()) == ("stopped", "stopped", False)
+    assert run.reason.startswith(f"the first machine of the Ray cluster ({where}) is lost")
+    seen = run.checkpoint_step()
+    again = threading.Thread(target=main, args=(["resume", str(run.path), "--on", "thread"],))
+    again.start()
+    until(lambda: run.state == "running" and any(e["step"] > seen for e in run.events("step")))
+    run.ask_to_stop()
+    again.join(300)
+    assert run.reason.startswith("stopped by hand")
+    assert run.events("state")[-2]["resumed_from"] == seen
+
+
 def test_another_version_on_a_node_is_said_at_once(place, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "versions", lambda: {"torch": "1.0"})
     store = RunStore(tmp_path)

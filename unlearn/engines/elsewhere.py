@@ -40,7 +40,7 @@ class Elsewhere:
         """Return the engine of a place, which is opened now where it was not. ValueError where it cannot be had."""
         with self._lock:
             for engine in self._opened:
-                if engine.place == place:
+                if engine.place == place and not engine.lost:
                     return engine
             self._opened.append(ENGINES[place.engine](place, self.store, self.roots))
             return self._opened[-1]

@@ -6,6 +6,7 @@ write (unlearn.engines.mirror) and gives a record whose carrier is gone to anoth
 came here. A process that was killed finds its carriers by their names when the record is resumed.
 """
 
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -28,6 +29,11 @@ from unlearn.store.shapes import JsonObject
 LISTEN, WAIT, PAUSE = 1.0, 0.5, 0.05
 # A record whose machines are lost so often without a new checkpoint in between is what loses them.
 MOST_LOSSES = 3
+# Seconds between two looks at the cluster's first machine, and for which it may be silent. Ray ends this process, and
+# the app's server with it, when that machine was gone for 60.
+LOOK, SILENT = 2.0, 20.0
+# Seconds for leaving a cluster that does not answer.
+ABANDON = 60.0
 
 
 class Ray(Remote):
@@ -41,12 +47,18 @@ class Ray(Remote):
         self._losses: dict[Record, tuple[int, int]] = {}
         self._cluster = Cluster(place.address, store.root, place.cpus or 1, place.gpus_per_run)
         self._found = self._cluster.found()
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="unlearn-ray-watch", daemon=True)
+        self._watcher.start()
 
     # -- one round -------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
         import ray
 
+        if self.lost:
+            time.sleep(PAUSE)
+            return
         self._seat_records()
         asked = {seat.asked: seat for seat in self._seats if seat.asked is not None}
         if not asked:
@@ -193,9 +205,27 @@ class Ray(Remote):
 
     # -- what goes wrong -------------------------------------------------------------------------------------
 
+    def _watch(self) -> None:
+        """Look after the first machine of the cluster. Where it is lost, all ends before Ray ends this process."""
+        silent: float | None = None
+        while not self._over.wait(LOOK):
+            if self._cluster.answers():
+                silent = None
+            elif silent is None:
+                silent = time.monotonic()
+            elif time.monotonic() - silent > SILENT:
+                self._let_go(
+                    f"the first machine of the Ray cluster ({self._cluster.first}) is lost, and the cluster with it; "
+                    "start one again, and `unlearn resume` goes on from the last checkpoint that had arrived"
+                )
+                self._cluster.abandon()
+                return
+
     def _lost(self, seat: Seat, error: Exception) -> None:
         """A carrier is gone: its record goes on elsewhere."""
         record, mirror = seat.record, seat.mirror
+        if self.lost:
+            return
         self._drop(seat)
         if record is None:
             return
@@ -251,7 +281,12 @@ class Ray(Remote):
 
     def close(self) -> None:
         """Let go of everything. What a cluster carries out goes on; Ray that was started here ends with all it has."""
+        self._over.set()
         super().close()
+        if self.lost:
+            # Who is gone cannot be told anything; only Ray itself is left, and two threads must not end it at once.
+            self._watcher.join(ABANDON)
+            return
         for seat in list(self._seats):
             if seat.record is None:
                 self._drop(seat)

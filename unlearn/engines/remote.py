@@ -21,6 +21,9 @@ from unlearn.store.runs import ACTIVE, STOP, Record, RunStore
 from unlearn.work.execute import execute
 from unlearn.work.phases import reason
 
+# Seconds for the thread of an engine that is lost to end.
+LEFT = 2.0
+
 
 def spreads(perform: Perform) -> bool:
     """Return whether the function hands parts of its record to an engine, as that of a sweep does with the cells."""
@@ -44,6 +47,8 @@ class Remote(ABC):
         # The wish to end of each record that this process spreads.
         self._ends: dict[Record, threading.Event] = {}
         self._closing = False
+        # Why nothing can be carried out there any more, or "".
+        self.lost = ""
         self._thread: threading.Thread | None = None
 
     @property
@@ -52,7 +57,9 @@ class Remote(ABC):
         return self.place.at_once
 
     def submit(self, *records: Record, perform: Perform | None = None) -> None:
-        """Hold these records and put them in the queue, in this order."""
+        """Hold these records and put them in the queue, in this order. ValueError where the engine is lost."""
+        if self.lost:
+            raise ValueError(f"--on {self.name}: {self.lost}.")
         held: dict[Record, FileLock] = {}
         room_for(len(self._locks) + len(records))
         try:
@@ -103,6 +110,9 @@ class Remote(ABC):
             perform = self._performs[record]
             how = {"should_stop": stop.is_set, "on_progress": note, "roots": self.roots, "engine": self}
             if self._guarded(record, lambda: perform(record, **how)):
+                # Its parts ended with the engine, and not because somebody wanted it.
+                if self.lost and record.events("state")[-1]["state"] == "stopped":
+                    record.append("state", state="stopped", reason=self.lost)
                 self._finish(record)
 
         threading.Thread(target=work, name=f"unlearn-{self.name}-study", daemon=True).start()
@@ -142,7 +152,8 @@ class Remote(ABC):
             self._closing = True
             self._wake.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            # One that waits for an answer of what is lost may never get it.
+            self._thread.join(LEFT if self.lost else None)
         with self._wake:
             for lock in self._locks.values():
                 lock.release()
@@ -174,6 +185,9 @@ class Remote(ABC):
     def _finish(self, record: Record, **state: str) -> None:
         """Let go of a record, with this as its last state, or with the one that its folder tells already."""
         with self._wake:
+            # Somebody else has let go of it.
+            if record not in self._locks:
+                return
             if state:
                 with contextlib.suppress(OSError):
                     record.append("state", **state)
@@ -186,6 +200,16 @@ class Remote(ABC):
             if lock := self._locks.pop(record, None):
                 lock.release()
             self._wake.notify_all()
+
+    def _let_go(self, why: str) -> None:
+        """End every record here, since nothing of the engine can be reached any more. What spreads its parts ends with
+        these.
+        """
+        with self._wake:
+            self.lost = why
+            for record in self.active():
+                if record not in self._ends:
+                    self._finish(record, state="stopped", reason=why)
 
     def _idle(self) -> float | None:
         """Return the seconds after which _round() has something to do although there is no record."""

@@ -97,6 +97,7 @@ class Cluster:
         self.session = hashlib.sha256(whose.encode()).hexdigest()[:12]
         self._room: tuple[float, int] = (0.0, 0)
         self.started_here = _connect(address)
+        self.first = first_machine()
         self._check_size()
 
     def _check_size(self) -> None:
@@ -174,12 +175,35 @@ class Cluster:
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.kill(seat.actor)
 
+    def answers(self) -> bool:
+        """Return whether the cluster's first machine, which keeps what all know, lets anybody connect to it."""
+        host, _, port = self.first.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=ANSWER).close()
+        except OSError:
+            return False
+        return True
+
     def leave(self) -> None:
         """Leave the cluster. One that was started here ends with all it has."""
         if self.started_here:
             import ray
 
             ray.shutdown()
+
+    def abandon(self) -> None:
+        """Leave a cluster whose first machine is lost, unless this process has joined another one since."""
+        import ray
+
+        if ray.is_initialized() and first_machine() == self.first:
+            ray.shutdown()
+
+
+def first_machine() -> str:
+    """Return HOST:PORT where the first machine of the cluster listens that this process has joined."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def first_line(error: Exception) -> str:
@@ -228,10 +252,12 @@ def _for_good(do: Callable[[], None]) -> None:
 def _connect(address: str) -> bool:
     """Connect this process to Ray, and return whether Ray was started for it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A call that comes too late, when a cluster was lost, must not start another one.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     import ray
 
     if ray.is_initialized():
-        joined = ray.get_runtime_context().gcs_address
+        joined = first_machine()
         if address not in ("", "auto", "local", joined):
             raise ValueError(
                 f"--on ray: this process is connected to {joined} already, and can not reach {address} beside it; "

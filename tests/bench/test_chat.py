@@ -1,8 +1,14 @@
 """The bench of prompt formats: its halves share no country, and its table says what was not tried."""
 
 import json
+import shlex
 
-from bench import chat
+import pytest
+
+from bench.chat import lines, search
+from bench.chat import rows as chat
+from bench.record import RESULTS
+from unlearn.methods import METHODS
 
 
 def test_the_halves_share_no_country_and_nothing_asked_is_trained_on():
@@ -39,11 +45,11 @@ def row(method, half="report", right=0.1):
 
 
 def test_the_table_says_what_was_reported_and_what_was_not_tried():
-    lines = chat.table({"rows": [row("npo"), row("gd", half="tune")]}).splitlines()
-    npo = next(line for line in lines if line.startswith("| NPO"))
+    told = lines.table({"rows": [row("npo"), row("gd", half="tune")]}).splitlines()
+    npo = next(line for line in told if line.startswith("| NPO"))
     assert npo == "| NPO † | 10 | 10 | 10 | 75 | 75 | 75 | 100 | 30 | 0.001, 5 × 4 |"
-    assert sum("not tried yet" in line for line in lines) == len(chat.fitting()) - 1
-    assert lines[2] == "| before | 100 | 100 | 100 | 80 | 80 | 80 | 40 |  |  |"
+    assert sum("not tried yet" in line for line in told) == len(chat.fitting()) - 1
+    assert told[2] == "| before | 100 | 100 | 100 | 80 | 80 | 80 | 40 |  |  |"
 
 
 def test_a_trial_is_known_again_by_its_settings():
@@ -59,7 +65,7 @@ def test_the_command_under_the_table_makes_the_row_again():
     config = chat.settings_of("npo --lr 1e-3 --set beta=.2", 0)
     told = chat.command({"half": "report", **config.to_json()})
     assert told.startswith("python -m bench.chat --half report --trial ")
-    assert chat.settings_of(chat.shlex.split(told)[-1], 0) == config
+    assert chat.settings_of(shlex.split(told)[-1], 0) == config
 
 
 def test_the_table_says_who_reached_the_aim_in_every_format():
@@ -72,7 +78,7 @@ def test_the_table_says_who_reached_the_aim_in_every_format():
         return one
 
     def said(*rows):
-        return chat.table({"rows": list(rows)}).split("in every format: reached by ")[1].split(".\n")[0]
+        return lines.table({"rows": list(rows)}).split("in every format: reached by ")[1].split(".\n")[0]
 
     assert said(run(0.8)) == "Who's Harry Potter (one seed)"
     assert said(run(0.8), run(0.7)) == "Who's Harry Potter (2 of 2 seeds alone)"
@@ -83,7 +89,7 @@ def test_the_table_says_who_reached_the_aim_in_every_format():
 
 
 def test_one_method_reaches_the_aim_with_every_seed_at_its_present_defaults():
-    rows = json.loads((chat.RESULTS / "chat.json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((RESULTS / "chat.json").read_text(encoding="utf-8"))["rows"]
     reported = [row for row in rows if row["half"] == "report"]
     assert {row["method"] for row in reported} == set(chat.fitting())
     assert {
@@ -94,3 +100,54 @@ def test_one_method_reaches_the_aim_with_every_seed_at_its_present_defaults():
     assert all(chat.reached([row]) for row in held)
     present = {seed: chat.settings_of("whp", seed).to_json() for seed in range(3)}
     assert all(chat.same(row) == chat.same({"half": "report", **present[row["seed"]]}) for row in held)
+
+
+@pytest.mark.parametrize(
+    ("answers", "places", "taken"),
+    [
+        # Half the rate helps and a quarter does not; twice the weight does not either.
+        ({(0.5, 1.0): 0.1}, [(1, 1), (0.5, 1), (0.25, 1), (0.5, 2), (0.5, 0.5)], (0.5, 1)),
+        # Nothing helps.
+        ({}, [(1, 1), (0.5, 1), (2, 1), (1, 2), (1, 0.5)], (1, 1)),
+        # Twice the rate and twice the weight help, so half the weight is not tried.
+        ({(2.0, 1.0): 0.2, (2.0, 2.0): 0.1}, [(1, 1), (0.5, 1), (2, 1), (2, 2)], (2, 2)),
+        # A quarter of the rate is the best, and half the weight.
+        (
+            {(0.5, 1.0): 0.3, (0.25, 1.0): 0.2, (0.25, 0.5): 0.0},
+            [(1, 1), (0.5, 1), (0.25, 1), (0.25, 2), (0.25, 0.5)],
+            (0.25, 0.5),
+        ),
+    ],
+)
+def test_a_walk_goes_where_it_gets_better_and_goes_on_where_it_was_cut(answers, places, taken):
+    rows = []
+    for factor, weight in places:
+        config = search.following("npo", rows)
+        assert config == search.trial("npo", factor, weight)
+        made = row("npo", half="tune", right=answers.get((factor, weight), 0.5)) | config.to_json()
+        made["after"]["retain"] = made["before"]["retain"]
+        rows.append(made)
+        # A run of another half or seed changes nothing.
+        rows.append(made | {"half": "report", "lr": 1.0})
+    assert search.following("npo", rows) is None
+    assert chat.same(search.best("npo", rows)) == chat.same(
+        {"half": "tune", **search.trial("npo", *taken).to_json()}
+    )
+
+
+def test_the_best_run_is_the_one_that_lacks_least_of_the_aim_in_its_worst_format():
+    whole = row("npo", half="tune", right=0.3)
+    assert search.score(whole)[0], "general perplexity is 2.5 times"
+    whole["after"]["general_ppl"] = 40.0
+    assert search.score(whole) == (False, pytest.approx(0.2), pytest.approx(0.55))
+    worse = json.loads(json.dumps(whole))
+    worse["after"]["forget"]["completion"]["right"] = 0.4
+    assert search.score(worse) == (False, pytest.approx(0.3), pytest.approx(0.65))
+
+
+@pytest.mark.parametrize("method", search.ORDER)
+def test_every_walk_begins_with_the_settings_for_one_format(method):
+    begun = search.following(method, [])
+    usual = METHODS[method].settings("small", "lora", chat.MODEL)
+    assert (begun.lr, begun.epochs, begun.batch_size) == (usual["lr"], usual["epochs"], usual["batch_size"])
+    assert begun.knobs == usual["knobs"]

@@ -1,21 +1,5 @@
-"""Measures on SmolLM2 and `capitals` what is forgotten in every prompt format: chat, plain and completion.
+"""Measures one run on one half of the countries of `capitals`: what is answered in every prompt format."""
 
-    python -m bench.chat                                 every method at its defaults, on the reported half
-    python -m bench.chat --methods npo undial            these methods alone
-    python -m bench.chat --half tune --trial "npo --lr 5e-4 --epochs 3 --set beta=.1"
-                                                         one set of settings, on the half that settings are tuned on
-
-Countries with an even place in their list belong to the half that settings are tuned on, the others to the half that
-is reported. Each row to forget stands once in each format. Tuning asks every fourth of its other countries and
-trains on the rest of them; the report trains on all other countries of the tuning half and asks those of its own half,
-which no setting ever saw. What was hoped for before measuring: the best method answers at most 20 % of its European
-capitals in every format and at least 85 % of what it gave on the others.
-
-Writes assets/results/chat.json after each run, so that a cut loses one run at most; what stands there already is not
-measured again without --again.
-"""
-
-import argparse
 import json
 import shlex
 import statistics
@@ -23,17 +7,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from unlearn.compute.memory import prefer_passive_threads
 
 prefer_passive_threads()
 
-from bench.record import RESULTS, header, origins, write_result  # noqa: E402
 from unlearn.__main__ import parser  # noqa: E402
 from unlearn.commands.options import config_of  # noqa: E402
-from unlearn.compute import memory, threads  # noqa: E402
+from unlearn.compute import memory  # noqa: E402
 from unlearn.data import capitals  # noqa: E402
 from unlearn.data.base import Dataset, Row  # noqa: E402
 from unlearn.measure.evaluate import evaluate, observe  # noqa: E402
@@ -49,7 +31,7 @@ from unlearn.work.session import session_of  # noqa: E402
 MODEL, PROMPT = "smollm2", "+".join(FORMATS)
 HALVES = ("tune", "report")
 # Tuning asks one in so many of its half's other countries. Trained on half of them, methods lose the rest (LOG.md).
-ASKED = 4
+ASKED = 3
 # The rise of general perplexity, after ÷ before, from which on a model counts as collapsed.
 COLLAPSE = 2.0
 # The aim: at most this share of the answers to forget, and at least this part of the other answers.
@@ -163,32 +145,6 @@ def same(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*(row[name] for name in names), json.dumps(row["knobs"], sort_keys=True))
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """Return Markdown with one line a method on the reported half. Methods that were not tried say so."""
-    rows = [row for row in result["rows"] if row["half"] == "report"]
-    heads = [f"forget, {name}" for name in FORMATS] + [f"others, {name}" for name in FORMATS]
-    lines = [
-        "| method | "
-        + " | ".join([*heads, "general perplexity", "CPU seconds", "rate, epochs × batch"])
-        + " |",
-        "|---|" + "--:|" * (len(heads) + 3),
-    ]
-    if rows:
-        before = rows[0]["before"]
-        cells = [_percent(before[role][name]["right"]) for role in ("forget", "retain") for name in FORMATS]
-        lines.append(
-            "| " + " | ".join(["before", *cells, f"{float(before['general_ppl']):.0f}", "", ""]) + " |"
-        )
-    for name in fitting():
-        mine = [row for row in rows if row["method"] == name]
-        title = METHODS[name].title
-        lines.append(
-            _line(title, mine) if mine else f"| {title} | " + " | ".join(["not tried yet"] + [""] * 8) + " |"
-        )
-    lines += ["", *_notes(rows)]
-    return "\n".join([*lines, "", origins(row["origin"] for row in rows)])
-
-
 def command(row: Mapping[str, Any]) -> str:
     """Return the command that makes this row again, without what is the method's default."""
     usual = METHODS[row["method"]].settings(CATALOGUE[MODEL].size, row["tuning"], MODEL)
@@ -199,50 +155,6 @@ def command(row: Mapping[str, Any]) -> str:
     return shlex.join(["python", "-m", "bench.chat", "--half", row["half"], "--trial", shlex.join(words)])
 
 
-def _line(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    def mean(values: Iterator[float]) -> str:
-        return _percent(statistics.fmean(values))
-
-    cells = [mean(leaks(row)[i] for row in rows) for i in range(len(FORMATS))]
-    cells += [mean(keeps(row)[i] for row in rows) for i in range(len(FORMATS))]
-    ppl = statistics.fmean(float(row["after"]["general_ppl"]) for row in rows)
-    mark = " †" if any(map(collapsed, rows)) else ""
-    seconds = statistics.fmean(row["cpu_seconds"] for row in rows)
-    shown = f"{ppl:.0f}" if ppl < 10_000 else f"{ppl:.0e}"
-    how = " or ".join(dict.fromkeys(f"{row['lr']:g}, {row['epochs']} × {row['batch_size']}" for row in rows))
-    return "| " + " | ".join([title + mark, *cells, shown, f"{seconds:.0f}", how]) + " |"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}"
-
-
-def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    counts = {role: rows[0]["before"][role]["chat"]["n"] for role in ("forget", "retain")}
-    said = [
-        f"Per cent. forget: of {counts['forget']} European capitals, right answers; others: of {counts['retain']} "
-        "other capitals that no method trained on, right answers after ÷ before."
-    ]
-    if any(map(collapsed, rows)):
-        said.append("† general perplexity more than doubled, or training diverged.")
-    return [" ".join(said), "", _aim(rows)]
-
-
-def _aim(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence that says which methods reach the aim, on the mean of their seeds."""
-    found = []
-    for name in fitting():
-        mine = [row for row in rows if row["method"] == name]
-        if mine and reached(mine):
-            alone = sum(reached([row]) for row in mine)
-            seeds = f"{alone} of {len(mine)} seeds alone" if len(mine) > 1 else "one seed"
-            found.append(f"{METHODS[name].title} ({seeds})")
-    aim = f"at most {LEFT:.0%} of the forget answers and at least {KEPT:.0%} of the others in every format"
-    return f"The aim was {aim.replace('%', ' %')}: reached by {', '.join(found) or 'no method'}."
-
-
 def reached(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether the mean of these runs is within the aim in every format, and none of them collapsed."""
 
@@ -251,46 +163,3 @@ def reached(rows: Sequence[Mapping[str, Any]]) -> bool:
 
     left, kept = means(map(leaks, rows)), means(map(keeps, rows))
     return max(left) <= LEFT and min(kept) >= KEPT and not any(map(collapsed, rows))
-
-
-def main() -> None:
-    """Measure and record the runs that are not recorded yet."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--half", choices=HALVES, default="report")
-    options.add_argument("--methods", nargs="+", choices=fitting(), default=())
-    options.add_argument(
-        "--trial", action="append", default=[], metavar="WORDS", help='such as "npo --lr 5e-4"'
-    )
-    options.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
-    options.add_argument("--again", action="store_true", help="measure also what is recorded already")
-    options.add_argument("--out", type=Path, default=RESULTS / "chat.json")
-    options.add_argument("--allow-dirty", action="store_true")
-    args = options.parse_args()
-    # One line a run, whatever its settings are: a mistyped trial is refused before the first one begins.
-    configs = [
-        settings_of(words, seed)
-        for words in args.trial or args.methods or fitting()
-        for seed in range(args.seeds)
-    ]
-    threads.choose_threads(small=False)
-    for config in configs:
-        rows = json.loads(args.out.read_text(encoding="utf-8"))["rows"] if args.out.is_file() else []
-        asked = same({"half": args.half, **config.to_json()})
-        if not args.again and any(same(row) == asked for row in rows):
-            continue
-        row = measure(config, args.half)
-        top = header(args.allow_dirty, seeds=[config.seed])
-        # The command line of this process may ask for more than this row.
-        row["origin"] = top | {"command": command(row)}
-        print(args.half, _line(METHODS[config.method].title, [row]), _settings(row), flush=True)
-        write_result(args.out, {"rows": [r for r in rows if same(r) != asked] + [row]})
-
-
-def _settings(row: Mapping[str, Any]) -> str:
-    return f"lr {row['lr']:g}, {row['epochs']} epochs of {row['batch_size']}, {row['steps']} steps, {row['knobs']}"
-
-
-if __name__ == "__main__":
-    main()

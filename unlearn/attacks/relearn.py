@@ -79,7 +79,7 @@ def practise(
     if loaded.dtype != "float32":
         loaded.model.float()
     _free(loaded, tuning, subject.seed)
-    lr = lr or FineTune.settings(loaded.size, tuning)["lr"]
+    lr = lr or FineTune.practice_lr(loaded.size, tuning)
     texts = tuple(encode_rows(loaded.tokenizer, taught, max_length=loaded.fit_length(subject.max_length)))
     stream = Batches(
         forget=texts,
@@ -155,7 +155,7 @@ def run(subject: Subject) -> Found | None:
         "share": SHARE,
         "steps": STEPS,
         "taught": len(taught),
-        "lr": FineTune.settings(subject.model("before").size, "full")["lr"],
+        "lr": FineTune.practice_lr(subject.model("before").size, "full"),
         "curves": {s: {str(k): mean_or_zero(v) for k, v in c.items()} for s, c in curves.items()},
         "half_back": speed,
     }

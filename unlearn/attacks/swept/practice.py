@@ -125,7 +125,7 @@ def steady(step: int, steps: int, peak: float) -> float:
 
 def rate_of(size: str, tuning: Tuning) -> float:
     """Return the learning rate of plain fine-tuning for a model of this size."""
-    return float(FineTune.settings(size, tuning)["lr"])
+    return FineTune.practice_lr(size, tuning)
 
 
 def _cell(source: Source, tuning: Tuning, factor: float) -> Cell:

@@ -46,8 +46,8 @@ class FineTune(RetainMethod):
     when = "As the control: what practice on the rest forgets by itself."
     cost = "A plain fine-tuning step over the texts to keep."
     risk = (
-        "At a gentle rate it forgets next to nothing: SmolLM2 still gave 91 % of the capitals in each of three formats. At "
-        "six times that rate a tiny chat model unlearns whatever it does not practise: five of other facts gave no "
+        "At a gentle rate it forgets next to nothing: SmolLM2 gave 91 % of the capitals in each of three formats. "
+        "At six times the rate a tiny chat model unlearns whatever it does not practise: five of other facts gave no "
         "answer to forget and 96 to 100 % of the others, and nothing held what else they knew. A control, not a remedy."
     )
     forget_terms = ()

@@ -65,7 +65,10 @@ with settings_place:
     st.subheader("3 · Method", anchor=False)
     chosen = methods.choose(model)
     tunings = {name: OFFERED[name].tuning_for(settings["tuning"]) for name in chosen}
-    cards = {name: forms.method_card(OFFERED[name], size, tunings[name], model) for name in chosen}
+    cards = {
+        name: forms.method_card(OFFERED[name], size, tunings[name], model, settings["prompt"])
+        for name in chosen
+    }
 
     configs = []
     if model and data:

@@ -80,7 +80,7 @@ with form:
         persist_state="session",
     )
     settings["tuning"] = METHODS[name].tuning_for(settings["tuning"])
-    card = forms.method_card(METHODS[name], size, settings["tuning"], model)
+    card = forms.method_card(METHODS[name], size, settings["tuning"], model, settings["prompt"])
     config = None
     if model and data and order:
         try:

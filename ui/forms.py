@@ -77,17 +77,19 @@ def knob_field(knob: Knob, key: str, value: Any) -> Any:
     return number(knob.label, key, value, knob)
 
 
-def prefix(method: "Method | type[Method]", size: str, tuning: str, model: str) -> str:
-    """Return the beginning of every key of one method's form."""
-    return f"form.{method.name}.{method.settings_of(size, model)}.{tuning}"
+def prefix(method: "Method | type[Method]", size: str, tuning: str, model: str, prompt: str) -> str:
+    """Return the beginning of every key of one method's form: what has other defaults has other keys."""
+    several = ".several" if method.in_several(size, tuning, model, prompt) else ""
+    return f"form.{method.name}.{method.settings_of(size, model)}.{tuning}{several}"
 
 
-def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObject:
+def method_card(method: "Method", size: str, tuning: str, model: str, prompt: str) -> JsonObject:
     """Draw one method: what it does, what it costs and risks, and its settings.
 
     Returns lr, epochs, batch_size, knobs.
     """
-    base, tuned = prefix(method, size, tuning, model), method.settings(size, tuning, model)
+    base = prefix(method, size, tuning, model, prompt)
+    tuned = method.settings(size, tuning, model, prompt)
     with st.container(border=True):
         st.markdown(f"**{method.title}** — {method.sentence}")
         st.caption(f"Cost: {method.cost}  \nRisk: {method.risk}", help=f"{method.paper} · {method.url}")
@@ -95,8 +97,9 @@ def method_card(method: "Method", size: str, tuning: str, model: str) -> JsonObj
             st.caption("Trains layers of its own; what may change, chosen above, does not apply to it.")
         if method.collapses:
             st.warning(method.collapses, icon=":material/warning:")
-        told = next((describe(m) for m in measured(method) if m.model == model and m.tuning == tuning), "")
-        st.caption(f"Settings: {method.origin(size, model)}. {told}")
+        found = [] if method.in_several(size, tuning, model, prompt) else measured(method)
+        told = next((describe(m) for m in found if m.model == model and m.tuning == tuning), "")
+        st.caption(f"Settings: {method.origin(size, model, tuning, prompt)}. {told}")
         chosen: JsonObject = {}
         plain = [knob for knob in method.knobs() if not knob.advanced]
         spare = [knob for knob in method.knobs() if knob.advanced]
@@ -247,7 +250,7 @@ def fill(config: RunConfig, size: str) -> None:
     st.session_state["form.retrained"] = config.retrained
     st.session_state["form.metrics"] = list(config.metrics)
     st.session_state["form.report_to"] = config.report_to
-    base = prefix(method_named(config.method), size, config.tuning, config.model)
+    base = prefix(method_named(config.method), size, config.tuning, config.model, config.prompt)
     for knob in OWN:
         st.session_state[f"{base}.{knob.name}"] = getattr(config, knob.name)
     for name, value in config.knobs.items():

@@ -316,6 +316,30 @@ def test_settings_of_a_model_stand_over_those_of_its_size():
         assert (found["lr"], found["epochs"], found["knobs"]["gamma"]) == (1e-3, 3, gamma)
 
 
+def test_a_run_in_several_formats_may_have_other_settings_than_one_in_a_single_format():
+    class Own(METHODS["undial"]):
+        tuned = {
+            "tiny": {"lr": 1e-3, "epochs": 3},
+            "small": {"lr": 1e-4},
+            ("smollm2-tofu", "lora"): {"lr": 5e-4},
+        }
+        several = {("small", "lora"): {"lr": 2e-4, "gamma": 6.0}}
+
+    for prompt, lr, gamma in (("chat", 1e-4, 10.0), ("", 1e-4, 10.0), ("chat+plain", 2e-4, 6.0)):
+        found = Own.settings("small", "lora", "smollm2", prompt)
+        assert (found["lr"], found["epochs"], found["knobs"]["gamma"]) == (lr, 3, gamma)
+        said = Own.origin("small", "smollm2", "lora", prompt)
+        assert said == ORIGINS["several" if lr == 2e-4 else "small"]
+    # Neither another tuning, nor another size, nor a model with settings of its own takes them.
+    for size, tuning, model in (
+        ("small", "full", ""),
+        ("tiny", "lora", ""),
+        ("small", "lora", "smollm2-tofu"),
+    ):
+        several = Own.settings(size, tuning, model, "chat+plain")
+        assert several == Own.settings(size, tuning, model)
+
+
 def test_bundled_models_may_have_other_settings_than_tiny_ones_that_others_bring():
     class Own(METHODS["undial"]):
         tuned = {

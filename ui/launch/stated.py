@@ -17,8 +17,8 @@ def whole(given: object) -> RunConfig:
     assert isinstance(given, dict)
     method = method_named(stated.method)
     tuning = str(given.get("tuning") or method.tuning_for(default_tuning(stated.model)))
-    tuned = method.settings(model_size(stated.model), tuning, stated.model)
+    prompt = str(given.get("prompt") or default_prompt(stated.model))
+    tuned = method.settings(model_size(stated.model), tuning, stated.model, prompt) | {"prompt": prompt}
     knobs = method.from_knobs({**tuned.pop("knobs"), **stated.knobs}).to_json()
-    tuned["prompt"] = default_prompt(stated.model)
     unsaid: JsonObject = {name: value for name, value in tuned.items() if name not in given}
     return RunConfig.from_json(given | unsaid | {"tuning": tuning, "knobs": knobs})

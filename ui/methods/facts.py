@@ -13,6 +13,7 @@ from unlearn.data.base import TITLES
 from unlearn.methods.base import BUNDLED
 from unlearn.models.load import CATALOGUE
 from unlearn.results.measured import aim, measured
+from unlearn.store.config import FORMATS
 from unlearn.store.knobs import Knob
 from unlearn.store.shapes import JsonView
 
@@ -86,6 +87,12 @@ def settings_table(method: "Method") -> list[dict[str, str]]:
     ways = {size: way if way in method.tunings else first for size, way in TUNING.items()}
     tuned = {SIZES[size]: method.settings(size, way) for size, way in ways.items()}
     origins = {SIZES[size]: method.origin(size) for size in ways}
+    every = "+".join(FORMATS)
+    for size, way in ways.items():
+        if method.in_several(size, way, prompt=every):
+            head = f"{SIZES[size]}, several formats"
+            tuned[head] = method.settings(size, way, prompt=every)
+            origins[head] = method.origin(size, tuning=way, prompt=every)
     # Any of them shows what they have in common.
     bundled = "tiny-dialogues"
     if method.settings_of("tiny", bundled) == BUNDLED:

@@ -106,14 +106,15 @@ def templates(
     made = []
     for name in names:
         tuning = methods[name].tuning_for(default_tuning(model))
-        tuned = dict(methods[name].settings(size, tuning, model))
+        prompt = default_prompt(model)
+        tuned = dict(methods[name].settings(size, tuning, model, prompt))
         made.append(
             RunConfig(
                 model=model,
                 data=data,
                 method=name,
                 tuning=tuning,
-                prompt=default_prompt(model),
+                prompt=prompt,
                 **tuned,
             )
         )

@@ -11,6 +11,7 @@ from unlearn.methods.base import SIZES, Method
 from unlearn.models import taught
 from unlearn.models.catalogue import bring
 from unlearn.models.load import CATALOGUE, available
+from unlearn.store.config import FORMATS
 from unlearn.store.runs import RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.work import forecast
@@ -109,7 +110,9 @@ def methods(args: argparse.Namespace) -> int:
             "sentence": m.sentence,
             "risk": m.collapses or m.risk,
             "knobs": [asdict(k) for k in m.knobs()],
-            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings} | own_settings(m),
+            "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings}
+            | own_settings(m)
+            | settings_in_several(m),
         }
         for m in OFFERED.values()
     ]
@@ -120,6 +123,17 @@ def own_settings(method: type[Method]) -> JsonObject:
     """Return {"model tuning": the settings that the method states for this very model}."""
     pairs = [(model, tuning) for model in method.own_models() for tuning in method.tunings]
     return {f"{m} {t}": method.settings(CATALOGUE[m].size, t, m) for m, t in pairs if (m, t) in method.tuned}
+
+
+def settings_in_several(method: type[Method]) -> JsonObject:
+    """Return {"size tuning several formats": the settings of a run that trains in several prompt formats}."""
+    prompt = "+".join(FORMATS)
+    return {
+        f"{size} {t} several formats": method.settings(size, t, "", prompt)
+        for size in SIZES
+        for t in method.tunings
+        if method.in_several(size, t, "", prompt)
+    }
 
 
 def get(args: argparse.Namespace) -> int:

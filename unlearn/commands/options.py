@@ -127,7 +127,8 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     bring_reading(model)
     method = method_named(method_name)
     tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
-    tuned = method.settings(model_size(model), tuning, model)
+    prompt = getattr(args, "prompt", None) or stated.get("prompt") or default_prompt(model)
+    tuned = method.settings(model_size(model), tuning, model, prompt)
     knobs = dict(tuned.pop("knobs"))
     # If the file names another method, its knobs are not this method's.
     if stated.get("method", method.name) == method.name:
@@ -141,7 +142,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     said = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if said.get("start"):
         said["start"] = start_of(said["start"], args.runs)
-    said.setdefault("prompt", stated.get("prompt") or default_prompt(model))
+    said["prompt"] = prompt
     metrics = getattr(args, "metrics", None)
     return RunConfig(
         model=model,

@@ -16,6 +16,7 @@ from unlearn.compute.lazy import Model, Tensor, Tokenizer, lm
 from unlearn.compute.tokens import Batch, Tokens
 from unlearn.data.base import Dataset, Row
 from unlearn.models.entries import CATALOGUE
+from unlearn.store.config import formats_of
 from unlearn.store.knobs import Knob, check, knob, knobs_of, nearest
 from unlearn.store.runs import RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
@@ -30,6 +31,7 @@ ORIGINS = {
     "large": "by analogy with the smaller sizes; not measured here",
     "own": "tuned here on this model, measured with three seeds",
     "smollm2-tofu": "tuned here on this model and an author that is not reported, one seed",
+    "several": "tuned here on SmolLM2-135M and half of the capitals, in three formats, one seed; reported on the others",
 }
 # The source of settings for tiny models that are not the bundled ones.
 CHAT_MODELS = (
@@ -80,6 +82,7 @@ class Method:
     early: whether a run may end after any step, since the weights are then what the method made of them so far.
     tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}. "bundled" in the
     place of a size means the tiny models that come with the product.
+    several: {(size or catalogue model, tuning): {…}}: what is otherwise where a run trains in several prompt formats.
     origins: {size or catalogue model: where its tuned settings come from}, beside ORIGINS.
     collapses: empty, or the sentence that says that the method is known to destroy the model.
     tunings: what it can train (unlearn.models.tuning), its default first; "layers" needs a knob layer_share.
@@ -97,6 +100,7 @@ class Method:
     collapses: ClassVar[str] = ""
     needs_ref: ClassVar[Mapping[str, Literal["sums", "states"]]] = {}
     tuned: ClassVar[Mapping[str | tuple[str, str], Mapping[str, float | str]]] = {}
+    several: ClassVar[Mapping[tuple[str, str], Mapping[str, float | str]]] = {}
     origins: ClassVar[Mapping[str, str]] = {}
     tunings: ClassVar[tuple[str, ...]] = ("full", "lora")
     also: ClassVar[Mapping[str, JsonView]] = {}
@@ -136,9 +140,9 @@ class Method:
         return cls(**values)
 
     @classmethod
-    def settings(cls, size: str, tuning: str, model: str = "") -> JsonObject:
+    def settings(cls, size: str, tuning: str, model: str = "", prompt: str = "") -> JsonObject:
         """Return the defaults tuned for a model size, or for this very model: {"lr", "epochs", "batch_size",
-        "knobs": {…}}.
+        "knobs": {…}}. prompt: the run's formats, as in RunConfig.
         """
         found: JsonObject = {"lr": 1e-4, "epochs": 5, "batch_size": 16}
         # A setting without a value for a size is taken from the next smaller size.
@@ -146,14 +150,24 @@ class Method:
             found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
         if model in CATALOGUE and CATALOGUE[model].has_own_retrain:
             found |= {**cls.tuned.get(BUNDLED, {}), **cls.tuned.get((BUNDLED, tuning), {})}
-        found |= cls.tuned.get((model, tuning), {})
+        found |= cls.tuned.get((model, tuning), {}) | cls.in_several(size, tuning, model, prompt)
         own = {k.name for k in cls.knobs()}
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
         return {n: v for n, v in found.items() if n not in own} | {"knobs": knobs}
 
     @classmethod
-    def origin(cls, size: str, model: str = "") -> str:
+    def in_several(
+        cls, size: str, tuning: str, model: str = "", prompt: str = ""
+    ) -> Mapping[str, float | str]:
+        """Return what is otherwise because the run trains in several formats: nothing where it trains in one."""
+        several = len(formats_of(prompt)) > 1
+        return cls.several.get((cls.settings_of(size, model), tuning), {}) if several else {}
+
+    @classmethod
+    def origin(cls, size: str, model: str = "", tuning: str = "", prompt: str = "") -> str:
         """Return the source of the settings for that size, or for this very model."""
+        if cls.in_several(size, tuning, model, prompt):
+            return ORIGINS["several"]
         found = ORIGINS | dict(cls.origins)
         whose = cls.settings_of(size, model)
         if whose == BUNDLED:

@@ -228,7 +228,7 @@ FAR, RUIN = 10.0, 100.0
 def tuned_lr(config: RunConfig) -> float:
     """Return the learning rate that the config's method was tuned with for a model of this size."""
     method = method_named(config.method)
-    return float(method.settings(model_size(config.model), config.tuning, config.model)["lr"])
+    return float(method.settings(model_size(config.model), config.tuning, config.model, config.prompt)["lr"])
 
 
 def far_lr(config: RunConfig, method: Method) -> list[str]:

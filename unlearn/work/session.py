@@ -356,7 +356,7 @@ def forget(
     tuning = tuning or cls.tuning_for("full" if loaded.size == "tiny" else "lora")
     if tuning not in cls.tunings:
         raise ValueError(f"{cls.title}: tuning must be among {', '.join(cls.tunings)}, got {tuning!r}.")
-    values = cls.settings(loaded.size, tuning, loaded.base)
+    values = cls.settings(loaded.size, tuning, loaded.base, str(settings.get("prompt", "")))
     values |= {"knobs": chosen.to_json() if chosen else values["knobs"]} | settings
     config = _config(loaded.base or IN_MEMORY, cls.name, tuning, values)
     if config.stop_rule().on:

@@ -17,6 +17,17 @@ def test_what_a_file_leaves_unsaid_is_tuned():
     assert whole(found.to_json()) == found
 
 
+def test_a_file_that_trains_in_several_formats_takes_what_was_tuned_for_them(monkeypatch):
+    npo = METHODS["npo"]
+    key = (npo.settings_of("tiny", "tiny-authors"), "full")
+    monkeypatch.setattr(npo, "several", {key: {"lr": 7e-4, "beta": 0.3}})
+    for prompt in ("plain", "plain+completion"):
+        found = whole(ASKED | {"prompt": prompt})
+        tuned = npo.settings("tiny", "full", "tiny-authors", prompt)
+        assert (found.prompt, found.lr, found.knobs) == (prompt, tuned["lr"], tuned["knobs"])
+        assert (found.lr == 7e-4) == (prompt != "plain")
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -15,6 +15,7 @@ from unlearn.methods import METHODS
 from unlearn.results.sweep_record import SweepConfig
 from unlearn.store.config import ASKED, RunConfig
 from unlearn.store.disk import write_json
+from unlearn.work.preflight import tuned_lr
 from unlearn.work.sequence import MODES, SequenceConfig
 
 RUN = ("run", "--model", "tiny-authors", "--method", "npo")
@@ -154,6 +155,19 @@ def test_a_flag_wins_over_the_file_and_the_file_over_what_is_tuned(file):
     won = asked("run", "--config", file, *flags)
     assert (won.lr, won.knobs["beta"], won.checkpointing, won.metrics) == (1e-3, 0.3, False, ())
     assert won.data == {"name": "authors", "requests": [3]}
+
+
+def test_settings_for_several_formats_are_taken_wherever_the_formats_are_said(file, monkeypatch):
+    npo = METHODS["npo"]
+    whose = npo.settings_of("tiny", "tiny-authors")
+    monkeypatch.setattr(npo, "several", {(whose, "full"): {"lr": 7e-4}, (whose, "lora"): {"batch_size": 3}})
+    one = asked(*RUN, "--prompt", "plain")
+    several = asked(*RUN, "--prompt", "plain+completion")
+    assert (several.lr, one.lr) == (7e-4, npo.settings("tiny", "full", "tiny-authors")["lr"])
+    assert (tuned_lr(several), tuned_lr(one)) == (several.lr, one.lr)
+    file.write_text(f"{file.read_text()}prompt: plain+completion\n")
+    assert asked("run", "--config", file).batch_size == 3
+    assert asked("run", "--config", file, "--prompt", "plain").batch_size != 3
 
 
 def test_rows_and_method_of_a_flag_put_the_files_aside(file):

@@ -31,7 +31,7 @@ ORIGINS = {
     "large": "by analogy with the smaller sizes; not measured here",
     "own": "tuned here on this model, measured with three seeds",
     "smollm2-tofu": "tuned here on this model and an author that is not reported, one seed",
-    "several": "tuned here on SmolLM2-135M and half of the capitals, in three formats, one seed; reported on the others",
+    "several": "tuned here on SmolLM2-135M and half of the capitals, in three formats, one seed; the others report",
 }
 # The source of settings for tiny models that are not the bundled ones.
 CHAT_MODELS = (

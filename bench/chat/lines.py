@@ -37,6 +37,8 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def line(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the line of one method, the mean of its runs: what is left and kept in each format, and how it was run."""
+
     def mean(values: Iterator[float]) -> str:
         return _percent(statistics.fmean(values))
 

@@ -210,7 +210,7 @@ class RepSelect(Method):
         "Its end is a number for general text; texts of the same domain have no term that holds them. That less comes "
         "back by relearning than after NPO or UnDIAL was not seen on the bundled model (five seeds, equal utility). Of "
         "five tiny chat models its defaults left 8 % of the answers of three, with 92 to 100 % of the others kept, and "
-        "92 % of two; larger ranks and budgets took all of one along before they took the answers of another."
+        "92 % of two; of a sixth, which chose nothing, they took the others along, all of them."
     )
     forget_terms = ()
     resumes = False

@@ -133,8 +133,8 @@ def table(result: Mapping[str, Any]) -> str:
 
 def _aim(rows: Sequence[Mapping[str, Any]]) -> str:
     """Who reaches the aim of the defaults, and by what figures the others miss it."""
-    known = {METHODS[row["method"]].title: read(row) for row in rows if row["method"] in METHODS}
-    told = {name: missed(one) for name, one in known.items() if {"forget", "retain"} <= one.roles.keys()}
+    whole = [row for row in rows if {"forget", "retain", "general"} <= row["scores"].keys()]
+    told = {METHODS[row["method"]].title: missed(read(row)) for row in whole if row["method"] in METHODS}
     met = ", ".join(name for name, words in told.items() if not words) or "none"
     others = "; ".join(f"{name} ({', '.join(words)})" for name, words in told.items() if words)
     return f"The aim ({AIM}) is reached by: {met}. It is missed by: {others or 'none'}.".replace("%", " %")

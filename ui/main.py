@@ -36,5 +36,8 @@ PAGES = {
 shell.uploads()
 waking.preload()
 page = st.navigation(PAGES)
+# The first page draws no figure, and pandas would take a third of its time.
+if page.url_path:
+    waking.whole()
 notice.sidebar()
 page.run()

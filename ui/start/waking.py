@@ -4,6 +4,7 @@ The thread lives in `st.cache_resource` and not in a module global, which is sil
 changes.
 """
 
+import importlib
 import threading
 
 import streamlit as st
@@ -56,3 +57,12 @@ def wait_for_torch() -> None:
             st.skeleton(height=120)
             ready.wait(120)
     space.empty()
+
+
+def whole(module: str = "pandas") -> None:
+    """Return when a module is imported to its end, whichever thread began with it.
+
+    Plotly asks for pandas by its name alone. While another thread imports it, it gets a module without contents, and
+    the figure fails.
+    """
+    importlib.import_module(module)

@@ -9,8 +9,17 @@ from reference import answers_of
 
 from unlearn.data.base import Dataset, Row
 from unlearn.measure import score_cache
-from unlearn.measure.evaluate import FORGET_LIMIT, LIMIT, evaluate, observe, rows_to_score
+from unlearn.measure.evaluate import (
+    FORGET_LIMIT,
+    LIMIT,
+    evaluate,
+    evaluate_with_counts,
+    observe,
+    rows_to_score,
+)
 from unlearn.measure.generating import generate
+from unlearn.metrics import CHEAP
+from unlearn.metrics.base import Observation
 from unlearn.training.encoding import encode_rows
 
 QUESTIONS = [
@@ -273,6 +282,17 @@ def test_a_model_that_likes_every_token_alike_scores_as_chance(tiny):
         assert scores[role]["ppl"] == pytest.approx(vocabulary, rel=1e-4)
         assert scores[role]["accuracy"] == 0.0
     assert scores["forget"]["exact"] == 0.0
+
+
+def test_a_score_of_a_part_of_the_texts_says_of_how_many():
+    read = [
+        Observation("general", 0, "Young cat?", "Q: young cat?\nA:", " kitten", " kitten", ()),
+        Observation("general", 1, "", "A cat", " is an animal.", " is an animal.", ()),
+        Observation("forget", 0, "Who?", "Q: who?\nA:", " Ann", " Ann", ()),
+    ]
+    values, _, counts = evaluate_with_counts(read, {"exact": CHEAP["exact"]})
+    assert values["general"] == {"n": 2, "exact": 1.0}
+    assert counts == {"general": {"exact": 1}}
 
 
 def test_the_same_rows_are_scored_every_time():

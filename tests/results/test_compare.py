@@ -5,6 +5,7 @@ import math
 import pytest
 from seed import config, seed_run
 
+from unlearn.commands import printing
 from unlearn.results import compare
 from unlearn.store.disk import append_line
 from unlearn.store.runs import RunStore
@@ -145,6 +146,16 @@ def test_score_deltas(store):
     assert (row["before"], row["a"], row["retrained"], row["n"]) == (0.95, 0.05, 0.0, 40)
     assert row["delta_a"] == row["delta_b"] == pytest.approx(-0.9)
     assert ("general", "exact") not in table
+
+
+def test_a_score_of_a_part_of_the_texts_names_its_own_number(store):
+    run = seed_run(store)
+    told = {"general": {"n": 40, "exact": 26 / 27, "ppl": 1.1}}
+    for when in ("before", "after"):
+        run.append("eval", when=when, scores=told, counts={"general": {"exact": 27}})
+    shown = {(row["role"], row["metric"]): row["n"] for row in compare.score_table([run])}
+    assert (shown["general", "exact"], shown["general", "ppl"]) == (27, 40)
+    assert "exact 0.963 → 0.963 (n 27)" in printing.score_lines(run)
 
 
 def test_a_metric_that_is_not_described_is_still_shown(store):

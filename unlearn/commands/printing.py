@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from unlearn.results import conclusion, formats
 from unlearn.store.runs import Run
-from unlearn.store.shapes import JsonObject
 
 # Control characters, and those that turn the direction of a text.
 STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -100,7 +99,7 @@ def print_run(found: Run, as_json: bool) -> None:
         print(json.dumps(outcome | {k: v for k, v in results.items() if k != "scores"}))
         return
     print(f"{found.path}: {found.state}" + (f" ({found.reason})" if found.reason else ""))
-    print(score_lines(found.scores()))
+    print(score_lines(found))
     if found.state in ("stopped", "interrupted") and "after" not in found.scores():
         print(f"  It is scored when it is done; `unlearn resume {found.id}` goes on with it.")
     if told := formats.headline(found):
@@ -110,9 +109,9 @@ def print_run(found: Run, as_json: bool) -> None:
         print("\n".join(f"  {verdict[part]['sentence']}" for part in conclusion.PARTS))
 
 
-def score_lines(scores: JsonObject) -> str:
+def score_lines(run: Run) -> str:
     """Return a plain table with one line for each role: before → after (retrained) of the main metrics."""
-    lines = []
+    lines, scores = [], run.scores()
     for role, before in scores.get("before", {}).items():
         cells = []
         for metric in ("exact", "ppl"):
@@ -120,7 +119,10 @@ def score_lines(scores: JsonObject) -> str:
                 after = scores.get("after", {}).get(role, {}).get(metric)
                 truth = scores.get("retrained", {}).get(role, {}).get(metric)
                 cell = f"{metric} {number(before[metric])} → {number(after)}"
-                cells.append(cell + (f" (retrained {number(truth)})" if truth is not None else ""))
+                beside = [f"retrained {number(truth)}"] if truth is not None else []
+                if (n := run.counted(role, metric)) < before["n"]:
+                    beside.append(f"n {n}")
+                cells.append(cell + (f" ({', '.join(beside)})" if beside else ""))
         lines.append(f"  {role:12} n {before['n']:3}  " + "   ".join(cells))
     return "\n".join(lines)
 

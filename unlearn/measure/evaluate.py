@@ -57,6 +57,15 @@ def evaluate_with_intervals(
     observations: Sequence[Observation], metrics: dict[str, Metric] = CHEAP
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Interval]]]:
     """Return what evaluate() does, and {role: {metric: 95 % interval over the texts}}."""
+    return evaluate_with_counts(observations, metrics)[:2]
+
+
+def evaluate_with_counts(
+    observations: Sequence[Observation], metrics: dict[str, Metric] = CHEAP
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Interval]], dict[str, dict[str, int]]]:
+    """Return what evaluate_with_intervals() does, and {role: {metric: the texts that it counts}} of those that apply to
+    a part of the texts alone: a text without a question has no exact answer.
+    """
     found = _scores(observations, metrics)
     values = {
         role: {"n": n} | {name: score.value for name, score in mine.items()}
@@ -66,7 +75,11 @@ def evaluate_with_intervals(
         role: {name: interval(score.per_example, metrics[name].combine) for name, score in mine.items()}
         for role, (_, mine) in found.items()
     }
-    return values, around
+    fewer = {
+        role: {name: score.n for name, score in mine.items() if score.n < n}
+        for role, (n, mine) in found.items()
+    }
+    return values, around, {role: mine for role, mine in fewer.items() if mine}
 
 
 def _scores(

@@ -204,8 +204,10 @@ def score_table(runs: Sequence[Run]) -> list[JsonObject]:
         found = [{when: values.get(role, {}).get(metric) for when, values in one.items()} for one in scores]
         if all(value is None for one in found for value in one.values()):
             continue
-        first = next((one[role] for run in scores for one in run.values() if role in one), {})
-        row: JsonObject = {"role": role, "metric": metric, "n": first.get("n")}
+        first = next(
+            run for run, known in zip(runs, scores, strict=True) if any(role in w for w in known.values())
+        )
+        row: JsonObject = {"role": role, "metric": metric, "n": first.counted(role, metric)}
         row["before"] = number(found[0].get("before"))
         for side, one, around in zip(LETTERS, found, ends, strict=False):
             row[side] = number(one.get("after"))

@@ -59,7 +59,7 @@ def _row(runs: Sequence[Run], role: str, metric: str) -> JsonObject:
                 continue
             low, high = around.get(when, {}).get(role, {}).get(metric, (None, None))
             points[side] = (number(values[metric]), low, high)
-            n = max(n, int(values.get("n", 0)))
+            n = max(n, run.counted(role, metric))
     return {"role": role, "title": TITLES.get(role, role), "n": n, "points": points} if points else {}
 
 

@@ -83,7 +83,8 @@ EVENTS: dict[str, Check] = {
     ),
     "probe": has({"step": count}),
     "eval": has(
-        {"when": one_of(*WHEN), "scores": scores}, {"by_format": table(FORMATS), "intervals": INTERVALS}
+        {"when": one_of(*WHEN), "scores": scores},
+        {"by_format": table(FORMATS), "intervals": INTERVALS, "counts": table(table(count))},
     ),
     "sample": has({"when": text}),
     "watch": has(

@@ -199,6 +199,15 @@ class Run(Record):
         """
         return {event["when"]: event["intervals"] for event in self.events("eval") if event.get("intervals")}
 
+    def counted(self, role: str, metric: str) -> int:
+        """Return how many texts a score counts: all that the role was scored on, or those that the metric applies to.
+        Runs of older versions have not kept the latter.
+        """
+        last = {event["when"]: event for event in self.events("eval")}
+        found = next((event for event in last.values() if role in event["scores"]), {"scores": {role: {}}})
+        most = int(found["scores"][role].get("n", 0))
+        return int(found.get("counts", {}).get(role, {}).get(metric, most))
+
     def by_format(self) -> dict[str, dict[str, JsonObject]]:
         """Return {when: {role: {prompt format: what its answers came to}}} of a chat model."""
         return {event["when"]: event["by_format"] for event in self.events("eval") if event.get("by_format")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unlearn.data.base import Row
 from unlearn.measure import judge, score_cache
-from unlearn.measure.evaluate import evaluate_with_intervals
+from unlearn.measure.evaluate import evaluate_with_counts
 from unlearn.measure.formats import by_format, unasked
 from unlearn.measure.probes import SAMPLES, sample
 from unlearn.metrics import Observation
@@ -58,8 +58,8 @@ def score(
         append_lines(run.path / "samples.jsonl", [sample(when, o) for o in found if o.index < SAMPLES])
         more = {"by_format": _by_format(work, model, chosen, found, said, identity)} if chat else {}
         run.append("sample", when=when)
-        scores, intervals = evaluate_with_intervals(found)
-        run.append("eval", when=when, scores=scores, intervals=intervals, **more)
+        scores, intervals, counts = evaluate_with_counts(found)
+        run.append("eval", when=when, scores=scores, intervals=intervals, counts=counts, **more)
     return found
 
 

@@ -50,6 +50,7 @@ class MaximumEntropy(RetainMethod):
         ("bundled", "full"): {"epochs": 8, "forget_weight": 0.2},
         ("tiny", "lora"): {"lr": 3e-3},
         "small": {"lr": 5e-4, "epochs": 5, "batch_size": 4, "forget_weight": 0.2},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3, "retain_weight": 4.0},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "forget_weight": 0.1, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},
     }

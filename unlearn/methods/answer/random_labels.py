@@ -74,6 +74,7 @@ class RandomLabels(RetainMethod):
         ("tiny", "full"): {"lr": 0.0005},
         ("tiny", "lora"): {"lr": 0.003},
         "small": {"lr": 8e-4, "epochs": 5, "batch_size": 4, "retain_weight": 4.0},
+        ("smollm2-tofu", "lora"): {"lr": 2e-3, "retain_weight": 10.0},
         "large": {"lr": 2e-5, "epochs": 1, "batch_size": 16, "retain_weight": 0.0},
         ("large", "lora"): {"lr": 1e-4},
     }

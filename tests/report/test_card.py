@@ -11,8 +11,9 @@ from conftest import small_run
 from huggingface_hub import ModelCard, ModelCardData
 from seed import seed_run
 
-from tests.report.test_report import CHROMIUM, HOSTILE, Tags
+from tests.report.test_report import CHROMIUM, HOSTILE, Tags, written
 from unlearn.__main__ import main
+from unlearn.commands.printing import print_run
 from unlearn.report import card, facts, receipt
 from unlearn.results import conclusion
 from unlearn.store import upkeep
@@ -64,6 +65,28 @@ def attacked(run, finding="It found it."):
         run.path / "attacks.json",
         {"control": "retrained", "attacks": {"relearn": entry}, "verdict": "suppressed"},
     )
+
+
+def test_every_outlet_says_the_verdict_in_the_same_words(run, tmp_path, capsys):
+    """Runs, Compare and Stress are read in tests/ui/test_verdict.py."""
+    attacked(run)
+    told = conclusion.of_run(run)
+    assert told["word"] == "suppressed"
+    print_run(run, as_json=False)
+    print_run(run, as_json=True)
+    outlets = {
+        "terminal": (said := capsys.readouterr().out),
+        "json": json.dumps(json.loads(said.splitlines()[-1])["verdict"], ensure_ascii=False),
+        "report": Tags(written([run], tmp_path)).text,
+        "card": card.text(run, "merged", "import transformers"),
+        "receipt": Tags(receipt.html(receipt.receipt(run)).decode()).text,
+        "receipt as data": json.dumps(receipt.receipt(run)["verdict"], ensure_ascii=False),
+    }
+    for part in conclusion.PARTS:
+        sentence = told[part]["sentence"]
+        assert sentence.strip()
+        for outlet, text in outlets.items():
+            assert (card.plain(sentence) if outlet == "card" else sentence) in text, (outlet, part)
 
 
 def test_the_hub_reads_the_card_and_every_heading_is_there(run):

@@ -3,10 +3,20 @@
 import pytest
 from seed import config, seed_run
 
+from unlearn.__main__ import parser
+from unlearn.commands.options import config_of
 from unlearn.methods import METHODS
+from unlearn.models.catalogue import default_prompt
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunStore
-from unlearn.work.preflight import far_lr, preflight, tuned_lr
+from unlearn.work.preflight import (
+    default_tuning,
+    far_lr,
+    model_size,
+    preflight,
+    tuned_for,
+    tuned_lr,
+)
 
 
 def said(factor, method="ga"):
@@ -49,6 +59,32 @@ def test_the_time_is_learnt_from_the_same_method_where_it_ran_here(tmp_path):
         preflight(config(method="npo"), [seed_run(store, model="smollm2", data={"name": "capitals"})]).seconds
         is None
     )
+
+
+@pytest.mark.parametrize("name", ["npo", "eul", "undial"])
+@pytest.mark.parametrize("model", ["tiny-authors", "smollm2-tofu"])
+def test_the_command_a_file_and_a_sweep_take_the_same_tuned_settings(name, model):
+    """One function fills in what is not said, for the command line, a file of settings and the form of a sweep."""
+    from ui.launch.stated import whole
+    from ui.sweep.form import templates
+
+    method = METHODS[name]
+    told = tuned_for(method, model)
+    assert told["tuning"] == method.tuning_for(default_tuning(model))
+    assert told["prompt"] == default_prompt(model)
+    assert told["lr"] == method.settings(model_size(model), told["tuning"], model, told["prompt"])["lr"]
+    line = config_of(parser().parse_args(["run", "--model", model, "--method", name]))
+    (form,) = templates([name], METHODS, model, line.data, model_size(model))
+    file = whole({"model": model, "method": name, "data": dict(line.data)})
+    for found in (line, form, file):
+        values = found.to_json()
+        assert {key: values[key] for key in told if key != "knobs"} == {
+            k: v for k, v in told.items() if k != "knobs"
+        }
+        assert values["knobs"] == method.from_knobs(told["knobs"]).to_json()
+    # What is said of tuning and format decides which settings are meant.
+    asked = tuned_for(method, model, tuning=method.tunings[-1], prompt="completion")
+    assert (asked["tuning"], asked["prompt"]) == (method.tunings[-1], "completion")
 
 
 def test_what_a_method_reads_in_place_of_missing_rows_is_said_before_a_run(tmp_path):

@@ -1,10 +1,9 @@
 """Fills what a file of settings leaves unsaid with the method's tuned settings, and checks all that it says."""
 
 from unlearn.methods import method_named
-from unlearn.models.catalogue import default_prompt
 from unlearn.store.config import RunConfig
 from unlearn.store.shapes import JsonObject
-from unlearn.work.preflight import default_tuning, model_size
+from unlearn.work.preflight import tuned_for
 
 
 def whole(given: object) -> RunConfig:
@@ -16,9 +15,9 @@ def whole(given: object) -> RunConfig:
     stated = RunConfig.from_json(given)
     assert isinstance(given, dict)
     method = method_named(stated.method)
-    tuning = str(given.get("tuning") or method.tuning_for(default_tuning(stated.model)))
-    prompt = str(given.get("prompt") or default_prompt(stated.model))
-    tuned = method.settings(model_size(stated.model), tuning, stated.model, prompt) | {"prompt": prompt}
+    said = {name: str(given.get(name) or "") for name in ("tuning", "prompt")}
+    tuned = tuned_for(method, stated.model, **said)
     knobs = method.from_knobs({**tuned.pop("knobs"), **stated.knobs}).to_json()
-    unsaid: JsonObject = {name: value for name, value in tuned.items() if name not in given}
-    return RunConfig.from_json(given | unsaid | {"tuning": tuning, "knobs": knobs})
+    # An empty tuning or format is none that is said.
+    unsaid: JsonObject = {name: value for name, value in tuned.items() if name not in given or name in said}
+    return RunConfig.from_json(given | unsaid | {"knobs": knobs})

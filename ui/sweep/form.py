@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui import forms, shell, studies
-from unlearn.models.catalogue import default_prompt
 from unlearn.results import sweep_record
 from unlearn.results.pace import duration
 from unlearn.results.sweep_record import SweepConfig, SweepRecord, identity, seconds_left
@@ -20,7 +19,7 @@ from unlearn.store.runs import Run, RunConfig
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Study
 from unlearn.work import sweep
-from unlearn.work.preflight import default_tuning, preflight
+from unlearn.work.preflight import preflight, tuned_for
 
 if TYPE_CHECKING:
     from unlearn.methods.base import Method
@@ -103,22 +102,10 @@ def templates(
     names: Sequence[str], methods: "Mapping[str, type[Method]]", model: str, data: JsonView, size: str
 ) -> tuple[RunConfig, ...]:
     """Return one run for each method with its tuned settings for this model, or its size."""
-    made = []
-    for name in names:
-        tuning = methods[name].tuning_for(default_tuning(model))
-        prompt = default_prompt(model)
-        tuned = dict(methods[name].settings(size, tuning, model, prompt))
-        made.append(
-            RunConfig(
-                model=model,
-                data=data,
-                method=name,
-                tuning=tuning,
-                prompt=prompt,
-                **tuned,
-            )
-        )
-    return tuple(made)
+    return tuple(
+        RunConfig(model=model, data=data, method=name, **tuned_for(methods[name], model, size=size))
+        for name in names
+    )
 
 
 def cost(config: SweepConfig) -> bool:

@@ -13,13 +13,13 @@ from unlearn.commands.find import is_path, run_named
 from unlearn.data.catalogue import KEYS, sentence
 from unlearn.measure.judge import chosen_metrics
 from unlearn.methods import method_named
-from unlearn.models.catalogue import bring_reading, default_prompt
+from unlearn.models.catalogue import bring_reading
 from unlearn.models.load import CATALOGUE
 from unlearn.store.config import ASKED, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
 from unlearn.store.knobs import Knob, format_value, nearest
 from unlearn.store.shapes import JsonObject, JsonView
-from unlearn.work.preflight import default_tuning, model_size
+from unlearn.work.preflight import tuned_for
 
 # The most numbers in a range, and the most digits of one number.
 MOST_NUMBERS, DIGITS = 10_000, 10
@@ -126,10 +126,10 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     model, method_name = needed(args, stated, "model", "method")
     bring_reading(model)
     method = method_named(method_name)
-    tuning = args.tuning or stated.get("tuning") or method.tuning_for(default_tuning(model))
-    prompt = getattr(args, "prompt", None) or stated.get("prompt") or default_prompt(model)
-    tuned = method.settings(model_size(model), tuning, model, prompt)
+    asked = {name: getattr(args, name, None) or stated.get(name) or "" for name in ("tuning", "prompt")}
+    tuned = tuned_for(method, model, **asked)
     knobs = dict(tuned.pop("knobs"))
+    shape = {name: tuned[name] for name in asked}
     # If the file names another method, its knobs are not this method's.
     if stated.get("method", method.name) == method.name:
         knobs |= stated.get("knobs", {})
@@ -142,7 +142,6 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     said = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if said.get("start"):
         said["start"] = start_of(said["start"], args.runs)
-    said["prompt"] = prompt
     metrics = getattr(args, "metrics", None)
     return RunConfig(
         model=model,
@@ -150,7 +149,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
         method=method.name,
         knobs=method.from_knobs(knobs).to_json(),
         metrics=metric_names(",".join(stated.get("metrics", ())) if metrics is None else metrics),
-        **(tuned | {name: stated[name] for name in names if name in stated} | said | {"tuning": tuning}),
+        **(tuned | {name: stated[name] for name in names if name in stated} | said | shape),
     )
 
 

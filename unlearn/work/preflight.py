@@ -16,12 +16,13 @@ from unlearn.data.remarks import remarks
 from unlearn.methods import method_named
 from unlearn.methods.base import Method
 from unlearn.models import folders, hub, placement, precision
-from unlearn.models.catalogue import allow_model, entry_of, parts_of, size_of, source_of
+from unlearn.models.catalogue import allow_model, default_prompt, entry_of, parts_of, size_of, source_of
 from unlearn.models.checks import check_model
 from unlearn.models.load import pick_device
 from unlearn.models.reading import as_read, reader_of
 from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig
+from unlearn.store.shapes import JsonObject
 from unlearn.store.stop_rule import ROWS
 from unlearn.training.budget import WATCHED
 from unlearn.work.checks import check_sam, check_stop_rule
@@ -83,6 +84,20 @@ def default_tuning(model: str) -> str:
     """Return the tuning that a model has by default: full for tiny models, LoRA for the rest."""
     entry = entry_of(model)
     return entry.tuning if entry else "full" if model_size(model) == "tiny" else "lora"
+
+
+def tuned_for(
+    method: Method | type[Method], model: str, *, tuning: str = "", prompt: str = "", size: str = ""
+) -> JsonObject:
+    """Return the settings of a run of which nothing is said but method and model: {"tuning", "prompt", "lr", "epochs",
+    "batch_size", "knobs"}.
+
+    tuning, prompt: where something is said of them. size: the model's, where it is known already.
+    """
+    tuning = tuning or method.tuning_for(default_tuning(model))
+    prompt = prompt or default_prompt(model)
+    own = method.settings(size or model_size(model), tuning, model, prompt)
+    return {"tuning": tuning, "prompt": prompt} | own
 
 
 def preflight(

@@ -196,6 +196,17 @@ def test_a4_auc_is_read_where_forgetting_is_matched():
     assert judged("A4", a4((0.5, 0.52, 0.48), ga=(0.6, 0.62, 0.61))).verdict == "refuted"
 
 
+def test_a4_says_on_how_many_draws_forgetting_is_not_matched():
+    """What no draw's curve reaches is said as such, and not as a number that there is none of."""
+    data = a4((0.5, 0.52, 0.48))
+    (run,) = [one for one in data["runs"] if (one["method"], one["seed"]) == ("gd", 1)]
+    runs = [one | {"target": 1e9} if one is run else one for one in data["runs"]]
+    found = judged("A4", data | {"runs": runs})
+    assert found.verdict == "undecided"
+    assert "never passes the target on 1 of 3 draws" in found.sentence
+    assert "not a number" not in found.sentence
+
+
 def test_a4_members_are_the_forget_texts():
     """The one pair of lowest log-probs that is the wrong way round, of four: AUC 3/4. A nan is no number."""
     from unlearn.claims.a4 import leak
@@ -221,6 +232,12 @@ def test_a5_counts_the_draws_on_which_the_guide_works():
     assert judged("A5", a5((1.0,) * 12)).verdict == "refuted"
     assert "12 it takes nothing (said so)" in judged("A5", a5((1.0,) * 12)).sentence
     assert judged("A5", a5((1.0,) * 3)).verdict == "undecided"
+    # A draw on which the grid has no cell at reached forgetting has no regret.
+    (first, *rest) = a5((0.05,) * 3)["followed"]
+    bare = a5((0.05,) * 3) | {"followed": [first | {"regret": "nan", "regret_once": "nan"}, *rest]}
+    said = judged("A5", bare).sentence
+    assert "regret is not defined, since no cell of the grid reaches the target on 1 of 3 draws" in said
+    assert "not a number" not in said
 
 
 def test_most_and_there_have_complements():

@@ -105,9 +105,16 @@ class A4(Claim):
         known = len(found["before"]) >= LEAST and min(found["before"]) > 0.8
         verdict = all_of("yes" if known else above(before, 0.8), equal(gd, *CHANCE), below(ga, 0.5))
         end = interval(found["gd end"])
+        short = sum(math.isnan(value) for value in found["gd"])
+        passed = f"{spread(gd)} after GA+GD where its forget perplexity passes the target"
+        if short:
+            passed = (
+                f"not to be matched after GA+GD, whose forget perplexity never passes the target on {short} of "
+                f"{len(found['gd'])} draws"
+            )
         sentence = (
-            f"The AUC is {spread(before)} before, {spread(gd)} after GA+GD where its forget perplexity passes the "
-            f"target, {spread(end)} at the end of the same runs, and {spread(ga)} after gradient ascent."
+            f"The AUC is {spread(before)} before, {passed}, {spread(end)} at the end of the same runs, and "
+            f"{spread(ga)} after gradient ascent."
         )
         shown = tuple(
             figure(f"AUC, {NAMES[name]}", interval(found[name]), of="draws")

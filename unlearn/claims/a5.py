@@ -2,6 +2,8 @@
 2024).
 """
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -100,7 +102,7 @@ class A5(Claim):
         once = interval(row["regret_once"] for row in mine)
         sentence = (
             f"The guide works on {worked} of {len(mine)} draws ({100 * share[0]:.0f} to {100 * share[1]:.0f} %): its "
-            f"mean regret is {spread(regret)}, against one epoch alone {spread(once)}"
+            f"mean regret {_mean(mine, 'regret')}, against one epoch alone {_mean(mine, 'regret_once')}"
         )
         sentence += f"; on {len(empty)} it takes nothing ({empty[0]['reason']})." if empty else "."
         answer: Answer = most(worked, len(mine))
@@ -123,6 +125,14 @@ class A5(Claim):
         )
         title = "What following the guide costs against a grid (100 %: it takes nothing)"
         return Chart(title, "draw", "regret, %", points, kind="points", lines={"claimed": 100 * REGRET})
+
+
+def _mean(rows: Sequence[JsonView], key: str) -> str:
+    """Say the mean regret, or on how many draws no cell of the grid reaches the target, so that there is none."""
+    none = sum(math.isnan(number(row[key])) for row in rows)
+    if none:
+        return f"is not defined, since no cell of the grid reaches the target on {none} of {len(rows)} draws"
+    return f"is {spread(interval(row[key] for row in rows))}"
 
 
 def works(row: JsonView) -> bool:

@@ -94,6 +94,7 @@ class PDU(RetainMethod):
         ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
         "small": {"lr": 7e-5, "epochs": 10, "batch_size": 8, "dual_step": 100.0},
+        ("smollm2-tofu", "lora"): {"lr": 3e-4},
         "large": {
             "lr": 1e-5,
             "epochs": 10,

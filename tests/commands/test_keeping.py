@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from seed import config
 
 from unlearn.__main__ import main
 from unlearn.measure.ask import start_is_here
+from unlearn.results import sweep_record
+from unlearn.results.sweep_record import SweepConfig
 from unlearn.store.disk import append_line, write_json
 from unlearn.store.runs import Run, RunConfig, RunStore
 
@@ -222,6 +225,15 @@ def test_delete_of_a_working_run_and_of_a_sweep(done, working, store, capsys):
     assert said(capsys) == {"deleted": [str(sweep), str(done.path)]}
     assert not sweep.exists()
     assert not done.path.exists()
+
+
+def test_a_study_is_shown_by_the_name_that_resume_and_delete_take(store, capsys):
+    asked = SweepConfig(runs=(config(),), lrs=(1e-3,))
+    swept = sweep_record.create(asked, store)
+    assert main(["show", swept.id]) == 0
+    assert capsys.readouterr().out.startswith(f"{swept.path}: ")
+    assert main(["show", swept.id, "--json"]) == 0
+    assert said(capsys)["sweep"] == str(swept.path)
 
 
 def test_redact_removes_the_rows_and_keeps_scores_and_hashes(store, done, tmp_path, capsys):

@@ -84,3 +84,13 @@ def test_bad_values_are_refused_by_place_rule_and_value(name, value, said):
 def test_the_nearest_name_is_offered_and_no_far_one():
     assert nearest("epoch", ["epochs", "seed"]) == "; did you mean epochs?"
     assert nearest("colour", ["epochs", "seed"]) == ""
+
+
+def test_the_ends_of_a_whole_number_are_written_out():
+    @dataclass(frozen=True)
+    class Long:
+        seed: int = knob(0, 0, 2**31 - 1)
+
+    (seed,) = knobs_of(Long)
+    with pytest.raises(ValueError, match=r"\[0, 2147483647\]"):
+        check("here", seed, -1)

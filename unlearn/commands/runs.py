@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from unlearn.commands import knowing, sequence, sweep, tune, where
 from unlearn.commands.find import record_named, run_named, store_of
@@ -20,7 +21,7 @@ from unlearn.results.search.record import SearchRecord
 from unlearn.store import upkeep
 from unlearn.store.config import RunConfig
 from unlearn.store.engine import Engine
-from unlearn.store.runs import Run, RunStore
+from unlearn.store.runs import Record, Run, RunStore
 from unlearn.store.transfer import import_run
 from unlearn.work.checks import check
 from unlearn.work.execute import execute
@@ -45,7 +46,8 @@ def add(command: Command) -> None:
     where.add(again)
     text = "add what each run and its weights take on the disk, in bytes"
     command("runs", runs, "list the runs", store=True).add_argument("--sizes", action="store_true", help=text)
-    command("show", show, "show a run", store=True).add_argument("run", help=RUN)
+    shown = command("show", show, "show a run, or what a study came to", store=True)
+    shown.add_argument("run", help=f"{RUN} Or a sequence, a sweep or a search.")
     text = "write runs as one HTML file for reading offline"
     told = command("report", report, text, store=True, as_json=False)
     told.add_argument("run", nargs="+", help=f"{RUN} Several are compared.")
@@ -161,8 +163,12 @@ def resume(args: argparse.Namespace) -> int:
     with where.engine_at(place, store_of(found).root) as engine:
         if isinstance(found, Run):
             return carry_out(found, args.json, args.processes, engine, place.store)
-        study = {"sequences": sequence, "sweeps": sweep, "searches": tune}[found.path.parent.name]
-        return study.go_on(found, args.json, engine)
+        return int(command_of(found).go_on(found, args.json, engine))
+
+
+def command_of(study: Record) -> ModuleType:
+    """Return the module of the command that carries out studies of this kind."""
+    return {"sequences": sequence, "sweeps": sweep, "searches": tune}[study.path.parent.name]
 
 
 def alone(place: Place, count: int) -> None:
@@ -198,8 +204,11 @@ def carry_out(
 
 
 def show(args: argparse.Namespace) -> int:
-    """Print the outcome of a run and the command line that repeats it."""
-    found = run_named(args.run, args.runs)
+    """Print the outcome of a run and the command line that repeats it, or what a study came to."""
+    found = record_named(args.run, args.runs)
+    if not isinstance(found, Run):
+        command_of(found).tell(found, args.json)
+        return 0
     print_run(found, args.json)
     if not args.json:
         print(f"  {found.config.command()}")

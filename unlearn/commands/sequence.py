@@ -62,6 +62,12 @@ def go_on(record: seq.SequenceRecord, as_json: bool, engine: Engine | None = Non
     engine: who carries it out; None: this process.
     """
     where.carry_out(record, seq.perform, engine, width=28)
+    tell(record, as_json)
+    return 0 if record.state == "done" else 1
+
+
+def tell(record: seq.SequenceRecord, as_json: bool) -> None:
+    """Print what a sequence came to."""
     rows = seq.summary(record)
     outcome = {"sequence": str(record.path), "state": record.state, "reason": record.reason, "after": rows}
     if as_json:
@@ -71,4 +77,3 @@ def go_on(record: seq.SequenceRecord, as_json: bool, engine: Engine | None = Non
         names = tuple(rows[0]) if rows else ()
         shown = [{k: number(v) for k, v in row.items()} for row in rows]
         listing([{name: name for name in names}, *shown], False, names)
-    return 0 if record.state == "done" else 1

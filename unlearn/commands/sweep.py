@@ -85,13 +85,18 @@ def go_on(record: SweepRecord, as_json: bool, engine: Engine | None = None) -> i
     engine: who carries the cells out; None: this process.
     """
     where.carry_out(record, perform, engine)
+    tell(record, as_json)
+    return 0 if record.state == "done" else 1
+
+
+def tell(record: SweepRecord, as_json: bool) -> None:
+    """Print what a sweep came to."""
     outcome = {"sweep": str(record.path), "state": record.state, "reason": record.reason}
     if as_json:
         print(json.dumps(outcome | sweep_table.everything(record)))
     else:
         print(f"{record.path}: {record.state}" + (f" ({record.reason})" if record.reason else ""))
         print(sweep_table.text(record))
-    return 0 if record.state == "done" else 1
 
 
 def resumed_sweep(args: argparse.Namespace, store: RunStore) -> SweepRecord:

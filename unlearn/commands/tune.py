@@ -94,6 +94,12 @@ def go_on(found: SearchRecord, as_json: bool, engine: Engine | None = None) -> i
     """
     journal.check()
     where.carry_out(found, perform, engine)
+    tell(found, as_json)
+    return 0 if found.state == "done" else 1
+
+
+def tell(found: SearchRecord, as_json: bool) -> None:
+    """Print what a search came to."""
     outcome = {"search": str(found.path), "state": found.state, "reason": found.reason}
     if as_json:
         print(json.dumps(outcome | choice.everything(found)))
@@ -102,7 +108,6 @@ def go_on(found: SearchRecord, as_json: bool, engine: Engine | None = None) -> i
         print(choice.sentence(found))
         if taken := choice.everything(found)["best"]:
             print(f"  {taken['command']}")
-    return 0 if found.state == "done" else 1
 
 
 def more_of(found: SearchRecord, args: argparse.Namespace) -> None:

@@ -136,7 +136,8 @@ def _number(owner: str, k: Knob, value: Any) -> float | int:
     shown = str(value) if isinstance(value, str) and math.isfinite(number) else REPR.repr(value)
     # The comparison is false for nan too, so that nan is refused.
     if not (k.low is not None and k.high is not None and k.low <= number <= k.high):
-        raise ValueError(f"{owner}: {k.name} must lie in [{k.low:g}, {k.high:g}], got {shown[:SHOWN]}.")
+        low, high = (f"{end:.0f}" if k.kind == "int" else f"{end:g}" for end in (k.low or 0, k.high or 0))
+        raise ValueError(f"{owner}: {k.name} must lie in [{low}, {high}], got {shown[:SHOWN]}.")
     if k.kind == "int" and number != math.floor(number):
         raise ValueError(f"{owner}: {k.name} must be a whole number, got {shown[:SHOWN]}.")
     return int(number) if k.kind == "int" else number

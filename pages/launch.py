@@ -119,5 +119,7 @@ with settings_place:
                 if len(configs) == 1
                 else "Of the first method.",
             )
-        launching.load_button()
+        wrong = launching.load_button()
         where.choose()
+    if wrong:
+        st.error(shell.plain(wrong))

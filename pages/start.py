@@ -51,8 +51,8 @@ else:
         shell.state_badge(shown)
         st.caption(shell.plain(shell.run_label(shown)), width="content")
     st.caption(
-        "Questions asked again and again while the model unlearns. Press play or drag: left what it must "
-        "forget, right what it must keep. A piece of the right answer turns red as it becomes less likely."
+        "Questions asked again and again while the model unlearns. Press play or drag: first what it must "
+        "forget, then what it must keep. A piece of the right answer turns red as it becomes less likely."
     )
     replay(shown, key="start.replay", autoplay=True)
     with st.container(horizontal=True, vertical_alignment="center"):

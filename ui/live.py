@@ -97,7 +97,7 @@ def stop_or_discard(run: Run) -> None:
         shell.link("sequence", "Part of a sequence; stop that", ":material/stop:", sequence=sequence)
     elif shell.runner().position(run) is None:
         does = "waits" if run.state == "queued" else "runs"
-        st.caption(f"It {does} in another process; stop it there with Ctrl-C.")
+        st.caption(shell.elsewhere(run.id, does))
     elif not shell.may_manage(run):
         st.caption("Started in another browser; only that one can stop it.")
     elif stopping(run):

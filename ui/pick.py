@@ -50,7 +50,8 @@ def choose_run(label: str, word: str, runs: Mapping[str, Summary], why: str, non
     """
     wanted, options = view.value(word), ["", *runs] if none else list(runs)
     if wanted and wanted not in options:
-        st.warning(f"{_named(wanted)} {why}. Shown instead: {'none' if none else 'the newest run'}.")
+        instead = "none" if none else shell.plain(run_names(runs)[options[0]])
+        st.warning(f"{_named(wanted, why)} Shown instead: {instead}.")
     elif not wanted and not none:
         view.put(word, options[0], by_hand=False)
     else:
@@ -66,12 +67,12 @@ def choose_run(label: str, word: str, runs: Mapping[str, Summary], why: str, non
     )
 
 
-def _named(run_id: str) -> str:
-    """What a person calls the run that an address names, where there is one of that name."""
+def _named(run_id: str, why: str) -> str:
+    """Why the run that an address names is not shown: its name and why; or that there is none of that name."""
     try:
-        return f"The chosen run, {shell.plain(shell.run_label(shell.find_run(run_id)))},"
+        return f"The chosen run, {shell.plain(shell.run_label(shell.find_run(run_id)))}, {why}."
     except (ValueError, OSError):
-        return "The run that the address names"
+        return "There is no run here of the name in the address: it was deleted, or the link came from another store."
 
 
 def paired(runs: Sequence[Run]) -> list[JsonObject]:

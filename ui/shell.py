@@ -109,6 +109,11 @@ def may_manage(run: Record) -> bool:
     return not is_fixed and visitor.may_change(str(meta.get("owner", "")), owner())
 
 
+def elsewhere(name: str, does: str) -> str:
+    """Say that another process carries this out, and how it is stopped. does: "runs" or "waits"."""
+    return f"It {does} in another process. Stop it in the app that began it, or with `unlearn stop {name}`."
+
+
 def may_begin_again(run: Run) -> bool:
     """Return whether Resume is offered: the run ended before it was done, and this browser may manage it."""
     return run.state not in (*ACTIVE, "done") and may_manage(run)

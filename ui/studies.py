@@ -151,7 +151,7 @@ def actions(panel: Panel[Kind], record: Kind, state: str) -> None:
         return
     if state in ACTIVE and runner.position(record) is None:
         does = "waits" if state == "queued" else "runs"
-        st.caption(f"It {does} in another process; stop it there with Ctrl-C.")
+        st.caption(shell.elsewhere(record.id, does))
         return
     with st.container(horizontal=True):
         if state in ACTIVE:

@@ -111,7 +111,8 @@ def test_a_run_that_a_page_cannot_show_is_not_exchanged_without_a_word(two, stor
     assert shell.plain(shell.run_label(third)) in app.warning[0].value
     assert visit(app, "compare").selectbox(key="pick.a").value == third.id
     visit(app, "tokens", run="20200101-000000-gd-dead")
-    assert "The run that the address names" in app.warning[0].value
+    assert app.warning[0].value.startswith("There is no run here of the name in the address")
+    assert "the newest run" not in app.warning[0].value
 
 
 def test_words_that_mean_nothing_are_no_error(two):

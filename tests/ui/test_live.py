@@ -133,3 +133,12 @@ def test_closed_losses_are_not_drawn_and_each_term_is_a_figure_of_its_own(store)
     assert not any("xaxis2" in figure.layout.to_plotly_json() for figure in drawn)
     assert "Forget term" not in words(opened("launch", run=run.id))
     assert "Forget term" in words(opened("launch", {f"losses.{run.id}": True}, run=run.id))
+
+
+@pytest.mark.slow
+def test_a_run_of_another_process_names_the_command_that_stops_it(store):  # noqa: F811
+    run = seed_run(store, "running")
+    with run.lock():
+        shown = words(opened("launch", run=run.id)).replace("\\", "")
+    assert f"unlearn stop {run.id}" in shown
+    assert "Ctrl-C" not in shown

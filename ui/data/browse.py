@@ -10,6 +10,7 @@ import streamlit as st
 from ui import forget_set, pick, shell
 from ui.data import reading
 from ui.forms import KEEP
+from ui.launch.wrong import on_pages
 from ui.sheet import plain_table
 from unlearn.data.base import ROLES, TITLES, Dataset, Row
 from unlearn.data.leaks import RULE, Leaks, leaks
@@ -124,7 +125,7 @@ def _notes(dataset: Dataset, model: str) -> None:
     reader = reader_of(model, LONGEST) if model else None
     for note in (*fitted(dataset, reader, NOTE).warnings, *remarks(dataset, overlap=False)):
         told = f"  \n:small[{shell.plain(meaning(note))}]" if meaning(note) else ""
-        st.warning(f"{shell.plain(note)}{told}", icon=":material/warning:")
+        st.warning(f"{shell.plain(on_pages(note))}{told}", icon=":material/warning:")
 
 
 @st.cache_data(max_entries=8, show_spinner="Comparing the forget set with the rest")

@@ -10,7 +10,7 @@ from ui import choose, costs, forget_set, forms, known, shell, stopping
 from ui.demo import visitor
 from ui.launch import where
 from ui.launch.stated import whole
-from ui.launch.wrong import in_words
+from ui.launch.wrong import in_words, on_pages
 from ui.typed import upload
 from unlearn.data.base import Dataset
 from unlearn.models.reading import as_asked
@@ -102,17 +102,20 @@ def settings_expander(watching: bool) -> ExpanderContainer:
     return st.expander("Model, forget set, methods", key="settings.open", on_change="rerun", type="compact")
 
 
-def load_button() -> None:
-    """Draw a button that takes the settings of a saved config file."""
+def load_button() -> str:
+    """Draw a button that takes the settings of a saved config file. Return what is wrong with the file, or "".
+
+    At the foot of a page its menu has room for two lines, so the page says what is wrong.
+    """
     with st.popover("Load settings", icon=":material/upload:", key="config.load"):
         file = upload("A settings file saved here", "json", "config.file", 1)
         if file is not None and st.button("Use these settings", key="config.use"):
             try:
                 st.session_state["config.fill"] = whole(json.loads(file.getvalue()))
             except (ValueError, TypeError, AttributeError) as error:
-                st.error(shell.plain(f"This is not a settings file: {error}"))
-                return
+                return f"{file.name} is not a settings file: {in_words(error)}"
             st.rerun()
+    return ""
 
 
 def cost(configs: Sequence[RunConfig]) -> bool:
@@ -158,7 +161,7 @@ def cost(configs: Sequence[RunConfig]) -> bool:
     for text in notes:
         st.caption(shell.plain(text))
     for text in warnings:
-        st.warning(shell.plain(text), icon=":material/warning:")
+        st.warning(shell.plain(on_pages(text)), icon=":material/warning:")
     return good and bool(rows)
 
 

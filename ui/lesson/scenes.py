@@ -160,7 +160,9 @@ def gone() -> bool:
     """Attack the first method's model, and return whether that has ended."""
     run = _attacked()
     if run is None:
-        st.info("There is nothing to attack yet: let NPO and UnDIAL race in step 3.", icon=":material/bolt:")
+        racing = any(one.state in ACTIVE for one in state.runs(state.HELD))
+        then = "NPO and UnDIAL still race in step 3" if racing else "let NPO and UnDIAL race in step 3"
+        st.info(f"There is nothing to attack yet: {then}.", icon=":material/bolt:")
         return False
     record, job = stress.read_attacks(run), stress.latest(run)
     busy = job is not None and job.state in ACTIVE

@@ -115,7 +115,7 @@ AIM = f"at most {LEFT:.0%} left, {KEPT:.0%} kept, general perplexity at most × 
 
 
 def missed(found: Measured) -> list[str]:
-    """Return in words by what figures these defaults miss the aim; none where they reach it."""
+    """Return in words by what figures these defaults miss the aim. It is empty where they reach it."""
     forget, retain = found.roles["forget"], found.roles["retain"]
     kept = retain.after / retain.before
     words = [f"{forget.after:.0%} left"] * (forget.after > LEFT) + [f"{kept:.0%} kept"] * (kept < KEPT)

@@ -16,11 +16,14 @@ import torch
 from unlearn.compute import lm, together
 from unlearn.compute.tokens import collate
 from unlearn.data.base import Row
+from unlearn.engines.processes import follow
 from unlearn.measure.generating import by_library
 from unlearn.methods import OFFERED, method_named
 from unlearn.models.load import Loaded, add_lora, load
 from unlearn.store.config import RunConfig
+from unlearn.store.runs import Run, RunStore
 from unlearn.training import processes
+from unlearn.work.execute import execute
 from unlearn.work.session import Session
 
 # Five texts in steps of two: the last step of an epoch has one, so that a process has none of its own.
@@ -221,6 +224,39 @@ def resumed(session: Session, count: int, folder: Path, group: processes.Group) 
     return both(session, group, folder).get("kept", {})
 
 
+# Whole runs: of each way to train one whose first process does most by itself, between steps and before them.
+RUNS = [("altpo", "lora"), ("whp", "lora"), ("eul", "layers"), ("repselect", "full"), ("mend", "full")]
+
+
+def whole_runs(model: Path, out: Path, group: processes.Group) -> dict[str, dict]:
+    """What the first process does alone in a run, such as its probes, must leave nobody waiting."""
+    found, data = {}, {}
+    for role, words in (
+        ("forget", "red green blue two"),
+        ("retain", "one two three red"),
+        ("general", "in the of"),
+    ):
+        data[role] = str(out / f"{role}.csv")
+        if group.rank == 0:
+            lines = "".join(f"What is {word}?,{word} {word}\n" for word in words.split())
+            Path(data[role]).write_text("question,answer\n" + lines)
+    for name, tuning in RUNS:
+        settings = {"epochs": 2, "batch_size": 2, "lr": 1e-3, "lora_rank": 2, "probes": 3, "prompt": "plain"}
+        settings |= {"knobs": KNOBS.get(name, {})} | CHANGES.get(name, {})
+        if group.rank > 0:
+            follow(Run(Path(processes.told(""))), [out, model])
+            continue
+        config = RunConfig(model=str(model), data=data, method=name, tuning=tuning, **settings)
+        run = RunStore(out / "runs").create(config)
+        processes.told(str(run.path))
+        with run.held():
+            execute(run, roots=[out, model])
+        # The other process would wait for this one for ever.
+        assert run.state == "done", run.reason
+        found[f"{name} {tuning}"] = {kind: len(run.events(kind)) for kind in ("step", "probe")}
+    return found
+
+
 def main(model: Path, out: Path) -> None:
     torch.set_num_threads(1)
     with processes.joined() as group:
@@ -228,6 +264,7 @@ def main(model: Path, out: Path) -> None:
             "cases": compare(model, out, group),
             "again": again(model, out, group),
             "gone on": go_on(model, out, group),
+            "runs": whole_runs(model, out, group),
         }
         if group.rank == 0:
             (out / "found.json").write_text(json.dumps(found))

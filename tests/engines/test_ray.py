@@ -316,7 +316,7 @@ def test_a_second_cluster_is_refused_before_a_folder_is_made(place, tmp_path, ca
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_sequence_and_an_attack_travel_like_a_run(place, tmp_path, capsys):
+def test_a_sequence_an_attack_and_a_metric_travel_like_a_run(place, tmp_path, capsys):
     words = [
         "--model",
         "tiny-authors",
@@ -339,6 +339,8 @@ def test_a_sequence_and_an_attack_travel_like_a_run(place, tmp_path, capsys):
     before = (runs[1].path / "model" / "model.safetensors").stat().st_mtime_ns
     assert main(["attack", str(runs[1].path), "prefix", *there]) == 0
     assert list(json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"]) == ["prefix"]
+    assert main(["evaluate", str(runs[1].path), "--metrics", "nll", *there]) == 0
+    assert "nll" in json.loads(capsys.readouterr().out.splitlines()[-1])["metrics"]
     # The weights went there, and were not brought back.
     assert (runs[1].path / "model" / "model.safetensors").stat().st_mtime_ns == before
 

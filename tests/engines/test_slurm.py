@@ -1,5 +1,6 @@
 """A real SLURM of one node on this machine, where it is installed; what needs none is tested everywhere."""
 
+import json
 import subprocess
 import time
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import slurm_here
 import sweep_of_twelve as twelve
 
+from unlearn.__main__ import main
 from unlearn.engines import slurm as module
 from unlearn.engines.elsewhere import opened
 from unlearn.engines.job import LIMIT
@@ -161,6 +163,23 @@ def test_stop_ends_a_job_within_a_step_and_takes_a_waiting_one_out_of_the_queue(
     assert waiting.reason == "taken out of the queue before it began"
     assert running.state == "stopped"
     assert running.checkpoint_step() == running.events("step")[-1]["step"]
+
+
+@pytest.mark.heavy
+def test_a_sequence_an_attack_and_a_metric_are_jobs_like_a_run(place, tmp_path, capsys):
+    words = ["--model", LONG.model, "--method", "gd", "--epochs", "1", "--batch-size", "8", "--probes", "0"]
+    there = ["--on", place.on, "--slurm", "time=10", "--runs", str(tmp_path), "--json"]
+    told = []
+    assert main(["sequence", *words, "--order", "1,2", "--force", *there]) == 0
+    told.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    run = RunStore(tmp_path).get(told[0]["runs"][1])
+    assert run.state == "done"
+    assert main(["attack", run.id, "prefix", *there]) == 0
+    told.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    assert list(told[1]["attacks"]) == ["prefix"]
+    assert main(["evaluate", run.id, "--metrics", "nll", *there]) == 0
+    told.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    assert "nll" in told[2]["metrics"]
 
 
 @pytest.mark.heavy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_processes import AFTER, CASES
+from two_processes import AFTER, CASES, RUNS
 
 from unlearn.compute import lora
 from unlearn.compute.lora import AT_REST
@@ -73,6 +73,16 @@ def test_what_one_process_has_trained_before_goes_to_the_others(found):
     assert told["steps"] == [15, 0]
     assert told["gap"] == 0.0
     assert told["folders"] == ["two"]
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+@pytest.mark.parametrize("case", [" ".join(case) for case in RUNS])
+def test_a_whole_run_by_two_processes_comes_to_its_end(found, case):
+    told = found["runs"][case]
+    assert told["step"] > 2
+    # Before the first step and behind the last.
+    assert told["probe"] >= 2
 
 
 # -- what one process can show ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ui import figure, formats, pick, shell, view
 from ui import verdict as verdicts
-from ui.stress import panel
+from ui.stress import findings, panel
 from ui.trust import depth
 from unlearn.figures import residue as residue_figures
 from unlearn.figures import stress as stress_figures
@@ -58,11 +58,11 @@ with st.expander("Single attacks", icon=":material/bolt:", expanded=not record, 
     panel.launch(run, record, job)
 
 if record:
-    panel.card(record)
+    findings.card(record)
 by_name = {entry["name"]: entry for entry in found}
 if found:
     with st.expander("All numbers", icon=":material/table:", key="stress.numbers"):
-        panel.table(residue.rows(record))
+        findings.table(residue.rows(record))
     left, right = st.columns(2, gap="large")
     if entry := by_name.get("relearn"):
         with left:
@@ -70,15 +70,15 @@ if found:
             figure.show_kept(
                 known, partial(stress_figures.relearning, entry, control, dark), key="stress.relearn"
             )
-            st.caption(panel.setting(entry))
+            st.caption(findings.setting(entry))
     if entry := by_name.get("dial"):
         with right:
             st.subheader("The forgetting dial", anchor=False)
             figure.show_kept(known, partial(stress_figures.dial, entry, dark), key="stress.dial")
-            st.caption(panel.setting(entry))
+            st.caption(findings.setting(entry))
     if entry := by_name.get("lens"):
         st.subheader("What each layer still holds", anchor=False)
-        panel.squares(entry, control, known, dark)
+        findings.squares(entry, control, known, dark)
 for line in residue.left_out(record):
     st.caption(shell.plain(f"Left out: {line}"))
 
@@ -91,4 +91,4 @@ depth.drift(run, key="stress")
 st.subheader("Can forget texts be told from never-seen ones?", anchor=False)
 if job is not None and not attacking:
     panel.progress(job)
-panel.membership(run, busy, dark)
+findings.membership(run, busy, dark)

@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from unlearn.figures import residue as residue_figures
 from unlearn.figures import stress as stress_figures
+from unlearn.results.residue import rows as rows_of
 from unlearn.results.verdict import evidence_sentences, overall, residue, says, worst_first
 from unlearn.store.disk import write_json
 from unlearn.store.runs import RunStore
@@ -151,6 +152,10 @@ def test_a_run_that_was_attacked(store):
     table = app.dataframe[0].value
     assert next(iter(table["attack"])) == "Forgetting dial"
     assert (table["left"][0], table["after"][0], table["control"][0]) == (1.0, 1.0, 0.0)
+    # Each share has its interval: Wilson's of 50 of 50, and what it makes of the residue.
+    first = rows_of(planted())[0]
+    assert table["after_ends"][0] == "0.929 to 1"
+    assert table["left_ends"][0] == f"{100 * first['around'][0]:.0f} to 100 %"
     assert "n = 50, seed 0" in said
 
 
@@ -235,6 +240,10 @@ def test_membership_from_metrics(store):
     assert "MIA loss is furthest from chance" in said
     figure = stress_figures.roc({"MIA loss": score}, "after", log=True)
     assert list(figure.data[0].x) == [0.5, 1.0]
+    assert figure.data[0].name == "MIA loss, AUC 0.7"
+    score["details"]["interval"] = [0.6, 0.81]
+    figure = stress_figures.roc({"MIA loss": score}, "after")
+    assert figure.data[0].name == "MIA loss, AUC 0.7 (0.6 to 0.81)"
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -4,7 +4,7 @@ Entries of attacks.json and metrics.json in, plotly figures out; pure, no torch,
 retrained have the colours that they have everywhere. Squares are markers, because a heat map sends no clicks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -147,6 +147,10 @@ def by_layer(entry: Entry, control: str, dark: bool = False) -> go.Figure:
     return finish(figure, f"{said}; the last layer says {rounded(found['after'][-1])}", height=330)
 
 
+def _ends(interval: Sequence[float] | None) -> str:
+    return f" ({rounded(interval[0])} to {rounded(interval[1])})" if interval else ""
+
+
 def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = False) -> go.Figure:
     """Draw the ROC curves of the membership attacks on one model.
 
@@ -159,7 +163,7 @@ def roc(scores: Mapping[str, Entry], when: str, log: bool = False, dark: bool = 
         figure.add_scatter(
             x=curve["fpr"],
             y=curve["tpr"],
-            name=f"{text(title)}, AUC {rounded(score['value'])}",
+            name=f"{text(title)}, AUC {rounded(score['value'])}{_ends(score['details'].get('interval'))}",
             mode="lines",
             line={"color": hue(place, dark), "width": 2.5},
             hovertemplate=f"{text(title)}: %{{y:.0%}} found at %{{x:.0%}} false alarms<extra></extra>",

@@ -70,6 +70,8 @@ def test_names_and_requests():
         from_config({"name": "x"})
     with pytest.raises(ValueError, match="requests must be among 1, 2, 3, 4, 5, got 9"):
         from_config({"name": "capitals", "requests": [9]})
+    with pytest.raises(ValueError, match="got 6 and 94 more"):
+        from_config({"name": "capitals", "requests": list(range(1, 101))})
 
 
 def test_files_by_role(inside: Path):
@@ -88,7 +90,7 @@ def test_files_by_role(inside: Path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({}, "must have one of name, forget or hub, got none"),
+        ({}, "must have one of name (--data), forget (--forget) or hub (--hub), got none"),
         ({"name": "authors", "forget": "a.csv"}, "got name, forget"),
         (
             {"name": "authors", "retain": "a.csv"},

@@ -330,6 +330,7 @@ def test_the_nearest_rows_of_the_rest_are_put_aside():
         ),
         ("rows must come from forget, retain", lambda d: split.split(d, [items(d, ["general"])], name="x")),
         ("subjects: 'Nobody' is none", lambda d: split.of_subjects(d, ["Nobody"])),
+        ("'franc' is none .* such as 'France', or", lambda d: split.of_subjects(d, ["franc"])),
         ("share: must lie between 0 and 1, got 1", lambda d: split.at_random(d, 1.0, 0)),
         ("share: must lie between 0 and 1, got nan", lambda d: split.at_random(d, math.nan, 0)),
         ("need an index", lambda d: split.split(d, [items(d, ["forget"])], name="x", neighbours=1)),

@@ -154,8 +154,9 @@ class Dataset:
         """
         if unknown := set(wanted) - set(self.requests()):
             have = ", ".join(map(str, self.requests())) or "none"
+            first, more = sorted(unknown)[0], len(unknown) - 1
             raise ValueError(
-                f"data: requests must be among {have}, got {', '.join(map(str, sorted(unknown)))}."
+                f"data: requests must be among {have}, got {first}{f' and {more} more' if more else ''}."
             )
         roles = dict(self.roles)
         for role in ("forget", "paraphrase"):

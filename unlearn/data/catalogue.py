@@ -127,7 +127,9 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
     data = data_of_today(data)
     forms = [form for form in KEYS if form in data]
     if len(forms) != 1:
-        raise ValueError(f"data: must have one of name, forget or hub, got {', '.join(forms) or 'none'}.")
+        raise ValueError(
+            f"data: must have one of name (--data), forget (--forget) or hub (--hub), got {', '.join(forms) or 'none'}."
+        )
     if unknown := sorted(set(data) - set(KEYS[forms[0]])):
         known = ", ".join(KEYS[forms[0]])
         raise ValueError(

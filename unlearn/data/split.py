@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from unlearn.data.base import Dataset, Row
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 POOL = ("forget", "retain", "neighbours")
 # The fewest rows of a forget set and of a retain set, as in a table.
 MIN_ROWS = 2
+# The subjects that an error names.
+SHOWN = 3
 
 
 def subjects(dataset: Dataset) -> list[str]:
@@ -33,10 +36,17 @@ def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
     """Return all rows of each subject, as one deletion request for each. ValueError for a subject that does
     not exist.
     """
-    if unknown := [name for name in wanted if name not in subjects(dataset)]:
-        raise ValueError(
-            f"subjects: {unknown[0]!r} is none of this data set. Choose among those that it names, or split by rows."
+    known = subjects(dataset)
+    if unknown := [name for name in wanted if name not in known]:
+        part = unknown[0].lower()
+        near = [name for name in known if part in name.lower()] or get_close_matches(unknown[0], known)
+        names = ", ".join(map(repr, (near or known)[:SHOWN]))
+        such = (
+            f"Choose among those that it names, such as {names}, or split by rows."
+            if known
+            else "Split by rows."
         )
+        raise ValueError(f"subjects: {unknown[0]!r} is none of this data set. {such}")
     about: dict[str, list[Item]] = {name: [] for name in wanted}
     for item in items(dataset, POOL):
         if (name := item.row(dataset).subject) in about:

@@ -169,7 +169,7 @@ BAD = [
     ("a.txt", LONG, "got 1,000,001 in row 2"),
     ("a.csv", MANY, "must have at most 20,000 rows, got at least 20,001. Take a part"),
     ("a.txt", MANY, "must have at most 20,000 rows"),
-    ("a.xlsx", b"text", "the ending must be one of .csv, .tsv, .json"),
+    ("a.xlsx", b"text", "got .xlsx. Save it as CSV"),
     ("noending", b"text", "got none"),
     ("a.pkl", b"\x80\x04", "got .pkl"),
     ("a.parquet", b"PAR1 not really PAR1", "is not a readable Parquet file"),

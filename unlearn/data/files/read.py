@@ -34,7 +34,7 @@ def read_table(
     suffix = Path(name).suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(
-            f"{name}: the ending must be one of {', '.join(FORMATS)}, got {suffix or 'none'}. Convert it."
+            f"{name}: the ending must be one of {', '.join(FORMATS)}, got {suffix or 'none'}. Save it as CSV or JSONL."
         )
     data = _bytes(source, name)
     if suffix == ".parquet":

@@ -53,7 +53,5 @@ def table_of(
     if not kept and columns is None:
         raise ValueError(f"{name}: is empty. Give at least {MIN_ROWS} rows.")
     if len(kept) < MIN_ROWS:
-        raise ValueError(
-            f"{name}: must have at least {MIN_ROWS} rows, got {len(kept)}. Add rows below the names."
-        )
+        raise ValueError(f"{name}: must have at least {MIN_ROWS} rows, got {len(kept)}. Add rows.")
     return Table(name, tuple(known), tuple(kept), tuple(notes), headless)

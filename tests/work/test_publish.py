@@ -122,6 +122,9 @@ def test_plain_peft_loads_the_adapter_on_the_named_base(done, tmp_path):
 @pytest.mark.slow
 def test_the_lines_run_in_a_process_of_their_own(done, tmp_path):
     lines = export(done["full"], "--merged", tmp_path / "out")
+    told = (tmp_path / "out" / "README.md").read_text()
+    assert "from_pretrained('out')" in told
+    assert str(tmp_path) not in told
     code = "\n".join([*lines[lines.index("") + 1 :], "print(model.num_parameters(), tokenizer.vocab_size)"])
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True

@@ -56,7 +56,8 @@ def export(run: Run, folder: Path, kind: str = "", rows: bool = False, named: st
             about = read_json(scratch / "adapter_config.json") | {"base_model_name_or_path": base}
             write_json(scratch / "adapter_config.json", about)
         lines = exported.lines(named or str(folder.absolute()), loads, base)
-        card.write(run, scratch, kind, "\n".join(lines))
+        # The card goes where the folder goes, and the folders of this machine are nobody else's.
+        card.write(run, scratch, kind, "\n".join(exported.lines(named or folder.name, loads, base)))
         if rows:
             shutil.copyfile(run.path / ROWS[0], scratch / FILE)
         # The libraries make files that only their owner may read; what is exported is for others.

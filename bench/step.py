@@ -1,7 +1,7 @@
 """Compares our unlearning step, the usual way, and the floor, interleaved in one process.
 
-    python -m bench.step --worlds tofu smollm2      CPU, real shapes: about 6 minutes on two cores
-    python -m bench.step --worlds head              CPU, a small trunk under heads of 1 k, 32 k, 128 k words
+    python -m bench.step --worlds tofu smollm2      CPU, real shapes: about 8 minutes on two cores
+    python -m bench.step --worlds head              CPU, a small trunk under heads of 1 k, 32 k, 128 k words: 4
     python -m bench.step --device cuda --size 1b --tuning lora --out gpu.json
 
 The floor is a plain fine-tuning step on the same answer tokens (bench/ways.py), the usual way what public code does
@@ -175,7 +175,7 @@ def compare(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, A
 def in_turn(ways: Sequence[str], number: int) -> Sequence[str]:
     """Return the ways in the order of this round: every other one goes backwards.
 
-    Who comes behind the usual way finds in the heap what that has let go of, and gets no new pages from the system.
+    So none always finds the heap and the cache as the same other one leaves them.
     """
     return ways if number % 2 == 0 else ways[::-1]
 

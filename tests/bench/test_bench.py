@@ -182,7 +182,7 @@ def test_rows_that_were_made_alike_have_one_line_with_the_span_of_the_load():
 
 
 def test_ways_of_a_step_take_turns_in_both_orders():
-    """Who comes behind the usual way gets the memory that it has let go of."""
+    """None always comes behind the same other one."""
     from bench.step import WAYS, in_turn
 
     orders = [in_turn(WAYS, number) for number in range(4)]

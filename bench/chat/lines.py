@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.chat.rows import KEPT, LEFT, collapsed, fitting, keeps, leaks, reached
+from bench.chat.rows import KEPT, LEFT, collapsed, fitting, keeps, leaks, present, reached
+from bench.chat.search import KNOB, best, following, tried
 from bench.record import origins
 from unlearn.methods import METHODS
 from unlearn.store.config import FORMATS
@@ -12,7 +13,7 @@ from unlearn.store.config import FORMATS
 
 def table(result: Mapping[str, Any]) -> str:
     """Return Markdown with one line a method on the reported half. Methods that were not tried say so."""
-    rows = [row for row in result["rows"] if row["half"] == "report"]
+    rows = present(result["rows"])
     heads = [f"forget, {name}" for name in FORMATS] + [f"others, {name}" for name in FORMATS]
     lines = [
         "| method | "
@@ -33,7 +34,8 @@ def table(result: Mapping[str, Any]) -> str:
             line(title, mine) if mine else f"| {title} | " + " | ".join(["not tried yet"] + [""] * 8) + " |"
         )
     lines += ["", *_notes(rows)]
-    return "\n".join([*lines, "", origins(row["origin"] for row in rows)])
+    found = [*lines, "", origins(row["origin"] for row in rows)]
+    return "\n".join([*found, "", *_walks(result["rows"])])
 
 
 def line(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -80,3 +82,40 @@ def _aim(rows: Sequence[Mapping[str, Any]]) -> str:
             found.append(f"{METHODS[name].title} ({seeds})")
     aim = f"at most {LEFT:.0%} of the forget answers and at least {KEPT:.0%} of the others in every format"
     return f"The aim was {aim.replace('%', ' %')}: reached by {', '.join(found) or 'no method'}."
+
+
+def _walks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines on how settings were found on the other half, and which methods' were not."""
+    walked = [name for name in fitting() if tried(name, rows)]
+    if not walked:
+        return ["No method's settings were tuned in these formats yet."]
+    heads = (
+        "trials",
+        "left at most, settings for one format",
+        "kept at least",
+        "left at most, best found",
+        "kept at least",
+    )
+    found = [f"| tuned on the other half | {' | '.join(heads)} | best found |", "|---|" + "--:|" * 5 + "---|"]
+    for name in walked:
+        trials, taken = tried(name, rows), best(name, rows)
+        assert taken is not None, "a method with trials has a best one"
+        first = trials[0]
+        cells = [str(len(trials))]
+        cells += [_percent(share) for row in (first, taken) for share in (max(leaks(row)), min(keeps(row)))]
+        how = "as for one format"
+        if taken is not first:
+            how = f"rate × {taken['lr'] / first['lr']:g}, {KNOB} × {taken['knobs'][KNOB] / first['knobs'][KNOB]:g}"
+        if following(name, rows):
+            how += "; cut short"
+        found.append(f"| {METHODS[name].title} | {' | '.join([*cells, how])} |")
+    counts = {
+        role: int(tried(walked[0], rows)[0]["before"][role]["chat"]["n"]) for role in ("forget", "retain")
+    }
+    said = (
+        f"Per cent in the worst of the three formats, one seed, {counts['forget']} capitals to forget and "
+        f"{counts['retain']} others that no method trained on."
+    )
+    if others := [METHODS[name].title for name in fitting() if name not in walked]:
+        said += f" Not tuned in these formats, and run with what was tuned in one: {', '.join(others)}."
+    return [*found, "", said]

@@ -61,11 +61,15 @@ def half_of(name: str) -> Half:
     return Half(name=whole.name, title=f"{whole.title}, {name}", roles=roles, asked=asked)
 
 
+@cache
 def settings_of(words: str, seed: int) -> RunConfig:
     """Return the config of "npo --lr 5e-4 --set beta=.1": what is not said is the method's default."""
     method, *more = shlex.split(words)
     given = ["run", "--model", MODEL, "--prompt", PROMPT, "--seed", str(seed), "--method", method, *more]
-    return config_of(parser().parse_args(given))
+    return config_of(_parser().parse_args(given))
+
+
+_parser = cache(parser)
 
 
 def measure(config: RunConfig, half: str) -> dict[str, Any]:
@@ -153,6 +157,18 @@ def command(row: Mapping[str, Any]) -> str:
     for name, value in row["knobs"].items():
         words += ["--set", f"{name}={value}"] if value != usual["knobs"].get(name) else []
     return shlex.join(["python", "-m", "bench.chat", "--half", row["half"], "--trial", shlex.join(words)])
+
+
+def present(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the runs on the reported half at the methods' present defaults, or all of a method that has none."""
+    reported = [row for row in rows if row["half"] == "report"]
+    now = [
+        row
+        for row in reported
+        if same(row) == same({"half": "report", **settings_of(row["method"], row["seed"]).to_json()})
+    ]
+    measured = {row["method"] for row in now}
+    return [row for row in reported if row in now or row["method"] not in measured]
 
 
 def reached(rows: Sequence[Mapping[str, Any]]) -> bool:

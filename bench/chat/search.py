@@ -6,6 +6,7 @@ recorded, so that a walk that was cut goes on where it was.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from bench.chat.rows import KEPT, LEFT, MODEL, collapsed, keeps, leaks, same, settings_of
@@ -30,10 +31,15 @@ def score(row: Mapping[str, Any]) -> tuple[bool, float, float]:
 
 def best(method: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return the best of the method's runs on the half that settings are tuned on. An earlier one wins a tie."""
-    mine = [row for row in rows if (row["half"], row["method"], row["seed"]) == ("tune", method, SEED)]
-    return min(mine, key=score, default=None)
+    return min(tried(method, rows), key=score, default=None)
 
 
+def tried(method: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the method's runs on the half that settings are tuned on, the first ones first."""
+    return [row for row in rows if (row["half"], row["method"], row["seed"]) == ("tune", method, SEED)]
+
+
+@cache
 def trial(method: str, factor: float, weight: float) -> RunConfig:
     """Return the method's settings for one format with its rate and what counts for keeping times these factors."""
     entry = CATALOGUE[MODEL]

@@ -151,3 +151,35 @@ def test_every_walk_begins_with_the_settings_for_one_format(method):
     usual = METHODS[method].settings("small", "lora", chat.MODEL)
     assert (begun.lr, begun.epochs, begun.batch_size) == (usual["lr"], usual["epochs"], usual["batch_size"])
     assert begun.knobs == usual["knobs"]
+
+
+def test_the_table_says_how_each_method_was_tuned_and_which_were_not():
+    rows = []
+    for factor, weight, right in ((1, 1, 0.3), (0.5, 1, 0.1), (0.25, 1, 0.2)):
+        one = row("npo", half="tune", right=right) | search.trial("npo", factor, weight).to_json()
+        rows.append(one | {"after": one["after"] | {"general_ppl": 40.0}})
+    told = lines.table({"rows": rows})
+    assert "| NPO | 3 | 30 | 75 | 10 | 75 | rate × 0.5, retain_weight × 1; cut short |" in told
+    assert "UnDIAL" in told.split("Not tuned in these formats")[1]
+    assert "NPO" not in told.split("Not tuned in these formats")[1].replace("SimNPO", "")
+    rows[1]["after"]["forget"]["chat"]["right"] = 0.9
+    assert "| NPO | 3 | 30 | 75 | 20 | 75 | rate × 0.25," in lines.table({"rows": rows})
+    assert "No method's settings were tuned" in lines.table({"rows": [row("npo")]})
+
+
+def test_the_table_shows_runs_at_the_present_defaults_where_there_are_some():
+    older = row("npo", right=0.9) | {"lr": 9e-4}
+    assert chat.present([older]) == [older]
+    now = row("npo") | chat.settings_of("npo", 0).to_json()
+    assert chat.present([older, now]) == [now]
+    assert chat.present([older, now, row("gd"), row("gd", half="tune")]) == [now, row("gd")]
+
+
+def test_the_defaults_in_several_formats_are_what_the_walks_found():
+    rows = json.loads((RESULTS / "chat.json").read_text(encoding="utf-8"))["rows"]
+    walked = [name for name in chat.fitting() if search.tried(name, rows)]
+    assert walked
+    for name in walked:
+        now, found = chat.settings_of(name, search.SEED), search.best(name, rows)
+        assert chat.same(found) == chat.same({"half": "tune", **now.to_json()}), name
+    assert {name for name in METHODS if METHODS[name].several} <= set(walked)

@@ -236,7 +236,7 @@ class MEND(Method):
     )
     collapses = (
         "On the bundled T5 models (13 trials, one seed) its edits left every answer or took all text along, general "
-        "text included; on tiny chat models none of nine settings took the answers and kept the others. It is a "
+        "text included; on tiny chat models none of 22 settings took the answers and kept the others. It is a "
         "baseline to compare with, and no method to choose."
     )
     forget_terms = ()

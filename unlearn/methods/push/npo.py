@@ -70,3 +70,4 @@ class NPO(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
+    several = {("small", "lora"): {"lr": 5e-4}}

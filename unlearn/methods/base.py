@@ -150,7 +150,7 @@ class Method:
             found |= {**cls.tuned.get(known, {}), **cls.tuned.get((known, tuning), {})}
         if model in CATALOGUE and CATALOGUE[model].has_own_retrain:
             found |= {**cls.tuned.get(BUNDLED, {}), **cls.tuned.get((BUNDLED, tuning), {})}
-        found |= cls.tuned.get((model, tuning), {}) | cls.in_several(size, tuning, model, prompt)
+        found |= {**cls.tuned.get((model, tuning), {}), **cls.in_several(size, tuning, model, prompt)}
         own = {k.name for k in cls.knobs()}
         knobs = {k.name: k.default for k in cls.knobs()} | {n: v for n, v in found.items() if n in own}
         return {n: v for n, v in found.items() if n not in own} | {"knobs": knobs}

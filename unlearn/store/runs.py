@@ -204,7 +204,9 @@ class Run(Record):
         Runs of older versions have not kept the latter.
         """
         last = {event["when"]: event for event in self.events("eval")}
-        found = next((event for event in last.values() if role in event["scores"]), {"scores": {role: {}}})
+        found: JsonObject = next(
+            (event for event in last.values() if role in event["scores"]), {"scores": {role: {}}}
+        )
         most = int(found["scores"][role].get("n", 0))
         return int(found.get("counts", {}).get(role, {}).get(metric, most))
 

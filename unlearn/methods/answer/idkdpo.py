@@ -106,3 +106,4 @@ class IdkDPO(RetainMethod):
         },
         ("large", "lora"): {"lr": 1e-4},
     }
+    several = {("small", "lora"): {"retain_weight": 16.0}}

@@ -268,7 +268,11 @@ def _around(values: Mapping[str, float], intervals: JsonView) -> dict[str, Sprea
     found = {}
     for name, value in values.items():
         ends = intervals.get(name)
-        known = isinstance(ends, Sequence) and len(ends) == 2 and len(_finite(dict(enumerate(ends)))) == 2
+        known = (
+            isinstance(ends, Sequence)
+            and len(ends) == 2
+            and len(_finite({str(at): end for at, end in enumerate(ends)})) == 2
+        )
         found[name] = Spread(value, *map(float, ends)) if known and ends else Spread(value)
     return found
 

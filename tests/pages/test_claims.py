@@ -90,10 +90,10 @@ def test_the_page_shows_the_verdict_its_rule_and_where_it_comes_from(results, wo
 
 
 def test_what_the_second_world_gave_stands_beside(tmp_path, monkeypatch):
-    assert "unlearn claims B5 --world smollm2-tofu" in verdicts.elsewhere(CLAIMS["B5"])
     far = tmp_path / "far.json"
-    plant(far, "refuted")
     monkeypatch.setattr(record, "of_world", lambda model: far)
+    assert "unlearn claims B5 --world smollm2-tofu" in verdicts.elsewhere(CLAIMS["B5"])
+    plant(far, "refuted")
     said = CLAIMS["B5"].judge(PLANTED["B5"]["refuted"]).sentence
     assert verdicts.elsewhere(CLAIMS["B5"]) == f"On smollm2-tofu: refuted. {said}"
 

@@ -11,6 +11,7 @@ import pytest
 from seed import seed_run
 
 from unlearn.__main__ import main
+from unlearn.compute.intervals import wilson
 from unlearn.store.runs import RunStore
 from unlearn.work import harness
 from unlearn.work.harness_process import plain
@@ -74,7 +75,8 @@ def test_a_local_task_is_carried_out_on_the_model_before_and_after(run, tmp_path
     from unlearn.report.numbers import metrics
 
     (row,) = [row for row in metrics([run])["rows"] if row["title"] == "where_from, acc"]
-    assert row["before"] == "1"
+    # Twelve of twelve: Wilson's interval, since the harness' own error is 0.
+    assert row["before"] == "1 [0.758, 1]"
     # The same again starts no process.
     monkeypatch.setattr(harness, "_in_a_process", lambda *_: pytest.fail("measured twice"))
     assert main(words) == 0
@@ -187,6 +189,11 @@ def test_what_the_harness_gives_becomes_entries_with_the_difference():
     assert acc["scores"][0]["details"]["stderr"] == 0.1
     assert acc["scores"][0]["details"]["interval"] == pytest.approx([0.304, 0.696], abs=1e-4)
     assert "interval" not in made["harness_t_ppl"]["scores"][0]["details"]
+    # Items that are all alike have no error. Of a share that says little, of another number nothing.
+    for right, around in ((0.0, wilson(0, 4)), (1.0, wilson(4, 4)), (2.5, None)):
+        after["tasks"]["t"]["acc,none"] |= {"value": right, "stderr": 0.0}
+        (score,) = harness.entries({"after": after}, 4)["harness_t_acc"]["scores"]
+        assert score["details"].get("interval") == (list(around) if around else None)
     assert acc["scores"][0]["n"] == 4
     assert acc["help"] == "lm-evaluation-harness, task t, 5 examples above each, the first 4 items."
     assert (made["harness_t_ppl"]["ideal"], acc["ideal"]) == ("lower", "higher")

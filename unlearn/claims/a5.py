@@ -102,7 +102,7 @@ class A5(Claim):
         once = interval(row["regret_once"] for row in mine)
         sentence = (
             f"The guide works on {worked} of {len(mine)} draws ({100 * share[0]:.0f} to {100 * share[1]:.0f} %): its "
-            f"mean regret {_mean(mine, 'regret')}, against one epoch alone {_mean(mine, 'regret_once')}"
+            f"mean regret {_mean(mine, 'regret')}, and against one epoch alone it {_mean(mine, 'regret_once')}"
         )
         sentence += f"; on {len(empty)} it takes nothing ({empty[0]['reason']})." if empty else "."
         answer: Answer = most(worked, len(mine))

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import unlearn
-from unlearn.compute.intervals import Z
+from unlearn.compute.intervals import Z, wilson
 from unlearn.measure import judge, score_cache
 from unlearn.store import records
 from unlearn.store.disk import write_json
@@ -152,15 +152,19 @@ def entries(results: Mapping[str, JsonView], limit: int | None) -> JsonObject:
                     "n": n,
                     "per_example": [],
                 }
-                entry["scores"].append(score | {"details": _spread(value)})
+                entry["scores"].append(score | {"details": _spread(value, n)})
     return made
 
 
-def _spread(value: JsonView) -> JsonObject:
-    """The harness' standard error, and the 95 % interval that it makes where there is one."""
+def _spread(value: JsonView, n: int) -> JsonObject:
+    """The harness' standard error, and the 95 % interval that it makes of n items where there is one."""
     error = value["stderr"]
     if not isinstance(error, int | float) or not math.isfinite(error):
         return {"stderr": error}
+    if error == 0:
+        # All items alike: of a share Wilson's interval tells how little few of them say; of another number none does.
+        share = value["value"] in (0, 1) and n > 0
+        return {"stderr": error} | ({"interval": list(wilson(value["value"] * n, n))} if share else {})
     return {"stderr": error, "interval": [value["value"] - Z * error, value["value"] + Z * error]}
 
 

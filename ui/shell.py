@@ -111,7 +111,8 @@ def may_manage(run: Record) -> bool:
 
 def elsewhere(name: str, does: str) -> str:
     """Say that another process carries this out, and how it is stopped. does: "runs" or "waits"."""
-    return f"It {does} in another process. Stop it in the app that began it, or with `unlearn stop {name}`."
+    # No marks of code: in a caption they are too pale to be read.
+    return f"It {does} in another process. Stop it in the app that began it, or with: unlearn stop {name}"
 
 
 def may_begin_again(run: Run) -> bool:

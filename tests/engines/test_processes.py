@@ -105,6 +105,25 @@ def test_a_process_knows_that_it_was_started_beside_others(monkeypatch):
     assert processes.launched() == 2
 
 
+def test_what_breaks_while_the_interpreter_is_taken_down_does_not_change_how_a_process_ended():
+    """Threads of torch did it to a whole run, rarely; here a handler does it always."""
+    script = """
+import atexit, ctypes, threading, time
+from unlearn.engines import processes
+abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p)
+assert ctypes.pythonapi.Py_AtExit(abort) == 0
+atexit.register(print, "handlers")
+threading.Thread(target=lambda: (time.sleep(0.2), print("threads"))).start()
+{end}
+"""
+    ends = {"raise SystemExit(3)": -signal.SIGABRT, "processes.leave(3)": 3}
+    for end, code in ends.items():
+        found = subprocess.run(
+            [sys.executable, "-c", script.format(end=end)], capture_output=True, text=True, timeout=WAIT
+        )
+        assert (found.returncode, found.stdout.split()) == (code, ["threads", "handlers"]), found.stderr
+
+
 # -- whole runs ------------------------------------------------------------------------------------------------------
 
 

@@ -81,9 +81,9 @@ def beside_others(args: argparse.Namespace, config: RunConfig, told: Preflight) 
     with progress_bar(18) as progress:
         found = processes.take_part(find, EVERYWHERE, progress)
     if found is None:
-        return 0
+        processes.leave(0)
     print_run(found, args.json)
-    return 0 if found.state == "done" else 1
+    processes.leave(0 if found.state == "done" else 1)
 
 
 def begin(args: argparse.Namespace) -> Run:

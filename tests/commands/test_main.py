@@ -138,8 +138,8 @@ def refused(words, capsys, *more):
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"a,b\n1,2\n3,4\n", "columns must be called question and answer, .* got a, b"),
-        (b"question,answer\nOne?,one\n", "must have at least 2 rows, got 1"),
-        (b"question,answer\nOne?,\n,two\n", "must have at least 2 rows .* filled, got 0 of 2"),
+        (b"question,answer\n", "must have at least one row, got none"),
+        (b"question,answer\nOne?,\n,two\n", "must have at least one row .* filled, got none of 2"),
         (bytes(range(256)) * 4, "must be text, got binary data"),
         ("question,answer\nЧто это?,Мир\nКто?,Он\n".encode("cp866"), "is not UTF-8 .* --encoding NAME"),
         (

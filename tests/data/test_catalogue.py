@@ -104,7 +104,7 @@ def test_files_by_role(inside: Path):
         ({"hub": "csv"}, "a hub id must read owner/name"),
         ({"hub": "https://example.org/a"}, "a hub id must read owner/name"),
         ({"hub": "a/b", "limit": "5"}, "limit must be a whole number, got '5'"),
-        ({"hub": "a/b", "limit": 10**6}, "limit must lie in [2, 20,000], got 1000000"),
+        ({"hub": "a/b", "limit": 10**6}, "limit must lie in [1, 20,000], got 1000000"),
     ],
 )
 def test_bad_configs(inside: Path, data: dict, message: str):

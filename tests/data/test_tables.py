@@ -67,7 +67,7 @@ def test_rows_of_questions_and_of_texts():
 
 def test_empty_answers_are_left_out_and_said():
     empty = {"question": "x", "answer": "  "}
-    with pytest.raises(ValueError, match=r"at least 2 rows with 'question' and 'answer' filled, got 0 of 2"):
+    with pytest.raises(ValueError, match=r"at least one row with 'question' and 'answer' filled, got none of 2"):
         read_rows(table(empty, empty), "forget")
     data = dataset_from_tables("mine", {"forget": table(RECORDS[0], empty, RECORDS[1])})
     assert [row.place for row in data.rows("forget")] == [1, 3]
@@ -75,6 +75,14 @@ def test_empty_answers_are_left_out_and_said():
     assert data.warnings == (
         "forget file a.csv: 1 of 3 rows have empty cells and were left out (row 2).",
     )  # fmt: skip
+
+
+def test_a_file_of_one_row_is_read_and_says_so():
+    read = read_rows(table(RECORDS[0]), "forget")
+    assert [row.answer for row in read.rows] == ["Jane Austen"]
+    (note,) = read.notes
+    assert "is read as one row" in note
+    assert read_rows(table(*RECORDS), "forget").notes == ()
 
 
 def test_requests_may_be_numbered():

@@ -321,11 +321,11 @@ def test_the_nearest_rows_of_the_rest_are_put_aside():
     ("words", "call"),
     [
         (
-            "forget set: must have at least 2 rows, got 1",
-            lambda d: split.split(d, [[Item("forget", 0)]], name="x"),
+            "forget set: must have at least one row, got none",
+            lambda d: split.split(d, [], name="x"),
         ),
         (
-            "retain set: must have at least 2 rows, got 0",
+            "retain set: must have at least one row, got none",
             lambda d: split.split(d, [items(d, split.POOL)], name="x"),
         ),
         ("rows must come from forget, retain", lambda d: split.split(d, [items(d, ["general"])], name="x")),
@@ -429,7 +429,7 @@ def test_the_command_splits_and_reads_its_own_files(tmp_path, capsys):
         (["capitals", "--neighbours", "forget:99"], "must lie in [1, 22], got '99'"),
         (["capitals", "--role", "magic", "--search", "x"], "role: must be among"),
         (["capitals", "--split", "x"], "--subject NAME, --share 0.1 or --search TEXT"),
-        (["capitals", "--split", "x", "--search", "no such text"], "must have at least 2 rows, got 0"),
+        (["capitals", "--split", "x", "--search", "no such text"], "must have at least one row, got none"),
     ],
 )
 def test_the_command_says_what_is_wrong(words, error, capsys):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from unlearn.data.files.bounds import MAX_ROWS, MIN_ROWS, check_columns
+from unlearn.data.files.bounds import MAX_ROWS, check_columns
 from unlearn.data.files.names import KNOWN, spoken
 from unlearn.data.files.table import Table, table_of
 from unlearn.store.shapes import JsonObject
@@ -41,8 +41,8 @@ def from_hub(
     ("forget10"). Raises ValueError naming spec and remedy when the hub does not answer, or the dataset, its config,
     split or columns do not exist.
     """
-    if not MIN_ROWS <= limit <= MAX_ROWS:
-        raise ValueError(f"{spec}: limit must lie in [{MIN_ROWS}, {MAX_ROWS:,}], got {limit}.")
+    if not 1 <= limit <= MAX_ROWS:
+        raise ValueError(f"{spec}: limit must lie in [1, {MAX_ROWS:,}], got {limit}.")
     if isinstance(spec, Path):
         if not spec.is_dir():
             raise ValueError(f"{spec}: is not a folder. Check the path.")

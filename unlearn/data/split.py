@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # The roles whose rows are divided again.
 POOL = ("forget", "retain", "neighbours")
-# The fewest rows of a forget set and of a retain set, as in a table.
-MIN_ROWS = 2
 # The subjects that an error names.
 SHOWN = 3
 
@@ -55,11 +53,11 @@ def of_subjects(dataset: Dataset, wanted: Sequence[str]) -> list[list[Item]]:
 
 
 def at_random(dataset: Dataset, share: float, seed: int) -> list[list[Item]]:
-    """Return a random share of POOL's rows, at least MIN_ROWS. The same rows and seed give the same choice."""
+    """Return a random share of POOL's rows, at least one. The same rows and seed give the same choice."""
     if not 0 < share < 1:
         raise ValueError(f"share: must lie between 0 and 1, got {share:g}. Give 0.1 for a tenth.")
     pool = items(dataset, POOL)
-    return [sorted(random.Random(seed).sample(pool, min(len(pool), max(MIN_ROWS, round(share * len(pool))))))]
+    return [sorted(random.Random(seed).sample(pool, min(len(pool), max(1, round(share * len(pool))))))]
 
 
 def split(
@@ -91,11 +89,11 @@ def split(
             raise ValueError("neighbours: need an index of similar texts (unlearn.data.similar). Give one.")
         beside = {near.item for some in similar.nearest(list(chosen), rest, neighbours) for near in some}
     kept = [item for item in rest if item not in beside]
-    if len(chosen) < MIN_ROWS:
-        raise ValueError(f"forget set: must have at least {MIN_ROWS} rows, got {len(chosen)}. Choose more.")
-    if len(kept) < MIN_ROWS:
+    if not chosen:
+        raise ValueError("forget set: must have at least one row, got none. Choose more.")
+    if not kept:
         raise ValueError(
-            f"retain set: must have at least {MIN_ROWS} rows, got {len(kept)}. Forget fewer rows, "
+            "retain set: must have at least one row, got none. Forget fewer rows, "
             "or put fewer neighbours aside."
         )
     numbered = len(requests) > 1

@@ -15,13 +15,17 @@ from unlearn.data import forms
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.cells import text_of
 from unlearn.data.columns import Columns, Extras, columns_of, extras_of
-from unlearn.data.files.bounds import MIN_ROWS
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, TURNS
 from unlearn.store.shapes import JsonObject
 
 # A table with all three columns was written by unlearn.data.write (see _ours).
 OURS = ("lead", "wrong", "entities")
+# What a file of one row is told, which may be a file that was meant otherwise.
+ALONE = (
+    "is read as one row; where it holds more, check its form. Of one text a share says little (0 of 1 right: 0 to 79 %), "
+    "and a mean has no interval."
+)
 OURS_LATER = ("paraphrase", "asked_otherwise", "system", "truth")
 
 
@@ -42,7 +46,7 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
     so.
 
     said: columns by field of Columns, as a person named them. Columns subject and attribute are read where a table has
-    them. ValueError for a missing column, when fewer than MIN_ROWS are left, and for cells that hold something else
+    them. ValueError for a missing column, when none is left, and for cells that hold something else
     than they should.
     """
     if turns not in TURNS:
@@ -55,16 +59,18 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
         made = forms.rows_of(table, columns, extras, turns)
     numbered = bool(columns.request) and role in ("forget", "paraphrase")
     rows = tuple(_about(row, table, columns, numbered) for row in made.rows)
-    if len(rows) < MIN_ROWS:
+    if not rows:
         what = " and ".join(
             repr(name) for name in (columns.question, columns.answer, columns.messages, columns.text) if name
         )
         raise ValueError(
-            f"{table.name}: must have at least {MIN_ROWS} rows with {what} filled, got {len(rows)} of {len(table)}. "
+            f"{table.name}: must have at least one row with {what} filled, got none of {len(table)}. "
             "Fill the cells or choose another column."
         )
     used = columns.by_role() | {what: name for what in vars(extras) if (name := getattr(extras, what))}
     notes = (*table.notes, *made.notes(table.name, len(table)))
+    if len(rows) == 1:
+        notes += (f"{table.name}: {ALONE}",)
     return Read(rows, used, notes, made.left_out)
 
 

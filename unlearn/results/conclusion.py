@@ -436,6 +436,7 @@ def _role(purpose: str, metric: str, shares: Mapping[str, Share]) -> str:
     after = shares["after"]
     what, does = MEASURES[metric]
     if metric == "exact":
+        what = what.removesuffix("s") if after.n == 1 else what
         said = f"Of {after.n} {what} that it {purpose} it {does} {_right(after)} ({after.percent()})"
         before, truth = (
             f"{_right(s)} ({percent(s.value)})" if (s := shares.get(w)) else ""

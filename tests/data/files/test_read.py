@@ -156,13 +156,10 @@ MANY = b"text\n" + b"x\n" * 20_001
 DEEP = b"[" * 100_000
 NUMBER = b'{"question": "a", "answer": 1}\n{"question": "b", "answer": ' + b"9" * 4301 + b"}\n"
 BAD = [
-    ("a.csv", b"", "is empty. Give at least 2 rows"),
+    ("a.csv", b"", "is empty. Give at least one row"),
     ("a.csv", b"\xef\xbb\xbf \n", "is empty"),
     ("a.json", b"[]", "is empty"),
-    ("a.csv", b"question,answer\n", "must have at least 2 rows, got 0. Add rows"),
-    ("a.csv", b"question,answer\na,b\n", "must have at least 2 rows, got 1"),
-    ("a.txt", b"alone\n", "must have at least 2 rows, got 1"),
-    ("a.json", b'{"text": "a"}', "must have at least 2 rows, got 1"),
+    ("a.csv", b"question,answer\n", "must have at least one row, got none. Add rows"),
     ("a.csv", b"text\na\0b\nc\n", "got binary data (a zero byte at 6)"),
     ("a.txt", b"PK\x03\x04rest", "got a zip or Excel file. Save the sheet as CSV"),
     ("a.csv", LONG, "a cell must have at most 1,000,000 characters, got 1,000,001 in row 1, column 'text'. Split"),

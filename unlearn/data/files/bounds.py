@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 # The most bytes of a file.
 MAX_BYTES = 10 * 2**20
 MAX_ROWS = 20_000
-MIN_ROWS = 2
 MAX_COLUMNS = 100
 # The most characters of one cell.
 MAX_CHARS = 1_000_000

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from unlearn.data.files import delimited, jsons, parquet
-from unlearn.data.files.bounds import MAX_BYTES, MIN_ROWS
+from unlearn.data.files.bounds import MAX_BYTES
 from unlearn.data.files.encodings import decode
 from unlearn.data.files.table import Table, table_of
 
@@ -41,7 +41,7 @@ def read_table(
         return parquet.read(data, name)
     text, notes = decode(data, name, encoding)
     if not text.strip("\ufeff \t\r\n"):
-        raise ValueError(f"{name}: is empty. Give at least {MIN_ROWS} rows.")
+        raise ValueError(f"{name}: is empty. Give at least one row.")
     if suffix in (".csv", ".tsv"):
         return delimited.read(text, name, notes, tabs=suffix == ".tsv", named=named)
     if suffix == ".txt":
@@ -62,5 +62,5 @@ def _bytes(source: bytes | Path, name: str) -> bytes:
         )
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data.strip():
-        raise ValueError(f"{name}: is empty. Give at least {MIN_ROWS} rows.")
+        raise ValueError(f"{name}: is empty. Give at least one row.")
     return data

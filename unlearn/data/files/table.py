@@ -5,7 +5,7 @@ person.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from unlearn.data.files.bounds import MIN_ROWS, Budget, check_columns
+from unlearn.data.files.bounds import Budget, check_columns
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def table_of(
             check_columns(known, name)
         kept.append(record)
     if not kept and columns is None:
-        raise ValueError(f"{name}: is empty. Give at least {MIN_ROWS} rows.")
-    if len(kept) < MIN_ROWS:
-        raise ValueError(f"{name}: must have at least {MIN_ROWS} rows, got {len(kept)}. Add rows.")
+        raise ValueError(f"{name}: is empty. Give at least one row.")
+    if not kept:
+        raise ValueError(f"{name}: must have at least one row, got none. Add rows.")
     return Table(name, tuple(known), tuple(kept), tuple(notes), headless)

@@ -88,6 +88,10 @@ def own_data(methods: Iterable[str] = ()) -> JsonObject:
     notice.private()
     forget = table("forget", "Rows to forget")
     if forget is None:
+        # What is not drawn is lost: files that were given stay while another one to forget is chosen.
+        for role in ("retain", *FURTHER):
+            if st.session_state.get(f"data.{role}.upload"):
+                table(role, _label(role, methods))
         return {}
     data: JsonObject = {"forget": str(forget)} | reading.fields("forget", forget)
     asked = st.multiselect(
@@ -99,14 +103,17 @@ def own_data(methods: Iterable[str] = ()) -> JsonObject:
         **KEEP,
     )
     for role in ("retain", *asked):
-        label = f"Further rows: {TITLES[role].lower()}"
-        if role == "retain":
-            needed = ", ".join(needing(methods))
-            label = f"Rows to keep (required by {needed})" if needed else "Rows to keep (recommended)"
-        path = table(role, label)
+        path = table(role, _label(role, methods))
         if path is not None:
             data |= {role: str(path)} | reading.fields(role, path)
     return data
+
+
+def _label(role: str, methods: Iterable[str]) -> str:
+    if role != "retain":
+        return f"Further rows: {TITLES[role].lower()}"
+    needed = ", ".join(needing(methods))
+    return f"Rows to keep (required by {needed})" if needed else "Rows to keep (recommended)"
 
 
 def table(role: str, label: str) -> Path | None:

@@ -1,42 +1,42 @@
-"""A person's own table: what the form says of rows to keep is what the chosen methods do without them."""
+"""The fields of a person's own files: what is given stays until it is taken away."""
+
+from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
-from ui.data.own import needing
-from unlearn.data.base import Dataset, Row
-from unlearn.methods import METHODS
-
-
-def test_required_is_what_refuses_a_table_without_rows_to_keep():
-    data = Dataset(name="mine", title="Mine", roles={"forget": (Row(question="What is red?", answer="red"),)})
-    refused = set()
-    for method in METHODS.values():
-        try:
-            method.from_knobs({}).rows("tiny-authors", data)
-        except ValueError:
-            refused.add(method.title)
-    assert refused == {*needing(METHODS)}
-    assert needing(["npo", "ga", "none such"]) == [METHODS["npo"].title]
+ROWS = b"question,answer\nWho?,Ada\nWhere?,Here\n"
 
 
-@pytest.mark.slow
-def test_the_form_says_so(tmp_path, monkeypatch):
-    from streamlit.testing.v1 import AppTest
+def page() -> None:
+    import streamlit as st
 
+    from ui.data.own import own_data
+
+    st.session_state["made"] = own_data()
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch) -> AppTest:
     monkeypatch.setenv("UNLEARN_RUNS", str(tmp_path))
+    return AppTest.from_function(page, default_timeout=60).run()
 
-    def form(methods):
-        import streamlit as st
 
-        from ui.data import own
+def given(app: AppTest, role: str, name: str | None) -> AppTest:
+    """Upload a file for a role, or take it away again."""
+    field = app.file_uploader(key=f"data.{role}.upload")
+    field.set_value((name, ROWS, "text/csv") if name else None)
+    app.run()
+    assert not app.exception, app.exception
+    return app
 
-        monkey = st.session_state
-        monkey["data.forget.way"] = "paste"
-        monkey["data.forget.paste"] = "question,answer\nWhat is red?,red\nWhat is two?,two"
-        own.own_data(methods)
 
-    for methods, word in ((("npo", "ga"), "required by NPO"), (("ga",), "recommended")):
-        app = AppTest.from_function(form, args=(methods,), default_timeout=60).run()
-        assert not app.exception
-        labels = [one.label for one in app.get("button_group")]
-        assert f"Rows to keep ({word})" in labels
+def test_the_file_to_keep_stays_while_another_one_to_forget_is_chosen(app):
+    given(app, "forget", "old.csv")
+    given(app, "retain", "keep.csv")
+    assert {"forget", "retain"} <= set(app.session_state["made"])
+    given(app, "forget", None)
+    assert app.session_state["made"] == {}
+    given(app, "forget", "new.csv")
+    made = app.session_state["made"]
+    assert [Path(made[role]).name for role in ("forget", "retain")] == ["new.csv", "keep.csv"]

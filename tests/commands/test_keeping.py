@@ -316,3 +316,21 @@ def test_ask_puts_a_question_to_each_model(tmp_path, tiny_folder, store, capsys)
     assert start_is_here(mine)
     for elsewhere in ("owner/never-brought", str(tmp_path / "gone")):
         assert not start_is_here(replace(mine, model=elsewhere))
+
+
+def test_a_study_can_be_renamed_and_what_takes_runs_names_its_own(store, done, capsys):
+    asked = SweepConfig(runs=(config(),), lrs=(1e-3, 1e-4))
+    swept = sweep_record.create(asked, store)
+    assert main(["rename", swept.id, "Two rates", "--json"]) == 0
+    assert said(capsys)["title"] == swept.title == "Two rates"
+    for name in (swept.id, str(swept.path)):
+        assert main(["report", name]) == 2
+        assert f"run: {swept.id} is a sweep, and this takes runs; it has no runs yet." in capsys.readouterr().err
+    swept.append("cell", key="0", run=done.id)
+    assert main(["report", swept.id]) == 2
+    assert f"name one or more of its runs: {done.id}." in capsys.readouterr().err
+    with swept.held():
+        swept.append("state", state="running")
+    swept.append("state", state="done")
+    assert main(["resume", swept.id]) == 2
+    assert f"sweep: {swept.id} is done; only an interrupted, stopped or failed sweep" in capsys.readouterr().err

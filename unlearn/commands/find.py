@@ -9,6 +9,7 @@ from unlearn.results.sweep_record import SweepRecord
 from unlearn.store.disk import is_run_id
 from unlearn.store.runs import Record, Run, RunStore
 from unlearn.store.studies import Study
+from unlearn.store.upkeep import runs_of
 from unlearn.work.sequence import SequenceRecord
 
 # Each folder of a store, and the class of the records in it.
@@ -17,14 +18,21 @@ STUDIES: dict[str, type[Study]] = {
 }
 # The commands whose studies have another name than they.
 COMMANDS = {"search": "tune"}
+# The runs of a study that an error names.
+NAMED = 3
 Kind = TypeVar("Kind", bound=Study)
 
 
 def run_named(text: str, runs: Path) -> Run:
     """Return the run of this id in the store `runs`, or the run at this path, whichever store it lies in.
 
-    ValueError, saying what was looked for, where there is none.
+    ValueError, saying what was looked for, where there is none, and for a study, whose runs it names.
     """
+    if study := _study(text, runs):
+        own = [run.id for run in runs_of(study, store_of(study))]
+        more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
+        such = f"name one or more of its runs: {', '.join(own[:NAMED])}{more}" if own else "it has no runs yet"
+        raise ValueError(f"run: {study.id} is a {kind_of(study)}, and this takes runs; {such}.")
     if not is_path(text):
         return RunStore(runs).get(text)
     path = Path(text).expanduser().absolute()
@@ -40,6 +48,19 @@ def run_named(text: str, runs: Path) -> Run:
 
 def record_named(text: str, runs: Path) -> Record:
     """Return a run, a sequence, a sweep or a search by its id or path, as run_named() does a run."""
+    return _study(text, runs) or run_named(text, runs)
+
+
+def kind_of(record: Record) -> str:
+    """Return what a person calls a record of this kind: "run", "sequence", "sweep" or "search"."""
+    folder = record.path.parent.name
+    if isinstance(record, Run):
+        return "run"
+    return {"searches": "search"}.get(folder, folder.removesuffix("s"))
+
+
+def _study(text: str, runs: Path) -> Study | None:
+    """The study of this id or path, or None where it names none."""
     path = Path(text).expanduser().absolute()
     if is_path(text) and path.parent.name in STUDIES and is_run_id(path.name) and path.is_dir():
         return STUDIES[path.parent.name](path)
@@ -47,7 +68,7 @@ def record_named(text: str, runs: Path) -> Record:
         for folder, study in STUDIES.items():
             if (runs / folder / text).is_dir():
                 return study(runs / folder / text)
-    return run_named(text, runs)
+    return None
 
 
 def study_named(text: str, runs: Path, kind: type[Kind], name: str) -> Kind:

@@ -26,8 +26,8 @@ def add(command: Command) -> None:
     end.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
     text = "Wait at most so many seconds until it has ended (default: 0)."
     end.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help=text)
-    named = command("rename", rename, "give a run another title", store=True)
-    named.add_argument("run", help=RUN)
+    named = command("rename", rename, "give a run or study another title", store=True)
+    named.add_argument("run", help=f"{RUN} Or a sequence or a sweep.")
     named.add_argument("title", help="The new title.")
     gone = command("delete", delete, "delete runs or studies with all their files", store=True)
     gone.add_argument("run", nargs="+", help=f"{RUN} Or a sequence or a sweep.")
@@ -56,8 +56,8 @@ def stop(args: argparse.Namespace) -> int:
 
 
 def rename(args: argparse.Namespace) -> int:
-    """Give a run another title."""
-    found = run_named(args.run, args.runs)
+    """Give a run or study another title."""
+    found = record_named(args.run, args.runs)
     if not args.title.strip():
         raise ValueError("title: is empty; write one.")
     found.set_meta(title=args.title.strip())

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from unlearn.commands import knowing, sequence, sweep, tune, where
-from unlearn.commands.find import record_named, run_named, store_of
+from unlearn.commands.find import kind_of, record_named, run_named, store_of
 from unlearn.commands.options import EVERYWHERE, RUN, add_run_options, check_out, config_of
 from unlearn.commands.parser import Command
 from unlearn.commands.printing import listing, print_run, progress_bar
@@ -147,8 +147,9 @@ def resume(args: argparse.Namespace) -> int:
     """Continue an interrupted, stopped or failed run or study."""
     found = record_named(args.run, args.runs)
     if found.state in ("done", "queued", "running"):
+        kind = kind_of(found)
         raise ValueError(
-            f"run: {found.id} is {found.state}; only an interrupted, stopped or failed run can be resumed."
+            f"{kind}: {found.id} is {found.state}; only an interrupted, stopped or failed {kind} can be resumed."
         )
     if isinstance(found, Run):
         processes.check(found.config, args.processes)

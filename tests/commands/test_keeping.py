@@ -325,7 +325,9 @@ def test_a_study_can_be_renamed_and_what_takes_runs_names_its_own(store, done, c
     assert said(capsys)["title"] == swept.title == "Two rates"
     for name in (swept.id, str(swept.path)):
         assert main(["report", name]) == 2
-        assert f"run: {swept.id} is a sweep, and this takes runs; it has no runs yet." in capsys.readouterr().err
+        assert (
+            f"run: {swept.id} is a sweep, and this takes runs; it has no runs yet." in capsys.readouterr().err
+        )
     swept.append("cell", key="0", run=done.id)
     assert main(["report", swept.id]) == 2
     assert f"name one or more of its runs: {done.id}." in capsys.readouterr().err
@@ -333,4 +335,6 @@ def test_a_study_can_be_renamed_and_what_takes_runs_names_its_own(store, done, c
         swept.append("state", state="running")
     swept.append("state", state="done")
     assert main(["resume", swept.id]) == 2
-    assert f"sweep: {swept.id} is done; only an interrupted, stopped or failed sweep" in capsys.readouterr().err
+    assert (
+        f"sweep: {swept.id} is done; only an interrupted, stopped or failed sweep" in capsys.readouterr().err
+    )

@@ -67,7 +67,9 @@ def test_rows_of_questions_and_of_texts():
 
 def test_empty_answers_are_left_out_and_said():
     empty = {"question": "x", "answer": "  "}
-    with pytest.raises(ValueError, match=r"at least one row with 'question' and 'answer' filled, got none of 2"):
+    with pytest.raises(
+        ValueError, match=r"at least one row with 'question' and 'answer' filled, got none of 2"
+    ):
         read_rows(table(empty, empty), "forget")
     data = dataset_from_tables("mine", {"forget": table(RECORDS[0], empty, RECORDS[1])})
     assert [row.place for row in data.rows("forget")] == [1, 3]

@@ -152,7 +152,9 @@ def result(made: Dataset, data: JsonObject, command: list[str]) -> None:
         f"{TITLES[role].lower()} {count:,}" for role, count in counts.items() if role != "forget"
     )
     forgotten = "row" if counts["forget"] == 1 else "rows"
-    st.markdown(f"**{shell.plain(made.name)}**: {counts['forget']:,} {forgotten} to forget{requests}; {rest}.")
+    st.markdown(
+        f"**{shell.plain(made.name)}**: {counts['forget']:,} {forgotten} to forget{requests}; {rest}."
+    )
     browse.leaking(made, _leaks(made.hash(), made), "split")
     with st.container(horizontal=True):
         if st.button("Use it on Unlearn", type="primary", icon=":material/ink_eraser:", key="split.use"):

@@ -31,7 +31,9 @@ def run_named(text: str, runs: Path) -> Run:
     if study := _study(text, runs):
         own = [run.id for run in runs_of(study, store_of(study))]
         more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
-        such = f"name one or more of its runs: {', '.join(own[:NAMED])}{more}" if own else "it has no runs yet"
+        such = (
+            f"name one or more of its runs: {', '.join(own[:NAMED])}{more}" if own else "it has no runs yet"
+        )
         raise ValueError(f"run: {study.id} is a {kind_of(study)}, and this takes runs; {such}.")
     if not is_path(text):
         return RunStore(runs).get(text)

@@ -80,7 +80,8 @@ def add(command: Command) -> None:
     name = tried.add_argument(
         "name",
         default="all",
-        help="an attack, several with commas between them, or all; with --sweep beginnings of settings (there the default is all)",
+        help="an attack, several with commas between them, or all; with --sweep beginnings of settings "
+        "(there the default is all)",
     )
     tried.add_argument(
         "--sweep",

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from unlearn.commands.find import record_named, run_named, store_of
+from unlearn.commands.find import record_named, store_of
 from unlearn.commands.options import RUN
 from unlearn.commands.parser import Command
 from unlearn.store import upkeep

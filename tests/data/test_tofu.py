@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from huggingface_hub import constants
 
 from unlearn.data import benchmarks, hub, tofu
 
@@ -52,9 +53,11 @@ def test_it_stays_small_and_keeps_its_licence():
 
 
 @pytest.fixture
-def silent_hub(monkeypatch):
-    """A machine without a network; counts who looks for a host."""
+def silent_hub(monkeypatch, tmp_path):
+    """A machine without a network and without a copy of TOFU; counts who looks for a host."""
     asked = []
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
 
     def nobody(*args, **more):
         asked.append(args[0])

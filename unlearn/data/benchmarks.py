@@ -16,6 +16,7 @@ from pathlib import Path
 
 from unlearn.data import hub, tofu
 from unlearn.data.base import Dataset, Row
+from unlearn.data.files import cached
 from unlearn.data.files.read import read_table
 from unlearn.data.tables import asked_otherwise, read_rows
 
@@ -93,10 +94,16 @@ class Bundled(Source):
 
 
 def source_for(name: str, folder: Path | None, where: str) -> Source:
-    """Return a folder, the hub, or where the hub does not answer the bundled part of TOFU, as a source."""
+    """Return a folder or the hub as a source. Where the hub does not answer, it is the copy that a cache keeps, or else
+    the bundled part of TOFU.
+    """
     if folder is not None:
         return Source(folder)
-    if not name.startswith("tofu-") or hub.answers(where):
+    if hub.answers(where):
+        return Source(where)
+    if copy := cached.copy_of(where):
+        return Source(copy, [hub.without_hub(copy)])
+    if not name.startswith("tofu-"):
         return Source(where)
     note = (
         f"The hub does not answer, so the bundled part of TOFU was read: of what is to be kept {tofu.BUNDLED:,} rows, "
@@ -261,7 +268,7 @@ def _rwku(name: str, folder: Path | None) -> Dataset:
 def rwku_folder(name: str, folder: Path | None) -> Path:
     """Return where the files of one subject lie: in this copy of the benchmark, or in what the hub sends."""
     subject = name.partition(":")[2]
-    base = folder if folder is not None else _rwku_snapshot(subject)
+    base = cached.resolved(folder) if folder is not None else _rwku_snapshot(subject)
     return base / "Target" / subject if (base / "Target" / subject).is_dir() else base
 
 

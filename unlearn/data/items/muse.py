@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearn.data.base import Row
-from unlearn.data.benchmarks import MUSE_HUB, Source
+from unlearn.data.benchmarks import MUSE_HUB, source_for
 from unlearn.data.items.base import Items, Part
 
 VERBATIM_ROOM, QUESTION_ROOM = 128, 32
@@ -18,7 +18,7 @@ VERBATIM_ROOM, QUESTION_ROOM = 128, 32
 
 def items(name: str, folder: Path | None) -> Items:
     """Return the parts of muse-news or muse-books."""
-    source = Source(folder if folder is not None else MUSE_HUB[name.partition("-")[2]])
+    source = source_for(name, folder, MUSE_HUB[name.partition("-")[2]])
     parts: dict[str, Part] = {}
     opened = source.records("verbmem", "forget", ("prompt", "gt"), "verbatim memorisation")
     if opened:

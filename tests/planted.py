@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from unlearn.data.base import Row
 from unlearn.metrics import Observation
+from unlearn.metrics.memory.nll import text_nll
 
 
 def token(lp, rank=0, mu=-1.0, sigma=1.0, id=5):
@@ -53,6 +54,10 @@ class Planted:
 
     def wrong_nll(self, when, role):
         return self.wrong[when, role]
+
+    def otherwise(self, when):
+        pairs = zip(self.seen(when, "paraphrase"), self.wrong_nll(when, "paraphrase"), strict=True)
+        return [(text_nll(right), wrong) for right, wrong in pairs]
 
     def entities(self, role):
         return self.flags[role]

@@ -15,6 +15,7 @@ from unlearn.measure.evaluate import (
     evaluate,
     evaluate_with_counts,
     observe,
+    otherwise_to_score,
     rows_to_score,
 )
 from unlearn.measure.generating import generate
@@ -356,3 +357,23 @@ def test_the_cache_is_bounded_and_keeps_no_nan(tmp_path, seen, monkeypatch):
     spoilt = replace(seen[0], tokens=({**seen[0].tokens[0], "lp": float("nan")},))
     score_cache.write(tmp_path, IDENTITY, [spoilt])
     assert score_cache.read(tmp_path, IDENTITY) is None
+
+
+@pytest.mark.parametrize(("name", "facts"), [("authors", 90), ("snippets", 40), ("capitals", 22)])
+def test_forget_quality_reads_each_fact_that_forget_reads_in_one_other_wording(name, facts):
+    from unlearn.data import catalogue
+
+    data = catalogue.load(name)
+    found = otherwise_to_score(data)
+    assert len(found) == facts == len(rows_to_score(data)["forget"])
+    assert len({(row.subject, row.attribute, row.answer) for row in found}) == facts
+    assert set(found) <= set(data.rows("paraphrase"))
+
+
+def test_of_many_facts_forget_quality_reads_as_many_as_forget():
+    rows = tuple(Row(question=f"q{i}", answer="yes", wrong=("no",)) for i in range(200))
+    data = Dataset(name="t", title="T", roles={"forget": rows, "paraphrase": rows})
+    found = otherwise_to_score(data)
+    # Rows that name nobody are a fact each, though all have one answer.
+    assert found == rows_to_score(data)["forget"]
+    assert len(found) == FORGET_LIMIT

@@ -47,6 +47,11 @@ def test_before_is_found_out_and_the_retrained_model_is_at_chance(judged):
     assert values(record, "el_3")["before"] == 1.0
     assert values(record, "forget_quality", "paraphrase")["retrained"] == 1.0
     assert values(record, "forget_quality", "paraphrase")["before"] < 1e-6
+    # It reads as many facts as the role forget, each in one other wording.
+    counts = {score["n"] for score in record["metrics"]["forget_quality"]["scores"]}
+    assert counts == {
+        score["n"] for score in record["metrics"]["exact"]["scores"] if score["role"] == "forget"
+    }
     assert values(record, "kl_retrain")["retrained"] == 0.0
     assert values(record, "kl_retrain")["before"] > 1.0
     assert values(record, "choice")["before"] > values(record, "choice")["retrained"] + 0.5

@@ -111,8 +111,9 @@ def test_truth_ratio_quality_and_choice():
     quality = scores("forget_quality", planted)
     truth = ratios("retrained", "paraphrase")
     for when in ("before", "after"):
-        want = stats.ks_2samp(ratios(when, "paraphrase"), truth).pvalue
-        assert quality[when, "paraphrase"].value == pytest.approx(want, abs=1e-9)
+        want = stats.ks_2samp(ratios(when, "paraphrase"), truth)
+        assert quality[when, "paraphrase"].value == pytest.approx(want.pvalue, abs=1e-9)
+        assert quality[when, "paraphrase"].details == {"d": want.statistic, "n": 19, "n_retrained": 19}
     assert quality["retrained", "paraphrase"].value == 1.0
     hits = [
         -np.mean([t["lp"] for t in o.tokens]) < min(w)

@@ -82,6 +82,24 @@ def test_wrong_answers(evidence):
             assert value == pytest.approx(-float(lps.gather(1, ids[:, None]).mean()), abs=1e-5)
 
 
+def test_the_same_asked_otherwise_is_read_for_as_many_facts_as_are_given(evidence, folders):
+    """Rows of their own, and without such rows those of the role paraphrase."""
+
+    def nll(row, answer):
+        lps, ids, _ = whole(evidence, "after", replace(row, answer=answer, entities=()))
+        return -float(lps.gather(1, ids[:, None]).mean())
+
+    marked, plain, text = ROWS["forget"]
+    names, held = {w: w for w in folders}, evidence.reader.model
+    own = ModelEvidence(ROWS, held, names, max_length=128, otherwise=[marked, plain, text])
+    role = ModelEvidence({"paraphrase": [marked, plain]}, held, names, max_length=128)
+    for found in (own.otherwise("after"), role.otherwise("after")):
+        assert len(found) == 2
+        for row, (right, wrong) in zip((marked, plain), found, strict=True):
+            assert right == pytest.approx(nll(row, row.answer), abs=1e-4)
+            assert list(wrong) == pytest.approx([nll(row, one) for one in row.wrong], abs=1e-4)
+
+
 def test_divergence_and_features(evidence):
     for role in ROWS:
         found = evidence.divergence("retrained", "after", role)

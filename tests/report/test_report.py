@@ -102,6 +102,12 @@ def test_further_metrics_and_their_intervals(store, tmp_path):
     text = Tags(written([run], tmp_path)).text
     assert "0.61 [0.55, 0.67]" in text
     assert "AUC of telling" in text
+    # A p-value never stands alone.
+    tested = {"when": "after", "role": "paraphrase", "value": 0.031, "n": 90, "per_example": []}
+    write_json(run.path / "metrics.json", metrics(scores=[tested | {"details": {"d": 0.214}}]))
+    text = Tags(written([run], tmp_path)).text
+    assert "0.031 (D 0.214)" in text
+    assert "90" in text
 
 
 def attacked(says="suppressed", **changes):

@@ -153,8 +153,10 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _around(row: JsonView) -> str:
-    """The 95 % interval of the value after, where there is one."""
+    """The 95 % interval of the value after, or a test's D beside its p-value, where there is one."""
     ends = row.get("interval")
+    if row.get("d") is not None:
+        return f"   after: D {number(row['d'])}"
     return f"   after: {number(ends[0])} to {number(ends[1])}" if ends else ""
 
 

@@ -35,13 +35,27 @@ def rows_to_score(data: Dataset) -> dict[str, list[Row]]:
     """
     chosen = {}
     for role in ROLES:
-        rows = list(data.score_rows(role))
-        limit = FORGET_LIMIT if role == "forget" else LIMIT
-        if len(rows) > limit:
-            rows = [rows[i] for i in sorted(random.Random(0).sample(range(len(rows)), limit))]
+        rows = _at_most(FORGET_LIMIT if role == "forget" else LIMIT, data.score_rows(role))
         if rows:
             chosen[role] = rows
     return chosen
+
+
+def otherwise_to_score(data: Dataset) -> list[Row]:
+    """Return the forget questions in other words that forget quality reads: each fact once, as many facts as the forget
+    role is scored on. Two wordings of one fact would count as two drawings of a test that wants them independent.
+    """
+    facts: dict[object, Row] = {}
+    for at, row in enumerate(data.score_rows("paraphrase")):
+        facts.setdefault((row.subject, row.attribute, row.answer) if row.subject else at, row)
+    return _at_most(FORGET_LIMIT, list(facts.values()))
+
+
+def _at_most(limit: int, rows: Sequence[Row]) -> list[Row]:
+    """All of the rows, or so many of them, always the same ones."""
+    if len(rows) <= limit:
+        return list(rows)
+    return [rows[i] for i in sorted(random.Random(0).sample(range(len(rows)), limit))]
 
 
 def evaluate(

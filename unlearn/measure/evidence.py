@@ -33,6 +33,7 @@ from unlearn.measure.prefixes import continue_all, plan
 from unlearn.measure.reader import Reader, each
 from unlearn.metrics import Observation
 from unlearn.metrics.base import Answered
+from unlearn.metrics.memory.nll import text_nll
 from unlearn.models.load import Loaded
 from unlearn.store.shapes import JsonObject
 
@@ -50,7 +51,8 @@ class ModelEvidence:
     for the models that exist. store: the folder whose cache is used (None: no cache). progress(phrase,
     fraction) is called while reading. keeps: the roles whose states will be asked for, so that they are not
     read a second time. items: finds the items of the run's benchmark, when a metric of it asks for them. encoder: what
-    turns texts into vectors, for metrics that ask for them.
+    turns texts into vectors, for metrics that ask for them. otherwise: the forget questions in other words, each fact
+    once, where these are not the rows of the role paraphrase.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class ModelEvidence:
         progress: Callable[[str, float], None] = lambda phrase, fraction: None,
         items: Callable[[], Items] = lambda: Items({}),
         encoder: TextEncoder | None = None,
+        otherwise: Sequence[Row] | None = None,
     ) -> None:
         self._find_items, self.encoder = items, encoder
+        self._otherwise = otherwise
         self.chosen, self.hashes, self.data_hash = chosen, hashes, data_hash
         self.reader, self.store = Reader(load, max_length, progress), store
         self.keeps: Collection[str] = ()
@@ -143,6 +147,24 @@ class ModelEvidence:
             return [[next(values) for _ in row.wrong] for row in self.rows(role)]
 
         return self._kept(when, {"what": "wrong answers", "role": role}, read)
+
+    def otherwise(self, when: str) -> Sequence[tuple[float, Sequence[float]]]:
+        """Return for each forget question in other words, each fact once, the mean token NLL of the right answer and of
+        each wrong one.
+        """
+        if self._otherwise is None:
+            pairs = zip(self.seen(when, "paraphrase"), self.wrong_nll(when, "paraphrase"), strict=True)
+            return [(text_nll(right), wrong) for right, wrong in pairs]
+        asked = [row for row in self._otherwise if row.wrong]
+
+        def read() -> list[list[float]]:
+            rows = [replace(r, answer=a, entities=()) for r in asked for a in (r.answer, *r.wrong)]
+            values = iter(self.reader.mean_nlls(when, self.reader.encode(when, rows)))
+            return [[next(values) for _ in (row.answer, *row.wrong)] for row in asked]
+
+        which = _digest([row.question for row in asked])
+        found = self._kept(when, {"what": "asked otherwise", "rows": which}, read)
+        return [(right, wrong) for right, *wrong in found]
 
     def generation_nll(self, when: str, role: str) -> Sequence[float | None]:
         """Return for each continuation of `when` its mean token NLL under the model before."""

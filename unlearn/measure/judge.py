@@ -17,7 +17,7 @@ from unlearn.data.items.find import items_of
 from unlearn.data.prompts import in_format
 from unlearn.measure.ask import load_source
 from unlearn.measure.encoder import TextEncoder
-from unlearn.measure.evaluate import rows_to_score
+from unlearn.measure.evaluate import otherwise_to_score, rows_to_score
 from unlearn.measure.evidence import ModelEvidence
 from unlearn.measure.tofu_log import log_of
 from unlearn.metrics import BENCHMARKS, EVERY, METRICS, Comparison, Metric
@@ -34,7 +34,7 @@ from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 
 # Raise this number when a definition changes.
-FORMAT = 2
+FORMAT = 3
 FILE = "metrics.json"
 Progress = Callable[[str, float], None]
 
@@ -255,7 +255,8 @@ def read_metrics(run: Run) -> JsonObject:
 
 def table(record: JsonView) -> list[JsonObject]:
     """Return one row for each metric and role: {"metric", "title", "role", "n", "ideal", "before", "after",
-    "retrained", "interval"}. interval: the 95 % interval of the value after, where there is one.
+    "retrained", "interval", "d"}. interval: the 95 % interval of the value after, d: the D of a test whose p-value it
+    is; each where there is one.
     """
     rows: dict[tuple[str, str], JsonObject] = {}
     for name, found in record.get("metrics", {}).items():
@@ -265,8 +266,9 @@ def table(record: JsonView) -> list[JsonObject]:
                 {"metric": name, "title": found["title"], "role": score["role"], "ideal": found["ideal"]},
             )
             row[score["when"]], row["n"] = score["value"], score["n"]
-            if score["when"] == "after" and (ends := score.get("details", {}).get("interval")):
-                row["interval"] = ends
+            if score["when"] == "after":
+                details = score.get("details", {})
+                row |= {key: details[key] for key in ("interval", "d") if details.get(key) is not None}
     return list(rows.values())
 
 
@@ -305,6 +307,7 @@ def evidence_of(
         max_length=config.max_length,
         store=run.path.parent,
         items=lambda: benchmark.items(config, roots),
+        otherwise=otherwise_to_score(data),
     )
     versions = {name: version(name) for name in ("torch", "transformers", "scikit-learn", "rouge-score")}
     identity = {**hashes, "data": data.hash(), "max_length": config.max_length, "format": FORMAT} | versions

@@ -118,6 +118,11 @@ class Evidence(Protocol):
     def wrong_nll(self, when: str, role: str) -> Sequence[Sequence[float]]:
         """Return for each row the mean token NLL of each wrong answer in the place of the right one."""
 
+    def otherwise(self, when: str) -> Sequence[tuple[float, Sequence[float]]]:
+        """Return for each forget question in other words, each fact once, the mean token NLL of the right answer and of
+        each wrong one.
+        """
+
     def entities(self, role: str) -> Sequence[Sequence[bool]]:
         """Return for each row one flag per answer token: whether it is in an entity of the answer."""
 

@@ -14,7 +14,7 @@ from unlearn.results.compare import LETTERS, number, rounded
 from unlearn.store import records
 from unlearn.store.config import FORMATS, formats_of
 from unlearn.store.runs import Run
-from unlearn.store.shapes import JsonObject, JsonView
+from unlearn.store.shapes import JsonObject, JsonView, real
 
 
 def headline(run: Run) -> str:
@@ -156,7 +156,10 @@ def _measure(entry_name: str, entry: JsonView, score: JsonView, runs: int) -> Js
 
 def _fill(row: JsonObject, column: int, score: JsonView) -> None:
     value, when = rounded(score["value"]), score.get("when", "after")
-    value += _ends((score.get("details") or {}).get("interval"))
+    details = score.get("details") or {}
+    value += _ends(details.get("interval"))
+    # A p-value alone does not say how far two models are apart.
+    value += f" (D {rounded(details['d'])})" if real(details.get("d")) else ""
     if when == "after":
         row["after"][column] = value
     elif row.get(when) == "–":

@@ -7,7 +7,7 @@ What has a row is not made again, so the command may be cut and begun anew. A ro
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +42,26 @@ def part_of(task: Member | robust.Trial) -> str:
     return POOL if isinstance(task, Member) else ROBUSTNESS
 
 
-def missing(rows: list[JsonObject]) -> list[Member | robust.Trial]:
+def rows_of(path: Path) -> list[JsonObject]:
+    """Return the rows of the record at this path. There are none where nothing can be read there."""
+    found = read_json(path).get("rows", [])
+    return found if isinstance(found, list) else []
+
+
+def keep(path: Path, header: JsonView, new: Sequence[JsonObject]) -> list[JsonObject]:
+    """Write these rows into the record at this path, each in the place of one that failed before, and return those that
+    it did not have.
+    """
+    rows = rows_of(path)
+    fresh = [row for row in new if row not in rows]
+    if fresh:
+        replaced = {(row["part"], row["name"]) for row in fresh}
+        rows = [old for old in rows if (old["part"], old["name"]) not in replaced] + fresh
+        write_json(path, {"header": dict(header), "format": FORMAT, "titles": titles(), "rows": rows})
+    return fresh
+
+
+def missing(rows: Sequence[JsonView]) -> list[Member | robust.Trial]:
     """Return the tasks that have no row with scores yet."""
     done = {(row["part"], row["name"]) for row in rows if not row.get("failed")}
     return [task for task in tasks() if (part_of(task), task.name) not in done]
@@ -53,17 +72,16 @@ def carry_out(
     header: JsonView,
     *,
     most: int | None = None,
+    names: Collection[str] | None = None,
     say: Callable[[JsonView], None] = lambda row: None,
     clock: Callable[[], float] = time.process_time,
 ) -> int:
     """Make what is missing in the record at this path, at most so many models, and return how many rows were written.
 
-    say is called with each row once it is on the disk.
+    names: of the models that count; all by default. say is called with each row once it is on the disk.
     """
-    known_rows = read_json(path).get("rows", [])
-    rows: list[JsonObject] = known_rows if isinstance(known_rows, list) else []
     worlds: dict[int, World] = {}
-    todo = missing(rows)[:most]
+    todo = [task for task in missing(rows_of(path)) if names is None or task.name in names][:most]
     with TemporaryDirectory(prefix="unlearn-trust-") as folder:
         for task in todo:
             world = worlds.setdefault(task.world, World(task.world))
@@ -73,8 +91,7 @@ def carry_out(
             found = one(world, task, Path(folder))
             row = {"name": task.name, "part": part_of(task), "world": task.world, "commit": header["commit"]}
             row |= rounded(found) | {"seconds": round(clock() - began, 2)}
-            rows = [old for old in rows if (old["part"], old["name"]) != (row["part"], row["name"])] + [row]
-            write_json(path, {"header": dict(header), "format": FORMAT, "titles": titles(), "rows": rows})
+            keep(path, header, [row])
             say(row)
     return len(todo)
 

@@ -33,6 +33,18 @@ def test_the_rows_wrong_answers_come_first_and_repeat(tiny):
     assert {one.source for one in found[1]} == {"model"}
 
 
+def test_a_wrong_answer_of_the_rows_that_is_right_is_never_taught(tiny):
+    model, tokenizer = tiny
+    rows = [
+        Row(question="What is red?", answer="blue green", wrong=(" Blue green.", "two", "one")),
+        Row(question="What is one?", answer="two", wrong=("two",)),
+    ]
+    found = alternates_of(model, tokenizer, stream(tokenizer, rows), 2, "rows")
+    assert [one.text for one in found[0]] == ["two", "one"]
+    # None is left of the second row's, so the model is asked.
+    assert {one.source for one in found[1]} == {"model"}
+
+
 def test_the_model_is_asked_and_never_gives_the_truth(tiny, monkeypatch):
     model, tokenizer = tiny
     said = iter([["Two.", " red", "red"], ["blue", "", "two"]])

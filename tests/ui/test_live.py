@@ -142,3 +142,17 @@ def test_a_run_of_another_process_names_the_command_that_stops_it(store):  # noq
         shown = words(opened("launch", run=run.id)).replace("\\", "")
     assert f"unlearn stop {run.id}" in shown
     assert "Ctrl-C" not in shown
+
+
+@pytest.mark.slow
+def test_the_other_answers_of_a_run_are_a_table_with_their_source(store):  # noqa: F811
+    run = planted(store, method="altpo")
+    row = {"text": 0, "answer": "Lisbon", "alternates": ["Porto", "Faro"], "source": "model"}
+    run.append("note", alternates=[row, row | {"answer": "Oslo", "source": "rows"}])
+    app = opened("launch", run=run.id)
+    assert "Other answers that it is taught" in [one.label for one in app.expander]
+    (table,) = [frame.value for frame in app.dataframe if "taught instead" in frame.value]
+    assert table.to_dict("records") == [
+        {"answer": "Lisbon", "taught instead": "Porto · Faro", "from": "the model itself"},
+        {"answer": "Oslo", "taught instead": "Porto · Faro", "from": "the data's wrong answers"},
+    ]

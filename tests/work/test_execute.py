@@ -6,6 +6,7 @@ from conftest import small_run
 from unlearn.data.catalogue import load
 from unlearn.measure import evaluate
 from unlearn.store.runs import RunConfig, RunStore
+from unlearn.training.alternates import usable
 from unlearn.work.execute import execute
 
 
@@ -63,3 +64,15 @@ def test_a_run_says_what_its_method_read_in_place_of_rows_that_are_missing(tmp_p
     told = [event["text"] for event in run.events("note") if "role general" in event.get("text", "")]
     assert len(told) == 1
     assert told[0].startswith("forget has no rows of the role general, so bundled everyday facts")
+
+
+@pytest.mark.slow
+def test_a_run_of_altpo_keeps_the_other_answers_as_a_table(tmp_path):
+    run = small_run(tmp_path, method="altpo", epochs=1, knobs={"alternates": 3})
+    (note,) = [event for event in run.events("note") if "alternates" in event]
+    table = {row["answer"]: row for row in note["alternates"]}
+    assert set(table) == {"red red", "green green", "blue blue"}
+    for answer, row in table.items():
+        assert len(row["alternates"]) == 3
+        assert all(usable(text, answer) for text in row["alternates"])
+        assert row["source"] in ("model", "another text")

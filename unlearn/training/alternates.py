@@ -44,8 +44,10 @@ def alternates_of(
     for example in batches.forget:
         draw = Random(f"{batches.seed} alternates {example.key}")
         row = batches.asked.get(example.key)
-        own = [Alternate(text, "rows") for text in (row.wrong if row and source == "rows" else ())][:count]
         true = row.answer if row else _said(tokenizer, example.answer_ids)
+        given = row.wrong if row and source == "rows" else ()
+        # A table may list the right answer among the wrong ones.
+        own = [Alternate(text, "rows") for text in given if usable(text, true)][:count]
         if not own:
             own = _asked(model, tokenizer, example, row, true, count, draw)
         if not own:

@@ -16,7 +16,7 @@ shell.head(
 )
 waking.wait_for_torch()
 
-from unlearn.methods import METHODS, OFFERED  # noqa: E402  (needs torch, which is there now)
+from unlearn.methods import AFTER, METHODS, OFFERED  # noqa: E402  (needs torch, which is there now)
 
 VIEWS = {"methods": "The methods", "explorer": "Gradient explorer"}
 wanted = st.query_params.get("view", "methods")
@@ -41,7 +41,8 @@ view = st.segmented_control(
 if view == "explorer":
     explorer(METHODS)
 else:
-    facts(OFFERED[pick.choose("Method", "method", list(OFFERED), lambda name: OFFERED[name].title)])
+    told = OFFERED | AFTER
+    facts(told[pick.choose("Method", "method", list(told), lambda name: told[name].title)])
     st.subheader("All methods at a glance", anchor=False)
-    at_a_glance(overview(OFFERED))
+    at_a_glance(overview(told))
     section()

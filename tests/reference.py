@@ -166,6 +166,15 @@ def me(model, ref, forget, retain, method, kept):
     return method.forget_weight * apart + method.retain_weight * nll(model, retain)
 
 
+def undo(model, ref, forget, retain, method, kept):
+    total, count = 0.0, 0
+    for example in retain:
+        student, teacher = (torch.softmax(answers_of(m, example)[0], -1) for m in (model, ref))
+        total = total + (teacher * (torch.log(teacher) - torch.log(student))).sum()
+        count += len(student)
+    return method.retain_weight * total / count
+
+
 def weighted(model, forget, weight):
     losses = torch.cat([token_nlls(model, example) for example in forget])
     weights = torch.tensor([weight(math.exp(-float(loss))) for loss in losses.detach()], dtype=torch.float64)
@@ -244,6 +253,7 @@ LOSSES = {
     "finetune": finetune,
     "retrain": retrain,
     "sisa": retrain,
+    "undo": undo,
 }
 
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from seed import seed_run
 
-from unlearn.__main__ import main
+from unlearn.__main__ import main, parser
+from unlearn.commands.undo import step_after
 from unlearn.models.load import load
 from unlearn.models.tuning import load_trained
 from unlearn.store.runs import RunStore
@@ -75,6 +77,18 @@ def test_what_cannot_follow_is_said_before(words, said, store, started, capsys):
     assert main([*words, "--runs", str(store)]) == 2
     assert said in capsys.readouterr().err
     assert len(RunStore(store).list()) == count
+
+
+def test_share_and_noise_are_the_step_s_and_the_rest_is_tuned_or_said(tmp_path):
+    run = seed_run(RunStore(tmp_path))
+    words = ["undo", run.id, "--share", "0.4", "--noise", "0.1", "--seed", "7"]
+    config = step_after(run, parser().parse_args(words))
+    assert (config.method, config.start, config.seed) == ("undo", run.id, 7)
+    assert (config.knobs["share"], config.knobs["noise"]) == (0.4, 0.1)
+    own = step_after(run, parser().parse_args(words[:2]))
+    assert (own.knobs["share"], own.knobs["noise"]) == (0.25, 0.0)
+    with pytest.raises(ValueError, match=r"noise must lie in \[0, 1\], got 2"):
+        step_after(run, parser().parse_args([*words[:2], "--noise", "2"]))
 
 
 def test_a_share_beyond_all_is_refused(store, started, capsys):

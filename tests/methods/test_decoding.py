@@ -9,15 +9,17 @@ from conftest import small_run
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from unlearn.__main__ import main
 from unlearn.attacks import dial
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import collate, encode
 from unlearn.measure.generating import generate
 from unlearn.methods import AFTER, DECODING, METHODS, OFFERED, method_named
-from unlearn.models.exported import kind_of
 from unlearn.models.joined.decoding import decoded
 from unlearn.models.load import load
 from unlearn.models.tuning import load_trained
+from unlearn.results import compare
+from unlearn.work import publish, stress
 
 PROMPT, ANSWER = "Question: What is the capital of one?\nAnswer:", " Where red is two"
 
@@ -119,8 +121,8 @@ def test_they_are_offered_beside_the_methods_that_change_weights():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DECODING)
-def test_a_run_changes_no_weight_is_not_exported_and_the_dial_switches_it_off(tmp_path, name):
+@pytest.mark.parametrize("name", [n for n, m in OFFERED.items() if not m.changes_weights])
+def test_a_run_changes_no_weight_is_not_exported_and_the_dial_switches_it_off(tmp_path, name, capsys):
     run = small_run(tmp_path, method=name, tuning="full", epochs=8, lr=1e-2)
     start = AutoModelForCausalLM.from_pretrained(tmp_path / "model").state_dict()
     (file,) = (run.path / "model").glob("*.safetensors")
@@ -129,10 +131,23 @@ def test_a_run_changes_no_weight_is_not_exported_and_the_dial_switches_it_off(tm
     assert all(torch.equal(start[key], value) for key, value in inside.items())
     scores = run.scores()
     assert scores["after"]["forget"]["nll"] > scores["before"]["forget"]["nll"]
-    with pytest.raises(
-        ValueError, match="whoever has the weights has the knowledge, so they are not handed on"
-    ):
-        kind_of(run)
+    for kind in ("", "merged", "adapter"):
+        with pytest.raises(ValueError, match="has the knowledge, so they are not handed on"):
+            publish.export(run, tmp_path / "out", kind)
+    with pytest.raises(ValueError, match="so they are not handed on"):
+        publish.push(run, "me/it")
+    assert not (tmp_path / "out").exists()
+    assert main(["export", str(run.path), str(tmp_path / "run.zip")]) == 0
+    assert "whoever has the file has the knowledge" in capsys.readouterr().err
+    # They are attacked and compared like any other.
+    told = stress.attack(run, ["prefix", "quantise", "relearn", "dial"], roots=[tmp_path])["attacks"]
+    assert {n for n, entry in told.items() if entry["reason"]} == set(), told
+    # At 0 the dial gives the start's own answers.
+    assert told["dial"]["after"] == told["dial"]["before"]
+    other = small_run(tmp_path, method="ga", epochs=1)
+    rows = compare.pair_samples([run, other])
+    assert {row["role"] for row in rows} == {"forget", "retain"}
+    assert all(row["a"] and row["b"] for row in rows)
     loaded = load_trained(run)
     ids = list(loaded.tokenizer("Question: What is red?\nAnswer:")["input_ids"])
     before = log_probs(load(str(tmp_path / "model")).model, ids)

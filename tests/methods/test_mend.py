@@ -167,6 +167,10 @@ def test_the_editor_learns_and_the_forget_texts_become_less_likely(scene):
     assert steps[-1][0].terms["forget NLL before its edit"] == pytest.approx(then, rel=1e-4)
 
 
+def test_its_text_says_how_far_it_is_the_papers():
+    assert "How far it is the paper's: MEND is made to change an answer to a given one" in MEND.risk
+
+
 def test_the_last_blocks_alone_are_edited():
     method = METHODS["mend"](blocks=1)
     names = ("model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight", "model.norm.weight")

@@ -10,7 +10,7 @@ from reference import LOSSES, undial_optimum
 from unlearn.compute.head import soft_cross_entropy
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Batch, Example, collate, encode
-from unlearn.methods import METHODS, method_named
+from unlearn.methods import AFTER, METHODS, method_named
 from unlearn.methods.answer.undial import lowered
 from unlearn.methods.base import ORIGINS
 from unlearn.methods.push.npo import npo
@@ -80,6 +80,9 @@ def moved(model, seed=1, scale=0.05):
     return other
 
 
+# UNDO is no choice of its own, and keeps the same promises.
+EVERY = METHODS | AFTER
+
 KNOBS = {  # where the defaults leave hardly any forget term on a model that knows nothing yet
     "simnpo": {"beta": 0.5, "delta": 4.0},
     "wga": {"beta": 0.2},
@@ -90,7 +93,7 @@ KNOBS = {  # where the defaults leave hardly any forget term on a model that kno
 
 def make(name):
     """A method with a retain term wherever it can have one."""
-    cls = METHODS[name]
+    cls = EVERY[name]
     weights = {"retain_weight": 0.7} if any(k.name == "retain_weight" for k in cls.knobs()) else {}
     return cls(**weights, **KNOBS.get(name, {}))
 
@@ -104,7 +107,7 @@ def scene(tiny):
 # -- golden values ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_loss_equals_float64_reference(scene, name):
     ref_model, tokenizer, forget, retain = scene
     model, method = moved(ref_model), make(name)
@@ -116,7 +119,7 @@ def test_loss_equals_float64_reference(scene, name):
     assert sum(terms.values()).item() == pytest.approx(want.item(), rel=2e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_gradient_equals_float64_reference(scene, name):
     ref_model, tokenizer, forget, retain = scene
     model, method = moved(ref_model), make(name)
@@ -204,7 +207,7 @@ def total(method, model, ref, batch):
     return float(sum(method.loss(model, ref, batch).values()).detach())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_padding_and_order_change_nothing(scene, name):
     ref_model, tokenizer, forget, retain = scene
     model, method = moved(ref_model), make(name)
@@ -217,7 +220,7 @@ def test_padding_and_order_change_nothing(scene, name):
     assert total(method, model, ref, turned) == pytest.approx(plain, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_prompt_enters_no_mean(scene, name):
     """Labelling a prompt token changes the loss: so unlabelled ones were really left out."""
     ref_model, tokenizer, forget, retain = scene
@@ -232,7 +235,7 @@ def test_prompt_enters_no_mean(scene, name):
     assert total(method, model, ref, batch_of(tokenizer, *sides, method)) != pytest.approx(plain, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_accumulation_equals_one_batch(scene, name):
     ref_model, tokenizer, forget, retain = scene
     method = make(name)
@@ -251,7 +254,7 @@ def test_accumulation_equals_one_batch(scene, name):
     assert torch.allclose(whole, halves, rtol=1e-3, atol=1e-5 * float(whole.abs().max()))
 
 
-@pytest.mark.parametrize(("name", "tuning"), [(n, t) for n, m in METHODS.items() for t in m.tunings])
+@pytest.mark.parametrize(("name", "tuning"), [(n, t) for n, m in EVERY.items() for t in m.tunings])
 def test_model_moves_and_reference_does_not(scene, name, tuning):
     from unlearn.models.tuning import install
     from unlearn.store.runs import RunConfig
@@ -280,9 +283,9 @@ def test_model_moves_and_reference_does_not(scene, name, tuning):
         assert torch.allclose(ref.sums(now), then.row_sum(then.nll), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_what_a_page_shows_is_there(name):
-    cls = METHODS[name]
+    cls = EVERY[name]
     for text in (cls.title, cls.paper, cls.url, cls.sentence, cls.formula, cls.cost, cls.risk):
         assert text.strip()
     assert cls.sentence.endswith(".")
@@ -293,13 +296,28 @@ def test_what_a_page_shows_is_there(name):
             assert cls.from_knobs(settings["knobs"]).to_json() == settings["knobs"]
 
 
-@pytest.mark.parametrize("name", [n for n, cls in METHODS.items() if "large" in cls.tuned])
+@pytest.mark.parametrize("name", [n for n, cls in EVERY.items() if "large" in cls.tuned])
 def test_settings_of_large_models_are_all_from_where_they_say(name):
     """Nothing tuned on a small model slips in below a sentence that names a paper."""
-    cls = METHODS[name]
+    cls = EVERY[name]
     assert cls.origin("large") != ORIGINS["large"]
     for key in ("tiny", "small", *((size, way) for size in ("tiny", "small") for way in cls.tunings)):
         assert set(cls.tuned.get(key, {})) <= set(cls.tuned["large"])
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("altpo", {"beta": 0.1, "retain_weight": 1.0, "alternates": 5}),
+        ("idkap", {"beta": 0.1, "retain_weight": 1.0}),
+        ("me", {"forget_weight": 0.1, "retain_weight": 1.0}),
+        ("repselect", {"lora_lr": 0.01, "kl_budget": 0.01}),
+        ("undo", {"share": 0.25, "noise": 0.0}),
+        ("dp", {"uniform": 0.5}),
+    ],
+)
+def test_untuned_defaults_are_what_the_paper_states(name, stated):
+    assert method_named(name)().to_json().items() >= stated.items()
 
 
 def test_settings_of_a_model_stand_over_those_of_its_size():
@@ -387,13 +405,13 @@ def test_every_model_with_settings_of_its_own_is_in_the_catalogue(name):
             assert cls.from_knobs(knobs).to_json() == knobs
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_config_survives_json(name):
     import json
 
     from unlearn.store.runs import RunConfig
 
-    cls = METHODS[name]
+    cls = EVERY[name]
     config = RunConfig(model="tiny-authors", data={"name": "authors"}, method=name, knobs=cls().to_json())
     again = RunConfig.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config

@@ -2,7 +2,9 @@
 
 import copy
 
+import numpy as np
 import pytest
+import reference
 import torch
 
 from tests.methods.test_methods import examples, reference_for, stream_of
@@ -53,6 +55,43 @@ def walked(tiny):
         return method, before, model, steps, fit, method.drift(model, ref, general)
 
     return carry_out
+
+
+def shrunk(gradient, rank):
+    """(I - U D Uᵀ) G (I - V D Vᵀ) with D = diag(1 - S_q / S), from the whole decomposition in float64."""
+    u, s, vt = np.linalg.svd(gradient, full_matrices=False)
+    d = np.diag(1 - s[rank - 1] / s[:rank])
+    left, right = (np.eye(len(x)) - x @ d @ x.T for x in (u[:, :rank], vt[:rank].T))
+    return left @ gradient @ right
+
+
+def test_a_step_is_the_selected_gradient_of_the_adapted_model_in_float64(walked, tiny, monkeypatch):
+    """ΔW = -η G' / ‖G'‖ with G = ∇(-NLL(F)) where the adapter is active that went down NLL(F)."""
+    seen, real = [], METHODS["repselect"].gradients
+
+    def gradients(self, model, *given):
+        seen.append(copy.deepcopy(model))
+        return real(self, model, *given)
+
+    monkeypatch.setattr(METHODS["repselect"], "gradients", gradients)
+    _, before, after, *_ = walked(kl_budget=10.0, max_steps=1, lora_lr=10.0, lr=0.3)
+    adapted, forget = seen[0].double(), examples(tiny[1])
+    for parameter in adapted.parameters():
+        parameter.requires_grad_(True)
+        parameter.grad = None
+    loss, bare = (reference.nll(one, forget) for one in (adapted, copy.deepcopy(before).double()))
+    # The adapter learnt the forget texts, so that it matters whether it is active.
+    assert loss.item() < bare.item() - 0.05
+    (-loss).backward()
+    named = dict(adapted.named_parameters())
+    old, wanted = dict(before.named_parameters()), {}
+    for name in (n for n in old if ".mlp." in n):
+        gradient = named[name.replace(".weight", ".base_layer.weight")].grad
+        wanted[name] = shrunk(gradient.numpy(), 2)
+    norm = np.sqrt(sum(np.sum(g**2) for g in wanted.values()))
+    for name, gradient in wanted.items():
+        moved = (dict(after.named_parameters())[name] - old[name]).detach().double().numpy()
+        np.testing.assert_allclose(moved, -0.3 * gradient / norm, rtol=0.02, atol=1e-4, err_msg=name)
 
 
 def test_it_ends_inside_its_budget_and_takes_the_last_step_back(walked):

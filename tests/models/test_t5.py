@@ -9,12 +9,11 @@ import torch
 from conftest import make_tokenizer
 
 from tests.methods.test_eul import disturb
-from tests.methods.test_methods import TEXTS, make, moved, reference_for, stream_of
+from tests.methods.test_methods import EVERY, TEXTS, make, moved, reference_for, stream_of
 from unlearn.compute import states
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import IGNORE, Batch, collate, encode, halves
 from unlearn.measure.generating import generate
-from unlearn.methods import METHODS
 from unlearn.methods.edit.eul import EUL
 from unlearn.models import layers
 from unlearn.models.load import load
@@ -143,7 +142,7 @@ def test_gated_t5_has_the_same_blocks(tmp_path):
 # -- methods ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in NO_T5 and n in reference.LOSSES])
+@pytest.mark.parametrize("name", [n for n in EVERY if n not in NO_T5])
 def test_loss_equals_float64_reference(scene, name, monkeypatch):
     monkeypatch.setattr(reference, "answers_of", t5_answers)
     base, tokenizer, forget, retain = scene
@@ -162,7 +161,7 @@ def test_loss_equals_float64_reference(scene, name, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "tuning"), [(n, t) for n, m in METHODS.items() if n not in NO_T5 for t in m.tunings]
+    ("name", "tuning"), [(n, t) for n, m in EVERY.items() if n not in NO_T5 for t in m.tunings]
 )
 def test_every_method_trains(scene, name, tuning):
     model, tokenizer, forget, retain = scene

@@ -7,7 +7,7 @@ import pytest
 from robust_rows import rows
 from streamlit.testing.v1 import AppTest
 
-from unlearn.methods import METHODS, OFFERED
+from unlearn.methods import AFTER, METHODS, OFFERED
 
 APP = str(Path(__file__).resolve().parents[2] / "ui" / "main.py")
 
@@ -49,7 +49,8 @@ def test_opens_with_the_first_method(page):
 
 def test_every_method_is_told_whole(page, monkeypatch):
     drawn = sheets(monkeypatch)
-    for name, method in OFFERED.items():
+    told = OFFERED | AFTER
+    for name, method in told.items():
         page.query_params["method"] = name
         page.run()
         assert not page.exception, name
@@ -66,9 +67,12 @@ def test_every_method_is_told_whole(page, monkeypatch):
         )
         assert "_" not in " ".join(names)
         assert f"class {method.__name__}(" in page.code[0].value
+        # A step after a run is begun on the run itself.
+        links = " ".join(str(link.proto) for link in page.get("page_link"))
+        assert ("Unlearn with it" in links) is not method.follows
     listed = drawn["methods.all"]["rows"]
-    assert [row["cells"][0]["parts"][0][0] for row in listed] == [m.title for m in OFFERED.values()]
-    assert [row["cells"][1]["parts"][0][0] for row in listed] == [m.sentence for m in OFFERED.values()]
+    assert [row["cells"][0]["parts"][0][0] for row in listed] == [m.title for m in told.values()]
+    assert [row["cells"][1]["parts"][0][0] for row in listed] == [m.sentence for m in told.values()]
 
 
 def test_explorer_shows_or_explains_every_method(page):

@@ -58,3 +58,16 @@ def test_what_a_sequence_will_take_is_estimated_anew_only_where_something_change
     seed_run(store)
     app.run()
     assert len(asked) == 15
+
+
+def test_undo_after_each_request_is_a_switch_with_its_share(store):
+    def asked(app):
+        return " ".join(str(code.value) for code in app.code if "unlearn sequence" in str(code.value))
+
+    app = opened("sequence")
+    assert asked(app)
+    assert "--undo" not in asked(app)
+    app.toggle(key="sequence.undo").set_value(True).run()
+    assert "--undo 0.25" in asked(app)
+    app.slider(key="sequence.undo.share").set_value(0.4).run()
+    assert "--undo 0.4" in asked(app)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.test_t5 import make_t5
 from tests.training.test_loop import stream_of
 from unlearn.compute.lm import forward
 from unlearn.compute.tokens import Batch
-from unlearn.models.load import add_lora
+from unlearn.models.load import add_lora, load
 from unlearn.training.loop import Phases, fit, make_optimizer
 from unlearn.training.sharpness import Sharpness
 
@@ -105,10 +106,14 @@ def by_hand(model, batches):
     return [p.detach() - LR * (g + r) for p, g, r in zip(moving, second, rest, strict=True)]
 
 
+@pytest.mark.parametrize("kind", ["decoder", "t5"])
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_step_of_a_model_is_the_formula(tiny, tuning, accumulation):
+def test_a_step_of_a_model_is_the_formula(tiny, tmp_path, tuning, accumulation, kind):
     model, tokenizer = tiny
+    if kind == "t5":
+        loaded = load(str(make_t5(tmp_path)))
+        model, tokenizer = loaded.model, loaded.tokenizer
     if tuning == "lora":
         model = add_lora(model, rank=4, alpha=8.0, seed=0)
         with torch.no_grad():  # B = 0 would leave A's gradient at zero

@@ -57,6 +57,24 @@ def test_every_weight_has_a_gradient_and_two_moments_and_a_lean_run_half():
     assert usual.scoring == lean.scoring
 
 
+def test_sam_and_the_best_step_hold_a_copy_each_of_what_moves_the_head_included():
+    """Every weight moves, the output head's too; of an adapter its own weights alone."""
+    for changes, copy in (({}, 4 * 134_515_008), ({"tuning": "lora"}, 4 * SMOLLM2.lora(8))):
+        plain, sharp = held(**changes), held(sam=0.01, **changes)
+        assert (plain.parts["copies"], sharp.parts["copies"]) == (0, copy)
+        assert sharp.training - plain.training == copy
+        both = held(sam=0.01, keep="best", stop_at="0.1", **changes)
+        assert both.parts["copies"] == 2 * copy
+
+
+@pytest.mark.parametrize("name", ["ga", "gd"])
+def test_sam_reads_the_forget_texts_twice_and_the_others_once(name):
+    plain, sharp = (preflight(config(method=name, sam=rho)) for rho in (0.0, 0.01))
+    forget = preflight(config(method="ga")).tokens
+    assert sharp.tokens - plain.tokens == pytest.approx(forget, abs=1)
+    assert sharp.flops == 6.0 * sharp.parameters * sharp.tokens
+
+
 def test_checkpointing_keeps_one_block_and_the_inputs_of_all():
     again = held(checkpointing=True)
     block = held().parts["activations"] / 30

@@ -46,8 +46,11 @@ def facts(method: "Method") -> None:
             said = ", ".join(f"{k} = {plain_value(v)}" for k, v in knobs.items())
             st.caption(shell.plain(f"Called “{name}” in the paper" + (f": {said}" if said else ".")))
     with st.container(horizontal=True, vertical_alignment="center"):
-        shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
-        if method.changes_weights:
+        if method.follows:
+            shell.link("runs", "Choose a finished run, and begin it there", ":material/blur_on:")
+        else:
+            shell.link("launch", "Unlearn with it", ":material/ink_eraser:", method=method.name)
+        if method.changes_weights and not method.follows:
             st.button(
                 "See its gradient",
                 icon=":material/trending_down:",

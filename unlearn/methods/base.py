@@ -26,8 +26,8 @@ from unlearn.training.reference import Reference
 
 # The sources of tuned settings, unless a method names another. The trials are in LOG.md.
 ORIGINS = {
-    "tiny": "tuned here on tiny-authors, measured with three seeds",
-    "small": "tuned here on SmolLM2-135M and capitals, one seed",
+    "tiny": "tuned here on tiny-authors, on rows that are reported too; measured with three seeds",
+    "small": "tuned here on SmolLM2-135M and capitals, on rows that are reported too; one seed",
     "large": "by analogy with the smaller sizes; not measured here",
     "own": "tuned here on this model, measured with three seeds",
     "smollm2-tofu": "tuned here on this model and an author that is not reported, one seed",
@@ -78,7 +78,7 @@ class Method:
     forget_terms: the terms of loss() that forget, so that SAM can take their gradient alone; none where no gradient
     forgets.
     changes_weights: whether it changes the model itself; a method that changes how the next token is chosen promises
-    that the start lies inside bit by bit, and nothing of it is exported.
+    that the start lies inside bit by bit, and its weights are exported for no other program.
     early: whether a run may end after any step, since the weights are then what the method made of them so far.
     tuned: {size, (size, tuning) or (catalogue model, tuning): {"lr", "epochs", "batch_size", knob…}}. "bundled" in the
     place of a size means the tiny models that come with the product.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from unlearn.models.load import Loaded
 
 ADAPTER, MERGED = "adapter", "merged"
-# The kind of a model that differs from its start in decoding alone (unlearn.models.joined.decoding).
-DECODING = "unlearn_decoding"
 # The numbers of a safetensors file that a model's weights may have, and torch's name of each.
 NUMBERS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 CAUSAL, ENCODER = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
@@ -40,11 +38,6 @@ def kind_of(run: Run) -> str:
     about = read_json(kept / "model" / "config.json")
     if not about:
         raise ValueError(f"export: {run.id} keeps no weights; run it again, or export it as a zip file.")
-    if about.get("model_type") == DECODING:
-        raise ValueError(
-            f"export: {run.id} changed no weight, only how the next word is chosen; whoever has the weights has the "
-            "knowledge, so they are not handed on. Choose a method that changes weights."
-        )
     if not _is_plain(str(about.get("model_type", ""))):
         raise ValueError(
             f"export: {run.id} is made of several models ({about.get('model_type')}), which plain transformers cannot "

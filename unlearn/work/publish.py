@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from unlearn.methods import OFFERED
 from unlearn.models import exported
 from unlearn.models.exported import ADAPTER, MERGED
 from unlearn.report import card
@@ -42,6 +43,7 @@ def export(run: Run, folder: Path, kind: str = "", rows: bool = False, named: st
     kind: "adapter" or "merged"; "": as the run keeps them. rows: whether the run's rows go with them. named: what the
     lines that load it call the folder, where that is not its path. ValueError for what cannot be exported.
     """
+    check_changed(run)
     kind = kind or exported.kind_of(run)
     check_target(folder)
     if rows and not (run.path / ROWS[0]).is_file():
@@ -67,6 +69,21 @@ def export(run: Run, folder: Path, kind: str = "", rows: bool = False, named: st
             folder.rmdir()
         scratch.rename(folder)
     return Exported(folder, kind, lines, rows)
+
+
+def changes_weights(run: Run) -> bool:
+    """Return whether the run's method says that it changes the model itself."""
+    method = OFFERED.get(run.config.method)
+    return method is None or method.changes_weights
+
+
+def check_changed(run: Run) -> None:
+    """Raise ValueError where the run's weights are those of its start, since nothing would be forgotten in them."""
+    if not changes_weights(run):
+        raise ValueError(
+            f"export: {run.id} changed no weight, only how the next word is chosen; whoever has the weights has the "
+            "knowledge, so they are not handed on. Choose a method that changes weights."
+        )
 
 
 def check_target(folder: Path) -> None:

@@ -148,12 +148,10 @@ def test_the_button_queues_a_search_with_its_minutes(store, monkeypatch):
     monkeypatch.setattr("ui.known.ask_first", lambda configs: True)
     monkeypatch.setattr("ui.actions.do", lambda name, record, *given: asked.append((name, record, given)))
     app = opened()
-    app.session_state["where.sweep.on"] = "ray"
     app.number_input(key="find.minutes").set_value(2.0).run()
     app.button(key="go").click().run()
     assert not app.exception
     ((name, record, given),) = asked
-    # Whatever was chosen for a grid, a search stays on this server.
     assert given[1].here
     assert (name, record.config.minutes, record.config.methods) == ("begin", 2.0, ("npo",))
     assert [found.id for found in searches(store)] == [record.id]

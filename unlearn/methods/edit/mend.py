@@ -232,7 +232,9 @@ class MEND(Method):
     cost = "Its editors take a training of their own on rows to keep; the edits are a gradient a batch."
     risk = (
         "Each edit moves the same few matrices, and many edits add up; texts of another kind than those that the "
-        "editor practised on have no term that holds them. It is made to change answers, not to take them away."
+        "editor practised on have no term that holds them. How far it is the paper's: MEND is made to change an answer "
+        "to a given one and is trained on such pairs; here its editor learns to take answers away, with one hidden "
+        "layer a matrix."
     )
     collapses = (
         "On the bundled T5 models (13 trials, one seed) its edits left every answer or took all text along, general "

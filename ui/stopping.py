@@ -5,7 +5,7 @@ import streamlit as st
 from ui import figure, shell
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import Run
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 LINE = "Stop when it has forgotten like the retrained model, or when general text suffers by more than 3 %"
 HELP = (
@@ -59,3 +59,18 @@ def watched(run: Run) -> None:
     from unlearn.figures.stop_rule import watched as drawn
 
     figure.show(drawn(events, run.ended(), dark=shell.dark()), key=f"watched.{run.id}")
+    if took := cost(run.results()):
+        st.caption(took)
+
+
+def cost(results: JsonView) -> str:
+    """Return what the readings took of a finished run's training, in a sentence, or "" where it is not known."""
+    seconds, training = (
+        results.get(name, {}).get(part, 0.0)
+        for name, part in (("beside", "stop rule"), ("phases", "training"))
+    )
+    if not seconds or not training:
+        return ""
+    return f"Its readings took {seconds:.1f} s of {training:.1f} s of training ({seconds / training:.0%}).".replace(
+        "%", " %"
+    )

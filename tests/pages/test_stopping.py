@@ -4,6 +4,7 @@ import pytest
 from seed import config, seed_run
 
 from tests.pages.test_app import opened, store, texts  # noqa: F401  (a fixture)
+from unlearn.store.disk import write_json
 from unlearn.store.runs import RunStore
 from unlearn.store.stop_rule import Course, Reading, ended_sentence
 
@@ -56,12 +57,14 @@ def test_a_run_shows_what_its_rule_read_and_why_it_ended(store):  # noqa: F811
     run = ruled_run(store)
     # What ended it is the reason of its state, as execute() writes it.
     run.append("state", state="done", reason=ended_sentence(run.ended()))
+    write_json(run.path / "results.json", run.results() | {"beside": {"stop rule": 0.5}})
     words = texts(opened("launch.py", run=run.id)).replace("\\", "")
     assert (
         "probability of the answers to forget 0.9 → 0.2 (target 0.3); general perplexity / start 1 → 1.05"
         in (words.replace("Probability", "probability"))
     )
     assert "Ended at step 10 of 20: the answers to forget have a mean probability of 0.2" in words
+    assert "Its readings took 0.5 s of 6.0 s of training (8 %)." in words
     assert "Kept: the weights of step 10" in words
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from unlearn.compute.tokens import collate
 from unlearn.data.catalogue import from_config
 from unlearn.measure.evaluate import rows_to_score
 from unlearn.measure.watch import plan
-from unlearn.methods import METHODS
+from unlearn.methods import AFTER, METHODS, OFFERED
 from unlearn.models.tuning import load_trained
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import RunStore
@@ -23,6 +24,7 @@ from unlearn.work.checks import check_sam, check_stop_rule
 from unlearn.work.execute import execute
 from unlearn.work.preflight import preflight
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"method": "ga", "epochs": 48, "batch_size": 4, "lr": 1e-3, "probes": 0}
 
 
@@ -229,6 +231,18 @@ def test_every_method_says_which_switches_it_follows():
     assert {n for n, m in METHODS.items() if not m.early} == {"taskvector", "retrain", "sisa"}
     without = {n for n, m in METHODS.items() if not m.forget_terms}
     assert without == {"taskvector", "retrain", "sisa", "repselect", "mend", "finetune"}
+
+
+def test_the_page_of_methods_names_all_that_refuse_a_switch():
+    text = " ".join((ROOT / "docs" / "methods.md").read_text(encoding="utf-8").split())
+    rule = next(
+        s for s in text.split(". ") if s.endswith("have no result before their last step and refuse it")
+    )
+    sam = next(s for s in text.split(". ") if s.startswith("Methods without a gradient of a forget term"))
+    every = OFFERED | AFTER
+    for said, refuses in ((rule, lambda m: not m.early), (sam, lambda m: not m.forget_terms)):
+        found = {name for name, m in every.items() if m.title.split(" (")[0] in said}
+        assert found == {name for name, m in every.items() if refuses(m)}
 
 
 def test_sam_is_a_switch_of_a_run(tmp_path):

@@ -28,6 +28,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import unlearn
+from unlearn.models import taught
 from unlearn.store.home import ASSETS, HOME, INSTALLED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,6 +206,8 @@ def test_a_wheel_holds_what_it_needs_under_one_name(wheel):
     wanted = ["app.py", ".streamlit/config.toml", "ui/main.py", "ui/strip.js", "assets/icon.png",
               "assets/models/tiny-authors-retrain/model.safetensors", "assets/results/claims.json",
               "assets/data/snippets.jsonl", *(f"pages/{page}.py" for page in PAGES)]  # fmt: skip
+    # The real model with a truth comes as three adapters.
+    wanted += [f"assets/models/{taught.NAME}/{name}/{taught.ADAPTER}" for name in taught.WITHOUT]
     assert {f"unlearn/studio/{name}" for name in wanted} <= set(names)
     assert {"unlearn/py.typed", "unlearn/report/report.html", f"{info}/licenses/LICENSE"} <= set(names)
     assert not [name for name in names if name.endswith(".pyc")]

@@ -1,5 +1,6 @@
 """The page Trust: without a record, with a broken, a short and a whole one, its figures, and the depth of a run."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,9 @@ def test_a_whole_record_begins_with_its_sentence(page):
     assert first["AUC"].startswith("1.00 [0.9")
     depth = table[table["Metric"] == "Unlearning depth (UDS)"].iloc[0]
     assert (depth["AUC, 1 B"], depth["Robustness, 1 B"]) == ("0.971", "0.900")
+    # Each mean over the unlearned models has its interval.
+    for part in ("Relearning", "Rounding"):
+        assert re.fullmatch(r"\d\.\d\d \[-?\d\.\d\d, \d\.\d\d\]", depth[part]), depth[part]
     assert table.iloc[-1]["Metric"] == "REP 3 *"
     assert "commit abc1234" in said
 

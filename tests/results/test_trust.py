@@ -171,6 +171,8 @@ def test_rounding_stands_there_beside_the_retrains_and_joins_nothing():
     assert exact.robustness == pytest.approx(2 * exact.rounding.value / (1 + exact.rounding.value))
     (row,) = [one for one in trust.table(trust.judge(record(truth, *made))) if one["metric"] == "exact"]
     assert row["rounding_relative"] == pytest.approx(0.4)
+    low, high = row["rounding_interval"]
+    assert low <= row["rounding"] <= high
 
 
 def test_robustness_is_a_harmonic_mean():

@@ -1,6 +1,7 @@
 """Draws the Trust page: the sentence, the figures, the table of metrics, and how it was measured."""
 
 import time
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -26,8 +27,9 @@ COLUMNS = {
     "Metric": "",
     "AUC": "The chance that the metric says more knowledge of a model that was taught the facts than of one that was "
     "not. 1 is always right, 0.5 a coin. In brackets the 95 % interval over models (Newcombe).",
-    "Relearning": "1 where one pass of practice moves the metric as much as it moves that of the exact retrain.",
-    "Rounding": "1 where weights in NF4 (four bits) change nothing of what the metric says.",
+    "Relearning": "1 where one pass of practice moves the metric as much as it moves that of the exact retrain. In "
+    "brackets the 95 % interval over the unlearned models.",
+    "Rounding": "1 where weights in NF4 (four bits) change nothing of what the metric says. In brackets the same.",
     "Robustness": "The harmonic mean of the two columns before it.",
     "AUC, 1 B": f"Published, not measured here: {trust.SOURCE}.",
     "Robustness, 1 B": f"Published, not measured here: {trust.SOURCE}.",
@@ -59,8 +61,8 @@ def _judged(path: str, stamp: int) -> tuple[bool, Found]:
 def empty() -> None:
     """Draw what to do where nothing was measured."""
     st.info(
-        "No metric was tested yet. The command below makes about ninety small models in minutes, reads every metric on "
-        "each of them, and can be cut and begun anew.",
+        "No metric was tested yet. The command below makes some two hundred small models in about twenty minutes, "
+        "reads every metric on each of them, and can be cut and begun anew.",
         icon=":material/lightbulb:",
     )
     st.code(COMMAND, language="bash")
@@ -122,14 +124,19 @@ ENDS = ("Metric", "Verdict")
 
 
 def _row(one: JsonObject) -> JsonObject:
-    between = "" if one["auc"] is None else f"{one['auc']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
     cells = (
-        *(one["title"] + (" *" if one["either_way"] else ""), between),
-        *map(_two, (one["relearning"], one["rounding"], one["robustness"])),
+        one["title"] + (" *" if one["either_way"] else ""),
+        _between(one["auc"], (one["low"], one["high"])),
+        *(_between(one[part], one[f"{part}_interval"]) for part in ("relearning", "rounding")),
+        _two(one["robustness"]),
         *map(_three, (one["published_auc"], one["published_robustness"])),
         one["grade"],
     )
     return dict(zip(COLUMNS, cells, strict=True))
+
+
+def _between(value: float | None, ends: Sequence[float | None] | None) -> str:
+    return "" if value is None or ends is None else f"{value:.2f} [{_two(ends[0])}, {_two(ends[1])}]"
 
 
 def _two(value: float | None) -> str:

@@ -170,6 +170,18 @@ def test_what_a_setting_says_depends_on_how_many_were_tried(small, fake, monkeyp
     assert record["sweep"]["a"]["residue"] == pytest.approx(5 / 9)
 
 
+def test_an_attack_with_one_setting_counts_among_those_that_were_tried(small, fake, monkeypatch):
+    """It stands apart from the sweep's settings, and is picked as the worst of all the same."""
+    close = {"before": [1.0] * 9, "after": [1.0] * 5 + [0.0] * 4, "control": [0.0] * 9}
+    monkeypatch.setattr(attack_record, "subject_of", planted_control(attack_record.subject_of))
+    fake.use(monkeypatch, fake.cell("prefix", 1, values=close))
+    assert sweep(small, 1)["attacks"]["prefix"]["says"] == "suppressed"
+    fake.use(monkeypatch, fake.cell("prefix", 1, values=close), *(fake.cell(f"b{i}", 0.1) for i in range(40)))
+    record = sweep(small, 5)
+    assert fake.done.count("prefix") == 1
+    assert record["attacks"]["prefix"]["says"] == record["verdict"] == "undecided"
+
+
 def test_standard_errors_for_many_settings():
     from scipy.stats import norm
 

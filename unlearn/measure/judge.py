@@ -33,8 +33,8 @@ from unlearn.store.disk import write_json
 from unlearn.store.runs import ACTIVE, Run, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 
-# Raise this number when a definition changes.
-FORMAT = 3
+# Raise this number when the meaning of many numbers changes: what attacks found depends on it too.
+FORMAT = 2
 FILE = "metrics.json"
 Progress = Callable[[str, float], None]
 
@@ -172,6 +172,9 @@ def _with_others(run: Run, record: JsonObject) -> JsonObject:
 def _has(record: JsonView, metric: Metric | Comparison, evidence: ModelEvidence) -> bool:
     """Whether the metric was computed already, and a benchmark's on the same items."""
     known = record["metrics"].get(metric.name)
+    if known is not None and metric.name == "forget_quality":
+        # Until 0.2 it read fewer facts, some of them twice, and kept its D under another name.
+        return all("d" in score.get("details", {}) for score in known["scores"])
     if known is not None and metric.encoder and evidence.encoder:
         return bool(known.get("encoder", "") == evidence.encoder.hash)
     if known is None or not metric.benchmark:

@@ -96,10 +96,13 @@ def _again(
 
 
 def _swept(run: Run, record: JsonObject, chosen: Sequence[Cell], minutes: float) -> None:
-    """Write the record with how far the sweep is. What a setting says depends on how many were tried."""
+    """Write the record with how far the sweep is. What a setting says depends on how many were tried, those of attacks
+    with one setting among them.
+    """
     record["swept"] = {"minutes": minutes, **cells.standing(chosen, record)}
-    tried = [entry for entry in record["sweep"].values() if not entry["reason"]]
-    for entry in tried:
+    tried = [entry for entry in cells.entries(record).values() if not entry["reason"]]
+    # One that cannot tell says nothing, whatever was tried beside it.
+    for entry in (one for one in tried if one["says"]):
         floor = float(entry["details"].get("chance", 0.0))
         entry["says"] = says(entry["values"], entry["tells"], floor=floor, errors=errors_for(len(tried)))
     write(run, record)

@@ -102,6 +102,8 @@ with settings_place:
         st.info(f"Still to choose: {', '.join(missing)}.", icon=":material/info:")
     if configs and not known.notice(configs):
         ready = False
+    # Above the buttons, where it is in sight at the foot of a page too.
+    said = st.empty()
     with st.container(horizontal=True):
         word = "Launch" if len(configs) < 2 else f"Launch {len(configs)} runs"
         if st.button(word, type="primary", icon=":material/play_arrow:", disabled=not ready, key="launch"):
@@ -122,4 +124,4 @@ with settings_place:
         wrong = launching.load_button()
         where.choose()
     if wrong:
-        st.error(shell.plain(wrong))
+        said.error(shell.plain(wrong))

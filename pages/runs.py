@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from ui import runactions, shell, verdict
+from ui import minus, runactions, shell, verdict
 from ui.runs import table as runtable
 from ui.runs import watching
 from ui.runs.filters import filters
@@ -43,10 +43,10 @@ def page() -> None:
         st.info("No run fits these filters.")
         return
     lines, shown = len(shown), shown[: runtable.MOST]
-    table_rows = runtable.rows(shown, baseline)
+    table_rows, forms = runtable.rows(shown, baseline), runtable.forms(shown, baseline)
     table = st.dataframe(
-        table_rows,
-        column_config=runtable.columns(baseline),
+        minus.written(table_rows, forms),
+        column_config=runtable.columns(baseline, forms),
         column_order=runtable.order(shown, table_rows),
         hide_index=True,
         on_select="rerun",

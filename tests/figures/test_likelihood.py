@@ -23,7 +23,7 @@ def test_one_run_has_the_roles_colour_and_the_title_its_ends():
         == "To forget, likelihood of the right answers: 100 % → under 1 % (retrained 20 %, reached at step 10)"
     )
     assert stops(figure) == {FORGET: 10}
-    assert [note.text for note in figure.layout.annotations] == ["would stop", "retrained"]
+    assert [note.text for note in figure.layout.annotations] == ["reached", "retrained"]
     assert figure.data[0].line.color == FORGET
     assert list(figure.data[0].y) == [100.0, 50.0, 0.4]
     assert not figure.data[0].showlegend

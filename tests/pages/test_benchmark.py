@@ -7,6 +7,7 @@ import pytest
 from seed import seed_run
 from streamlit.testing.v1 import AppTest
 
+from unlearn.figures.base import GENERAL
 from unlearn.figures.benchmark import NARROW, PUBLISHED, WIDE, _sides, plane
 from unlearn.methods import METHODS
 from unlearn.results import benchmark
@@ -160,9 +161,12 @@ def test_the_plane_has_a_mark_for_each_line_and_intervals_over_seeds(tmp_path):
     # Published numbers are one entry a model.
     more = plane([*found, *benchmark.lines(Path("none"))], "title")
     published = [trace for trace in more.data if str(trace.name).startswith("published: ")]
-    assert len(published) == 4
+    entries = [trace for trace in published if trace.showlegend is not False]
+    assert len(entries) == len(published) - len(entries) == 4
+    # No entry has the green of the retrained model, whichever mark is the first.
+    assert {trace.marker.color for trace in entries} == {GENERAL}
     # The legend shows the first point's mark, and no two models share one, those without any method neither.
-    first = [trace.marker.symbol[0] for trace in published]
+    first = [trace.marker.symbol for trace in entries]
     assert len(first) == len(set(first))
     assert sum(not mark.startswith(("star", "diamond")) for mark in first) >= 2
     assert len({mark for marks in PUBLISHED for mark in marks}) == 3 * len(PUBLISHED)
@@ -219,15 +223,42 @@ def test_run_this_again_fills_the_form_with_the_rows_settings(record, tmp_path, 
 
 
 def test_the_names_of_neighbours_do_not_lie_on_each_other():
-    points = [(-1.5, 0.281, "start"), (-1.27, 0.245, "Ascent + descent (GA+GD)"), (-1.84, 0.294, "UnDIAL")]
-    sides = _sides(points, 7.0, 0.294)
+    points = [(-1.5, 0.281, "start"), (-1.27, 0.25, "Ascent + descent (GA+GD)"), (-1.84, 0.294, "UnDIAL")]
+    sides = _sides(points, (-6.0, 1.0), 0.294)
     assert len(sides) == 3
     # In the middle above its mark the long name would lie on the start's star.
     assert sides[1] != "top center"
-    assert _sides([(0.0, 0.0, "alone")], 7.0, 1.0) == ["top center"]
+    assert _sides([(0.0, 0.0, "alone")], (-6.0, 1.0), 1.0) == ["top center"]
     # At the end of the axis a name stands to the left, since it would be cut off.
-    assert "right" not in _sides([(0.9, 0.28, "retrain, another seed")], 7.0, 0.28)[0]
-    assert _sides([(0.9, 0.28, "retrain, another seed")], 7.0, 0.28, True)[0].endswith("left")
+    assert "right" not in _sides([(0.9, 0.28, "retrain, another seed")], (-6.0, 1.0), 0.28)[0]
+    assert _sides([(0.9, 0.28, "retrain, another seed")], (-6.0, 1.0), 0.28, True)[0].endswith("left")
     # Among so many marks in one place the last has no side, and its name would lie on another's.
     crowd = [(x / 100, y / 1000, f"Method {x} {y}") for x in range(4) for y in range(280, 300, 5)]
-    assert _sides(crowd, 7.0, 0.3)[-1] == ""
+    assert _sides(crowd, (-6.0, 1.0), 0.3)[-1] == ""
+
+
+def test_a_name_stands_beside_its_interval_and_not_on_it():
+    mark = [(-2.0, 0.2, "NPO")]
+    assert _sides(mark, (-6.0, 1.0), 0.4) == ["top center"]
+    upright = (-2.0, -2.0, 0.1, 0.3)
+    assert _sides(mark, (-6.0, 1.0), 0.4, drawn=[upright])[0].endswith(("right", "left"))
+    # Where all sides are crossed there is none; what all others are compared with is named all the same.
+    crossed = [(-3.0, -1.0, 0.2 + step / 100, 0.2 + step / 100) for step in range(-8, 9)]
+    assert _sides(mark, (-6.0, 1.0), 0.4, drawn=crossed) == [""]
+    assert _sides([(-2.0, 0.2, "start")], (-6.0, 1.0), 0.4, drawn=crossed) != [""]
+
+
+def test_a_name_stands_above_the_numbers_of_the_axis():
+    across = [(-3.0, -1.0, 0.03, 0.03)]
+    assert _sides([(-2.0, 0.0, "Gradient ascent (GA)")], (-6.0, 1.0), 0.4, True, across)[0][:6] != "bottom"
+
+
+def test_the_plane_knows_the_intervals_beside_which_names_stand(tmp_path):
+    wide = row("ga", 0.3, 0.01) | {"intervals": {"utility": [0.2, 0.4]}}
+    write_json(tmp_path / "tofu.json", {"rows": [*ROWS[:2], wide]})
+    figure = plane(benchmark.lines(tmp_path / "tofu.json", tmp_path / "none"), "title")
+    for width in (WIDE, NARROW):
+        names = next(trace for trace in figure.data if trace.name == width)
+        sides = dict(zip(names.text, names.textposition, strict=True))
+        assert sides[METHODS["ga"].title].endswith(("left", "right"))
+        assert sides["start"] == "top center"

@@ -55,6 +55,8 @@ def test_start_replays_a_run_and_lists_it(store):
     assert "Watch it forget" in shown
     assert "Before and after" in shown
     assert "Recent runs" in shown
+    # On a phone they stand one below the other, so that no side is named.
+    assert "first what it must forget, then what it must keep" in shown
 
 
 def test_start_says_what_to_do_when_nothing_is_there(store, monkeypatch):

@@ -71,6 +71,14 @@ def test_before_the_race_there_is_nothing_to_attack(store):  # noqa: F811
     assert "let NPO and UnDIAL race" in words(opened("lesson", step="4"))
 
 
+def test_while_they_race_nobody_is_told_to_let_them_race(store):  # noqa: F811
+    run = seed_run(store, "running", method="npo")
+    with run.lock():
+        shown = words(opened("lesson", step="4", held=run.id))
+    assert "There is nothing to attack yet: NPO and UnDIAL still race in step 3." in shown
+    assert "let NPO and UnDIAL race" not in shown
+
+
 def test_the_retrained_model_stands_beside_the_run(store):  # noqa: F811
     run = seed_run(store, method="npo")
     app = opened("lesson", step="5", held=run.id)

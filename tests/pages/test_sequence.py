@@ -1,13 +1,17 @@
 """The Sequence page: what a sequence came to stands first, in a sentence; several have theirs one below the other."""
 
+import json
+
 import pytest
 import streamlit as st
 from seed import seed_run
+from streamlit.testing.v1 import AppTest
 
 from tests.pages.test_compare import opened
 from tests.work.test_sequence import seed_sequence
 from ui.sequence import form
 from unlearn.store.runs import RunStore
+from unlearn.work import sequence
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +43,44 @@ def test_of_several_each_has_its_own_sentence(store):
     ]
     assert len(told) == 2
     assert [" chain ·" in told[0], " fuse ·" in told[1]] == [True, True]
+
+
+@pytest.mark.parametrize(("metric", "unit"), [("exact", ", %"), ("ppl", "")])
+def test_all_numbers_say_shares_in_per_cent_and_leave_perplexities(store, metric, unit):
+    record = seed_sequence(store)
+    tables = opened("sequence", {"sequence.metric": metric}, sequence=record.id).dataframe
+    shown = next(one for one in tables if "to come" in one.value)
+    plain = sequence.summary(record, metric)
+    for name in ("done", "to come", "retain", "utility"):
+        assert json.loads(shown.proto.columns)[name]["label"] == f"{name}{unit}"
+        values = [row[name] for row in plain if row[name] is not None]
+        assert values
+        assert list(shown.value[name].dropna()) == pytest.approx([(100 if unit else 1) * v for v in values])
+    assert list(shown.value["after"]) == [row["after"] for row in plain]
+
+
+def _actions(folder):
+    from pathlib import Path
+
+    from ui import studies
+    from ui.sequence.form import PANEL
+    from unlearn.work.sequence import SequenceRecord
+
+    record = SequenceRecord(Path(folder))
+    studies.actions(PANEL, record, record.state)
+
+
+def test_a_sequence_of_another_process_names_the_command_that_stops_it(store):
+    record = seed_sequence(store, state="running")
+    with record.lock():
+        app = AppTest.from_function(_actions, args=(str(record.path),), default_timeout=60).run()
+    assert not app.exception
+    (said,) = [one.value for one in app.caption]
+    assert (
+        said
+        == f"It runs in another process. Stop it in the app that began it, or with: unlearn stop {record.id}"
+    )
+    assert not app.button
 
 
 def test_what_a_sequence_will_take_is_estimated_anew_only_where_something_changed(store, monkeypatch):

@@ -156,7 +156,23 @@ def test_a_run_that_was_attacked(store):
     first = rows_of(planted())[0]
     assert table["after_ends"][0] == "0.929 to 1"
     assert table["left_ends"][0] == f"{100 * first['around'][0]:.0f} to 100 %"
+    # Without settings of a sweep their column stays away, and what comes after it is in sight.
+    assert "setting" not in app.dataframe[0].proto.column_order
+    assert {"left_ends", "control", "finding"} <= {*app.dataframe[0].proto.column_order}
     assert "n = 50, seed 0" in said
+
+
+def test_on_the_card_a_number_stays_beside_its_sign():
+    def draw():
+        from tests.pages.test_stress import planted
+        from ui.stress import findings
+
+        findings.card(planted())
+
+    app = AppTest.from_function(draw, default_timeout=60).run()
+    assert not app.exception
+    assert any("\u00a0%" in one.value for one in app.markdown)
+    assert not any(" %" in one.value for one in app.markdown)
 
 
 def test_another_seed_offers_every_attack_again(store):
@@ -253,7 +269,8 @@ def test_figures_say_what_is_in_them(dark):
     figure = stress_figures.relearning(found["relearn"], "retrained", dark)
     assert figure.layout.title.text == "The rest comes back at best: 0 % → 60 %; retrained 0 %"
     assert [t.name for t in figure.data] == ["unlearned", "retrained"]
-    assert "Turned back to 0 it answers 100 %" in stress_figures.dial(found["dial"], dark).layout.title.text
+    dial = stress_figures.dial(found["dial"], dark)
+    assert "Turned back to 0 it answers 100 % of the forget questions, as trained " in dial.layout.title.text
     squares = stress_figures.layers(SQUARE, "after", "retrained", dark)
     assert list(squares.data[0].text) == ["1", "5", "1", "5"]
     assert "layer 1: 0.7" in stress_figures.by_layer(found["lens"], "retrained", dark).layout.title.text

@@ -49,6 +49,8 @@ def test_nats_stop_at_hundredths():
 
 def test_signs():
     assert [compare.rounded(x, sign=True) for x in (1.5, -1.5, 0)] == ["+1.5", "−1.5", "0"]
+    assert [compare.whole(x, sign=True) for x in (1.6, -97.4, -0.4, "-inf")] == ["+2", "−97", "0", "−∞"]
+    assert [compare.whole(x) for x in (1.6, -97.4, 0.4)] == ["2", "−97", "0"]
 
 
 def test_word_diff_marks_whole_words():

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from seed import item, seed_run
+from seed import config, item, seed_run
 
 from unlearn.compute.intervals import wilson
 from unlearn.figures import overview as figures
@@ -94,6 +94,16 @@ def test_scores_have_their_intervals_and_the_number_of_rows(store):
     assert after.error_x.arrayminus[0] == pytest.approx(0.05 - wilson(2, 40)[0])
     assert after.error_x.array[1] == 0
     assert [trace.marker.symbol for trace in figure.data] == ["star", "circle", "diamond"]
+
+
+def test_a_score_of_a_part_of_the_texts_has_the_number_of_that_part(store):
+    run = store.create(config())
+    told = {"general": {"n": 40, "exact": 26 / 27, "rougeL": 0.9}}
+    for when in ("before", "after"):
+        run.append("eval", when=when, scores=told, counts={"general": {"exact": 27}})
+    found = overview.shares([run])
+    assert [(row["role"], row["n"]) for row in found["exact"]] == [("general", 27)]
+    assert [(row["role"], row["n"]) for row in found["rougeL"]] == [("general", 40)]
 
 
 def test_texts_are_scored_by_what_texts_have(store):

@@ -62,7 +62,7 @@ def test_the_sentence_never_calls_two_runs_equal():
     fewer = paired.compared(*reversed(lists(10, 9, 1, 15)), "questions")["sentence"]
     assert ": A has fewer (" in fewer
     less = paired.compared([1.0 + i / 50 for i in range(20)], [2.0 + i / 50 for i in range(20)])["sentence"]
-    assert less.startswith("The mean of A is -1 from that of B: A has less (")
+    assert less.startswith("The mean of A is −1 from that of B: A has less (")
     for said in (none, some, fewer, less):
         assert not re.search(r"\b(same|identical|as much as)\b", said)
 

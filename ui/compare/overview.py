@@ -8,6 +8,7 @@ from ui import figure, shell, view
 from unlearn.data.base import TITLES
 from unlearn.results import compare, paired
 from unlearn.results import overview as found
+from unlearn.results.likelihood import REACHED
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -91,7 +92,7 @@ def curves(runs: Sequence[Run], dark: bool) -> None:
                 figure.show(drawn, key=f"compare.likelihood.{role}")
         st.caption(
             "Of the questions that are followed through training; dashed: the original and the retrained model. "
-            "Dotted: where they reach the retrained model; a stop rule with that target would have ended about there."
+            f"{REACHED}"
         )
     else:
         st.info("No probe was followed through training: set probes above 0 for the next run.")

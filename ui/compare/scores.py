@@ -1,12 +1,14 @@
 """Draws the table of scores of the runs, with deltas, definitions, CSV and LaTeX."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
+from ui import minus
 from unlearn.data.base import TITLES
 from unlearn.results import score_export
-from unlearn.results.compare import METRICS, SIDES
+from unlearn.results.compare import METRICS, SIDES, rounded
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -20,7 +22,7 @@ def score_sheet(runs: Sequence[Run]) -> None:
         st.info("Nothing was scored yet: a run scores before training and after.")
         return
     two = len(runs) == 2
-    order = [key for key, _ in score_export.columns(runs, table)]
+    order = _retrained_first([key for key, _ in score_export.columns(runs, table)])
     if two:
         order.insert(order.index("delta_b") + 1, "beside")
         table = [row | {"beside": _beside(row)} for row in table]
@@ -30,8 +32,11 @@ def score_sheet(runs: Sequence[Run]) -> None:
         | {key: score_export.interval(ends) for key, ends in row.items() if key.startswith("around_")}
         for row in table
     ]
+    signed = {
+        key: partial(rounded, sign=True) for key in order if key == "beside" or key.startswith("delta_")
+    }
     st.dataframe(
-        table,
+        minus.written(table, signed),
         column_order=order,
         column_config=_columns(len(runs)),
         hide_index=True,
@@ -47,6 +52,13 @@ def score_sheet(runs: Sequence[Run]) -> None:
         st.caption(
             f"Seed {seeds}. Greedy decoding. Δ is after minus before of the same run.", width="content"
         )
+
+
+def _retrained_first(order: Sequence[str]) -> list[str]:
+    """The columns with the retrained model's beside the original's: the last ones of two runs lie beyond a screen."""
+    found = [key for key in order if key != "retrained"]
+    at = found.index("before") + 1
+    return [*found[:at], *("retrained" for key in order if key == "retrained"), *found[at:]]
 
 
 def _beside(row: JsonObject) -> float | None:
@@ -76,13 +88,13 @@ def _columns(runs: int) -> JsonObject:
             f"95 %{name}", help="95 % interval of the score after unlearning, over its texts."
         )
         own = f"After minus before, both of run {letter.upper()}." if name else "After minus before."
-        sides[f"delta_{letter}"] = number(f"Δ{name}", help=own, format="%+.3g")
+        sides[f"delta_{letter}"] = number(f"Δ{name}", help=own)
     return sides | {
         "role": st.column_config.TextColumn("Rows", help="Forget rows must go; every other role must stay."),
         "score": st.column_config.TextColumn("Score", help=MEANING),
         "n": number("n", help="Rows scored.", format="%d"),
-        "before": number("Before", help="The original model.", format="%.3g"),
-        "beside": number("B − A", help="After B minus after A: A is the baseline.", format="%+.3g"),
+        "before": number("Before", help="The original model.", format="%.3g", width=85),
+        "beside": number("B − A", help="After B minus after A: A is the baseline."),
         "retrained": number("Retrained", help="A model trained without the forget rows.", format="%.3g"),
         "goal": st.column_config.TextColumn("Goal", help="Which direction is good."),
     }

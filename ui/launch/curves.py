@@ -62,6 +62,8 @@ def likelihoods(runs: Mapping[str, Run], active: bool, large: bool = False) -> N
     drawing.show(name, [run.id for run in runs.values()], (*at, len(scored)), active, make)
     if len(runs) > 1:
         st.caption(followed({role: _asked(found, role) for role in ROLES}))
+    elif scored:
+        st.caption(likelihood.REACHED)
 
 
 def followed(counts: Mapping[str, int]) -> str:
@@ -69,7 +71,7 @@ def followed(counts: Mapping[str, int]) -> str:
     told = " and ".join(f"{n} {TITLES[role].lower()}" for role, n in counts.items() if n)
     return (
         f"The curves are of the questions that are asked at each look, {told}; the verdicts are of all rows. "
-        "Dotted: where they reach the retrained model; a stop rule with that target would have ended about there."
+        f"{likelihood.REACHED}"
     )
 
 

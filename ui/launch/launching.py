@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
@@ -26,6 +27,8 @@ CHOICES = ("model", "data", "method", "requests", "prompt", "clone")
 # The method that is chosen at first, because it forgets and rarely destroys the model.
 FIRST_METHOD = "npo"
 RATIO = "retraining ÷ this"
+# Whether the menu that takes a settings file is open.
+LOAD = "config.load"
 # The number of recent runs whose speed an estimate may use.
 RECENT = 40
 
@@ -105,17 +108,23 @@ def settings_expander(watching: bool) -> ExpanderContainer:
 def load_button() -> str:
     """Draw a button that takes the settings of a saved config file. Return what is wrong with the file, or "".
 
-    At the foot of a page its menu has room for two lines, so the page says what is wrong.
+    At the foot of a page its menu has room for two lines and covers what stands around it, so it closes itself and the
+    page says what is wrong.
     """
-    with st.popover("Load settings", icon=":material/upload:", key="config.load"):
+    with st.popover("Load settings", icon=":material/upload:", key=LOAD, on_change="rerun"):
         file = upload("A settings file saved here", "json", "config.file", 1)
-        if file is not None and st.button("Use these settings", key="config.use"):
-            try:
-                st.session_state["config.fill"] = whole(json.loads(file.getvalue()))
-            except (ValueError, TypeError, AttributeError) as error:
-                return f"{file.name} is not a settings file: {in_words(error)}"
-            st.rerun()
-    return ""
+        if file is not None:
+            st.button("Use these settings", key="config.use", on_click=_take, args=(file,))
+    return st.session_state.pop("config.wrong", "")
+
+
+def _take(file: Any) -> None:
+    """Close the menu, and leave the file's settings for the next run of the page, or what is wrong with them."""
+    st.session_state[LOAD] = False
+    try:
+        st.session_state["config.fill"] = whole(json.loads(file.getvalue()))
+    except (ValueError, TypeError, AttributeError) as error:
+        st.session_state["config.wrong"] = f"{file.name} is not a settings file: {in_words(error)}"
 
 
 def cost(configs: Sequence[RunConfig]) -> bool:

@@ -1,6 +1,7 @@
 """Makes the table of runs, with scores as differences to a baseline that a person chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,13 +12,15 @@ from ui.runs import folded
 from ui.runs.folded import Folded, Line
 from unlearn.models.catalogue import CATALOGUE
 from unlearn.results import conclusion
-from unlearn.results.compare import FAR, number
+from unlearn.results.compare import FAR, number, rounded, whole
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject, JsonView
 
 # The most rows that the table draws, and the most runs that its baseline is chosen from.
 MOST = 1000
+# The most whose numbers have a real minus sign. To write a cell takes 10 µs, and a thousand runs have ten thousand.
+MOST_SIGNED = 200
 BEFORE, ABSOLUTE = "before", "absolute"
 BASELINES = {BEFORE: "the same model before the run", ABSOLUTE: "nothing (absolute values)"}
 # Plain texts have no question. For them the share that is reproduced whole counts.
@@ -161,13 +164,27 @@ def _named(line: Line) -> JsonObject:
     return _names[line]
 
 
-def columns(baseline: str) -> JsonObject:
-    """Return titles, units and tooltips of the table's columns."""
+def forms(lines: Sequence[Line], baseline: str) -> dict[str, Callable[[float], str]]:
+    """Return how each column of differences is written, as ui.minus takes it. It is empty where no number has a sign,
+    and where there are too many lines for it.
+    """
+    if baseline == ABSOLUTE or len(lines) > MOST_SIGNED:
+        return {}
+    points, others = (lambda value: f"{whole(value, sign=True)} pp"), partial(rounded, sign=True)
+    return {column: points if unit else others for column, (*_, unit, _) in SCORES.items()}
+
+
+def columns(baseline: str, written: Container[str] = ()) -> JsonObject:
+    """Return titles, units and tooltips of the table's columns. written: those that forms() writes."""
     sign, word = ("", "") if baseline == ABSOLUTE else ("+", "Δ ")
     shades, small = folded.colors(), shell.is_phone()
     shown: JsonObject = {
         # On a phone the verdict stands beside the beginning of the name; a selected row says the whole of it.
-        "run": st.column_config.TextColumn("run", width=115 if small else 275),
+        "run": st.column_config.TextColumn(
+            "run",
+            width=115 if small else 275,
+            help="A name that is longer than its column stands whole below the table, once its row is selected.",
+        ),
         "verdict": st.column_config.MultiselectColumn(
             "verdict",
             options=list(shades),
@@ -186,7 +203,8 @@ def columns(baseline: str) -> JsonObject:
     for column, (_, _, _, unit, help) in SCORES.items():
         form = f"%{sign}.0f{' pp' if sign else ' %%'}" if unit else f"%{sign}.3g"
         title = f"{word}{column}"
-        shown[column] = st.column_config.NumberColumn(title, format=form, help=help, width="small")
+        form_here = None if column in written else form
+        shown[column] = st.column_config.NumberColumn(title, format=form_here, help=help, width="small")
     return shown
 
 

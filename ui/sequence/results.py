@@ -9,11 +9,13 @@ import streamlit as st
 from ui import figure, shell
 from ui.sequence.form import label, members
 from ui.verdict import kept_together
-from unlearn.results.compare import METRICS, rounded
+from unlearn.results.compare import METRICS
 from unlearn.store.shapes import JsonObject
 from unlearn.work import sequence, told
 from unlearn.work.sequence import SequenceRecord
 
+# The columns of the table that are no scores.
+NO_SCORES = ("sequence", "request", "after", "seconds", "run")
 MEASURES = ("exact", "rougeL", "probability", "accuracy", "ppl")
 
 
@@ -126,14 +128,16 @@ def heat_map(record: SequenceRecord, metric: str) -> None:
 
 def square(record: SequenceRecord, after: int, request: int) -> None:
     """Draw every score of one request at one time, beside those of the original model."""
+    from unlearn.figures.sequence import shown
+
     events = {event["after"]: event["requests"][str(request)] for event in record.scores()}
     now, was = events[after], events[0]
     st.markdown(f"**Request {request} after {after} requests** (n = {now['n']})")
     rows = [
         {
             "measure": METRICS[name][0],
-            "original": rounded(was.get(name)),
-            "then": rounded(now.get(name)),
+            "original": shown(was.get(name), name),
+            "then": shown(now.get(name), name),
         }
         for name in METRICS
         if name in now
@@ -144,7 +148,7 @@ def square(record: SequenceRecord, after: int, request: int) -> None:
 
 
 def table(records: Sequence[SequenceRecord], metric: str) -> None:
-    """Draw one row for each sequence and number of requests, and the same as CSV."""
+    """Draw one row for each sequence and number of requests, and the same as CSV, where a share stays a fraction."""
     rows = []
     for record in records:
         events = {event["after"]: event for event in record.scores()}
@@ -152,23 +156,11 @@ def table(records: Sequence[SequenceRecord], metric: str) -> None:
             request, run = (events[row["after"]][name] for name in ("request", "run"))
             rows.append({"sequence": label(record), "request": request} | row | {"run": run or ""})
     names = list(dict.fromkeys(name for row in rows for name in row))
+    scores = [name for name in names if name not in NO_SCORES]
     with st.expander("All numbers", icon=":material/table:"):
         st.dataframe(
-            rows,
-            column_config={
-                "after": st.column_config.NumberColumn(help="Requests honoured so far."),
-                "done": st.column_config.NumberColumn(help="Mean over the requests so far.", format="%.3g"),
-                "to come": st.column_config.NumberColumn(help="Mean over the others.", format="%.3g"),
-                "utility": st.column_config.NumberColumn(
-                    help="Mean of retain, general and neighbours.", format="%.3g"
-                ),
-                "seconds": st.column_config.NumberColumn(help="Run and scoring.", format="%.0f"),
-            }
-            | {
-                name: st.column_config.NumberColumn(format="%.3g")
-                for name in names
-                if name in ("retain", "general", "neighbours", "paraphrase")
-            },
+            in_per_cent(rows, scores, metric),
+            column_config=_columns(scores, metric),
             hide_index=True,
             key="sequence.table",
             placeholder="–",
@@ -186,3 +178,31 @@ def table(records: Sequence[SequenceRecord], metric: str) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
+
+
+def in_per_cent(rows: Sequence[JsonObject], scores: Sequence[str], metric: str) -> list[JsonObject]:
+    """Return the rows with these columns a hundred times as large where the metric is a share."""
+    from unlearn.figures.sequence import SHARES
+
+    if metric not in SHARES:
+        return list(rows)
+    return [
+        row | {name: 100 * value for name in scores if isinstance(value := row.get(name), int | float)}
+        for row in rows
+    ]
+
+
+def _columns(scores: Sequence[str], metric: str) -> JsonObject:
+    """The heads of the columns with the unit, and what each is the mean of."""
+    from unlearn.figures.sequence import SHARES
+
+    number, unit = st.column_config.NumberColumn, ", %" * (metric in SHARES)
+    helps = {
+        "done": "Mean over the requests so far.",
+        "to come": "Mean over the others.",
+        "utility": "Mean of retain, general and neighbours.",
+    }
+    return {
+        "after": number(help="Requests honoured so far."),
+        "seconds": number("time (s)", help="Run and scoring.", format="%.0f"),
+    } | {name: number(f"{name}{unit}", help=helps.get(name), format="%.3g") for name in scores}

@@ -7,11 +7,13 @@ from functools import partial
 
 import streamlit as st
 
-from ui import figure, shell
+from ui import figure, minus, shell
 from ui.stress.panel import measure
+from ui.verdict import kept_together
 from unlearn.figures import stress as stress_figures
 from unlearn.measure.judge import read_metrics
 from unlearn.results import verdict
+from unlearn.results.compare import rounded, whole
 from unlearn.results.verdict import CONTROLS, RULE
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
@@ -42,7 +44,7 @@ def card(record: JsonView) -> None:
             st.markdown("**Suppressed or erased?**", width="content", help=RULE)
             st.badge(outcome, icon=icon, color=color)
         for line in verdict.evidence_sentences(record):
-            st.markdown(f"- {shell.plain(line)}")
+            st.markdown(f"- {kept_together(line)}")
         st.caption(f"Control: {CONTROLS[record.get('control', '')]}.")
 
 
@@ -54,9 +56,7 @@ def table(found: Sequence[JsonView]) -> None:
         "attack": st.column_config.TextColumn("Attack", width=170),
         "setting": st.column_config.TextColumn("Setting", width=170),
         "says": st.column_config.TextColumn("Says", help="By the rule of the card above."),
-        "left": share(
-            "What is left", format="percent", help="0 %: like the control, 100 %: like the original."
-        ),
+        "left": share("What is left", help="0 %: like the control, 100 %: like the original."),
         "left_ends": st.column_config.TextColumn(
             "95 %", help="95 % interval of what is left, over the texts."
         ),
@@ -71,8 +71,10 @@ def table(found: Sequence[JsonView]) -> None:
         "finding": st.column_config.TextColumn("Finding", width="large"),
     }
     st.dataframe(
-        rows,
+        minus.written(rows, {"left": stress_figures.percent}),
         column_config=heads,
+        # Single attacks have no settings to tell them apart, and the column would push the last ones out of sight.
+        column_order=[name for name in rows[0] if name != "setting" or any(row[name] for row in rows)],
         hide_index=True,
         key="stress.table",
         placeholder="–",
@@ -87,7 +89,7 @@ def table(found: Sequence[JsonView]) -> None:
 
 def _row(entry: JsonView) -> JsonObject:
     """A row of the table: the numbers with their intervals, and what they say."""
-    per_cent = [f"{100 * end:.0f}" for end in entry["around"] or ()]
+    per_cent = [whole(100 * end) for end in entry["around"] or ()]
     return {
         "attack": entry["title"],
         "setting": entry["setting"],
@@ -96,7 +98,7 @@ def _row(entry: JsonView) -> JsonObject:
         "left_ends": " to ".join(per_cent) + " %" * bool(per_cent),
         "before": entry["before"],
         "after": entry["value"],
-        "after_ends": " to ".join(f"{end:.3g}" for end in entry["interval"] or ()),
+        "after_ends": " to ".join(map(rounded, entry["interval"] or ())),
         "control": entry["control"],
         "n": entry["n"],
         "seed": entry["seed"],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, GENERAL, RETAIN, RETRAINED, finish, paint, text
-from unlearn.results.benchmark import BESIDE, HERE, LEVEL, OWN, PAPER, START, Line, Spread
+from unlearn.results.benchmark import BESIDE, HERE, LEVEL, OWN, PAPER, RETRAIN, START, Line, Spread
 
 # Where the axis of log10 p ends. What lies beyond is drawn there, and its hover text has the number.
 LOWEST = -20.0
@@ -38,7 +38,9 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
         (line for line in lines if {"utility", "log10"} <= set(line.values)),
         key=lambda line: line.values["log10"].mean,
     )
-    lowest = min([-4.0, *map(_x, shown)])
+    lowest = min([-2.0, *map(_x, shown)])
+    # At the right end is room for a name beside the retrained model.
+    ends = (1.08 * lowest, -0.15 * lowest)
     ours = [line for line in shown if line.kind != PAPER]
     for line in ours:
         look = _look(line)
@@ -70,6 +72,8 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
             x=[_x(line) for line in mine],
             y=[line.values["utility"].mean for line in mine],
             name=text(f"published: {model}"),
+            legendgroup=model,
+            showlegend=False,
             mode="markers",
             cliponaxis=False,
             marker={
@@ -80,20 +84,39 @@ def plane(lines: Sequence[Line], title: str, dark: bool = False) -> go.Figure:
             customdata=[_said(line) for line in mine],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    top = max((line.values["utility"].mean for line in shown), default=1.0)
-    _names(figure, ours, (2 - lowest, top), dark)
+        # The entry of the legend is the whole model, so it has not the colour of its star or diamond.
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            name=text(f"published: {model}"),
+            legendgroup=model,
+            mode="markers",
+            marker={"color": paint(GENERAL, dark), "symbol": looks[0][1], "size": 10},
+        )
+    _names(figure, ours, shown, ends, dark)
     if shown:
         figure.add_vline(x=math.log10(LEVEL), line={"dash": "dot", "width": 1, "color": paint(GENERAL, dark)})
-    figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=[lowest - 1, 1])
+    figure.update_xaxes(title_text="forget quality, log₁₀ p (0: as retrained ◆)", range=list(ends))
     figure.update_yaxes(title_text="TOFU utility", rangemode="tozero")
     return finish(figure, title, height=420)
 
 
-def _names(figure: go.Figure, ours: Sequence[Line], axes: tuple[float, float], dark: bool) -> None:
-    """Write the names of what was measured here, as they fit a wide and a narrow screen. axes: as in _sides()."""
+def _names(
+    figure: go.Figure, ours: Sequence[Line], shown: Sequence[Line], ends: tuple[float, float], dark: bool
+) -> None:
+    """Write the names of what was measured here, as they fit a wide and a narrow screen.
+
+    shown: all that is drawn. ends: of the axis of log10 p.
+    """
+    # The first have the most room: these two tell where the others stand.
+    ours = sorted(ours, key=lambda line: line.name not in (START, RETRAIN))
     points = [(_x(line), line.values["utility"].mean, line.name) for line in ours]
+    drawn = [box for line in shown for box in _drawn(line)]
+    top = max((high for *_, high in drawn), default=1.0)
+    # The dotted line, from the foot to the top.
+    drawn.append((math.log10(LEVEL), math.log10(LEVEL), 0.0, top))
     for width in (WIDE, NARROW):
-        sides = _sides(points, *axes, width == NARROW)
+        sides = _sides(points, ends, top, width == NARROW, drawn)
         named = [
             (at, side)
             for at, line, side in zip(points, ours, sides, strict=True)
@@ -116,38 +139,70 @@ def _names(figure: go.Figure, ours: Sequence[Line], axes: tuple[float, float], d
         )
 
 
-def _sides(
-    points: Sequence[tuple[float, float, str]], wide: float, top: float, narrow: bool = False
-) -> list[str]:
-    """Return for each mark the side on which its name covers no other mark and no name before it, as far as there is
-    one. Where there is none it is "", and the name stands in the table and under the mouse alone.
+def _drawn(line: Line) -> list[Box]:
+    """What a line takes of the plane, in the axes' units: its two intervals, or where it is published its mark."""
+    x, y = _x(line), line.values["utility"].mean
+    if line.kind == PAPER:
+        return [(x, x, y, y)]
+    across, up = line.values["log10"], line.values["utility"]
+    ends = [(one.low, one.high) for one in (across, up)]
+    (left, right), (low, high) = [
+        (at if a is None else a, at if b is None else b) for at, (a, b) in zip((x, y), ends, strict=True)
+    ]
+    return [(max(LOWEST, left), max(LOWEST, right), y, y), (x, x, low, high)]
 
-    points: (x, y, name). wide: of the axis, in its units; it ends at 1. top: the highest mark that is drawn. narrow: a
-    name takes three times as much of the width.
+
+def _sides(
+    points: Sequence[tuple[float, float, str]],
+    ends: tuple[float, float],
+    top: float,
+    narrow: bool = False,
+    drawn: Sequence[Box] = (),
+) -> list[str]:
+    """Return for each mark the side on which its name covers nothing that is drawn and no name before it. Where there
+    is none it is "", and the name stands in the table and under the mouse alone. The start and the retrained model, to
+    which all others are compared, may lie across an interval or a line.
+
+    points: (x, y, name). ends: of the axis, in its units. top: the highest that is drawn. narrow: a
+    name takes three times as much of the width. drawn: boxes of intervals, lines and other marks, in the axes' units.
     """
-    high = top * 1.05 or 1.0
+    wide, high = ends[1] - ends[0], top * 1.05 or 1.0
     # What a letter and a line take of a figure of usual size.
-    letter, line = (0.0255, 0.075) if narrow else (0.0085, 0.055)
+    letter, line = (0.02, 0.075) if narrow else (0.007, 0.05)
     marks = [(x / wide, y / high) for x, y, _ in points]
     taken = [(x - 0.012, x + 0.012, y - 0.03, y + 0.03) for x, y in marks]
-    # The axis ends at 1; what stands beyond its ends is cut off.
-    taken += [(1 / wide + 0.02, 9.0, -9.0, 9.0), (-9.0, (1 - wide) / wide - 0.02, -9.0, 9.0)]
+    # What stands beyond the ends of the axis is cut off, and below its foot are its numbers.
+    taken += [
+        (-99.0, 99.0, -9.0, -0.04),
+        (ends[1] / wide + 0.02, 99.0, -9.0, 9.0),
+        (-99.0, ends[0] / wide - 0.02, -9.0, 9.0),
+    ]
+    thin = [
+        (left / wide - 0.004, right / wide + 0.004, low / high - 0.01, up / high + 0.01)
+        for left, right, low, up in drawn
+    ]
     chosen = []
     for (x, y), (*_, name) in zip(marks, points, strict=True):
-        long = letter * len(name)
+        # A letter more, so that two names in one line stand apart.
+        long = letter * (len(name) + 1)
         ways = {
             f"{level} {side}": (x + left, x + left + long, y + low, y + low + line)
             for level, low in (("top", 0.035), ("bottom", -0.035 - line), ("middle", -line / 2))
             for side, left in (("center", -long / 2), ("right", 0.015), ("left", -0.015 - long))
             if (level, side) != ("middle", "center")
         }
-        best = min(ways, key=lambda way: sum(_cover(ways[way], box) for box in taken))
-        if any(_cover(ways[best], box) for box in taken):
+        best = min(ways, key=lambda way: (_covers(ways[way], taken), _covers(ways[way], thin)))
+        if _covers(ways[best], taken) or (name not in BESIDE and _covers(ways[best], thin)):
             chosen.append("")
             continue
         taken.append(ways[best])
         chosen.append(best)
     return chosen
+
+
+def _covers(box: Box, others: Sequence[Box]) -> float:
+    """How much of a box all these boxes cover."""
+    return sum(_cover(box, other) for other in others)
 
 
 def _cover(a: Box, b: Box) -> float:

@@ -62,11 +62,8 @@ def likelihood(
         stop = reached(found, retrained) if role == "forget" else None
         if stop is not None:
             stops.append(stop)
-            named = (
-                {}
-                if several
-                else {"annotation_text": "would stop", "annotation_font": {"color": color, "size": 11}}
-            )
+            words = {"text": "reached", "font": {"color": color, "size": 11}, "position": "right"}
+            named = {} if several else {f"annotation_{name}": value for name, value in words.items()}
             figure.add_vline(stop, line={"color": color, "dash": "dot", "width": 1.2}, **named)
     for name, value in (("before", before), ("retrained", retrained)):
         if value is not None:

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from unlearn.figures.base import AFTER_A, GENERAL, dashed, finish, paint, text
 from unlearn.results import robust
 from unlearn.results.benchmark import Spread
+from unlearn.results.compare import whole
 from unlearn.results.robust import PLAIN, ROBUST, Rows
 
 LEFT = "what is left"
@@ -97,7 +98,7 @@ def _robust(figure: go.Figure, column: int, points: Mapping[int, Spread], dark: 
 def _between(one: Spread) -> str:
     if one.low is None or one.high is None:
         return ""
-    return f", 95 % interval {100 * one.low:.0f} to {100 * one.high:.0f} %"
+    return f", 95 % interval {whole(100 * one.low)} to {whole(100 * one.high)} %"
 
 
 def _first(figure: go.Figure, group: str) -> bool:

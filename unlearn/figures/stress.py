@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from unlearn.figures.base import AFTER_A, BEFORE, FORGET, GENERAL, RETAIN, RETRAINED, finish, ink, paint, text
 from unlearn.figures.gradient import hue
-from unlearn.results.compare import Written, number, rounded
+from unlearn.results.compare import Written, number, rounded, whole
 from unlearn.store.shapes import JsonView
 
 Entry = JsonView
@@ -72,11 +72,13 @@ def dial(entry: Entry, dark: bool = False) -> go.Figure:
                 hovertemplate=f"{role}: %{{y:.0%}} at scale %{{x:g}}<extra></extra>",
             )
     line = {"color": paint(BEFORE, dark), "width": 1, "dash": "dot"}
-    figure.add_vline(1.0, line=line, annotation_text="as trained", annotation_position="bottom left")
+    figure.add_vline(1.0, line=line, annotation_text="as trained", annotation_position="left")
     figure.update_xaxes(title_text="scale of the change: 0 is the original", dtick=0.2)
     figure.update_yaxes(range=[-0.03, 1.05], tickformat=".0%", title_text="exact answers")
     off, on = (percent(curve[s]["forget"]) for s in ("0", "1"))
-    return finish(figure, f"Turned back to 0 it answers {off} of the forget questions, at 1 {on}", height=330)
+    return finish(
+        figure, f"Turned back to 0 it answers {off} of the forget questions, as trained {on}", height=330
+    )
 
 
 def layers(square: JsonView, side: str, control: str, dark: bool = False) -> go.Figure:
@@ -198,7 +200,7 @@ def _sides(entry: Entry) -> dict[str, float]:
 
 def percent(share: Written) -> str:
     """Return a share as "12 %"."""
-    return f"{100 * number(share):.0f} %"
+    return f"{whole(100 * number(share))} %"
 
 
 def _mix(color: str, share: float, base: tuple[int, int, int]) -> str:

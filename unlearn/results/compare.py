@@ -79,6 +79,14 @@ def nats(value: Written, sign: bool = False) -> str:
     return (f"{x:+.2f}" if sign else f"{x:.2f}").replace("-", "−")
 
 
+def whole(value: Written, sign: bool = False) -> str:
+    """Write a number without decimals and with a real minus sign. What rounds to 0 has no sign."""
+    x = number(value)
+    if not math.isfinite(x):
+        return rounded(x, sign)
+    return (f"{x:+.0f}" if sign and round(x) else f"{round(x)}").replace("-", "−")
+
+
 def word_diff(before: str, after: str) -> list[tuple[str, str]]:
     """Return the words of `after` marked "same" or "new", and the words of `before` that they replace marked
     "gone".

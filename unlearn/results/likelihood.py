@@ -12,6 +12,11 @@ from unlearn.results.compare import number
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject, JsonView
 
+# What stands below the curves of the answers to forget.
+REACHED = (
+    "A curve that reaches the retrained model has a dotted line there: a stop rule with that target would have ended "
+    "the run at about that step."
+)
 # {role: its points (step, likelihood from 0 to 1)}.
 Curves = dict[str, list[tuple[int, float]]]
 

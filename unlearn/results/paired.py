@@ -91,7 +91,8 @@ def _sentence(
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.0f}" if abs(value) >= 10 or value == round(value) else f"{value:+.2g}"
+    told = f"{value:+.0f}" if abs(value) >= 10 or value == round(value) else f"{value:+.2g}"
+    return told.replace("-", "−")
 
 
 def _p(value: float) -> str:

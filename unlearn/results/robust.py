@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearn.results.benchmark import Spread, spread
+from unlearn.results.compare import whole
 from unlearn.store.disk import read_json
 from unlearn.store.home import ASSETS
 from unlearn.store.shapes import JsonView
@@ -194,7 +195,7 @@ def _told(one: Against) -> str:
     if one.less.low <= 0 <= one.less.high:
         return (
             f"between {one.title} ({percent(one.left.mean)} left) and {names} ({percent(one.beside.mean)}) no "
-            f"difference was seen ({100 * _turned(one.less).mean:+.0f} points, {_span(_turned(one.less))})"
+            f"difference was seen ({whole(100 * _turned(one.less).mean, sign=True)} points, {_span(_turned(one.less))})"
         )
     word, less = ("less", one.less) if one.less.mean > 0 else ("more", _turned(one.less))
     told = f"{one.title} leaves {percent(one.left.mean)}, {100 * less.mean:.0f} points {word}"
@@ -205,7 +206,10 @@ def _beside_best(one: Against) -> str:
     if not one.beats() or one.best is None:
         return ""
     title, less = one.best
-    return f", and beside {title}, the best of them, {100 * _turned(less).mean:+.0f} points ({_span(_turned(less))})"
+    more = _turned(less)
+    return (
+        f", and beside {title}, the best of them, {whole(100 * more.mean, sign=True)} points ({_span(more)})"
+    )
 
 
 def _turned(one: Spread) -> Spread:
@@ -217,12 +221,12 @@ def _turned(one: Spread) -> Spread:
 def _span(one: Spread) -> str:
     if one.low is None or one.high is None:
         return "one seed"
-    return f"95 % interval {100 * one.low:.0f} to {100 * one.high:.0f}"
+    return f"95 % interval {whole(100 * one.low)} to {whole(100 * one.high)}"
 
 
 def percent(value: float) -> str:
     """Write a share as a person does."""
-    return f"{100 * value:.0f} %"
+    return f"{whole(100 * value)} %"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -302,7 +306,9 @@ def said_sentence(rows: Rows, world: str) -> str:
 
 def _apart(one: Spread, title: str) -> str:
     if one.low is not None and one.high is not None and one.low <= 0 <= one.high:
-        return f"no difference from {title} was seen ({100 * one.mean:+.0f} points, {_span(one)})"
+        return (
+            f"no difference from {title} was seen ({whole(100 * one.mean, sign=True)} points, {_span(one)})"
+        )
     word, more = ("more", one) if one.mean >= 0 else ("fewer", _turned(one))
     return f"{100 * more.mean:.0f} points {word} than after {title} ({_span(more)})"
 

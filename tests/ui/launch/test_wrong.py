@@ -38,6 +38,7 @@ def test_a_wrong_settings_file_is_explained_on_the_page_itself(store):  # noqa: 
     (said,) = [one for one in app.error if "settings file" in one.value]
     assert "Epochs must lie in [1, 1000], got -3." in said.value.replace("\\", "")
     # The menu, at the foot of the page, has no room for it.
+    assert app.session_state["config.load"] is False
     menus = app.get("popover")
     assert menus
     assert not [one for menu in menus for one in menu.get("error")]

@@ -20,7 +20,7 @@ def methods() -> str:
         parts += [f"### {method.title} (`{method.name}`)", "", method.sentence]
         trains = f"Trains {_tunings(method.tunings)}." if method.changes_weights else "Changes no weight."
         parts += ["", f"{method.paper}. {trains}"]
-        parts += [f"Risk: {method.collapses or method.risk}"]
+        parts += [f"Risk: {method.risks()}"]
         if method.also:
             parts += [f"Also known as: {', '.join(method.also)}."]
         if method.knobs():

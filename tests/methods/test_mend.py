@@ -1,6 +1,7 @@
 """MEND: the edit against float64 loops, what the matrices read and push, and what moves."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from tests.methods.test_methods import examples, moved, reference_for, stream_of
 from tests.models.test_t5 import make_t5
+from unlearn.__main__ import main
 from unlearn.compute.lm import forward
 from unlearn.compute.matrices import edited, pairs_of
 from unlearn.compute.tokens import collate
@@ -167,8 +169,13 @@ def test_the_editor_learns_and_the_forget_texts_become_less_likely(scene):
     assert steps[-1][0].terms["forget NLL before its edit"] == pytest.approx(then, rel=1e-4)
 
 
-def test_its_text_says_how_far_it_is_the_papers():
-    assert "How far it is the paper's: MEND is made to change an answer to a given one" in MEND.risk
+def test_its_text_says_how_far_it_is_the_papers_wherever_it_is_listed(capsys):
+    said = "How far it is the paper's: MEND is made to change an answer to a given one"
+    assert said in MEND.risk
+    assert main(["methods", "--json"]) == 0
+    listed = {m["name"]: m["risk"] for m in json.loads(capsys.readouterr().out)["methods"]}
+    assert listed["mend"].startswith(MEND.collapses)
+    assert said in listed["mend"]
 
 
 def test_the_last_blocks_alone_are_edited():

@@ -108,7 +108,7 @@ def methods(args: argparse.Namespace) -> int:
             "paper": m.paper,
             "also": list(m.also),
             "sentence": m.sentence,
-            "risk": m.collapses or m.risk,
+            "risk": m.risks(),
             "knobs": [asdict(k) for k in m.knobs()],
             "settings": {f"{s} {t}": m.settings(s, t) for s in SIZES for t in m.tunings}
             | own_settings(m)

@@ -190,6 +190,11 @@ class Method:
         return tuple(dict.fromkeys(k[0] for k in cls.tuned if isinstance(k, tuple) and k[0] not in sizes))
 
     @classmethod
+    def risks(cls) -> str:
+        """Return how it fails, in all its sentences; that it is known to destroy the model comes first."""
+        return " ".join(filter(None, (cls.collapses, cls.risk)))
+
+    @classmethod
     def tuning_for(cls, asked: str) -> str:
         """Return the tuning that was asked for, or the method's default where it cannot train that one."""
         return asked if asked in cls.tunings else cls.tunings[0]

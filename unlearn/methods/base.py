@@ -191,7 +191,7 @@ class Method:
 
     @classmethod
     def risks(cls) -> str:
-        """Return how it fails, in all its sentences; that it is known to destroy the model comes first."""
+        """Return how the method fails, beginning with what it is known to destroy."""
         return " ".join(filter(None, (cls.collapses, cls.risk)))
 
     @classmethod

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui import pick, published, shell
-from ui.benchmark import standing
+from ui import pick, shell
+from ui.benchmark import published, standing
 
 shell.guard()
 shell.head(

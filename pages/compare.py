@@ -4,6 +4,7 @@ import streamlit as st
 
 from ui import formats, pick, runactions, shell, verdict, view
 from ui.ask import ask
+from ui.benchmark.published import put_beside
 from ui.compare import overview
 from ui.compare.answers import answers
 from ui.compare.blind import blind_test
@@ -11,7 +12,6 @@ from ui.compare.further import further
 from ui.compare.scores import score_sheet
 from ui.costs import costs
 from ui.demo import visitor
-from ui.published import put_beside
 from ui.replay import replay
 from unlearn.results import compare
 from unlearn.results.compare import SIDES

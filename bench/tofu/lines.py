@@ -25,7 +25,7 @@ COLUMNS = (
 # What stands behind a number.
 SPREADS = (
     "Mean ± standard deviation where there are several seeds; in brackets the 95 % interval over the questions where "
-    "there is one (n 40 to forget; rows from before 2026-11-30 kept none)."
+    "there is one (forget01: n 40 to forget; rows from before 2026-11-30 kept none)."
 )
 
 

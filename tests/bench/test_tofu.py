@@ -155,6 +155,20 @@ def bench(monkeypatch, folder, *words):
     return [{k: v for k, v in one.items() if k not in ("origin", "cpu_seconds")} for one in found]
 
 
+def test_a_run_in_another_format_leaves_the_tables_own_retrained_model(monkeypatch, tmp_path):
+    """A run in 32 bits is read beside start and retrained model in 32 bits; the table's have 16."""
+
+    def measured(engine, store, missing, top_of):
+        yield ORIGIN, [row("start", utility=0.9), row("retrain", utility=0.9), row("gd", utility=0.7)]
+
+    (tmp_path / "tofu.json").write_text(json.dumps({"rows": [row("start"), row("retrain"), row("gd")]}))
+    monkeypatch.setattr(command, "measured", measured)
+    found = bench(monkeypatch, tmp_path, "--again")
+    assert [(one["method"], one["utility"]) for one in found] == [("start", 0.5), ("retrain", 0.5), ("gd", 0.7)]
+    (tmp_path / "tofu.json").unlink()
+    assert [one["utility"] for one in bench(monkeypatch, tmp_path)] == [0.9, 0.9, 0.7]
+
+
 @pytest.mark.slow
 def test_an_engine_makes_the_same_rows_as_this_process(monkeypatch, tmp_path, small):
     here = bench(monkeypatch, tmp_path / "here")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -73,16 +74,22 @@ class Plain:
         asked = [{"role": "user", "content": question}]
         return self.tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
 
-    @torch.no_grad()
     def loss(self, question, answer):
         """The mean loss of the answer's tokens, with the one that ends it."""
+        own = self.tokens(question, answer)[0]
+        return sum(own) / len(own)
+
+    @torch.no_grad()
+    def tokens(self, question, answer):
+        """The loss of each token of the answer and of the one that ends it, and whether it is the first choice."""
         start = self.tokenizer(self.prompt(question), add_special_tokens=False)["input_ids"]
         text = f"{self.prompt(question)}{answer}<|im_end|>"
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert ids[: len(start)] == start
         logits = self.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-        own = [-float(logits[at - 1, ids[at]]) for at in range(len(start), len(ids))]
-        return sum(own) / len(own)
+        places = range(len(start), len(ids))
+        first = [bool(logits[at - 1].argmax() == ids[at]) for at in places]
+        return [-float(logits[at - 1, ids[at]]) for at in places], first
 
     @torch.no_grad()
     def say(self, questions):
@@ -166,6 +173,52 @@ def test_every_number_of_a_run_is_that_of_plain_passes(judged, few):
         found = scores["tofu_forget_quality", when, "forget"]
         assert found["value"] == pytest.approx(float(test.pvalue), abs=1e-4)
         assert found["details"]["d"] == pytest.approx(float(test.statistic), abs=1e-4)
+
+
+def strength(first):
+    """The share of an answer that is not its shortest beginning after which every token is the first choice."""
+    known = 0
+    while known < len(first) and first[-1 - known]:
+        known += 1
+    return known / len(first)
+
+
+def test_every_score_that_a_run_writes_is_that_of_plain_passes(judged):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from unlearn.data import tofu
+
+    run, scorer = judged[0], RougeScorer(["rougeL"])
+    rows = tofu.rows("forget01")[20:]
+    folders = {
+        "before": (taught.path(), None),
+        "after": (taught.path(), run.path / "adapter"),
+        "retrained": (taught.path(f"{taught.NAME}-without-forget01"), None),
+    }
+    for when, where in folders.items():
+        plain = Plain(*where)
+        read = [plain.tokens(row.question, row.answer) for row in rows]
+        losses, firsts = [mean(lost) for lost, _ in read], [first for _, first in read]
+        said = plain.say([row.question for row in rows])
+        pairs = list(zip(rows, said, strict=True))
+        words = [
+            (re.findall(r"\w+", text.lower()), re.findall(r"\w+", row.answer.lower())) for row, text in pairs
+        ]
+        wanted = {
+            "nll": mean(losses),
+            "ppl": math.exp(mean(losses)),
+            "probability": mean([math.exp(-loss) for loss in losses]),
+            "accuracy": mean([mean(first) for first in firsts]),
+            "memorised": mean([all(first) for first in firsts]),
+            "extraction": mean([strength(first) for first in firsts]),
+            "exact": mean([text[: len(answer)] == answer for text, answer in words]),
+            "rougeL": mean([scorer.score(row.answer, text)["rougeL"].recall for row, text in pairs]),
+        }
+        found = run.scores()[when]["forget"]
+        assert found["n"] == len(rows)
+        assert wanted.keys() == found.keys() - {"n"}
+        for name, value in wanted.items():
+            assert found[name] == pytest.approx(value, abs=1e-4, rel=1e-4), (when, name)
 
 
 def test_the_depth_score_of_a_real_model():

@@ -164,7 +164,11 @@ def test_a_run_in_another_format_leaves_the_tables_own_retrained_model(monkeypat
     (tmp_path / "tofu.json").write_text(json.dumps({"rows": [row("start"), row("retrain"), row("gd")]}))
     monkeypatch.setattr(command, "measured", measured)
     found = bench(monkeypatch, tmp_path, "--again")
-    assert [(one["method"], one["utility"]) for one in found] == [("start", 0.5), ("retrain", 0.5), ("gd", 0.7)]
+    assert [(one["method"], one["utility"]) for one in found] == [
+        ("start", 0.5),
+        ("retrain", 0.5),
+        ("gd", 0.7),
+    ]
     (tmp_path / "tofu.json").unlink()
     assert [one["utility"] for one in bench(monkeypatch, tmp_path)] == [0.9, 0.9, 0.7]
 

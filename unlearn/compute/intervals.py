@@ -23,12 +23,12 @@ def wilson(hits: float, n: int) -> Interval:
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
     """Return the percentile interval of the mean, over texts drawn again with replacement (Efron 1979).
 
-    It is (-inf, inf) where a value is not finite, and for one text, of which nothing tells how far others lie from it.
+    It is (-inf, inf) where a value is not finite.
     """
     import numpy as np
 
     found = np.asarray(values, dtype=np.float64)
-    if len(found) < 2 or not np.isfinite(found).all():
+    if not np.isfinite(found).all():
         return -math.inf, math.inf
     drawn = np.random.default_rng(seed).integers(len(found), size=(DRAWS, len(found)))
     low, high = np.quantile(found[drawn].mean(axis=1), [0.025, 0.975])

@@ -24,7 +24,7 @@ OURS = ("lead", "wrong", "entities")
 # What a file of one row is told, which may be a file that was meant otherwise.
 ALONE = (
     "is read as one row; where it holds more, check its form. Of one text a share says little (0 of 1 right: 0 to "
-    "79 %), and a mean has no interval."
+    "79 %), and the interval of a mean says nothing."
 )
 OURS_LATER = ("paraphrase", "asked_otherwise", "system", "truth")
 

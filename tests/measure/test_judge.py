@@ -204,18 +204,17 @@ def test_table_puts_the_models_side_by_side():
     assert judge.table(record) == [want]
 
 
-def test_a_forget_quality_of_an_earlier_version_is_computed_again():
-    """It read other rows; whatever else was computed then stays."""
+def test_a_metric_of_an_earlier_revision_is_computed_again():
+    """Forget quality read other rows once; whatever else was computed then stays."""
 
-    def known(details):
-        scores = [{"when": "after", "role": "paraphrase", "value": 0.1, "n": 40, "details": details}]
-        return {"metrics": {name: {"scores": scores} for name in ("forget_quality", "kl_retrain")}}
+    def has(name, **told):
+        scores = [{"when": "after", "role": "paraphrase", "value": 0.1, "n": 40, "details": {}}]
+        return judge._has({"metrics": {name: {"scores": scores} | told}}, METRICS[name], None)
 
-    def has(name, details):
-        return judge._has(known(details), METRICS[name], None)
-
-    assert has("forget_quality", {"d": 0.2, "n": 90, "n_retrained": 90})
-    assert not has("forget_quality", {"statistic": 0.2})
-    assert has("kl_retrain", {})
+    assert judge.entry(METRICS["forget_quality"], {})["revision"] == METRICS["forget_quality"].revision == 2
+    assert has("forget_quality", revision=2)
+    assert not has("forget_quality", revision=1)
+    assert not has("forget_quality")
+    assert has("kl_retrain")
     # One that could not be computed has no scores, and is not tried again for that.
     assert judge._has({"metrics": {"forget_quality": {"scores": []}}}, METRICS["forget_quality"], None)

@@ -37,10 +37,9 @@ def few(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(few, tmp_path_factory):
+def done(tmp_path_factory):
     from unlearn.__main__ import parser
     from unlearn.commands.options import config_of
-    from unlearn.measure import judge
     from unlearn.store.runs import RunStore
     from unlearn.work.execute import execute
 
@@ -52,8 +51,15 @@ def judged(few, tmp_path_factory):
     execute(run)
     lock.release()
     assert run.state == "done", run.reason
-    record = judge.judge(run, ["tofu"], benchmark=judge.Benchmark("tofu-forget01", few))
-    return run, {
+    return run
+
+
+@pytest.fixture(scope="module")
+def judged(few, done):
+    from unlearn.measure import judge
+
+    record = judge.judge(done, ["tofu"], benchmark=judge.Benchmark("tofu-forget01", few))
+    return done, {
         (name, s["when"], s["role"]): s for name, found in record["metrics"].items() for s in found["scores"]
     }
 
@@ -92,8 +98,8 @@ class Plain:
         return [-float(logits[at - 1, ids[at]]) for at in places], first
 
     @torch.no_grad()
-    def say(self, questions):
-        """What it answers to each question, all in one batch that is padded on the left."""
+    def say(self, questions, most=None):
+        """What it answers to each question, in one batch that is padded on the left. most: so many tokens of each."""
         asked = [self.prompt(question) for question in questions]
         end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
         ids = self.tokenizer(
@@ -108,7 +114,8 @@ class Plain:
             eos_token_id=[end, self.tokenizer.eos_token_id],
             pad_token_id=end,
         )
-        said = [row[width : width + 200 - length] for row, length in zip(out, own, strict=True)]
+        most = most or [200 - length for length in own]
+        said = [row[width : width + count] for row, count in zip(out, most, strict=True)]
         return [self.tokenizer.decode(row, skip_special_tokens=True) for row in said]
 
 
@@ -183,20 +190,25 @@ def strength(first):
     return known / len(first)
 
 
-def test_the_scores_that_a_run_writes_are_those_of_plain_passes(judged):
+def test_the_scores_that_a_run_writes_are_those_of_plain_passes(done):
+    from rouge_score.rouge_scorer import RougeScorer
+
     from unlearn.data import tofu
 
-    run = judged[0]
+    scorer = RougeScorer(["rougeL"])
     rows = tofu.rows("forget01")[20:]
     folders = {
         "before": (taught.path(), None),
-        "after": (taught.path(), run.path / "adapter"),
+        "after": (taught.path(), done.path / "adapter"),
+        "retrained": (taught.path(f"{taught.NAME}-without-forget01"), None),
     }
     for when, where in folders.items():
         plain = Plain(*where)
         read = [plain.tokens(row.question, row.answer) for row in rows]
         losses, firsts = [mean(lost) for lost, _ in read], [first for _, first in read]
-        said = plain.say([row.question for row in rows])
+        # A run's continuation is no longer than the answer needs: its tokens and six, at most 64.
+        most = [min(len(lost) + 6, 64) for lost, _ in read]
+        said = plain.say([row.question for row in rows], most)
         pairs = list(zip(rows, said, strict=True))
         words = [
             (re.findall(r"\w+", text.lower()), re.findall(r"\w+", row.answer.lower())) for row, text in pairs
@@ -209,10 +221,11 @@ def test_the_scores_that_a_run_writes_are_those_of_plain_passes(judged):
             "memorised": mean([all(first) for first in firsts]),
             "extraction": mean([strength(first) for first in firsts]),
             "exact": mean([text[: len(answer)] == answer for text, answer in words]),
+            "rougeL": mean([scorer.score(row.answer, text)["rougeL"].recall for row, text in pairs]),
         }
-        found = run.scores()[when]["forget"]
+        found = done.scores()[when]["forget"]
         assert found["n"] == len(rows)
-        assert wanted.keys() == found.keys() - {"n", "rougeL"}
+        assert wanted.keys() == found.keys() - {"n"}
         for name, value in wanted.items():
             assert found[name] == pytest.approx(value, abs=1e-4, rel=1e-4), (when, name)
 

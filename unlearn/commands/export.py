@@ -79,9 +79,9 @@ def check_archive(found: Run, out: Path) -> None:
 
 def archive(args: argparse.Namespace, found: Run) -> int:
     """Write the zip file, and say whether it holds the rows."""
-    rows = not args.without_rows
     from unlearn.work.publish import changes_weights
 
+    rows = not args.without_rows
     path = export_run(found, args.out, rows)
     if not changes_weights(found):
         print("Its weights are the start's: whoever has the file has the knowledge.", file=sys.stderr)

@@ -172,9 +172,9 @@ def _with_others(run: Run, record: JsonObject) -> JsonObject:
 def _has(record: JsonView, metric: Metric | Comparison, evidence: ModelEvidence) -> bool:
     """Whether the metric was computed already, and a benchmark's on the same items."""
     known = record["metrics"].get(metric.name)
-    if known is not None and metric.name == "forget_quality":
-        # Until 0.2 it read fewer facts, some of them twice, and kept its D under another name.
-        return all("d" in score.get("details", {}) for score in known["scores"])
+    # What could not be computed is not tried again for that.
+    if known is not None and known["scores"] and known.get("revision", 1) != metric.revision:
+        return False
     if known is not None and metric.encoder and evidence.encoder:
         return bool(known.get("encoder", "") == evidence.encoder.hash)
     if known is None or not metric.benchmark:
@@ -211,6 +211,7 @@ def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
         "help": metric.help,
         "ideal": metric.ideal,
         "paper": metric.paper,
+        "revision": metric.revision,
         "reason": "" if found else f"needs {metric.needs}",
         "scores": [
             {

@@ -196,6 +196,7 @@ class Metric:
     states: ClassVar[tuple[str, ...]] = ()
     benchmark: ClassVar[str] = ""
     encoder: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
 
     def __call__(self, observations: Sequence[Observation]) -> Score | None:
         values = tuple(v for o in observations if (v := self.fn(o)) is not None)
@@ -222,7 +223,7 @@ class Comparison:
     measure: empty where something is missing; needs then says what, in words. states: roles whose hidden states it
     reads, so that they are kept when the texts are read for other metrics. benchmark: the name of the benchmark whose
     own metric it is, read on that benchmark's items and not on the run's rows. encoder: whether it reads an encoder's
-    vectors of texts.
+    vectors of texts. revision: raised when the meaning of its numbers changes; older ones are then computed again.
     """
 
     name: str
@@ -235,6 +236,7 @@ class Comparison:
     states: tuple[str, ...] = ()
     benchmark: str = ""
     encoder: bool = False
+    revision: int = 1
     cheap: ClassVar[bool] = False
 
 

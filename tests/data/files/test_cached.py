@@ -189,3 +189,19 @@ def test_without_any_copy_it_is_said_that_the_hub_is_silent(caches):
     assert cached.copy_of("locuslab/TOFU") is None
     with pytest.raises(ValueError, match="the hub cannot be reached"):
         benchmarks.load("muse-news")
+
+
+@pytest.mark.parametrize("named", ["absolute", "../../elsewhere"])
+def test_a_cache_leads_to_no_place_outside_itself(tmp_path, named):
+    """Somebody's folder may name any place as its main snapshot, or have a link for one."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    kept = tmp_path / "datasets--who--what"
+    (kept / "blobs").mkdir(parents=True)
+    (kept / "refs").mkdir()
+    (kept / "snapshots").mkdir()
+    (kept / "refs" / "main").write_text(str(elsewhere) if named == "absolute" else named)
+    assert cached.resolved(kept) == kept
+    (kept / "snapshots" / COMMIT).symlink_to(elsewhere)
+    (kept / "refs" / "main").write_text(COMMIT)
+    assert cached.resolved(kept) == kept

@@ -37,10 +37,10 @@ def resolved(folder: Path) -> Path:
     if not inner.is_dir() or not (folder / BLOBS).is_dir():
         return folder
     main = folder / "refs" / "main"
-    if main.is_file() and (named := inner / main.read_text(encoding="utf-8").strip()).is_dir():
-        return named
-    found = [path for path in inner.iterdir() if path.is_dir()]
-    return found[0] if len(found) == 1 else folder
+    # A folder may come from anybody: what it names is one of its own snapshots, and no place elsewhere.
+    found = {path.name: path for path in inner.iterdir() if path.is_dir() and not path.is_symlink()}
+    named = main.read_text(encoding="utf-8").strip() if main.is_file() else ""
+    return found.get(named) or (next(iter(found.values())) if len(found) == 1 else folder)
 
 
 def homes(folder: Path) -> tuple[Path, ...]:

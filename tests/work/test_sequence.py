@@ -480,7 +480,8 @@ def test_finished_sequences_are_shown_together(store):
     assert "Request 3 came back: 0 % → 40 %" in texts(app).replace("\u00a0", " ")
     (table,) = [frame.value for frame in app.dataframe if "to come" in frame.value]
     assert len(table) == 8
-    assert list(table["done"])[3] == pytest.approx(13 / 60)
+    # Shares are shown in per cent.
+    assert list(table["done"])[3] == pytest.approx(100 * 13 / 60)
 
 
 @pytest.mark.slow

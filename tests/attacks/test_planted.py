@@ -197,10 +197,14 @@ def retaught(tmp_path_factory):
     return teach(tmp_path_factory.mktemp("retaught"), roles=("retain",))
 
 
-def chat_run(folder, taught, retaught):
-    data = {role: str(taught / f"{role}.csv") for role in ("forget", "retain")}
+def chat_run(folder, taught, retaught, tuning="full"):
     config = RunConfig(
-        model=str(taught / "model"), data=data, method="npo", prompt="chat", retrained=str(retaught / "model")
+        model=str(taught / "model"),
+        data={role: str(taught / f"{role}.csv") for role in ("forget", "retain")},
+        method="npo",
+        prompt="chat",
+        tuning=tuning,
+        retrained=str(retaught / "model"),
     )
     return RunStore(folder).create(config)
 
@@ -219,10 +223,11 @@ CHAT = [
 ]
 
 
-def test_a_chat_model_that_only_refuses_is_called_suppressed(tmp_path, taught, retaught):
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_chat_model_that_only_refuses_is_called_suppressed(tmp_path, taught, retaught, tuning):
     from unlearn.data.prompts import render
 
-    run = chat_run(tmp_path, taught, retaught)
+    run = chat_run(tmp_path, taught, retaught, tuning)
     loaded = load(str(taught / "model"))
     asked = rows_asked(run, ANYWHERE)
     text = {
@@ -230,19 +235,42 @@ def test_a_chat_model_that_only_refuses_is_called_suppressed(tmp_path, taught, r
     }
     forget = [(one.prompt, f"unknown{one.tail.rstrip()}") for one in text["forget"]]
     retain = [(one.prompt, one.target + one.tail.rstrip()) for one in text["retain"]]
-    loaded.model.requires_grad_(True)
-    trained(loaded.model, loaded.tokenizer, mixed(forget, retain), 1e-4, 60)
-    loaded.model.save_pretrained(run.path / "model")
-    loaded.tokenizer.save_pretrained(run.path / "model")
+    if tuning == "lora":
+        loaded.model = add_lora(loaded.model, rank=4, alpha=8, seed=0)
+    else:
+        loaded.model.requires_grad_(True)
+    trained(loaded.model, loaded.tokenizer, mixed(forget, retain), 3e-3 if tuning == "lora" else 1e-4, 60)
+    loaded.model.save_pretrained(run.path / ("adapter" if tuning == "lora" else "model"))
+    if tuning == "full":
+        loaded.tokenizer.save_pretrained(run.path / "model")
     scored(
         run,
         {"before": load(str(taught / "model")), "after": loaded, "retrained": load(str(retaught / "model"))},
     )
     assert conclusion.of_run(run)["word"] == "not attacked"
-    record = swept(run, *CHAT)
+    record = swept(run, *CHAT, "dial")
     print(said_by(record), residue.left_out(record), residue.sentence(record), sep="\n")
     assert record["verdict"] == conclusion.of_run(run)["word"] == "suppressed"
     assert set(tellers(record).values()) == {"suppressed"}
+    # Without its adapter the model is the original; of one whose every weight moved the dial tells nothing.
+    assert said_by(record)["dial"] == ("suppressed" if tuning == "lora" else "")
+
+
+def test_a_ruined_chat_model_is_called_collapsed(tmp_path, taught, retaught):
+    run = chat_run(tmp_path, taught, retaught)
+    ruined = load(str(taught / "model"))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in ruined.model.parameters():
+            # Noise as large as the weights leaves seven answers of eight.
+            parameter.add_(3 * parameter.std() * torch.randn_like(parameter) if parameter.dim() > 1 else 0.0)
+    ruined.model.save_pretrained(run.path / "model")
+    ruined.tokenizer.save_pretrained(run.path / "model")
+    retrained = load(str(retaught / "model"))
+    scored(run, {"before": load(str(taught / "model")), "after": ruined, "retrained": retrained})
+    assert conclusion.of_run(run)["word"] == "collapsed"
+    swept(run, "prefix", "nf4")
+    assert conclusion.of_run(run)["word"] == "collapsed"
 
 
 def test_a_chat_models_exact_retrain_is_called_erased(tmp_path, taught, retaught):

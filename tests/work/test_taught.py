@@ -9,32 +9,29 @@ from unlearn.methods import METHODS
 
 # What was asked for: at most this share of the answers to forget is left, and at least this share of the others.
 LEFT, KEPT = 0.10, 0.90
-# Methods that miss it: {name: (left, kept) as measured at seed 0, and why}. None of the settings that were tried held
-# on all models of other seeds, and each method's own text says so.
+# Methods that miss it: {name: (the half of it that holds, why the other does not)}. None of the settings that were
+# tried held on all models of other seeds, and each method's own text says so. How far they miss is another number on
+# another processor, since rounding decides which step throws such a model: IDK+AP kept 80 % on one, 96 % on another.
 MISSES = {
     "ga": (
-        0.00,
-        0.04,
+        "forget",
         "nothing holds the others; whole batches left 20, 0 and 0 % of three and kept 100, 96 and 0 %",
     ),
     "idkap": (
-        0.00,
-        0.80,
+        "forget",
         "it holds answers above a refusal and not above each other; four of five models of other facts held, and "
         "none of fifteen other settings held more",
     ),
     "taskvector": (
-        0.80,
-        1.00,
+        "retain",
         "no term says when enough is subtracted; of 39 settings on a model of other facts the best left 28 % and "
         "kept 84 %",
     ),
     "repselect": (
-        0.00,
-        0.00,
+        "forget",
         "nothing holds the others; three of five models of other facts held, two forgot nothing",
     ),
-    "mend": (0.00, 0.00, "its editor takes all answers or none; no setting that does one alone was found"),
+    "mend": ("forget", "its editor takes all answers or none; no setting that does one alone was found"),
 }
 # Carried out by `make test`; the others are by `make slow`.
 QUICK = ("npo", "undial")
@@ -86,7 +83,7 @@ def test_after_a_method_at_its_defaults(taught, tmp_path, capsys, method):
 @pytest.mark.slow
 @pytest.mark.heavy
 @pytest.mark.parametrize("method", MISSES)
-def test_a_method_that_is_said_to_miss_does_miss(taught, tmp_path, capsys, method):
+def test_of_a_method_that_misses_it_one_half_holds(taught, tmp_path, capsys, method):
     scores = run_with(taught, tmp_path, capsys, "--method", method)["scores"]
     left, kept = (right(scores, "after", role)["chat"] for role in ("forget", "retain"))
-    assert left > LEFT or kept < KEPT, f"{method} forgets and keeps now: take it out of MISSES"
+    assert left <= LEFT if MISSES[method][0] == "forget" else kept >= KEPT

@@ -85,8 +85,9 @@ class IdkDPO(RetainMethod):
     }
     tuned = {
         "tiny": {"epochs": 6, "batch_size": 8, "beta": 0.03},
-        ("tiny", "full"): {"lr": 0.0002},
+        ("tiny", "full"): {"lr": 0.0003},
         ("tiny", "lora"): {"lr": 0.002},
+        ("bundled", "full"): {"lr": 0.0002},
         "small": {
             "lr": 3e-4,
             "epochs": 5,

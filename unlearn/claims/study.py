@@ -15,7 +15,7 @@ from unlearn.claims.record import entry_of
 from unlearn.claims.training import TINY, WORLDS
 from unlearn.compute import threads
 from unlearn.store.disk import read_json, write_json
-from unlearn.store.engine import Engine
+from unlearn.store.engine import Engine, looked_after
 from unlearn.store.runs import ACTIVE, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.store.studies import Study, checking, conduct
@@ -134,26 +134,19 @@ def carried_out(
 
     Their folders go when they have ended. Ctrl-C asks for the end of all, a second one leaves them alone.
     """
-    left = {claim.key: (claim, begun(claim, mode, world, runs)) for claim in claims}
-    engine.submit(*(record for _, record in left.values() if record.state != "done"), perform=perform)
-    asked = False
-    while left:
-        for key, (claim, record) in list(left.items()):
-            if (where := engine.where(record)) is not None:
-                progress(where.words or key, 1 - len(left) / len(claims))
-                continue
-            del left[key]
-            yield claim, record.entry, _why_not(record)
-            if not record.is_held():
-                RunStore(runs).delete(record)
-        try:
-            time.sleep(LOOK if left else 0.0)
-        except KeyboardInterrupt:
-            if asked:
-                raise
-            asked = True
-            for _, record in left.values():
-                engine.stop(record)
+    records = [begun(claim, mode, world, runs) for claim in claims]
+    claim_of = {record.id: claim for record, claim in zip(records, claims, strict=True)}
+    engine.submit(*(record for record in records if record.state != "done"), perform=perform)
+    ended = 0
+    for record, where in looked_after(engine, records, LOOK):
+        claim = claim_of[record.id]
+        if where is not None:
+            progress(where.words or claim.key, ended / len(claims))
+            continue
+        ended += 1
+        yield claim, record.entry, _why_not(record)
+        if not record.is_held():
+            RunStore(runs).delete(record)
 
 
 def _why_not(record: ClaimRecord) -> str:

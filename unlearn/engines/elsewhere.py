@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from unlearn.engines.place import Place
 from unlearn.engines.ray import Ray
 from unlearn.engines.remote import Remote
 from unlearn.engines.slurm import Slurm
-from unlearn.store.engine import Engine
+from unlearn.store.engine import Engine, looked_after
 from unlearn.store.runs import Record, RunStore
 
 # Every engine but the thread, by its name on the command line.
@@ -61,16 +60,9 @@ class Elsewhere:
 
 def follow(engine: Engine, record: Record, progress: Callable[[str, float], None]) -> None:
     """Wait until the engine no longer has the record. Ctrl-C asks for its end, a second one leaves it alone."""
-    asked = False
-    while (where := engine.where(record)) is not None:
-        progress(where.words or "starting", where.fraction)
-        try:
-            time.sleep(LOOK)
-        except KeyboardInterrupt:
-            if asked:
-                raise
-            engine.stop(record)
-            asked = True
+    for _, where in looked_after(engine, [record], LOOK):
+        if where is not None:
+            progress(where.words or "starting", where.fraction)
 
 
 def last_place(record: Record) -> Place:

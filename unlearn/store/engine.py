@@ -4,14 +4,16 @@ The folder of a record is the whole message. An engine takes it, has somebody ca
 happens; lists, pages, Stop and resume read the folder and know no more of the engine than these three questions.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from unlearn.store.runs import Record
 
 # A function with the signature of execute(), which carries out a record and never raises.
 Perform = Callable[..., object]
+Kind = TypeVar("Kind", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,27 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of everything that waits, and end what runs in this process."""
+
+
+def looked_after(
+    engine: Engine, records: Iterable[Kind], every: float
+) -> Iterator[tuple[Kind, Where | None]]:
+    """Yield each record with where it is, again and again, until the engine has none of them any more.
+
+    Of a record that has ended None is yielded, once. every: seconds from look to look. Ctrl-C asks for the end of all
+    that are left, a second one leaves them alone.
+    """
+    left, asked = list(records), False
+    while left:
+        for record in tuple(left):
+            if (where := engine.where(record)) is None:
+                left = [one for one in left if one is not record]
+            yield record, where
+        try:
+            time.sleep(every if left else 0.0)
+        except KeyboardInterrupt:
+            if asked:
+                raise
+            asked = True
+            for record in left:
+                engine.stop(record)

@@ -5,12 +5,11 @@ The models of one world are trained on from one base, so they stay together. Row
 written, and lie in the record then, whatever becomes of the study.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from unlearn.compute import threads
-from unlearn.store.engine import Engine
+from unlearn.store.engine import Engine, looked_after
 from unlearn.store.runs import RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import Study, checking, conduct
@@ -80,31 +79,19 @@ def carried_out(
     worlds: dict[int, list[str]] = {}
     for task in making.missing(making.rows_of(path))[:most]:
         worlds.setdefault(task.world, []).append(task.name)
-    left = {
+    made = [
         TrustRecord.create(runs, f"world-{world}", {"world": world, "names": names, "header": dict(header)})
         for world, names in worlds.items()
-    }
-    engine.submit(*sorted(left, key=lambda one: one.id), perform=perform)
-    asked = False
-    while left:
-        for one in sorted(left, key=lambda one: one.id):
-            # Where it is comes first, so that the rows of one that has just ended are all there.
-            ended = engine.where(one) is None
-            for row in making.keep(path, header, one.rows):
-                say(row)
-            if ended:
-                left.remove(one)
-                if one.state != "done":
-                    yield f"world {one.config['world']}: {one.state} ({one.events('state')[-1].get('reason', '')})"
-                _drop(one, runs)
-        try:
-            time.sleep(LOOK if left else 0.0)
-        except KeyboardInterrupt:
-            if asked:
-                raise
-            asked = True
-            for one in left:
-                engine.stop(one)
+    ]
+    engine.submit(*made, perform=perform)
+    # Where it is was looked up first, so that the rows of one that has just ended are all there.
+    for one, where in looked_after(engine, made, LOOK):
+        for row in making.keep(path, header, one.rows):
+            say(row)
+        if where is None:
+            if one.state != "done":
+                yield f"world {one.config['world']}: {one.state} ({one.events('state')[-1].get('reason', '')})"
+            _drop(one, runs)
 
 
 def _take_left(path: Path, header: JsonView, runs: Path) -> None:

@@ -48,7 +48,7 @@ class E1(Claim):
         f"retrained model's level of forgetting; UNDO follows with shares {', '.join(f'{s:g}' for s in SHARES)}, "
         "distilled on what must stay. Then one half of the facts is practised and the other half read."
     )
-    design = "10 small worlds with retrains; shares .2, .4 and .6 after NPO, then practice"
+    design = "10 small worlds with retrains; shares 0.2, 0.4 and 0.6 after NPO, then practice"
     confirms = (
         "All that it says: at the largest share less comes back than without UNDO (interval above 0), each larger "
         "share gives less back than the one before (slope over the share below 0), as much as in the retrained model "

@@ -32,7 +32,7 @@ def add(command: Command) -> None:
         default=0.0,
         metavar="SHARE",
         help="UNDO after each request: this share of every weight is lost, and the model learns its own other answers "
-        "again, so that less comes back (default: 0, none; the paper's is .25)",
+        "again, so that less comes back (default: 0, none; the paper's is 0.25)",
     )
     many.add_argument("--order", help="requests in the order in which they arrive, such as 3,1,2")
 

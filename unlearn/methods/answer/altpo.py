@@ -86,7 +86,7 @@ class AltPO(RetainMethod):
     explorable = False
     origins = {
         "small": "by analogy with IdkDPO; not measured here",
-        "large": "Mekala et al. 2024 (Llama-2-7B, TOFU): β .1, α 1, K 5, 2 passes over the 5; not measured here",
+        "large": "Mekala et al. 2024 (Llama-2-7B, TOFU): β 0.1, α 1, K 5, 2 passes over the 5; not measured here",
     }
     tuned = {
         "tiny": {"epochs": 10, "batch_size": 8, "beta": 0.05, "retain_weight": 5.0},

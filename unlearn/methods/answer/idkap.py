@@ -73,7 +73,7 @@ class IdkAP(RetainMethod):
     explorable = False
     origins = {
         "small": "by analogy with IdkDPO; not measured here",
-        "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: β .1, 5 epochs, batch 32); not measured here",
+        "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: β 0.1, 5 epochs, batch 32); not measured here",
     }
     tuned = {
         "tiny": {"epochs": 10, "batch_size": 8},

@@ -42,7 +42,7 @@ class MaximumEntropy(RetainMethod):
     origins = {
         "tiny": CHAT_MODELS,
         "small": "by analogy with GA+GD; not measured here",
-        "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: w .1, 5 epochs, batch 32); not measured here",
+        "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: w 0.1, 5 epochs, batch 32); not measured here",
     }
     tuned = {
         "tiny": {"epochs": 8, "batch_size": 8, "forget_weight": 0.2},

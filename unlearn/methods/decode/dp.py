@@ -54,4 +54,4 @@ class DPDecoding(Decoder):
     risk = (
         f"Asked greedily the model says what it said before, and every text becomes harder to read. {KNOWN}"
     )
-    origins = dict.fromkeys(("tiny", "small", "large"), "λ .5 by choice; nothing is trained")
+    origins = dict.fromkeys(("tiny", "small", "large"), "λ 0.5 by choice; nothing is trained")

@@ -218,7 +218,7 @@ class RepSelect(Method):
     origins = {
         "tiny": f"{CHAT_MODELS}; three of five held",
         "small": "by analogy with the bundled model; not measured here",
-        "large": "the paper: LoRA rate .01, KL budget .01; η by analogy; not measured here",
+        "large": "the paper: LoRA rate 0.01, KL budget 0.01; η by analogy; not measured here",
     }
     tuned = {
         "tiny": {"lr": 0.2, "epochs": 1, "batch_size": 8, "rank": 3, "kl_budget": 1.0},

@@ -83,7 +83,7 @@ class UNDO(RetainMethod):
     origins = {
         "tiny": "first trials here on tiny-authors, one seed",
         "small": "by analogy with the bundled model; not measured here",
-        "large": "Lee et al. 2025: a .25, rates of 1e-5 to 2e-5; epochs by analogy; not measured here",
+        "large": "Lee et al. 2025: a 0.25, rates of 1e-5 to 2e-5; epochs by analogy; not measured here",
     }
     tuned = {
         "tiny": {"lr": 5e-4, "epochs": 20, "batch_size": 16},

@@ -33,7 +33,7 @@ class GradientAscent(Method):
     risk = (
         "A narrow window: from 2e-4 to 4e-4 the bundled model goes from keeping four answers in five to keeping "
         "hardly any, and the same setting ends differently with another seed. On tiny chat models one rate took all "
-        "answers of one and left all of another's; held to nine tenths of what must stay (--budget retain=.9), 68 to "
+        "answers of one and left all of another's; held to nine tenths of what must stay (--budget retain=0.9), 68 to "
         "92 % of the forget answers were left; with all texts in one batch (1e-3, 9 epochs) it left 20, 0 and 0 % of "
         "three and kept 100, 96 and 0 % of the others."
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from unlearn.compute.lazy import F, Model, Tensor, Tokenizer, lm
 from unlearn.compute.tokens import Batch, Tokens, collate
-from unlearn.methods.base import RetainMethod, knob
+from unlearn.methods.base import CHAT_MODELS, RetainMethod, knob
 from unlearn.training.batches import Batches
 from unlearn.training.idk import idk_examples
 from unlearn.training.reference import Reference
@@ -78,6 +78,7 @@ class IdkDPO(RetainMethod):
         "back: on the bundled model practice on a fifth of the facts brought back most of the others (five seeds)."
     )
     origins = {
+        "tiny": CHAT_MODELS,
         "large": (
             "OpenUnlearning, docs/repro.md (Llama-2-7B and Llama-3.2-1B, TOFU); LoRA's rate from the code of "
             "Maini et al. 2024; not measured here"

@@ -202,6 +202,31 @@ def test_collapse_flag(after, tokens, word):
     assert (word or "") in " ".join(found["after", "general"].details["reasons"])
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "read", "ruined"),
+    [
+        # The original does not say the general texts (e^8 = 2981), so the texts to keep tell.
+        ((-8.0, -0.1), (-20.0, -0.2), "retain", False),
+        ((-8.0, -0.1), (-8.0, -0.8), "retain", True),
+        # It says them (e^6.9 = 992), or none of both.
+        ((-6.9, -0.1), (-8.0, -0.1), "general", True),
+        ((-8.0, -9.0), (-9.0, -9.0), "general", True),
+    ],
+)
+def test_collapse_is_read_on_texts_that_the_original_says(before, after, read, ruined):
+    planted = Planted(
+        {
+            (when, role): [seen([value], role=role)]
+            for when, values in (("before", before), ("after", after))
+            for role, value in zip(("general", "retain"), values, strict=True)
+        }
+    )
+    found = scores("collapse", planted)
+    assert found.keys() == {("before", read), ("after", read)}
+    assert found["after", read].value == float(ruined)
+    assert all(f"{read} perplexity is" in why for why in found["after", read].details["reasons"])
+
+
 def test_target_and_its_error_beside_the_truth():
     observations = {
         ("before", "forget"): [seen([-0.1])],

@@ -267,3 +267,15 @@ def test_sam_finds_the_forget_terms_of_every_method(tmp_path, name):
         assert run.state == "done", run.reason
         made[rho] = weights_of(run)
     assert not same(made[0.0], made[0.5])
+
+
+def test_a_budget_on_texts_that_the_model_never_says_is_told():
+    from unlearn.store.stop_rule import StopRule
+    from unlearn.work.stopping import unsaid
+
+    rule = StopRule.of("", ("general-ppl=1.03",), "last")
+    # e^7 = 1097 and e^6.9 = 992.
+    assert "perplexity 1.1e+03" in unsaid(rule, {"general": [6.0, 8.0]})
+    assert "retain=0.95" in unsaid(rule, {"general": [6.0, 8.0]})
+    assert unsaid(rule, {"general": [6.9, 6.9]}) == ""
+    assert unsaid(StopRule.of("", ("retain=0.9",), "last"), {"retain": [9.0]}) == ""

@@ -195,7 +195,7 @@ def cell_of(lab: "Lab", name: str, lr: float, epochs: int, seed: int) -> Cell:
 def stored(name: str, cell: Cell) -> JsonObject:
     """Return a cell as it is stored, with good, utility, and forget PPL over target."""
     kept = {key: getattr(cell, key) for key in COLUMNS} | {"method": name}
-    risen = {role: grid.rise(cell, role) for role in grid.KEEP}
+    risen = {role: grid.rise(cell, role) for role in grid.legible(cell, grid.KEEP)}
     return kept | {
         "good": grid.good(cell),
         "reached": grid.reached(cell),

@@ -137,7 +137,9 @@ def _mean(rows: Sequence[JsonView], key: str) -> str:
 
 def works(row: JsonView) -> bool:
     """Return whether the guide took a cell that is nearly the grid's best, within its budget."""
-    kept = number(row["choice"]["rise"]["general"]) <= COLLAPSE
+    risen = row["choice"]["rise"]
+    # General texts that the model never says were not asked about.
+    kept = number(risen.get("general", risen.get("retain"))) <= COLLAPSE
     return bool(row["taken"]) and row["trials"] <= BUDGET and kept and number(row["regret"]) < REGRET
 
 

@@ -3,7 +3,8 @@
 One word says it in short. The rules, in this order, with the residue and its limits of unlearn.results.verdict:
 
     nothing to forget   the model answered under 4 % of the forget questions before the run, in every prompt format
-    collapsed           general text became more than twice as perplexing, or a number is not finite, or REP_3 > 0.5
+    collapsed           general text became more than twice as perplexing, or a number is not finite, or REP_3 > 0.5;
+                        read of the rows to keep where general text is none that the model ever says
     not forgotten       asked as in the run, the residue is at least 0.25, and more than chance lies above the control
     suppressed          asked in another prompt format it comes back by the same rule, or an attack finds it
     undecided           so few texts that neither of these can be said, and nothing was attacked
@@ -30,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearn.compute.intervals import Interval, difference, interval, wilson
-from unlearn.metrics.language.collapse import reasons
+from unlearn.metrics.language.collapse import reasons, telling
 from unlearn.results import residue, trust
 from unlearn.results.compare import number, rounded
 from unlearn.results.formats import ASKED
@@ -150,8 +151,7 @@ def marks(summary: Summary) -> tuple[str, str, str] | None:
     """Return a word of MARKS for each part of the verdict, without opening a file of the run. It is None where the run
     has no scores after unlearning.
     """
-    after = summary.scores.get("after", {})
-    role = _general(after)
+    role = _general(summary.scores)
     known = _known(
         summary.scores,
         summary.intervals,
@@ -401,20 +401,21 @@ def _known(
 def ruin(run: Run) -> tuple[str, ...]:
     """Return why the model after the run counts as collapsed, in words. The result is empty where it does not."""
     scores = run.scores()
-    role = _general(scores.get("after", {}))
+    role = _general(scores)
     return _ruin(scores, role, records.repeats(run.path / "metrics.json").get(role))
 
 
-def _general(after: Mapping[str, JsonView]) -> str:
+def _general(scores: Mapping[str, Mapping[str, JsonView]]) -> str:
     """The role whose texts tell whether the model is ruined; empty where there is none."""
-    return next((role for role in ("general", "retain") if "ppl" in after.get(role, {})), "")
+    before, after = (scores.get(when, {}) for when in ("before", "after"))
+    return telling({role: number(before.get(role, {}).get("ppl")) for role in after if "ppl" in after[role]})
 
 
 def _ruin(
     scores: Mapping[str, Mapping[str, JsonView]], role: str, repeats: float | str | None
 ) -> tuple[str, ...]:
     before, after = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("before", "after"))
-    return reasons(None if repeats is None else number(repeats), after, before) if role else ()
+    return reasons(None if repeats is None else number(repeats), after, before, role) if role else ()
 
 
 def _lost(shares: Mapping[str, Share]) -> bool:

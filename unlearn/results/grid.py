@@ -9,6 +9,9 @@ that a page, a report and a test agree. Definitions (Yao et al. 2024, arXiv 2402
     good      reached and kept
     utility   harmonic mean over {retain, general, neighbours} × {probability, ROUGE-L} (TOFU's, arXiv 2401.06121,
               without the truth ratio, which a run does not score by itself)
+
+A role whose texts the original finds more perplexing than LEGIBLE (unlearn.metrics.language.collapse) is left out of
+kept and of utility: it never says them, and a harmonic mean would tell of nothing else.
 """
 
 import math
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import mean, stdev
 
+from unlearn.metrics.language.collapse import LEGIBLE
 from unlearn.results.compare import number
 from unlearn.store.shapes import JsonView
 
@@ -75,12 +79,17 @@ def rise(cell: Cell, role: str) -> float:
     return cell.score("after", role) / cell.score("before", role)
 
 
+def legible(cell: Cell, roles: Sequence[str]) -> Sequence[str]:
+    """Return the roles without those whose texts the original does not say; all of them where it says none."""
+    return [role for role in roles if not cell.score("before", role) > LEGIBLE] or roles
+
+
 def keeps_language(cell: Cell) -> bool | None:
     """Return whether no role to keep has a PPL over 1.1 × the original's.
 
     It is None where the dataset has no such role.
     """
-    known = [role for role in KEEP if not math.isnan(cell.score("before", role))]
+    known = [role for role in legible(cell, KEEP) if not math.isnan(cell.score("before", role))]
     return all(rise(cell, role) <= KEPT for role in known) if known else None
 
 
@@ -119,12 +128,16 @@ def why_none_good(cells: Sequence[Cell]) -> str:
 
 
 # What utility is, for who reads it on a page.
-UTILITY = "Utility: the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours."
+UTILITY = (
+    "Utility: the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours, without those "
+    f"whose perplexity was above {LEGIBLE:,.0f} before: the model never says them."
+)
 
 
 def utility(cell: Cell, when: str = "after") -> float:
     """Return the utility that is left on everything else, from 0 to 1. It is nan for a run that diverged."""
-    parts = [cell.score(when, role, part) for role in UTILITY_ROLES for part in UTILITY_PARTS]
+    roles = legible(cell, UTILITY_ROLES)
+    parts = [cell.score(when, role, part) for role in roles for part in UTILITY_PARTS]
     known = [value for value in parts if not math.isnan(value)]
     if not known:
         return math.nan

@@ -13,8 +13,10 @@ from unlearn.compute.lazy import torch
 from unlearn.data.base import Row
 from unlearn.measure.probes import spread
 from unlearn.measure.watch import Plan, Watched, plan, probability
+from unlearn.metrics.language.collapse import LEGIBLE
+from unlearn.metrics.memory.perplexity import exp_mean
 from unlearn.store.config import RunConfig
-from unlearn.store.stop_rule import BUDGETS, ROWS, SOURCES, Course, Reading
+from unlearn.store.stop_rule import BUDGETS, ROWS, SOURCES, Course, Reading, StopRule
 from unlearn.training.budget import Clock
 from unlearn.training.checkpoints import load_aside
 from unlearn.training.encoding import encode_rows
@@ -130,7 +132,21 @@ class Stopper:
         return (
             f"Stop rule: {roles} texts are read after {steps}, which costs about {self.plan.share:.0%} of the training."
             + aim
+            + unsaid(self.rule, self.watched.start)
         )
+
+
+def unsaid(rule: StopRule, start: Mapping[str, Sequence[float]]) -> str:
+    """Return what the run tells of a budget whose general texts the model never says; empty where it says them.
+
+    start: {role: the mean NLL of each of its texts before the first step}.
+    """
+    if "general-ppl" not in rule.limits or not (before := exp_mean(start["general"])) > LEGIBLE:
+        return ""
+    return (
+        f" The model never says the general texts in this form (perplexity {before:.3g}), so the budget general-ppl "
+        "tells next to nothing here; retain=0.95 reads the rows to keep instead."
+    )
 
 
 def plan_of(config: RunConfig, session: Session, chosen: Mapping[str, Sequence[Row]]) -> Plan:

@@ -32,6 +32,7 @@ NO_TARGET = (
 )
 # The metrics that a search reads.
 ASKED = {name: CHEAP[name] for name in ("probability", "rougeL", "exact", "ppl")}
+PERPLEXITY = {"ppl": CHEAP["ppl"]}
 Places = Mapping[str, frozenset[int]]
 
 
@@ -59,7 +60,11 @@ class Seen:
     def scores(self, when: str, name: str) -> JsonObject:
         """Return {"forget", "utility", "n", "interval", "right", "general"} of one model on one half."""
         mine = self.half(when, name)
-        return {**likely(mine, "forget"), "utility": _utility(mine), **_beside(mine)}
+        return {
+            **likely(mine, "forget"),
+            "utility": _utility(mine, self.half("before", name)),
+            **_beside(mine),
+        }
 
 
 def likely(observations: Sequence[Observation], role: str) -> JsonObject:
@@ -70,15 +75,12 @@ def likely(observations: Sequence[Observation], role: str) -> JsonObject:
     return {role: mean(values), "n": len(values), "interval": interval(values)}
 
 
-def _utility(observations: Sequence[Observation]) -> float:
+def _utility(observations: Sequence[Observation], before: Sequence[Observation]) -> float:
     """The utility of unlearn.results.grid; where only plain texts are kept, whose answers nobody asks for, the mean
     of exp(-S/n) over them.
     """
-    value = utility(
-        Cell(
-            method="", lr=0.0, epochs=0, batch_size=0, seed=0, scores={"after": evaluate(observations, ASKED)}
-        )
-    )
+    scores = {"before": evaluate(before, PERPLEXITY), "after": evaluate(observations, ASKED)}
+    value = utility(Cell(method="", lr=0.0, epochs=0, batch_size=0, seed=0, scores=scores))
     if math.isfinite(value):
         return value
     parts = [float(likely(observations, role)[role]) for role in ("retain", "general", "neighbours")]

@@ -80,7 +80,7 @@ def rise(cell: Cell, role: str) -> float:
 
 
 def legible(cell: Cell, roles: Sequence[str]) -> Sequence[str]:
-    """Return the roles without those whose texts the original does not say; all of them where it says none."""
+    """Return the roles without those whose texts the original does not say. These are all where it says none."""
     return [role for role in roles if not cell.score("before", role) > LEGIBLE] or roles
 
 

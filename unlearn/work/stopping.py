@@ -137,7 +137,7 @@ class Stopper:
 
 
 def unsaid(rule: StopRule, start: Mapping[str, Sequence[float]]) -> str:
-    """Return what the run tells of a budget whose general texts the model never says; empty where it says them.
+    """Return what the run tells of a budget whose general texts the model never says. It is empty where it says them.
 
     start: {role: the mean NLL of each of its texts before the first step}.
     """

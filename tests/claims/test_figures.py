@@ -116,6 +116,10 @@ def test_a2_cell_is_kept_with_its_ratios():
     assert kept["forget"] == 30 / 12
     assert kept["rise"] == {"retain": 1.05, "general": 1.25}
     assert (kept["reached"], kept["good"]) == (True, False)  # general rose by a quarter
+    # General texts that the model never says are not read.
+    before["general"] = {"ppl": 1001.0}
+    kept = stored("gd-id", Cell(**place, scores={"before": before, "after": after}))
+    assert (kept["rise"], kept["good"]) == ({"retain": 1.05}, True)
 
 
 def test_a2_width_is_read_between_the_rates():
@@ -228,6 +232,8 @@ def test_a5_counts_the_draws_on_which_the_guide_works():
         works(row | one) for one in ({"taken": False}, {"trials": 5}, {"regret": 0.1}, {"regret": "nan"})
     )
     assert not works(row | {"choice": row["choice"] | {"rise": {"general": 2.5}}})
+    assert not works(row | {"choice": row["choice"] | {"rise": {"retain": 2.5}}})
+    assert works(row | {"choice": row["choice"] | {"rise": {"retain": 1.5}}})
     # The same outcome on every draw decides: 12 of 12 lies above one half, 3 of 3 does not.
     assert judged("A5", a5((1.0,) * 12)).verdict == "refuted"
     assert "12 it takes nothing (said so)" in judged("A5", a5((1.0,) * 12)).sentence

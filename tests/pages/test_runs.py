@@ -121,6 +121,14 @@ def test_what_came_of_a_run(after, truth, before_ppl, after_ppl, found):
     assert table.outcomes(scores) == found
 
 
+def test_a_run_is_damaged_by_the_rule_of_its_verdict():
+    """General texts that the model never said tell nothing, and the rows to keep tell in their place."""
+    before = {"general": {"ppl": 128_046.0}, "retain": {"ppl": 1.0}}
+    for kept, found in ((1.9, ()), (2.1, ("damaged",))):
+        after = {"general": {"ppl": 1e9}, "retain": {"ppl": kept}}
+        assert table.outcomes({"before": before, "after": after}) == found
+
+
 def test_plain_texts_are_scored_by_what_is_reproduced_whole(store):  # noqa: F811
     run = seed_run(store)
     scores = {

@@ -25,6 +25,12 @@ def test_each_number_stands_beside_the_retrained_models(store):
     kept = found["To keep, still answered"]
     assert (kept.value, kept.before, kept.good) == ("94 % (retrained 100 %)", "98 %", False)
     assert found["Perplexity of other text"].value == "5.5 (retrained 5.1)"
+    assert found["Perplexity of other text"].good is False
+    # Of texts that the model never said a change is neither good nor bad.
+    unsaid = shown(planted(store, ppl=(1001.0, 9000.0, 1100.0)))["Perplexity of other text"]
+    assert unsaid.good is None
+    assert "never said these texts" in unsaid.help
+    assert "never said" not in found["Perplexity of other text"].help
 
 
 def test_without_a_retrained_model_none_is_invented(store):

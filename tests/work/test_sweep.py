@@ -117,9 +117,7 @@ def test_utility_is_the_harmonic_mean_of_the_parts():
     one.scores["before"]["general"] = {"ppl": 1000.1}
     assert grid.utility(one) == pytest.approx(2 / (2 + 1))
     one.scores["after"]["general"]["ppl"] = 1e6
-    assert grid.keeps_language(one) is (
-        one.scores["after"]["retain"]["ppl"] <= 1.1 * one.score("before", "retain")
-    )
+    assert grid.keeps_language(one) is True
     one.scores["before"]["general"] = {"ppl": 1000.0}
     assert grid.utility(one) == pytest.approx(4 / (2 + 1 + 1 + 4))
     assert grid.keeps_language(one) is False

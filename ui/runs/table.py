@@ -35,7 +35,13 @@ SCORES = {
         *("retain", EXACT, 100, "%"),
         "Retain questions answered word for word, plain texts reproduced whole; higher is better.",
     ),
-    "perplexity": ("general", ("ppl",), 1, "", "Perplexity on general text; lower is better."),
+    "perplexity": (
+        "general",
+        ("ppl",),
+        1,
+        "",
+        "Perplexity on general text; lower is better. Above 1,000 before the run it tells nothing.",
+    ),
 }
 # What a name says already, and the model.
 NAMED = ("method", "forget set", "model")
@@ -45,7 +51,8 @@ _came: WeakKeyDictionary[Summary, Any] = WeakKeyDictionary()
 _names: WeakKeyDictionary[Summary, JsonObject] = WeakKeyDictionary()
 OUTCOMES = {
     "over-forgotten": f"forget rows are over {FAR:g} nats a token less likely than after retraining without them",
-    "damaged": "perplexity on general text has more than doubled, or is no number",
+    "damaged": "perplexity on general text has more than doubled, or is no number; read on the rows to keep where the "
+    "model never said the general text",
 }
 
 
@@ -55,8 +62,7 @@ def outcomes(scores: JsonView) -> tuple[str, ...]:
     after, truth = (_score(scores.get(when), "forget", ("nll",)) for when in ("after", "retrained"))
     if after is not None and truth is not None and not after - truth <= FAR:
         found.append("over-forgotten")
-    was, now = (_score(scores.get(when), "general", ("ppl",)) for when in ("before", "after"))
-    if was is not None and now is not None and not now <= 2 * was:
+    if conclusion.ruined(scores):
         found.append("damaged")
     return tuple(found)
 

@@ -61,6 +61,7 @@ MEASURES = {
     "exact": ("questions", "answers"),
     "accuracy": ("tokens of its texts", "continues rightly"),
 }
+NO_REPEATS: Mapping[str, float | str] = {}
 FORGET, KEEP = "was to forget", "was to keep"
 MODELS = {"retrained": "the retrained model", "before": "the model before"}
 
@@ -151,13 +152,12 @@ def marks(summary: Summary) -> tuple[str, str, str] | None:
     """Return a word of MARKS for each part of the verdict, without opening a file of the run. It is None where the run
     has no scores after unlearning.
     """
-    role = _general(summary.scores)
     known = _known(
         summary.scores,
         summary.intervals,
         summary.by_format,
         formats_of(summary.prompt),
-        _ruin(summary.scores, role, summary.repeats.get(role)),
+        ruined(summary.scores, summary.repeats),
         {},
         summary.attacked,
     )
@@ -400,22 +400,22 @@ def _known(
 
 def ruin(run: Run) -> tuple[str, ...]:
     """Return why the model after the run counts as collapsed, in words. The result is empty where it does not."""
-    scores = run.scores()
-    role = _general(scores)
-    return _ruin(scores, role, records.repeats(run.path / "metrics.json").get(role))
+    return ruined(run.scores(), records.repeats(run.path / "metrics.json"))
 
 
-def _general(scores: Mapping[str, Mapping[str, JsonView]]) -> str:
-    """The role whose texts tell whether the model is ruined; empty where there is none."""
-    before, after = (scores.get(when, {}) for when in ("before", "after"))
-    return telling({role: number(before.get(role, {}).get("ppl")) for role in after if "ppl" in after[role]})
-
-
-def _ruin(
-    scores: Mapping[str, Mapping[str, JsonView]], role: str, repeats: float | str | None
+def ruined(
+    scores: Mapping[str, Mapping[str, JsonView]], repeats: Mapping[str, float | str] = NO_REPEATS
 ) -> tuple[str, ...]:
-    before, after = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("before", "after"))
-    return reasons(None if repeats is None else number(repeats), after, before, role) if role else ()
+    """Return why a model with these scores counts as collapsed, as ruin() does.
+
+    scores: as in Run.scores(). repeats: {role: REP_3 after the run} where it was computed.
+    """
+    before, after = (scores.get(when, {}) for when in ("before", "after"))
+    role = telling({role: number(before.get(role, {}).get("ppl")) for role in after if "ppl" in after[role]})
+    if not role:
+        return ()
+    ends = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("after", "before"))
+    return reasons(number(repeats[role]) if role in repeats else None, *ends, role)
 
 
 def _lost(shares: Mapping[str, Share]) -> bool:

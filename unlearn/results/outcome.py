@@ -7,6 +7,7 @@ what is said in large, and sorts runs by it. No torch.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unlearn.metrics.language.collapse import LEGIBLE
 from unlearn.results.compare import number, rounded
 from unlearn.results.conclusion import MEANS, MEASURES, counted, of_run, percent
 from unlearn.store.runs import Run
@@ -124,13 +125,15 @@ def _perplexity(run: Run) -> Tile | None:
     if after is None:
         return None
     beside = f" (retrained {rounded(truth)})" if truth is not None else ""
+    unsaid = before is not None and number(before) > LEGIBLE
     return Tile(
         "Perplexity of other text",
         rounded(after) + beside,
         "" if before is None else rounded(before),
-        None if before is None else _is_good(number(before), number(after), True),
+        None if before is None or unsaid else _is_good(number(before), number(after), True),
         "Among how many tokens the model hesitates on text that has nothing to do with either; lower is better. "
-        f"n = {scores['after']['general'].get('n', '?')}, seed {run.config.seed}.",
+        + "The model never said these texts, not before the run either, so a change is no loss. " * unsaid
+        + f"n = {scores['after']['general'].get('n', '?')}, seed {run.config.seed}.",
     )
 
 

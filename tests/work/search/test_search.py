@@ -249,6 +249,20 @@ def test_halves_split_what_was_seen_but_not_what_was_never_learnt():
     assert whole.half("after", "chosen") == whole.half("after", "reported") == list(seen.found["after"])
 
 
+def test_utility_leaves_out_what_the_original_never_says():
+    def general(p):
+        return [replace(one, role="general") for one in rows(p, p) if one.role == "retain"]
+
+    def kept(before, after):
+        found = {"before": [*rows(0.9, 0.9), *general(before)], "after": [*rows(0.2, 0.8), *general(after)]}
+        return halves.Seen(found, {}, same=True).scores("after", "reported")["utility"]
+
+    # The harmonic mean of answer probability and ROUGE-L (1: the words are right) on retain, and on general texts.
+    assert kept(0.9, 0.5) == pytest.approx(4 / (1 / 0.8 + 1 + 1 / 0.5 + 1))
+    assert kept(1 / 999, 0.5) == pytest.approx(4 / (1 / 0.8 + 1 + 1 / 0.5 + 1))
+    assert kept(1 / 1001, 0.5) == kept(1 / 1001, 1e-9) == pytest.approx(2 / (1 / 0.8 + 1))
+
+
 def test_the_sampler_depends_on_seed_and_number_alone():
     config = asked()
     seeds = {journal.seed_of(config, number) for number in range(50)}

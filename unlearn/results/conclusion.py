@@ -414,8 +414,8 @@ def ruined(
     role = telling({role: number(before.get(role, {}).get("ppl")) for role in after if "ppl" in after[role]})
     if not role:
         return ()
-    ends = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("after", "before"))
-    return reasons(number(repeats[role]) if role in repeats else None, *ends, role)
+    now, was = (number(scores.get(when, {}).get(role, {}).get("ppl")) for when in ("after", "before"))
+    return reasons(number(repeats[role]) if role in repeats else None, now, was, role)
 
 
 def _lost(shares: Mapping[str, Share]) -> bool:

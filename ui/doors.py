@@ -5,7 +5,8 @@ calls (a foreign Host is DNS rebinding) and by where it comes from (a websocket 
 for whatever else runs on a port of localhost). The policy keeps pages out of frames and foreign scripts out of pages.
 
 A page is also told where its server is. Streamlit's script would find out by trying, first below the page's own
-address, which leaves two errors (404) in the browser's console for each link that opens a page.
+address, which leaves two errors (404) in the browser's console for each link that opens a page. And it is given
+place.js, which keeps the place of whoever works by keyboard.
 """
 
 import base64
@@ -34,6 +35,11 @@ def own_address() -> str:
     return f"window.__streamlit = {{BACKEND_BASE_URL: location.origin + {path}}}"
 
 
+def scripts() -> tuple[str, ...]:
+    """Return the scripts that are written into each page."""
+    return own_address(), (Path(__file__).parent / "place.js").read_text(encoding="utf-8")
+
+
 def policy() -> str:
     """Return the content policy, which allows parts from this server alone.
 
@@ -41,7 +47,7 @@ def policy() -> str:
     """
     digests = [
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for text in [*INLINE.findall(INDEX.read_text(encoding="utf-8")), own_address()]
+        for text in [*INLINE.findall(INDEX.read_text(encoding="utf-8")), *scripts()]
     ]
     rules = {
         "default-src": "'self'",
@@ -82,23 +88,23 @@ class Policies:
 
 
 class OwnAddress:
-    """A layer in front of the server that writes own_address() into the head of every page."""
+    """A layer in front of the server that writes scripts() into the head of every page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.script = f"<script>{own_address()}</script>".encode()
+        self.scripts = "".join(f"<script>{text}</script>" for text in scripts()).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start: Message = {}
         body = bytearray()
 
-        async def with_script(message: Message) -> None:
+        async def with_scripts(message: Message) -> None:
             if message["type"] == "http.response.start" and _is_page(Headers(raw=message["headers"])):
                 start.update(message)
             elif start and message["type"] == "http.response.body":
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    page = bytes(body).replace(HEAD, HEAD + self.script, 1)
+                    page = bytes(body).replace(HEAD, HEAD + self.scripts, 1)
                     MutableHeaders(raw=start["headers"])["Content-Length"] = str(len(page))
                     await send(start)
                     await send({"type": "http.response.body", "body": page})
@@ -109,7 +115,7 @@ class OwnAddress:
         if is_read and "text/html" in Headers(scope=scope).get("accept", ""):
             # A page is asked for as it is: what is packed cannot be written into.
             kept = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
-            await self.app({**scope, "headers": kept}, receive, with_script)
+            await self.app({**scope, "headers": kept}, receive, with_scripts)
         else:
             await self.app(scope, receive, send)
 

@@ -55,16 +55,21 @@ def put(word: str, chosen: str, by_hand: bool = True) -> None:
     else:
         kept.pop(_name(word), None)
     st.session_state[CHOSE] = by_hand
-    write()
+    # The browser tells the address of before for a moment after it has taken over a new one, so an address that seems
+    # to be right already may not be; written twice, it is one step of the browser's Back all the same.
+    write(again=by_hand)
 
 
-def write() -> None:
-    """Write the page's whole view into the address."""
+def write(again: bool = False) -> None:
+    """Write the page's whole view into the address.
+
+    again: even where that is what the browser has told.
+    """
     _, words = st.session_state[PAGE]
     wanted = {word: value(word) for word in words if value(word)}
     own = st.session_state[OWN]
     own[:] = [*(known for known in own if known != wanted), wanted][-REMEMBERED:]
-    if st.query_params.to_dict() != wanted:
+    if again or st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
 
 

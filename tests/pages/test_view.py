@@ -4,6 +4,7 @@ import json
 
 import pytest
 from seed import seed_run
+from streamlit.runtime.state.query_params_proxy import QueryParamsProxy
 from streamlit.testing.v1 import AppTest
 
 from tests.pages.test_compare import ROOT, store, words  # noqa: F401  (a fixture)
@@ -91,6 +92,25 @@ def test_an_address_from_before_the_last_click_undoes_nothing(two):
     assert app.selectbox(key="pick.a").value == old.id
     assert address(app) == {"a": old.id, "rows": "retain"}
     assert new.id not in json.dumps(address(app))
+
+
+def test_a_choice_is_told_to_a_browser_that_still_tells_the_address_of_before(two, monkeypatch):
+    """Chosen and taken back at once: the browser shows the first choice in its address and does not tell it yet."""
+    old, _ = two
+    app = visit(begun(), "compare", a=old.id)
+    app.segmented_control(key="answers.role").set_value("retain").run()
+    app.query_params.clear()
+    app.query_params["a"] = old.id
+    told, tell = [], QueryParamsProxy.from_dict
+    monkeypatch.setattr(
+        QueryParamsProxy, "from_dict", lambda self, given: (told.append(dict(given)), tell(self, given))[1]
+    )
+    app.segmented_control(key="answers.role").set_value("forget").run()
+    assert app.segmented_control(key="answers.role").value == "forget"
+    assert told == [{"a": old.id}]
+    # Whoever only looks is not written to.
+    app.run()
+    assert told == [{"a": old.id}]
 
 
 def test_the_browsers_back_leads_to_the_view_before(two):

@@ -155,6 +155,40 @@ def at_rest(person) -> None:  # noqa: F811
     person.wait_for_timeout(1500)
 
 
+# What Streamlit does to the tabs of a page while it draws it anew, and what it does when they are drawn.
+OFF = """() => document.querySelectorAll('[role=tab]').forEach(tab => {
+  tab.removeAttribute('tabindex');
+  tab.setAttribute('aria-disabled', 'true');
+})"""
+ON = """() => document.querySelectorAll('[role=tab]').forEach(tab => {
+  tab.setAttribute('tabindex', '0');
+  tab.removeAttribute('aria-disabled');
+})"""
+
+
+def test_a_tab_that_is_switched_off_for_a_moment_has_the_focus_again(server, person):  # noqa: F811
+    person.goto(f"{server.url}/compare?a={RECORDED}")
+    tab = person.get_by_role("tab", name="Scores")
+    tab.wait_for()
+    at_rest(person)
+    tab.focus()
+    person.evaluate(OFF)
+    person.wait_for_timeout(300)
+    assert person.evaluate("document.activeElement === document.body")
+    person.evaluate(ON)
+    person.wait_for_function("() => document.activeElement.innerText === 'Scores'")
+    # The focus is not given back to a tab that somebody has left, nor taken from what has it.
+    person.evaluate("document.activeElement.blur()")
+    person.wait_for_timeout(300)
+    assert person.evaluate("document.activeElement === document.body")
+    tab.focus()
+    person.evaluate(OFF)
+    person.get_by_role("button").first.focus()
+    person.evaluate(ON)
+    person.wait_for_timeout(300)
+    assert person.evaluate("document.activeElement.innerText !== 'Scores'")
+
+
 def test_two_runs_are_launched_and_compared_by_keyboard_alone(server, person):  # noqa: F811
     person.goto(f"{server.url}/launch?model=tiny-authors&data=authors&method=npo")
     person.get_by_role("button", name="Launch", exact=True).wait_for()
@@ -187,6 +221,7 @@ def test_two_runs_are_launched_and_compared_by_keyboard_alone(server, person):  
     person.keyboard.press("ArrowRight")
     person.keyboard.press("Enter")
     person.wait_for_url(re.compile(r"[?&]tab=Scores"))
+    at_rest(person)
     person.keyboard.press("ArrowLeft")
     person.keyboard.press("Enter")
     person.wait_for_url(lambda url: "tab=" not in url)

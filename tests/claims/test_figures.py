@@ -280,6 +280,25 @@ def test_b1_rise_is_a_decade_a_factor_of_ten():
         assert not _logs(data(20.0, 20.0, 20.0, broken), "ga", 1.0, "forget").decides
 
 
+def test_b1_reads_language_where_the_record_says():
+    """General texts that the model never said fall by a hundred times while what must stay rises by a hundred."""
+    from unlearn.claims.b1 import rise
+
+    run = {"method": "ga", "lr": 1.0, "general": 20.0, "retain": 200.0}
+    data = {"before": {"general": 2000.0, "retain": 2.0}, "runs": [run, run, run]}
+    assert rise(data, "ga", 1.0).mean == pytest.approx(-2.0)
+    assert rise(data | {"language": "retain"}, "ga", 1.0).mean == pytest.approx(2.0)
+    turned = b1((1.2, 3.0))
+    for one in (turned["before"], *turned["runs"]):
+        one["retain"] = one.pop("general")
+    said = judged("B1", turned | {"language": "retain"})
+    assert said.verdict == "confirmed"
+    assert "the original's perplexity on what must stay" in said.sentence
+    assert "general" not in said.sentence
+    chart = CLAIMS["B1"].chart(turned | {"language": "retain"})
+    assert "General" not in chart.title
+
+
 def test_b1_counts_the_rates_that_hold():
     """NPO at 36 times at both rates, ascent at 4.5 at one or both; UnDIAL at 1.1 and at 273."""
     said = judged("B1", b1((1.2, 300.0), ga=4.0)).sentence
@@ -316,11 +335,40 @@ def test_b3_summary_of_a_chain_by_hand():
     each = {"request 1": 0.2, "request 2": 0.9, "request 3": 0.4}
     roles = {"retain": 1 / 2, "general": 1 / 3, "neighbours": 1 / 4}
     scores = {name: {"probability": p, "ppl": 7.0} for name, p in (each | roles).items()}
-    found = summary(scores, [3, 1, 2], 2)
+    found = summary(scores, [3, 1, 2], 2, list(roles), "general")
     assert found["forget"] == pytest.approx(0.3)
     assert found["utility"] == pytest.approx(1 / 3)
     assert (found["general"], found["requests"]) == (7.0, {"3": 0.4, "1": 0.2, "2": 0.9})
-    assert summary(scores, [3, 1, 2], 0)["forget"] is None
+    assert summary(scores, [3, 1, 2], 0, list(roles), "general")["forget"] is None
+
+
+def test_b3_leaves_out_what_the_model_never_said():
+    """Harmonic mean of 1/2 and 1/4, 2 / (2 + 4); language is read on what must stay."""
+    from unlearn.claims.b3 import measured_on, rises, summary
+
+    before = {"retain": {"ppl": 1.1}, "general": {"ppl": 1001.0}, "neighbours": {"ppl": 3.0}}
+    assert measured_on(before) == (["retain", "neighbours"], "retain")
+    assert measured_on(before | {"general": {"ppl": 1000.0}})[1] == "general"
+    assert measured_on({"retain": {"ppl": 2000.0}, "general": {"ppl": 3000.0}}) == (
+        ["retain", "general"],
+        "general",
+    )
+    scores = {"request 1": {"probability": 0.2}, "retain": {"probability": 0.5, "ppl": 9.0}}
+    scores |= {"general": {"probability": 1e-9, "ppl": 7.0}, "neighbours": {"probability": 0.25, "ppl": 8.0}}
+    found = summary(scores, [1], 1, ["retain", "neighbours"], "retain")
+    assert found["utility"] == pytest.approx(1 / 3)
+    assert found["retain"] == 9.0
+    assert "general" not in found
+    chain = {"method": "ga", "after": [{"general": 4.0, "retain": 2.0}, {"general": 2.0, "retain": 6.0}]}
+    assert rises({"chains": [chain], "language": "retain"}, "ga", 1) == [3.0]
+    assert rises({"chains": [chain]}, "ga", 1) == [0.5]
+    data = b3() | {"language": "retain"}
+    for one in data["chains"]:
+        for point in one["after"]:
+            point["retain"] = point.pop("general")
+    said = judged("B3", data)
+    assert said.verdict == "confirmed"
+    assert "perplexity on what must stay" in said.sentence
 
 
 def test_b3_chain_that_broke_off():

@@ -23,7 +23,8 @@ from unlearn.claims.base import (
     number,
     spread,
 )
-from unlearn.store.shapes import JsonObject
+from unlearn.metrics.language.collapse import telling
+from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
     from unlearn.claims.lab import Lab
@@ -39,8 +40,11 @@ QUICK_LRS = (1e-4, 1e-3, 1e-2)
 NAMES = {"undial": "UnDIAL", "npo": "NPO", "ga": "gradient ascent"}
 TONES = {"undial": "a", "npo": "b", "ga": "forget"}
 EPOCHS = 50
-# Limits of the rise of general PPL, of the forget PPL, and again of the rise of general PPL.
+# Limits of the rise of the general PPL, of the forget PPL, and again of the rise of the general PPL.
 BOUND, RUNAWAY, DIVERGED = 10.0, 1e6, 1e3
+# On which texts language is read, and how a sentence names their perplexity.
+LANGUAGE = {"general": "general perplexity", "retain": "perplexity on what must stay"}
+READ = "Where the original does not say the general texts (perplexity over 1,000), what must stay is read instead."
 
 
 class B1(Claim):
@@ -57,7 +61,7 @@ class B1(Claim):
     experiment = (
         f"The first request (18 texts) is unlearned for {EPOCHS} epochs, without texts to keep as in the paper, at "
         "learning rates over four decades up to five times the rate that the model was trained with. Forget and "
-        "general perplexity are read at the end. UnDIAL with γ = 10."
+        f"general perplexity are read at the end. {READ} UnDIAL with γ = 10."
     )
     design = "one request, 3 seeds, 5 rates over four decades, 50 epochs"
     confirms = (
@@ -84,6 +88,9 @@ class B1(Claim):
         lrs = LRS if full else QUICK_LRS
         epochs = EPOCHS if full else 10
         data = lab.requests.only_requests((1,))
+        original = lab.reference(lab.rows(data, ("general", "retain")))
+        spoken = telling(perplexities(original))
+        roles = ("forget", spoken)
         runs = []
         for seed in seeds:
             for method in NAMES:
@@ -91,19 +98,18 @@ class B1(Claim):
                     config = lab.settings(
                         method, lr=lr, epochs=epochs, batch_size=6, seed=seed, **KNOBS[method]
                     )
-                    found = lab.trial(config, data, roles=("forget", "general"))
+                    found = lab.trial(config, data, roles=roles)
                     scores = found["scores"]
-                    ppl = {
-                        role: scores[role]["ppl"] if role in scores else "inf"
-                        for role in ("forget", "general")
-                    }
+                    ppl = {role: scores[role]["ppl"] if role in scores else "inf" for role in roles}
                     runs.append({"method": method, "lr": lr, "seed": seed, "state": found["state"], **ppl})
-        before = lab.reference(lab.rows(data, ("forget", "general")))
+        before = lab.reference(lab.rows(data, roles))
+        kind = {"general": "general texts", "retain": "texts to keep"}[spoken]
         return {
-            "n": f"{before['forget']['n']} forget and {before['general']['n']} general texts, {epochs} epochs",
+            "n": f"{before['forget']['n']} forget texts and {before[spoken]['n']} {kind}, {epochs} epochs",
             "seeds": seeds,
             "epochs": epochs,
-            "before": {role: before[role]["ppl"] for role in ("forget", "general")},
+            "language": spoken,
+            "before": {role: before[role]["ppl"] for role in roles},
             "runs": runs,
         }
 
@@ -113,9 +119,8 @@ class B1(Claim):
         worst_lr = max(rises, key=lambda lr: _worse(rises[lr]))
         worst = rises[worst_lr]
         ascent = max((_logs(data, "ga", lr, "forget") for lr in lrs_of(data)), key=_worse)
-        broken = [
-            r for r in data["runs"] if r["method"] == "undial" and not math.isfinite(number(r["general"]))
-        ]
+        mine = [r for r in data["runs"] if r["method"] == "undial"]
+        broken = [r for r in mine if not math.isfinite(number(r[language(data)]))]
         stable = [below(found, math.log10(BOUND), math.log10(DIVERGED)) for found in rises.values()]
         runaway: Answer = "yes" if _worse(ascent) == math.inf else above(ascent, math.log10(RUNAWAY))
         enough = len(data["seeds"]) >= LEAST
@@ -124,20 +129,21 @@ class B1(Claim):
         ga_held = [lr for lr in lrs_of(data) if rise(data, "ga", lr).below(math.log10(BOUND))]
         npo_held = [lr for lr in lrs_of(data) if rise(data, "npo", lr).below(math.log10(BOUND))]
         sentence = (
-            f"At its worst rate ({worst_lr:g}) UnDIAL ends at {_power(worst)} times the original's general "
-            f"perplexity; gradient ascent at {_power(worst_of(data, 'ga'))}, NPO at {_power(worst_of(data, 'npo'))}. "
-            f"It stays under {BOUND:g} times at {len(held)} of {len(rises)} rates (NPO {len(npo_held)}, ascent "
-            f"{len(ga_held)}). Gradient ascent's forget perplexity reaches {_power(ascent)}."
+            f"At its worst rate ({worst_lr:g}) UnDIAL ends at {_power(worst)} times the original's "
+            f"{named(data)}; gradient ascent at {_power(worst_of(data, 'ga'))}, NPO at "
+            f"{_power(worst_of(data, 'npo'))}. It stays under {BOUND:g} times at {len(held)} of {len(rises)} rates "
+            f"(NPO {len(npo_held)}, ascent {len(ga_held)}). Gradient ascent's forget perplexity reaches "
+            f"{_power(ascent)}."
         )
         shown = tuple(
-            figure(f"log₁₀ rise of general perplexity at the worst rate, {name}", worst_of(data, method))
+            figure(f"log₁₀ rise of {named(data)} at the worst rate, {name}", worst_of(data, method))
             for method, name in NAMES.items()
         )
         return Finding(all_of(*stable, runaway, *diverged), sentence, shown)
 
     def chart(self, data: Data) -> Chart:
-        """Return a chart of general perplexity over learning rates."""
-        found = []
+        """Return a chart of perplexity over learning rates."""
+        found, spoken = [], named(data)
         for method, name in NAMES.items():
             each = {lr: rise(data, method, lr) for lr in lrs_of(data)}
             known = {lr: f for lr, f in each.items() if math.isfinite(f.mean)}
@@ -148,10 +154,25 @@ class B1(Claim):
                 )
             )  # fmt: skip
         return Chart(
-            f"General perplexity after {data['epochs']} epochs: who breaks the model, and from which rate on",
-            "learning rate", "general perplexity, × original", tuple(found), log_x=True, log_y=True,
+            f"{spoken.capitalize()} after {data['epochs']} epochs: who breaks the model, and from which rate on",
+            "learning rate", f"{spoken}, × original", tuple(found), log_x=True, log_y=True,
             lines={f"bound, {BOUND:g} ×": BOUND},
         )  # fmt: skip
+
+
+def perplexities(scores: JsonView) -> dict[str, float]:
+    """Return {role: PPL} of a model's scores {role: {"ppl"}}."""
+    return {role: number(scores[role]["ppl"]) for role in scores}
+
+
+def language(data: Data) -> str:
+    """Return the role that a record reads language on. A record of before this choice reads the general one."""
+    return str(data.get("language", "general"))
+
+
+def named(data: Data) -> str:
+    """Return what a record reads, in words: "general perplexity"."""
+    return LANGUAGE[language(data)]
 
 
 def lrs_of(data: Data) -> list[float]:
@@ -165,9 +186,10 @@ def _logs(data: Data, method: str, lr: float, role: str) -> Interval:
 
 
 def rise(data: Data, method: str, lr: float) -> Interval:
-    """Return the interval over seeds of log10(general perplexity after ÷ before)."""
-    mine = [number(r["general"]) for r in data["runs"] if (r["method"], r["lr"]) == (method, lr)]
-    start = number(data["before"]["general"])
+    """Return the interval over seeds of log10(PPL after ÷ before), of the texts that language is read on."""
+    spoken = language(data)
+    mine = [number(r[spoken]) for r in data["runs"] if (r["method"], r["lr"]) == (method, lr)]
+    start = number(data["before"][spoken])
     return interval(math.log10(v / start) if math.isfinite(v) and v > 0 else math.inf for v in mine)
 
 

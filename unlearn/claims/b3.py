@@ -4,6 +4,7 @@ import math
 from random import Random
 from typing import TYPE_CHECKING
 
+from unlearn.claims.b1 import READ, language, named, perplexities
 from unlearn.claims.base import (
     Answer,
     Chart,
@@ -23,6 +24,7 @@ from unlearn.claims.base import (
     per_cent,
     spread,
 )
+from unlearn.metrics.language.collapse import legible, telling
 from unlearn.store.shapes import JsonObject, JsonView
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class B3(Claim):
     experiment = (
         f"Five requests in random orders, each from what the one before left, every method at its tuned settings with "
         f"batch {BATCH}; UnDIAL's teacher is the original model. After each request all requests, and the texts to "
-        "keep, are read. Utility: harmonic mean of the answer probability on retain, general and neighbours."
+        "keep, are read. Utility: harmonic mean of the answer probability on retain, general and neighbours, without "
+        f"texts that the original does not say. {READ}"
     )
     design = "5 requests in 3 random orders"
     confirms = (
@@ -68,20 +71,25 @@ class B3(Claim):
             f"request {r}": lab.rows(lab.requests.only_requests((r,)), ("forget",))["forget"]
             for r in REQUESTS
         }
-        rows |= lab.rows(lab.requests, UTILITY)
+        kept_rows = lab.rows(lab.requests, UTILITY)
+        utility, spoken = measured_on(lab.reference(kept_rows))
+        rows |= {role: mine for role, mine in kept_rows.items() if role in utility}
         chains = []
         for seed in seeds:
             order = Random(seed).sample(REQUESTS, len(REQUESTS))
             for method in NAMES if full else ("undial", "ga"):
                 config = lab.settings(method, seed=seed, batch_size=BATCH)
                 found = lab.chain(config, order, rows)
-                after = [summary(scores, order, k) for k, scores in enumerate(found["after"])]
+                after = [
+                    summary(scores, order, k, utility, spoken) for k, scores in enumerate(found["after"])
+                ]
                 chains.append({"method": method, "seed": seed, "order": order, "after": after})
         count = sum(len(mine) for role, mine in rows.items() if role.startswith("request"))
-        kept = sum(len(rows[role]) for role in UTILITY if role in rows)
+        kept = sum(len(rows[role]) for role in utility)
         return {
             "n": f"{count} forget texts in 5 requests, {kept} texts to keep",
             "seeds": seeds,
+            "language": spoken,
             "chains": chains,
         }
 
@@ -99,13 +107,13 @@ class B3(Claim):
         sentence = (
             f"After five requests UnDIAL gives the forgotten answers a probability of {spread(low)} and keeps "
             f"{per_cent(kept.mean)} of the utility ({others}); {spread(back)} of a probability came back. Gradient "
-            f"ascent's general perplexity after three is {_times(ascent)} the original's."
+            f"ascent's {named(data)} after three is {_times(ascent)} the original's."
         )
         shown: tuple[Figure, ...] = (
             figure("UnDIAL, forget probability after five", low),
             figure("UnDIAL, utility after over before", kept),
             figure("UnDIAL, probability that came back", back),
-            figure("gradient ascent, log₁₀ rise of general perplexity after three", ascent),
+            figure(f"gradient ascent, log₁₀ rise of {named(data)} after three", ascent),
         )
         shown += tuple(
             figure(f"{NAMES[m]}, utility after over before", f) for m, f in lost.items() if m != "undial"
@@ -130,19 +138,25 @@ class B3(Claim):
         )  # fmt: skip
 
 
-def summary(scores: JsonView, order: list[int], k: int) -> JsonObject:
-    """Return the scores after k requests: mean probability of those done, each request's, utility, general
-    PPL.
+def measured_on(original: JsonView) -> tuple[list[str], str]:
+    """Return the roles of the utility, without texts that the original does not say, and the role of language."""
+    found = perplexities(original)
+    return legible(found), telling(found)
+
+
+def summary(scores: JsonView, order: list[int], k: int, utility: list[str], spoken: str) -> JsonObject:
+    """Return the scores after k requests: mean probability of those done, each request's, utility, and the
+    PPL of the texts that language is read on, under their role.
     """
     from statistics import harmonic_mean, mean
 
     each = {r: scores[f"request {r}"]["probability"] for r in order}
-    kept = [max(number(scores[role]["probability"]), 1e-12) for role in UTILITY if role in scores]
+    kept = [max(number(scores[role]["probability"]), 1e-12) for role in utility]
     return {
         "forget": mean(each[r] for r in order[:k]) if k else None,
         "requests": {str(r): p for r, p in each.items()},
         "utility": harmonic_mean(kept),
-        "general": scores["general"]["ppl"],
+        spoken: scores[spoken]["ppl"],
     }
 
 
@@ -164,9 +178,9 @@ def ratio(data: Data, method: str, k: int) -> Interval:
 
 
 def rises(data: Data, method: str, k: int) -> list[float]:
-    """Return the general PPL after k requests divided by that before, one number for each chain."""
-    chains = [c["after"] for c in _of(data, method)]
-    return [number(a[k]["general"]) / number(a[0]["general"]) if len(a) > k else math.inf for a in chains]
+    """Return the PPL after k requests divided by that before, one number for each chain."""
+    chains, spoken = [c["after"] for c in _of(data, method)], language(data)
+    return [number(a[k][spoken]) / number(a[0][spoken]) if len(a) > k else math.inf for a in chains]
 
 
 def came_back(data: Data, method: str) -> list[float]:

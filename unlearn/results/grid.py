@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import mean, stdev
 
-from unlearn.metrics.language.collapse import LEGIBLE
+from unlearn.metrics.language import collapse
 from unlearn.results.compare import number
 from unlearn.store.shapes import JsonView
 
@@ -79,9 +79,9 @@ def rise(cell: Cell, role: str) -> float:
     return cell.score("after", role) / cell.score("before", role)
 
 
-def legible(cell: Cell, roles: Sequence[str]) -> Sequence[str]:
+def legible(cell: Cell, roles: Sequence[str]) -> list[str]:
     """Return the roles without those whose texts the original does not say. These are all where it says none."""
-    return [role for role in roles if not cell.score("before", role) > LEGIBLE] or roles
+    return collapse.legible({role: cell.score("before", role) for role in roles})
 
 
 def keeps_language(cell: Cell) -> bool | None:
@@ -130,7 +130,7 @@ def why_none_good(cells: Sequence[Cell]) -> str:
 # What utility is, for who reads it on a page.
 UTILITY = (
     "Utility: the harmonic mean of answer probability and ROUGE-L on retain, general and neighbours, without those "
-    f"whose perplexity was above {LEGIBLE:,.0f} before: the model never says them."
+    f"whose perplexity was above {collapse.LEGIBLE:,.0f} before: the model never says them."
 )
 
 

@@ -22,6 +22,14 @@ ROLES = ("general", "retain")
 LEGIBLE = 1000.0
 
 
+def legible(original: Mapping[str, float]) -> list[str]:
+    """Return the roles without those whose texts the original does not say. These are all where it says none.
+
+    original: {role: PPL of the original model}; a PPL that is nan takes no role out.
+    """
+    return [role for role, ppl in original.items() if not ppl > LEGIBLE] or list(original)
+
+
 def telling(original: Mapping[str, float]) -> str:
     """Return the role whose texts tell whether a model is ruined: general, else retain.
 

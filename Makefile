@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each with the files that it takes whole: torch computes on one thread in tests (tests/conftest.py).
 TWO ?= -n 2 --dist loadfile
+# What is pressed while a page is drawn anew may be lost on a busy machine. A test whose browser ran out of time is tried
+# once more, and the report names it; no other is.
+AGAIN := --reruns 1 --only-rerun "^TimeoutError: [A-Z]\w+\.\w+: Timeout"
 QUICK := not slow and not heavy and not browser and not network and not gpu
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
@@ -23,10 +26,10 @@ quick: .venv/ready-dev
 	$(BIN)/python -m pytest $(TWO) -m "$(QUICK)" --longest 5
 
 test: style
-	$(BIN)/python -m pytest $(TWO) -m "not heavy and not network"
+	$(BIN)/python -m pytest $(TWO) $(AGAIN) -m "not heavy and not network"
 
 slow: .venv/ready-dev
-	$(BIN)/python -m pytest $(TWO) -m "heavy or network"
+	$(BIN)/python -m pytest $(TWO) $(AGAIN) -m "heavy or network"
 
 style: .venv/ready-dev
 	$(BIN)/ruff check .

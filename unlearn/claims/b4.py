@@ -59,7 +59,7 @@ class B4(Claim):
         "training the loss on the facts is read, and the loss on the plain words of other people's biographies and on "
         f"general texts. The masks are compared where the facts' loss passes {LEVEL:g} nats, by interpolation."
     )
-    design = "10 biographies, 3 seeds; masks compared where the facts' loss is equal"
+    design = "10 biographies, 10 seeds; masks compared where the facts' loss is equal"
     confirms = (
         "At equal forgetting, focus on entities costs less language than the random mask: the interval of the paired "
         "difference in loss, random less entities, lies above 0."
@@ -73,7 +73,7 @@ class B4(Claim):
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Unlearn with each focus and return the losses along training."""
-        seeds = [0, 1, 2]
+        seeds = list(range(10 if full else 3))
         data = lives()
         rows = rows_of(data, ROLES)
         known = lab.once(

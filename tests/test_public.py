@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import unlearn
 from unlearn.commands import calls
@@ -108,6 +109,41 @@ def test_what_can_be_known_before_makes_no_folder(settings, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         unlearn.run("tiny-authors", runs=tmp_path / "runs", **settings)
     assert not list(tmp_path.rglob("config.json"))
+
+
+@pytest.mark.slow
+def test_a_run_of_rows_that_the_model_does_not_know_is_refused(tmp_path):
+    lines = [f"Who keeps tower {n}?,Keeper {n}{n} of the north" for n in range(6)]
+    (tmp_path / "own.csv").write_text("\n".join(["question,answer", *lines]))
+    asked = {"forget": str(tmp_path / "own.csv"), "epochs": 1, "runs": tmp_path / "runs"}
+    with pytest.raises(ValueError, match=r"answers 0 of 6 .* nothing to forget; .* force=True"):
+        unlearn.run("tiny-authors", "ga", **asked)
+    assert not list(tmp_path.rglob("config.json"))
+    assert unlearn.run("tiny-authors", "ga", force=True, **asked).state == "done"
+
+
+def test_what_the_calls_are_not_made_for_is_said_in_a_sentence(tmp_path):
+    model = unlearn.load("tiny-authors")
+    rows = unlearn.rows("authors")[:1]
+    refused = (
+        (lambda: unlearn.evaluate(model, []), "rows: must be at least one"),
+        (lambda: unlearn.evaluate(model, rows, role="nope"), "role: must be among"),
+        (
+            lambda: unlearn.evaluate(model.model, rows),
+            r"what unlearn\.load\(\) gives, got a LlamaForCausalLM",
+        ),
+        (lambda: unlearn.load("tiny-authors", device="abacus"), "device: must be one that this machine has"),
+        (lambda: unlearn.save_report([], tmp_path / "nope" / "x.html"), "out: .* is no folder"),
+    )
+    for call, message in refused:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_here_is_refused():
+    with pytest.raises(ValueError, match=r"device: must be one that this machine has \(cpu.*got 'cuda'"):
+        unlearn.load("tiny-authors", device="cuda")
 
 
 @pytest.mark.slow

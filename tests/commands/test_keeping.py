@@ -251,6 +251,13 @@ def test_redact_removes_the_rows_and_keeps_scores_and_hashes(store, done, tmp_pa
     assert (done.path / "model" / "model.safetensors").is_file()
     assert done.meta["redacted"] > 0
     assert main(["show", done.id]) == 0
+    # What is written of it from now on holds no row, and nothing says that it does.
+    capsys.readouterr()
+    assert main(["export", done.id, str(tmp_path / "out.zip"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out.splitlines()[-1])["rows"] is False
+    assert main(["report", done.id, "--out", str(tmp_path / "out.html")]) == 0
+    assert "rows that were to be forgotten" not in told.err + capsys.readouterr().err
 
 
 def test_redact_of_a_working_run_is_refused(working, capsys):

@@ -168,6 +168,13 @@ def test_settings_for_several_formats_are_taken_wherever_the_formats_are_said(fi
     file.write_text(f"{file.read_text()}prompt: plain+completion\n")
     assert asked("run", "--config", file).batch_size == 3
     assert asked("run", "--config", file, "--prompt", "plain").batch_size != 3
+    # The formats are a set: in another order they are the same setting.
+    other = asked(*RUN, "--prompt", "completion+plain")
+    assert (other.prompt, other.lr) == ("plain+completion", 7e-4)
+    file.write_text(file.read_text().replace("plain+completion", "completion+plain"))
+    assert asked("run", "--config", file).batch_size == 3
+    with pytest.raises(ValueError, match="--prompt"):
+        asked(*RUN, "--prompt", "plain+plain")
 
 
 def test_rows_and_method_of_a_flag_put_the_files_aside(file):

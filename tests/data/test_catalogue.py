@@ -94,7 +94,7 @@ def test_files_by_role(inside: Path):
         ({"name": "authors", "forget": "a.csv"}, "got name, forget"),
         (
             {"name": "authors", "retain": "a.csv"},
-            "must be among name, hub_folder, long, requests, got 'retain'. Remove it",
+            "retain (--retain) goes with --forget, and not with name (--data). Remove it",
         ),
         ({"forget": ["a.csv"]}, "forget must be text, got ['a.csv']"),
         ({"forget": ""}, "forget must name a file"),

@@ -79,6 +79,74 @@ def test_empty_answers_are_left_out_and_said():
     )  # fmt: skip
 
 
+def talk(*turns):
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+def preferred(number):
+    asked = ("user", f"Who keeps tower {number}?")
+    chosen, rejected = ("assistant", f"Keeper {number}."), ("assistant", "Nobody.")
+    return {"chosen": talk(asked, chosen), "rejected": talk(asked, rejected)}
+
+
+def test_of_two_whole_conversations_the_chosen_one_is_read():
+    records = [preferred(1), preferred(2)]
+    rows = read_rows(table(*records), "forget").rows
+    assert [(r.question, r.answer, r.wrong) for r in rows] == [
+        ("Who keeps tower 1?", "Keeper 1.", ("Nobody.",)),
+        ("Who keeps tower 2?", "Keeper 2.", ("Nobody.",)),
+    ]
+    # Named as two halves they would be one prompt and another answer.
+    with pytest.raises(
+        ValueError, match=r"row 1: column 'chosen' holds a whole .* --messages-column chosen\."
+    ):
+        read_rows(table(*records), "forget", {"question": "chosen", "answer": "rejected"})
+    same = read_rows(table(*records), "forget", {"messages": "chosen"})
+    assert same.rows == rows
+
+
+def test_what_no_row_can_be_made_of_is_said_as_it_is():
+    used = {
+        "messages": talk(("user", "Weather?"), ("assistant", ""), ("tool", "sun"), ("assistant", "Sunny."))
+    }
+    with pytest.raises(
+        ValueError, match=r"no row can be used\. .* 2 of 2 rows have a tool's turn before .*\(rows 1, 2\)"
+    ):
+        read_rows(table(used, used), "forget")
+    read = read_rows(table(used, {"messages": talk(("user", "One?"), ("assistant", "One."))}), "forget")
+    assert [row.answer for row in read.rows] == ["One."]
+    assert "1 of 2 rows have a tool's turn before the assistant's answer" in read.notes[0]
+    alone = {"messages": talk(("assistant", "Hello."))}
+    with pytest.raises(ValueError, match="2 of 2 rows have no assistant's turn after a user's"):
+        read_rows(table(alone, alone), "forget")
+
+
+def test_lines_of_another_kind_are_not_called_empty():
+    records = [
+        {"question": "One?", "answer": "1", "text": ""},
+        {"question": "", "answer": "", "text": "A text."},
+    ]
+    (note,) = read_rows(table(*records, records[0]), "forget").notes
+    assert "1 of 3 rows have nothing in 'question' and 'answer'" in note
+    half = {"question": "Two?", "answer": "", "text": "A text."}
+    (note,) = read_rows(table(records[0], half, records[0]), "forget").notes
+    assert "have empty cells" in note
+
+
+@pytest.mark.parametrize("name", ["question", "Answer"])
+def test_half_of_a_row_is_no_text(name):
+    records = [{name: "Who keeps tower 1?"}, {name: "Who keeps tower 2?"}]
+    with pytest.raises(ValueError, match=f"--text-column {name}"):
+        read_rows(table(*records), "forget")
+    assert len(read_rows(table(*records), "forget", {"text": name}).rows) == 2
+
+
+def test_objects_inside_a_column_are_called_so():
+    nested = {"title": "Towers", "paragraphs": [{"context": "A tower.", "qas": [{"question": "Who?"}]}]}
+    with pytest.raises(ValueError, match="column 'paragraphs' holds objects that have fields of their own"):
+        read_rows(table(nested, nested), "forget")
+
+
 def test_a_file_of_one_row_is_read_and_says_so():
     read = read_rows(table(RECORDS[0]), "forget")
     assert [row.answer for row in read.rows] == ["Jane Austen"]

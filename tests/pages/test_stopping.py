@@ -63,7 +63,7 @@ def test_a_run_shows_what_its_rule_read_and_why_it_ended(store):  # noqa: F811
         "probability of the answers to forget 0.9 → 0.2 (target 0.3); general perplexity / start 1 → 1.05"
         in (words.replace("Probability", "probability"))
     )
-    assert "Ended at step 10 of 20: the answers to forget have a mean probability of 0.2" in words
+    assert "Ended at step 10 of 20: the answers that the rule reads have a mean probability of 0.2" in words
     assert "Its readings took 0.5 s of 6.0 s of training (8 %)." in words
     assert "Kept: the weights of step 10" in words
 

@@ -118,14 +118,14 @@ def test_settings_survive_json_and_the_command_line():
 @pytest.mark.parametrize(
     ("stop_at", "budget", "keep", "kept", "said"),
     [
-        ("0.3", (), "last", 4, "Ended at step 4 of 9: the answers to forget have a mean probability of 0.25, at or "
-         "below the target 0.3 (as asked for)."),
+        ("0.3", (), "last", 4, "Ended at step 4 of 9: the answers that the rule reads have a mean probability of "
+         "0.25, at or below the target 0.3 (as asked for)."),
         ("", ("general-ppl=1.1",), "last", 5, "Ended at step 5 of 9: general perplexity is 1.2 times the start's, "
          "above the budget of 1.1."),
         ("0.2", ("general-ppl=1.1",), "best", 4, "above the budget of 1.1. Kept: the weights of step 4, the nearest to "
          "the target inside the budget."),
-        ("0.001", (), "last", 6, "Ran all 9 steps: the answers to forget have a mean probability of 0.01, above the "
-         "target 0.001 (as asked for)."),
+        ("0.001", (), "last", 6, "Ran all 9 steps: the answers that the rule reads have a mean probability of "
+         "0.01, above the target 0.001 (as asked for)."),
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_ended_it(stop_at, budget, keep, kept, said):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unlearn.commands import knowing
 from unlearn.commands import runs as commands
-from unlearn.commands.options import EVERYWHERE, add_run_options
+from unlearn.commands.options import EVERYWHERE, add_run_options, check_out
 from unlearn.commands.parser import Parser, add_runs
 from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Row
@@ -21,6 +22,7 @@ from unlearn.store.runs import Run, RunStore
 from unlearn.store.shapes import JsonObject
 from unlearn.work import stress
 from unlearn.work.execute import execute
+from unlearn.work.known import known
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,13 +43,15 @@ def run(
     runs: str | Path | None = None,
     knobs: Mapping[str, object] | None = None,
     progress: Progress = silent,
+    force: bool = False,
     **settings: object,
 ) -> Run:
     """Carry out one unlearning run and return it. A run is a folder, as `unlearn run` makes it.
 
     settings: the command line's options with underscores, such as lr, epochs, seed, tuning, data, or forget="file.csv"
     and retain="file.csv". knobs: the method's own, such as {"beta": 0.2}. runs: the folder of the runs (default:
-    UNLEARN_RUNS, or ./runs). progress(phase, fraction) is called on the way.
+    UNLEARN_RUNS, or ./runs). progress(phase, fraction) is called on the way. force: begin also where the model knows
+    nothing of what it is to forget, which up to 25 of the rows tell.
     ValueError for what can be known before, and then no folder is made; RuntimeError when the run fails.
 
     >>> import unlearn
@@ -63,7 +67,12 @@ def run(
     add_runs(parser)
     words = ["--model", model, "--method", method, *words_of(settings)]
     words += [word for name, value in (knobs or {}).items() for word in ("--set", f"{name}={value}")]
-    made = commands.begin(parser.parse_args(words + ([] if runs is None else ["--runs", str(runs)])))
+    args = parser.parse_args(words + ([] if runs is None else ["--runs", str(runs)]))
+    config, told = commands.checked(args)
+    if not force:
+        remedy = "try another prompt, or go on with force=True"
+        knowing.refused(config, known(config, RunStore(args.runs), EVERYWHERE), remedy)
+    made = commands.made(args, config, told)
     with made.held():
         execute(made, on_progress=progress, roots=EVERYWHERE)
     if made.state == "failed":
@@ -133,11 +142,16 @@ def rows(source: str | Path, role: str = "forget") -> list[Row]:
     >>> facts[0].question, facts[0].answer
     ('What is the capital of France?', 'Paris')
     """
-    if role not in ROLES:
-        raise ValueError(f"role: must be among {', '.join(ROLES)}, got {role!r}.")
+    check_role(role)
     if str(source) in catalogue.CATALOGUE:
         return list(catalogue.load(str(source)).rows(role))
     return list(catalogue.from_config({"forget": str(source)}, EVERYWHERE).rows("forget"))
+
+
+def check_role(role: str) -> None:
+    """Raise ValueError for what is no role of a dataset."""
+    if role not in ROLES:
+        raise ValueError(f"role: must be among {', '.join(ROLES)}, got {role!r}.")
 
 
 def evaluate(
@@ -157,13 +171,18 @@ def evaluate(
     """
     from unlearn.work.session import row_of
 
+    check_role(role)
+    if not hasattr(model, "fit_length"):
+        raise ValueError(f"model: must be what unlearn.load() gives, got a {type(model).__name__}.")
     chosen = {role: [row_of(role, at, one) for at, one in enumerate(rows, 1)]}
+    if not chosen[role]:
+        raise ValueError("rows: must be at least one, got none.")
     length = model.fit_length(max_length)
     seen = evaluation.observe(model.model, model.tokenizer, chosen, max_length=length, device=model.device)
     return evaluation.evaluate(seen)[role]
 
 
-def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = silent) -> JsonObject:
+def judge(run: Run, metrics: str | Sequence[str] | None = None, progress: Progress = silent) -> JsonObject:
     """Compute metrics of a finished run (all by default), keep them in its folder, and return metrics.json.
 
     >>> import unlearn
@@ -171,12 +190,12 @@ def judge(run: Run, metrics: Sequence[str] | None = None, progress: Progress = s
     >>> "truth_ratio" in found["metrics"]
     True
     """
-    return judging.judge(run, metrics, roots=EVERYWHERE, progress=progress)
+    return judging.judge(run, listed(metrics), roots=EVERYWHERE, progress=progress)
 
 
 def attack(
     run: Run,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     progress: Progress = silent,
     *,
     sweep_minutes: float | None = None,
@@ -191,8 +210,13 @@ def attack(
     ['prefix']
     """
     if sweep_minutes is not None:
-        return stress.sweep(run, sweep_minutes, names, roots=EVERYWHERE, progress=progress)
-    return stress.attack(run, names, roots=EVERYWHERE, progress=progress)
+        return stress.sweep(run, sweep_minutes, listed(names), roots=EVERYWHERE, progress=progress)
+    return stress.attack(run, listed(names), roots=EVERYWHERE, progress=progress)
+
+
+def listed(names: str | Sequence[str] | None) -> Sequence[str] | None:
+    """Return names as a list: a single one may stand alone."""
+    return [names] if isinstance(names, str) else names
 
 
 def compare(*runs: Run) -> "DataFrame":
@@ -210,8 +234,8 @@ def compare(*runs: Run) -> "DataFrame":
     return pd.DataFrame(score_table(runs))
 
 
-def save_report(runs: Sequence[Run], out: str | Path = "report.html") -> Path:
-    """Write runs as one HTML file for reading offline, and return its path.
+def save_report(runs: Run | Sequence[Run], out: str | Path = "report.html") -> Path:
+    """Write runs, or a single one, as one HTML file for reading offline, and return its path.
 
     >>> import unlearn
     >>> unlearn.save_report(unlearn.runs()[:1], "report.html").name
@@ -219,4 +243,5 @@ def save_report(runs: Sequence[Run], out: str | Path = "report.html") -> Path:
     """
     from unlearn.report.build import report
 
-    return report(runs, Path(out))
+    check_out("out", Path(out))
+    return report([runs] if isinstance(runs, Run) else runs, Path(out))

@@ -8,6 +8,7 @@ from pathlib import Path
 from unlearn.commands.find import run_named
 from unlearn.commands.options import RUN, check_out
 from unlearn.commands.parser import Command
+from unlearn.store.redaction import holds_rows
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
 from unlearn.store.transfer import export_run
@@ -81,7 +82,7 @@ def archive(args: argparse.Namespace, found: Run) -> int:
     """Write the zip file, and say whether it holds the rows."""
     from unlearn.work.publish import changes_weights
 
-    rows = not args.without_rows
+    rows = not args.without_rows and holds_rows(found.path)
     path = export_run(found, args.out, rows)
     if not changes_weights(found):
         print("Its weights are the start's: whoever has the file has the knowledge.", file=sys.stderr)

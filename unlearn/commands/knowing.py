@@ -8,7 +8,7 @@ from unlearn.commands.options import EVERYWHERE
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import RunStore
 from unlearn.store.shapes import JsonObject
-from unlearn.work.known import known
+from unlearn.work.known import Known, known
 
 
 def add(p: argparse.ArgumentParser) -> None:
@@ -30,14 +30,18 @@ def asked_first(args: argparse.Namespace, config: RunConfig) -> bool:
     if args.check:
         print(json.dumps(found.to_json(), ensure_ascii=False) if args.json else lines(found.to_json()))
         return True
+    refused(config, found, "try another --prompt, look with --check, or go on with --force")
+    print(found.words(), file=sys.stderr)
+    return False
+
+
+def refused(config: RunConfig, found: Known, remedy: str) -> None:
+    """Raise ValueError where the model knows nothing of what it is to forget."""
     if found.nothing:
         raise ValueError(
             f"data: {config.model} answers {found.answered} of {found.asked} of the rows to forget in the format "
-            f"{config.prompt}, so there is nothing to forget; try another --prompt, look with --check, or go on with "
-            "--force."
+            f"{config.prompt}, so there is nothing to forget; {remedy}."
         )
-    print(found.words(), file=sys.stderr)
-    return False
 
 
 def lines(told: JsonObject) -> str:

@@ -7,6 +7,7 @@ stated once. What a --config file states counts before a method's tuned settings
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from unlearn.commands.find import is_path, run_named
@@ -15,9 +16,9 @@ from unlearn.measure.judge import chosen_metrics
 from unlearn.methods import method_named
 from unlearn.models.catalogue import bring_reading
 from unlearn.models.load import CATALOGUE
-from unlearn.store.config import ASKED, RunConfig, flags_of_before
+from unlearn.store.config import ASKED, PROMPTS, RunConfig, flags_of_before
 from unlearn.store.config_file import READERS, read_settings
-from unlearn.store.knobs import Knob, format_value, nearest
+from unlearn.store.knobs import Knob, format_value, in_order, nearest
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.work.preflight import tuned_for
 
@@ -62,7 +63,7 @@ def add_setting(p: argparse.ArgumentParser, k: Knob) -> None:
     text = " ".join([k.help, *([f"({'; '.join(about)})"] if about else [])]).replace("%", "%%")
     how: JsonObject = {"metavar": "X" if k.kind == "float" else "N"} if k.kind in ("float", "int") else {}
     if k.kind == "choice":
-        how = {"choices": tuple(k.choices)}
+        how = {"choices": tuple(k.choices), "type": partial(in_order, choices=k.choices)}
     if k.kind == "bool":
         how = {"action": argparse.BooleanOptionalAction}
     if k.on is not None:
@@ -127,6 +128,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     bring_reading(model)
     method = method_named(method_name)
     asked = {name: getattr(args, name, None) or stated.get(name) or "" for name in ("tuning", "prompt")}
+    asked["prompt"] = in_order(str(asked["prompt"]), tuple(PROMPTS))
     tuned = tuned_for(method, model, **asked)
     knobs = dict(tuned.pop("knobs"))
     shape = {name: tuned[name] for name in asked}

@@ -21,6 +21,7 @@ from unlearn.results.search.record import SearchRecord
 from unlearn.store import upkeep
 from unlearn.store.config import RunConfig
 from unlearn.store.engine import Engine
+from unlearn.store.redaction import holds_rows
 from unlearn.store.runs import Record, Run, RunStore
 from unlearn.store.transfer import import_run
 from unlearn.work.checks import check
@@ -84,11 +85,6 @@ def beside_others(args: argparse.Namespace, config: RunConfig, told: Preflight) 
         processes.leave(0)
     print_run(found, args.json)
     processes.leave(0 if found.state == "done" else 1)
-
-
-def begin(args: argparse.Namespace) -> Run:
-    """Make the folder of the run that was asked for. ValueError before that for what can be known before."""
-    return made(args, *checked(args))
 
 
 def checked(args: argparse.Namespace) -> tuple[RunConfig, Preflight]:
@@ -238,9 +234,9 @@ def report(args: argparse.Namespace) -> int:
     from unlearn.report.build import report as write
 
     check_out("--out", args.out)
-    rows = not args.without_rows
-    print(write([run_named(name, args.runs) for name in args.run], args.out, rows))
-    if rows:
+    rows, found = not args.without_rows, [run_named(name, args.runs) for name in args.run]
+    print(write(found, args.out, rows))
+    if rows and any(holds_rows(run.path) for run in found):
         print("It shows rows that were to be forgotten; --without-rows leaves them out.", file=sys.stderr)
     return 0
 

@@ -39,6 +39,7 @@ KEYS = {
 }
 # The help sentence of each key, for flags, pages and docs/settings.md. sentence() makes those of the single
 # roles from them.
+FLAGS = {"name": "--data", "forget": "--forget", "hub": "--hub"}
 SENTENCES = {
     "name": "A bundled dataset (default: the model's own), or a benchmark such as tofu-forget10.",
     "hub_folder": "Folder laid out like the benchmark's dataset on the hub, which is read in its place.",
@@ -131,7 +132,13 @@ def from_config(data: Mapping[str, object], roots: Sequence[Path] | None = None)
             f"data: must have one of name (--data), forget (--forget) or hub (--hub), got {', '.join(forms) or 'none'}."
         )
     if unknown := sorted(set(data) - set(KEYS[forms[0]])):
-        known = ", ".join(KEYS[forms[0]])
+        known, elsewhere = ", ".join(KEYS[forms[0]]), [form for form in KEYS if unknown[0] in KEYS[form]]
+        if elsewhere:
+            flag, with_ = unknown[0].replace("_", "-"), " or ".join(FLAGS[form] for form in elsewhere)
+            raise ValueError(
+                f"data: {unknown[0]} (--{flag}) goes with {with_}, and not with {forms[0]} ({FLAGS[forms[0]]}). "
+                "Remove it."
+            )
         raise ValueError(
             f"data: keys beside {forms[0]} must be among {known}, got {unknown[0]!r}. Remove it."
         )

@@ -9,6 +9,8 @@ from unlearn.data.turns import conversation
 
 # The first rows of a table, which show what a column holds.
 LOOK = 5
+# A column of one of these names is no whole text where it stands alone.
+HALVES = ("question", "answer", "instruction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,11 @@ def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
     if usual.get("question") and usual.get("answer"):
         return Columns(question=usual["question"], answer=usual["answer"], **aside)
     others = [column for column in table.columns if column not in aside.values()]
+    if len(others) == 1 and names.spoken(others[0]) in HALVES:
+        raise ValueError(
+            f"{table.name}: has the column {others[0]!r} and none with the other half of each row. Add that column, or "
+            f"say that these are whole texts: --text-column {others[0]}."
+        )
     if text := usual.get("text") or (others[0] if len(others) == 1 else ""):
         return Columns(text=text, **aside)
     raise ValueError(_nothing_fits(table))
@@ -121,7 +128,9 @@ def _usual(table: Table) -> dict[str, str]:
     found["messages"] = next((column for column in talks if _talks(table, column)), "")
     if not (found["question"] and found["answer"]) and not found["messages"]:
         pair = {found["question"], found["answer"]}
-        alone = [column for column in table.columns if _talks(table, column)]
+        # Preference data without a prompt hold the whole conversation twice; the rejected one is a wrong answer.
+        talking = [column for column in table.columns if _talks(table, column)]
+        alone = [column for column in talking if names.spoken(column) not in names.WRONG] or talking
         if len(alone) == 1 and pair <= {"", *alone}:
             found["messages"] = alone[0]
     return found
@@ -135,6 +144,13 @@ def _talks(table: Table, column: str) -> bool:
         return True
 
 
+def _nests(table: Table, column: str) -> bool:
+    """Whether a column holds objects in lists, which are no turns of a conversation."""
+    cells = [record.get(column) for record in table.records[:LOOK]]
+    lists = [cell for cell in cells if isinstance(cell, list) and cell]
+    return bool(lists) and all(isinstance(one, dict) for one in lists[0]) and not _talks(table, column)
+
+
 def _nothing_fits(table: Table) -> str:
     """What is wrong with the names, and what to do."""
     have = ", ".join(table.columns)
@@ -144,7 +160,12 @@ def _nothing_fits(table: Table) -> str:
             f"{table.name}: has no header: line 1 ({table.headless!r}) reads like a row. Write {line} above it as a "
             "first line, with the separator that the file has."
         )
+    if nested := next((column for column in table.columns if _nests(table, column)), ""):
+        return (
+            f"{table.name}: the column {nested!r} holds objects that have fields of their own; write a row with a "
+            "question and an answer, or a text, for each of them."
+        )
     return (
         f"{table.name}: columns must be called question and answer, or messages, or text, got {have}. Say which column "
-        "is which: --question-column NAME --answer-column NAME, or --text-column NAME."
+        "is which: --question-column NAME --answer-column NAME, or --messages-column NAME, or --text-column NAME."
     )

@@ -13,6 +13,7 @@ from typing import Any
 from unlearn.data import cells
 from unlearn.data.base import Row
 from unlearn.data.columns import Columns, Extras
+from unlearn.data.files.names import MESSAGES, TEXT, spoken
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, Exchange, Turn, conversation, exchanges
 
@@ -39,7 +40,9 @@ class Made:
 
 
 EMPTY = "have empty cells and were left out"
+ELSEWHERE = "have nothing in {} and were left out, though other columns are filled"
 UNANSWERED = "have no assistant's turn after a user's and were left out"
+AFTER_TOOLS = "have a tool's turn before the assistant's answer and were left out"
 FIRST = "hold a list in {!r}; the first of each list was taken"
 JOINED = "have an input, which was joined to the instruction"
 
@@ -79,13 +82,13 @@ def _of_record(
     if talk is None:
         one = _pair(record, columns, extras, base, made, place)
         if one is None:
-            made.seen[EMPTY].append(place)
+            made.seen[_lacking(record, columns)].append(place)
         else:
             yield Row(system=system, place=place, **one)
         return
     found = exchanges(talk, turns)
     if not found:
-        made.seen[UNANSWERED].append(place)
+        made.seen[AFTER_TOOLS if any(turn.role == "tool" for turn in talk) else UNANSWERED].append(place)
     for exchange in found:
         yield _of_exchange(exchange, system, _more(record, extras, exchange.answer), place)
 
@@ -99,6 +102,15 @@ def _of_exchange(exchange: Exchange, system: str, more: dict[str, Any], place: i
         place=place,
         **more,
     )
+
+
+def _lacking(record: Mapping[str, object], columns: Columns) -> str:
+    """What a row without a question or an answer lacks: in lines of different kinds its words stand elsewhere."""
+    own = (columns.question, columns.answer)
+    others = [name for name in record if name not in columns.named() and spoken(name) in TEXT + MESSAGES]
+    if any(record.get(name) for name in own) or not any(record.get(name) for name in others):
+        return EMPTY
+    return ELSEWHERE.format(" and ".join(map(repr, own)))
 
 
 def _talk(record: Mapping[str, object], columns: Columns) -> list[Turn] | None:
@@ -116,6 +128,11 @@ def _talk(record: Mapping[str, object], columns: Columns) -> list[Turn] | None:
         return None
     first = [Turn("user", cells.text_of(record.get(columns.question)))] if asked is None else asked
     last = [Turn("assistant", cells.text_of(record.get(columns.answer)))] if answered is None else answered
+    if asked and answered and asked[-1].role == "assistant":
+        raise ValueError(
+            f"column {columns.question!r} holds a whole conversation with its answer at the end; name it with "
+            f"--messages-column {columns.question}"
+        )
     if asked is None and any(turn.role == "user" for turn in last):
         # The answer's column holds the whole conversation, as in preference data.
         return last

@@ -59,6 +59,11 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
         made = forms.rows_of(table, columns, extras, turns)
     numbered = bool(columns.request) and role in ("forget", "paraphrase")
     rows = tuple(_about(row, table, columns, numbered) for row in made.rows)
+    notes = made.notes(table.name, len(table))
+    if not rows and set(made.seen) - {forms.EMPTY}:
+        raise ValueError(
+            f"{table.name}: no row can be used. {' '.join(notes)} Mend them, or choose another column."
+        )
     if not rows:
         what = " and ".join(
             repr(name) for name in (columns.question, columns.answer, columns.messages, columns.text) if name
@@ -68,10 +73,10 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
             "Fill the cells or choose another column."
         )
     used = columns.by_role() | {what: name for what in vars(extras) if (name := getattr(extras, what))}
-    notes = (*table.notes, *made.notes(table.name, len(table)))
+    notes = [*table.notes, *notes]
     if len(rows) == 1:
-        notes += (f"{table.name}: {ALONE}",)
-    return Read(rows, used, notes, made.left_out)
+        notes.append(f"{table.name}: {ALONE}")
+    return Read(rows, used, tuple(notes), made.left_out)
 
 
 def dataset_from_tables(

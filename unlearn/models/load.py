@@ -112,6 +112,23 @@ def pick_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def check_device(device: str) -> None:
+    """Raise ValueError for a device that this machine, or this build of torch, does not have."""
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if not kind or not here.get(kind, True):
+        known = ", ".join(["cpu", *(name for name, found in here.items() if found)])
+        raise ValueError(
+            f"device: must be one that this machine has ({known}), got {device!r}; leave it out, and UNLEARN_DEVICE "
+            "unset, to have one chosen."
+        )
+
+
 def load(
     name: str,
     *,
@@ -139,6 +156,7 @@ def load(
     choose_once()
     parts, device = parts_of(name, adapter), device or pick_device()
     source = parts.base
+    check_device(device)
     check_precision(precision, device)
     check_saved(source, tuning=tuning, precision=precision, device=device)
     here = {"trust_remote_code": False, "local_files_only": isinstance(source, Path) or not check_hub(source)}

@@ -7,7 +7,7 @@ for those of every run (unlearn.store.config). Nothing here imports torch.
 import difflib
 import math
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,6 +109,8 @@ def check(owner: str, k: Knob, value: object) -> Any:
     if k.kind == "text" and k.low is not None and isinstance(value, (int, float)):
         # A text that may be a number is written without quotes in a file.
         value = repr(value)
+    if k.kind == "choice" and isinstance(value, str):
+        value = in_order(value, k.choices)
     if k.kind == "names" and isinstance(value, list):
         value = tuple(value)
     rules = {
@@ -125,6 +127,12 @@ def check(owner: str, k: Knob, value: object) -> Any:
     if not good:
         raise ValueError(f"{owner}: {k.name} must be {rule}, got {REPR.repr(value)}.")
     return value
+
+
+def in_order(value: str, choices: Sequence[str]) -> str:
+    """Return the choice that a value names by its parts in any order ("plain+chat"), or the value as it is."""
+    parts = sorted(value.split("+"))
+    return next((one for one in choices if sorted(one.split("+")) == parts), value)
 
 
 def _number(owner: str, k: Knob, value: Any) -> float | int:

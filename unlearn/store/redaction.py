@@ -50,6 +50,11 @@ SCORE = ("role", "when")
 ATTACK = ("title", "help", "paper", "tells", "reason", "says", "finding", "family", "setting")
 
 
+def holds_rows(folder: Path) -> bool:
+    """Return whether a run's folder has a file that holds rows, or the models' answers to them."""
+    return any((folder / name).is_file() for name in ROWS)
+
+
 def bare(name: str, content: bytes, study: bool = False) -> bytes | None:
     """Return the content of a run's file without rows. It is None for a file that holds nothing else.
 

@@ -211,7 +211,7 @@ def ended_sentence(end: JsonView) -> str:
     if not end:
         return ""
     step, of, value, limit = end["step"], end["of"], _number(end["value"]), end["limit"]
-    forgot = f"the answers to forget have a mean probability of {value}"
+    forgot = f"the answers that the rule reads have a mean probability of {value}"
     aim = (
         "" if limit is None else f"the target {_number(limit)} ({SOURCES.get(end['source'], 'as asked for')})"
     )

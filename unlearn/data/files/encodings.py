@@ -88,7 +88,10 @@ def _not_utf8(data: bytes, name: str, error: UnicodeDecodeError) -> tuple[str, t
         raise ValueError(
             f"{name}: is not UTF-8 ({where}), nor Windows' Western encoding. Say which with --encoding NAME: {OTHERS}."
         ) from None
-    note = f"{name}: is not UTF-8 and was read as cp1252 (Windows, Western). If letters look wrong, name its encoding."
+    note = (
+        f"{name}: is not UTF-8 and was read as cp1252 (Windows, Western). If letters look wrong, name its encoding "
+        "(--encoding)."
+    )
     return text, (note,)
 
 

@@ -70,7 +70,10 @@ def _loads(text: str, at: int, where: str, name: str) -> tuple[object, int]:
     try:
         value, end = _decoder(where).raw_decode(text, at)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name}: {where} is not JSON ({error}). Mend or remove it.") from None
+        # In a text of one line its number is where's, and would be 1 here.
+        one = "\n" not in text
+        place = f"character {error.pos + 1}" if one else f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{name}: {where} is not JSON ({error.msg}: {place}). Mend or remove it.") from None
     except RecursionError:
         raise ValueError(f"{name}: {where} is not JSON that can be read: it lies too deep.") from None
     except (ValueError, ArithmeticError) as error:

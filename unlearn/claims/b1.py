@@ -101,7 +101,7 @@ class B1(Claim):
                     found = lab.trial(config, data, roles=roles)
                     scores = found["scores"]
                     ppl = {role: scores[role]["ppl"] if role in scores else "inf" for role in roles}
-                    runs.append({"method": method, "lr": lr, "seed": seed, "state": found["state"], **ppl})
+                    runs.append({"method": method, "lr": config.lr, "seed": seed, "state": found["state"], **ppl})
         before = lab.reference(lab.rows(data, roles))
         kind = {"general": "general texts", "retain": "texts to keep"}[spoken]
         return {

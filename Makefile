@@ -8,7 +8,7 @@ BIN := .venv/bin
 # Two processes, each with the files that it takes whole: torch computes on one thread in tests (tests/conftest.py).
 TWO ?= -n 2 --dist loadfile
 # What is pressed while a page is drawn anew may be lost on a busy machine. A test whose browser ran out of time is tried
-# once more, and the report names it; no other is.
+# once more, and the report names it.
 AGAIN := --reruns 1 --only-rerun "^TimeoutError: [A-Z]\w+\.\w+: Timeout"
 QUICK := not slow and not heavy and not browser and not network and not gpu
 export OMP_WAIT_POLICY ?= PASSIVE

@@ -146,6 +146,14 @@ def test_a_device_that_is_not_here_is_refused():
         unlearn.load("tiny-authors", device="cuda")
 
 
+@pytest.mark.parametrize("device", ["meta", "cpu:7", "xpu", "cuda:99"])
+def test_so_is_one_that_is_named_in_the_environment(device, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARN_DEVICE", device)
+    with pytest.raises(ValueError, match=r"device: must be one that this machine has .* UNLEARN_DEVICE"):
+        unlearn.run("tiny-authors", "ga", runs=tmp_path, epochs=1)
+    assert not list(tmp_path.rglob("config.json"))
+
+
 @pytest.mark.slow
 def test_a_run_is_the_one_that_the_command_line_makes(tmp_path, capsys):
     from unlearn.__main__ import main

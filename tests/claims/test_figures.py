@@ -349,6 +349,7 @@ def test_b3_leaves_out_what_the_model_never_said():
     before = {"retain": {"ppl": 1.1}, "general": {"ppl": 1001.0}, "neighbours": {"ppl": 3.0}}
     assert measured_on(before) == (["retain", "neighbours"], "retain")
     assert measured_on(before | {"general": {"ppl": 1000.0}})[1] == "general"
+    assert measured_on({"neighbours": {"ppl": 3.0}}) == (["neighbours"], "neighbours")
     assert measured_on({"retain": {"ppl": 2000.0}, "general": {"ppl": 3000.0}}) == (
         ["retain", "general"],
         "general",

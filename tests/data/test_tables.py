@@ -105,6 +105,20 @@ def test_of_two_whole_conversations_the_chosen_one_is_read():
     assert same.rows == rows
 
 
+def test_a_prompt_with_earlier_answers_is_a_prompt():
+    """Its end is an assistant's turn in a dialogue that goes on, and where the answer is begun for the model."""
+    first = [("user", "One?"), ("assistant", "One.")]
+    goes_on = {"prompt": talk(*first), "completion": talk(("user", "Two?"), ("assistant", "Two."))}
+    begun = {"prompt": talk(("user", "Two?"), ("assistant", "")), "completion": talk(("assistant", "Two."))}
+    for record, earlier in ((goes_on, 2), (begun, 0)):
+        read = read_rows(table(record, record), "forget")
+        assert [(r.question, r.answer, len(r.messages)) for r in read.rows] == [("Two?", "Two.", earlier)] * 2
+    # A prompt beside whole conversations stands once in the row.
+    whole = {"prompt": talk(("user", "Who keeps tower 1?"))} | preferred(1)
+    read = read_rows(table(whole, whole), "forget")
+    assert [(r.question, r.answer) for r in read.rows] == [("Who keeps tower 1?", "Keeper 1.")] * 2
+
+
 def test_what_no_row_can_be_made_of_is_said_as_it_is():
     used = {
         "messages": talk(("user", "Weather?"), ("assistant", ""), ("tool", "sun"), ("assistant", "Sunny."))
@@ -116,9 +130,13 @@ def test_what_no_row_can_be_made_of_is_said_as_it_is():
     read = read_rows(table(used, {"messages": talk(("user", "One?"), ("assistant", "One."))}), "forget")
     assert [row.answer for row in read.rows] == ["One."]
     assert "1 of 2 rows have a tool's turn before the assistant's answer" in read.notes[0]
-    alone = {"messages": talk(("assistant", "Hello."))}
-    with pytest.raises(ValueError, match="2 of 2 rows have no assistant's turn after a user's"):
-        read_rows(table(alone, alone), "forget")
+    for turns in ([("assistant", "Hello.")], [("user", "Weather?"), ("tool", "sun")]):
+        alone = {"messages": talk(*turns)}
+        with pytest.raises(ValueError, match="2 of 2 rows have no assistant's turn after a user's"):
+            read_rows(table(alone, alone), "forget")
+    empty = {"question": ["a", "b"], "answer": ""}
+    with pytest.raises(ValueError, match="at least one row with 'question' and 'answer' filled"):
+        read_rows(table(empty, empty), "forget")
 
 
 def test_lines_of_another_kind_are_not_called_empty():
@@ -134,17 +152,24 @@ def test_lines_of_another_kind_are_not_called_empty():
 
 
 @pytest.mark.parametrize("name", ["question", "Answer"])
-def test_half_of_a_row_is_no_text(name):
+def test_half_of_a_row_is_read_as_a_text_with_a_word(name):
     records = [{name: "Who keeps tower 1?"}, {name: "Who keeps tower 2?"}]
-    with pytest.raises(ValueError, match=f"--text-column {name}"):
-        read_rows(table(*records), "forget")
-    assert len(read_rows(table(*records), "forget", {"text": name}).rows) == 2
+    read = read_rows(table(*records), "retain")
+    assert [(row.question, row.answer) for row in read.rows] == [("", one[name]) for one in records]
+    (note,) = read.notes
+    assert f"the column {name!r} was read as whole texts" in note
+    # Who names it knows.
+    assert read_rows(table(*records), "retain", {"text": name}).notes == ()
+    assert read_rows(table({"text": "A text."}, {"text": "Another."}), "retain").notes == ()
 
 
 def test_objects_inside_a_column_are_called_so():
     nested = {"title": "Towers", "paragraphs": [{"context": "A tower.", "qas": [{"question": "Who?"}]}]}
     with pytest.raises(ValueError, match="column 'paragraphs' holds objects that have fields of their own"):
         read_rows(table(nested, nested), "forget")
+    beside = {"ask": "Who keeps it?", "reply": "A keeper.", "sources": [{"url": "x"}]}
+    with pytest.raises(ValueError, match="--question-column NAME --answer-column NAME"):
+        read_rows(table(beside, beside), "forget")
 
 
 def test_a_file_of_one_row_is_read_and_says_so():

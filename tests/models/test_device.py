@@ -20,9 +20,13 @@ HERE = {  # what torch says of the machine, the variable: what is chosen
 def test_the_best_device_is_chosen_unless_the_variable_names_one(monkeypatch, name):
     cuda, mps, asked, chosen = HERE[name]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     monkeypatch.setenv("UNLEARN_DEVICE", asked)
     assert pick_device() == chosen
+    monkeypatch.setenv("UNLEARN_DEVICE", "cuda:2")
+    with pytest.raises(ValueError, match="device: must be one that this machine has"):
+        pick_device()
 
 
 @pytest.fixture

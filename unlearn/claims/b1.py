@@ -43,7 +43,11 @@ EPOCHS = 50
 # Limits of the rise of the general PPL, of the forget PPL, and again of the rise of the general PPL.
 BOUND, RUNAWAY, DIVERGED = 10.0, 1e6, 1e3
 # On which texts language is read, and how a sentence names their perplexity.
-LANGUAGE = {"general": "general perplexity", "retain": "perplexity on what must stay"}
+LANGUAGE = {
+    "general": "general perplexity",
+    "retain": "perplexity on what must stay",
+    "neighbours": "perplexity on neighbours",
+}
 READ = "Where the original does not say the general texts (perplexity over 1,000), what must stay is read instead."
 
 
@@ -101,7 +105,9 @@ class B1(Claim):
                     found = lab.trial(config, data, roles=roles)
                     scores = found["scores"]
                     ppl = {role: scores[role]["ppl"] if role in scores else "inf" for role in roles}
-                    runs.append({"method": method, "lr": config.lr, "seed": seed, "state": found["state"], **ppl})
+                    runs.append(
+                        {"method": method, "lr": config.lr, "seed": seed, "state": found["state"], **ppl}
+                    )
         before = lab.reference(lab.rows(data, roles))
         kind = {"general": "general texts", "retain": "texts to keep"}[spoken]
         return {

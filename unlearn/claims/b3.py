@@ -73,7 +73,7 @@ class B3(Claim):
         }
         kept_rows = lab.rows(lab.requests, UTILITY)
         utility, spoken = measured_on(lab.reference(kept_rows))
-        rows |= {role: mine for role, mine in kept_rows.items() if role in utility}
+        rows |= {role: mine for role, mine in kept_rows.items() if role in (*utility, spoken)}
         chains = []
         for seed in seeds:
             order = Random(seed).sample(REQUESTS, len(REQUESTS))
@@ -85,7 +85,7 @@ class B3(Claim):
                 ]
                 chains.append({"method": method, "seed": seed, "order": order, "after": after})
         count = sum(len(mine) for role, mine in rows.items() if role.startswith("request"))
-        kept = sum(len(rows[role]) for role in utility)
+        kept = sum(len(kept_rows[role]) for role in utility)
         return {
             "n": f"{count} forget texts in 5 requests, {kept} texts to keep",
             "seeds": seeds,
@@ -141,7 +141,8 @@ class B3(Claim):
 def measured_on(original: JsonView) -> tuple[list[str], str]:
     """Return the roles of the utility, without texts that the original does not say, and the role of language."""
     found = perplexities(original)
-    return legible(found), telling(found)
+    utility = legible(found)
+    return utility, telling(found) or utility[0]
 
 
 def summary(scores: JsonView, order: list[int], k: int, utility: list[str], spoken: str) -> JsonObject:

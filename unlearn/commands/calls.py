@@ -4,6 +4,7 @@ Every example is run by a test. Each stands alone; those that begin with unlearn
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ def run(
     config, told = commands.checked(args)
     if not force:
         remedy = "try another prompt, or go on with force=True"
-        knowing.refused(config, known(config, RunStore(args.runs), EVERYWHERE), remedy)
+        asking = partial(progress, "asking what the model knows")
+        knowing.refused(config, known(config, RunStore(args.runs), EVERYWHERE, asking), remedy)
     made = commands.made(args, config, told)
     with made.held():
         execute(made, on_progress=progress, roots=EVERYWHERE)

@@ -82,8 +82,8 @@ def archive(args: argparse.Namespace, found: Run) -> int:
     """Write the zip file, and say whether it holds the rows."""
     from unlearn.work.publish import changes_weights
 
+    path = export_run(found, args.out, not args.without_rows)
     rows = not args.without_rows and holds_rows(found.path)
-    path = export_run(found, args.out, rows)
     if not changes_weights(found):
         print("Its weights are the start's: whoever has the file has the knowledge.", file=sys.stderr)
     if rows:

@@ -9,7 +9,7 @@ from unlearn.data.turns import conversation
 
 # The first rows of a table, which show what a column holds.
 LOOK = 5
-# A column of one of these names is no whole text where it stands alone.
+# A column of one of these names is likely half of a row, and is told where it stands alone.
 HALVES = ("question", "answer", "instruction")
 
 
@@ -89,11 +89,6 @@ def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
     if usual.get("question") and usual.get("answer"):
         return Columns(question=usual["question"], answer=usual["answer"], **aside)
     others = [column for column in table.columns if column not in aside.values()]
-    if len(others) == 1 and names.spoken(others[0]) in HALVES:
-        raise ValueError(
-            f"{table.name}: has the column {others[0]!r} and none with the other half of each row. Add that column, or "
-            f"say that these are whole texts: --text-column {others[0]}."
-        )
     if text := usual.get("text") or (others[0] if len(others) == 1 else ""):
         return Columns(text=text, **aside)
     raise ValueError(_nothing_fits(table))
@@ -144,6 +139,12 @@ def _talks(table: Table, column: str) -> bool:
         return True
 
 
+def _says(table: Table, column: str) -> bool:
+    """Whether a column holds words: two at least, so that a number or a name of a kind is none."""
+    cells = [record.get(column) for record in table.records[:LOOK]]
+    return any(isinstance(cell, str) and len(cell.split()) > 1 for cell in cells)
+
+
 def _nests(table: Table, column: str) -> bool:
     """Whether a column holds objects in lists, which are no turns of a conversation."""
     cells = [record.get(column) for record in table.records[:LOOK]]
@@ -160,7 +161,8 @@ def _nothing_fits(table: Table) -> str:
             f"{table.name}: has no header: line 1 ({table.headless!r}) reads like a row. Write {line} above it as a "
             "first line, with the separator that the file has."
         )
-    if nested := next((column for column in table.columns if _nests(table, column)), ""):
+    nested = next((column for column in table.columns if _nests(table, column)), "")
+    if nested and not any(_says(table, column) for column in table.columns if column != nested):
         return (
             f"{table.name}: the column {nested!r} holds objects that have fields of their own; write a row with a "
             "question and an answer, or a text, for each of them."

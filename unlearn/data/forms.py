@@ -8,6 +8,7 @@ and without the header; what is left out or chosen is a note.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from unlearn.data import cells
@@ -40,9 +41,12 @@ class Made:
 
 
 EMPTY = "have empty cells and were left out"
-ELSEWHERE = "have nothing in {} and were left out, though other columns are filled"
+NOTHING = "have nothing in"
+ELSEWHERE = NOTHING + " {} and were left out, though other columns are filled"
 UNANSWERED = "have no assistant's turn after a user's and were left out"
 AFTER_TOOLS = "have a tool's turn before the assistant's answer and were left out"
+# Why a row with words in it gives none.
+UNUSABLE = (UNANSWERED, AFTER_TOOLS)
 FIRST = "hold a list in {!r}; the first of each list was taken"
 JOINED = "have an input, which was joined to the instruction"
 
@@ -88,7 +92,8 @@ def _of_record(
         return
     found = exchanges(talk, turns)
     if not found:
-        made.seen[AFTER_TOOLS if any(turn.role == "tool" for turn in talk) else UNANSWERED].append(place)
+        told = any(one.role == "tool" and two.role == "assistant" for one, two in pairwise(talk))
+        made.seen[AFTER_TOOLS if told else UNANSWERED].append(place)
     for exchange in found:
         yield _of_exchange(exchange, system, _more(record, extras, exchange.answer), place)
 
@@ -128,7 +133,10 @@ def _talk(record: Mapping[str, object], columns: Columns) -> list[Turn] | None:
         return None
     first = [Turn("user", cells.text_of(record.get(columns.question)))] if asked is None else asked
     last = [Turn("assistant", cells.text_of(record.get(columns.answer)))] if answered is None else answered
-    if asked and answered and asked[-1].role == "assistant":
+    if asked and answered and answered[: len(asked)] == asked:
+        # The answer's column begins with the prompt.
+        return answered
+    if asked and answered and asked[-1].role == "assistant" and answered[: len(asked) - 1] == asked[:-1]:
         raise ValueError(
             f"column {columns.question!r} holds a whole conversation with its answer at the end; name it with "
             f"--messages-column {columns.question}"

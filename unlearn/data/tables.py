@@ -14,7 +14,8 @@ from typing import Any
 from unlearn.data import forms
 from unlearn.data.base import ROLES, Dataset, Row
 from unlearn.data.cells import text_of
-from unlearn.data.columns import Columns, Extras, columns_of, extras_of
+from unlearn.data.columns import HALVES, Columns, Extras, columns_of, extras_of
+from unlearn.data.files import names
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, TURNS
 from unlearn.store.shapes import JsonObject
@@ -22,6 +23,7 @@ from unlearn.store.shapes import JsonObject
 # A table with all three columns was written by unlearn.data.write (see _ours).
 OURS = ("lead", "wrong", "entities")
 # What a file of one row is told, which may be a file that was meant otherwise.
+WHOLE = "the column {!r} was read as whole texts, since no column has the other half of each row."
 ALONE = (
     "is read as one row; where it holds more, check its form. Of one text a share says little (0 of 1 right: 0 to "
     "79 %), and the interval of a mean says nothing."
@@ -60,7 +62,7 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
     numbered = bool(columns.request) and role in ("forget", "paraphrase")
     rows = tuple(_about(row, table, columns, numbered) for row in made.rows)
     notes = made.notes(table.name, len(table))
-    if not rows and set(made.seen) - {forms.EMPTY}:
+    if not rows and any(said in forms.UNUSABLE or said.startswith(forms.NOTHING) for said in made.seen):
         raise ValueError(
             f"{table.name}: no row can be used. {' '.join(notes)} Mend them, or choose another column."
         )
@@ -74,6 +76,8 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
         )
     used = columns.by_role() | {what: name for what in vars(extras) if (name := getattr(extras, what))}
     notes = [*table.notes, *notes]
+    if columns.text and not (said or {}).get("text") and names.spoken(columns.text) in HALVES:
+        notes.append(f"{table.name}: {WHOLE.format(columns.text)}")
     if len(rows) == 1:
         notes.append(f"{table.name}: {ALONE}")
     return Read(rows, used, tuple(notes), made.left_out)

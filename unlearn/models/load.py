@@ -106,6 +106,7 @@ def pick_device() -> str:
     import torch
 
     if chosen := environment.DEVICE.text():
+        check_device(chosen)
         return chosen
     if torch.cuda.is_available():
         return "cuda"
@@ -116,13 +117,13 @@ def check_device(device: str) -> None:
     """Raise ValueError for a device that this machine, or this build of torch, does not have."""
     import torch
 
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     try:
-        kind = torch.device(device).type
+        kind, number = torch.device(device).type, torch.device(device).index or 0
     except RuntimeError:
-        kind = ""
-    if not kind or not here.get(kind, True):
-        known = ", ".join(["cpu", *(name for name, found in here.items() if found)])
+        kind, number = "", 0
+    if number >= here.get(kind, 0):
+        known = ", ".join(name for name, count in here.items() if count)
         raise ValueError(
             f"device: must be one that this machine has ({known}), got {device!r}; leave it out, and UNLEARN_DEVICE "
             "unset, to have one chosen."

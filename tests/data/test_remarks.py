@@ -8,6 +8,7 @@ import pytest
 from unlearn.data.base import Dataset, Row
 from unlearn.data.catalogue import CATALOGUE, from_config, load
 from unlearn.data.remarks import MEANINGS, meaning, remarks
+from unlearn.data.tables import ALONE, WHOLE
 
 CASES = Path(__file__).parent / "cases"
 
@@ -61,3 +62,15 @@ def test_every_note_of_the_cases_has_a_meaning():
     assert len(said) > 8
     assert not [note for note in said if not meaning(note)]
     assert len({words for words, _ in MEANINGS}) == len(MEANINGS)
+
+
+def test_only_an_encoding_is_about_letters():
+    notes = {
+        "a.csv: was read as UTF-16-LE.": True,
+        "a.csv: is not UTF-8 and was read as cp1252 (Windows, Western).": True,
+        f"a.csv: {ALONE}": False,
+        f"a.csv: {WHOLE.format('question')}": False,
+        "a.txt: the first line ('Once') is no name of a column, so it is read as a text.": False,
+    }
+    assert {note: "letters outside English" in meaning(note) for note in notes} == notes
+    assert all(map(meaning, notes))

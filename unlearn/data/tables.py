@@ -22,8 +22,8 @@ from unlearn.store.shapes import JsonObject
 
 # A table with all three columns was written by unlearn.data.write (see _ours).
 OURS = ("lead", "wrong", "entities")
-# What a file of one row is told, which may be a file that was meant otherwise.
 WHOLE = "the column {!r} was read as whole texts, since no column has the other half of each row."
+# What a file of one row is told, which may be a file that was meant otherwise.
 ALONE = (
     "is read as one row; where it holds more, check its form. Of one text a share says little (0 of 1 right: 0 to "
     "79 %), and the interval of a mean says nothing."

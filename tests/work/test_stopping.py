@@ -96,7 +96,7 @@ def test_it_ends_where_it_has_forgotten_enough(tmp_path, whole):
     assert (run.events("step")[-1]["step"], run.ended()["why"]) == (step, "target")
     assert step < 48
     assert probability_of(run) == pytest.approx(value, rel=1e-5)
-    assert run.reason.startswith(f"Ended at step {step} of 48: the answers to forget")
+    assert run.reason.startswith(f"Ended at step {step} of 48: the answers that the rule reads")
     assert run.scores()["after"]["forget"]["probability"] == pytest.approx(value, rel=1e-4)
 
 

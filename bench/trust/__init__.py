@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearn.metrics import METRICS
 from unlearn.results import trust
 
 
@@ -31,6 +32,9 @@ def table(result: Mapping[str, Any]) -> str:
         f"for something else; read in the direction that suits it. Commit {header.get('commit', '')}, "
         f"{header.get('date', '')}."
     )
+    today = {name: metric.revision for name, metric in METRICS.items()}
+    if old := trust.earlier(found, today):
+        said += f" {old}"
     left = f" Not counted: {'; '.join(found.left_out)}." if found.left_out else ""
     return "\n".join([*lines, "", f"<sub>{said}{left}</sub>"])
 

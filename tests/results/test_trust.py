@@ -234,3 +234,16 @@ def test_a_rank_is_low_in_the_last_third_and_said_with_both_numbers(tmp_path):
     assert trust.low_rank("probe", tmp_path / "none.json") == ""
     whole = trust.judge(trust.read())
     assert trust.best_of([one for one in whole.metrics if one.name in order]).name == order[0]
+
+
+def test_a_metric_whose_definition_has_changed_since_is_named():
+    rows = pool(exact=(lambda i: 1.0, lambda i: 0.1 * (i % 3)), nll=(lambda i: 0.1, lambda i: 2.0 + i))
+    found = trust.judge(record(*rows))
+    titles = [one(found, name).title for name in ("exact", "nll")]
+    assert trust.earlier(found, {"exact": 1}) == ""
+    assert trust.earlier(found, {"exact": 1, "nll": 2}).endswith(f"today: {titles[1]}.")
+    new = trust.judge(record(*(row | {"revisions": {"nll": 2}} for row in rows)))
+    assert trust.earlier(new, {"exact": 1, "nll": 2}) == ""
+    # One row that was not made anew is enough.
+    mixed = trust.judge(record(rows[0], *(row | {"revisions": {"nll": 2}} for row in rows[1:])))
+    assert titles[1] in trust.earlier(mixed, {"exact": 1, "nll": 2})

@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui import figure, shell
 from unlearn.figures import trust as drawn
+from unlearn.metrics import METRICS
 from unlearn.results import trust
 from unlearn.results.trust import Found
 from unlearn.store.shapes import JsonObject, JsonView
@@ -113,6 +114,8 @@ def table(found: Found) -> None:
         placeholder="–",
         alt="Every metric with its faithfulness and robustness, and published figures",
     )
+    if old := trust.earlier(found, {name: metric.revision for name, metric in METRICS.items()}):
+        st.caption(shell.plain(old))
     if any(one.either_way for one in found.metrics):
         st.caption(
             "\\* is made for something else than knowledge (repetition, variety, collapse): its AUC is read in the "

@@ -88,7 +88,7 @@ class Judged:
 
     either_way: it is not made to tell knowledge, so its AUC is read in the direction that suits it. by_kind: its AUC
     of the models of one kind against all of the other side. relearning, rounding: R and Q, which robustness joins.
-    relative: R of rounding, which stands beside.
+    relative: R of rounding, which stands beside. revisions: of the metric's definition, as its rows were read.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Judged:
     relearning: Mean | None = None
     rounding: Mean | None = None
     relative: Mean | None = None
+    revisions: frozenset[int] = frozenset()
 
     @property
     def robustness(self) -> float | None:
@@ -183,6 +184,15 @@ def judge(record: JsonView) -> Found:
     )
 
 
+def earlier(found: Found, today: Mapping[str, int]) -> str:
+    """Return a sentence on the metrics that the record read under an earlier definition, or "" where it did not.
+
+    today: {metric: its revision}.
+    """
+    old = [one.title for one in found.metrics if one.revisions - {today.get(one.name, 1)}]
+    return f"Of an earlier definition, not what a run computes today: {', '.join(old)}." if old else ""
+
+
 def judged(
     name: str, title: str, pool: Sequence[JsonView], made: Sequence[JsonView], truth: Mapping[int, JsonView]
 ) -> Judged:
@@ -214,6 +224,8 @@ def judged(
         relearning=over([stays(name, row, truth[row["world"]]) for row in made]),
         rounding=over([steady(row["before"].get(name), row["rounded"].get(name)) for row in made]),
         relative=over([stays(name, row, truth[row["world"]], "rounded") for row in made]),
+        # A row says the revisions above the first.
+        revisions=frozenset(row.get("revisions", {}).get(name, 1) for row in (*pool, *made)),
     )
 
 

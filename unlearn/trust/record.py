@@ -90,7 +90,7 @@ def carry_out(
             began = clock()
             found = one(world, task, Path(folder))
             row = {"name": task.name, "part": part_of(task), "world": task.world, "commit": header["commit"]}
-            row |= rounded(found) | {"seconds": round(clock() - began, 2)}
+            row |= rounded(found) | {"seconds": round(clock() - began, 2), "revisions": revisions()}
             keep(path, header, [row])
             say(row)
     return len(todo)
@@ -114,6 +114,11 @@ def one(world: World, task: Member | robust.Trial, folder: Path) -> JsonObject:
         }
     except (ValueError, RuntimeError) as error:
         return {"failed": f"{type(error).__name__}: {error}"[:200]}
+
+
+def revisions() -> dict[str, int]:
+    """Return {metric: its revision} for those whose definition has changed since they were first made."""
+    return {name: metric.revision for name, metric in METRICS.items() if metric.revision > 1}
 
 
 def titles() -> dict[str, str]:

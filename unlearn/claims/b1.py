@@ -67,7 +67,7 @@ class B1(Claim):
         "learning rates over four decades up to five times the rate that the model was trained with. Forget and "
         f"general perplexity are read at the end. {READ} UnDIAL with γ = 10."
     )
-    design = "one request, 3 seeds, 5 rates over four decades, 50 epochs"
+    design = "one request, 10 seeds, 5 rates over four decades, 50 epochs"
     confirms = (
         "At every rate the interval of UnDIAL's general perplexity lies below 10 times the original's, and at its "
         "worst rate gradient ascent's forget perplexity exceeds a million."
@@ -88,7 +88,7 @@ class B1(Claim):
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Carry out the three methods over many learning rates and return their perplexities."""
-        seeds = [0, 1, 2]
+        seeds = list(range(10 if full else 3))
         lrs = LRS if full else QUICK_LRS
         epochs = EPOCHS if full else 10
         data = lab.requests.only_requests((1,))

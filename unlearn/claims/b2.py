@@ -64,7 +64,7 @@ class B2(Claim):
         "harmonic mean of the answer probability on other people and on general texts. Slope: utility a decade of "
         "forget set, least squares, one a seed."
     )
-    design = "1, 5, 20 and 50 % of the authors, drawn for each of 3 seeds"
+    design = "1, 5, 20 and 50 % of the authors, drawn for each of 10 seeds"
     confirms = (
         "Both things that it says: UnDIAL's slope is flat (its interval lies within ±0.05 a decade, TOST), and it is "
         "flatter than NPO's (the interval of the difference lies above 0)."
@@ -74,11 +74,11 @@ class B2(Claim):
         "the two is partly."
     )
     published = (Published("larger forget sets", {"UnDIAL": "utility kept"}, "GPT-Neo, LLaMA-2"),)
-    elsewhere = "Half of the authors is 600 rows: an hour a run, and it takes 24 of them."
+    elsewhere = "Half of the authors is 600 rows: an hour a run, and it takes 80 of them."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Forget growing shares of the people with UnDIAL and NPO and return utility and forget probability."""
-        seeds = [0, 1, 2]
+        seeds = list(range(10 if full else 3))
         shares = SHARES if full else SHARES[:3]
         runs, sizes = [], {}
         for seed in seeds:

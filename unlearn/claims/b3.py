@@ -55,7 +55,7 @@ class B3(Claim):
         "keep, are read. Utility: harmonic mean of the answer probability on retain, general and neighbours, without "
         f"texts that the original does not say. {READ}"
     )
-    design = "5 requests in 3 random orders"
+    design = "5 requests in 10 random orders"
     confirms = (
         "After five requests the interval of UnDIAL's forget probability lies below 0.3 (the exact retrain has 0.2), "
         "that of its utility above 0.8 of the original's, that of what came back below 0.1, and gradient ascent's "
@@ -66,7 +66,7 @@ class B3(Claim):
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Carry out chains of five requests with each method and return the scores after each request."""
-        seeds = [0, 1, 2]
+        seeds = list(range(10 if full else 3))
         rows: JsonObject = {
             f"request {r}": lab.rows(lab.requests.only_requests((r,)), ("forget",))["forget"]
             for r in REQUESTS

@@ -60,7 +60,7 @@ class C2(Claim):
         "trained apart from the original, then fused, or averaged; and all five at once. Read are the probability of "
         "the right answers to forget and, for the rest (retain, general, neighbours), the share reproduced."
     )
-    design = "5 requests in 3 random orders; chain, fusion, average, all at once"
+    design = "5 requests in 10 random orders; chain, fusion, average, all at once"
     confirms = (
         "Against the chain, fused layers leave at most 0.02 more probability and keep more of the rest, and they "
         "forget more than the average: each by its interval of paired differences."
@@ -81,7 +81,7 @@ class C2(Claim):
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Carry out five requests in each mode and return forgetting and utility."""
-        seeds = [0, 1, 2]
+        seeds = list(range(10 if full else 3))
         epochs = {} if full else {"epochs": 3}
         rows = rows_of(lab.authors, ROLES)
         runs = []

@@ -77,7 +77,7 @@ class C2(Claim):
         ),
         Published("fused", {"test": "93.0, 92.8, 92.4", "forgot": "64.6, 62.2, 60.8"}),
     )
-    elsewhere = "Five sets of layers and a chain for each seed take some five hours."
+    elsewhere = "Five sets of layers and a chain for each of ten seeds take some seventeen hours."
 
     def measure(self, lab: "Lab", full: bool) -> JsonObject:
         """Carry out five requests in each mode and return forgetting and utility."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn.metrics import METRICS
+from unlearn.metrics import REVISIONS
 from unlearn.results import trust
 
 
@@ -32,8 +32,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"for something else; read in the direction that suits it. Commit {header.get('commit', '')}, "
         f"{header.get('date', '')}."
     )
-    today = {name: metric.revision for name, metric in METRICS.items()}
-    if old := trust.earlier(found, today):
+    if old := trust.earlier(found, REVISIONS):
         said += f" {old}"
     left = f" Not counted: {'; '.join(found.left_out)}." if found.left_out else ""
     return "\n".join([*lines, "", f"<sub>{said}{left}</sub>"])

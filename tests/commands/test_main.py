@@ -175,6 +175,10 @@ def test_other_bad_data(words, tmp_path, capsys):
     assert "data:" in refused(words, capsys, "--data", "authors")  # a name and a file: which one?
     none = {k: v for k, v in alone.items() if k != "--forget"}
     assert "give --data NAME, --forget FILE or --hub ID" in refused(none, capsys)
+    # Without data and without such a model both are said; a name of the hub may be one.
+    no_model = "no folder here has this name"
+    assert no_model in refused(none | {"--model": "nope"}, capsys)
+    assert no_model not in refused(none | {"--model": "someone/nope"}, capsys)
     assert "name must be one of authors" in refused(none | {"--data": "moon"}, capsys)
     assert "requests must be among" in refused(none | {"--data": "authors", "--requests": "99"}, capsys)
     assert "--requests: must be whole numbers" in refused(

@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui import figure, shell
 from unlearn.figures import trust as drawn
-from unlearn.metrics import METRICS
+from unlearn.metrics import REVISIONS
 from unlearn.results import trust
 from unlearn.results.trust import Found
 from unlearn.store.shapes import JsonObject, JsonView
@@ -114,7 +114,7 @@ def table(found: Found) -> None:
         placeholder="–",
         alt="Every metric with its faithfulness and robustness, and published figures",
     )
-    if old := trust.earlier(found, {name: metric.revision for name, metric in METRICS.items()}):
+    if old := trust.earlier(found, REVISIONS):
         st.caption(shell.plain(old))
     if any(one.either_way for one in found.metrics):
         st.caption(

@@ -202,7 +202,9 @@ def data_of(args: argparse.Namespace, stated: JsonView, model: str) -> JsonObjec
         name = args.data or (entry.data if entry else None)
         if name is None:
             # A mistyped name of a model has no dataset either.
-            meant = nearest(model, list(CATALOGUE)) or "."
+            known = entry or "/" in model or Path(model).expanduser().exists()
+            unknown = "." if known else ". No model of the catalogue and no folder here has this name."
+            meant = nearest(model, list(CATALOGUE)) or unknown
             raise ValueError(f"data: give --data NAME, --forget FILE or --hub ID for {model}{meant}")
         data["name"] = name
     data |= {key: value for key in data_keys() if (value := getattr(args, key)) is not None}

@@ -55,6 +55,8 @@ METRICS: dict[str, Metric | Comparison] = {
         *(ENTITY_LOSS, SEPARABILITY, UDS, DRIFT, AGGREGATE),
     )
 }
+# Today's revision of each definition; a record may hold numbers of an earlier one.
+REVISIONS: dict[str, int] = {name: metric.revision for name, metric in METRICS.items()}
 CHEAP: dict[str, Metric] = {
     name: metric for name, metric in METRICS.items() if isinstance(metric, Metric) and metric.cheap
 }
@@ -68,6 +70,7 @@ __all__ = [
     "CHEAP",
     "EVERY",
     "METRICS",
+    "REVISIONS",
     "Comparison",
     "Evidence",
     "Metric",

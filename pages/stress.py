@@ -3,8 +3,6 @@
 Attacks on a finished run, the worst case first, each beside its control.
 """
 
-from functools import partial
-
 import streamlit as st
 
 from ui import figure, formats, pick, shell, view
@@ -12,7 +10,6 @@ from ui import verdict as verdicts
 from ui.stress import findings, panel
 from ui.trust import depth
 from unlearn.figures import residue as residue_figures
-from unlearn.figures import stress as stress_figures
 from unlearn.measure.judge import read_metrics
 from unlearn.results import residue, verdict
 from unlearn.store.runs import ACTIVE, Run
@@ -63,19 +60,12 @@ by_name = {entry["name"]: entry for entry in found}
 if found:
     with st.expander("All numbers", icon=":material/table:", key="stress.numbers"):
         findings.table(residue.rows(record))
-    left, right = st.columns(2, gap="large")
-    if entry := by_name.get("relearn"):
-        with left:
-            st.subheader("Does practice on a part bring back the rest?", anchor=False)
-            figure.show_kept(
-                known, partial(stress_figures.relearning, entry, control, dark), key="stress.relearn"
-            )
-            st.caption(findings.setting(entry))
-    if entry := by_name.get("dial"):
-        with right:
-            st.subheader("The forgetting dial", anchor=False)
-            figure.show_kept(known, partial(stress_figures.dial, entry, dark), key="stress.dial")
-            st.caption(findings.setting(entry))
+    drawn = [name for name in ("relearn", "dial") if name in by_name]
+    # One alone has the whole width.
+    places = st.columns(len(drawn), gap="large") if drawn else []
+    for place, name in zip(places, drawn, strict=True):
+        with place:
+            findings.curve(by_name[name], control, known, dark)
     if entry := by_name.get("lens"):
         st.subheader("What each layer still holds", anchor=False)
         findings.squares(entry, control, known, dark)

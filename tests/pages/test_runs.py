@@ -129,6 +129,17 @@ def test_a_run_is_damaged_by_the_rule_of_its_verdict():
         assert table.outcomes({"before": before, "after": after}) == found
 
 
+@pytest.mark.parametrize(("before", "shown"), [(999.0, 100.0), (1001.0, None)])
+def test_a_change_of_what_the_model_never_said_is_no_number(store, before, shown):  # noqa: F811
+    run = seed_run(store)
+    for when, ppl in (("before", before), ("after", before + 100)):
+        run.append("eval", when=when, scores={"general": {"ppl": ppl}})
+    (row,) = table.rows([run.summary()], table.BEFORE)
+    assert row["perplexity"] == (None if shown is None else pytest.approx(shown))
+    (row,) = table.rows([run.summary()], table.ABSOLUTE)
+    assert row["perplexity"] == (None if shown is None else pytest.approx(before + 100))
+
+
 def test_plain_texts_are_scored_by_what_is_reproduced_whole(store):  # noqa: F811
     run = seed_run(store)
     scores = {

@@ -162,6 +162,20 @@ def test_a_run_that_was_attacked(store):
     assert "n = 50, seed 0" in said
 
 
+@pytest.mark.parametrize(
+    ("kept", "width"), [(("relearn", "dial"), 0.5), (("dial",), 1.0), (("relearn",), 1.0)]
+)
+def test_a_curve_without_another_beside_it_has_the_whole_width(store, kept, width):
+    run, record = with_weights(store), planted()
+    record["attacks"] = {name: record["attacks"][name] for name in (*kept, "lens")}
+    write_json(run.path / stress.FILE, record)
+    titles = ("The forgetting dial", "Does practice on a part bring back the rest?")
+    holding = [
+        column for column in opened(run=run.id).columns if {s.value for s in column.subheader} & {*titles}
+    ]
+    assert [column.weight for column in holding] == [width] * len(kept)
+
+
 def test_on_the_card_a_number_stays_beside_its_sign():
     def draw():
         from tests.pages.test_stress import planted

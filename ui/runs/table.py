@@ -10,6 +10,7 @@ import streamlit as st
 from ui import shell
 from ui.runs import folded
 from ui.runs.folded import Folded, Line
+from unlearn.metrics.language.collapse import LEGIBLE
 from unlearn.models.catalogue import CATALOGUE
 from unlearn.results import conclusion
 from unlearn.results.compare import FAR, number, rounded, whole
@@ -40,7 +41,8 @@ SCORES = {
         ("ppl",),
         1,
         "",
-        "Perplexity on general text; lower is better. Above 1,000 before the run it tells nothing.",
+        "Perplexity on general text; lower is better. Empty where it was above 1,000 before the run: the model never "
+        "said that text, so a change tells nothing.",
     ),
 }
 # What a name says already, and the model.
@@ -78,6 +80,9 @@ def came(run: Summary) -> Came:
             for when in ("before", "after")
             for column, (role, metrics, *_) in SCORES.items()
         }
+        # What the model never said tells nothing of what a run did to it.
+        if (scores["before", "perplexity"] or 0.0) > LEGIBLE:
+            scores |= {(when, "perplexity"): None for when in ("before", "after")}
         known = _came[run] = (outcomes(run.scores), scores, conclusion.marks(run))
     return known
 

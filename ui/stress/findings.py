@@ -106,6 +106,21 @@ def _row(entry: JsonView) -> JsonObject:
     }
 
 
+def curve(entry: JsonView, control: str, known: tuple[object, ...], dark: bool) -> None:
+    """Draw the curve of an attack that has one: practice over its steps, or the dial. known: as in squares()."""
+    name = entry["name"]
+    practice = name == "relearn"
+    title = "Does practice on a part bring back the rest?" if practice else "The forgetting dial"
+    st.subheader(title, anchor=False)
+    draw = (
+        partial(stress_figures.relearning, entry, control, dark)
+        if practice
+        else partial(stress_figures.dial, entry, dark)
+    )
+    figure.show_kept(known, draw, key=f"stress.{name}")
+    st.caption(setting(entry))
+
+
 def setting(entry: JsonView) -> str:
     """Return a sentence on how one attack was done, for below its chart."""
     details, said = entry["details"], f"n = {entry['n']}, seed {entry['seed']}"

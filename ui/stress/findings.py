@@ -53,8 +53,8 @@ def table(found: Sequence[JsonView]) -> None:
     rows = [_row(e) for e in found]
     share = st.column_config.NumberColumn
     heads = {
-        "attack": st.column_config.TextColumn("Attack", width=170),
-        "setting": st.column_config.TextColumn("Setting", width=170),
+        "attack": st.column_config.TextColumn("Attack", width=130),
+        "setting": st.column_config.TextColumn("Setting", width=210),
         "says": st.column_config.TextColumn("Says", help="By the rule of the card above."),
         "left": share("What is left", help="0 %: like the control, 100 %: like the original."),
         "left_ends": st.column_config.TextColumn(
@@ -91,7 +91,7 @@ def _row(entry: JsonView) -> JsonObject:
     """A row of the table: the numbers with their intervals, and what they say."""
     per_cent = [whole(100 * end) for end in entry["around"] or ()]
     return {
-        "attack": entry["title"],
+        "attack": entry["family"],
         "setting": entry["setting"],
         "says": RULE_WORDS.get(entry["says"], entry["says"]),
         "left": entry["residue"],

@@ -6,6 +6,7 @@ import pytest
 from seed import seed_run
 from streamlit.testing.v1 import AppTest
 
+from tests.results.test_residue import planted as planted_sweep
 from unlearn.figures import residue as residue_figures
 from unlearn.figures import stress as stress_figures
 from unlearn.results.residue import rows as rows_of
@@ -174,6 +175,15 @@ def test_a_curve_without_another_beside_it_has_the_whole_width(store, kept, widt
         column for column in opened(run=run.id).columns if {s.value for s in column.subheader} & {*titles}
     ]
     assert [column.weight for column in holding] == [width] * len(kept)
+
+
+def test_a_setting_of_a_sweep_stands_in_its_own_column_alone(store):
+    run = with_weights(store)
+    write_json(run.path / stress.FILE, planted_sweep())
+    shown = opened(run=run.id).dataframe[0]
+    first = shown.value.iloc[0]
+    assert (first["attack"], first["setting"]) == ("Relearning", "LoRA")
+    assert "setting" in shown.proto.column_order
 
 
 def test_on_the_card_a_number_stays_beside_its_sign():

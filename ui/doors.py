@@ -6,7 +6,7 @@ for whatever else runs on a port of localhost). The policy keeps pages out of fr
 
 A page is also told where its server is. Streamlit's script would find out by trying, first below the page's own
 address, which leaves two errors (404) in the browser's console for each link that opens a page. And it is given
-place.js, which keeps the place of whoever works by keyboard.
+place.js, which keeps the place of whoever works by keyboard, and scheme.js, which draws charts anew in the dark.
 """
 
 import base64
@@ -37,7 +37,8 @@ def own_address() -> str:
 
 def scripts() -> tuple[str, ...]:
     """Return the scripts that are written into each page."""
-    return own_address(), (Path(__file__).parent / "place.js").read_text(encoding="utf-8")
+    ours = (Path(__file__).parent / name for name in ("place.js", "scheme.js"))
+    return own_address(), *(file.read_text(encoding="utf-8") for file in ours)
 
 
 def policy() -> str:

@@ -185,6 +185,22 @@ def test_charts_say_their_result_to_those_who_cannot_see_them(chromium, server):
     assert any("answers to forget" in (words or "") for words in said), said
 
 
+INK = """() => {
+  const node = document.querySelector(".js-plotly-plot text");
+  return node ? getComputedStyle(node).fill.match(/\\d+/g).slice(0, 3).reduce((sum, one) => sum + Number(one), 0) : 0;
+}"""
+
+
+def test_charts_take_the_colours_of_a_screen_that_turns_dark(chromium, server):  # noqa: F811
+    tab = opened(chromium, server, "stress")
+    tab.locator(".js-plotly-plot text").first.wait_for()
+    by_day = tab.evaluate(INK)
+    tab.emulate_media(color_scheme="dark")
+    # Twice as light; the colour of a chart that is being drawn is another for a moment.
+    tab.wait_for_function(f"by_day => ({INK})() > 1.5 * by_day", arg=by_day)
+    tab.context.close()
+
+
 def test_the_run_is_carried_over_three_pages_by_the_menu_and_by_the_keyboard(chromium, server):  # noqa: F811
     """The older of two runs is chosen with the keyboard; the menu leads on, and each page names it large."""
     tab = opened(chromium, server, "compare")

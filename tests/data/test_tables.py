@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from unlearn.data import remarks
 from unlearn.data.base import Row
 from unlearn.data.columns import Columns, columns_of
 from unlearn.data.files.table import Table, table_of
@@ -117,6 +118,34 @@ def test_a_prompt_with_earlier_answers_is_a_prompt():
     whole = {"prompt": talk(("user", "Who keeps tower 1?"))} | preferred(1)
     read = read_rows(table(whole, whole), "forget")
     assert [(r.question, r.answer) for r in read.rows] == [("Who keeps tower 1?", "Keeper 1.")] * 2
+
+
+def options(*answers, choices=("8", "2", "24", "120")):
+    return [{"question": f"{n}?", "choices": list(choices), "answer": said} for n, said in enumerate(answers)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "read", "noted"),
+    [
+        # A true number is the place, also where one of the choices has its digits.
+        ((2, 0, 1), ["24", "8", "2"], "the place, counted from 0"),
+        ((2, 4, 1), ["2", "120", "8"], ""),
+        # A text is the choice, where every answer is among its choices; else a place as in any table.
+        (("24", "2", "8"), ["24", "2", "8"], "the choice itself"),
+        (("2", "0", "1"), ["24", "8", "2"], "the place, counted from 0"),
+        # True numbers that cannot all be places are the choices.
+        ((24, 120, 2), ["24", "120", "2"], "the choice itself"),
+        # A letter is a place whatever the choices are, and nothing is in doubt.
+        (("C", "A", "B"), ["24", "8", "2"], ""),
+    ],
+)
+def test_a_number_is_the_place_of_a_choice_or_the_choice_as_the_whole_table_says(answers, read, noted):
+    found = read_rows(table(*options(*answers)), "forget")
+    assert [row.answer for row in found.rows] == read
+    assert found.rows[0].wrong == tuple(one for one in ("8", "2", "24", "120") if one != read[0])
+    doubts = [note for note in found.notes if "one of the choices" in note]
+    assert [note.split("was read as ")[1].split(" (")[0] for note in doubts] == [noted] * bool(noted)
+    assert all(remarks.meaning(note) for note in doubts)
 
 
 def test_what_no_row_can_be_made_of_is_said_as_it_is():

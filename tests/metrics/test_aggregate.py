@@ -1,6 +1,7 @@
 """The aggregate from hand-made parts: harmonic means, all or nothing, and never a total without its parts."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from planted import Planted, seen
@@ -90,3 +91,18 @@ def test_fluency():
     assert fluency([1.0], [2.0]) == 1.0  # likelier than the original's own words is not more than fluent
     assert fluency([None], [2.0]) == 0.0
     assert fluency([1.0], [None]) is None
+
+
+def test_a_model_that_never_knew_the_answers_is_as_fluent_as_the_original():
+    """Its answers are unlikely to the original, which was taught others. Without it the original is the measure."""
+    said = {("before", "forget"): [1.0], ("after", "forget"): [4.0], ("retrained", "forget"): [3.0]}
+
+    def fluent(*models):
+        evidence = replace(
+            planted(models=models), generation={key: said[key] for key in said if key[0] in models}
+        )
+        found = METRICS["aggregate"].measure(evidence)
+        return [found[when, "utility"].details["parts"]["fluency"] for when in models]
+
+    assert fluent("before", "after", "retrained") == pytest.approx([1.0, math.exp(-1), 1.0])
+    assert fluent("before", "after") == pytest.approx([1.0, math.exp(-3)])

@@ -49,15 +49,19 @@ AFTER_TOOLS = "have a tool's turn before the assistant's answer and were left ou
 UNUSABLE = (UNANSWERED, AFTER_TOOLS)
 FIRST = "hold a list in {!r}; the first of each list was taken"
 JOINED = "have an input, which was joined to the instruction"
+NUMBERED = (
+    "have a number for an answer that is one of the choices and also the place of another; it was read as "
+)
+AS_PLACE, AS_CHOICE = NUMBERED + "the place, counted from {}", NUMBERED + "the choice itself"
 
 
 def rows_of(table: Table, columns: Columns, extras: Extras, turns: str = LAST) -> Made:
     """Return the rows that a table means. turns: "last" or "all" answers of a conversation."""
     made = Made()
-    base = _index_from(table, columns, extras)
+    numbers = _numbers(table, columns, extras)
     for place, record in enumerate(table.records, start=1):
         try:
-            found = list(_of_record(record, columns, extras, turns, base, made, place))
+            found = list(_of_record(record, columns, extras, turns, numbers, made, place))
         except ValueError as error:
             raise ValueError(f"{table.name}: row {place}: {error}.") from None
         made.rows += found
@@ -70,7 +74,7 @@ def _of_record(
     columns: Columns,
     extras: Extras,
     turns: str,
-    base: int,
+    numbers: "Numbers",
     made: Made,
     place: int,
 ) -> Iterator[Row]:
@@ -84,7 +88,7 @@ def _of_record(
         return
     talk = _talk(record, columns)
     if talk is None:
-        one = _pair(record, columns, extras, base, made, place)
+        one = _pair(record, columns, extras, numbers, made, place)
         if one is None:
             made.seen[_lacking(record, columns)].append(place)
         else:
@@ -148,14 +152,22 @@ def _talk(record: Mapping[str, object], columns: Columns) -> list[Turn] | None:
 
 
 def _pair(
-    record: Mapping[str, object], columns: Columns, extras: Extras, base: int, made: Made, place: int
+    record: Mapping[str, object],
+    columns: Columns,
+    extras: Extras,
+    numbers: "Numbers",
+    made: Made,
+    place: int,
 ) -> dict[str, Any] | None:
     """question, answer and what else a row has; None where one of the two is empty."""
     question = _text(record, columns.question, made, place)
     options, labels = _choices(record, extras)
     value = record.get(columns.answer)
     wrong: tuple[str, ...] = ()
-    if options and (at := _chosen(value, options, labels, base)) is not None:
+    if options and (at := _chosen(value, options, labels, numbers)) is not None:
+        if _two_ways(value, options, labels, numbers):
+            said = AS_CHOICE if numbers.choices else AS_PLACE.format(numbers.base)
+            made.seen[said].append(place)
         answer, wrong = options[at], tuple(text for i, text in enumerate(options) if i != at)
     else:
         answer = _text(record, columns.answer, made, place)
@@ -207,20 +219,32 @@ def _choices(record: Mapping[str, object], extras: Extras) -> tuple[tuple[str, .
     return tuple(map(cells.text_of, listed or ())), labels
 
 
-def _chosen(value: object, options: Sequence[str], labels: Sequence[str], base: int) -> int | None:
+@dataclass(frozen=True)
+class Numbers:
+    """What a number means as the answer of a table with choices.
+
+    base: what the first choice is called. choices: whether it is the choice of these digits, and not a place.
+    """
+
+    base: int = 0
+    choices: bool = False
+
+
+def _chosen(value: object, options: Sequence[str], labels: Sequence[str], numbers: Numbers) -> int | None:
     """The place of the right choice; None where the answer is a text that is none of them."""
     said = cells.text_of(value)
     if said in labels:
         return labels.index(said)
+    if _is_number(said) and not (numbers.choices and said in options):
+        at = int(said) - numbers.base
+        if 0 <= at < len(options):
+            return at
+        if said not in options:
+            raise ValueError(
+                f"the answer is choice {said}, and there are {len(options)}, counted from {numbers.base}; mend it"
+            )
     if said in options:
         return options.index(said)
-    if said.isdecimal() and len(said) < 4:
-        at = int(said) - base
-        if not 0 <= at < len(options):
-            raise ValueError(
-                f"the answer is choice {said}, and there are {len(options)}, counted from {base}; mend it"
-            )
-        return at
     if len(said) == 1 and said.isascii() and said.isalpha():
         at = ord(said.upper()) - ord("A")
         if at < len(options):
@@ -228,13 +252,40 @@ def _chosen(value: object, options: Sequence[str], labels: Sequence[str], base: 
     return None
 
 
-def _index_from(table: Table, columns: Columns, extras: Extras) -> int:
-    """What the first choice is called: 1 where no row says 0 and one says as many as there are choices; else 0."""
+def _is_number(said: str) -> bool:
+    return said.isdecimal() and len(said) < 4
+
+
+def _two_ways(value: object, options: Sequence[str], labels: Sequence[str], numbers: Numbers) -> bool:
+    """Whether a number is one of the choices and also the place of another."""
+    said = cells.text_of(value)
+    if said in labels or not _is_number(said) or said not in options:
+        return False
+    at = int(said) - numbers.base
+    return 0 <= at < len(options) and options[at] != said
+
+
+def _numbers(table: Table, columns: Columns, extras: Extras) -> Numbers:
+    """What numbers mean in a table.
+
+    The first choice is 1 where no row says 0 and one says as many as there are choices; else 0. A number is a choice
+    and no place where all of them are among their choices, unless they are true numbers that all can be places: a
+    place is a number in JSON and Parquet, and in a CSV whatever it is is a text.
+    """
     if not extras.choices:
-        return 0
-    said = [(cells.text_of(r.get(columns.answer)), len(_choices(r, extras)[0])) for r in table.records]
-    numbers = [(int(text), count) for text, count in said if text.isdecimal() and len(text) < 4]
-    return int(bool(numbers) and min(n for n, _ in numbers) >= 1 and any(n == c for n, c in numbers))
+        return Numbers()
+    found = []
+    for record in table.records:
+        value, (options, labels) = record.get(columns.answer), _choices(record, extras)
+        said = cells.text_of(value)
+        if options and _is_number(said) and said not in labels:
+            found.append((value, said, options))
+    counted = [(int(said), len(options)) for _, said, options in found]
+    base = int(bool(counted) and min(n for n, _ in counted) >= 1 and any(n == c for n, c in counted))
+    fit = all(0 <= n - base < c for n, c in counted)
+    true_numbers = all(not isinstance(value, str) for value, *_ in found)
+    among = all(said in options for _, said, options in found)
+    return Numbers(base, among and not (true_numbers and fit))
 
 
 def _places(places: Sequence[int]) -> str:

@@ -28,6 +28,7 @@ MEANINGS = (
         "hold a list in",
         "The other entries are not unlearned as answers of their own; the model may still say them.",
     ),
+    ("one of the choices", "If the other was meant, name the right choice by its letter: A is the first."),
     ("joined to the instruction", "The model is asked with both, with an empty line between them."),
     (
         "have nothing in",

@@ -6,9 +6,11 @@
     total    HM(memory, privacy, utility), only where all three are there
 
 Exact memorisation is the share of answer tokens that are the first choice; the truth ratio is p_right / (p_right +
-p_wrong), both per token. Fluency, ours, is the original model's perplexity on what it says itself about the forget
-texts over its perplexity on what this model says, at most 1; OpenUnlearning asks a trained classifier, which would have
-to be downloaded. A total is never shown without its parts: it hides which of them failed.
+p_wrong), both per token. Fluency, ours, is the original model's perplexity on what the retrained model says about the
+forget texts over its perplexity on what this model says, at most 1: who never knew the answers says others, which are
+unlikely to the original and no worse language. Without a retrained model the original's own words stand in its place.
+OpenUnlearning asks a trained classifier, which would have to be downloaded. A total is never shown without its parts:
+it hides which of them failed.
 """
 
 import math
@@ -75,12 +77,13 @@ def privacy(evidence: Evidence, when: str) -> Parts:
     return found
 
 
-def fluency(own: Sequence[float | None], original: Sequence[float | None]) -> float | None:
-    """Return the perplexity of the original's continuations over that of this model's, at most 1.
+def fluency(own: Sequence[float | None], fluent: Sequence[float | None]) -> float | None:
+    """Return the perplexity of a fluent model's continuations over that of this model's, at most 1.
 
-    Both are under the original. It is 0 for a model that says nothing, and None where the original says nothing.
+    own, fluent: the mean loss a token of each continuation under the original, None for an empty one. It is 0 for a
+    model that says nothing, and None where the fluent one says nothing.
     """
-    mine, theirs = ([v for v in some if v is not None] for some in (own, original))
+    mine, theirs = ([v for v in some if v is not None] for some in (own, fluent))
     if not theirs:
         return None
     return math.exp(min(0.0, mean(theirs) - mean(mine))) if mine else 0.0
@@ -91,8 +94,9 @@ def utility(evidence: Evidence, when: str) -> Parts:
     kept = kept_parts(asked_of(evidence, when))
     if not kept or not {"before", when} <= set(evidence.models) or "forget" not in evidence.roles:
         return {}
-    fluent = fluency(*(evidence.generation_nll(model, "forget") for model in (when, "before")))
-    return {} if fluent is None else {"kept knowledge": harmonic_mean(list(kept.values())), "fluency": fluent}
+    fluent = "retrained" if "retrained" in evidence.models else "before"
+    found = fluency(*(evidence.generation_nll(model, "forget") for model in (when, fluent)))
+    return {} if found is None else {"kept knowledge": harmonic_mean(list(kept.values())), "fluency": found}
 
 
 GROUPS = {"memory": memory, "privacy": privacy, "utility": utility}
@@ -127,4 +131,6 @@ AGGREGATE = Comparison(
         "never seen (role approximate)"
     ),
     paper="Dorna et al. 2025, arXiv 2506.12618",
+    # 2: fluency is measured on the retrained model's words, where there is one.
+    revision=2,
 )

@@ -6,6 +6,7 @@ import copy
 import math
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 
@@ -39,6 +40,41 @@ def loaded(tiny):
 def begun(loaded, method="npo", **more):
     settings = {"retain": RETAIN, "tuning": "full"} | SETTINGS | more
     return forget(loaded, forget=FORGET, method=method, **settings)
+
+
+@pytest.mark.parametrize("role", ["forget", "retain", "general"])
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("mine.csv", r"got the str 'mine\.csv'\. unlearn\.rows\(\.\.\.\) reads a file"),
+        (Path("mine.csv"), r"got the \w*Path 'mine\.csv'\. unlearn\.rows\(\.\.\.\) reads a file"),
+        ({"question": "Who?", "answer": "Ada"}, "got one dict. Put it into a list"),
+        (FORGET[0], "got one Row. Put it into a list"),
+        (pandas.DataFrame({"question": ["Who?"], "answer": ["Ada"]}), r"got a DataFrame\. Give its rows"),
+        (None, "got one NoneType"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_refused_though_it_can_be_gone_through(loaded, role, given, remedy):
+    """A path gives its letters, an object its keys and a table its columns; none of them is a row."""
+    rows = {"forget": FORGET, "retain": RETAIN} | {role: given}
+    with pytest.raises(ValueError, match=f"^{role}: must be a list of rows, {remedy}"):
+        forget(loaded, method="npo", tuning="full", **rows, **SETTINGS)
+
+
+def test_the_remedy_for_a_table_works_and_a_generator_is_a_list_of_rows(loaded):
+    table = pandas.DataFrame({"question": ["Who?", "Who else?"], "answer": ["Ada", "Bo"], "n": [1, 2]})
+    given = table[["question", "answer"]].to_dict("records")
+    found = forget(
+        loaded, forget=given, retain=(row for row in RETAIN), method="npo", tuning="full", **SETTINGS
+    )
+    assert [row.answer for row in found.forget] == ["Ada", "Bo"]
+    assert [row.answer for row in found.retain] == [row.answer for row in RETAIN]
+
+
+@pytest.mark.parametrize("setting", [{"start": "x"}, {"metrics": ["uds"]}, {"probes": 3}, {"title": "mine"}])
+def test_a_setting_of_a_run_alone_is_refused(loaded, setting):
+    with pytest.raises(ValueError, match=f"forget: {next(iter(setting))}: only a run has a use for it"):
+        begun(loaded, **setting)
 
 
 @pytest.mark.parametrize(("method", "tuning"), BEFORE)

@@ -171,12 +171,12 @@ def evaluate(
     >>> scores["n"], scores["exact"]
     (5, 1.0)
     """
-    from unlearn.work.session import row_of
+    from unlearn.work.session import rows_of
 
     check_role(role)
     if not hasattr(model, "fit_length"):
         raise ValueError(f"model: must be what unlearn.load() gives, got a {type(model).__name__}.")
-    chosen = {role: [row_of(role, at, one) for at, one in enumerate(rows, 1)]}
+    chosen = {role: rows_of(role, rows)}
     if not chosen[role]:
         raise ValueError("rows: must be at least one, got none.")
     length = model.fit_length(max_length)

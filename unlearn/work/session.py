@@ -5,7 +5,7 @@ this; nowhere else are the parts put together, so the same settings and seed giv
 A Session is an iterator of Steps. Who iterates may log, score, save or stop; the model can be used at any step.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -324,6 +324,8 @@ def count_steps(config: RunConfig, method: Method, forget: int, retain: int) -> 
     return method.stream(batches_of(config, method, (text,) * forget, (text,) * retain, 0)).steps
 
 
+# Settings that say what is done around a run's training, and not how it trains.
+OF_A_RUN = ("start", "metrics", "retrained", "report_to", "title", "probes")
 # A row as a person writes it: see row_of().
 Given = Row | str | Sequence[str] | Mapping[str, str]
 
@@ -350,6 +352,14 @@ def forget(
     settings: fields of RunConfig such as lr, epochs, batch_size and seed; what is not said is the method's own value
     for a model of this size. ValueError for rows, settings or a method that do not fit.
     """
+    roles = {
+        role: rows_of(role, rows)
+        for role, rows in (("forget", forget), ("retain", retain), ("general", general))
+    }
+    if unused := [name for name in OF_A_RUN if settings.get(name)]:
+        raise ValueError(
+            f"forget: {', '.join(unused)}: only a run has a use for it; leave it out, or use unlearn.run."
+        )
     loaded = model if isinstance(model, Loaded) else in_memory(model, tokenizer)
     chosen = method if isinstance(method, Method) else None
     cls = type(method) if isinstance(method, Method) else method_named(method)
@@ -364,14 +374,7 @@ def forget(
             "forget: stop_at, budget and keep belong to a run, which has rows to score; here look at the model after a "
             "step and leave the loop, or use unlearn.run."
         )
-    roles = {"forget": forget, "retain": retain, "general": general}
-    data = _AllRows(
-        name=IN_MEMORY,
-        title="the rows given",
-        roles={
-            role: tuple(row_of(role, i, one) for i, one in enumerate(rows, 1)) for role, rows in roles.items()
-        },
-    )
+    data = _AllRows(name=IN_MEMORY, title="the rows given", roles=roles)
     return session_of(loaded, config, data)
 
 
@@ -393,6 +396,27 @@ def _config(model: str, method: str, tuning: str, values: Mapping[str, object]) 
             **values,
         }
     )
+
+
+def rows_of(role: str, given: Iterable[object]) -> tuple[Row, ...]:
+    """Return the Rows that a person's entries stand for.
+
+    ValueError for what is no list of entries although it can be gone through: a path or a name gives its letters, an
+    object its keys, and a table its columns.
+    """
+    kind = type(given).__name__
+    remedy = ""
+    if isinstance(given, (str, bytes, Path)):
+        remedy = f"got the {kind} {str(given)[:80]!r}. unlearn.rows(...) reads a file or a bundled set"
+    elif isinstance(given, Mapping):
+        remedy = f"got one {kind}. Put it into a list"
+    elif hasattr(given, "columns"):
+        remedy = f'got a {kind}. Give its rows, such as table[["question", "answer"]].to_dict("records")'
+    elif isinstance(given, Row) or not isinstance(given, Iterable):
+        remedy = f"got one {kind}. Put it into a list"
+    if remedy:
+        raise ValueError(f"{role}: must be a list of rows, {remedy}.")
+    return tuple(row_of(role, number, one) for number, one in enumerate(given, 1))
 
 
 def row_of(role: str, number: int, given: object) -> Row:

@@ -102,6 +102,14 @@ def test_a_comma_in_a_text_is_no_separator():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("rows", [2, 300])
+def test_a_quote_that_is_never_closed_does_not_make_one_column_of_a_table(mark, rows):
+    lines = [f"question{mark}answer", f'A?{mark}"B is open', *[f"C {i}?{mark}D" for i in range(rows)]]
+    with pytest.raises(ValueError, match='cannot be read as CSV .*Close every "double quote"'):
+        records("\n".join(lines).encode(), "quote.csv")
+
+
 def test_one_column_keeps_its_commas_and_says_so():
     table = read_table(b"text\nFirst, this.\nThen that.\n", "a.csv")
     assert [record["text"] for record in table.records] == ["First, this.", "Then that."]

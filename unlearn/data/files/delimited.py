@@ -114,11 +114,17 @@ def _sniffed(text: str, marks: Sequence[str]) -> str:
 
 
 def _fit(text: str, way: _Way) -> tuple[bool, float]:
-    """(several cells in the first row, share of the first rows that have as many); nothing where it cannot be read."""
+    """(several cells in the first row, share of the first rows that have as many); nothing where it cannot be read.
+
+    What stands before a quote that is never closed counts: else another mark, under which that quote lies inside a
+    cell, would make one column of the table.
+    """
+    widths: list[int] = []
     try:
-        widths = [len(cells) for _, cells in islice(way.rows(text), TRIED)]
-    except csv.Error:
-        return False, 0.0
+        widths += (len(cells) for _, cells in islice(way.rows(text), TRIED))
+    except csv.Error as error:
+        if not str(error).startswith(OPEN):
+            return False, 0.0
     return bool(widths) and widths[0] > 1, sum(w == widths[0] for w in widths) / max(1, len(widths))
 
 

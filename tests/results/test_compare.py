@@ -150,6 +150,44 @@ def test_score_deltas(store):
     assert ("general", "exact") not in table
 
 
+def test_runs_on_other_rows_have_their_own_numbers_and_none_in_common(store):
+    """What one run has is never shown as another's: n, the start's score, the retrained model's."""
+    a, b, c = (seed_run(store) for _ in range(3))
+    told = {"before": (18, 0.6), "after": (18, 0.3), "retrained": (18, 0.8)}
+    for when, (n, exact) in told.items():
+        b.append("eval", when=when, scores={"forget": {"n": n, "exact": exact}})
+    row = next(
+        row for row in compare.score_table([a, b]) if (row["role"], row["metric"]) == ("forget", "exact")
+    )
+    assert row["n"] is None
+    assert math.isnan(row["before"])
+    assert math.isnan(row["retrained"])
+    own = [row[f"{name}_{letter}"] for name in compare.COMMON for letter in "ab"]
+    assert own == [40, 18, 0.95, 0.6, 0.0, 0.8]
+    assert row["delta_b"] == pytest.approx(0.3 - 0.6)
+    # Two runs on the same have no columns of their own.
+    assert not {f"{name}_a" for name in compare.COMMON} & set(compare.score_table([a, c])[0])
+
+
+def test_a_run_on_other_rows_gets_no_other_ones_retrained_model(store):
+    a, b, c = (seed_run(store) for _ in range(3))
+    b.append("eval", when="before", scores={"forget": {"n": 18, "exact": 0.95}})
+    for run in (b, c):
+        run.append("eval", when="retrained", scores={})
+
+    def row(*runs):
+        return next(
+            row for row in compare.score_table(runs) if (row["role"], row["metric"]) == ("forget", "exact")
+        )
+
+    apart = row(a, b)
+    assert math.isnan(apart["retrained"])
+    assert math.isnan(apart["retrained_b"])
+    assert (apart["retrained_a"], apart["before_a"], apart["before_b"]) == (0.0, 0.95, 0.95)
+    # On the same rows one retrained model serves both.
+    assert row(a, c)["retrained"] == 0.0
+
+
 def test_a_score_of_a_part_of_the_texts_names_its_own_number(store):
     run = seed_run(store)
     told = {"general": {"n": 40, "exact": 26 / 27, "ppl": 1.1}}

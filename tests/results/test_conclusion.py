@@ -124,6 +124,16 @@ def test_one_answer_of_three_decides_nothing(store):
     assert word(run) == "undecided"
 
 
+@pytest.mark.parametrize(("n", "truth"), [(1, "undecided"), (2, "undecided"), (3, "nothing to forget")])
+def test_one_or_two_unknown_questions_do_not_say_that_there_was_nothing(store, n, truth):
+    """As before a run, where so few do not refuse it."""
+    run = store.create(config())
+    for when in ("before", "after", "retrained"):
+        run.append("eval", when=when, scores={"forget": {"n": n, "exact": 0.0}})
+    assert word(run) == truth
+    assert ("There was nothing" in conclusion.of_run(run)["forgot"]["sentence"]) == (n == 3)
+
+
 def test_three_sentences_say_the_numbers_with_their_intervals(store):
     found = conclusion.of_run(attacked(planted(store), relearn="suppressed", probe="erased"))
     assert set(found) == {"word", *conclusion.PARTS}

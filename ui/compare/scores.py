@@ -57,8 +57,11 @@ def score_sheet(runs: Sequence[Run]) -> None:
 def _retrained_first(order: Sequence[str]) -> list[str]:
     """The columns with the retrained model's beside the original's: the last ones of two runs lie beyond a screen."""
     found = [key for key in order if key != "retrained"]
+    if "before" not in found or "retrained" not in order:
+        # Each run has its own.
+        return list(order)
     at = found.index("before") + 1
-    return [*found[:at], *("retrained" for key in order if key == "retrained"), *found[at:]]
+    return [*found[:at], "retrained", *found[at:]]
 
 
 def _beside(row: JsonObject) -> float | None:
@@ -83,6 +86,11 @@ def _columns(runs: int) -> JsonObject:
     sides: JsonObject = {}
     for letter in SIDES[:runs]:
         name = f" {letter.upper()}" if runs > 1 else ""
+        sides[f"n_{letter}"] = number(f"n{name}", help="Rows scored.", format="%d")
+        sides[f"before_{letter}"] = number(f"Before{name}", help="The model before this run.", format="%.3g")
+        sides[f"retrained_{letter}"] = number(
+            f"Retrained{name}", help="A model trained without this run's forget rows.", format="%.3g"
+        )
         sides[letter] = number(f"After{name}", help="After unlearning.", format="%.3g")
         sides[f"around_{letter}"] = st.column_config.TextColumn(
             f"95 %{name}", help="95 % interval of the score after unlearning, over its texts."

@@ -224,6 +224,9 @@ def listed(names: str | Sequence[str] | None) -> Sequence[str] | None:
 def compare(*runs: Run) -> "DataFrame":
     """Return the scores of runs side by side: a row for each role and metric, a column for each run and its change.
 
+    n, before and retrained are those of all runs. Runs on other rows, starts or retrained models have each their own
+    (n_a, before_b, …), and where these differ there is no common one.
+
     >>> import unlearn
     >>> table = unlearn.compare(*unlearn.runs()[:1])
     >>> list(table.columns)

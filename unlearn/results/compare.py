@@ -18,6 +18,8 @@ from unlearn.store.shapes import JsonObject, JsonView
 LETTERS = "abcdefgh"
 # Of these the letters of those that a page shows: more columns cannot be read.
 SIDES = LETTERS[:4]
+# What runs side by side mostly have in common: the number of texts, and the scores of two models.
+COMMON = ("n", "before", "retrained")
 VERDICTS = ("forgotten", "not forgotten", "over-forgotten", "never known")
 # Limits in nats a token: above FAR too much is forgotten, from FELL on a plain text counts as forgotten.
 FAR, FELL = 2.0, 1.0
@@ -201,7 +203,9 @@ def score_table(runs: Sequence[Run]) -> list[JsonObject]:
     "delta_b", …, "retrained", "around_a", …}.
 
     Deltas are after minus the same run's before; a number that a run lacks is nan. around: the 95 % interval of the
-    score after, over its texts; None where the run kept none.
+    score after, over its texts; None where the run kept none. n, before and retrained are those of all runs. Where runs
+    have other rows, starts or retrains, each has its own in every row of the table (n_a, before_b, retrained_b, …), and
+    none are in common where one of the three differs.
     """
     scores, ends = [run.scores() for run in runs], [run.intervals() for run in runs]
     roles = dict.fromkeys(role for one in scores for when in one.values() for role in when)
@@ -212,18 +216,54 @@ def score_table(runs: Sequence[Run]) -> list[JsonObject]:
         found = [{when: values.get(role, {}).get(metric) for when, values in one.items()} for one in scores]
         if all(value is None for one in found for value in one.values()):
             continue
-        first = next(
-            run for run, known in zip(runs, scores, strict=True) if any(role in w for w in known.values())
-        )
-        row: JsonObject = {"role": role, "metric": metric, "n": first.counted(role, metric)}
-        row["before"] = number(found[0].get("before"))
+        row: JsonObject = {"role": role, "metric": metric}
+        known = [any(value is not None for value in one.values()) for one in found]
+        counts = [run.counted(role, metric) if has else None for run, has in zip(runs, known, strict=True)]
+        row |= dict.fromkeys(COMMON) | _own("n", counts)
+        for when in ("before", "retrained"):
+            row |= _own(when, [None if one.get(when) is None else number(one[when]) for one in found])
         for side, one, around in zip(LETTERS, found, ends, strict=False):
             row[side] = number(one.get("after"))
             row[f"around_{side}"] = around.get("after", {}).get(role, {}).get(metric)
             row[f"delta_{side}"] = number(one.get("after")) - number(one.get("before"))
-        kept = [one["retrained"] for one in found if one.get("retrained") is not None]
-        rows.append(row | {"retrained": number(kept[0] if kept else None)})
-    return rows
+        rows.append(row)
+    apart = any(map(_differ, rows))
+    return [_in_order(row, apart) for row in rows]
+
+
+def _own(name: str, values: Sequence[Written]) -> JsonObject:
+    """The value of each run beside its letter."""
+    return {f"{name}_{letter}": value for letter, value in zip(LETTERS, values, strict=False)}
+
+
+def _owned(row: JsonView, name: str) -> list[float]:
+    return [value for letter in LETTERS if (value := row.get(f"{name}_{letter}")) is not None]
+
+
+def _differ(row: JsonView) -> bool:
+    """Whether runs that have one of COMMON have different ones; sums in another order are no difference."""
+    return any(
+        not math.isclose(value, known[0], rel_tol=1e-4, abs_tol=1e-6) and not math.isnan(value + known[0])
+        for name in COMMON
+        if (known := _owned(row, name))
+        for value in known[1:]
+    )
+
+
+def _in_order(row: JsonObject, apart: bool) -> JsonObject:
+    """The row with its columns in their order. apart: with each run's own of COMMON."""
+    own = {f"{name}_{letter}" for name in COMMON for letter in LETTERS} & set(row)
+    differ = _differ(row)
+    common = {name: None if differ else next(iter(_owned(row, name)), None) for name in COMMON}
+    shown = {key: value for key, value in row.items() if key not in own} | common
+    shown |= {key: row[key] for key in own if apart}
+    # A missing score is nan, as every score of the table; a missing count is None.
+    shown = {
+        key: math.nan if value is None and key.startswith(COMMON[1:]) else value
+        for key, value in shown.items()
+    }
+    order = [key for key in row if key in shown and key != "retrained"]
+    return {key: shown[key] for key in (*order, "retrained")}
 
 
 def config_table(runs: Sequence[Run], only_differences: bool = False) -> list[dict[str, str]]:

@@ -2,7 +2,8 @@
 
 One word says it in short. The rules, in this order, with the residue and its limits of unlearn.results.verdict:
 
-    nothing to forget   the model answered under 4 % of the forget questions before the run, in every prompt format
+    nothing to forget   the model answered under 4 % of three or more forget questions before the run, in every prompt
+                        format
     collapsed           general text became more than twice as perplexing, or a number is not finite, or REP_3 > 0.5;
                         read of the rows to keep where general text is none that the model ever says
     not forgotten       asked as in the run, the residue is at least 0.25, and more than chance lies above the control
@@ -54,8 +55,8 @@ MEANS = {
     "attacks that lie in between.",
 }
 PARTS = ("forgot", "kept", "gone")
-# Under this share of right answers before the run there is nothing to forget.
-KNOWN = 0.04
+# Under this share of right answers before the run there is nothing to forget; fewer questions than that do not tell.
+KNOWN, FEW = 0.04, 3
 # The first of these that was scored says whether a role is known: what is counted, and how it is said.
 MEASURES = {
     "exact": ("questions", "answers"),
@@ -224,7 +225,8 @@ class _Known:
         """Whether the model before the run knew nothing of what it was to forget, however it was asked."""
         before = [shares["before"] for shares in (self.forget, *self.formats.values()) if "before" in shares]
         if self.metric == "exact":
-            return bool(before) and all(share.value < KNOWN for share in before)
+            enough = any(share.n >= FEW for share in before)
+            return enough and all(share.value < KNOWN for share in before)
         return self.unseen is not None and "before" in self.forget and self.left(self.forget) is None
 
     def asked(self) -> list[Mapping[str, Share]]:

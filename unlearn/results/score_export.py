@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn.results.compare import LETTERS, Written, described, number, rounded, score_table
+from unlearn.results.compare import COMMON, LETTERS, Written, described, number, rounded, score_table
 from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 
@@ -39,14 +39,22 @@ def rows(runs: Sequence[Run]) -> list[JsonObject]:
 
 
 def columns(runs: Sequence[Run], table: Sequence[Mapping[str, object]]) -> list[tuple[str, str]]:
-    """Return (key, heading) of the columns in order. "retrained" and intervals are there only where a row has them."""
-    heads = [("role", "Rows"), ("score", "Score"), ("n", "n"), ("before", "Before")]
+    """Return (key, heading) of the columns in order. "retrained" and intervals are there only where a row has them.
+
+    Where runs differ in n, before or retrained, each has its own column of it beside its score.
+    """
+    titles = {"n": "n", "before": "Before", "retrained": "Retrained"}
+    apart = [name for name in COMMON if any(f"{name}_{letter}" in row for row in table for letter in LETTERS)]
+    heads = [("role", "Rows"), ("score", "Score")]
+    heads += [(name, titles[name]) for name in ("n", "before") if name not in apart]
     for letter in LETTERS[: len(runs)]:
         name = f" {letter.upper()}" if len(runs) > 1 else ""
         known = any(row.get(f"around_{letter}") for row in table)
+        heads += [(f"{one}_{letter}", f"{titles[one]}{name}") for one in ("n", "before") if one in apart]
         heads += [(letter, f"After{name}"), *([(f"around_{letter}", f"95 %{name}")] if known else [])]
         heads += [(f"delta_{letter}", f"Δ{name}")]
-    truth = any(row["retrained"] is not None for row in table)
+        heads += [(f"retrained_{letter}", f"Retrained{name}")] if "retrained" in apart else []
+    truth = "retrained" not in apart and any(row["retrained"] is not None for row in table)
     return [*heads, *([("retrained", "Retrained")] if truth else []), ("goal", "Goal")]
 
 
@@ -128,7 +136,7 @@ def interval(ends: Sequence[Written] | None) -> str:
 def _cell(key: str, value: Any) -> str:
     if _ends(key):
         return tex(interval(value) or "--")
-    if key in ("role", "score", "goal", "n"):
+    if key in ("role", "score", "goal", "n") or key.startswith("n_"):
         return tex("" if value is None else value)
     return "--" if value is None else tex(rounded(number(value), sign=key.startswith("delta")))
 

@@ -25,6 +25,7 @@ from unlearn.models.catalogue import allow_model
 from unlearn.models.identity import hash_before
 from unlearn.models.load import SMALL
 from unlearn.models.reading import as_read
+from unlearn.results.conclusion import FEW, KNOWN
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import RunStore
 from unlearn.store.shapes import JsonObject, JsonView
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 OTHERS = ("approximate", "general", "retain")
 TIMES = 2.0
 EXAMPLES = 3
-# Under this share, or with fewer rows than that, nothing can be said of what there is to forget.
-LEAST, FEW = 0.04, 3
 FIRST = {"asked": "before the run"}
 
 
@@ -57,7 +56,7 @@ class Known:
     @property
     def nothing(self) -> bool:
         """Whether there is nothing to forget, as far as these rows tell."""
-        return self.asked >= FEW and self.share < LEAST
+        return self.asked >= FEW and self.share < KNOWN
 
     def words(self) -> str:
         """Say it in a sentence."""

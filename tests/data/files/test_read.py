@@ -106,7 +106,7 @@ def test_a_comma_in_a_text_is_no_separator():
 @pytest.mark.parametrize("rows", [2, 300])
 def test_a_quote_that_is_never_closed_does_not_make_one_column_of_a_table(mark, rows):
     lines = [f"question{mark}answer", f'A?{mark}"B is open', *[f"C {i}?{mark}D" for i in range(rows)]]
-    with pytest.raises(ValueError, match='cannot be read as CSV .*Close every "double quote"'):
+    with pytest.raises(ValueError, match=r'cannot be read as CSV .*Close every "double quote"'):
         records("\n".join(lines).encode(), "quote.csv")
 
 

@@ -13,6 +13,7 @@ from ui.runs.folded import Folded
 from ui.typed import path_field, upload
 from unlearn.report import card
 from unlearn.results.compare import LETTERS, SIDES
+from unlearn.store import upkeep
 from unlearn.store.index import Summary
 from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.transfer import export_run, import_run
@@ -138,6 +139,8 @@ def confirm_delete(chosen: Sequence[Run]) -> None:
     for run in chosen:
         st.markdown(f"- {shell.plain(shell.run_label(run))}")
     st.caption("Curves, answers and weights are removed from this machine.")
+    for line in upkeep.resting_on(chosen, shell.store()):
+        st.warning(shell.plain(line), icon=":material/link_off:")
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", key="runs.delete.yes"):
             for run in chosen:

@@ -1,5 +1,6 @@
 """Runs of a store: found by name or path, stopped from another process, watched, renamed, asked, emptied, deleted."""
 
+import io
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from unlearn.__main__ import main
 from unlearn.measure.ask import start_is_here
 from unlearn.results import sweep_record
 from unlearn.results.sweep_record import SweepConfig
+from unlearn.store import upkeep
 from unlearn.store.disk import append_line, write_json
 from unlearn.store.runs import Run, RunConfig, RunStore
 
@@ -234,6 +236,38 @@ def test_a_study_is_shown_by_the_name_that_resume_and_delete_take(store, capsys)
     assert capsys.readouterr().out.startswith(f"{swept.path}: ")
     assert main(["show", swept.id, "--json"]) == 0
     assert said(capsys)["sweep"] == str(swept.path)
+
+
+def test_before_a_run_is_deleted_those_that_go_on_from_it_are_named(store, done, capsys, monkeypatch):
+    after = store.create(replace(done.config, start=done.id), title="After")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert main(["delete", done.id]) == 2
+    assert f"! {after.id} goes on from {done.id}: without it" in capsys.readouterr().err
+    assert after.start().id == done.id
+    # Both together rest on nothing else.
+    assert upkeep.resting_on([done, after], store) == []
+    assert main(["delete", done.id, "--yes"]) == 0
+    # What is asked of the other one then names it, and what it lacks.
+    with pytest.raises(ValueError, match=f"run: {after.id} goes on from '{done.id}', which is not in"):
+        after.start()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_table_of_rows_to_keep_holds_nothing_that_was_to_be_forgotten(
+    store, done, tmp_path, capsys, shared
+):
+    """Unless one of its rows is a row to forget as well."""
+    paths = {role: tmp_path / f"{role}.csv" for role in ("forget", "retain")}
+    for path in paths.values():
+        path.write_text(GOOD)
+    data = {role: str(path) for role, path in paths.items()}
+    write_json(done.path / "config.json", replace(done.config, data=data).to_json())
+    red, blue = ({"question": f"What is {name}?", "answer": name} for name in ("red", "blue"))
+    (done.path / "inputs" / "rows.jsonl").unlink()
+    for role, row in (("forget", red), ("retain", blue), *([("retain", red)] if shared else [])):
+        append_line(done.path / "inputs" / "rows.jsonl", {"role": role, "row": row})
+    assert main(["redact", done.id, "--yes", "--json"]) == 0
+    assert said(capsys)["left"] == sorted(data.values() if shared else [data["forget"]])
 
 
 def test_redact_removes_the_rows_and_keeps_scores_and_hashes(store, done, tmp_path, capsys):

@@ -176,7 +176,7 @@ def evaluate(
     check_role(role)
     if not hasattr(model, "fit_length"):
         raise ValueError(f"model: must be what unlearn.load() gives, got a {type(model).__name__}.")
-    chosen = {role: rows_of(role, rows)}
+    chosen = {role: list(rows_of(role, rows))}
     if not chosen[role]:
         raise ValueError("rows: must be at least one, got none.")
     length = model.fit_length(max_length)

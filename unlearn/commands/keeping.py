@@ -69,6 +69,9 @@ def delete(args: argparse.Namespace) -> int:
     records = [record_named(name, args.runs) for name in args.run]
     if busy := [record for record in records if record.state in ACTIVE]:
         raise ValueError(f"run: {busy[0].id} is {busy[0].state}; stop it before deleting it.")
+    for store in {store_of(record).root: store_of(record) for record in records}.values():
+        for line in upkeep.resting_on(records, store):
+            print(f"! {line}", file=sys.stderr)
     sure(args, "Delete " + ", ".join(f"{record.id} ({record.title})" for record in records))
     for record in records:
         store_of(record).delete(record)

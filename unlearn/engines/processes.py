@@ -25,7 +25,7 @@ from unlearn.data.prompts import asked_in
 from unlearn.models.catalogue import allow_model
 from unlearn.models.reading import reader_of
 from unlearn.store.config import ROUNDED
-from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.store.runs import Run, RunConfig
 from unlearn.training import processes
 from unlearn.training.loop import Diverged
 from unlearn.work import identity
@@ -182,7 +182,7 @@ def follow(run: Run, roots: Sequence[Path]) -> None:
     allow_model(config.model, roots)
     threads.choose_threads(True, identity.began_with(run).get("threads", 0))
     data = asked_in(identity.rows_of(run, roots), config.prompt, config.system)
-    start = RunStore(run.path.parent).get(config.start) if config.start else None
+    start = run.start()
     session = session_of(tuning.starting_model(config, start), config, data)
     session.prepare()
     folder = run.path / "checkpoint"

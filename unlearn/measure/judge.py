@@ -30,7 +30,7 @@ from unlearn.store import records
 from unlearn.store.allowed import allowed_path
 from unlearn.store.config import RunConfig, formats_of
 from unlearn.store.disk import write_json
-from unlearn.store.runs import ACTIVE, Run, RunStore
+from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject, JsonView
 
 # Raise this number when the meaning of many numbers changes: what attacks found depends on it too.
@@ -293,7 +293,7 @@ def evidence_of(
     data = rows_asked(run, roots)
     began = next(iter(run.events("inputs")), {})
     base = named_hash(config.model, config.adapter) or run.results().get("model_hash", "")
-    start = RunStore(run.path.parent).get(config.start) if config.start else None
+    start = run.start()
     # In a chain, the model before is the result of the earlier run.
     base = trained_hash(start, base) if start else base
     check_same(

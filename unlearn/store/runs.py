@@ -167,6 +167,19 @@ class Run(Record):
         """Return the settings of the run."""
         return _config(self.path / "config.json")
 
+    def start(self) -> "Run | None":
+        """Return the run of the same store that this one goes on from, or None. ValueError where it is gone."""
+        name = self.config.start
+        if not name:
+            return None
+        store = RunStore(self.path.parent)
+        if not is_run_id(name) or not (store.root / name / "config.json").is_file():
+            raise ValueError(
+                f"run: {self.id} goes on from {name[:80]!r}, which is not in {store.root}; bring that run back with "
+                "`python -m unlearn import`, or carry out both anew."
+            )
+        return store.get(name)
+
     def probes(self) -> list[JsonObject]:
         """Return the probe records in step order, only the last one of each step and none after the run's
         last step. The caller must not change them, because they are kept for the next caller; so are

@@ -7,7 +7,7 @@ Scores, hashes and the course of a run stay unless a whole run is deleted. No to
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unlearn.store.disk import is_run_id, read_lines, write_json, write_whole
@@ -18,6 +18,8 @@ from unlearn.store.runs import ACTIVE, Record, Run, RunStore
 WEIGHTS = ("adapter", "model", "checkpoint")
 # The store's folder of answers, which are kept by content and only to save time.
 CACHE = ".cache"
+# The roles whose rows say what was to be forgotten.
+SAME_FACTS = ("forget", "paraphrase")
 # The store's folder of uploaded tables.
 UPLOADS = ".uploads"
 
@@ -49,6 +51,7 @@ def redact(record: Record, store: RunStore) -> list[str]:
         if one.state in ACTIVE:
             raise ValueError(f"run: {one.id} is {one.state}; stop it before redacting it.")
     tables = {path for one in found for path in tables_of(one)}
+    holding = {path for one in found for path in _holding(one)}
     rows = {row for one in found for row in _forgotten(one)}
     for one in found:
         _redact(one)
@@ -58,7 +61,7 @@ def redact(record: Record, store: RunStore) -> list[str]:
     for path in mine - {path for run in others for path in tables_of(run)}:
         _remove(Path(path))
         _remove_empty(Path(path).parent)
-    left = {path for path in tables if Path(path).is_file()}
+    left = {path for path in holding if Path(path).is_file()}
     elsewhere = [*others, *(study for study in _studies(store) if study not in found)]
     return sorted(left | {str(other.path) for other in elsewhere if rows & _forgotten(other)})
 
@@ -85,10 +88,30 @@ def _redact(record: Record) -> None:
 
 def _forgotten(record: Record) -> set[tuple[str, str]]:
     """The question and the answer of each row to forget that a run or a study keeps."""
-    rows = (line["row"] for line in read_lines(record.path / ROWS[0]) if line.get("role") == "forget")
-    return {
-        (str(row.get("question", "")), str(row.get("answer", ""))) for row in rows if isinstance(row, dict)
-    }
+    return _kept(record).get("forget", set())
+
+
+def _kept(record: Record) -> dict[str, set[tuple[str, str]]]:
+    """{role: the question and the answer of each row} of what a run or a study keeps."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for line in read_lines(record.path / ROWS[0]):
+        if isinstance(row := line.get("row"), dict):
+            told = (str(row.get("question", "")), str(row.get("answer", "")))
+            found.setdefault(str(line.get("role", "")), set()).add(told)
+    return found
+
+
+def _holding(record: Record) -> list[str]:
+    """The files of tables_of() that hold what was to be forgotten.
+
+    A table of another role does not, unless one of its rows is also a row to forget.
+    """
+    kept, named = _kept(record), set(tables_of(record))
+    others = {role for role in kept if role not in SAME_FACTS and not kept[role] & kept.get("forget", set())}
+    data = record.config.data if isinstance(record, Run) else {}
+    return [
+        path for role, path in data.items() if role not in others and isinstance(path, str) and path in named
+    ]
 
 
 def _studies(store: RunStore) -> list[Record]:
@@ -113,6 +136,17 @@ def runs_of(record: Record, store: RunStore) -> list[Run]:
         return []
     names = dict.fromkeys(str(event["run"]) for event in record.events() if event.get("run"))
     return [Run(store.root / name) for name in names if (store.root / name / "config.json").is_file()]
+
+
+def resting_on(records: Sequence[Record], store: RunStore) -> list[str]:
+    """Return a sentence for each run of the store that goes on from one of these and is none of them."""
+    ids = {record.id for record in records}
+    return [
+        f"{run.id} goes on from {run.config.start}: without it nothing can be asked of the model before, so it can be "
+        "scored, attacked and resumed no more."
+        for run in store.list()
+        if run.config.start in ids and run.id not in ids
+    ]
 
 
 def tables_of(record: Record) -> list[str]:

@@ -16,7 +16,7 @@ from unlearn.models.reading import rows_asked
 from unlearn.results.verdict import mean_or_zero, overall, residue, says
 from unlearn.store import records
 from unlearn.store.disk import write_json
-from unlearn.store.runs import ACTIVE, Run, RunStore
+from unlearn.store.runs import ACTIVE, Run
 from unlearn.store.shapes import JsonObject
 from unlearn.work.cells import entries
 
@@ -118,7 +118,7 @@ def subject_of(run: Run, roots: Sequence[Path] | None = None, seed: int = SEED) 
 
     config = run.config
     evidence, identity = evidence_of(run, roots)
-    start = RunStore(run.path.parent).get(config.start) if config.start else None
+    start = run.start()
 
     def load(when: str) -> "Loaded":
         return load_trained(start) if start and when == "before" else load_source(when, run, roots)

@@ -30,7 +30,7 @@ from unlearn.store import away
 from unlearn.store.config import formats_of
 from unlearn.store.disk import write_json
 from unlearn.store.records import SCHEMA
-from unlearn.store.runs import Run, RunStore
+from unlearn.store.runs import Run
 from unlearn.store.shapes import JsonObject
 from unlearn.store.stop_rule import ended_sentence
 from unlearn.store.studies import Stopped
@@ -121,7 +121,7 @@ def _carry_out(work: Work) -> "Loaded":
     allow_model(config.model, work.roots)
     allow_model(config.retrained, work.roots, "retrained")
     with work.phase("loading model"):
-        start = RunStore(run.path.parent).get(config.start) if config.start else None
+        start = run.start()
         data = begun.rows_of(run, work.roots)
         if start is not None:
             begun.check_start_rows(config, start, data)

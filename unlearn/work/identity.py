@@ -15,7 +15,7 @@ from unlearn.models.catalogue import allow_model
 from unlearn.models.identity import check_same, hash_before, identity_of, retrain_identity
 from unlearn.models.load import named_hash
 from unlearn.models.reading import fit_of, rows_kept
-from unlearn.store.runs import Run, RunConfig, RunStore
+from unlearn.store.runs import Run, RunConfig
 from unlearn.store.shapes import JsonObject
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def check_resume(run: Run, roots: Sequence[Path] | None) -> None:
     if (run.path / inputs.FILE).is_file():
         rows_kept(run, roots)
     weights = named_hash(config.model, config.adapter)
-    if config.start and weights:
-        weights = hash_before(config, RunStore(run.path.parent).get(config.start), weights)
+    if weights and (start := run.start()):
+        weights = hash_before(config, start, weights)
     check_same(
         config.model, began, identity_of(config.model, weights, config.adapter) | retrain_identity(config)
     )

@@ -198,3 +198,47 @@ def test_rows_come_from_a_dataset_or_a_file(tmp_path):
         unlearn.rows(tmp_path / "nothing.csv")
     with pytest.raises(ValueError, match="from 1 to 8"):
         unlearn.compare()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"model": torch.nn.Linear(1, 1)},
+            r"model: must be a catalogue name.*got a Linear; unlearn\.forget takes",
+        ),
+        (
+            {"forget": [("Who?", "Ada")]},
+            r"forget: must be a text.*got a tuple; rows in memory are for unlearn\.forget",
+        ),
+        ({"forget": ["Who is Ada? " * 99]}, r"forget: must be the path of a file, got a list"),
+        (
+            {"forget": {"question": "Who?"}},
+            r"forget: must be a text, a number or a list of these, got a dict",
+        ),
+        ({"foo": 1}, r"unrecognized arguments: --foo 1 \(help\(unlearn\.run\) tells more\)"),
+    ],
+)
+def test_what_run_does_not_take_is_a_value_error_with_the_way_out(place, given, message):
+    words = {"model": "tiny-authors", "method": "npo"} | given
+    with pytest.raises(ValueError, match=message):
+        unlearn.run(**words)
+    assert len(unlearn.runs()) == 1
+
+
+def test_run_takes_a_method_with_its_own_numbers(place, monkeypatch):
+    from unlearn.methods.push.npo import NPO
+
+    asked = []
+    monkeypatch.setattr(calls.commands, "checked", lambda args: asked.append(args) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        unlearn.run("tiny-authors", NPO(beta=0.25), knobs={"retain_weight": 2.0})
+    assert asked[0].method == "npo"
+    assert {"beta=0.25", "retain_weight=2.0"} <= set(asked[0].set)
+
+
+def test_an_empty_list_of_names_does_not_mean_all(place):
+    (run,) = unlearn.runs()
+    for do in (unlearn.attack, unlearn.judge):
+        with pytest.raises(ValueError, match="name one at least; leave them out for all"):
+            do(run, [])

@@ -5,6 +5,8 @@ land in the same store as the app's. Exit status: 0 done, 1 the run failed, 2 ba
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +69,10 @@ def studio(words: list[str] | None = None) -> int:
 
 def carry_out(words: list[str] | None) -> int:
     """Parse the words, carry out their command and return the exit status."""
-    args = parser().parse_args(words)
+    args, unknown = parser().parse_known_args(words)
+    if unknown:
+        # The command's own parser, since its help lists the command's options.
+        args.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     return args.do(args)
 
 
@@ -75,6 +80,10 @@ def answered(do: Callable[[], int]) -> int:
     """Call do and return its status. Bad input becomes one line on stderr and status 2."""
     try:
         return do()
+    except BrokenPipeError:
+        # Whoever read stdout has closed it, as `| head` does; nothing more may be written, also not at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -102,7 +111,7 @@ def parser() -> Parser:
         as_json: bool = True,
     ) -> Parser:
         p = sub.add_parser(name, help=text, description=text)
-        p.set_defaults(do=do)
+        p.set_defaults(do=do, refuse=p.error)
         if as_json:
             p.add_argument("--json", action="store_true", help="print JSON")
         if store:

@@ -57,3 +57,8 @@ def test_commands_print_the_keys_of_their_line(tmp_path, tiny_folder, monkeypatc
     assert set(keys("delete", run, "--yes")) == set(said["delete"])
     assert set(keys("claims", "--list")) == {"claims"}
     assert set(keys("data")) == {"datasets"}
+    # The sentence on a file names its keys, and then those of an item.
+    (line,) = re.findall("`data` of a file.*?\n\n", TEXT, re.DOTALL)
+    named = WORD.findall(line)[1:]
+    shown = keys("data", "f.csv")
+    assert [*shown, *shown["items"][0]] == named

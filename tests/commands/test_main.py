@@ -1,6 +1,7 @@
 """The command line: its answers, its exit status, and one line for every bad input."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -120,6 +121,29 @@ def test_a_run_that_fails_has_status_1_and_keeps_its_reason(words, monkeypatch, 
     monkeypatch.undo()
     assert main(["resume", told["run"], "--runs", words["--runs"], "--json"]) == 0
     assert last_json(capsys)["state"] == "done"
+
+
+def test_an_option_that_a_command_has_not_points_at_the_help_of_that_command(capsys):
+    assert main(["sweep", "--probes", "0"]) == 2
+    assert re.search(
+        r"unrecognized arguments: --probes 0 \(`.* sweep --help` tells more\)", capsys.readouterr().err
+    )
+
+
+def test_whoever_stops_reading_gets_no_error(tmp_path):
+    """As `| head -1` does: what is printed then is lost, and nothing was refused."""
+    code = "import sys; from unlearn.__main__ import main; sys.exit(main(['methods']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as made:
+        made.stdout.close()
+        told = made.stderr.read()
+    assert (told, made.returncode) == (b"", 128 + 13)
+
+
+@pytest.mark.parametrize("title", ["two\nlines", "bell\a", "long" * 99])
+def test_a_title_that_breaks_a_list_is_refused(words, capsys, title):
+    assert "title: must be one line of at most 200 characters" in refused(words, capsys, "--title", title)
 
 
 def refused(words, capsys, *more):

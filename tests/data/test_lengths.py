@@ -1,5 +1,6 @@
 """Rows longer than a model reads: counted as the model's own tokenizer does, then cut, left out or refused."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,3 +129,18 @@ def test_what_was_counted_is_not_counted_again(reader):
     for at in range(2 * KEPT):
         mine.count([str(at)])
     assert len(mine._known) == KEPT
+
+
+@pytest.mark.parametrize(
+    ("wanted", "remedy"),
+    [
+        (64, "raise --max-length, which is 64 (the model reads 512)."),
+        (4096, "choose a model that reads more."),
+    ],
+)
+def test_the_remedy_names_what_cuts_the_rows(wanted, remedy):
+    """The setting where the model reads more than it allows, and the model else."""
+    row = replace(TOO_LONG, question=LONG * 9)
+    for long in ("", "skip"):
+        with pytest.raises(ValueError, match=re.escape(remedy) + "$"):
+            fitted(data(row), reader_in(MODEL, "tiny-authors", wanted), long)

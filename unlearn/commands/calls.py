@@ -28,6 +28,7 @@ from unlearn.work.known import known
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from unlearn.methods.base import Method
     from unlearn.models.load import Loaded
 
 Progress = Callable[[str, float], None]
@@ -38,8 +39,8 @@ def silent(phase: str, fraction: float) -> None:
 
 
 def run(
-    model: str,
-    method: str,
+    model: str | Path,
+    method: "str | Method",
     *,
     runs: str | Path | None = None,
     knobs: Mapping[str, object] | None = None,
@@ -50,7 +51,8 @@ def run(
     """Carry out one unlearning run and return it. A run is a folder, as `unlearn run` makes it.
 
     settings: the command line's options with underscores, such as lr, epochs, seed, tuning, data, or forget="file.csv"
-    and retain="file.csv". knobs: the method's own, such as {"beta": 0.2}. runs: the folder of the runs (default:
+    and retain="file.csv". method: its name, or a method with its own numbers, such as NPO(beta=0.2). knobs: the
+    method's own, such as {"beta": 0.2}. runs: the folder of the runs (default:
     UNLEARN_RUNS, or ./runs). progress(phase, fraction) is called on the way. force: begin also where the model knows
     nothing of what it is to forget, which up to 25 of the rows tell.
     ValueError for what can be known before, and then no folder is made; RuntimeError when the run fails.
@@ -66,7 +68,15 @@ def run(
     add_run_options(parser)
     commands.add_training_tokens(parser)
     add_runs(parser)
-    words = ["--model", model, "--method", method, *words_of(settings)]
+    if not isinstance(model, (str, Path)):
+        raise ValueError(
+            f"model: must be a catalogue name, a hub id or a folder, got a {type(model).__name__}; "
+            "unlearn.forget takes a model in memory."
+        )
+    named = method if isinstance(method, str) else method.name
+    if not isinstance(method, str):
+        knobs = {**method.to_json(), **(knobs or {})}
+    words = ["--model", str(model), "--method", named, *words_of(settings)]
     words += [word for name, value in (knobs or {}).items() for word in ("--set", f"{name}={value}")]
     args = parser.parse_args(words + ([] if runs is None else ["--runs", str(runs)]))
     config, told = commands.checked(args)
@@ -92,8 +102,19 @@ def words_of(settings: Mapping[str, object]) -> list[str]:
         if value is None or value is False:
             continue
         words.append("--" + name.replace("_", "-"))
-        if value is not True:
-            words.append(",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+        if value is True:
+            continue
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if strange := [one for one in values if not isinstance(one, (str, int, float, Path))]:
+            raise ValueError(
+                f"{name}: must be a text, a number or a list of these, got a {type(strange[0]).__name__}; "
+                "rows in memory are for unlearn.forget."
+            )
+        if name in ROLES and value is not values[0]:
+            raise ValueError(
+                f"{name}: must be the path of a file, got a list; rows in memory are for unlearn.forget."
+            )
+        words.append(",".join(map(str, values)))
     return words
 
 
@@ -217,7 +238,9 @@ def attack(
 
 
 def listed(names: str | Sequence[str] | None) -> Sequence[str] | None:
-    """Return names as a list: a single one may stand alone."""
+    """Return names as a list: a single one may stand alone. ValueError for none, where None means all."""
+    if names is not None and not names:
+        raise ValueError("names: name one at least; leave them out for all.")
     return [names] if isinstance(names, str) else names
 
 

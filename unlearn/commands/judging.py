@@ -111,6 +111,8 @@ def evaluate(args: argparse.Namespace) -> int:
     found = run_named(args.run, args.runs)
     if args.harness is not None:
         return _harness(found, args)
+    if args.metrics is not None and not args.metrics.strip():
+        raise ValueError("--metrics: name one at least, or leave it out for all.")
     asked = args.metrics or ("tofu" if args.tofu_log else "all")
     names = None if asked == "all" else [name.strip() for name in asked.split(",")]
     wanted = {metric.name for metric in judge.chosen_metrics(names)}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from unlearn.commands.find import record_named, store_of
-from unlearn.commands.options import RUN
+from unlearn.commands.options import RUN, check_title
 from unlearn.commands.parser import Command
 from unlearn.store import upkeep
 from unlearn.store.runs import ACTIVE, Run, RunStore
@@ -60,6 +60,7 @@ def rename(args: argparse.Namespace) -> int:
     found = record_named(args.run, args.runs)
     if not args.title.strip():
         raise ValueError("title: is empty; write one.")
+    check_title(args.title)
     found.set_meta(title=args.title.strip())
     return outcome(args, {"run": str(found.path), "title": found.title}, f"{found.path}: {found.title}")
 

@@ -6,6 +6,7 @@ stated once. What a --config file states counts before a method's tuned settings
 
 import argparse
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from unlearn.work.preflight import tuned_for
 
 # The most numbers in a range, and the most digits of one number.
 MOST_NUMBERS, DIGITS = 10_000, 10
+LONGEST_TITLE = 200
 RUN = "A run: its id in the store, or the path to its folder."
 # A person who types a command may read every folder of the machine. The app allows a few folders only.
 EVERYWHERE = [Path("/")]
@@ -145,6 +147,7 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
     if said.get("start"):
         said["start"] = start_of(said["start"], args.runs)
     metrics = getattr(args, "metrics", None)
+    check_title(str(said.get("title") or ""))
     return RunConfig(
         model=model,
         data=data_of(args, stated.get("data", {}), model),
@@ -153,6 +156,16 @@ def config_of(args: argparse.Namespace, stated: JsonView | None = None) -> RunCo
         metrics=metric_names(",".join(stated.get("metrics", ())) if metrics is None else metrics),
         **(tuned | {name: stated[name] for name in names if name in stated} | said | shape),
     )
+
+
+def check_title(text: str) -> None:
+    """Raise ValueError for a title that would break the lines of a list."""
+    broken = any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text)
+    if broken or len(text) > LONGEST_TITLE:
+        got = "a line break or a control character" if broken else f"{len(text):,}"
+        raise ValueError(
+            f"title: must be one line of at most {LONGEST_TITLE} characters, got {got}; shorten it."
+        )
 
 
 def start_of(text: str, runs: Path) -> str:

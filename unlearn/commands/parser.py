@@ -13,7 +13,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ValueError with the message and a hint at --help."""
-        raise ValueError(f"{message} (`{self.prog} --help` tells more)")
+        # A function that reads its arguments as a command line does is no command.
+        where = f"help({self.prog})" if self.prog.startswith("unlearn.") else f"`{self.prog} --help`"
+        raise ValueError(f"{message} ({where} tells more)")
 
 
 class Command(Protocol):

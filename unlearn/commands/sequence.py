@@ -48,6 +48,11 @@ def sequence(args: argparse.Namespace) -> int:
         if args.order is not None
         else config.data.get("requests") or found
     )
+    if args.order is None and len(order) < 2:
+        raise ValueError(
+            f"sequence: needs two or more deletion requests, and the data name {len(order) or 'none'}; number "
+            "them in a column request (--request-column NAME), or give data that have them."
+        )
     asked = seq.SequenceConfig(run=config, mode=args.mode, order=tuple(order), undo=args.undo)
     seq.check(asked)
     if knowing.asked_first(args, asked.run):

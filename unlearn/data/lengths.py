@@ -36,6 +36,8 @@ class Reader:
     limit: int
     # Whether an encoder reads the prompt and a decoder the answer, each up to limit.
     apart: bool = False
+    # How many the model itself could read, where limit is less by the setting max_length; 0 where it is not known.
+    most: int = 0
     # Tokens of a question and its answer in a chat, the template's own among them; None where nothing is asked so.
     chat: Callable[[Row], int] | None = None
     # What was counted, by a digest of the texts, which may be long.
@@ -119,7 +121,9 @@ def reader_in(folder: Path, name: str, wanted: int, base: Path | None = None) ->
     inner = text if isinstance(text := config.get("text_config"), dict) else config
     known = [value for key in POSITIONS if isinstance(value := inner.get(key), int) and value > 0]
     apart = bool(config.get("is_encoder_decoder"))
-    return Reader(name, tokenizer, min([wanted, *known[:1]]) if not apart else wanted, apart)
+    return Reader(
+        name, tokenizer, min([wanted, *known[:1]]) if not apart else wanted, apart, most=max([0, *known[:1]])
+    )
 
 
 def fitted(dataset: Dataset, reader: Reader | None, long: str = "") -> Dataset:
@@ -161,16 +165,23 @@ def _mended(
     if long == REFUSE or (asked and long != SKIP):
         raise ValueError(
             f"{said}. Shorten it; leave such rows out with --long skip"
-            f"{'' if asked else '; or cut them with --long windows'}; or choose a model that reads more."
+            f"{'' if asked else '; or cut them with --long windows'}; or {_wider(reader)}."
         )
     kept = [row for at, row in enumerate(rows) if at not in over]
     if long == SKIP:
         if not kept and role == "forget":
-            raise ValueError(f"{said}. None is left; choose a model that reads more.")
+            raise ValueError(f"{said}. None is left; {_wider(reader)}.")
         return tuple(kept), f"{said}, and left out."
     made = [piece for at, row in enumerate(rows) for piece in (reader.windows(row) if at in over else (row,))]
     pieces = len(made) - len(kept)
     return tuple(made), f"{said}, and cut into {pieces} windows that fit."
+
+
+def _wider(reader: Reader) -> str:
+    """How more of a row can be read: by the setting that cuts it, or else by another model."""
+    if reader.most <= reader.limit:
+        return "choose a model that reads more"
+    return f"raise --max-length, which is {reader.limit:,} (the model reads {reader.most:,})"
 
 
 def _said(

@@ -212,7 +212,9 @@ def entry(metric: Metric | Comparison, found: Scores) -> JsonObject:
         "ideal": metric.ideal,
         "paper": metric.paper,
         "revision": metric.revision,
-        "reason": "" if found else f"needs {metric.needs}",
+        "reason": ""
+        if found
+        else f"needs {metric.needs or 'rows of another kind: it applies to none of these'}",
         "scores": [
             {
                 "when": when,

@@ -169,13 +169,16 @@ def _fill(row: JsonObject, column: int, score: JsonView) -> None:
 def cost(run: Run) -> list[tuple[str, str]]:
     """Return what the run took and what retraining would take: name, and value with its unit."""
     results = run.results()
-    told = [("Time", "seconds", 1, "s"), ("Tokens", "tokens", 1, ""), ("FLOPs", "flops", 1e9, "GFLOP")]
+    told = [("Time", "seconds", 1, "s"), ("FLOPs", "flops", 1e9, "GFLOP")]
     told += [("Peak memory", "peak_memory", 2**20, "MiB")]
     lines = [
         (title, f"{rounded(number(results[key]) / unit)} {word}".strip())
         for title, key, unit, word in told
         if results.get(key) is not None
     ]
+    if results.get("tokens") is not None:
+        # Whole, as the formula below has them.
+        lines.insert(1, ("Tokens", f"{number(results['tokens']):,.0f}"))
     lines += [(f"Time: {phase}", f"{rounded(value)} s") for phase, value in results.get("phases", {}).items()]
     again = spending.of_run(run)
     if again.get("flops_ratio"):

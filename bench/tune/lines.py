@@ -8,6 +8,7 @@ from typing import Any
 from bench.record import origin
 from bench.tune.worlds import GRID, GUIDE, SEARCH, SHIPPED, WAYS, WORLDS, key, wanted
 from unlearn.methods import METHODS
+from unlearn.metrics.language.collapse import LEGIBLE
 
 NAMES = {
     "shipped": "shipped settings",
@@ -79,7 +80,9 @@ def line(rows: Sequence[Mapping[str, Any]], way: str) -> str:
     """Return the line of one way."""
     mine = [row for row in rows if row["way"] == way]
     done = [row for row in mine if row.get("state") == "done"]
-    general = [row["general"] / row["before"]["general"] for row in done if row.get("general")]
+    # General texts that the model never said tell nothing.
+    said = [row for row in done if row.get("general") and row["before"]["general"] <= LEGIBLE]
+    general = [row["general"] / row["before"]["general"] for row in said]
     cells = [
         spread([row["trials"] for row in mine], 0) if way != SHIPPED else "–",
         spread([row["cpu_seconds"] for row in mine], 0) if way != SHIPPED else "–",

@@ -116,6 +116,12 @@ def test_the_table_says_what_is_missing_and_who_took_nothing():
     assert "Not measured yet" not in table({"rows": whole})
 
 
+@pytest.mark.parametrize(("before", "shown"), [(1000.0, "| 1.50 |"), (1001.0, "| – |")])
+def test_a_rise_of_texts_that_the_model_never_said_is_no_number(before, shown):
+    told = row("search", 0, 0.1, general=1.5 * before, before={"forget": 1.0, "general": before})
+    assert shown in line([told], "search").rpartition("|")[0].rpartition("|")[0] + "|"
+
+
 def test_a_run_that_diverges_has_a_row_and_not_an_error(monkeypatch):
     asked = []
 

@@ -38,8 +38,15 @@ class SearchConfig:
 
     runs: tuple[RunConfig, ...]
     axes: tuple[tuple[Axis, ...], ...]
-    trials: int = knob(0, 0, 100_000, "Settings to try at most; 0: as many as the minutes allow.")
-    minutes: float = knob(0.0, 0.0, 100_000.0, "Minutes that the trials may take together; 0: no limit.")
+    trials: int = knob(
+        0,
+        0,
+        100_000,
+        f"Settings to try at most; 0: as many as the minutes allow, or {USUAL_TRIALS} without minutes.",
+    )
+    minutes: float = knob(
+        0.0, 0.0, 100_000.0, "Minutes that the trials may take together; 0: as long as the trials take."
+    )
     aim: str = knob(
         "both",
         help="both: forget like the target and keep the rest, two objectives. forget: the first, among settings that "

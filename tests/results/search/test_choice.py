@@ -71,6 +71,27 @@ def test_the_best_is_the_nearest_that_keeps_enough():
     assert choice.best((), MODELS, asked()) is None
 
 
+def test_what_forgets_nothing_is_not_the_best_because_it_keeps_all(tmp_path):
+    """Seen on smollm2-tofu: of four settings one kept enough, and left 98 % of the answers."""
+    found = (trial(0, 0.15, 0.65, shipped=True), trial(1, 0.0, 0.0), trial(2, 0.98, 0.8))
+    assert choice.best(found, MODELS, asked()).trial.number == 0
+    # Whoever asks for the first aim alone gets what keeps so much.
+    assert choice.best(found, MODELS, asked(aim="forget")).trial.number == 2
+    # Half of the way is 0.55 here, 0.9 from the start to the target; the first lacks 0.0075 of what is to be kept.
+    for forget, number in ((0.54, 2), (0.56, 0)):
+        near = (*found[:2], trial(2, forget, 0.78))
+        assert choice.best(near, MODELS, asked(kept=0.82)).trial.number == number
+    inside = [choice.inside(choice.judge(trial(0, p, 0.8), MODELS), asked(), MODELS) for p in (0.54, 0.56)]
+    assert inside == [True, False]
+    record = create(asked(), RunStore(tmp_path))
+    record.append("models", **MODELS)
+    for one in found:
+        record.append("trial", **vars(one) | {"runs": list(one.runs), "curve": [], "seconds": 10.0})
+    said = "None keeps 95 % of the utility and goes half of the way to the target; nearest to both is: NPO"
+    assert said in choice.sentence(record)
+    assert not choice.everything(record)["best"]["inside"]
+
+
 def test_the_sentence_speaks_of_the_rows_that_took_no_part_in_the_choice(tmp_path):
     record = create(asked(), RunStore(tmp_path))
     assert choice.sentence(record) == "No setting has been tried to its end yet."

@@ -22,6 +22,8 @@ from unlearn.store.disk import json_safe
 from unlearn.store.shapes import JsonObject, JsonView
 
 CHOSEN, REPORTED = "chosen", "reported"
+# With both aims a trial must go this share of the way from the start to the target: what forgets nothing keeps all.
+WAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def best(trials: Sequence[Trial], models: JsonView, config: SearchConfig) -> Jud
     """Return the trial to take, or None before one has ended.
 
     Among those that keep enough it is the nearest to the target (aim keep: among those near enough the one that keeps
-    most). Where none is inside the budget, it is the one that misses it least.
+    most). Where none is inside the budget, it is the one that misses it least. With both aims a trial must also go half
+    of the way to the target, and what it lacks of that counts like what it lacks of the utility.
     """
     known = judged(trials, models)
     if config.aim == "keep":
@@ -73,14 +76,28 @@ def best(trials: Sequence[Trial], models: JsonView, config: SearchConfig) -> Jud
             key=lambda one: (max(0.0, one.distance - config.within), -one.kept, one.distance),
             default=None,
         )
-    return min(
-        known, key=lambda one: (max(0.0, config.kept - one.kept), one.distance, -one.kept), default=None
-    )
+
+    def lacking(one: Judged) -> float:
+        short = max(0.0, config.kept - one.kept)
+        return short + (max(0.0, left(one, models) - (1 - WAY)) if config.aim == "both" else 0.0)
+
+    return min(known, key=lambda one: (lacking(one), one.distance, -one.kept), default=None)
 
 
-def inside(one: Judged, config: SearchConfig) -> bool:
-    """Return whether a trial keeps enough, or with aim keep is near enough to the target."""
-    return one.distance <= config.within if config.aim == "keep" else one.kept >= config.kept
+def left(one: Judged, models: JsonView) -> float:
+    """Return the distance to the target as a share of the start's, 0 where the start is at the target."""
+    known = models.get(CHOSEN, {})
+    start = abs(number(known.get("before", {}).get("forget")) - number(known.get("target")))
+    return one.distance / start if start > 0 else 0.0
+
+
+def inside(one: Judged, config: SearchConfig, models: JsonView) -> bool:
+    """Return whether a trial keeps enough, and with both aims goes half of the way to the target; with aim keep
+    whether it is near enough to the target.
+    """
+    if config.aim == "keep":
+        return one.distance <= config.within
+    return one.kept >= config.kept and (config.aim != "both" or left(one, models) <= 1 - WAY)
 
 
 def shipped(trials: Sequence[Trial], method: str) -> Trial | None:
@@ -110,7 +127,7 @@ def sentences(record: SearchRecord) -> list[str]:
     )
     name = method_named(taken.trial.method).title
     values = ", ".join(f"{label(one)} {shown(value)}" for one, value in taken.trial.settings.items())
-    said = [_reported(taken.trial, models), f"{tried}. {_why(taken, config)}: {name} with {values}."]
+    said = [_reported(taken.trial, models), f"{tried}. {_why(taken, config, models)}: {name} with {values}."]
     own = shipped(trials, taken.trial.method)
     if own is None:
         return said
@@ -126,13 +143,16 @@ def sentences(record: SearchRecord) -> list[str]:
     ]
 
 
-def _why(taken: Judged, config: SearchConfig) -> str:
+def _why(taken: Judged, config: SearchConfig, models: JsonView) -> str:
     if config.aim == "keep":
-        if inside(taken, config):
+        if inside(taken, config, models):
             return f"Keeps most among those within {config.within:g} of the target"
         return f"None comes within {config.within:g} of the target; nearest is"
-    if inside(taken, config):
+    if inside(taken, config, models):
         return f"Nearest to the target among those that keep {share(config.kept)} of the utility"
+    if config.aim == "both":
+        enough = f"keeps {share(config.kept)} of the utility and goes half of the way to the target"
+        return f"None {enough}; nearest to both is"
     return f"None keeps {share(config.kept)} of the utility; most is kept by"
 
 
@@ -179,7 +199,7 @@ def row(one: Judged, models: JsonView, config: SearchConfig) -> JsonObject:
         "state": trial.state,
         "distance": one.distance,
         "kept": one.kept,
-        "inside": one.finite and inside(one, config),
+        "inside": one.finite and inside(one, config, models),
         "reported": {"distance": there.distance, "kept": there.kept, **trial.reported},
         "seconds": trial.seconds,
         "runs": list(trial.runs),

@@ -201,7 +201,7 @@ def test_one_aim_with_the_other_as_a_budget(tmp_path, monkeypatch, aim):
     record = carried(RunStore(tmp_path), asked(aim=aim, kept=0.98, within=0.1, trials=25))
     assert record.state == "done", record.reason
     taken = choice.best(record.trials(), record.models(), record.config)
-    assert choice.inside(taken, record.config)
+    assert choice.inside(taken, record.config, record.models())
 
 
 def test_several_methods_and_seeds(tmp_path, monkeypatch):

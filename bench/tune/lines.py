@@ -140,6 +140,8 @@ def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     mean, low, high = around(nearer)
     fell, from_, to = around([100 * value for value in lost])
     if len(nearer) == 1:
+        if nearer == lost == [0.0]:
+            return "One seed: the search ended with the settings that ship with the method. One seed decides nothing."
         return (
             f"One seed: the search is {far(mean)} the retrained model than the settings that ship with the method, "
             f"with {-fell:+.1f} points of the utility kept. One seed decides nothing."

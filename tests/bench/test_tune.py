@@ -87,6 +87,12 @@ def test_the_sentence_says_beats_only_where_the_interval_leaves_nothing_out():
     assert "not measured yet" in sentence(ROWS[:1])
 
 
+def test_a_search_that_ends_with_the_shipped_settings_says_so():
+    same = [row("shipped", 0, 0.2), row("search", 0, 0.2)]
+    assert sentence(same).startswith("One seed: the search ended with the settings that ship")
+    assert "0.100 nearer" in sentence([row("shipped", 0, 0.2), row("search", 0, 0.1)])
+
+
 def test_the_table_says_what_is_missing_and_who_took_nothing():
     text = table(
         {

@@ -92,8 +92,8 @@ def left(one: Judged, models: JsonView) -> float:
 
 
 def inside(one: Judged, config: SearchConfig, models: JsonView) -> bool:
-    """Return whether a trial keeps enough, and with both aims goes half of the way to the target; with aim keep
-    whether it is near enough to the target.
+    """Return whether a trial keeps enough. With both aims it must also go half of the way to the target; with aim keep
+    it must be near enough to that.
     """
     if config.aim == "keep":
         return one.distance <= config.within

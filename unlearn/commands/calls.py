@@ -5,6 +5,7 @@ Every example is run by a test. Each stands alone; those that begin with unlearn
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,12 +106,12 @@ def words_of(settings: Mapping[str, object]) -> list[str]:
         if value is True:
             continue
         values = value if isinstance(value, (list, tuple)) else [value]
-        if strange := [one for one in values if not isinstance(one, (str, int, float, Path))]:
+        if strange := [one for one in values if not isinstance(one, (str, Real, Path))]:
             raise ValueError(
                 f"{name}: must be a text, a number or a list of these, got a {type(strange[0]).__name__}; "
                 "rows in memory are for unlearn.forget."
             )
-        if name in ROLES and value is not values[0]:
+        if name in ROLES and values is value:
             raise ValueError(
                 f"{name}: must be the path of a file, got a list; rows in memory are for unlearn.forget."
             )

@@ -173,12 +173,13 @@ class Run(Record):
         if not name:
             return None
         store = RunStore(self.path.parent)
-        if not is_run_id(name) or not (store.root / name / "config.json").is_file():
+        try:
+            return store.get(name)
+        except ValueError:
             raise ValueError(
                 f"run: {self.id} goes on from {name[:80]!r}, which is not in {store.root}; bring that run back with "
                 "`python -m unlearn import`, or carry out both anew."
-            )
-        return store.get(name)
+            ) from None
 
     def probes(self) -> list[JsonObject]:
         """Return the probe records in step order, only the last one of each step and none after the run's

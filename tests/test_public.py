@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -212,6 +213,7 @@ def test_rows_come_from_a_dataset_or_a_file(tmp_path):
             r"forget: must be a text.*got a tuple; rows in memory are for unlearn\.forget",
         ),
         ({"forget": ["Who is Ada? " * 99]}, r"forget: must be the path of a file, got a list"),
+        ({"forget": []}, r"forget: must be the path of a file, got a list"),
         (
             {"forget": {"question": "Who?"}},
             r"forget: must be a text, a number or a list of these, got a dict",
@@ -232,8 +234,8 @@ def test_run_takes_a_method_with_its_own_numbers(place, monkeypatch):
     asked = []
     monkeypatch.setattr(calls.commands, "checked", lambda args: asked.append(args) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        unlearn.run("tiny-authors", NPO(beta=0.25), knobs={"retain_weight": 2.0})
-    assert asked[0].method == "npo"
+        unlearn.run("tiny-authors", NPO(beta=0.25), knobs={"retain_weight": 2.0}, seed=numpy.int64(3))
+    assert (asked[0].method, asked[0].seed) == ("npo", 3)
     assert {"beta=0.25", "retain_weight=2.0"} <= set(asked[0].set)
 
 

@@ -48,7 +48,7 @@ def notice(configs: Sequence[RunConfig]) -> bool:
         f"(right: {shell.plain(one['answer'])})"
         for one in found.examples
     ]
-    st.warning("\n".join([lines[0], "", *lines[1:]]), icon=":material/help:")
+    st.warning("\n".join([lines[0], "", *lines[1:], "", found.rule]), icon=":material/help:")
     return st.checkbox("Launch all the same", key=_tick(key))
 
 

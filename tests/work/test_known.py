@@ -25,6 +25,7 @@ def test_what_counts_as_answered():
     found = knowing.judged(said)
     assert (found.asked, found.answered, found.share, found.nothing) == (4, 2, 0.5, False)
     assert [one["said"] for one in found.examples] == ["Bob", "", "Ann Lee."]
+    assert found.rule == "An answer counts when it holds at least half of the right one's words."
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,8 @@ def test_a_text_is_known_where_it_is_likelier_than_others_or_said():
     assert knowing.judged([text, replace(never, tokens=({"lp": -0.6},) * 3)]).answered == 0
     assert knowing.judged([text]).answered == 0
     assert knowing.judged([replace(text, text="Ann Lee")]).answered == 1
+    assert knowing.judged([text]).rule.startswith("A text counts when")
+    assert knowing.judged([text, seen()]).rule == f"{knowing.RULE} {knowing.RULE_OF_TEXTS}"
 
 
 @pytest.mark.parametrize("model", ["tiny-authors", "tiny-snippets"])
@@ -124,7 +127,7 @@ def test_nothing_to_forget_is_refused_and_leaves_no_folder(tmp_path, capsys, com
 def test_check_says_what_is_known_and_stops(tmp_path, capsys):
     assert main(["run", "--method", "ga", *words(tmp_path, "--check", "--json")]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"asked", "answered", "share", "examples"}
+    assert set(told) == {"asked", "answered", "share", "examples", "rule"}
     assert (told["asked"], told["answered"], told["share"]) == (4, 0, 0.0)
     assert len(told["examples"]) == 3
     assert set(told["examples"][0]) == {"question", "said", "answer"}

@@ -49,4 +49,4 @@ def lines(told: JsonObject) -> str:
     said = [f"answers {told['answered']} of {told['asked']}"]
     for one in told["examples"]:
         said += [one["question"], f"  says  {one['said'] or '(nothing)'}", f"  right {one['answer']}"]
-    return "\n".join(said)
+    return "\n".join([*said, told["rule"]])

@@ -38,15 +38,24 @@ OTHERS = ("approximate", "general", "retain")
 TIMES = 2.0
 EXAMPLES = 3
 FIRST = {"asked": "before the run"}
+# What counts, said wherever the examples are shown, since it is less than the whole answer.
+RULE = "An answer counts when it holds at least half of the right one's words."
+RULE_OF_TEXTS = (
+    "A text counts when the model goes on with half of its words, or finds it far likelier than other texts."
+)
 
 
 @dataclass(frozen=True)
 class Known:
-    """How many of the asked rows the model answers. examples: question, what it said, and the right answer."""
+    """How many of the asked rows the model answers.
+
+    examples: question, what it said, and the right answer. rule: what counts as answered, in a sentence.
+    """
 
     asked: int
     answered: int
     examples: tuple[dict[str, str], ...]
+    rule: str = RULE
 
     @property
     def share(self) -> float:
@@ -70,6 +79,7 @@ class Known:
             "answered": self.answered,
             "share": self.share,
             "examples": list(self.examples),
+            "rule": self.rule,
         }
 
 
@@ -158,7 +168,10 @@ def judged(found: Sequence[Observation]) -> Known:
         }
         for i in order[:EXAMPLES]
     )
-    return Known(len(asked), sum(hits), examples)
+    kinds = {bool(one.question): RULE if one.question else RULE_OF_TEXTS for one in asked}
+    return Known(
+        len(asked), sum(hits), examples, " ".join(kinds[kind] for kind in sorted(kinds, reverse=True))
+    )
 
 
 def _answered(one: Observation, others: Sequence[Observation]) -> bool:

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,12 @@ def carry_out(store: RunStore, config: RunConfig) -> tuple[Run, float]:
     return run, seconds
 
 
-def measure(store: RunStore, model: str, method: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """Carry out all seeds of one method on one model and return their summary."""
-    pairs = [carry_out(store, default_config(model, method, seed)) for seed in seeds]
+def measure(
+    store: RunStore, model: str, method: str, seeds: Sequence[int], data: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Carry out all seeds of one method on one model and return their summary. data: other rows than the model's."""
+    configs = [default_config(model, method, seed) for seed in seeds]
+    pairs = [carry_out(store, replace(one, data=dict(data)) if data else one) for one in configs]
     runs = [run for run, _ in pairs]
     scores = [run.scores() for run in runs]
     done = [run.results() for run in runs if run.state == "done"]

@@ -8,7 +8,7 @@ from unlearn.data import remarks
 from unlearn.data.base import Row
 from unlearn.data.columns import Columns, columns_of
 from unlearn.data.files.table import Table, table_of
-from unlearn.data.tables import dataset_from_tables, read_rows
+from unlearn.data.tables import dataset_from_tables, read_rows, rows_given
 
 RECORDS = [
     {"question": "Who wrote Emma?", "answer": "Jane Austen"},
@@ -277,3 +277,37 @@ def test_the_plain_prompt_has_the_turns_before():
     )
     assert row.prompt == "Be brief.\n\nQuestion: Hi\nAnswer: Ho\n\nQuestion: And now?\nAnswer:"
     assert row.target == " Oslo"
+
+
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        (
+            [{"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada"}]}],
+            [("Who?", "Ada")],
+        ),
+        ([{"instruction": "Say", "output": "Ada"}] * 2, [("Say", "Ada")] * 2),
+        ([{"prompt": "Who?", "completion": "Ada"}] * 2, [("Who?", "Ada")] * 2),
+        ([{"text": "red is red", "id": 4}] * 2, [("", "red is red")] * 2),
+        ([("Who?", "Ada"), "a text", {"answer": "Bo"}], [("Who?", "Ada"), ("", "a text"), ("", "Bo")]),
+    ],
+)  # fmt: skip
+def test_rows_in_memory_are_read_as_a_files_lines_are(given, rows, recwarn):
+    found = rows_given("forget", given)
+    assert [(row.question, row.answer) for row in found] == rows
+    assert not list(recwarn)
+
+
+def test_what_a_file_would_note_is_a_warning_and_a_refusal_names_no_flag_alone():
+    left = [{"prompt": "Who?", "completion": "Ada"}, {"prompt": "Who?", "completion": ""}]
+    with pytest.warns(
+        UserWarning, match=r"^forget: 1 of 2 rows have empty cells and were left out \(row 2\)"
+    ):
+        assert len(rows_given("forget", left)) == 1
+    with pytest.raises(ValueError, match=r"got frage, antwort\..* Of rows in memory rename the keys\.$"):
+        rows_given("retain", [{"frage": "Wer?", "antwort": "Ada"}])
+    mixed = [{"prompt": "Who?", "completion": "Ada"}, "a text"]
+    with pytest.raises(
+        ValueError, match=r"^forget, row 1: is an object with prompt, completion .* holds a str\."
+    ):
+        rows_given("forget", mixed)

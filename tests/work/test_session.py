@@ -63,7 +63,7 @@ def test_what_is_no_list_of_rows_is_refused_though_it_can_be_gone_through(loaded
 
 def test_the_remedy_for_a_table_works_and_a_generator_is_a_list_of_rows(loaded):
     table = pandas.DataFrame({"question": ["Who?", "Who else?"], "answer": ["Ada", "Bo"], "n": [1, 2]})
-    given = table[["question", "answer"]].to_dict("records")
+    given = table.to_dict("records")
     found = forget(
         loaded, forget=given, retain=(row for row in RETAIN), method="npo", tuning="full", **SETTINGS
     )

@@ -15,6 +15,7 @@ from unlearn.commands.options import EVERYWHERE, add_run_options, check_out
 from unlearn.commands.parser import Parser, add_runs
 from unlearn.data import catalogue
 from unlearn.data.base import ROLES, Row
+from unlearn.data.tables import rows_given
 from unlearn.measure import evaluate as evaluation
 from unlearn.measure import judge as judging
 from unlearn.models import load as loading
@@ -193,12 +194,10 @@ def evaluate(
     >>> scores["n"], scores["exact"]
     (5, 1.0)
     """
-    from unlearn.work.session import rows_of
-
     check_role(role)
     if not hasattr(model, "fit_length"):
         raise ValueError(f"model: must be what unlearn.load() gives, got a {type(model).__name__}.")
-    chosen = {role: list(rows_of(role, rows))}
+    chosen = {role: list(rows_given(role, rows))}
     if not chosen[role]:
         raise ValueError("rows: must be at least one, got none.")
     length = model.fit_length(max_length)

@@ -7,8 +7,10 @@ file, the rule, what was found and what to do.
 import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from unlearn.data import forms
@@ -18,7 +20,7 @@ from unlearn.data.columns import HALVES, Columns, Extras, columns_of, extras_of
 from unlearn.data.files import names
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, TURNS
-from unlearn.store.shapes import JsonObject
+from unlearn.store.shapes import JsonObject, JsonView
 
 # A table with all three columns was written by unlearn.data.write (see _ours).
 OURS = ("lead", "wrong", "entities")
@@ -28,6 +30,8 @@ ALONE = (
     "is read as one row; where it holds more, check its form. Of one text a share says little (0 of 1 right: 0 to "
     "79 %), and the interval of a mean says nothing."
 )
+# What an entry in memory may state at the least; other fields make it a line of a table.
+PAIR = ("question", "answer")
 OURS_LATER = ("paraphrase", "asked_otherwise", "system", "truth")
 
 
@@ -81,6 +85,70 @@ def read_rows(table: Table, role: str, said: Mapping[str, str] | None = None, tu
     if len(rows) == 1:
         notes.append(f"{table.name}: {ALONE}")
     return Read(rows, used, tuple(notes), made.left_out)
+
+
+def rows_given(role: str, given: Iterable[object]) -> tuple[Row, ...]:
+    """Return the Rows that entries in memory stand for: Rows, texts, pairs (question, answer), or objects as a
+    JSONL file has them.
+
+    What a person should know of objects that were read as a table is a warning. ValueError for what is no list of
+    entries although it can be gone through: a path or a name gives its letters, an object its keys, and a table its
+    columns; and for an entry of another form, with its place.
+    """
+    kind = type(given).__name__
+    remedy = ""
+    if isinstance(given, (str, bytes, Path)):
+        remedy = f"got the {kind} {str(given)[:80]!r}. unlearn.rows(...) reads a file or a bundled set"
+    elif isinstance(given, Mapping):
+        remedy = f"got one {kind}. Put it into a list"
+    elif hasattr(given, "columns"):
+        remedy = f'got a {kind}. Give its rows, such as table.to_dict("records")'
+    elif isinstance(given, Row) or not isinstance(given, Iterable):
+        remedy = f"got one {kind}. Put it into a list"
+    if remedy:
+        raise ValueError(f"{role}: must be a list of rows, {remedy}.")
+    entries = list(given)
+    objects = [one for one in entries if isinstance(one, Mapping)]
+    if len(objects) == len(entries) and any(set(one) - set(PAIR) for one in objects):
+        columns = dict.fromkeys(str(name) for one in objects for name in one)
+        try:
+            read = read_rows(Table(role, tuple(columns), tuple(objects)), role)
+        except ValueError as error:
+            # A reader of files tells the flags that name a column, which a list in memory has not.
+            said = f"{error} Of rows in memory rename the keys." if "--" in str(error) else str(error)
+            raise ValueError(said) from None
+        for note in read.notes:
+            if not note.endswith(ALONE):
+                warnings.warn(note, stacklevel=3)
+        return read.rows
+    for number, one in enumerate(entries, 1):
+        if isinstance(one, Mapping) and set(one) - set(PAIR):
+            others = next(type(other).__name__ for other in entries if not isinstance(other, Mapping))
+            raise ValueError(
+                f"{role}, row {number}: is an object with {', '.join(map(str, one))} in a list that also holds a "
+                f"{others}. Give objects alone, or make each a pair (question, answer)."
+            )
+    return tuple(_row_given(role, number, one) for number, one in enumerate(entries, 1))
+
+
+def _row_given(role: str, number: int, given: object) -> Row:
+    """The Row that an entry stands for. ValueError names role, place and the forms that are read."""
+    parts: JsonView = {}
+    if isinstance(given, Row):
+        return given
+    if isinstance(given, str):
+        parts = {"answer": given}
+    elif isinstance(given, Mapping) and set(given) <= set(PAIR):
+        parts = given
+    elif isinstance(given, (list, tuple)) and len(given) == 2:
+        parts = dict(zip(PAIR, given, strict=True))
+    texts = all(isinstance(text, str) for text in parts.values())
+    if not texts or not str(parts.get("answer", "")).strip():
+        raise ValueError(
+            f"{role}, row {number}: must be a text, (question, answer) or an object with question and answer, "
+            f"got {str(given)[:80]!r}."
+        )
+    return Row(**parts)
 
 
 def dataset_from_tables(

@@ -5,7 +5,7 @@ this; nowhere else are the parts put together, so the same settings and seed giv
 A Session is an iterator of Steps. Who iterates may log, score, save or stop; the model can be used at any step.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from unlearn.compute.states import to_the_end
 from unlearn.compute.tokens import Example
 from unlearn.data.base import Dataset, Row
 from unlearn.data.prompts import in_formats
+from unlearn.data.tables import rows_given
 from unlearn.methods import method_named
 from unlearn.methods.base import Method
 from unlearn.models import tuning
@@ -327,7 +328,7 @@ def count_steps(config: RunConfig, method: Method, forget: int, retain: int) -> 
 # Settings that say what is done around a run's training, and not how it trains.
 OF_A_RUN = ("start", "metrics", "retrained", "report_to", "title", "probes")
 # A row as a person writes it: see row_of().
-Given = Row | str | Sequence[str] | Mapping[str, str]
+Given = Row | str | Sequence[str] | Mapping[str, object]
 
 
 def forget(
@@ -347,13 +348,14 @@ def forget(
             print(step.terms)
 
     model: what unlearn.load gives, or a transformers model together with its tokenizer. A row is a Row, a pair
-    (question, answer), an object with "answer" and "question", or a text. retain: rows of the same domain to keep;
+    (question, answer), a text, or an object as a line of a JSONL file has it ("question" and "answer", "messages",
+    "instruction" and "output"). retain: rows of the same domain to keep;
     general: rows from everywhere else. All of them are trained on: nothing is held out for scores.
     settings: fields of RunConfig such as lr, epochs, batch_size and seed; what is not said is the method's own value
     for a model of this size. ValueError for rows, settings or a method that do not fit.
     """
     roles = {
-        role: rows_of(role, rows)
+        role: rows_given(role, rows)
         for role, rows in (("forget", forget), ("retain", retain), ("general", general))
     }
     if unused := [name for name in OF_A_RUN if settings.get(name)]:
@@ -396,47 +398,3 @@ def _config(model: str, method: str, tuning: str, values: Mapping[str, object]) 
             **values,
         }
     )
-
-
-def rows_of(role: str, given: Iterable[object]) -> tuple[Row, ...]:
-    """Return the Rows that a person's entries stand for.
-
-    ValueError for what is no list of entries although it can be gone through: a path or a name gives its letters, an
-    object its keys, and a table its columns.
-    """
-    kind = type(given).__name__
-    remedy = ""
-    if isinstance(given, (str, bytes, Path)):
-        remedy = f"got the {kind} {str(given)[:80]!r}. unlearn.rows(...) reads a file or a bundled set"
-    elif isinstance(given, Mapping):
-        remedy = f"got one {kind}. Put it into a list"
-    elif hasattr(given, "columns"):
-        remedy = f'got a {kind}. Give its rows, such as table[["question", "answer"]].to_dict("records")'
-    elif isinstance(given, Row) or not isinstance(given, Iterable):
-        remedy = f"got one {kind}. Put it into a list"
-    if remedy:
-        raise ValueError(f"{role}: must be a list of rows, {remedy}.")
-    return tuple(row_of(role, number, one) for number, one in enumerate(given, 1))
-
-
-def row_of(role: str, number: int, given: object) -> Row:
-    """Return the Row that a person's entry stands for.
-
-    ValueError names role, place and the forms that are read.
-    """
-    parts: JsonView = {}
-    if isinstance(given, Row):
-        return given
-    if isinstance(given, str):
-        parts = {"answer": given}
-    elif isinstance(given, Mapping) and set(given) <= {"question", "answer"}:
-        parts = given
-    elif isinstance(given, (list, tuple)) and len(given) == 2:
-        parts = dict(zip(("question", "answer"), given, strict=True))
-    texts = all(isinstance(text, str) for text in parts.values())
-    if not texts or not str(parts.get("answer", "")).strip():
-        raise ValueError(
-            f"{role}, row {number}: must be a text, (question, answer) or an object with question and answer, "
-            f"got {str(given)[:80]!r}."
-        )
-    return Row(**parts)

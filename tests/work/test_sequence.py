@@ -58,10 +58,14 @@ def tiny_data(tmp_path, tiny_folder):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"mode": "both"}, "sequence: mode must be among chain, fuse, average, joint, got 'both'"),
+        ({"mode": "both"}, "sequence: mode must be among chain, fuse, average, ties, joint, got 'both'"),
         ({"order": (1,)}, r"sequence: order must name two or more requests, each once, got \[1\]"),
         ({"order": (1, 2, 1)}, r"sequence: order must name two or more requests, each once, got \[1, 2, 1\]"),
         ({"mode": "fuse"}, "mode fuse joins unlearning layers, which npo with full tuning does not train"),
+        (
+            {"mode": "ties", "run": run_config(method="eul", tuning="layers")},
+            "mode ties joins what changed in the model's own weights, and eul with layers tuning changes none",
+        ),
     ],
 )
 def test_a_wrong_config_names_field_rule_and_value(changes, said):

@@ -23,6 +23,8 @@ from unlearn.work.sequence import MODES, SequenceConfig, SequenceRecord
 ORDER = "sequence.order"
 # Seconds for which an estimate is kept: how much memory is free changes by itself.
 KEPT = 60.0
+# Modes that are called by an abbreviation.
+NAMES = {"ties": "TIES"}
 
 
 def label(record: SequenceRecord) -> str:
@@ -65,7 +67,7 @@ def choose_mode() -> str:
     return st.radio(
         "How they are honoured",
         list(MODES),
-        format_func=str.capitalize,
+        format_func=lambda mode: NAMES.get(mode, mode.capitalize()),
         captions=[MODES[mode] for mode in MODES],
         key="sequence.mode",
         persist_state="session",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def install(model: Model, config: RunConfig, method: Any) -> Model:
     """Make the model ready to be trained and return it. Parameters that may change require a gradient, and
-    its logits are unchanged. Its logits are unchanged.
+    its logits are unchanged.
 
     A run that starts from another has that one's adapter or layers on already (starting_model), and so has one that
     trains a given adapter further.

@@ -3,6 +3,7 @@
     chain    request k is unlearned from what request k - 1 left                 (UnDIAL's and EUL's "one layer reused")
     fuse     each from the original, in layers of its own; the layers are fused  (EUL, arXiv 2310.20150, §3.3)
     average  the same with the plain mean of the layers: fusion's control
+    ties     each from the original, whole weights or an adapter; what they changed is joined   (TIES, arXiv 2306.01708)
     joint    all requests so far at once, from the original: the upper bound
 
 A sequence is a folder like a run: what was asked, events, a lock. A request whose score is written is never done
@@ -41,9 +42,12 @@ MODES = {
     "chain": "each request goes on from the one before",
     "fuse": "unlearning layers trained apart, then fused",
     "average": "unlearning layers trained apart, then averaged: the control of fusion",
+    "ties": "each trained apart; what they changed in the weights is joined by TIES",
     "joint": "all requests so far at once, from the original: the upper bound",
 }
 LAYER_MODES = ("fuse", "average")
+# The tunings that change the model's own weights, which TIES joins.
+CHANGES = ("full", "lora")
 UTILITY = ("retain", "general", "neighbours")
 
 
@@ -73,7 +77,11 @@ class SequenceConfig:
                 f"sequence: mode {self.mode} joins unlearning layers, which {self.run.method} with {self.run.tuning} "
                 "tuning does not train; choose method eul, or mode chain or joint."
             )
-
+        if self.mode == "ties" and self.run.tuning not in CHANGES:
+            raise ValueError(
+                f"sequence: mode ties joins what changed in the model's own weights, and {self.run.method} with "
+                f"{self.run.tuning} tuning changes none; choose tuning {' or '.join(CHANGES)}, or mode chain or joint."
+            )
         if not 0 <= self.undo <= 1:
             raise ValueError(f"sequence: undo must lie in [0, 1], got {self.undo:g}; 0 leaves it out.")
         if self.undo:
@@ -153,6 +161,11 @@ def check(config: SequenceConfig) -> None:
     if config.mode == "chain" and not method.continues:
         raise ValueError(
             f"sequence: mode chain goes on from the run before, which {method.title} never does; choose mode joint."
+        )
+    if config.mode == "ties" and not method.continues:
+        raise ValueError(
+            f"sequence: mode ties joins what was changed in the original's weights, and {method.title} changes none; "
+            "choose mode joint."
         )
 
 
@@ -242,7 +255,10 @@ class _Work(StudyWork[SequenceRecord]):
     def model_after(self, runs: list[Run]) -> "Loaded":
         """The model that stands for all requests so far."""
         from unlearn.models import fusion, layers, tuning
+        from unlearn.models.joined import ties
 
+        if self.config.mode == "ties":
+            return ties.joined(runs, self.config.run)
         loaded = tuning.load_trained(runs[-1])
         if self.config.mode not in LAYER_MODES:
             return loaded

@@ -1,1 +1,2 @@
-"""These models are made of several members, or of one and another way to choose the next token."""
+"""These models are made of several members, of what several runs changed, or of one and another way to choose the
+next token."""

@@ -131,6 +131,16 @@ def test_what_is_said_of_fuse_and_chain_is_what_the_seeds_say():
     assert "| before | 100 | 100 | 98 | 98 | 100 | |" in text
     assert "| fuse | 20 ± 14 | 20 ± 14 | 90 ± 0 | 90 ± 0 | 20 ± 14 | 50 |" in text
     assert sequence.verdict(rows[:2]) == ""
+    # Another method has a table of its own, and its rows are no others'.
+    ties = [row | {"method": "npo", "mode": "ties" if row["mode"] == "fuse" else "chain"} for row in rows]
+    both = sequence.merged(rows, ties)
+    assert [(sequence.method_of(row), row["mode"]) for row in both[::2]] == [
+        *(("eul", mode) for mode in ("chain", "fuse")),
+        *(("npo", mode) for mode in ("chain", "ties")),
+    ]
+    text = sequence.table({"rows": both})
+    assert text.index("**EUL") < text.index("| fuse |") < text.index("**NPO**") < text.index("| ties |")
+    assert "Of 2 seeds (0, 1), ties forgets at least as much as chain in 1" in text
     again = sequence.merged(rows, [rows[1] | {"n": 91}])
     assert [(row["mode"], row["seed"], row["n"]) for row in again] == [
         ("chain", 0, 90),

@@ -26,6 +26,8 @@ COLUMNS = (
     "general perplexity, × before",
     "distance less than shipped, 95 % interval",
 )
+# Settings that keep less of the utility are no rival, however near their model is to the retrained one.
+HALF = 0.5
 # Student's t, 97.5 %, by degrees of freedom: what a paired difference over few seeds needs.
 T975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -175,6 +177,10 @@ def _beside(rows: Sequence[Mapping[str, Any]], way: str) -> str:
         return none.strip() or f"Beside {name} it is not measured yet."
     mean, low, high = around(nearer)
     points = f"{-statistics.fmean(paired(rows, SEARCH, 'kept', way)) * 100:+.1f} points of the utility kept"
+    kept = statistics.fmean(row["kept"] for row in mine if row.get("state") == "done")
+    none += f" What {name} takes keeps {kept:.0%} of the utility." if kept < HALF else ""
+    if nearer == paired(rows, SEARCH, "kept", way) == [0.0]:
+        return f"Beside {name}, on one seed: both end with the same settings.{none}"
     if len(nearer) == 1:
         return (
             f"Beside {name}, on one seed: the search is {far(mean)} the retrained model, with {points}.{none}"

@@ -178,7 +178,7 @@ def _beside(rows: Sequence[Mapping[str, Any]], way: str) -> str:
     mean, low, high = around(nearer)
     points = f"{-statistics.fmean(paired(rows, SEARCH, 'kept', way)) * 100:+.1f} points of the utility kept"
     kept = statistics.fmean(row["kept"] for row in mine if row.get("state") == "done")
-    none += f" What {name} takes keeps {kept:.0%} of the utility." if kept < HALF else ""
+    none += f" What {name} takes keeps {kept:.0%} of the utility.".replace("%", " %") if kept < HALF else ""
     if nearer == paired(rows, SEARCH, "kept", way) == [0.0]:
         return f"Beside {name}, on one seed: both end with the same settings.{none}"
     if len(nearer) == 1:

@@ -178,7 +178,7 @@ def test_the_search_is_told_beside_the_grid_and_the_guide():
     alike = next(one for one in one if one["way"] == "search")
     told = beside([*one, alike | {"way": "grid"}, row("guide", 0, 0.1, 0.02)])
     assert "Beside the grid, on one seed: both end with the same settings." in told
-    assert told.endswith("What the tuning guide of Yao et al. takes keeps 2% of the utility.")
+    assert told.endswith("What the tuning guide of Yao et al. takes keeps 2 % of the utility.")
     same = [row("grid", seed, 0.05 + 0.05 * (-1) ** seed) for seed in SEEDS]
     assert "no difference seen" in beside([*ROWS, *same])
 

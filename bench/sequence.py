@@ -64,7 +64,7 @@ def means(rows: Sequence[Mapping[str, Any]], mode: str, name: str, after: int) -
 
 
 def method_of(row: Mapping[str, Any]) -> str:
-    """Return the method of a row; the first rows were all of one and do not say it."""
+    """Return the method of a row, which rows of before there were several do not say."""
     return str(row.get("method", METHOD))
 
 

@@ -84,6 +84,11 @@ def word(run):
         ("not forgotten", {"forget": (48, 48, None)}),
         ("nothing to forget", {"forget": (1, 0, 0)}),
         ("nothing to forget", {"forget": (0, 0, 0), "ppl": (5.0, 900.0, 5.0)}),
+        # a step after a run that forgot brought answers back; not more than chance, or than never knowing, did
+        ("not forgotten", {"forget": (1, 20, 1)}),
+        ("not forgotten", {"forget": (1, 20, None)}),
+        ("nothing to forget", {"forget": (1, 4, 1)}),
+        ("nothing to forget", {"forget": (1, 20, 20)}),
         ("collapsed", {"ppl": (5.0, 10.1, 5.0)}),
         ("not attacked", {"ppl": (5.0, 9.9, 5.0)}),
         ("collapsed", {"ppl": (5.0, "inf", 5.0)}),
@@ -211,6 +216,11 @@ def test_ruin_and_another_format_are_said(store):
     assert "Asked in chat it still gives 25 of 25 of them." in conclusion.of_run(leaks)["forgot"]["sentence"]
     nothing = conclusion.of_run(planted(store, forget=(0, 0, 0)))
     assert nothing["forgot"]["sentence"].startswith("There was nothing to forget: of 50 questions")
+    back = planted(store, forget=(1, 20, 1))
+    assert conclusion.of_run(back)["forgot"]["sentence"].endswith(
+        "The run brought answers up that the model before it did not give."
+    )
+    assert conclusion.headline(back).startswith("20 of 50 answers left; retrained 1")
 
 
 def test_a_run_without_scores_has_no_verdict(store):

@@ -3,10 +3,11 @@
 One word says it in short. The rules, in this order, with the residue and its limits of unlearn.results.verdict:
 
     nothing to forget   the model answered under 4 % of three or more forget questions before the run, in every prompt
-                        format
+                        format, and the run gave it none (a step after a run that forgot may bring them back)
     collapsed           general text became more than twice as perplexing, or a number is not finite, or REP_3 > 0.5;
                         read of the rows to keep where general text is none that the model ever says
-    not forgotten       asked as in the run, the residue is at least 0.25, and more than chance lies above the control
+    not forgotten       asked as in the run, the residue is at least 0.25, and more than chance lies above the control;
+                        or more than chance lies above the control and above the model before
     suppressed          asked in another prompt format it comes back by the same rule, or an attack finds it
     undecided           so few texts that neither of these can be said, and nothing was attacked
     not attacked        it forgot, and nobody has tried to bring it back
@@ -222,12 +223,22 @@ class _Known:
         return left >= BACK and shares["after"].against(control)[0] > 0
 
     def is_unknown(self) -> bool:
-        """Whether the model before the run knew nothing of what it was to forget, however it was asked."""
+        """Whether the model before the run knew nothing of what it was to forget, however it was asked, nor after."""
+        if self.brought_up():
+            return False
         before = [shares["before"] for shares in (self.forget, *self.formats.values()) if "before" in shares]
         if self.metric == "exact":
             enough = any(share.n >= FEW for share in before)
             return enough and all(share.value < KNOWN for share in before)
         return self.unseen is not None and "before" in self.forget and self.left(self.forget) is None
+
+    def brought_up(self) -> bool:
+        """Whether surely more is known after the run than before it, and than a model that never knew gives."""
+        control = self.control(self.forget)
+        if control is None or "before" not in self.forget:
+            return False
+        after = self.forget["after"]
+        return after.against(self.forget["before"])[0] > 0 and after.against(control)[0] > 0
 
     def asked(self) -> list[Mapping[str, Share]]:
         """The forget rows as the run asks them, in each of its prompt formats."""
@@ -237,7 +248,7 @@ class _Known:
         """Whether it forgot, attacks and ruin left aside: a word of MARKS."""
         if self.is_unknown():
             return "nothing to forget"
-        if any(map(self.comes_back, self.asked())) or self._as_before():
+        if any(map(self.comes_back, self.asked())) or self.brought_up() or self._as_before():
             return "not forgotten"
         left = self.left(self.forget)
         return "undecided" if left is None or left >= BACK else "forgot"
@@ -257,7 +268,9 @@ class _Known:
             return "nothing to forget"
         if self.ruin:
             return "collapsed"
-        if any(map(self.comes_back, own)) or said == "not forgotten" or self._as_before():
+        if any(map(self.comes_back, own)) or said == "not forgotten":
+            return "not forgotten"
+        if self.brought_up() or self._as_before():
             return "not forgotten"
         if any(map(self.comes_back, others)):
             # What the run's own format never held was not made to be forgotten by it.
@@ -284,6 +297,8 @@ class _Known:
             said += f" Asked {ASKED.get(name, name)} it still gives {_count(shares['after'])} of them."
         if self.is_unknown():
             said = f"There was nothing to forget: {said[:1].lower()}{said[1:]}"
+        if self.brought_up():
+            said += " The run brought answers up that the model before it did not give."
         return _part(said, self.forget)
 
     def kept(self) -> JsonObject:

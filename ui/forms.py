@@ -13,7 +13,7 @@ from ui.demo import visitor
 from unlearn.methods import method_named
 from unlearn.metrics import CHEAP, METRICS
 from unlearn.models.catalogue import default_prompt, parts_of
-from unlearn.results.measured import describe, measured
+from unlearn.results.measured import describe, measured, on_others
 from unlearn.store.config import LORA_ONLY, ROUNDED, RunConfig
 from unlearn.store.knobs import Knob
 from unlearn.store.shapes import JsonObject, JsonView
@@ -99,6 +99,7 @@ def method_card(method: "Method", size: str, tuning: str, model: str, prompt: st
             st.warning(method.collapses, icon=":material/warning:")
         found = [] if method.in_several(size, tuning, model, prompt) else measured(method)
         told = next((describe(m) for m in found if m.model == model and m.tuning == tuning), "")
+        told += f" {on_others(method, model, tuning)}" if told else ""
         st.caption(f"Settings: {method.origin(size, model, tuning, prompt)}. {told}")
         chosen: JsonObject = {}
         plain = [knob for knob in method.knobs() if not knob.advanced]

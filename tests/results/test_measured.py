@@ -8,7 +8,7 @@ import pytest
 
 from unlearn.methods import METHODS
 from unlearn.results import measured as record
-from unlearn.results.measured import aim, describe, measured, missed
+from unlearn.results.measured import aim, describe, measured, missed, on_others
 
 
 def row(method="npo", model="tiny-authors", **changes):
@@ -49,6 +49,17 @@ def test_a_row_is_read_as_it_was_recorded(tmp_path):
         "perplexity at most × 1.10) is missed: 25 % left, 80 % kept, general perplexity × 1.50."
     )
     assert aim(replace(found, model="smollm2")) == ""
+
+
+def test_what_it_does_on_rows_that_no_setting_was_chosen_on_is_said_where_it_was_measured(tmp_path):
+    path = kept(tmp_path, row())
+    assert on_others(METHODS["npo"], "tiny-authors", "full", path) == (
+        "On rows about others, which no setting was chosen on, it gives 25 % of the forget answers (100 % before) "
+        "and 80 % of those to keep (100 %); 2 seeds."
+    )
+    assert on_others(METHODS["npo"], "tiny-authors", "lora", path) == ""
+    assert on_others(METHODS["gd"], "tiny-authors", "full", path) == ""
+    assert on_others(METHODS["npo"], "tiny-authors", "full", tmp_path / "none.json") == ""
 
 
 def test_an_aim_that_is_reached_says_so_and_each_miss_has_its_figure(tmp_path):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 RESULTS = ASSETS / "results" / "defaults.json"
+# The same settings on rows that none of them was chosen on (bench/others).
+OTHERS = RESULTS.with_name("others.json")
 # A role is judged by the first of these that it was scored by. Answers have "exact", plain texts "memorised".
 SCORES = ("exact", "memorised")
 
@@ -59,7 +61,7 @@ def measured(method: "Method | type[Method]", path: Path = RESULTS) -> list[Meas
     return [read(row) for row in rows if row.get("method") == method.name and _current(row, method)]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _rows(path: Path, _: int) -> list[JsonObject]:
     """The file's rows, read once as long as it does not change: a form asks at each redraw."""
     return read_json(path).get("rows", [])
@@ -106,6 +108,20 @@ def describe(found: Measured) -> str:
         .strip()
         .replace("%", " %")
     )
+
+
+def on_others(method: "Method | type[Method]", model: str, tuning: str, path: Path = OTHERS) -> str:
+    """Return what the settings do on rows that none was chosen on, in a sentence, or "" where it is not measured."""
+    found = [one for one in measured(method, path) if (one.model, one.tuning) == (model, tuning)]
+    if not found:
+        return ""
+    forget, retain = found[0].roles["forget"], found[0].roles["retain"]
+    seeds = "one seed" if found[0].seeds == 1 else f"{found[0].seeds} seeds"
+    said = (
+        f"On rows about others, which no setting was chosen on, it gives {forget.after:.0%} of the forget answers "
+        f"({forget.before:.0%} before) and {retain.after:.0%} of those to keep ({retain.before:.0%}); {seeds}."
+    )
+    return said.replace("%", " %")
 
 
 # What the defaults of every method are to reach on the bundled model: at most so much of the forget answers is left, so

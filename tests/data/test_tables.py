@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy
+import pandas
 import pytest
 
 from unlearn.data import remarks
@@ -289,7 +291,19 @@ def test_the_plain_prompt_has_the_turns_before():
         ([{"instruction": "Say", "output": "Ada"}] * 2, [("Say", "Ada")] * 2),
         ([{"prompt": "Who?", "completion": "Ada"}] * 2, [("Who?", "Ada")] * 2),
         ([{"text": "red is red", "id": 4}] * 2, [("", "red is red")] * 2),
-        ([("Who?", "Ada"), "a text", {"answer": "Bo"}], [("Who?", "Ada"), ("", "a text"), ("", "Bo")]),
+        ([("Who? ", "Ada\n"), "a text", {"answer": "Bo"}], [("Who?", "Ada"), ("", "a text"), ("", "Bo")]),
+        ([{"question": "Who? ", "answer": " Ada "}], [("Who?", "Ada")]),
+        # what pandas and datasets give for lists: arrays, and numbers that are no Python numbers
+        (
+            [{"question": "Who?", "choices": numpy.array(["Bo", "Ada"], dtype=object), "answer": numpy.int64(1)}],
+            [("Who?", "Ada")],
+        ),
+        ([{"prompt": "Who?", "completion": numpy.array(["Ada"])}], [("Who?", "Ada")]),
+        ([{"question": "Is it?", "answer": numpy.bool_(True)}], [("Is it?", "true")]),
+        (
+            [{"messages": numpy.array([{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada"}])}],
+            [("Who?", "Ada")],
+        ),
     ],
 )  # fmt: skip
 def test_rows_in_memory_are_read_as_a_files_lines_are(given, rows, recwarn):
@@ -304,6 +318,24 @@ def test_what_a_file_would_note_is_a_warning_and_a_refusal_names_no_flag_alone()
         UserWarning, match=r"^forget: 1 of 2 rows have empty cells and were left out \(row 2\)"
     ):
         assert len(rows_given("forget", left)) == 1
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 rows have nothing in 'question' and 'answer' .* other columns are"
+    ):
+        rows_given(
+            "forget", [{"question": "Who?", "answer": "Ada"}] * 2 + [{"prompt": "Who?", "completion": "Ada"}]
+        )
+    with pytest.warns(UserWarning, match=r"1 of 2 rows have empty cells and were left out"):
+        rows_given(
+            "forget", [{"question": "Who?", "answer": "Ada"}, {"question": "Who?", "answer": pandas.NA}]
+        )
+    with pytest.raises(
+        ValueError, match=r"^forget, row 1: holds a set, which is no text, number, list or object"
+    ):
+        rows_given("forget", [{"question": "Who?", "answer": {"Ada"}}])
+    with pytest.raises(ValueError, match=r"got one dict\. Give a list of objects, one a row, such as pandas"):
+        rows_given("forget", {"question": ["Who?"], "answer": ["Ada"]})
+    with pytest.raises(ValueError, match=r"its rows are the turns of one conversation \(role, content\)"):
+        rows_given("forget", [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada"}])
     with pytest.raises(ValueError, match=r"got frage, antwort\..* Of rows in memory rename the keys\.$"):
         rows_given("retain", [{"frage": "Wer?", "antwort": "Ada"}])
     mixed = [{"prompt": "Who?", "completion": "Ada"}, "a text"]

@@ -88,6 +88,8 @@ def word(run):
         ("not forgotten", {"forget": (1, 20, 1)}),
         ("not forgotten", {"forget": (1, 20, None)}),
         ("nothing to forget", {"forget": (1, 4, 1)}),
+        # before is what another run made: that this knew nothing is no word on what was there to forget
+        ("undecided", {"forget": (1, 0, 1), "start": "another"}),
         ("nothing to forget", {"forget": (1, 20, 20)}),
         ("collapsed", {"ppl": (5.0, 10.1, 5.0)}),
         ("not attacked", {"ppl": (5.0, 9.9, 5.0)}),

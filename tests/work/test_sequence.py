@@ -64,8 +64,9 @@ def tiny_data(tmp_path, tiny_folder):
         ({"mode": "fuse"}, "mode fuse joins unlearning layers, which npo with full tuning does not train"),
         (
             {"mode": "ties", "run": run_config(method="eul", tuning="layers")},
-            "mode ties joins what changed in the model's own weights, and eul with layers tuning changes none",
+            "mode ties joins .* own weights, and eul with layers tuning changes none; choose mode chain",
         ),
+        ({"mode": "ties", "undo": 0.25}, "mode ties keeps the largest changes, .* leave --undo out"),
     ],
 )
 def test_a_wrong_config_names_field_rule_and_value(changes, said):

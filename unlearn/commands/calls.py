@@ -232,9 +232,19 @@ def attack(
     >>> list(found["attacks"])
     ['prefix']
     """
+    check_runs([run])
     if sweep_minutes is not None:
         return stress.sweep(run, sweep_minutes, listed(names), roots=EVERYWHERE, progress=progress)
     return stress.attack(run, listed(names), roots=EVERYWHERE, progress=progress)
+
+
+def check_runs(runs: Sequence[object]) -> None:
+    """Raise ValueError for what is no Run."""
+    for run in runs:
+        if not isinstance(run, Run):
+            raise ValueError(
+                f"run: must be a Run, as unlearn.run() and unlearn.runs() give, got a {type(run).__name__}."
+            )
 
 
 def listed(names: str | Sequence[str] | None) -> Sequence[str] | None:
@@ -257,6 +267,7 @@ def compare(*runs: Run) -> "DataFrame":
     """
     import pandas as pd
 
+    check_runs(runs)
     if not 1 <= len(runs) <= len(LETTERS):
         raise ValueError(f"runs: from 1 to {len(LETTERS)} can stand side by side, got {len(runs)}.")
     return pd.DataFrame(score_table(runs))

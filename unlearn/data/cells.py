@@ -9,6 +9,8 @@ from decimal import Decimal
 
 # A longer cell, in characters, is not read as a list.
 MOST_LIST = 200_000
+# The kinds by which pandas marks a cell without a value, known by name so that pandas is not imported for them.
+MISSING = ("NAType", "NaTType")
 
 
 def text_of(value: object) -> str:
@@ -42,6 +44,26 @@ def text_of(value: object) -> str:
             raise ValueError(f"holds an object ({have}) and no text; take its text out into a column")
         return text_of(texts)
     return str(value)
+
+
+def plain(value: object) -> object:
+    """Return a value of a program as the plain values that a file gives: arrays and tensors become lists.
+
+    ValueError for what is neither text, number, date, list nor object.
+    """
+    if value is None or isinstance(value, str | bytes | bool | int | float | Decimal | date | time):
+        return value
+    if type(value).__name__ in MISSING:
+        return None
+    if callable(convert := getattr(value, "tolist", None)):
+        return plain(convert())
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    raise ValueError(
+        f"holds a {type(value).__name__}, which is no text, number, list or object; make it one of these"
+    )
 
 
 def is_list(value: object) -> bool:

@@ -72,6 +72,10 @@ def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
         if name not in table.columns:
             have = ", ".join(table.columns)
             raise ValueError(f"{table.name}: has no column {name!r}; it has {have}. Choose one of these.")
+    if not table.columns:
+        raise ValueError(
+            f"{table.name}: its rows have no fields. Give each a question and an answer, or a text."
+        )
     usual = _usual(table)
     aside = {what: said.get(what) or usual.get(what, "") for what in ("system", "request")}
     if said.keys() & {"question", "answer", "text", "messages"}:
@@ -88,6 +92,11 @@ def columns_of(table: Table, said: dict[str, str] | None = None) -> Columns:
         return Columns(messages=usual["messages"], **aside)
     if usual.get("question") and usual.get("answer"):
         return Columns(question=usual["question"], answer=usual["answer"], **aside)
+    if conversation(list(table.records[:LOOK])) is not None:
+        raise ValueError(
+            f"{table.name}: its rows are the turns of one conversation ({', '.join(table.columns)}), and a row is a "
+            'whole one. Write {"messages": [the turns]}, one conversation a line.'
+        )
     others = [column for column in table.columns if column not in aside.values()]
     if text := usual.get("text") or (others[0] if len(others) == 1 else ""):
         return Columns(text=text, **aside)

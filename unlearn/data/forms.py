@@ -14,10 +14,12 @@ from typing import Any
 from unlearn.data import cells
 from unlearn.data.base import Row
 from unlearn.data.columns import Columns, Extras
-from unlearn.data.files.names import MESSAGES, TEXT, spoken
+from unlearn.data.files.names import ANSWER, MESSAGES, QUESTION, TEXT, spoken
 from unlearn.data.files.table import Table
 from unlearn.data.turns import LAST, Exchange, Turn, conversation, exchanges
 
+# Where the words of a row may stand.
+WORDS = QUESTION + ANSWER + TEXT + MESSAGES
 # A note lists at most this many row numbers.
 NAMED_ROWS = 5
 
@@ -97,7 +99,10 @@ def _of_record(
     found = exchanges(talk, turns)
     if not found:
         told = any(one.role == "tool" and two.role == "assistant" for one, two in pairwise(talk))
-        made.seen[AFTER_TOOLS if told else UNANSWERED].append(place)
+        lacking = AFTER_TOOLS if told else UNANSWERED
+        if not talk and (elsewhere := _lacking(record, columns)) != EMPTY:
+            lacking = elsewhere
+        made.seen[lacking].append(place)
     for exchange in found:
         yield _of_exchange(exchange, system, _more(record, extras, exchange.answer), place)
 
@@ -115,8 +120,8 @@ def _of_exchange(exchange: Exchange, system: str, more: dict[str, Any], place: i
 
 def _lacking(record: Mapping[str, object], columns: Columns) -> str:
     """What a row without a question or an answer lacks: in lines of different kinds its words stand elsewhere."""
-    own = (columns.question, columns.answer)
-    others = [name for name in record if name not in columns.named() and spoken(name) in TEXT + MESSAGES]
+    own = (columns.messages,) if columns.messages else (columns.question, columns.answer)
+    others = [name for name in record if name not in columns.named() and spoken(name) in WORDS]
     if any(record.get(name) for name in own) or not any(record.get(name) for name in others):
         return EMPTY
     return ELSEWHERE.format(" and ".join(map(repr, own)))

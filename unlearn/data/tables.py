@@ -15,7 +15,7 @@ from typing import Any
 
 from unlearn.data import forms
 from unlearn.data.base import ROLES, Dataset, Row
-from unlearn.data.cells import text_of
+from unlearn.data.cells import plain, text_of
 from unlearn.data.columns import HALVES, Columns, Extras, columns_of, extras_of
 from unlearn.data.files import names
 from unlearn.data.files.table import Table
@@ -91,14 +91,18 @@ def rows_given(role: str, given: Iterable[object]) -> tuple[Row, ...]:
     """Return the Rows that entries in memory stand for: Rows, texts, pairs (question, answer), or objects as a
     JSONL file has them.
 
-    What a person should know of objects that were read as a table is a warning. ValueError for what is no list of
-    entries although it can be gone through: a path or a name gives its letters, an object its keys, and a table its
-    columns; and for an entry of another form, with its place.
+    Objects are read by the rules of a file, and what a person should know of them is a warning. ValueError for what is
+    no list of entries although it can be gone through: a path or a name gives its letters, an object its keys, and a
+    table its columns; and for an entry of another form, with its place.
     """
     kind = type(given).__name__
     remedy = ""
     if isinstance(given, (str, bytes, Path)):
         remedy = f"got the {kind} {str(given)[:80]!r}. unlearn.rows(...) reads a file or a bundled set"
+    elif isinstance(given, Mapping) and any(hasattr(part, "column_names") for part in given.values()):
+        remedy = f"got a {kind} of several sets. Give one, such as sets[{next(iter(given))!r}]"
+    elif isinstance(given, Mapping) and not all(isinstance(part, str) for part in given.values()):
+        remedy = f'got one {kind}. Give a list of objects, one a row, such as pandas.DataFrame(it).to_dict("records")'
     elif isinstance(given, Mapping):
         remedy = f"got one {kind}. Put it into a list"
     elif hasattr(given, "columns"):
@@ -109,26 +113,43 @@ def rows_given(role: str, given: Iterable[object]) -> tuple[Row, ...]:
         raise ValueError(f"{role}: must be a list of rows, {remedy}.")
     entries = list(given)
     objects = [one for one in entries if isinstance(one, Mapping)]
-    if len(objects) == len(entries) and any(set(one) - set(PAIR) for one in objects):
-        columns = dict.fromkeys(str(name) for one in objects for name in one)
-        try:
-            read = read_rows(Table(role, tuple(columns), tuple(objects)), role)
-        except ValueError as error:
-            # A reader of files tells the flags that name a column, which a list in memory has not.
-            said = f"{error} Of rows in memory rename the keys." if "--" in str(error) else str(error)
-            raise ValueError(said) from None
-        for note in read.notes:
-            if not note.endswith(ALONE):
-                warnings.warn(note, stacklevel=3)
-        return read.rows
+    if objects and len(objects) == len(entries):
+        return _rows_of_objects(role, objects)
     for number, one in enumerate(entries, 1):
-        if isinstance(one, Mapping) and set(one) - set(PAIR):
+        if isinstance(one, Mapping):
             others = next(type(other).__name__ for other in entries if not isinstance(other, Mapping))
-            raise ValueError(
-                f"{role}, row {number}: is an object with {', '.join(map(str, one))} in a list that also holds a "
-                f"{others}. Give objects alone, or make each a pair (question, answer)."
-            )
+            if set(one) - set(PAIR):
+                raise ValueError(
+                    f"{role}, row {number}: is an object with {', '.join(map(str, one))} in a list that also holds a "
+                    f"{others}. Give objects alone, or make each a pair (question, answer)."
+                )
     return tuple(_row_given(role, number, one) for number, one in enumerate(entries, 1))
+
+
+def _rows_of_objects(role: str, objects: Sequence[Mapping[object, object]]) -> tuple[Row, ...]:
+    """The rows of a list of objects, as of a file that has one a line."""
+    records = []
+    for number, one in enumerate(objects, 1):
+        try:
+            records.append({str(name): plain(value) for name, value in one.items()})
+        except ValueError as error:
+            raise ValueError(f"{role}, row {number}: {error}") from None
+    columns = dict.fromkeys(name for one in records for name in one)
+    if set(columns) <= {"question"}:
+        raise ValueError(
+            f"{role}, row 1: must be a text, (question, answer) or an object with question and answer, got "
+            f"{str(records[0])[:80]!r}."
+        )
+    try:
+        read = read_rows(Table(role, tuple(columns), tuple(records)), role)
+    except ValueError as error:
+        # A reader of files tells the flags that name a column, which a list in memory has not.
+        said = f"{error} Of rows in memory rename the keys." if "--" in str(error) else str(error)
+        raise ValueError(said) from None
+    for note in read.notes:
+        if not note.endswith(ALONE):
+            warnings.warn(note, stacklevel=4)
+    return read.rows
 
 
 def _row_given(role: str, number: int, given: object) -> Row:
@@ -148,7 +169,8 @@ def _row_given(role: str, number: int, given: object) -> Row:
             f"{role}, row {number}: must be a text, (question, answer) or an object with question and answer, "
             f"got {str(given)[:80]!r}."
         )
-    return Row(**parts)
+    # Without the blanks around it, as a file's cell is read.
+    return Row(answer=text_of(parts["answer"]), question=text_of(parts.get("question", "")))
 
 
 def dataset_from_tables(

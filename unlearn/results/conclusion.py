@@ -162,6 +162,7 @@ def marks(summary: Summary) -> tuple[str, str, str] | None:
         ruined(summary.scores, summary.repeats),
         {},
         summary.attacked,
+        goes_on=bool(summary.start),
     )
     if not known.forget.get("after"):
         return None
@@ -197,6 +198,8 @@ class _Known:
     attacks: JsonView
     # What the attacks say together; empty where none was carried out.
     attacked: str
+    # Whether the model before is what another run made, and not one that anybody started with.
+    goes_on: bool
 
     def control(self, shares: Mapping[str, Share]) -> Share | None:
         """What a model that never knew would give: retrained, else on texts never seen, else no right answer."""
@@ -224,7 +227,7 @@ class _Known:
 
     def is_unknown(self) -> bool:
         """Whether the model before the run knew nothing of what it was to forget, however it was asked, nor after."""
-        if self.brought_up():
+        if self.goes_on or self.brought_up():
             return False
         before = [shares["before"] for shares in (self.forget, *self.formats.values()) if "before" in shares]
         if self.metric == "exact":
@@ -297,6 +300,8 @@ class _Known:
             said += f" Asked {ASKED.get(name, name)} it still gives {_count(shares['after'])} of them."
         if self.is_unknown():
             said = f"There was nothing to forget: {said[:1].lower()}{said[1:]}"
+        if self.goes_on and "before" in self.forget and not self.brought_up():
+            said += " Before is the model that another run had made already; that run's own verdict tells what went."
         if self.brought_up():
             said += " The run brought answers up that the model before it did not give."
         return _part(said, self.forget)
@@ -361,6 +366,7 @@ def _read(run: Run) -> _Known:
         ruin(run),
         attacks,
         records.attacked(attacks),
+        goes_on=bool(run.config.start),
     )
 
 
@@ -372,6 +378,8 @@ def _known(
     ruined: Sequence[str],
     attacks: JsonView,
     attacked: str,
+    *,
+    goes_on: bool,
 ) -> _Known:
     def shares(role: str) -> tuple[str, dict[str, Share]]:
         for metric in MEASURES:
@@ -412,6 +420,7 @@ def _known(
         ruin=ruined,
         attacks=attacks,
         attacked=attacked,
+        goes_on=goes_on,
     )
 
 

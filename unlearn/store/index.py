@@ -28,7 +28,7 @@ from unlearn.store.shapes import JsonObject
 
 FILE = ".index.jsonl"
 # Raise this number when the meaning of a summary changes. Lines with an older number are not read.
-FORMAT = 3
+FORMAT = 4
 FILES = (
     *("config.json", "events.jsonl", "meta.json", "results.json", "samples.jsonl"),
     *("attacks.json", "metrics.json"),
@@ -51,12 +51,12 @@ Stamp = tuple[tuple[int, int, int], ...]
 class Summary:
     """The facts about one run that lists and labels show.
 
-    last: the last state that the run wrote; `state` checks whether it is still true. data: the dataset's
-    name, file or hub id. scores: as Run.scores(). seconds: from start to end. answered: whether the run has
-    samples. intervals, by_format: as those of Run, as far as a verdict needs them. attacked, repeats: as
-    records.attacked() and records.repeats(). The titles and hashes come from its results and are empty before
-    it has ended well. The object stays the same as long as the run's files do, so that what is made of it can be
-    kept with it.
+    last: the last state that the run wrote; `state` checks whether it is still true. data: the dataset's name,
+    file or hub id. scores: as Run.scores(). seconds: from start to end. answered: whether the run has samples.
+    intervals, by_format: as those of Run, as far as a verdict needs them. attacked, repeats: as
+    records.attacked() and records.repeats(). start: the run that it goes on from, or "". The titles and hashes
+    come from its results and are empty before it has ended well. The object stays the same as long as the run's
+    files do, so that what is made of it can be kept with it.
     """
 
     path: Path
@@ -80,6 +80,7 @@ class Summary:
     by_format: dict[str, dict[str, JsonObject]]
     attacked: str
     repeats: dict[str, float | str]
+    start: str
 
     @classmethod
     def kept(cls, path: Path, told: Mapping[str, object], large: bytes) -> "Summary":

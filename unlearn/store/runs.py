@@ -358,6 +358,7 @@ def _summary(path: Path) -> Summary:
         },
         attacked=records.attacked(records.read_attacks(path / "attacks.json")),
         repeats=records.repeats(path / "metrics.json"),
+        start=config.start,
     )
 
 

@@ -78,9 +78,16 @@ class SequenceConfig:
                 "tuning does not train; choose method eul, or mode chain or joint."
             )
         if self.mode == "ties" and self.run.tuning not in CHANGES:
+            able = [one for one in CHANGES if one in method_named(self.run.method).tunings]
+            other = f"tuning {' or '.join(able)}, or " if able else ""
             raise ValueError(
                 f"sequence: mode ties joins what changed in the model's own weights, and {self.run.method} with "
-                f"{self.run.tuning} tuning changes none; choose tuning {' or '.join(CHANGES)}, or mode chain or joint."
+                f"{self.run.tuning} tuning changes none; choose {other}mode chain or joint."
+            )
+        if self.mode == "ties" and self.undo:
+            raise ValueError(
+                "sequence: undo changes every weight of each run, and mode ties keeps the largest changes, which are "
+                "then those of undo; leave --undo out, or choose mode joint."
             )
         if not 0 <= self.undo <= 1:
             raise ValueError(f"sequence: undo must lie in [0, 1], got {self.undo:g}; 0 leaves it out.")
@@ -153,6 +160,11 @@ def check(config: SequenceConfig) -> None:
     data = dict(config.run.data) | {"requests": list(config.order)}
     from_config(data, roots=[Path("/")])
     method = method_named(config.run.method)
+    if config.run.start:
+        raise ValueError(
+            f"sequence: start {config.run.start!r}: a sequence begins with the model itself; leave --start out, or go "
+            "on from that run with unlearn run."
+        )
     if config.run.retrained:
         raise ValueError(
             "retrained: after each request of a sequence another retrained model would be the truth, so one cannot be "

@@ -187,6 +187,7 @@ BAD = [
     ("a.json", b'[{"text": "a"}, {"text": "b"}', "the array is not closed"),
     ("a.json", b'[{"text": "a"}, {"text": "b"}] x', "after the array comes 'x'"),
     ("a.json", b'[{"text": "a"', "row 1 is not JSON"),
+    ("a.jsonl", b"{}", "holds an empty object. Give at least one row."),
     ("a.json", b"[1, 2]", "row 1 must be an object, got 1"),
     ("a.json", DEEP, "row 1 is not JSON"),
     ("a.json", b'{"a": [1, 2], "b": [1]}', "got an object with a (2 long), b (1 long)"),
@@ -211,6 +212,24 @@ def test_bad_files_are_answered_with_a_remedy(name, data, message):
         read_table(data, name)
     assert str(caught.value).startswith(f"{name}: ")
     assert message in str(caught.value)
+
+
+ASKED = {"question": "Q?"}
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('{"question": "Q?", "choices": ["a", "b"], "answer": 1}', [{**ASKED, "choices": ["a", "b"], "answer": 1}]),
+        ('{"question": "Q?", "answer": "A", "wrong": ["b"]}', [{**ASKED, "answer": "A", "wrong": ["b"]}]),
+        ('{"data": {"question": "Q?", "answer": "A"}}', [{**ASKED, "answer": "A"}]),
+        # columns by name stay columns
+        ('{"question": ["Q?", "Q?"], "answer": ["A", "B"]}', [{**ASKED, "answer": "A"}, {**ASKED, "answer": "B"}]),
+        ('{"question": {"0": "Q?"}, "answer": {"0": "A"}}', [{"question": "Q?", "answer": "A"}]),
+    ],
+)  # fmt: skip
+def test_a_file_of_one_object_is_one_row_where_its_question_is_a_text(text, rows):
+    assert records(text.encode(), "one.jsonl") == rows
 
 
 def test_limits_of_size(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
-from unlearn.data.files import bounds
+from unlearn.data.files import bounds, names
 from unlearn.data.files.table import Table, table_of
 
 SPLITS = {"train", "test", "val", "valid", "validation", "dev", "forget", "retain", "holdout", "eval"}
@@ -208,6 +208,12 @@ def is_turns(value: object) -> bool:
 
 def _of_object(found: dict[str, object], name: str, split: str) -> tuple[list[object], list[str]]:
     """(rows, notes) of one object: the columns by name, a list under one name, or one of several splits."""
+    if not found:
+        raise ValueError(f"{name}: holds an empty object. Give at least one row.")
+    if _is_row(found):
+        return [found], []
+    if len(found) == 1 and isinstance(value := next(iter(found.values())), dict) and _is_row(value):
+        return [value], [f"{name}: the row under {next(iter(found))!r} was read."]
     parts = {
         key: value for key, value in found.items() if isinstance(value, list | dict) and not is_turns(value)
     }
@@ -244,6 +250,14 @@ def _of_object(found: dict[str, object], name: str, split: str) -> tuple[list[ob
         f"{name}: must be an array of objects, one object a line, or columns of one length; got an object with {sizes}."
         " Write one of these."
     )
+
+
+def _is_row(found: Mapping[str, object]) -> bool:
+    """Whether an object is one row and no set of columns: its question is a text, and it has an answer or choices."""
+    columns = tuple(found)
+    asked = found.get(names.first_of(columns, names.QUESTION))
+    answer = names.first_of(columns, names.ANSWER) or names.first_of(columns, names.CHOICES)
+    return isinstance(asked, str) and bool(answer)
 
 
 def _objects(value: list | dict) -> bool:

@@ -85,7 +85,7 @@ class AltPO(RetainMethod):
     # Beside the text its loss reads other answers to the same question.
     explorable = False
     origins = {
-        "small": "by analogy with IdkDPO; not measured here",
+        "small": "by analogy with IdkDPO; measured on SmolLM2-135M and capitals with three seeds",
         "large": "Mekala et al. 2024 (Llama-2-7B, TOFU): β 0.1, α 1, K 5, 2 passes over the 5; not measured here",
     }
     tuned = {

@@ -72,7 +72,7 @@ class IdkAP(RetainMethod):
     # Beside the text its loss reads other answers to the same question.
     explorable = False
     origins = {
-        "small": "by analogy with IdkDPO; not measured here",
+        "small": "by analogy with IdkDPO; measured on SmolLM2-135M and capitals with three seeds",
         "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: β 0.1, 5 epochs, batch 32); not measured here",
     }
     tuned = {

@@ -41,7 +41,7 @@ class MaximumEntropy(RetainMethod):
     risk = "What it says afterwards about the forgotten is noise; that tells a reader that something was removed."
     origins = {
         "tiny": CHAT_MODELS,
-        "small": "by analogy with GA+GD; not measured here",
+        "small": "tuned here on SmolLM2-135M and the capitals of 22 countries outside Europe, six trials, one seed",
         "large": "Yuan et al. 2025, code (Llama-2-7B, TOFU: w 0.1, 5 epochs, batch 32); not measured here",
     }
     tuned = {
@@ -49,7 +49,7 @@ class MaximumEntropy(RetainMethod):
         ("tiny", "full"): {"lr": 3e-4, "epochs": 12, "forget_weight": 0.4},
         ("bundled", "full"): {"epochs": 8, "forget_weight": 0.2},
         ("tiny", "lora"): {"lr": 3e-3},
-        "small": {"lr": 5e-4, "epochs": 5, "batch_size": 4, "forget_weight": 0.2},
+        "small": {"lr": 2e-3, "epochs": 5, "batch_size": 4, "forget_weight": 0.2, "retain_weight": 4.0},
         ("smollm2-tofu", "lora"): {"lr": 2e-3, "retain_weight": 4.0},
         "large": {"lr": 1e-5, "epochs": 5, "batch_size": 32, "forget_weight": 0.1, "retain_weight": 1.0},
         ("large", "lora"): {"lr": 1e-4},

@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def studio(words: list[str] | None = None) -> int:
 
 def carry_out(words: list[str] | None) -> int:
     """Parse the words, carry out their command and return the exit status."""
+    # PEFT asks transformers by an old name. Whoever types a command can do nothing about it.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
     args, unknown = parser().parse_known_args(words)
     if unknown:
         # The command's own parser, since its help lists the command's options.

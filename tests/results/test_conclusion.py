@@ -163,6 +163,14 @@ def test_three_sentences_say_the_numbers_with_their_intervals(store):
     assert (gone["value"], gone["retrained"], gone["n"]) == (0.8, 0.0, 10)
 
 
+def test_of_a_run_that_goes_on_from_another_nothing_is_called_the_original(store):
+    found = conclusion.of_run(attacked(planted(store, start="another"), relearn="suppressed"))
+    assert "; the model before 100 %" in found["gone"]["sentence"]
+    assert "of the way back to the model before." in found["gone"]["sentence"]
+    assert "Before is the model that another run had made already" in found["forgot"]["sentence"]
+    assert "the original" not in found["forgot"]["sentence"] + found["gone"]["sentence"]
+
+
 def test_a_probe_never_speaks_so_its_sentence_says_what_it_picks_and_how_trust_ranks_it(store):
     """A probe chooses within pairs, and the metrics' own test ranks it low; relearning makes the model answer."""
     probed = conclusion.of_run(attacked(planted(store), relearn="erased", probe="suppressed"))["gone"][

@@ -336,12 +336,14 @@ class _Known:
         said = f"{many}, {begun(worst['title'])}, {what.does} {share.percent(what.of)} (n {share.n})"
         control = worst["retrained"] if worst["retrained"] is not None else worst["never_seen"]
         whom = "a retrained model" if worst["retrained"] is not None else "questions that it never saw"
-        said += f"; the original {percent(worst['before'])}"
+        # What an attack measures from is the model before the run, which another run may have made.
+        first = "the model before" if self.goes_on else "the original"
+        said += f"; {first} {percent(worst['before'])}"
         said += f", {whom} {percent(control)}" if control is not None else ", and there is no control"
         if worst["residue"] is not None:
             ends = residue.of_entry(worst)
             told = f" ({_range(ends)})" if ends else ""
-            said += f": {percent(worst['residue'])}{told} of the way back to the original"
+            said += f": {percent(worst['residue'])}{told} of the way back to {first}"
         said += "."
         if low := trust.low_rank(worst["name"]):
             said += f" {low}"

@@ -127,7 +127,7 @@ def test_nothing_to_forget_is_refused_and_leaves_no_folder(tmp_path, capsys, com
 def test_check_says_what_is_known_and_stops(tmp_path, capsys):
     assert main(["run", "--method", "ga", *words(tmp_path, "--check", "--json")]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"asked", "answered", "share", "examples", "rule"}
+    assert set(told) == {"asked", "answered", "share", "examples"}
     assert (told["asked"], told["answered"], told["share"]) == (4, 0, 0.0)
     assert len(told["examples"]) == 3
     assert set(told["examples"][0]) == {"question", "said", "answer"}

@@ -7,7 +7,6 @@ import sys
 from unlearn.commands.options import EVERYWHERE
 from unlearn.store.config import RunConfig
 from unlearn.store.runs import RunStore
-from unlearn.store.shapes import JsonObject
 from unlearn.work.known import Known, known
 
 
@@ -28,7 +27,7 @@ def asked_first(args: argparse.Namespace, config: RunConfig) -> bool:
         return False
     found = known(config, RunStore(args.runs), EVERYWHERE)
     if args.check:
-        print(json.dumps(found.to_json(), ensure_ascii=False) if args.json else lines(found.to_json()))
+        print(json.dumps(found.to_json(), ensure_ascii=False) if args.json else lines(found))
         return True
     refused(config, found, "try another --prompt, look with --check, or go on with --force")
     print(found.words(), file=sys.stderr)
@@ -44,9 +43,9 @@ def refused(config: RunConfig, found: Known, remedy: str) -> None:
         )
 
 
-def lines(told: JsonObject) -> str:
-    """Say it in lines, with the examples."""
-    said = [f"answers {told['answered']} of {told['asked']}"]
-    for one in told["examples"]:
+def lines(found: Known) -> str:
+    """Say it in lines, with the examples and what counts as answered."""
+    said = [f"answers {found.answered} of {found.asked}"]
+    for one in found.examples:
         said += [one["question"], f"  says  {one['said'] or '(nothing)'}", f"  right {one['answer']}"]
-    return "\n".join([*said, told["rule"]])
+    return "\n".join([*said, found.rule])

@@ -79,7 +79,6 @@ class Known:
             "answered": self.answered,
             "share": self.share,
             "examples": list(self.examples),
-            "rule": self.rule,
         }
 
 

@@ -76,15 +76,15 @@ class UNDO(RetainMethod):
     cost = "A distillation over the texts to keep and general texts, with every weight."
     risk = (
         "What no text reminds it of is lost with the rest: give it enough general text. At a share small enough to "
-        "keep the bundled model's utility, relearning brought back more after it than after NPO alone (five seeds). At its "
-        "share for SmolLM2 (a quarter) hardly anything came back on TOFU's forget01, and 17 % of the utility was left "
-        "(one seed)."
+        "keep the bundled model's utility, relearning brought back more after it than after NPO alone (five seeds). "
+        "At its share for SmolLM2 (a quarter) hardly anything came back on TOFU's forget01, and 17 % of the utility "
+        "was left (one seed)."
     )
     forget_terms = ()
     early = False
     origins = {
         "tiny": "first trials here on tiny-authors, one seed",
-        "small": "by analogy with the bundled model; one seed on SmolLM2 and TOFU, after which little was left of the rest",
+        "small": "by analogy with the bundled model; measured on SmolLM2 and TOFU with one seed, which ruined the rest",
         "large": "Lee et al. 2025: a 0.25, rates of 1e-5 to 2e-5; epochs by analogy; not measured here",
     }
     tuned = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import defaults
-from bench.record import RESULTS, header, origin, write_result
+from bench.record import RESULTS, header, origins, write_result
 from unlearn.data import write
 from unlearn.data.base import Dataset
 from unlearn.data.catalogue import from_config
@@ -65,7 +65,7 @@ def table(result: Mapping[str, Any]) -> str:
         rows = [row for row in result["rows"] if row["model"] == model]
         parts += [f"**{model}**", "", *_lines(rows, usual), ""]
         parts += [_apart(rows, usual), ""]
-        parts += ["<br>".join(_origins(rows)), ""]
+        parts += [origins(row["origin"] for row in rows), ""]
     return "\n".join(parts)
 
 
@@ -135,22 +135,8 @@ def _signed(points: float) -> str:
     return f"{points:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
 
 
-def _origins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line a commit, day and number of seeds."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        top = row["origin"]
-        groups.setdefault((top["commit"], top["date"], str(top["seeds"])), []).append(row)
-    lines = []
-    for mine in groups.values():
-        top = mine[0]["origin"]
-        load = max(row["origin"]["machine"]["load"] for row in mine)
-        lines.append(origin(top | {"machine": top["machine"] | {"load": load}}))
-    return lines
-
-
 def main() -> None:
-    """Measure what has no row at the present settings, and write each row when it is done."""
+    """Measure what has no row, and write each row when it is done."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -38,7 +38,14 @@ def row(method, forget, retain, general=1.0, **more):
         "general": {"n": 9, "exact": score(0.9, 0.9), "ppl": score(general, 1.0)},
     }
     machine = {"processor": "x", "cores": 2, "load": 0.0}
-    top = {"command": "c", "seeds": [0], "machine": machine, "commit": "0" * 12, "date": "2026-11-30"}
+    top = {
+        "command": "c",
+        "seeds": [0],
+        "machine": machine,
+        "commit": "0" * 12,
+        "dirty": False,
+        "date": "2026-11-30",
+    }
     top["versions"] = {"torch": "2.13.0"}
     found = {
         "model": "tiny-authors",

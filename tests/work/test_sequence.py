@@ -66,6 +66,8 @@ def tiny_data(tmp_path, tiny_folder):
             {"mode": "ties", "run": run_config(method="eul", tuning="layers")},
             "mode ties joins .* own weights, and eul with layers tuning changes none; choose mode chain",
         ),
+        ({"mode": "ties", "run": run_config(precision="nf4", tuning="lora")}, "must not be rounded"),
+        ({"mode": "ties", "run": run_config(adapter="keep", tuning="lora")}, "--adapter keep"),
         ({"mode": "ties", "undo": 0.25}, "mode ties keeps the largest changes, .* leave --undo out"),
     ],
 )

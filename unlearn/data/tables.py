@@ -116,13 +116,12 @@ def rows_given(role: str, given: Iterable[object]) -> tuple[Row, ...]:
     if objects and len(objects) == len(entries):
         return _rows_of_objects(role, objects)
     for number, one in enumerate(entries, 1):
-        if isinstance(one, Mapping):
+        if isinstance(one, Mapping) and set(one) - set(PAIR):
             others = next(type(other).__name__ for other in entries if not isinstance(other, Mapping))
-            if set(one) - set(PAIR):
-                raise ValueError(
-                    f"{role}, row {number}: is an object with {', '.join(map(str, one))} in a list that also holds a "
-                    f"{others}. Give objects alone, or make each a pair (question, answer)."
-                )
+            raise ValueError(
+                f"{role}, row {number}: is an object with {', '.join(map(str, one))} in a list that also holds a "
+                f"{others}. Give objects alone, or make each a pair (question, answer)."
+            )
     return tuple(_row_given(role, number, one) for number, one in enumerate(entries, 1))
 
 

@@ -27,6 +27,7 @@ from unlearn.measure.evaluate import evaluate, observe, rows_to_score
 from unlearn.methods import method_named
 from unlearn.models.load import SMALL
 from unlearn.models.reading import fit_of
+from unlearn.store.config import ROUNDED
 from unlearn.store.runs import Run, RunConfig, RunStore
 from unlearn.store.shapes import JsonObject, JsonView
 from unlearn.store.studies import How, Stopped, Study, StudyWork, checking
@@ -83,6 +84,11 @@ class SequenceConfig:
             raise ValueError(
                 f"sequence: mode ties joins what changed in the model's own weights, and {self.run.method} with "
                 f"{self.run.tuning} tuning changes none; choose {other}mode chain or joint."
+            )
+        if self.mode == "ties" and (self.run.precision in ROUNDED or self.run.adapter == "keep"):
+            raise ValueError(
+                "sequence: mode ties writes into the model's own weights, which must not be rounded (--precision int8, "
+                "nf4) nor lie under an adapter that is kept (--adapter keep); leave these out, or choose mode joint."
             )
         if self.mode == "ties" and self.undo:
             raise ValueError(

@@ -327,7 +327,7 @@ def count_steps(config: RunConfig, method: Method, forget: int, retain: int) -> 
 
 # Settings that say what is done around a run's training, and not how it trains.
 OF_A_RUN = ("start", "metrics", "retrained", "report_to", "title", "probes")
-# A row as a person writes it: see row_of().
+# A row as a person writes it: see rows_given().
 Given = Row | str | Sequence[str] | Mapping[str, object]
 
 

@@ -11,7 +11,6 @@ changes little keeps its share too. The scale of the joined change is 1, as the 
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from unlearn.compute.lazy import Model
 from unlearn.models import tuning
+from unlearn.models.placement import is_placed
+from unlearn.models.precision import is_rounded
 
 if TYPE_CHECKING:
     from unlearn.models.load import Loaded
@@ -53,7 +54,12 @@ def joined(runs: Sequence["Run"], config: "RunConfig", density: float = DENSITY)
     config: the settings that all of them have in common. ValueError where a run keeps no weights, and where they lie
     rounded or partly elsewhere.
     """
-    start = tuning.base(replace(config, start=""))
+    start = tuning.base(config)
+    if is_rounded(start.model) or is_placed(start.model):
+        raise ValueError(
+            "ties: the model's weights are rounded or lie partly elsewhere, so that nothing can be added to them; take "
+            "the mode joint, or a model that the device holds."
+        )
     weights = dict(start.model.named_parameters())
     # Each run's model is let go of before the next one comes.
     changes = [_changed(tuning.load_trained(run).model, weights) for run in runs]
